@@ -1,0 +1,1 @@
+"""The monitor: event listener, memory guard, recovery, sweeper and metrics."""

@@ -1,0 +1,1 @@
+"""The worker: explains one batch at a time."""

@@ -1,0 +1,135 @@
+"""`python -m services.worker --name worker-1`: the entry point of one worker process."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+import time
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from threading import Event
+
+import redis
+from rq.serializers import JSONSerializer
+
+from services.worker import task
+from services.worker.batch_run import BatchRunner
+from services.worker.batch_worker import RQ_WORKER_TTL, BatchWorker
+from services.worker.heartbeat import Heartbeat
+from services.worker.warm_models import WarmModels
+from shared.beacons import Beacon, Beacons
+from shared.counters import Counters
+from shared.errors import SettingsError, ShapboxError
+from shared.jobs.queue import Lane, rq_queue
+from shared.jobs.recovery import Recovery
+from shared.jobs.store import JobStore
+from shared.log import configure_logging
+from shared.model_catalog import ModelCatalog
+from shared.payloads import Payloads
+from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: Added to a worker's badness, so that the kernel, if it must kill, takes a worker: it loses the least.
+OOM_SCORE_ADJ = 500
+#: Seconds between two looks whether Redis is there, at the start.
+REDIS_WAIT = 0.5
+#: Threads of every native library here: the number of workers is what uses the cores.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def main() -> int:
+    """Run one worker until it is told to leave, grows too large, or loses Redis."""
+    parser = argparse.ArgumentParser(description="A Shapbox worker: explains one batch at a time.")
+    parser.add_argument("--name", required=True, help="its name on this host, such as worker-1")
+    name = parser.parse_args().name
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return 2
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"), TQDM_DISABLE="1")
+    configure_logging(settings, name)
+    warnings.filterwarnings("ignore", module="shap")  # its advice is for notebooks
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # until RQ installs its own
+    _offer_to_the_oom_killer()
+    try:
+        return _work(settings, name)
+    except KeyboardInterrupt:
+        return 0
+    except REDIS_AWAY as fault:
+        logger.warning("worker leaves, to come back fresh: Redis is away", extra={"cause": str(fault)})
+    except ShapboxError as fault:
+        logger.error("worker cannot start", extra={"cause": str(fault)})  # noqa: TRY400  # the message says all
+    return 1
+
+
+def _work(settings: Settings, process_name: str) -> int:
+    host = socket.gethostname()
+    me = Beacon(f"{host}/{process_name}", host, os.getpid(), secrets.token_hex(8))
+    models = WarmModels(ModelCatalog.load(settings.models_dir, settings.standins_dir))
+    models.warm_up()
+    connection = connect(settings, Patience.STEADY, name=me.name)
+    _wait_for_redis(connection)
+    beacons, counters, store = Beacons(connection), Counters(connection), JobStore(connection, settings)
+    heartbeat = Heartbeat(beacons, me)
+    heartbeat.start()
+    recovery, stopping = Recovery(connection, store, beacons), Event()
+    task.install(BatchRunner(store, Payloads.open(settings), models, counters, recovery, me, stopping))
+    worker = _rq_worker(settings, me)
+    worker.attach(heartbeat, counters, stopping, settings.worker_memory_limit_mb or settings.memory_limit_mb)
+    # Whatever this name held in an earlier life, that life is over: the beacon's new token says so.
+    recovery.release_orphans()
+    logger.info("worker ready", extra={"pid": me.pid, "worker": me.name})
+    try:
+        worker.work(logging_level="WARNING")
+        counters.flush()
+    finally:
+        heartbeat.stop()
+    return 0
+
+
+def _rq_worker(settings: Settings, me: Beacon) -> BatchWorker:
+    connection = connect(settings, Patience.BLOCKING, name=f"{me.name}-rq")
+    rq_name = me.name.replace("/", "-")
+    # The names are the same at each start, so RQ still knows the life before, and would refuse this one.
+    connection.delete(f"{BatchWorker.redis_worker_namespace_prefix}{rq_name}")
+    return BatchWorker(
+        [rq_queue(connection, lane) for lane in Lane],
+        name=rq_name,
+        connection=connection,
+        serializer=JSONSerializer,
+        worker_ttl=RQ_WORKER_TTL,
+        log_job_description=False,
+    )
+
+
+def _wait_for_redis(connection: redis.Redis) -> None:
+    """Return when Redis answers; supervisord starts all programs at once."""
+    waited = False
+    while True:
+        try:
+            connection.ping()
+        except REDIS_AWAY as fault:
+            if not waited:
+                logger.info("waiting for Redis", extra={"cause": str(fault)})
+            waited = True
+            time.sleep(REDIS_WAIT)
+        else:
+            return
+
+
+def _offer_to_the_oom_killer() -> None:
+    with suppress(OSError):  # not on every kernel, and no reason not to work
+        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE_ADJ), encoding="ascii")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

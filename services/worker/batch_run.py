@@ -1,0 +1,119 @@
+"""One batch's run: claim, read, explain, store, record.
+
+What if the worker dies between two of these steps? The batch's state says that this worker holds it, its
+life is over, and whoever notices gives the batch to the next one, which does all of it again. Storing is
+atomic and says the same each time; recording counts a batch once.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from threading import Event
+
+import numpy as np
+
+from services.worker.warm_models import WarmModels
+from shared.beacons import Beacon
+from shared.counters import Counters
+from shared.errors import (
+    EngineError,
+    JobNotFoundError,
+    ModelFaultError,
+    ModelNotFoundError,
+    PayloadMissingError,
+    ShapboxError,
+    StorageFullError,
+    StorageUnavailableError,
+)
+from shared.jobs.document import Job
+from shared.jobs.recovery import Recovery
+from shared.jobs.store import JobStore
+from shared.jobs.transitions import Claim, Completion
+from shared.payloads import Matrix, Payloads
+from shared.redis_connection import REDIS_AWAY
+
+logger = logging.getLogger(__name__)
+
+
+#: Seconds to wait before work goes on after the object store failed: the batch is handed back meanwhile.
+STORAGE_PAUSE = 5.0
+
+
+class Outcome(StrEnum):
+    """How far a run came, where neither the claim nor the completion tells."""
+
+    FAILED = "failed"
+    HANDED_BACK = "handed back"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchRunner:
+    """What a run needs. One thread uses it."""
+
+    store: JobStore
+    payloads: Payloads
+    models: WarmModels
+    counters: Counters
+    recovery: Recovery
+    me: Beacon
+    stopping: Event
+
+    def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
+        """Run one batch and return how far it came.
+
+        Raises what REDIS_AWAY lists: the batch then stays in this worker's hands until it is known to be
+        gone, and runs again.
+        """
+        claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
+        if claim is not Claim.RUN:
+            logger.info("batch is not run", extra={"claim": claim.value})
+            return claim
+        try:
+            return self._run_claimed(job_id, batch)
+        except JobNotFoundError:
+            return Claim.GONE
+        except (EngineError, ModelFaultError, ModelNotFoundError, PayloadMissingError) as fault:
+            return self._give_up(job_id, batch, fault)
+        except (StorageUnavailableError, StorageFullError) as fault:
+            logger.warning("batch handed back: the object store fails", extra={"cause": str(fault)})
+            self.recovery.hand_back(job_id, batch, blame=False)
+            self.stopping.wait(STORAGE_PAUSE)
+        except REDIS_AWAY:
+            raise
+        except Exception:
+            logger.exception("batch handed back: its run broke")
+            self.recovery.hand_back(job_id, batch, blame=True)
+        return Outcome.HANDED_BACK
+
+    def _run_claimed(self, job_id: str, batch: int) -> Completion:
+        started = time.monotonic()
+        job = self.store.get(job_id)
+        self.payloads.put(job_id, "result", batch, self._explain(job, batch))
+        outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model)
+        self._count(job, outcome, time.monotonic() - started)
+        return outcome
+
+    def _explain(self, job: Job, batch: int) -> Matrix:
+        """Return the batch's result, of shape (rows, outputs, features + 2): contributions, base value, margin."""
+        rows = self.payloads.get(job.id, "input", batch)
+        model = self.models.get(job.model)
+        contributions = model.engine(job.method).contributions(rows)
+        margins = model.predictor.margins(rows)
+        return np.concatenate([contributions, margins[:, :, np.newaxis]], axis=2)
+
+    def _give_up(self, job_id: str, batch: int, fault: ShapboxError) -> Outcome:
+        """Fail the job for a reason that another try would not change."""
+        # A job that ended before (cancelled, and its rows deleted) has not failed.
+        if self.store.fail(job_id, fault.slug, f"Batch {batch}: {fault}"):
+            logger.error("job failed", extra={"problem": fault.slug, "detail": str(fault)})
+        self.recovery.hand_back(job_id, batch, blame=False)
+        return Outcome.FAILED
+
+    def _count(self, job: Job, outcome: Completion, seconds: float) -> None:
+        logger.info("batch explained", extra={"outcome": outcome.value, "seconds": round(seconds, 4)})
+        self.counters.observe("batch_seconds", seconds)
+        if outcome is Completion.COMPLETED:
+            self.counters.observe("job_seconds", time.time() - job.created_at)

@@ -1,0 +1,95 @@
+"""The RQ worker: serves the interactive lane first without starving bulk, and leaves when it grows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from threading import Event
+from typing import Any
+
+from rq import Queue, SimpleWorker
+from rq.exceptions import StopRequested
+
+from services.worker.heartbeat import Heartbeat
+from shared.counters import Counters
+from shared.jobs.queue import Lane
+from shared.memory import process_pss_bytes
+
+logger = logging.getLogger(__name__)
+
+#: After so many interactive batches in a row, a waiting bulk batch comes first.
+INTERACTIVE_STREAK = 8
+#: Seconds between two looks at the process's own memory: reading it takes milliseconds.
+MEMORY_CHECK_SECONDS = 1.0
+#: Seconds that RQ waits in BLPOP at most, plus 15. Bounds how long a stop signal can go unheard.
+RQ_WORKER_TTL = 30
+
+
+class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
+    """One process, one batch at a time, no fork: models stay warm in it."""
+
+    log_result_lifespan = False
+
+    def attach(self, heartbeat: Heartbeat, counters: Counters, stopping: Event, memory_limit_mb: int) -> None:
+        """Give the worker what RQ's constructor knows nothing of."""
+        self._heartbeat = heartbeat
+        self._counters = counters
+        self._stopping = stopping
+        self._memory_limit = memory_limit_mb * 2**20
+        self._streak = 0
+        self._memory_checked = 0.0
+        self._dequeuing = False
+
+    def reorder_queues(self, reference_queue: Queue) -> None:
+        """Decide which lane the next dequeue looks at first, after one from `reference_queue`."""
+        self._streak = self._streak + 1 if reference_queue.name == Lane.INTERACTIVE else 0
+        bulk_first = self._streak >= INTERACTIVE_STREAK
+        self._ordered_queues = list(reversed(self.queues)) if bulk_first else self.queues[:]
+
+    def execute_job(self, job: Any, queue: Queue) -> None:
+        """Run one batch, then see to counters and memory."""
+        self._heartbeat.say("busy")
+        super().execute_job(job, queue)
+        self._heartbeat.say("idle")
+        self._counters.flush()
+        self._leave_if_grown()
+
+    def _leave_if_grown(self) -> None:
+        if time.monotonic() - self._memory_checked < MEMORY_CHECK_SECONDS:
+            return
+        self._memory_checked = time.monotonic()
+        pss = process_pss_bytes(os.getpid()) or 0
+        if pss <= self._memory_limit:
+            return
+        logger.warning(
+            "worker leaves: it has grown", extra={"pss_mb": pss >> 20, "limit_mb": self._memory_limit >> 20}
+        )
+        self._counters.add("worker_recycles_total", "self")
+        self._counters.flush()
+        self._stop_requested = True
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Wait for the next batch. Only here may a stop signal break in: nothing is at hand yet.
+
+        A batch that Redis hands out in that very moment is lost on its way, and found again by
+        shared.jobs.recovery.
+        """
+        self._dequeuing = True
+        try:
+            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+        finally:
+            self._dequeuing = False
+
+    def request_stop(self, signum: int, frame: Any) -> None:
+        """Leave after the batch at hand, on SIGTERM or SIGINT. A second signal changes nothing.
+
+        RQ would raise into the batch on the second one, which loses its work and saves no time: whoever is
+        in a hurry has SIGKILL.
+        """
+        del frame
+        logger.info("worker leaves on a signal", extra={"signal": signum})
+        self._stop_requested = True
+        self._stopping.set()
+        if self._dequeuing:
+            raise StopRequested

@@ -1,0 +1,1 @@
+"""The engines: each turns rows into exact SHAP values of one model by one method."""

@@ -1,0 +1,71 @@
+"""The models that a worker has loaded: kept warm between batches, the least used put away first."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from services.worker.engines.engine import Engine
+from services.worker.engines.shap_engine import ShapEngine
+from services.worker.engines.xgboost_engine import XGBoostEngine
+from shared.errors import EngineError, ModelFaultError
+from shared.jobs.document import Method
+from shared.model_catalog import ModelCatalog, faults_in
+from shared.model_version import ModelVersion
+
+#: How many models stay loaded.
+MOST_WARM = 8
+
+
+@dataclass(slots=True)
+class WarmModel:
+    """A loaded model and its engines, each made when first asked for."""
+
+    version: ModelVersion
+    predictor: XGBoostEngine
+    _interventional: ShapEngine | None = field(default=None)
+
+    def engine(self, method: Method) -> Engine:
+        """Return the engine of a method. Raises EngineError if the model cannot be explained by it."""
+        if method is Method.TREE_PATH_DEPENDENT:
+            return self.predictor
+        if self._interventional is None:
+            path = self.version.background_path
+            if path is None:
+                raise EngineError(
+                    f"{self.version.id} has no background data, which {method} is measured against."
+                )
+            background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
+            self._interventional = ShapEngine(self.predictor.booster, background, len(self.version.outputs))
+        return self._interventional
+
+
+class WarmModels:
+    """Loads a model when its first batch comes. Used by one thread."""
+
+    def __init__(self, catalog: ModelCatalog) -> None:
+        self._catalog = catalog
+        self._warm: OrderedDict[str, WarmModel] = OrderedDict()
+
+    def get(self, model_id: str) -> WarmModel:
+        """Return a loaded model by NAME@VERSION. Raises ModelNotFoundError, ModelFaultError."""
+        if model_id not in self._warm:
+            version = self._catalog.get(model_id)
+            # XGBoost can crash on a damaged file, which boot has not seen if it was damaged since.
+            if faults := faults_in(version.folder):
+                raise ModelFaultError(str(faults[0]))
+            self._warm[model_id] = WarmModel(
+                version, XGBoostEngine.load(version.model_path, len(version.outputs))
+            )
+            if len(self._warm) > MOST_WARM:
+                self._warm.popitem(last=False)
+        self._warm.move_to_end(model_id)
+        return self._warm[model_id]
+
+    def warm_up(self) -> None:
+        """Load the newest version of each model, up to what stays loaded, and explain one row with it."""
+        for version in self._catalog.latest()[:MOST_WARM]:
+            row = np.full((1, len(version.features)), np.nan, dtype=np.float32)
+            self.get(version.id).predictor.contributions(row)

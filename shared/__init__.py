@@ -1,0 +1,1 @@
+"""What all services agree on: settings, errors, jobs, payloads, models. Imports no service."""

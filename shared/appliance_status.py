@@ -1,0 +1,64 @@
+"""What the monitor last found out about the appliance: a small file that the api's health answers read.
+
+A file, because it must be readable when Redis is away, and without a call that could hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import orjson
+
+
+@dataclass(frozen=True, slots=True)
+class ApplianceStatus:
+    """The appliance at one moment. Durations are 0.0 while all is well."""
+
+    #: When this was found out, in seconds since the epoch.
+    written_at: float
+    #: Seconds since Redis last answered.
+    redis_down_seconds: float = 0.0
+    #: Seconds since a worker last lived (any worker, on any machine); it stands still while Redis is away,
+    #: since then nobody can know.
+    no_worker_seconds: float = 0.0
+    #: Programs that supervisord has given up starting.
+    fatal_programs: tuple[str, ...] = ()
+    #: Whether supervisord is stopping everything.
+    draining: bool = False
+    workers_alive: int = 0
+    #: Bytes that the disk under DATA_DIR has left; -1 if that could not be found out.
+    storage_free_bytes: int = -1
+    #: What the appliance's memory is charged, and how much it may be, in bytes.
+    memory_working_set_bytes: int = 0
+    memory_limit_bytes: int = 0
+
+    def age(self, now: float | None = None) -> float:
+        """Return how many seconds ago this was written. The monitor writes it each second."""
+        return max(0.0, (time.time() if now is None else now) - self.written_at)
+
+    def write(self, path: Path) -> None:
+        """Replace the file, so that a reader finds the old or the new one, whole. Raises OSError."""
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            fresh.write_bytes(orjson.dumps(asdict(self)))
+            fresh.replace(path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Return what was written last, or None if there is no such file or it makes no sense."""
+        try:
+            fields = orjson.loads(path.read_bytes())
+            fields["fatal_programs"] = tuple(str(name) for name in fields["fatal_programs"])
+            fields["written_at"] = float(fields["written_at"])
+            return cls(**fields)
+        except (OSError, ValueError, TypeError, KeyError):
+            return None

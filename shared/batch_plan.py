@@ -1,0 +1,43 @@
+"""Batches are planned in bytes, not only in rows: what a worker makes of one must fit its memory."""
+
+from __future__ import annotations
+
+from shared.errors import BatchTooLargeError
+from shared.settings import Settings
+
+#: Bytes of a float32.
+FLOAT_BYTES = 4
+#: How many times a batch's result lies in a worker's memory at the worst moment: as the engine returns it,
+#: beside its margins, as bytes, and in the object store's buffer.
+COPIES = 4
+#: MB of a worker without any batch: the interpreter, the libraries and some warm models.
+WORKER_BASE_MB = 110
+#: MB that one batch may take at least, however small the worker.
+LEAST_BUDGET_MB = 16
+
+
+def batch_budget_bytes(settings: Settings) -> int:
+    """Return how many bytes one batch's result may have."""
+    worker_mb = settings.worker_memory_limit_mb or settings.memory_limit_mb // 2
+    return max(worker_mb - WORKER_BASE_MB, LEAST_BUDGET_MB) * 2**20 // COPIES
+
+
+def row_bytes(features: int, outputs: int, power: int = 1) -> int:
+    """Return the bytes of one row's explanation: `power` is 1 for values, 2 for interactions."""
+    return int(outputs * (features + 1) ** power * FLOAT_BYTES)
+
+
+def plan_batch_rows(features: int, outputs: int, settings: Settings, power: int = 1) -> int:
+    """Return how many rows one batch has: BATCH_ROWS, or as many as fit the memory of a worker.
+
+    Raises BatchTooLargeError if not even one row fits, with the largest size that would.
+    """
+    budget, each = batch_budget_bytes(settings), row_bytes(features, outputs, power)
+    if each <= budget:
+        return min(settings.batch_rows, budget // each)
+    most = int((budget / FLOAT_BYTES / outputs) ** (1 / power)) - 1
+    raise BatchTooLargeError(
+        f"One row of {features} features and {outputs} outputs needs {each / 2**20:.0f} MB, and a worker has "
+        f"{budget / 2**20:.0f} MB for it. With {outputs} outputs at most {max(most, 0)} features fit; or raise "
+        "MEMORY_LIMIT_MB."
+    )

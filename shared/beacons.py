@@ -1,0 +1,64 @@
+"""How workers say that they live: a key each, renewed while the process runs, gone soon after it ends.
+
+The lease is counted by Redis, so the clocks of different machines do not matter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+
+import orjson
+import redis
+
+from shared.jobs import keys
+from shared.redis_connection import texts
+
+#: Seconds between two beats.
+BEAT_SECONDS = 2
+#: Seconds after the last beat until a worker counts as gone.
+LEASE_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Beacon:
+    """What a worker says of itself. `token` names this life of it: a restarted worker has another."""
+
+    name: str
+    host: str
+    pid: int
+    token: str
+    state: str = "idle"
+
+
+class Beacons:
+    """Every call may raise what shared.redis_connection.REDIS_AWAY lists."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis = connection
+
+    def beat(self, beacon: Beacon) -> None:
+        """Say that the worker lives."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.set(keys.beacon(beacon.name), orjson.dumps(asdict(beacon)), ex=LEASE_SECONDS)
+            pipe.sadd(keys.WORKERS, beacon.name)
+            pipe.execute()
+
+    def put_out(self, name: str) -> None:
+        """Say that the worker has ended, or is known to be dead."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.delete(keys.beacon(name))
+            pipe.srem(keys.WORKERS, name)
+            pipe.execute()
+
+    def alive(self) -> dict[str, Beacon]:
+        """Return the beacons of all living workers, by name."""
+        return self.of(sorted(texts(self._redis.smembers(keys.WORKERS))))
+
+    def of(self, names: Iterable[str]) -> dict[str, Beacon]:
+        """Return the beacons of those of `names` that live."""
+        names = list(names)
+        values = self._redis.mget([keys.beacon(name) for name in names]) if names else []
+        return {
+            name: Beacon(**orjson.loads(value)) for name, value in zip(names, values, strict=True) if value
+        }

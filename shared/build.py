@@ -1,0 +1,36 @@
+"""What this build is: version, commit, and the versions of the libraries that make the values."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+
+#: The version of Shapbox. pyproject.toml holds the same, and a test compares them.
+VERSION = "0.1.0"
+#: The folder that holds the packages, the models and supervisord.conf.
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def git_commit(environment: Mapping[str, str]) -> str:
+    """Return the commit: what Render or the image's build says, else what git says, else "unknown"."""
+    for name in ("RENDER_GIT_COMMIT", "SHAPBOX_COMMIT"):
+        if commit := environment.get(name, "").strip():
+            return commit
+    try:
+        answer = subprocess.run(  # noqa: S603  # fixed words, no shell
+            ["git", "-C", str(ROOT), "rev-parse", "HEAD"],  # noqa: S607  # wherever git is
+            capture_output=True,
+            text=True,
+            timeout=2,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return answer.stdout.strip() or "unknown"
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of xgboost and shap from their metadata, without importing them."""
+    return {"xgboost": metadata.version("xgboost-cpu"), "shap": metadata.version("shap")}

@@ -1,0 +1,134 @@
+"""A job as it is kept in Redis and shown to clients."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+
+class Status(StrEnum):
+    """Where a job stands. The last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job will not change any more."""
+        return self in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
+
+
+class Method(StrEnum):
+    """What the values are measured against."""
+
+    TREE_PATH_DEPENDENT = "tree_path_dependent"
+    INTERVENTIONAL = "interventional"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job. Times are seconds since the epoch; `todo` counts batches without a recorded result."""
+
+    id: str
+    model: str
+    method: Method
+    rows: int
+    batch_rows: int
+    features: int
+    outputs: int
+    fallback: bool = False
+    status: Status = Status.QUEUED
+    created_at: float = 0.0
+    started_at: float | None = None
+    finished_at: float | None = None
+    error: Mapping[str, Any] | None = None
+    todo: int = 0
+    request: str = ""
+    idempotency: str = ""
+
+    @property
+    def batches(self) -> int:
+        """How many batches the rows make."""
+        return -(-self.rows // self.batch_rows)
+
+    def rows_of(self, batch: int) -> range:
+        """Return the row numbers of a batch."""
+        start = batch * self.batch_rows
+        return range(start, min(start + self.batch_rows, self.rows))
+
+    def to_hash(self) -> dict[Any, Any]:
+        """Return the fields, by name, as Redis keeps them. `todo` is not among them: the set of that name is."""
+        return {
+            "id": self.id,
+            "model": self.model,
+            "method": self.method.value,
+            "rows": self.rows,
+            "batch_rows": self.batch_rows,
+            "features": self.features,
+            "outputs": self.outputs,
+            "fallback": int(self.fallback),
+            "status": self.status.value,
+            "created_at": repr(self.created_at),
+            "request": self.request,
+            "idempotency": self.idempotency,
+        }
+
+    @classmethod
+    def from_hash(cls, fields: Mapping[bytes, bytes], todo: int) -> Job:
+        """Read what `to_hash` and the transitions wrote."""
+        text = {name.decode(): value.decode() for name, value in fields.items()}
+        return cls(
+            id=text["id"],
+            model=text["model"],
+            method=Method(text["method"]),
+            rows=int(text["rows"]),
+            batch_rows=int(text["batch_rows"]),
+            features=int(text["features"]),
+            outputs=int(text["outputs"]),
+            fallback=text["fallback"] == "1",
+            status=Status(text["status"]),
+            created_at=float(text["created_at"]),
+            started_at=_time(text.get("started_at")),
+            finished_at=_time(text.get("finished_at")),
+            error=orjson.loads(text["error"]) if text.get("error") else None,
+            todo=todo,
+            request=text["request"],
+            idempotency=text["idempotency"],
+        )
+
+    def document(self) -> dict[str, Any]:
+        """Return the job document of the REST contract."""
+        document: dict[str, Any] = {
+            "id": self.id,
+            "status": self.status.value,
+            "model": self.model,
+            "method": self.method.value,
+            "rows": self.rows,
+            "batches": {"total": self.batches, "completed": self.batches - self.todo},
+            "created_at": _rfc3339(self.created_at),
+            "started_at": _rfc3339(self.started_at),
+            "finished_at": _rfc3339(self.finished_at),
+            "error": self.error,
+            "links": {"self": f"/v1/jobs/{self.id}", "result": f"/v1/jobs/{self.id}/result"},
+        }
+        if self.fallback:
+            document["fallback"] = True
+        return document
+
+
+def _time(text: str | None) -> float | None:
+    return float(text) if text else None
+
+
+def _rfc3339(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

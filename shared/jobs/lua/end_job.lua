@@ -1,0 +1,20 @@
+-- Prepended to each script that can end a job. Moves it to its final status, once.
+-- ids and names come from ARGV; every key is built from the job id, as in shared/jobs/keys.py.
+local function seconds()
+  local t = redis.call('TIME')
+  return t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
+end
+
+local function is_active(status)
+  return status == 'queued' or status == 'running'
+end
+
+local function end_job(id, from, status, problem)
+  local now = seconds()
+  redis.call('HSET', 'shapbox:job:' .. id, 'status', status, 'finished_at', now, 'error', problem)
+  redis.call('ZREM', 'shapbox:jobs:' .. from, id)
+  redis.call('ZADD', 'shapbox:jobs:' .. status, 0, id)
+  redis.call('ZADD', 'shapbox:finished', now, id)
+  redis.call('HINCRBY', 'shapbox:counters', 'jobs_total|' .. status, 1)
+  redis.call('PUBLISH', 'shapbox:ended', id)
+end

@@ -1,0 +1,130 @@
+"""Gives batches back that nobody works on any more.
+
+Two things can happen to a batch. Its holder dies: the holder's beacon is out, or a new life of the same
+name has lit another. Or it is lost on its way: RQ took it from its list for a worker that died before it
+claimed the batch. Our own record of what is to do is the truth that both are found against.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import redis
+
+from shared.beacons import Beacons
+from shared.errors import JobNotFoundError
+from shared.jobs import keys
+from shared.jobs.document import Job
+from shared.jobs.queue import Lane
+from shared.jobs.store import JobStore
+from shared.jobs.transitions import Release
+
+#: After so many workers died holding a batch, it is to blame, and its job fails.
+MAX_DEATHS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A batch that a worker holds since a time (seconds since the epoch, by Redis's clock)."""
+
+    job_id: str
+    batch: int
+    owner: str
+    token: str
+    since: float
+    raw: bytes
+
+
+class Recovery:
+    """Every call may raise what shared.redis_connection.REDIS_AWAY lists. Running it twice does no harm."""
+
+    def __init__(self, connection: redis.Redis, store: JobStore, beacons: Beacons) -> None:
+        self._redis = connection
+        self._store = store
+        self._beacons = beacons
+        self._suspects: set[tuple[str, int]] = set()
+
+    def running(self) -> list[Running]:
+        """Return all batches that some worker holds."""
+        return [_running(field, raw) for field, raw in self._redis.hgetall(keys.RUNNING).items()]
+
+    def release_orphans(self) -> list[tuple[Running, Release]]:
+        """Give back every batch whose holder does not live any more; returns what became of each."""
+        running = self.running()
+        alive = self._beacons.of({batch.owner for batch in running})
+        orphans = [b for b in running if b.owner not in alive or alive[b.owner].token != b.token]
+        return [(orphan, self.release(orphan)) for orphan in orphans]
+
+    def hand_back(self, job_id: str, batch: int, *, blame: bool) -> Release:
+        """Give back a batch that the caller itself holds; `blame` says whether the batch may be at fault."""
+        raw = self._redis.hget(keys.RUNNING, f"{job_id}:{batch}")
+        if raw is None:
+            return Release.CHANGED
+        return self.release(_running(f"{job_id}:{batch}".encode(), raw), blame=blame)
+
+    def release(self, orphan: Running, *, blame: bool = True) -> Release:
+        """Give back one batch whose holder is known to be dead."""
+        try:
+            job = self._store.get(orphan.job_id)
+        except JobNotFoundError:
+            job = None
+        outcome = self._store.transitions.release(
+            orphan.job_id,
+            orphan.batch,
+            orphan.raw,
+            MAX_DEATHS,
+            _poison_problem(job, orphan.batch),
+            blame=blame,
+        )
+        if outcome is Release.REQUEUE and job is not None:
+            # Dying here leaves the batch to do and in no queue: requeue_lost finds it.
+            self._store.queues.enqueue(Lane.of(job.batches), job.id, [orphan.batch], front=True)
+        return outcome
+
+    def requeue_lost(self, *, at_once: bool = False) -> list[tuple[str, int]]:
+        """Queue again every batch that is to do, held by nobody and in no queue; returns them.
+
+        A batch is out of sight for some milliseconds between RQ's dequeue and its worker's claim, so it
+        must be missing twice in a row; with `at_once`, when a worker is known to have died, once is
+        enough. A batch that is queued twice by this runs once: the second claim is refused.
+        """
+        missing = self._missing()
+        lost = missing if at_once else missing & self._suspects
+        self._suspects = missing - lost
+        for job in self._store.active() if lost else []:
+            if batches := [batch for job_id, batch in sorted(lost) if job_id == job.id]:
+                self._store.queues.enqueue(Lane.of(job.batches), job.id, batches, front=True)
+        return sorted(lost)
+
+    def _missing(self) -> set[tuple[str, int]]:
+        # Read in the order to do, held, queued: a batch can only move back from held to queued by a
+        # release, which this very loop makes, and forward it is gone from what was read first.
+        todo = {(job.id, batch) for job in self._store.active() for batch in self._store.todo(job.id)}
+        if not todo:
+            return set()
+        queued = self._store.queues.waiting_batches()
+        held = {(batch.job_id, batch.batch) for batch in self.running()}
+        return {key for key in todo - queued - held if key[1] in self._store.todo(key[0])}
+
+
+def _running(field: Any, raw: Any) -> Running:
+    job_id, batch = field.decode().split(":")
+    holder = orjson.loads(raw)
+    return Running(job_id, int(batch), holder["owner"], holder["token"], float(holder["since"]), raw)
+
+
+def _poison_problem(job: Job | None, batch: int) -> bytes:
+    rows = job.rows_of(batch) if job else range(1)
+    detail = (
+        f"Rows {rows.start} to {rows.stop - 1} (batch {batch}) have ended {MAX_DEATHS} workers and were given up. "
+        "Send the job again without them, or send them alone to see whether they fail again."
+    )
+    return orjson.dumps({"type": "/problems/poison-batch", "detail": detail, "rows": [rows.start, rows.stop]})
+
+
+def owners(running: Iterable[Running]) -> set[str]:
+    """Return the names of all workers that hold a batch."""
+    return {batch.owner for batch in running}

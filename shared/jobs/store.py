@@ -1,0 +1,188 @@
+"""The jobs that Redis holds: accept, read, list, end and forget them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import orjson
+import redis
+
+from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError
+from shared.jobs import keys
+from shared.jobs.document import Job, Status
+from shared.jobs.ids import is_job_id
+from shared.jobs.queue import BatchQueues, Lane
+from shared.jobs.transitions import Transitions
+from shared.redis_connection import texts
+from shared.settings import Settings
+
+#: Batches that one SADD of the accepting transaction names.
+SADD_CHUNK = 1000
+#: Seconds that an Idempotency-Key outlives its job's result at most.
+IDEMPOTENCY_MARGIN = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """A client's Idempotency-Key and the fingerprint of what it sent with it."""
+
+    key: str
+    fingerprint: str
+
+    @property
+    def redis_key(self) -> str:
+        """Where Redis keeps which job belongs to the key."""
+        return keys.idempotency(hashlib.sha256(self.key.encode()).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The job that a request led to, and whether the request made it."""
+
+    job: Job
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first, and the cursor of the next page if there is one."""
+
+    jobs: Sequence[Job]
+    cursor: str | None
+
+
+class JobStore:
+    """Every call may raise what shared.redis_connection.REDIS_AWAY lists."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        self._redis = connection
+        self._limit = settings.max_queued_batches
+        self._ttl = int(settings.result_ttl_hours * 3600) + IDEMPOTENCY_MARGIN
+        self.queues = BatchQueues(connection, settings.batch_timeout_seconds)
+        self.transitions = Transitions(connection)
+
+    def require_room(self, batches: int = 1) -> None:
+        """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES."""
+        waiting = sum(self.queues.waiting().values())
+        if waiting + batches > self._limit:
+            raise QueueFullError(
+                f"{waiting} batches wait, this job has {batches} and at most {self._limit} may wait "
+                "(MAX_QUEUED_BATCHES). Send it again later, or in smaller parts."
+            )
+
+    def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
+        """Make the job visible and queue its batches, in one transaction. Its inputs are stored already.
+
+        With an Idempotency-Key that made a job before, that job is returned instead.
+
+        Raises QueueFullError, and IdempotencyConflictError if the key came with another body.
+        """
+        job = replace(job, idempotency=idempotency.redis_key if idempotency else "", todo=job.batches)
+        while True:
+            with self._redis.pipeline(transaction=True) as pipe:
+                if idempotency:
+                    pipe.watch(idempotency.redis_key)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+                    if (known := self.known(idempotency)) is not None:
+                        return Accepted(known, created=False)
+                self.require_room(job.batches)
+                pipe.multi()
+                self._write(pipe, job, idempotency)
+                try:
+                    pipe.execute()
+                except redis.WatchError:  # another request used the key in this moment
+                    continue
+            return Accepted(job, created=True)
+
+    def known(self, idempotency: Idempotency) -> Job | None:
+        """Return the job that an Idempotency-Key made, if it is still there.
+
+        Raises IdempotencyConflictError if the key came with another body.
+        """
+        value = self._redis.get(idempotency.redis_key)
+        if value is None:
+            return None
+        job_id, fingerprint = texts([value])[0].split(" ")
+        try:
+            job = self.get(job_id)
+        except JobNotFoundError:
+            return None
+        if fingerprint != idempotency.fingerprint:
+            raise IdempotencyConflictError(
+                f"This Idempotency-Key made job {job_id} from another body. Use a new key for a new request."
+            )
+        return job
+
+    def get(self, job_id: str) -> Job:
+        """Return a job. Raises JobNotFoundError."""
+        jobs = self._read([job_id]) if is_job_id(job_id) else []
+        if not jobs:
+            raise JobNotFoundError("No job has this id: it was never made, was deleted, or has expired.")
+        return jobs[0]
+
+    def page(self, status: Status | None, limit: int, cursor: str | None) -> Page:
+        """Return up to `limit` jobs, newest first, after `cursor` (the last id of the page before)."""
+        index = keys.with_status(status) if status else keys.JOBS
+        newest = f"({cursor}" if cursor else "+"
+        ids = texts(self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1))
+        return Page(self._read(ids[:limit]), ids[limit - 1] if len(ids) > limit else None)
+
+    def active(self) -> list[Job]:
+        """Return all jobs that are queued or running, oldest first."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for status in (Status.QUEUED, Status.RUNNING):
+                pipe.zrange(keys.with_status(status), 0, -1)
+            ids = sorted(i for some in pipe.execute() for i in texts(some))
+        return [job for job in self._read(ids) if not job.status.ended]
+
+    def existing(self, job_ids: Sequence[str]) -> set[str]:
+        """Return those of the ids under which there is a job."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for job_id in job_ids:
+                pipe.exists(keys.job(job_id))
+            return {job_id for job_id, there in zip(job_ids, pipe.execute(), strict=True) if there}
+
+    def fail(self, job_id: str, slug: str, detail: str) -> bool:
+        """End an active job as failed, with a problem for its document; returns whether it was active."""
+        problem = orjson.dumps({"type": f"/problems/{slug}", "detail": detail})
+        before = self.transitions.finish(job_id, Status.FAILED, problem)
+        return before in {Status.QUEUED, Status.RUNNING}
+
+    def cancel(self, job_id: str) -> bool:
+        """End an active job as cancelled; returns whether it was active."""
+        return self.transitions.finish(job_id, Status.CANCELLED) in {Status.QUEUED, Status.RUNNING}
+
+    def expired(self, before: float, limit: int) -> list[str]:
+        """Return up to `limit` ids of jobs that ended before a time (seconds since the epoch)."""
+        return texts(self._redis.zrangebyscore(keys.FINISHED, "-inf", before, start=0, num=limit))
+
+    def counts(self) -> dict[Status, int]:
+        """Return how many jobs there are in each status."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for status in Status:
+                pipe.zcard(keys.with_status(status))
+            return dict(zip(Status, pipe.execute(), strict=True))
+
+    def todo(self, job_id: str) -> set[int]:
+        """Return the batches of a job whose results are not recorded."""
+        return {int(batch) for batch in self._redis.smembers(keys.todo(job_id))}
+
+    def _write(self, pipe: redis.client.Pipeline, job: Job, idempotency: Idempotency | None) -> None:
+        pipe.hset(keys.job(job.id), mapping=job.to_hash())
+        for start in range(0, job.batches, SADD_CHUNK):
+            pipe.sadd(keys.todo(job.id), *range(start, min(start + SADD_CHUNK, job.batches)))
+        pipe.zadd(keys.JOBS, {job.id: 0})
+        pipe.zadd(keys.with_status(job.status), {job.id: 0})
+        if idempotency:
+            pipe.set(idempotency.redis_key, f"{job.id} {idempotency.fingerprint}", ex=self._ttl)
+        self.queues.enqueue(Lane.of(job.batches), job.id, range(job.batches), pipe)
+
+    def _read(self, job_ids: Sequence[str]) -> list[Job]:
+        with self._redis.pipeline(transaction=True) as pipe:
+            for job_id in job_ids:
+                pipe.hgetall(keys.job(job_id))
+                pipe.scard(keys.todo(job_id))
+            answers = pipe.execute()
+        pairs = zip(answers[::2], answers[1::2], strict=True)
+        return [Job.from_hash(fields, todo) for fields, todo in pairs if fields]

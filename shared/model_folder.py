@@ -1,0 +1,122 @@
+"""Writes a model's folder `NAME/VERSION`, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shared.errors import ModelFaultError
+from shared.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, is_model_folder, remedy_for
+from shared.model_version import ModelVersion
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+_BACKGROUND_FILE = "background.npy"
+_EXAMPLES_FILE = "examples.npy"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDraft:
+    """Everything that a model's folder is made of; hashes and file names are filled in when it is written.
+
+    `model` is the model in UBJSON; `background` and `examples` are rows x features.
+    """
+
+    name: str
+    version: int
+    model: bytes = field(repr=False)
+    features: tuple[str, ...]
+    outputs: tuple[str, ...]
+    objective: str
+    xgboost_version: str
+    training: Mapping[str, Any] = field(hash=False)
+    background: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    examples: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    fallback: bool = False
+
+
+def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) -> ModelVersion:
+    """Write `root/NAME/VERSION` under a hidden name, flush it to the disk, and rename it into place.
+
+    Raises ModelFaultError for a draft that makes no valid manifest, FileExistsError if the version is there
+    and `replace` is false, OSError if the disk refuses. In all of these the disk is as it was.
+    """
+    folder = root / draft.name / str(draft.version)
+    if not is_model_folder(folder):
+        raise ModelFaultError(f"{draft.name!r} version {draft.version} is no model. {remedy_for(folder)}")
+    manifest, files = _lay_out(draft, folder)
+    if folder.exists() and not replace:
+        raise FileExistsError(f"{folder} is there already")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".adding-", dir=folder.parent))
+    try:
+        fresh = aside / "fresh"
+        fresh.mkdir()
+        for name, content in files.items():
+            _write_flushed(fresh / name, content)
+        if folder.exists():
+            folder.rename(aside / "replaced")
+        fresh.rename(folder)
+    except OSError:
+        _undo(folder, aside)
+        raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return ModelVersion(manifest, folder)
+
+
+def _lay_out(draft: ModelDraft, folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+    """Make the manifest and the bytes of each file; the manifest is read back, so a bad one is never written."""
+    files = {MODEL_FILE: draft.model}
+    manifest = Manifest(
+        name=draft.name,
+        version=draft.version,
+        sha256=hashlib.sha256(draft.model).hexdigest(),
+        size=len(draft.model),
+        features=draft.features,
+        outputs=draft.outputs,
+        objective=draft.objective,
+        xgboost_version=draft.xgboost_version,
+        training=draft.training,
+        background=_lay_out_matrix(_BACKGROUND_FILE, draft.background, files),
+        examples=_lay_out_matrix(_EXAMPLES_FILE, draft.examples, files),
+        fallback=draft.fallback,
+    )
+    files[MANIFEST_FILE] = manifest.to_json()
+    return Manifest.from_json(files[MANIFEST_FILE], folder / MANIFEST_FILE), files
+
+
+def _lay_out_matrix(
+    name: str, matrix: NDArray[np.float32] | None, files: dict[str, bytes]
+) -> FileEntry | None:
+    if matrix is None:
+        return None
+    buffer = io.BytesIO()
+    np.save(buffer, np.ascontiguousarray(matrix, dtype=np.float32), allow_pickle=False)
+    files[name] = buffer.getvalue()
+    return FileEntry(file=name, sha256=hashlib.sha256(files[name]).hexdigest(), rows=int(matrix.shape[0]))
+
+
+def _write_flushed(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _undo(folder: Path, aside: Path) -> None:
+    """Put a replaced folder back, as well as the disk allows."""
+    with contextlib.suppress(OSError):
+        (aside / "replaced").rename(folder)

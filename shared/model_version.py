@@ -1,0 +1,102 @@
+"""One version of a model on disk: a folder `NAME/VERSION` with a manifest, the model and its matrices.
+
+Only such folders count. Those whose names begin with `.` or `_` are somebody else's (half-added models,
+caches), and plain files beside the models (the training script) are no models.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from shared.errors import ModelFaultError
+from shared.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_model_folder, remedy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One version of a model: its manifest and the folder that its files lie in."""
+
+    manifest: Manifest
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        """The full name, `NAME@VERSION`."""
+        return self.manifest.id
+
+    @property
+    def name(self) -> str:
+        """The name, without the version."""
+        return self.manifest.name
+
+    @property
+    def version(self) -> int:
+        """The version, from 1."""
+        return self.manifest.version
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns that the model takes, in its order."""
+        return self.manifest.features
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """One name for each margin that the model gives."""
+        return self.manifest.outputs
+
+    @property
+    def fallback(self) -> bool:
+        """Whether this is a stand-in for a model that could not be used."""
+        return self.manifest.fallback
+
+    @property
+    def model_path(self) -> Path:
+        """The model itself, in XGBoost's UBJSON."""
+        return self.folder / MODEL_FILE
+
+    @property
+    def background_path(self) -> Path | None:
+        """The background rows (`.npy`, float32, rows x features), if the model has any."""
+        entry = self.manifest.background
+        return self.folder / entry.file if entry else None
+
+    @property
+    def examples_path(self) -> Path | None:
+        """Rows to try the model with (`.npy`, float32, rows x features), if it has any."""
+        entry = self.manifest.examples
+        return self.folder / entry.file if entry else None
+
+
+def read_version(folder: Path) -> ModelVersion:
+    """Read the manifest in a folder `…/NAME/VERSION`; raises ModelFaultError if it cannot be used or lies."""
+    source = folder / MANIFEST_FILE
+    if not is_model_folder(folder):
+        raise ModelFaultError(f"{folder} is not named as a model's folder is. {remedy_for(folder)}")
+    try:
+        manifest = Manifest.from_json(source.read_bytes(), source)
+    except OSError as error:
+        raise ModelFaultError(f"{source} cannot be read: {error.strerror}. {remedy_for(folder)}") from error
+    if (manifest.name, str(manifest.version)) != (folder.parent.name, folder.name):
+        raise ModelFaultError(
+            f"{source} says it is {manifest.id}, which is not where it lies. {remedy_for(folder)}"
+        )
+    return ModelVersion(manifest, folder)
+
+
+def version_folders(root: Path) -> Iterator[Path]:
+    """Every folder NAME/VERSION under `root`, sorted; none if there is no such folder."""
+    for name in _folders_in(root):
+        versions = _folders_in(name)
+        # A model's folder without any version is a fault to be named, not to be passed over.
+        yield from versions or [name / "1"]
+
+
+def _folders_in(root: Path) -> list[Path]:
+    if not root.is_dir():
+        return []
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))

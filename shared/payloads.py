@@ -1,0 +1,137 @@
+"""Rows and SHAP values: `.npy` objects in an object store, one for each batch and side.
+
+`jobs/JOB/input/000007.npy` holds batch 7's rows, `jobs/JOB/result/000007.npy` what the worker made of
+them. An object is written whole under its name or not at all, so that writing it twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+from collections.abc import Iterator
+from itertools import batched
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import numpy as np
+import obstore
+from numpy.typing import NDArray
+from obstore.exceptions import BaseError as ObstoreError
+from obstore.store import LocalStore, from_url
+
+from shared.errors import PayloadMissingError, StorageFullError, StorageUnavailableError
+from shared.settings import Settings
+
+#: Objects that one delete call names, at most.
+DELETE_CHUNK = 500
+#: Seconds for one request to a remote store, and how many more tries it gets.
+REMOTE_TIMEOUT, REMOTE_RETRIES = "10s", 5
+
+type Side = Literal["input", "result"]
+type Matrix = NDArray[np.float32]
+
+
+class Payloads:
+    """The rows and results of all jobs.
+
+    Every method may raise StorageUnavailableError; those that write, StorageFullError as well.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+
+    @classmethod
+    def open(cls, settings: Settings) -> Payloads:
+        """Open the store that the settings name; a local folder is made if it is not there."""
+        if settings.storage_url is None:
+            return cls(LocalStore(settings.objects_dir, mkdir=True))
+        if settings.storage_url.startswith("file://"):
+            return cls(LocalStore(urlsplit(settings.storage_url).path, mkdir=True))
+        return cls(
+            from_url(
+                settings.storage_url,
+                client_options={"timeout": REMOTE_TIMEOUT},
+                retry_config={"max_retries": REMOTE_RETRIES},
+            )
+        )
+
+    def put(self, job_id: str, side: Side, batch: int, matrix: Matrix) -> None:
+        """Store `matrix` (float32, C order) as the batch's input or result, atomically."""
+        buffer = io.BytesIO()
+        np.lib.format.write_array(buffer, np.ascontiguousarray(matrix, dtype=np.float32), allow_pickle=False)
+        with _storage_needed():
+            obstore.put(self._store, _path(job_id, side, batch), buffer.getvalue())
+
+    def get(self, job_id: str, side: Side, batch: int) -> Matrix:
+        """Return what `put` stored, read-only.
+
+        Raises PayloadMissingError if there is no such object.
+        """
+        path = _path(job_id, side, batch)
+        try:
+            with _storage_needed():
+                data = bytes(obstore.get(self._store, path).bytes())
+        except FileNotFoundError:
+            raise PayloadMissingError(f"{path} is not in the object store") from None
+        buffer = io.BytesIO(data)
+        version = np.lib.format.read_magic(buffer)
+        shape, _, dtype = (
+            np.lib.format.read_array_header_1_0(buffer) if version == (1, 0) else _bad_object(path)
+        )
+        return np.frombuffer(data, dtype=dtype, offset=buffer.tell()).reshape(shape)
+
+    def delete_job(self, job_id: str) -> int:
+        """Delete all objects of a job and return how many there were."""
+        prefix = f"jobs/{job_id}/"
+        with _storage_needed():
+            paths = [entry["path"] for chunk in obstore.list(self._store, prefix) for entry in chunk]
+            for some in batched(paths, DELETE_CHUNK):  # the last may be short
+                with contextlib.suppress(FileNotFoundError):  # someone else deletes the same job
+                    obstore.delete(self._store, list(some))
+            self._remove_folders(prefix)
+        return len(paths)
+
+    def job_ids(self) -> list[str]:
+        """Return the ids of all jobs that have objects."""
+        with _storage_needed():
+            listing = obstore.list_with_delimiter(self._store, "jobs/")
+        return [prefix.strip("/").split("/")[1] for prefix in listing["common_prefixes"]]
+
+    def probe(self) -> None:
+        """Write, read and delete a small object: whether the store can be worked with."""
+        with _storage_needed():
+            obstore.put(self._store, "probe", b"shapbox")
+            obstore.delete(self._store, "probe")
+
+    def _remove_folders(self, prefix: str) -> None:
+        """Remove the empty folders that a local store leaves behind."""
+        if not isinstance(self._store, LocalStore) or self._store.prefix is None:
+            return
+        folder = Path(self._store.prefix) / prefix
+        for part in (folder / "input", folder / "result", folder):
+            with contextlib.suppress(OSError):  # not there, or a result just came in: the sweeper returns
+                part.rmdir()
+
+
+def _path(job_id: str, side: Side, batch: int) -> str:
+    return f"jobs/{job_id}/{side}/{batch:06d}.npy"
+
+
+def _bad_object(path: str) -> Any:
+    raise PayloadMissingError(f"{path} is no matrix that Shapbox wrote")
+
+
+@contextlib.contextmanager
+def _storage_needed() -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except (ObstoreError, OSError) as fault:
+        if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+            raise StorageFullError(
+                "The disk is full, so the rows were not taken. Delete jobs or enlarge the disk."
+            ) from fault
+        raise StorageUnavailableError(f"The object store does not answer: {fault}") from fault

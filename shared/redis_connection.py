@@ -1,0 +1,99 @@
+"""The one place that builds a Redis client.
+
+Every client has time limits, keepalive, health checks and retries with exponential back-off and jitter,
+so that a Redis that is slow, stopped or restarting costs a bounded wait and never a hang.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterable, Iterator
+from enum import Enum
+from typing import Any
+
+import redis
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.retry import Retry
+
+from shared.errors import RedisUnavailableError
+from shared.settings import Settings
+
+#: Seconds to wait for a connection.
+CONNECT_TIMEOUT = 1.0
+#: Seconds after which an idle connection is checked before it is used.
+HEALTH_CHECK_INTERVAL = 15
+#: Seconds: the first and the longest pause between two tries.
+BACKOFF_BASE, BACKOFF_CAP = 0.02, 1.0
+#: TCP keepalive: seconds until the first probe, between probes, and how many may go unanswered.
+KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 10,
+    socket.TCP_KEEPINTVL: 5,
+    socket.TCP_KEEPCNT: 3,
+}
+#: What a client raises when Redis is away, stopped, loading, or refuses writes.
+REDIS_AWAY = (
+    redis.exceptions.ConnectionError,
+    redis.exceptions.TimeoutError,
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.BusyLoadingError,
+)
+
+
+class Patience(Enum):
+    """How long a caller can wait for an answer: (read timeout in seconds, tries after the first)."""
+
+    #: A person or a health check waits: all tries together end within 2 s.
+    IMPATIENT = (0.5, 2)
+    #: A background loop: it comes round again anyway.
+    STEADY = (5.0, 5)
+    #: Blocks in BLPOP: RQ's dequeue timeout must fit in.
+    BLOCKING = (30.0, 5)
+
+
+def connect(settings: Settings, patience: Patience, *, name: str) -> redis.Redis:
+    """Build a client that speaks bytes (as RQ needs). It connects when first used.
+
+    `name` is what `CLIENT LIST` shows. Any command may raise what REDIS_AWAY lists.
+    """
+    read_timeout, tries = patience.value
+    options: dict[str, Any] = {
+        "socket_timeout": read_timeout,
+        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "retry": Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE, cap=BACKOFF_CAP), tries),
+        "health_check_interval": HEALTH_CHECK_INTERVAL,
+        "client_name": name,
+    }
+    if settings.redis_url is None:
+        return redis.Redis(unix_socket_path=str(settings.redis_socket), **options)
+    if not settings.redis_url.startswith("unix://"):
+        options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
+    return redis.Redis.from_url(settings.redis_url, **options)
+
+
+def texts(reply: Iterable[Any]) -> list[str]:
+    """Decode a reply of names: the client's annotations allow for str, ours always speak bytes."""
+    return [name.decode() for name in reply]
+
+
+def writes_refused(fault: redis.exceptions.ResponseError) -> bool:
+    """Return whether Redis answered that it cannot write now (MISCONF: its disk; OOM: its memory)."""
+    return str(fault).startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in str(fault)
+
+
+@contextlib.contextmanager
+def redis_needed() -> Iterator[None]:
+    """Turn an absent Redis into RedisUnavailableError (503) for whoever answers a client."""
+    try:
+        yield
+    except REDIS_AWAY as fault:
+        raise RedisUnavailableError(
+            "Redis does not answer. Nothing was changed; try again in a moment."
+        ) from fault
+    except redis.exceptions.ResponseError as fault:
+        if not writes_refused(fault):
+            raise
+        raise RedisUnavailableError(
+            f"Redis refuses writes ({fault}). Nothing was changed; free disk or memory, or try again later."
+        ) from fault
