@@ -14,6 +14,9 @@ COPIES = 4
 WORKER_BASE_MB = 110
 #: MB that one batch may take at least, however small the worker.
 LEAST_BUDGET_MB = 16
+#: Pairs of a row and a background row, times outputs, that an interventional batch has at most: some seconds
+#: of shap's work on a usual model, so that a batch stays far below BATCH_TIMEOUT_SECONDS.
+INTERVENTIONAL_PAIRS = 50_000
 
 
 def batch_budget_bytes(settings: Settings) -> int:
@@ -41,3 +44,8 @@ def plan_batch_rows(features: int, outputs: int, settings: Settings, power: int 
         f"{budget / 2**20:.0f} MB for it. With {outputs} outputs at most {max(most, 0)} features fit; or raise "
         "MEMORY_LIMIT_MB."
     )
+
+
+def plan_interventional_rows(batch_rows: int, background_rows: int, outputs: int) -> int:
+    """Return how many rows a batch has whose every row is measured against every background row."""
+    return max(1, min(batch_rows, INTERVENTIONAL_PAIRS // (background_rows * outputs)))

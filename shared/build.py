@@ -28,7 +28,7 @@ def git_commit(environment: Mapping[str, str]) -> str:
         )
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return answer.stdout.strip() or "unknown"
+    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
 
 
 def library_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""XGBoost without scikit-learn and pandas: a third of the start, and half of the memory.
+"""XGBoost without scikit-learn and pandas: a quarter of the start, and less than half of the memory.
 
 `xgboost.compat` imports scikit-learn wherever it finds it, which brings pandas, SciPy's larger half and joblib;
 it needs none of them to predict. They are hidden during that one import only, so that shap may have the real

@@ -1,0 +1,59 @@
+"""`python -m services.monitor`: started by supervisord as its event listener."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+from types import FrameType
+
+from services.monitor.monitor import Monitor
+from services.monitor.rescue import Machine
+from services.monitor.supervisor_events import read_events
+from shared.build import git_commit
+from shared.errors import ShapboxError
+from shared.log import configure_logging
+from shared.settings import Settings
+
+logger = logging.getLogger("services.monitor")
+
+
+def main() -> int:
+    """Watch over the appliance until supervisord ends or says stop; returns the exit code."""
+    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is supervisord's to answer
+    environment = dict(os.environ)
+    try:
+        settings = Settings.from_environment(environment)
+        configure_logging(settings, "monitor")
+        monitor = Monitor(settings, Machine(socket.gethostname(), os.getppid()), git_commit(environment))
+        monitor.start()
+    except ShapboxError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return 1
+    try:
+        for event in read_events(sys.stdin.buffer, sys.stdout.buffer):
+            monitor.heed(event)
+        logger.warning("supervisord has gone")
+    except BrokenPipeError:
+        logger.warning("supervisord has gone")
+    except SystemExit:
+        logger.info("monitor stops")
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        monitor.stop()
+    return 0
+
+
+def _leave(_number: int, _frame: FrameType | None) -> None:
+    """Interrupt the reading of standard input."""
+    raise SystemExit(0)
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    # Loops that wait for a dead network are daemons, and the interpreter's own ending would meet them.
+    os._exit(code)

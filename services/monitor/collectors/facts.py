@@ -1,0 +1,44 @@
+"""What does not change while the monitor runs: the build and the models."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Iterator
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.monitor.collectors.families import gauges
+from shared.build import VERSION, library_versions
+from shared.model_version import ModelVersion
+
+#: What explains every model's path-dependent values.
+ENGINE = "xgboost"
+
+
+class FactsCollector(Collector):
+    """Builds its families once."""
+
+    def __init__(self, models: Iterable[ModelVersion], commit: str) -> None:
+        build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
+        lines: dict[tuple[str, ...], float] = {
+            (m.name, str(m.version), ENGINE, str(m.fallback).lower()): 1.0 for m in models
+        }
+        self._families = (
+            gauges(
+                "build_info",
+                "What runs here; always 1.",
+                ["version", "commit", "python", "xgboost"],
+                {build: 1.0},
+            ),
+            gauges(
+                "model_info",
+                "A model that is served; always 1.",
+                ["model", "version", "engine", "fallback"],
+                lines,
+            ),
+        )
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families."""
+        return iter(self._families)

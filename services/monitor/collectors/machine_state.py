@@ -1,0 +1,57 @@
+"""What is known without Redis: memory, disk, programs. A scrape only looks at what the loops measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from services.monitor.collectors.families import gauge, gauges
+from services.monitor.guard import Guard
+from services.monitor.programs import Programs
+from services.monitor.storage_use import StorageUse, free_bytes
+
+
+class MachineCollector(Collector):
+    """The machine's share of the metrics."""
+
+    def __init__(self, guard: Guard, storage: StorageUse, programs: Programs, data_dir: Path) -> None:
+        self._guard = guard
+        self._storage = storage
+        self._programs = programs
+        self._data_dir = data_dir
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the families; what is not known (yet) is left out."""
+        yield from self._memory()
+        if self._storage.used is not None:
+            yield gauge("storage_bytes", "Bytes of all objects (rows and results).", self._storage.used)
+        if (free := free_bytes(self._data_dir)) >= 0:
+            yield gauge("storage_free_bytes", "Bytes that the disk under DATA_DIR has left.", free)
+        up: dict[tuple[str, ...], float] = {
+            (name,): float(runs) for name, runs in self._programs.up().items()
+        }
+        yield gauges("program_up", "1 if supervisord has the program running, else 0.", ["program"], up)
+
+    def _memory(self) -> Iterator[Metric]:
+        state = self._guard.state
+        if state is None:
+            return
+        yield gauge(
+            "memory_working_set_bytes",
+            "Bytes that the appliance is charged, less what the kernel can drop.",
+            state.working_set,
+        )
+        yield gauge(
+            "memory_limit_bytes",
+            "Bytes at which the largest worker is recycled (MEMORY_LIMIT_MB).",
+            state.limit,
+        )
+        sizes: dict[tuple[str, ...], float] = {
+            (name,): size for name, size in state.processes.by_program.items()
+        }
+        yield gauges(
+            "process_memory_bytes", "PSS of each program, its children included.", ["process"], sizes
+        )

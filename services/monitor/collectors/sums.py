@@ -1,0 +1,63 @@
+"""The counters and histograms that all processes add to, and Redis keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from services.monitor.collectors.families import PREFIX, Labels, counters
+from services.monitor.guard import REASONS
+from services.monitor.rescue import CAUSES
+from shared.counters import BUCKETS
+from shared.jobs.document import Status
+
+#: What Redis holds: (name, label values…) → sum.
+type Sums = Mapping[tuple[str, ...], float]
+
+#: Counters: name → labels and help. Every name ends in _total.
+COUNTERS: Mapping[str, tuple[Labels, str]] = {
+    "jobs_total": (("status",), "Jobs that have ended, by how."),
+    "rows_explained_total": (("model",), "Rows whose SHAP values were recorded, each once."),
+    "batches_recovered_total": (("cause",), "Batches that were queued again, by why they had to be."),
+    "worker_recycles_total": (("reason",), "Workers that were made to end so that a fresh one starts."),
+    "memory_unrelieved_total": ((), "Minutes in which memory was at its limit and no worker was to blame."),
+    "http_requests_total": (("method", "route", "status"), "HTTP requests that were answered."),
+}
+#: Histograms: name → help.
+HISTOGRAMS: Mapping[str, str] = {
+    "batch_seconds": "Seconds from a batch's claim to its recorded result.",
+    "job_seconds": "Seconds from a job's acceptance to its completion.",
+    "http_request_seconds": "Seconds from an HTTP request's arrival to its answer.",
+}
+
+
+def sum_families(sums: Sums, models: Iterable[str]) -> Iterator[Metric]:
+    """Yield all counters and histograms. `models` are the NAME@VERSION that are there."""
+    known: dict[str, list[Labels]] = {
+        "jobs_total": [(status.value,) for status in Status if status.ended],
+        "rows_explained_total": [(model,) for model in models],
+        "batches_recovered_total": [(cause,) for cause in CAUSES],
+        "worker_recycles_total": [(reason,) for reason in REASONS],
+        "memory_unrelieved_total": [()],
+    }
+    for name, (labels, text) in COUNTERS.items():
+        yield counters(name, text, labels, _of(sums, name, len(labels)), known.get(name, []))
+    for name, text in HISTOGRAMS.items():
+        yield _histogram(name, text, sums)
+
+
+def _of(sums: Sums, name: str, labels: int) -> dict[Labels, float]:
+    # A field with another number of labels is of another version of Shapbox.
+    return {key[1:]: value for key, value in sums.items() if key[0] == name and len(key) == labels + 1}
+
+
+def _histogram(name: str, text: str, sums: Sums) -> Metric:
+    bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
+    each = [sums.get((f"{name}_bucket", bound), 0.0) for bound in bounds]
+    buckets = list(zip(bounds, accumulate(each), strict=True))
+    return HistogramMetricFamily(
+        PREFIX + name, text, buckets=buckets, sum_value=sums.get((f"{name}_sum",), 0.0)
+    )

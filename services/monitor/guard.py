@@ -1,0 +1,160 @@
+"""Keeps the appliance within its memory: recycles the largest worker, or kills it when time runs out."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from services.monitor.memory_decision import Elsewhere, Kill, Marks, Outcome, Recycle, WorkerMemory, decide
+from services.monitor.memory_reading import MemoryState, ProcessMemory, measure_processes
+from services.monitor.process_table import is_descendant
+from services.monitor.programs import Programs
+from services.monitor.working_set import Source
+from shared.counters import Counters
+
+#: Seconds after which the next worker may be recycled though the last one's successor is not there.
+RECYCLE_PATIENCE = 60.0
+#: Seconds after a kill until the memory that it freed shows.
+KILL_PAUSE = 2.0
+#: Seconds between two reports that the memory is not the workers'.
+ELSEWHERE_SECONDS = 60.0
+#: Seconds between two measurings of all processes, where the working set is known without them.
+MEASURE_SECONDS = 5.0
+
+#: Why a worker is recycled. All of them are exported from the start; `self` is the worker's own decision.
+REASONS = ("memory_soft", "memory_hard", "self", "silent")
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    worker: WorkerMemory
+    since: float
+
+
+class Guard:
+    """One thread calls `step`. `beacon_pids` tells the pids of this machine's workers whose beacons are lit."""
+
+    def __init__(
+        self,
+        source: Source,
+        marks: Marks,
+        programs: Programs,
+        counters: Counters,
+        beacon_pids: Callable[[], Mapping[str, int]],
+        supervisor_pid: int,
+    ) -> None:
+        self._source = source
+        self._marks = marks
+        self._programs = programs
+        self._counters = counters
+        self._beacon_pids = beacon_pids
+        self._supervisor = supervisor_pid
+        self._leaving: _Leaving | None = None
+        self._asked: set[int] = set()
+        self._killed_at = self._told_at = self._measured_at = -RECYCLE_PATIENCE
+        self._processes = ProcessMemory()
+        #: What was measured last; None before the first step.
+        self.state: MemoryState | None = None
+        #: Whether everything is being stopped anyway.
+        self.draining = False
+
+    def step(self) -> None:
+        """Measure, decide and act, once. Never touches Redis."""
+        now = time.monotonic()
+        working_set = self._measure(now)
+        self.state = MemoryState(working_set, self._marks.soft, self._processes)
+        if self.draining:
+            return
+        outcome = decide(
+            working_set,
+            self._marks,
+            self._workers(),
+            recycling=self._is_recycling(now),
+            killing=now - self._killed_at < KILL_PAUSE,
+        )
+        self._act(outcome, working_set, now)
+
+    def _measure(self, now: float) -> int:
+        """Return the working set; measures each process when that is needed, and now and then."""
+        working_set = self._cgroup_working_set()
+        pressed = working_set is None or working_set >= self._marks.soft
+        if pressed or now - self._measured_at >= MEASURE_SECONDS:
+            self._processes = measure_processes(self._supervisor, self._programs.names())
+            self._measured_at = now
+        return self._processes.total if working_set is None else working_set
+
+    def _cgroup_working_set(self) -> int | None:
+        if self._source.cgroup is None:
+            return None
+        try:
+            return self._source.cgroup.working_set()
+        except (OSError, ValueError) as fault:
+            logger.warning("the cgroup cannot be read, so PSS is added up", extra={"cause": str(fault)})
+            return None
+
+    def _workers(self) -> tuple[WorkerMemory, ...]:
+        sizes = self._processes.by_pid
+        running = {pid: name for name, pid in self._programs.workers().items()}
+        self._asked &= running.keys()
+        return tuple(
+            WorkerMemory(name, pid, sizes[pid], pid in self._asked)
+            for pid, name in running.items()
+            if pid in sizes
+        )
+
+    def _is_recycling(self, now: float) -> bool:
+        if self._leaving is None:
+            return False
+        worker = self._leaving.worker
+        successor = self._beacon_pids().get(worker.name, worker.pid) != worker.pid
+        if successor or now - self._leaving.since > RECYCLE_PATIENCE:
+            self._leaving = None
+        return self._leaving is not None
+
+    def _act(self, outcome: Outcome, working_set: int, now: float) -> None:
+        match outcome:
+            case Recycle(worker):
+                self._end(worker, signal.SIGTERM, "memory_soft", working_set)
+                self._leaving = _Leaving(worker, now)
+                self._asked.add(worker.pid)
+            case Kill(worker):
+                self._end(worker, signal.SIGKILL, "memory_hard", working_set)
+                self._killed_at = now
+            case Elsewhere() if now - self._told_at >= ELSEWHERE_SECONDS:
+                self._told_at = now
+                self._counters.add("memory_unrelieved_total")
+                logger.warning(
+                    "memory is at its limit, and no worker is large enough to matter",
+                    extra={
+                        "mb": working_set >> 20,
+                        "limit_mb": self._marks.soft >> 20,
+                        "programs": self._table(),
+                    },
+                )
+
+    def _end(self, worker: WorkerMemory, number: signal.Signals, reason: str, working_set: int) -> None:
+        if not is_descendant(worker.pid, self._supervisor):
+            return
+        with contextlib.suppress(ProcessLookupError):  # it left in this moment
+            os.kill(worker.pid, number)
+        self._counters.add("worker_recycles_total", reason)
+        logger.warning(
+            "largest worker %s: memory is at its limit",
+            "recycled" if number == signal.SIGTERM else "killed",
+            extra={
+                "worker": worker.name,
+                "worker_mb": worker.pss >> 20,
+                "mb": working_set >> 20,
+                "limit_mb": self._marks.soft >> 20,
+            },
+        )
+
+    def _table(self) -> dict[str, int]:
+        return {name: size >> 20 for name, size in sorted(self._processes.by_program.items())}

@@ -1,0 +1,100 @@
+"""Decides what the memory asks for, from measured values alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+#: Bytes below which ending a worker is in vain: the next one is about as large once it has its models warm.
+WORTH_RECYCLING = 96 * 2**20
+#: The share of the cgroup's limit at which there is no time left for a batch to finish.
+HARD_SHARE = 0.97
+#: The share of the cgroup's limit that MEMORY_LIMIT_MB is lowered to, were it higher: 475 of 512.
+SOFT_SHARE = 0.93
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Bytes at which a worker is recycled, and (if the cgroup has a limit) at which one is killed."""
+
+    soft: int
+    hard: int | None
+
+    @classmethod
+    def of(cls, memory_limit_mb: int, cgroup_limit: int | None) -> Marks:
+        """Return the marks for MEMORY_LIMIT_MB in a cgroup with that limit, if any."""
+        soft = memory_limit_mb * 2**20
+        if cgroup_limit is None:
+            return cls(soft, None)
+        return cls(min(soft, int(cgroup_limit * SOFT_SHARE)), int(cgroup_limit * HARD_SHARE))
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerMemory:
+    """A running worker of this machine and its PSS in bytes; `leaving` once it was asked to leave."""
+
+    name: str
+    pid: int
+    pss: int
+    leaving: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Calm:
+    """All is well."""
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Too much is used, and what was done about it has not shown its effect yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Too much is used, and no worker is large enough that its end would help."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recycle:
+    """Ask this worker to finish its batch and leave."""
+
+    worker: WorkerMemory
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """End this worker now; its batch runs again."""
+
+    worker: WorkerMemory
+
+
+type Outcome = Calm | Patience | Elsewhere | Recycle | Kill
+
+
+def decide(
+    working_set: int,
+    marks: Marks,
+    workers: tuple[WorkerMemory, ...],
+    *,
+    recycling: bool = False,
+    killing: bool = False,
+) -> Outcome:
+    """Decide what the memory asks for.
+
+    `recycling`: a worker was asked to leave and its successor is not there; `killing`: one was just killed.
+    """
+    if marks.hard is not None and working_set >= marks.hard:
+        if killing:
+            return Patience()
+        # Any worker: the kernel would kill one next, and not ask which.
+        return Kill(max(workers, key=_size)) if workers else Elsewhere()
+    if working_set < marks.soft:
+        return Calm()
+    if recycling or killing:
+        return Patience()
+    # A second SIGTERM would end a worker in the middle of its batch.
+    worthy = [worker for worker in workers if worker.pss >= WORTH_RECYCLING and not worker.leaving]
+    return Recycle(max(worthy, key=_size)) if worthy else Elsewhere()
+
+
+def _size(worker: WorkerMemory) -> int:
+    return worker.pss

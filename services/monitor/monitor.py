@@ -1,0 +1,171 @@
+"""All of the monitor, put together from the settings."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+from prometheus_client import CollectorRegistry
+
+from services.monitor.collectors.facts import FactsCollector
+from services.monitor.collectors.machine_state import MachineCollector
+from services.monitor.collectors.redis_state import RedisCollector
+from services.monitor.exposition import serve_metrics
+from services.monitor.guard import Guard
+from services.monitor.listener import Listener
+from services.monitor.loop import Loop
+from services.monitor.memory_decision import Marks
+from services.monitor.programs import Programs
+from services.monitor.pulse import Pulse
+from services.monitor.rescue import Machine, Rescue
+from services.monitor.storage_use import StorageUse
+from services.monitor.supervisor_events import Event
+from services.monitor.sweeper import Sweeper
+from services.monitor.working_set import choose_source
+from shared.beacons import Beacons
+from shared.counters import Counters
+from shared.errors import ModelFaultError
+from shared.jobs.queue import BatchQueues
+from shared.jobs.recovery import Recovery
+from shared.jobs.store import JobStore
+from shared.model_catalog import ModelCatalog
+from shared.model_version import ModelVersion
+from shared.payloads import Payloads
+from shared.redis_connection import Patience, connect
+from shared.settings import Settings
+
+#: Seconds between two steps of each loop.
+PULSE_SECONDS = GUARD_SECONDS = RESCUE_SECONDS = 1.0
+POLL_SECONDS = 5.0
+SWEEP_SECONDS = STORAGE_SECONDS = 30.0
+#: Seconds that the loops have to end: supervisord kills the monitor soon after.
+STOP_SECONDS = 0.6
+
+logger = logging.getLogger(__name__)
+
+
+class Monitor:
+    """Starts and stops the loops and the exposition."""
+
+    def __init__(self, settings: Settings, machine: Machine, commit: str) -> None:
+        self._settings = settings
+        self._machine = machine
+        self._steady = connect(settings, Patience.STEADY, name="monitor")
+        self._counters = Counters(self._steady)
+        self._programs = Programs()
+        self._storage = StorageUse(None if settings.storage_url else settings.objects_dir)
+        self._guard = self._make_guard()
+        self._pulse = Pulse(
+            connect(settings, Patience.IMPATIENT, name="monitor-pulse"),
+            self._programs,
+            self._guard,
+            settings.status_file,
+            settings.data_dir,
+        )
+        self._rescue = self._make_rescue()
+        self._sweeper: Sweeper | None = None
+        self._listener = Listener(
+            self._programs, settings.supervisor_socket, self._worker_left, self._pulse.drain
+        )
+        self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._rescue.step)
+        self._loops = [
+            Loop("pulse", PULSE_SECONDS, self._pulse.step),
+            Loop("guard", GUARD_SECONDS, self._guard.step),
+            self._rescue_loop,
+            Loop("supervisor", POLL_SECONDS, self._listener.poll),
+            Loop("storage", STORAGE_SECONDS, self._storage.step),
+            Loop("sweeper", SWEEP_SECONDS, self._sweep),
+        ]
+        self._registry = self._make_registry(commit)
+
+    def start(self) -> None:
+        """Serve the metrics and start all loops. Raises BootError if the metrics' port is taken."""
+        self._listener.poll()
+        self._server = serve_metrics(self._settings, self._registry)
+        for loop in self._loops:
+            loop.start()
+        logger.info("monitor is up", extra={"metrics_port": self._settings.metrics_port})
+
+    def heed(self, event: Event) -> None:
+        """Act on one of supervisord's events; a fault in that must not end the monitor."""
+        try:
+            self._listener.heed(event)
+        except Exception:
+            logger.exception("an event was not understood", extra={"event": event.name})
+
+    def stop(self) -> None:
+        """End all loops, as far as they end in time."""
+        deadline = time.monotonic() + STOP_SECONDS
+        for loop in self._loops:
+            loop.stop()
+        for loop in self._loops:
+            if not loop.join(max(0.0, deadline - time.monotonic())):
+                logger.info("%s was still at work", loop.name)
+
+    def _worker_left(self, process_name: str, pid: int | None) -> None:
+        self._rescue.worker_left(process_name, pid)
+        self._rescue_loop.wake()
+
+    def _make_guard(self) -> Guard:
+        source = choose_source(self._machine.supervisor_pid)
+        marks = Marks.of(
+            self._settings.memory_limit_mb, source.cgroup.limit if source.cgroup is not None else None
+        )
+        logger.info(
+            "memory is read from %s",
+            "the cgroup" if source.cgroup else "the processes (PSS)",
+            extra={
+                "reason": source.reason,
+                "soft_mb": marks.soft >> 20,
+                "hard_mb": marks.hard >> 20 if marks.hard else None,
+            },
+        )
+        return Guard(
+            source,
+            marks,
+            self._programs,
+            self._counters,
+            lambda: self._pulse.local_worker_pids(self._machine.host),
+            self._machine.supervisor_pid,
+        )
+
+    def _make_rescue(self) -> Rescue:
+        store = JobStore(self._steady, self._settings)
+        return Rescue(
+            self._steady,
+            Recovery(self._steady, store, Beacons(self._steady)),
+            self._counters,
+            self._programs,
+            self._machine,
+            self._settings.batch_timeout_seconds,
+        )
+
+    def _sweep(self) -> None:
+        if self._sweeper is None:
+            # Not at the start: an object store that is away must not keep the monitor from watching.
+            self._sweeper = Sweeper(
+                self._steady,
+                JobStore(self._steady, self._settings),
+                Payloads.open(self._settings),
+                self._settings.result_ttl_hours,
+            )
+        self._sweeper.step()
+
+    def _make_registry(self, commit: str) -> CollectorRegistry:
+        models = self._models()
+        impatient = connect(self._settings, Patience.IMPATIENT, name="monitor-scrape")
+        queues = BatchQueues(impatient, self._settings.batch_timeout_seconds)
+        registry = CollectorRegistry()
+        registry.register(RedisCollector(impatient, queues, self._pulse, [model.id for model in models]))
+        registry.register(
+            MachineCollector(self._guard, self._storage, self._programs, self._settings.data_dir)
+        )
+        registry.register(FactsCollector(models, commit))
+        return registry
+
+    def _models(self) -> tuple[ModelVersion, ...]:
+        try:
+            return ModelCatalog.load(self._settings.models_dir, self._settings.standins_dir).versions()
+        except ModelFaultError as fault:  # boot refuses it; the monitor watches on all the same
+            logger.warning("the models are not known", extra={"cause": str(fault)})
+            return ()

@@ -1,0 +1,56 @@
+"""The machine's processes and who started whom, from /proc."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+#: Where the kernel tells of processes.
+PROC = Path("/proc")
+#: States of a process that has ended and waits to be reaped.
+DEAD_STATES = frozenset("ZXx")
+
+
+def parent_of(pid: int, proc: Path = PROC) -> int | None:
+    """Return a living process's parent, or None if the process has ended."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name, in parentheses, may itself hold blanks and parentheses.
+    state, parent, *_ = stat.rpartition(")")[2].split()
+    return None if state in DEAD_STATES else int(parent)
+
+
+def read_parents(proc: Path = PROC) -> dict[int, int]:
+    """Return every living process's parent."""
+    pids = [int(entry.name) for entry in proc.iterdir() if entry.name.isdecimal()]
+    parents = {pid: parent_of(pid, proc) for pid in pids}
+    return {pid: parent for pid, parent in parents.items() if parent is not None}
+
+
+def family(root: int, parents: Mapping[int, int]) -> set[int]:
+    """Return `root` and all its descendants."""
+    children = defaultdict(list)
+    for pid, parent in parents.items():
+        children[parent].append(pid)
+    found, waiting = set(), [root]
+    while waiting:
+        pid = waiting.pop()
+        if pid not in found:
+            found.add(pid)
+            waiting.extend(children[pid])
+    return found
+
+
+def is_descendant(pid: int, ancestor: int, proc: Path = PROC) -> bool:
+    """Return whether a living process descends from `ancestor`. Nothing else may be sent a signal."""
+    seen: set[int] = set()
+    parent = parent_of(pid, proc)
+    while parent and parent not in seen:
+        if parent == ancestor:
+            return True
+        seen.add(parent)
+        parent = parent_of(parent, proc)
+    return False

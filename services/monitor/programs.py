@@ -1,0 +1,88 @@
+"""What supervisord's programs are doing, from its events and from what it answers when asked."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+#: supervisord's name for the group of all workers.
+WORKER_GROUP = "worker"
+#: Programs that do one thing and end: they are never up, and nothing depends on them.
+ONE_SHOTS = frozenset({"announce"})
+#: The state of a program that supervisord has given up.
+FATAL = "FATAL"
+#: States in which a program has a process.
+LIVE_STATES = frozenset({"STARTING", "RUNNING", "STOPPING"})
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """One supervised process; `pid` is None while it has none, or while it is not known yet."""
+
+    group: str
+    name: str
+    state: str
+    pid: int | None = None
+
+
+class Programs:
+    """All supervised processes, as last heard. Safe to use from several threads."""
+
+    def __init__(self, own_pid: int | None = None) -> None:
+        self._own_pid = os.getpid() if own_pid is None else own_pid
+        self._lock = threading.Lock()
+        self._programs: dict[tuple[str, str], Program] = {}
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """A number that grows with each event."""
+        return self._version
+
+    def changed(self, program: Program) -> Program | None:
+        """Take over what an event says; returns what was known before."""
+        key = (program.group, program.name)
+        with self._lock:
+            self._version += 1
+            before = self._programs.get(key)
+            self._programs[key] = program
+        return before
+
+    def adopt(self, programs: Iterable[Program], as_of: int) -> bool:
+        """Take over supervisord's own list, unless an event came in since `version` was `as_of`."""
+        fresh = {(program.group, program.name): program for program in programs}
+        with self._lock:
+            if self._version != as_of:
+                return False
+            self._programs = fresh
+        return True
+
+    def all(self) -> tuple[Program, ...]:
+        """Return all of them, by group and name."""
+        with self._lock:
+            return tuple(self._programs[key] for key in sorted(self._programs))
+
+    def up(self) -> Mapping[str, bool]:
+        """Return for each process that is meant to run, by its name, whether it does."""
+        # supervisord counts this very process as STARTING for a while: it runs, since it answers.
+        return {
+            p.name: p.state == "RUNNING" or (p.pid is not None and p.pid == self._own_pid)
+            for p in self.all()
+            if p.group not in ONE_SHOTS
+        }
+
+    def fatal(self) -> tuple[str, ...]:
+        """Return the names of those that supervisord has given up."""
+        return tuple(p.name for p in self.all() if p.state == FATAL and p.group not in ONE_SHOTS)
+
+    def names(self) -> Mapping[int, str]:
+        """Return the names of all that have a process, by its id."""
+        return {p.pid: p.name for p in self.all() if p.pid and p.state in LIVE_STATES}
+
+    def workers(self) -> Mapping[str, int]:
+        """Return the process ids of all running workers of this machine, by name."""
+        return {
+            p.name: p.pid for p in self.all() if p.group == WORKER_GROUP and p.pid and p.state == "RUNNING"
+        }

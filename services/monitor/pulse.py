@@ -1,0 +1,115 @@
+"""Feels Redis's and the workers' pulse each second, and writes down how the appliance is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from services.monitor.guard import Guard
+from services.monitor.programs import Programs
+from services.monitor.storage_use import free_bytes
+from shared.appliance_status import ApplianceStatus
+from shared.beacons import Beacon, Beacons
+from shared.redis_connection import REDIS_AWAY
+
+#: Seconds that one turn without a living worker counts for at most: a turn may have waited for Redis.
+LONGEST_TURN = 2.0
+
+
+class Pulse:
+    """One thread calls `step`. `connection` should be one that gives up soon: a ping is not tried twice."""
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        programs: Programs,
+        guard: Guard,
+        status_file: Path,
+        data_dir: Path,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        connection.set_retry(Retry(NoBackoff(), 0))
+        self._redis = connection
+        self._beacons = Beacons(connection)
+        self._programs = programs
+        self._guard = guard
+        self._status_file = status_file
+        self._data_dir = data_dir
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._last_answer = self._last_turn = clock()
+        self._no_worker_seconds = 0.0
+        #: Whether Redis answered the last ping, and in how many seconds.
+        self.redis_up = False
+        self.ping_seconds = 0.0
+        #: The beacons that were lit when Redis last answered.
+        self.beacons: Mapping[str, Beacon] = {}
+        #: Whether supervisord is stopping everything.
+        self.draining = False
+
+    def step(self) -> None:
+        """Feel and write, once. Raises what REDIS_AWAY lists, after it has written that down."""
+        try:
+            self._feel()
+        finally:
+            self.write()
+
+    def drain(self) -> None:
+        """Write down at once that everything is being stopped."""
+        self.draining = self._guard.draining = True
+        self.write()
+
+    def write(self) -> None:
+        """Write the status file. Raises OSError."""
+        with self._lock:
+            self.status().write(self._status_file)
+
+    def status(self) -> ApplianceStatus:
+        """Return how the appliance is."""
+        memory = self._guard.state
+        return ApplianceStatus(
+            written_at=time.time(),
+            redis_down_seconds=0.0 if self.redis_up else self._clock() - self._last_answer,
+            no_worker_seconds=self._no_worker_seconds,
+            fatal_programs=self._programs.fatal(),
+            draining=self.draining,
+            workers_alive=len(self.beacons),
+            storage_free_bytes=free_bytes(self._data_dir),
+            memory_working_set_bytes=memory.working_set if memory else 0,
+            memory_limit_bytes=memory.limit if memory else 0,
+        )
+
+    def local_worker_pids(self, host: str) -> dict[str, int]:
+        """Return the process ids of this machine's workers whose beacons are lit, by process name."""
+        return {
+            name.rpartition("/")[2]: beacon.pid
+            for name, beacon in self.beacons.items()
+            if beacon.host == host
+        }
+
+    def _feel(self) -> None:
+        turn, self._last_turn = self._clock() - self._last_turn, self._clock()
+        started = self._clock()
+        try:
+            try:
+                self._redis.ping()
+            except redis.exceptions.ResponseError as fault:
+                # It answers, if only that it cannot write: that is for whoever wants to write.
+                if isinstance(fault, REDIS_AWAY):
+                    raise
+            beacons = self._beacons.alive()
+        except redis.RedisError:
+            self.redis_up = False
+            raise
+        self.ping_seconds = self._clock() - started
+        self._last_answer = self._clock()
+        self.redis_up = True
+        self.beacons = beacons
+        # Only while Redis answers: else nobody knows, and after an outage the workers need time to beat.
+        self._no_worker_seconds = 0.0 if beacons else self._no_worker_seconds + min(turn, LONGEST_TURN)

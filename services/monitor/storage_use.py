@@ -1,0 +1,58 @@
+"""How much room the object store's folder takes, and how much the disk has left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+#: Files after which the walk rests, and for how many seconds: it must not take a core from the workers.
+FILES_PER_BREATH, BREATH_SECONDS = 1000, 0.02
+#: A walk may take this share of the time, at most.
+WALK_SHARE = 0.02
+
+
+class StorageUse:
+    """One thread calls `step`, each 30 s. Where objects lie on another machine, `folder` is None."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder = folder
+        self._due = 0.0
+        #: The bytes of all objects as of the last walk; None where nobody knows.
+        self.used: int | None = None
+
+    def step(self) -> None:
+        """Walk the folder, unless the last walk took so long that it is not time yet."""
+        started = time.monotonic()
+        if self._folder is None or started < self._due:
+            return
+        self.used = folder_bytes(self._folder)
+        ended = time.monotonic()
+        self._due = ended + (ended - started) / WALK_SHARE
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the size of all files below a folder; files that vanish meanwhile count nothing."""
+    total, files, waiting = 0, 0, [str(folder)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
+                    continue
+                with contextlib.suppress(OSError):
+                    total += entry.stat(follow_symlinks=False).st_size
+                files += 1
+                if files % FILES_PER_BREATH == 0:
+                    time.sleep(BREATH_SECONDS)
+    return total
+
+
+def free_bytes(folder: Path) -> int:
+    """Return how many bytes the folder's disk has left; -1 if that cannot be found out."""
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return -1

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from services.monitor import memory_decision
+from services.monitor.guard import Guard
+from services.monitor.memory_decision import Marks
+from services.monitor.memory_reading import SUPERVISOR
+from services.monitor.programs import Program, Programs
+from services.monitor.working_set import Source
+from shared.counters import Counters
+
+MB = 2**20
+PSS_SOURCE = Source(None, "a test")
+
+type Spawn = Callable[..., subprocess.Popen[bytes]]
+
+
+class Watched:
+    """A guard over two real workers of 60 and 130 MB."""
+
+    def __init__(self, counters: Counters, spawn: Spawn, marks: Marks) -> None:
+        self.small, self.large = spawn(60), spawn(130)
+        self.counters = counters
+        self.programs = Programs(own_pid=-1)
+        self.programs.changed(Program("worker", "worker-1", "RUNNING", self.small.pid))
+        self.programs.changed(Program("worker", "worker-2", "RUNNING", self.large.pid))
+        self.beacons = {"worker-1": self.small.pid, "worker-2": self.large.pid}
+        self.guard = Guard(PSS_SOURCE, marks, self.programs, counters, lambda: self.beacons, os.getpid())
+
+    def recycles(self) -> dict[str, float]:
+        self.counters.flush()
+        return {key[-1]: value for key, value in self.counters.read().items()}
+
+
+@pytest.fixture
+def counters(connection: redis.Redis) -> Counters:
+    return Counters(connection)
+
+
+def test_the_working_set_is_the_sum_of_pss_and_each_program_is_named(
+    counters: Counters, spawn: Spawn
+) -> None:
+    watched = Watched(counters, spawn, Marks(100_000 * MB, None))
+    watched.guard.step()
+    state = watched.guard.state
+    assert state is not None
+    sizes = state.processes.by_program
+    assert 60 * MB < sizes["worker-1"] < 90 * MB
+    assert 130 * MB < sizes["worker-2"] < 160 * MB
+    assert state.working_set == sum(sizes.values())
+    assert sizes[SUPERVISOR] > 0
+    assert watched.large.poll() is None
+
+
+def test_the_largest_worker_is_asked_to_leave_and_the_next_only_when_its_successor_is_there(
+    counters: Counters, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 10 * MB)
+    watched = Watched(counters, spawn, Marks(1 * MB, None))
+    watched.guard.step()
+    assert watched.large.wait(5) == -signal.SIGTERM
+    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    watched.guard.step()
+    assert watched.small.poll() is None
+    watched.beacons["worker-2"] = 1  # the successor's beacon is lit
+    watched.guard.step()
+    assert watched.small.wait(5) == -signal.SIGTERM
+    assert watched.recycles() == {"memory_soft": 2}
+
+
+def test_without_a_worker_large_enough_the_cause_is_said_to_be_elsewhere_once_a_minute(
+    counters: Counters, spawn: Spawn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 1000 * MB)
+    watched = Watched(counters, spawn, Marks(1 * MB, None))
+    for _ in range(3):
+        watched.guard.step()
+    assert watched.large.poll() is None
+    assert [r.getMessage() for r in caplog.records] == [
+        "memory is at its limit, and no worker is large enough to matter"
+    ]
+    assert watched.recycles() == {"memory_unrelieved_total": 1}
+
+
+def test_at_the_hard_mark_the_largest_worker_is_killed_and_not_at_once_another(
+    counters: Counters, spawn: Spawn
+) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
+    watched.guard.step()
+    watched.guard.step()
+    assert watched.large.wait(5) == -signal.SIGKILL
+    assert watched.small.poll() is None
+    assert watched.recycles() == {"memory_hard": 1}
+
+
+def test_while_everything_is_being_stopped_no_worker_is_disturbed(counters: Counters, spawn: Spawn) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
+    watched.guard.draining = True
+    watched.guard.step()
+    assert watched.large.poll() is None
+    assert watched.guard.state is not None

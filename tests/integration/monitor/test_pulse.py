@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+import pytest
+import redis
+
+from services.monitor.guard import Guard
+from services.monitor.memory_decision import Marks
+from services.monitor.programs import Program, Programs
+from services.monitor.pulse import Pulse
+from services.monitor.working_set import Source
+from shared.appliance_status import ApplianceStatus
+from shared.beacons import Beacon, Beacons
+from shared.counters import Counters
+from shared.settings import Settings
+
+
+class Server(Protocol):
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+    def signal(self, number: signal.Signals) -> None: ...
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Felt:
+    """A pulse with a clock of its own, and what it wrote down."""
+
+    def __init__(self, impatient: redis.Redis, connection: redis.Redis, settings: Settings) -> None:
+        self.settings, self.clock, self.programs = settings, Clock(), Programs()
+        guard = Guard(
+            Source(None, ""),
+            Marks(10**12, None),
+            self.programs,
+            Counters(connection),
+            dict,
+            os.getpid(),
+        )
+        self.guard = guard
+        self.pulse = Pulse(
+            impatient, self.programs, guard, settings.status_file, settings.data_dir, self.clock
+        )
+
+    def after(self, seconds: float) -> ApplianceStatus:
+        self.clock.now += seconds
+        try:
+            self.pulse.step()
+        except redis.exceptions.RedisError:
+            assert not self.pulse.redis_up
+        status = ApplianceStatus.read(self.settings.status_file)
+        assert status is not None
+        return status
+
+
+@pytest.fixture
+def felt(impatient: redis.Redis, connection: redis.Redis, settings: Settings) -> Felt:
+    return Felt(impatient, connection, settings)
+
+
+def test_a_well_appliance_is_written_down_as_well(felt: Felt, light: Callable[..., Beacon]) -> None:
+    light("worker-1")
+    light("worker-1", host="elsewhere")
+    felt.guard.step()
+    status = felt.after(1)
+    assert status.age() < 5
+    assert (status.redis_down_seconds, status.no_worker_seconds) == (0, 0)
+    assert (status.workers_alive, status.fatal_programs, status.draining) == (2, (), False)
+    assert status.storage_free_bytes > 0
+    assert status.memory_working_set_bytes > 0
+    assert felt.pulse.local_worker_pids("this-machine") == {"worker-1": os.getpid()}
+
+
+def test_the_absence_of_redis_is_counted_from_its_last_answer(felt: Felt, server: Server) -> None:
+    felt.after(1)
+    server.kill()
+    assert felt.after(1).redis_down_seconds == 1
+    assert felt.after(30).redis_down_seconds == 31
+    server.start()
+    assert felt.after(1).redis_down_seconds == 0
+
+
+def test_a_redis_that_hangs_counts_as_absent(felt: Felt, server: Server) -> None:
+    felt.after(1)
+    server.signal(signal.SIGSTOP)
+    assert felt.after(1).redis_down_seconds >= 1
+    server.signal(signal.SIGCONT)
+    assert felt.after(1).redis_down_seconds == 0
+
+
+def test_the_time_without_workers_counts_only_while_redis_could_tell(
+    felt: Felt, server: Server, light: Callable[..., Beacon], connection: redis.Redis
+) -> None:
+    beacon = light("worker-1")
+    assert felt.after(1).no_worker_seconds == 0
+    Beacons(connection).put_out(beacon.name)
+    assert felt.after(1).no_worker_seconds == 1
+    server.kill()
+    assert felt.after(60).no_worker_seconds == 1
+    server.start()
+    assert felt.after(1).no_worker_seconds == 2
+    light("worker-1")
+    assert felt.after(1).no_worker_seconds == 0
+
+
+def test_programs_given_up_and_the_stopping_of_everything_are_written_at_once(felt: Felt) -> None:
+    felt.programs.changed(Program("api", "api", "FATAL"))
+    felt.pulse.drain()
+    status = ApplianceStatus.read(felt.settings.status_file)
+    assert status is not None
+    assert status.draining
+    assert status.fatal_programs == ("api",)
+    assert felt.guard.draining

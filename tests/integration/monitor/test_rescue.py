@@ -1,0 +1,259 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from services.monitor import rescue as rescue_module
+from services.monitor.programs import Program, Programs
+from services.monitor.rescue import Machine, Rescue
+from shared.beacons import Beacon, Beacons
+from shared.counters import Counters
+from shared.jobs import keys
+from shared.jobs.document import Job, Status
+from shared.jobs.recovery import Recovery
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+
+HOST = "this-machine"
+
+type Accept = Callable[..., Job]
+type Light = Callable[..., Beacon]
+type Spawn = Callable[..., subprocess.Popen[bytes]]
+type Take = Callable[[Beacon, Job, int], None]
+
+
+@pytest.fixture
+def programs() -> Programs:
+    return Programs()
+
+
+@pytest.fixture
+def rescue(connection: redis.Redis, store: JobStore, programs: Programs, settings: Settings) -> Rescue:
+    return Rescue(
+        connection,
+        Recovery(connection, store, Beacons(connection)),
+        Counters(connection),
+        programs,
+        Machine(HOST, os.getpid()),
+        settings.batch_timeout_seconds,
+    )
+
+
+def recovered(connection: redis.Redis) -> dict[str, float]:
+    sums = Counters(connection).read()
+    return {key[1]: value for key, value in sums.items() if key[0] == "batches_recovered_total"}
+
+
+def test_a_reported_deaths_batch_is_queued_again_at_once(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    accept: Accept,
+    light: Light,
+    spawn: Spawn,
+    take: Take,
+) -> None:
+    job, worker = accept(3), spawn()
+    take(light("worker-1", worker.pid), job, 1)
+    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 2)}
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.wait()
+    rescue.worker_left("worker-1", worker.pid)
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
+    assert Beacons(connection).alive() == {}
+    assert recovered(connection) == {"worker_died": 1}
+
+
+def test_an_unreported_death_is_seen_by_the_process_table(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    accept: Accept,
+    light: Light,
+    spawn: Spawn,
+    take: Take,
+) -> None:
+    job, worker = accept(), spawn()
+    take(light("worker-1", worker.pid), job, 0)
+    worker.kill()
+    worker.wait()
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    assert recovered(connection) == {"worker_died": 1}
+
+
+def test_a_living_workers_batch_and_beacon_stay_though_its_last_life_is_reported_dead(
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+) -> None:
+    job, beacon = accept(), light("worker-1")
+    take(beacon, job, 0)
+    rescue.worker_left("worker-1", 999_999_999)
+    rescue.step()
+    assert store.queues.waiting_batches() == set()
+    assert list(Beacons(connection).alive()) == [beacon.name]
+
+
+def test_a_batch_of_an_earlier_life_is_given_back(
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+) -> None:
+    job = accept()
+    take(light("worker-1", token="life-1"), job, 0)
+    light("worker-1", token="life-2")
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    assert recovered(connection) == {"worker_died": 1}
+
+
+def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+) -> None:
+    job = accept()
+    beacon = light("worker-1", pid=999_999_999, host="elsewhere")
+    take(beacon, job, 0)
+    rescue.worker_left("worker-1", None)
+    rescue.step()
+    assert store.queues.waiting_batches() == set()
+    connection.delete(keys.beacon(beacon.name))
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    assert recovered(connection) == {"lease": 1}
+
+
+def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_died(
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept
+) -> None:
+    job = accept(2)
+    rescue.step()  # the first look is due at once; the next only after seconds
+    connection.rpop("rq:queue:bulk")
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    rescue.worker_left("worker-1", None)
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
+    assert recovered(connection) == {"lost": 1}
+
+
+def test_a_report_is_not_forgotten_while_redis_is_away(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    accept: Accept,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job = accept(2)
+    rescue.step()
+    connection.rpop("rq:queue:bulk")
+    rescue.worker_left("worker-1", None)
+    with monkeypatch.context() as patch:
+        patch.setattr(rescue._beacons, "alive", _away)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            rescue.step()
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
+
+
+def _away() -> dict[str, Beacon]:
+    raise redis.exceptions.ConnectionError("away")
+
+
+def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    accept: Accept,
+    light: Light,
+    spawn: Spawn,
+    take: Take,
+) -> None:
+    job, worker = accept(), spawn()
+    take(light("worker-1", worker.pid), job, 0)
+    rescue.step()
+    assert worker.poll() is None
+    time.sleep(2.2)  # BATCH_TIMEOUT_SECONDS is 2 here
+    light("worker-1", worker.pid)
+    rescue.step()
+    assert worker.wait(2) == -signal.SIGKILL
+    rescue.worker_left("worker-1", worker.pid)
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    assert recovered(connection) == {"hung": 1}
+
+
+def test_no_process_outside_the_appliance_is_ever_killed(
+    connection: redis.Redis,
+    store: JobStore,
+    programs: Programs,
+    accept: Accept,
+    light: Light,
+    spawn: Spawn,
+    take: Take,
+) -> None:
+    supervisor, stranger = spawn(), spawn()
+    recovery = Recovery(connection, store, Beacons(connection))
+    rescue = Rescue(
+        connection,
+        recovery,
+        Counters(connection),
+        programs,
+        Machine(HOST, supervisor.pid),
+        batch_timeout_seconds=0,
+    )
+    take(light("worker-1", stranger.pid), accept(), 0)
+    time.sleep(0.05)
+    rescue.step()
+    rescue.step()
+    assert stranger.poll() is None
+
+
+def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
+    rescue: Rescue,
+    programs: Programs,
+    spawn: Spawn,
+    light: Light,
+    connection: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rescue_module, "LEAST_SILENCE", 0)
+    silent, speaking = spawn(), spawn()
+    programs.changed(Program("worker", "worker-1", "RUNNING", silent.pid))
+    programs.changed(Program("worker", "worker-2", "RUNNING", speaking.pid))
+    deadline = time.monotonic() + 2.5
+    while time.monotonic() < deadline:
+        light("worker-2", speaking.pid)
+        rescue.step()
+        time.sleep(0.1)
+    assert silent.wait(2) == -signal.SIGKILL
+    assert speaking.poll() is None
+    assert Counters(connection).read()["worker_recycles_total", "silent"] == 1
+
+
+def test_silence_while_nobody_could_be_heard_does_not_count(
+    rescue: Rescue, programs: Programs, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescue_module, "LEAST_SILENCE", 0)
+    monkeypatch.setattr(rescue_module, "GAP_SECONDS", 0.5)
+    worker = spawn()
+    programs.changed(Program("worker", "worker-1", "RUNNING", worker.pid))
+    rescue.step()
+    time.sleep(2.2)
+    rescue.step()
+    assert worker.poll() is None
+
+
+def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_recovered(
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+) -> None:
+    job = accept()
+    for life in range(3):
+        take(light("worker-1", token=f"life-{life}"), job, 0)
+        Beacons(connection).put_out(f"{HOST}/worker-1")
+        rescue.step()
+    assert store.get(job.id).status is Status.FAILED
+    assert sum(recovered(connection).values()) == 2

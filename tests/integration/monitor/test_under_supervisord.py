@@ -1,0 +1,273 @@
+"""The monitor as it runs: a child of a real supervisord, beside a worker program that only sleeps."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from socket import create_server, gethostname
+from typing import Protocol
+
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from services.monitor.programs import Program
+from services.monitor.supervisor_rpc import SupervisorAwayError, list_programs
+from shared.appliance_status import ApplianceStatus
+from shared.beacons import Beacon, Beacons
+from shared.jobs.document import Job
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+HOST = gethostname()
+
+#: Every name of DESIGN §6, with the labels it must have at least.
+NAMES = {
+    "shapbox_jobs_total": {"status"},
+    "shapbox_rows_explained_total": {"model"},
+    "shapbox_batch_seconds_bucket": {"le"},
+    "shapbox_job_seconds_bucket": {"le"},
+    "shapbox_batches_recovered_total": {"cause"},
+    "shapbox_worker_recycles_total": {"reason"},
+    "shapbox_queue_batches": {"queue"},
+    "shapbox_queue_oldest_seconds": {"queue"},
+    "shapbox_workers": {"state"},
+    "shapbox_process_memory_bytes": {"process"},
+    "shapbox_memory_working_set_bytes": set(),
+    "shapbox_memory_limit_bytes": set(),
+    "shapbox_redis_up": set(),
+    "shapbox_redis_ping_seconds": set(),
+    "shapbox_redis_memory_bytes": set(),
+    "shapbox_storage_bytes": set(),
+    "shapbox_storage_free_bytes": set(),
+    "shapbox_http_requests_total": {"method", "route", "status"},
+    "shapbox_http_request_seconds_bucket": {"le"},
+    "shapbox_program_up": {"program"},
+    "shapbox_model_info": {"model", "version", "engine", "fallback"},
+    "shapbox_build_info": {"version", "commit", "python", "xgboost"},
+}
+
+CONFIGURATION = """
+[supervisord]
+nodaemon=true
+logfile={run}/supervisord.log
+pidfile={run}/supervisord.pid
+[unix_http_server]
+file={run}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[program:worker]
+command=sleep 600
+process_name=worker-%(process_num)d
+numprocs=2
+numprocs_start=1
+priority=40
+autorestart=true
+[program:broken]
+command=false
+startretries=0
+[program:announce]
+command=true
+startsecs=0
+autorestart=false
+[program:redis]
+command=sleep 600
+autostart=false
+[eventlistener:monitor]
+command={python} -m services.monitor
+directory={root}
+events=PROCESS_STATE,SUPERVISOR_STATE_CHANGE
+buffer_size=1000
+priority=20
+autorestart=true
+stdout_logfile=NONE
+stderr_logfile={run}/monitor.log
+"""
+
+
+class Server(Protocol):
+    def start(self) -> None: ...
+    def kill(self) -> None: ...
+    def signal(self, number: signal.Signals) -> None: ...
+
+
+type Sample = tuple[str, frozenset[tuple[str, str]]]
+
+
+class Appliance:
+    def __init__(self, settings: Settings, supervisord: subprocess.Popen[bytes], port: int) -> None:
+        self.settings, self.supervisord, self.port = settings, supervisord, port
+
+    def program(self, name: str) -> Program | None:
+        try:
+            return next((p for p in list_programs(self.settings.supervisor_socket) if p.name == name), None)
+        except SupervisorAwayError:
+            return None
+
+    def pid(self, name: str) -> int:
+        program = self.program(name)
+        return program.pid or 0 if program and program.state == "RUNNING" else 0
+
+    def status(self) -> ApplianceStatus | None:
+        return ApplianceStatus.read(self.settings.status_file)
+
+    def scrape(self) -> dict[Sample, float]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
+            text = answer.read().decode()
+        families = text_string_to_metric_families(text)
+        return {(s.name, frozenset(s.labels.items())): s.value for f in families for s in f.samples}
+
+    def value(self, name: str, **labels: str) -> float | None:
+        return self.scrape().get((name, frozenset(labels.items())))
+
+    def log(self) -> str:
+        return (self.settings.run_dir / "monitor.log").read_text()
+
+
+def until(condition: Callable[[], object], seconds: float = 10) -> float:
+    started = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started < seconds, "it did not happen in time"
+        time.sleep(0.02)
+    return time.monotonic() - started
+
+
+@pytest.fixture
+def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
+    server.signal(signal.SIGCONT)  # it runs
+    with create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    configuration = settings.run_dir / "supervisord.conf"
+    configuration.write_text(CONFIGURATION.format(run=settings.run_dir, python=sys.executable, root=ROOT))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "DATA_DIR": str(settings.data_dir),
+        "MODELS_DIR": str(ROOT / "models"),
+        "METRICS_PORT": str(port),
+        "BATCH_TIMEOUT_SECONDS": "60",
+    }
+    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as supervisord:
+        appliance = Appliance(settings, supervisord, port)
+        try:
+            until(lambda: all(map(appliance.pid, ("monitor", "worker-1", "worker-2"))), 20)
+            until(lambda: "monitor is up" in appliance.log())
+            yield appliance
+        finally:
+            supervisord.terminate()
+            supervisord.wait(30)
+
+
+@pytest.fixture
+def beating(connection: redis.Redis, appliance: Appliance) -> Beacon:
+    beacon = Beacon(f"{HOST}/worker-1", HOST, appliance.pid("worker-1"), "life-1", "busy")
+    Beacons(connection).beat(beacon)
+    return beacon
+
+
+def test_a_killed_workers_batch_is_queued_again_within_three_seconds(
+    appliance: Appliance,
+    store: JobStore,
+    accept: Callable[..., Job],
+    take: Callable[..., None],
+    beating: Beacon,
+) -> None:
+    job = accept()
+    take(beating, job, 0)
+    os.kill(beating.pid, signal.SIGKILL)
+    assert until(lambda: store.queues.waiting_batches() == {(job.id, 0)}, 3) < 3
+    until(lambda: appliance.value("shapbox_batches_recovered_total", cause="worker_died") == 1)
+    assert f"job={job.id} batch=0" in appliance.log()
+    until(lambda: appliance.pid("worker-1") not in {0, beating.pid})
+
+
+def test_a_restarted_monitor_knows_the_states_and_finds_what_it_missed(
+    appliance: Appliance,
+    store: JobStore,
+    accept: Callable[..., Job],
+    take: Callable[..., None],
+    beating: Beacon,
+) -> None:
+    job = accept()
+    take(beating, job, 0)
+    old = appliance.pid("monitor")
+    os.kill(old, signal.SIGKILL)
+    os.kill(beating.pid, signal.SIGKILL)
+    assert until(lambda: store.queues.waiting_batches() == {(job.id, 0)}, 5) < 5
+    until(lambda: appliance.value("shapbox_program_up", program="worker-2") == 1)
+    until(lambda: (status := appliance.status()) and status.fatal_programs == ("broken",))
+
+
+def test_every_metric_of_the_design_is_exported_and_a_scrape_is_quick(
+    appliance: Appliance, connection: redis.Redis, beating: Beacon, accept: Callable[..., Job]
+) -> None:
+    accept(3)
+    connection.hset("shapbox:counters", "http_requests_total|GET|/v1/models|200", "1")
+    until(lambda: appliance.value("shapbox_storage_bytes") is not None)
+    found = appliance.scrape()
+    for name, labels in NAMES.items():
+        assert any(n == name and labels <= {key for key, _ in have} for n, have in found), name
+    assert appliance.value("shapbox_workers", state=beating.state) == 1
+    assert appliance.value("shapbox_queue_batches", queue="bulk") == 3
+    up = {dict(have)["program"]: value for (n, have), value in found.items() if n == "shapbox_program_up"}
+    assert up == {"broken": 0, "monitor": 1, "worker-1": 1, "worker-2": 1}
+    processes = {dict(have)["process"] for n, have in found if n == "shapbox_process_memory_bytes"}
+    assert processes >= {"supervisord", "monitor", "worker-1", "worker-2"}
+    seconds = statistics.median(timed(appliance.scrape) for _ in range(50))
+    assert seconds < 0.02
+
+
+def timed(call: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+@pytest.mark.parametrize("how", ["killed", "hung"])
+def test_a_scrape_without_redis_says_so_within_a_second(
+    appliance: Appliance, server: Server, how: str
+) -> None:
+    until(lambda: appliance.value("shapbox_redis_up") == 1)
+    if how == "killed":
+        server.kill()
+    else:
+        server.signal(signal.SIGSTOP)
+    seconds = [timed(appliance.scrape) for _ in range(20)]
+    assert max(seconds) < 1
+    found = appliance.scrape()
+    assert found["shapbox_redis_up", frozenset()] == 0
+    assert ("shapbox_redis_memory_bytes", frozenset()) not in found
+    assert ("shapbox_storage_free_bytes", frozenset()) in found
+    until(lambda: (status := appliance.status()) and status.redis_down_seconds > 1)
+    if how == "killed":
+        server.start()
+    else:
+        server.signal(signal.SIGCONT)
+    until(lambda: appliance.value("shapbox_redis_up") == 1)
+    until(lambda: (status := appliance.status()) and status.redis_down_seconds == 0)
+    assert appliance.log().count("Redis is away") <= 2  # once for each loop that met the outage
+
+
+def test_stopping_is_written_down_at_once_and_leaves_nothing_behind(appliance: Appliance) -> None:
+    pids = [appliance.pid(name) for name in ("monitor", "worker-1", "worker-2")]
+    appliance.supervisord.terminate()
+    # supervisord itself looks at its signals once a second.
+    until(lambda: (status := appliance.status()) and status.draining, 2.5)
+    assert appliance.supervisord.wait(20) == 0
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_monitor_told_to_stop_does_so_within_a_second(appliance: Appliance) -> None:
+    old = appliance.pid("monitor")
+    os.kill(old, signal.SIGTERM)
+    assert until(lambda: not Path(f"/proc/{old}").exists()) < 1
+    until(lambda: appliance.pid("monitor") not in {0, old})
+    assert "Traceback" not in appliance.log()

@@ -1,0 +1,45 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.batch_plan import batch_budget_bytes, plan_batch_rows, plan_interventional_rows, row_bytes
+from shared.errors import BatchTooLargeError
+from shared.settings import Settings
+
+
+def test_a_usual_model_gets_the_full_batch() -> None:
+    assert plan_batch_rows(features=30, outputs=1, settings=Settings()) == 500
+
+
+def test_interactions_of_many_features_get_a_smaller_batch() -> None:
+    assert plan_batch_rows(features=600, outputs=1, settings=Settings(), power=2) < 500
+
+
+@given(st.integers(1, 5000), st.integers(1, 50), st.integers(1, 2))
+def test_a_batch_always_fits_its_budget_or_is_refused(features: int, outputs: int, power: int) -> None:
+    settings = Settings()
+    try:
+        rows = plan_batch_rows(features, outputs, settings, power)
+    except BatchTooLargeError:
+        assert row_bytes(features, outputs, power) > batch_budget_bytes(settings)
+    else:
+        assert 1 <= rows <= settings.batch_rows
+        assert rows * row_bytes(features, outputs, power) <= batch_budget_bytes(settings)
+
+
+def test_the_refusal_names_the_largest_size_that_fits() -> None:
+    settings = Settings()
+
+    with pytest.raises(BatchTooLargeError) as caught:
+        plan_batch_rows(features=50_000, outputs=200, settings=settings)
+
+    most = int(str(caught.value).partition("at most ")[2].split()[0])
+    assert plan_batch_rows(most, 200, settings) >= 1
+    with pytest.raises(BatchTooLargeError):
+        plan_batch_rows(most + 1, 200, settings)
+
+
+def test_a_large_background_makes_interventional_batches_small() -> None:
+    assert plan_interventional_rows(500, background_rows=100, outputs=1) == 500
+    assert plan_interventional_rows(500, background_rows=1000, outputs=5) == 10
+    assert plan_interventional_rows(500, background_rows=10**6, outputs=1) == 1

@@ -1,0 +1,59 @@
+import time
+
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import is_job_id, made_at, new_job_id
+
+
+def a_job(**changes: object) -> Job:
+    fields: dict[str, object] = {
+        "id": new_job_id(),
+        "model": "wine@1",
+        "method": Method.INTERVENTIONAL,
+        "rows": 1001,
+        "batch_rows": 500,
+        "features": 13,
+        "outputs": 3,
+        "created_at": 1.5,
+        "todo": 3,
+    }
+    return Job(**(fields | changes))  # type: ignore[arg-type]
+
+
+def test_a_job_reads_back_from_its_hash() -> None:
+    job = a_job(fallback=True, request="r1")
+    fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
+
+    assert Job.from_hash(fields, todo=3) == job
+
+
+def test_the_last_batch_holds_the_rest_of_the_rows() -> None:
+    job = a_job()
+
+    assert job.batches == 3
+    assert [len(job.rows_of(batch)) for batch in range(3)] == [500, 500, 1]
+
+
+def test_the_document_is_the_contracts() -> None:
+    document = a_job(status=Status.RUNNING, started_at=2.0, todo=1).document()
+
+    assert document["batches"] == {"total": 3, "completed": 2}
+    assert document["created_at"] == "1970-01-01T00:00:01.500Z"
+    assert document["finished_at"] is None
+    assert document["links"]["result"] == f"/v1/jobs/{document['id']}/result"
+    assert "fallback" not in document
+
+
+def test_a_job_of_a_stand_in_says_so() -> None:
+    assert a_job(fallback=True).document()["fallback"] is True
+
+
+def test_ids_sort_by_their_time_and_tell_it() -> None:
+    first = new_job_id()
+    time.sleep(0.002)
+    second = new_job_id()
+
+    assert first < second
+    assert abs(made_at(second) - time.time()) < 5
+    assert is_job_id(first)
+    assert not is_job_id("../../etc/passwd")
+    assert not is_job_id(first + "\n")
