@@ -1,0 +1,153 @@
+"""A JSON body, `{"model": …, "rows": […], "method": …}`, read as a stream in two passes: options, then rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+
+import orjson
+
+from services.api.readers.chunks import Piece, gather_chunks
+from services.api.readers.faults import quote, too_many_rows
+from services.api.readers.json_scanner import VALUE_STARTS, JsonScanner
+from services.api.readers.json_values import JsonRowParser
+from shared.errors import UnprocessableError, UnreadableBodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from services.api.readers.row_spec import RowSpec
+
+#: Bytes a row may take while its model, and so its length, is not known.
+_ANY_ROW_BYTES = 8 * 1024 * 1024
+
+#: Bytes of rows that are parsed together.
+_TEXT_AT_ONCE = 256 * 1024
+
+_SHAPE = 'send {"model": "NAME", "rows": [[1.5, null, …], …], "method": "tree_path_dependent"}'
+
+
+@dataclass(frozen=True, slots=True)
+class BodyOptions:
+    """What a JSON body says beside its rows; None for what it leaves out."""
+
+    model: str | None = None
+    method: str | None = None
+
+
+def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOptions:
+    """Read the options of a JSON body, skipping over its rows; the whole body is checked for its outline.
+
+    Seek back before reading the rows. Raises UnreadableBodyError for what is not JSON, UnprocessableError for
+    unknown, doubled and missing members, InvalidRowsError for rows that are not flat, and TooManyRowsError
+    beyond `max_rows`, if given.
+    """
+    options: dict[str, str | None] = {}
+    rows = 0
+    for name, value in _walk(JsonScanner(stream, _ANY_ROW_BYTES)):
+        if name != "rows":
+            options[name] = _read_option(name, value)
+            continue
+        rows += 1
+        if max_rows is not None and rows > max_rows:
+            raise too_many_rows(max_rows)
+    return BodyOptions(**options)
+
+
+def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
+    """Read the rows of a JSON body in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
+
+    A row is an array in feature order or an object by name; `null` is missing. Raises UnreadableBodyError,
+    UnprocessableError, InvalidRowsError and TooManyRowsError.
+    """
+    return gather_chunks(_read_pieces(stream, spec), spec)
+
+
+def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
+    parser = JsonRowParser(spec)
+    held: list[bytes] = []
+    held_bytes = rows = 0
+    for name, text in _walk(JsonScanner(stream, spec.max_row_bytes)):
+        if name != "rows":
+            continue
+        held.append(text)
+        held_bytes += len(text)
+        if len(held) >= spec.rows_at_once or held_bytes > _TEXT_AT_ONCE:
+            yield parser.parse(held, rows)
+            rows += len(held)
+            held, held_bytes = [], 0
+    if held:
+        yield parser.parse(held, rows)
+
+
+def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes]]:
+    """Yield the body's members: ("rows", its text) for each row, (name, text) for each option."""
+    _enter(scanner)
+    seen: set[str] = set()
+    while True:
+        name = _read_name(scanner, seen)
+        if name != "rows":
+            yield name, _take_option(scanner, name)
+        elif (start := scanner.peek()) == ord("[") or start not in VALUE_STARTS:
+            yield from (("rows", text) for text in scanner.take_rows())
+        else:
+            raise UnprocessableError(f'"rows" must be an array of rows: {_SHAPE}.')
+        if scanner.take(b",}", f'after "{name}"') == ord("}"):
+            break
+    if "rows" not in seen:
+        raise UnprocessableError(f'"rows" is missing: {_SHAPE}.')
+    if scanner.peek() is not None:
+        raise scanner.unreadable("something follows the end of the object")
+
+
+def _enter(scanner: JsonScanner) -> None:
+    start = scanner.peek()
+    if start is None:
+        raise UnreadableBodyError(f"The body is an empty body: {_SHAPE}.")
+    if start != ord("{") and start in VALUE_STARTS:
+        raise UnprocessableError(f"The body must be a JSON object: {_SHAPE}.")
+    scanner.take(b"{", "where the body begins")
+    if scanner.peek() == ord("}"):
+        raise UnprocessableError(f'The body is an empty object, "rows" is missing: {_SHAPE}.')
+
+
+def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
+    text = scanner.take_text("where a member's name begins")
+    name = _parse(scanner, text)
+    if name not in {"model", "rows", "method"}:
+        raise UnprocessableError(f"The body has no member {quote(name)}: {_SHAPE}.")
+    if name in seen:
+        raise UnprocessableError(f'The body has "{name}" twice: say it once.')
+    seen.add(name)
+    scanner.take(b":", f'after the name "{name}"')
+    return name
+
+
+def _take_option(scanner: JsonScanner, name: str) -> bytes:
+    start = scanner.peek()
+    if start == ord('"'):
+        return scanner.take_text(f'in "{name}"')
+    if start is not None and start in b"n":
+        return scanner.take_word(f'in "{name}"')
+    if start is None or start not in VALUE_STARTS:
+        scanner.take(b'"', f'where the value of "{name}" begins')
+    raise UnprocessableError(f'"{name}" must be a text: {_SHAPE}.')
+
+
+def _read_option(name: str, text: bytes) -> str | None:
+    if text == b"null":
+        return None
+    try:
+        return str(orjson.loads(text))
+    except orjson.JSONDecodeError as fault:
+        raise UnreadableBodyError(f'The value of "{name}", {quote(text)}, is not JSON.') from fault
+
+
+def _parse(scanner: JsonScanner, text: bytes) -> str:
+    try:
+        return str(orjson.loads(text))
+    except orjson.JSONDecodeError as fault:
+        raise scanner.unreadable(f"the member's name before is not a JSON text ({fault})") from fault

@@ -1,0 +1,140 @@
+"""Rows written in JSON, an array or an object by name, made into numbers in the model's feature order."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from itertools import chain
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import orjson
+
+from services.api.readers.chunks import Piece
+from services.api.readers.faults import list_names, quote, shorten_name
+from shared.errors import MAX_ROW_ERRORS, RowError, UnreadableBodyError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from services.api.readers.row_spec import RowSpec
+
+#: An array or object up to its end, or up to what stands in a flat one's way. It never backtracks.
+FLAT_ROW = re.compile(rb'[\[{](?:[^\[\]{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+
+#: The types that are numbers or missing. bool is none of them.
+_NUMBERS = frozenset({int, float, type(None)})
+
+#: How JSON calls what Python's types hold.
+_JSON_NAMES = {str: "text", bool: "true or false", list: "an array", dict: "an object"}
+
+#: Where the JSON library's message says the place.
+_PLACE = re.compile(r": line \d+ column \d+ \(char (\d+)\)$")
+
+
+class _Literal(str):
+    """NaN, Infinity or -Infinity, as some programs write in spite of JSON."""
+
+    __slots__ = ()
+
+
+class JsonRowParser:
+    """Parses rows of one model. Use one parser a body."""
+
+    def __init__(self, spec: RowSpec) -> None:
+        self._features = spec.features
+        self._known = frozenset(spec.features)
+        self._pick = itemgetter(*spec.features)
+        # Then the colons in an object's text are those after its names: see _is_plain.
+        self._colons_tell = not any(":" in name for name in spec.features)
+
+    def parse(self, texts: Sequence[bytes], first_row: int) -> Piece:
+        """Parse rows, the first of which has the index `first_row`.
+
+        Raises UnreadableBodyError for what is not JSON.
+        """
+        faults: list[RowError] = []
+        rows = [self._parse_row(text, row, faults) for row, text in enumerate(texts, first_row)]
+        if not set(map(type, chain.from_iterable(rows))) <= _NUMBERS:
+            rows = [self._keep_numbers(cells, row, faults) for row, cells in enumerate(rows, first_row)]
+        return Piece(np.array(rows, dtype=np.float64), faults)
+
+    def _parse_row(self, text: bytes, row: int, faults: list[RowError]) -> Sequence[Any]:
+        try:
+            parsed = orjson.loads(text)
+        except orjson.JSONDecodeError as fault:
+            parsed = _parse_leniently(text, row, fault)
+        found = self._read_cells(parsed, text)
+        if not isinstance(found, dict):
+            return found
+        faults += [RowError(row, column, detail) for column, detail in found.items()]
+        return [None] * len(self._features)
+
+    def _read_cells(self, parsed: Any, text: bytes) -> Sequence[Any] | dict[str | None, str]:
+        """Return the cells in feature order, or what is wrong by column."""
+        count = len(self._features)
+        if isinstance(parsed, list):
+            if len(parsed) == count:
+                return parsed
+            return {None: f"the row has {len(parsed)} values, the model has {count} features"}
+        if not isinstance(parsed, dict):
+            return {None: f"a row is an array or an object by name, this is {_name_json(parsed)}"}
+        if parsed.keys() == self._known and (self._is_plain(text) or not _find_doubled(text)):
+            return self._pick(parsed) if count > 1 else list(parsed.values())
+        return self._compare_names(parsed, text)
+
+    def _is_plain(self, text: bytes) -> bool:
+        """Tell whether no name can be doubled: as many colons as names, where no name holds one."""
+        return self._colons_tell and text.count(b":") == len(self._features)
+
+    def _compare_names(self, parsed: dict[str, Any], text: bytes) -> dict[str | None, str]:
+        wrong: dict[str | None, str] = {
+            shorten_name(name): "the row names this twice or more" for name in _find_doubled(text)
+        }
+        unknown = [name for name in parsed if name not in self._known]
+        for name in unknown[:MAX_ROW_ERRORS]:
+            wrong.setdefault(shorten_name(name), "the model has no such feature")
+        hint = f" (the row has {list_names(unknown)} instead)" if unknown else ""
+        for name in self._features:
+            if name not in parsed:
+                wrong[name] = f"the row lacks this feature{hint}; use null for a missing value"
+        return wrong
+
+    def _keep_numbers(self, cells: Sequence[Any], row: int, faults: list[RowError]) -> list[Any]:
+        for name, cell in zip(self._features, cells, strict=True):
+            if type(cell) not in _NUMBERS:
+                faults.append(RowError(row, name, _say_no_number(cell)))
+        return [cell if type(cell) in _NUMBERS else None for cell in cells]
+
+
+def _say_no_number(cell: Any) -> str:
+    if isinstance(cell, _Literal):
+        return f"{cell} is not JSON; use null for missing values"
+    what = f"the text {quote(cell)}" if isinstance(cell, str) else _name_json(cell)
+    return f"{what} is not a number; use null for a missing value"
+
+
+def _name_json(value: Any) -> str:
+    if value is None:
+        return "null"
+    return _JSON_NAMES.get(type(value), f"the number {quote(value)}")
+
+
+def _find_doubled(text: bytes) -> list[str]:
+    pairs = json.loads(text, object_pairs_hook=list, parse_constant=_Literal, parse_int=float)
+    return [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+
+
+def _parse_leniently(text: bytes, row: int, fault: orjson.JSONDecodeError) -> Any:
+    """Parse a flat row with what JSON lacks (NaN, 1e999), so that the faulty cell can be named."""
+    flat = FLAT_ROW.match(text)
+    if flat and flat.end() == len(text) - 1:
+        try:
+            return json.loads(text.decode(), parse_constant=_Literal, parse_int=float)
+        except ValueError:
+            pass
+    place = _PLACE.search(str(fault))
+    where = f" (byte {place[1]} of the row)" if place else ""
+    raise UnreadableBodyError(f"Row {row} is not JSON{where}: {_PLACE.sub('', str(fault))}.") from fault

@@ -1,0 +1,55 @@
+"""Which writer writes a result, by the request's Accept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from services.api.writers.accept_header import Preference, parse_accept
+from services.api.writers.csv_result import write_csv
+from services.api.writers.json_result import write_json
+from services.api.writers.ndjson_result import write_ndjson
+from services.api.writers.npy_result import measure_npy, write_npy
+from services.api.writers.result_pages import ResultPages
+from shared.errors import NotAcceptableError
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes one media type. `measure` tells the Content-Length (before gzip) where it is known beforehand."""
+
+    media_type: str
+    write: Callable[[ResultPages], Iterator[bytes]]
+    measure: Callable[[ResultPages], int] | None = None
+
+
+#: In the order of preference where the client has none.
+WRITERS = (
+    Writer("application/json", write_json),
+    Writer("text/csv", write_csv),
+    Writer("application/x-ndjson", write_ndjson),
+    Writer("application/x-npy", write_npy, measure_npy),
+)
+
+
+def choose_writer(accept: str | None) -> Writer:
+    """Choose the writer with the highest weight; of equals the one named most closely, then JSON first.
+
+    Raises NotAcceptableError, listing what can be written, where nothing fits.
+    """
+    if not accept or not accept.strip():
+        return WRITERS[0]
+    preferences = parse_accept(accept)
+    best = max(WRITERS, key=lambda writer: _rate(writer.media_type, preferences))
+    if _rate(best.media_type, preferences)[0] <= 0:
+        known = ", ".join(writer.media_type for writer in WRITERS)
+        raise NotAcceptableError(f"A result cannot be written as {accept[:80]!r}: ask for one of {known}.")
+    return best
+
+
+def _rate(media_type: str, preferences: list[Preference]) -> tuple[float, int]:
+    """Return the weight that the closest entry gives, and how close it is."""
+    ranges = ("*/*", media_type.partition("/")[0] + "/*", media_type)
+    rated = [(ranges.index(entry.name), entry.weight) for entry in preferences if entry.name in ranges]
+    closeness, weight = max(rated, default=(-1, 0.0))
+    return weight, closeness

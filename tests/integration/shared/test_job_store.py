@@ -1,0 +1,154 @@
+import time
+from dataclasses import replace
+
+import pytest
+import redis
+
+from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import new_job_id
+from shared.jobs.queue import Lane
+from shared.jobs.store import Idempotency, JobStore
+from shared.jobs.transitions import Claim, Completion
+from shared.settings import Settings
+
+
+def a_job(rows: int = 25) -> Job:
+    return Job(
+        id=new_job_id(),
+        model="wine@1",
+        method=Method.TREE_PATH_DEPENDENT,
+        rows=rows,
+        batch_rows=10,
+        features=13,
+        outputs=3,
+        created_at=time.time(),
+    )
+
+
+def test_an_accepted_job_is_visible_and_all_its_batches_are_queued(store: JobStore) -> None:
+    job = store.accept(a_job()).job
+
+    assert store.get(job.id).document()["batches"] == {"total": 3, "completed": 0}
+    assert store.queues.waiting() == {Lane.INTERACTIVE: 0, Lane.BULK: 3}
+    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
+
+
+def test_a_job_of_one_batch_waits_in_the_interactive_lane(store: JobStore) -> None:
+    store.accept(a_job(rows=1))
+
+    assert store.queues.waiting() == {Lane.INTERACTIVE: 1, Lane.BULK: 0}
+
+
+def test_the_batch_that_completes_the_set_completes_the_job(store: JobStore) -> None:
+    job = store.accept(a_job()).job
+    outcomes = []
+    for batch in (2, 0, 1):
+        assert store.transitions.claim(job.id, batch, "w", "t") is Claim.RUN
+        outcomes.append(store.transitions.complete(job.id, batch, 10, job.model))
+
+    assert outcomes == [Completion.RECORDED, Completion.RECORDED, Completion.COMPLETED]
+    ended = store.get(job.id)
+    assert ended.status is Status.COMPLETED
+    assert ended.finished_at is not None
+    assert ended.started_at is not None
+
+
+def test_a_batch_recorded_twice_counts_once(store: JobStore, connection: redis.Redis) -> None:
+    job = store.accept(a_job()).job
+
+    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
+    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.REPEATED
+
+    assert store.get(job.id).todo == 2
+    assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"10"
+
+
+def test_a_batch_in_one_workers_hands_is_refused_to_another(store: JobStore) -> None:
+    job = store.accept(a_job()).job
+
+    assert store.transitions.claim(job.id, 0, "w1", "t") is Claim.RUN
+    assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.TAKEN
+    assert store.get(job.id).status is Status.RUNNING
+
+
+def test_a_cancelled_job_stays_cancelled_whatever_its_workers_do(store: JobStore) -> None:
+    job = store.accept(a_job()).job
+    store.transitions.claim(job.id, 0, "w", "t")
+
+    assert store.cancel(job.id)
+    assert not store.cancel(job.id)
+
+    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.ENDED
+    assert store.transitions.claim(job.id, 1, "w", "t") is Claim.ENDED
+    assert not store.fail(job.id, "engine", "too late")
+    assert store.get(job.id).status is Status.CANCELLED
+
+
+def test_only_an_ended_job_is_forgotten_and_then_wholly(store: JobStore, connection: redis.Redis) -> None:
+    key = Idempotency("key", "print")
+    job = store.accept(a_job(), key).job
+
+    assert not store.transitions.forget(job.id)
+    store.cancel(job.id)
+    assert store.transitions.forget(job.id)
+
+    with pytest.raises(JobNotFoundError):
+        store.get(job.id)
+    assert store.known(key) is None
+    left = {name for name in connection.keys("shapbox:*") if job.id.encode() in name}
+    assert not left
+    assert store.page(None, 10, None).jobs == []
+
+
+def test_the_same_key_and_body_give_the_same_job(store: JobStore) -> None:
+    first = store.accept(a_job(), Idempotency("key", "print"))
+    second = store.accept(a_job(), Idempotency("key", "print"))
+
+    assert first.created
+    assert not second.created
+    assert second.job.id == first.job.id
+    assert store.queues.waiting()[Lane.BULK] == 3
+
+
+def test_the_same_key_with_another_body_is_refused(store: JobStore) -> None:
+    store.accept(a_job(), Idempotency("key", "print"))
+
+    with pytest.raises(IdempotencyConflictError):
+        store.accept(a_job(), Idempotency("key", "other"))
+
+
+def test_a_full_queue_refuses_the_whole_job(connection: redis.Redis, settings: Settings) -> None:
+    store = JobStore(connection, replace(settings, max_queued_batches=5))
+    store.accept(a_job())
+
+    with pytest.raises(QueueFullError, match="MAX_QUEUED_BATCHES"):
+        store.accept(a_job())
+
+    assert store.queues.waiting()[Lane.BULK] == 3
+    assert len(store.page(None, 10, None).jobs) == 1
+
+
+def test_pages_go_from_the_newest_to_the_oldest_without_gap_or_overlap(store: JobStore) -> None:
+    ids = [store.accept(a_job()).job.id for _ in range(7)]
+    seen, cursor = [], None
+    while True:
+        page = store.page(None, 3, cursor)
+        seen += [job.id for job in page.jobs]
+        cursor = page.cursor
+        if cursor is None:
+            break
+
+    assert seen == sorted(ids, reverse=True)
+
+
+def test_jobs_are_listed_by_status(store: JobStore) -> None:
+    jobs = [store.accept(a_job(rows=1)).job for _ in range(3)]
+    store.cancel(jobs[0].id)
+    store.transitions.complete(jobs[1].id, 0, 1, "wine@1")
+
+    assert [job.id for job in store.page(Status.CANCELLED, 10, None).jobs] == [jobs[0].id]
+    assert [job.id for job in store.page(Status.COMPLETED, 10, None).jobs] == [jobs[1].id]
+    assert [job.id for job in store.active()] == [jobs[2].id]
+    assert set(store.expired(time.time() + 1, 10)) == {jobs[0].id, jobs[1].id}
+    assert store.expired(time.time() - 60, 10) == []

@@ -1,0 +1,164 @@
+import time
+
+import pytest
+import redis
+
+from shared.beacons import Beacon, Beacons
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import new_job_id
+from shared.jobs.queue import Lane
+from shared.jobs.recovery import MAX_DEATHS, Recovery
+from shared.jobs.store import JobStore
+from shared.jobs.transitions import Claim, Completion, Release
+
+
+@pytest.fixture
+def beacons(connection: redis.Redis) -> Beacons:
+    return Beacons(connection)
+
+
+@pytest.fixture
+def recovery(connection: redis.Redis, store: JobStore, beacons: Beacons) -> Recovery:
+    return Recovery(connection, store, beacons)
+
+
+@pytest.fixture
+def job(store: JobStore) -> Job:
+    job = Job(
+        id=new_job_id(),
+        model="wine@1",
+        method=Method.TREE_PATH_DEPENDENT,
+        rows=30,
+        batch_rows=10,
+        features=13,
+        outputs=3,
+        created_at=time.time(),
+    )
+    return store.accept(job).job
+
+
+def take(store: JobStore, connection: redis.Redis, job: Job) -> None:
+    """Empty the queues, as RQ does when workers take all batches."""
+    connection.delete("rq:queue:bulk", "rq:queue:interactive")
+    assert store.queues.waiting_batches() == set()
+    assert store.get(job.id).todo == 3
+
+
+def test_a_living_workers_batch_is_left_alone(
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+) -> None:
+    beacons.beat(Beacon("w", "host", 1, "life-1"))
+    store.transitions.claim(job.id, 0, "w", "life-1")
+
+    assert recovery.release_orphans() == []
+
+
+def test_a_dead_workers_batch_is_queued_again_before_all_others(
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+) -> None:
+    beacons.beat(Beacon("w", "host", 1, "life-1"))
+    store.transitions.claim(job.id, 2, "w", "life-1")
+    beacons.put_out("w")
+
+    assert [outcome for _, outcome in recovery.release_orphans()] == [Release.REQUEUE]
+
+    assert recovery.running() == []
+    assert store.queues.oldest()[Lane.BULK] == job.id
+    assert store.transitions.claim(job.id, 2, "w2", "life-9") is Claim.RUN
+
+
+def test_a_new_life_of_the_same_name_ends_what_the_old_one_held(
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+) -> None:
+    store.transitions.claim(job.id, 0, "w", "life-1")
+    beacons.beat(Beacon("w", "host", 2, "life-2"))
+
+    assert [outcome for _, outcome in recovery.release_orphans()] == [Release.REQUEUE]
+
+
+def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
+    recovery: Recovery, store: JobStore, job: Job
+) -> None:
+    outcomes = []
+    for life in range(MAX_DEATHS):
+        assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
+        outcomes += [outcome for _, outcome in recovery.release_orphans()]
+
+    assert outcomes == [Release.REQUEUE, Release.REQUEUE, Release.POISONED]
+    failed = store.get(job.id)
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error["type"] == "/problems/poison-batch"
+    assert "Rows 10 to 19" in failed.error["detail"]
+
+
+def test_a_batch_handed_back_without_blame_is_never_poison(
+    recovery: Recovery, store: JobStore, job: Job
+) -> None:
+    for _ in range(2 * MAX_DEATHS):
+        store.transitions.claim(job.id, 1, "w", "t")
+        assert recovery.hand_back(job.id, 1, blame=False) is Release.REQUEUE
+
+    assert store.get(job.id).status is Status.RUNNING
+
+
+def test_a_batch_whose_result_was_recorded_before_the_death_is_not_run_again(
+    recovery: Recovery, store: JobStore, job: Job
+) -> None:
+    store.transitions.claim(job.id, 0, "w", "t")
+    store.transitions.complete(job.id, 0, 10, job.model)
+
+    assert recovery.release_orphans() == []
+    assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.DONE
+
+
+def test_a_slow_worker_that_was_taken_for_dead_and_the_next_one_count_a_batch_once(
+    recovery: Recovery, store: JobStore, job: Job
+) -> None:
+    store.transitions.claim(job.id, 0, "slow", "t")
+    recovery.release_orphans()
+    store.transitions.claim(job.id, 0, "next", "t")
+
+    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
+    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.REPEATED
+    assert store.get(job.id).todo == 2
+
+
+def test_batches_that_rq_took_for_a_worker_that_died_before_its_claim_are_found(
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
+) -> None:
+    take(store, connection, job)
+
+    assert recovery.requeue_lost(at_once=True) == [(job.id, 0), (job.id, 1), (job.id, 2)]
+    assert len(store.queues.waiting_batches()) == 3
+    assert recovery.requeue_lost(at_once=True) == []
+
+
+def test_without_a_known_death_a_batch_must_be_missing_twice(
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
+) -> None:
+    take(store, connection, job)
+
+    assert recovery.requeue_lost() == []
+    assert len(recovery.requeue_lost()) == 3
+
+
+def test_batches_that_are_held_or_queued_are_not_lost(
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
+) -> None:
+    take(store, connection, job)
+    store.transitions.claim(job.id, 0, "w", "t")
+    store.queues.enqueue(Lane.BULK, job.id, [1])
+
+    assert recovery.requeue_lost(at_once=True) == [(job.id, 2)]
+
+
+def test_nothing_is_queued_for_jobs_that_have_ended(
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
+) -> None:
+    take(store, connection, job)
+    store.transitions.claim(job.id, 0, "w", "t")
+    store.cancel(job.id)
+
+    assert [outcome for _, outcome in recovery.release_orphans()] == [Release.ENDED]
+    assert recovery.requeue_lost(at_once=True) == []

@@ -1,0 +1,67 @@
+import signal
+import time
+from typing import Any
+
+import pytest
+import redis
+
+from shared.counters import Counters
+from shared.errors import RedisUnavailableError
+from shared.redis_connection import Patience, connect, redis_needed
+from shared.settings import Settings
+
+
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+def test_an_impatient_caller_learns_within_two_seconds_that_redis_is_away(
+    settings: Settings, server: Any, fault: signal.Signals
+) -> None:
+    connection = connect(settings, Patience.IMPATIENT, name="test")
+    connection.ping()
+    server.signal(fault)
+    time.sleep(0.05)
+    started = time.monotonic()
+
+    with pytest.raises(RedisUnavailableError), redis_needed():
+        connection.get("key")
+
+    assert time.monotonic() - started < 2
+    connection.close()
+
+
+def test_a_client_comes_back_by_itself_when_redis_does(settings: Settings, server: Any) -> None:
+    connection = connect(settings, Patience.STEADY, name="test")
+    connection.set("key", "value")
+    server.kill()
+    server.start()
+
+    assert connection.get("key") == b"value"
+    connection.close()
+
+
+def test_a_redis_without_room_is_unavailable_and_not_a_bug(connection: redis.Redis) -> None:
+    connection.config_set("maxmemory", "1mb")
+
+    # A fresh server takes about 1 MB already, so that nothing more fits.
+    with pytest.raises(RedisUnavailableError), redis_needed():
+        connection.set("key", b"x" * 10_000)
+
+
+def test_counters_keep_what_redis_did_not_take(settings: Settings, server: Any) -> None:
+    connection = connect(settings, Patience.IMPATIENT, name="test")
+    counters = Counters(connection)
+    counters.add("jobs_total", "completed")
+    server.kill()
+    with pytest.raises(redis.RedisError):
+        counters.flush()
+    counters.add("jobs_total", "completed", amount=2)
+    counters.observe("batch_seconds", 0.3)
+
+    server.start()
+    counters.flush()
+
+    assert counters.read() == {
+        ("jobs_total", "completed"): 3,
+        ("batch_seconds_bucket", "0.5"): 1,
+        ("batch_seconds_sum",): 0.3,
+    }
+    connection.close()

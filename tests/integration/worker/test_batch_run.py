@@ -1,0 +1,278 @@
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+import pytest
+import redis
+from numpy.typing import NDArray
+
+from services.worker.batch_run import BatchRunner, Outcome
+from services.worker.lean_xgboost import import_xgboost, load_booster
+from services.worker.warm_models import WarmModels
+from shared.beacons import Beacon, Beacons
+from shared.counters import Counters
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import new_job_id
+from shared.jobs.recovery import Recovery
+from shared.jobs.store import JobStore
+from shared.jobs.transitions import Claim, Completion
+from shared.model_catalog import ModelCatalog
+from shared.payloads import Payloads
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def catalog() -> ModelCatalog:
+    return ModelCatalog.load(ROOT / "models")
+
+
+@pytest.fixture
+def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
+    return Recovery(connection, store, Beacons(connection))
+
+
+@pytest.fixture
+def runner(
+    connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog, recovery: Recovery
+) -> BatchRunner:
+    me = Beacon("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
+    stopping = Event()
+    stopping.set()  # no pause after a failing store
+    return BatchRunner(store, payloads, WarmModels(catalog), Counters(connection), recovery, me, stopping)
+
+
+@pytest.fixture
+def accept(store: JobStore, payloads: Payloads, catalog: ModelCatalog) -> Callable[..., Job]:
+    def accept(rows: NDArray[np.float32], model: str, method: str = "tree_path_dependent") -> Job:
+        version = catalog.get(model)
+        job = Job(
+            id=new_job_id(),
+            model=version.id,
+            method=Method(method),
+            rows=len(rows),
+            batch_rows=10,
+            features=len(version.features),
+            outputs=len(version.outputs),
+            created_at=time.time(),
+        )
+        for batch in range(job.batches):
+            wanted = job.rows_of(batch)
+            payloads.put(job.id, "input", batch, rows[wanted.start : wanted.stop])
+        return store.accept(job).job
+
+    return accept
+
+
+def examples(catalog: ModelCatalog, model: str, rows: int = 25) -> NDArray[np.float32]:
+    path = catalog.get(model).examples_path
+    assert path is not None
+    matrix: NDArray[np.float32] = np.load(path)[:rows].copy()
+    matrix[3, 2] = np.nan
+    return matrix
+
+
+def reference(catalog: ModelCatalog, model: str, rows: NDArray[np.float32], **what: bool) -> Any:
+    version = catalog.get(model)
+    data = import_xgboost().DMatrix(rows, feature_names=list(version.features), nthread=1)
+    return load_booster(version.model_path).predict(data, **what)
+
+
+def results(payloads: Payloads, job: Job) -> NDArray[np.float32]:
+    return np.concatenate([payloads.get(job.id, "result", batch) for batch in range(job.batches)])
+
+
+@pytest.mark.parametrize("model", ["breast-cancer", "wine", "diabetes"])
+def test_values_are_xgboosts_own_for_one_and_several_outputs_and_missing_values(
+    runner: BatchRunner, accept: Callable[..., Job], payloads: Payloads, catalog: ModelCatalog, model: str
+) -> None:
+    rows = examples(catalog, model)
+    job = accept(rows, model)
+
+    outcomes = [runner.run(job.id, batch) for batch in range(job.batches)]
+
+    assert outcomes == [Completion.RECORDED, Completion.RECORDED, Completion.COMPLETED]
+    stored = results(payloads, job)
+    wanted = reference(catalog, model, rows, pred_contribs=True)
+    np.testing.assert_array_equal(stored[:, :, :-1].reshape(wanted.shape), wanted)
+    margins = reference(catalog, model, rows, output_margin=True)
+    np.testing.assert_array_equal(stored[:, :, -1].reshape(margins.shape), margins)
+
+
+@pytest.mark.parametrize("model", ["breast-cancer", "wine", "diabetes"])
+def test_interventional_values_add_up_from_the_mean_over_the_whole_background(
+    runner: BatchRunner, accept: Callable[..., Job], payloads: Payloads, catalog: ModelCatalog, model: str
+) -> None:
+    job = accept(examples(catalog, model, rows=5), model, "interventional")
+
+    assert runner.run(job.id, 0) is Completion.COMPLETED
+
+    stored = results(payloads, job)
+    scale = np.abs(stored).max()
+    np.testing.assert_allclose(stored[:, :, :-1].sum(axis=2), stored[:, :, -1], atol=1e-5 * scale)
+    background = np.load(catalog.get(model).background_path or "")
+    means = (
+        reference(catalog, model, background, output_margin=True).reshape(len(background), -1).mean(axis=0)
+    )
+    np.testing.assert_allclose(stored[:, :, -2], np.tile(means, (5, 1)), rtol=1e-5, atol=1e-5)
+
+
+def test_a_background_of_more_than_100_rows_is_used_to_its_last_row() -> None:
+    from services.worker.engines.shap_engine import ShapEngine  # noqa: PLC0415  # brings shap
+
+    generator = np.random.default_rng(5)
+    rows = generator.normal(size=(300, 4)).astype(np.float32)
+    xgboost = import_xgboost()
+    booster = xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(rows, rows @ [1, 2, 3, 4]), 10)
+
+    values = ShapEngine(booster, rows, outputs=1).contributions(rows[:3])
+
+    mean = booster.predict(xgboost.DMatrix(rows), output_margin=True).mean()
+    np.testing.assert_allclose(values[:, 0, -1], mean, rtol=1e-5)
+
+
+def test_a_job_whose_rows_were_deleted_by_a_cancel_is_not_failed(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    payloads: Payloads,
+    store: JobStore,
+    catalog: ModelCatalog,
+) -> None:
+    job = accept(examples(catalog, "wine"), "wine")
+    store.transitions.claim(job.id, 0, runner.me.name, runner.me.token)
+    store.cancel(job.id)
+    payloads.delete_job(job.id)
+
+    assert runner.run(job.id, 0) is Claim.ENDED
+    assert store.get(job.id).status is Status.CANCELLED
+
+
+def test_a_job_whose_model_is_gone_fails_and_says_so(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    store: JobStore,
+    catalog: ModelCatalog,
+    connection: redis.Redis,
+) -> None:
+    job = accept(examples(catalog, "wine"), "wine")
+    connection.hset(f"shapbox:job:{job.id}", "model", "wine@9")
+
+    assert runner.run(job.id, 0) is Outcome.FAILED
+
+    failed = store.get(job.id)
+    assert failed.status is Status.FAILED
+    assert failed.error is not None
+    assert failed.error["type"] == "/problems/model-not-found"
+
+
+def test_a_failing_store_costs_the_batch_nothing(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    store: JobStore,
+    catalog: ModelCatalog,
+    recovery: Recovery,
+    settings: Settings,
+) -> None:
+    job = accept(examples(catalog, "wine", rows=5), "wine")
+    folder = settings.objects_dir / "jobs" / job.id
+    folder.rename(settings.objects_dir / "aside")
+    folder.write_text("a file where the job's folder was: nothing can be read or written there")
+
+    for _ in range(5):  # more often than deaths are forgiven
+        assert runner.run(job.id, 0) is Outcome.HANDED_BACK
+
+    assert recovery.running() == []
+    folder.unlink()
+    shutil.move(settings.objects_dir / "aside", folder)
+    assert runner.run(job.id, 0) is Completion.COMPLETED
+    assert store.get(job.id).status is Status.COMPLETED
+
+
+#: Runs one batch in a process of its own, which kills itself at one place.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from threading import Event
+from services.worker import batch_run
+from services.worker.warm_models import WarmModels
+from shared.beacons import Beacon, Beacons
+from shared.counters import Counters
+from shared.jobs.recovery import Recovery
+from shared.jobs.store import JobStore
+from shared.model_catalog import ModelCatalog
+from shared.payloads import Payloads
+from shared.redis_connection import Patience, connect
+from shared.settings import Settings
+
+data, models, job, batch, place = sys.argv[1:]
+settings = Settings(data_dir=Path(data))
+connection = connect(settings, Patience.STEADY, name="doomed")
+store, payloads, beacons = JobStore(connection, settings), Payloads.open(settings), Beacons(connection)
+
+def die(*_, **__):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Doomed(Payloads):
+    def get(self, *args):
+        return die() if place == "before the input is read" else super().get(*args)
+
+class DoomedModels(WarmModels):
+    def get(self, *args):
+        return die() if place == "in compute" else super().get(*args)
+
+doomed = Doomed(payloads._store)
+if place == "between result and record":
+    store.transitions.complete = die
+counters = Counters(connection)
+if place == "after the record":
+    counters.observe = die
+me = Beacon("host/worker-1", "host", os.getpid(), "doomed")
+beacons.beat(me)
+runner = batch_run.BatchRunner(
+    store, doomed, DoomedModels(ModelCatalog.load(Path(models))), counters, Recovery(connection, store, beacons),
+    me, Event(),
+)
+runner.run(job, int(batch))
+"""
+
+
+@pytest.mark.parametrize(
+    "place", ["before the input is read", "in compute", "between result and record", "after the record"]
+)
+def test_a_worker_killed_anywhere_in_a_batch_loses_and_doubles_nothing(  # the place is the test
+    place: str,
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    store: JobStore,
+    payloads: Payloads,
+    catalog: ModelCatalog,
+    recovery: Recovery,
+    connection: redis.Redis,
+    settings: Settings,
+) -> None:
+    rows = examples(catalog, "wine")
+    job = accept(rows, "wine")
+    command = [sys.executable, "-c", KILLED, str(settings.data_dir), str(ROOT / "models"), job.id, "1", place]
+
+    doomed = subprocess.run(command, cwd=ROOT, check=False, timeout=60)
+    assert doomed.returncode == -signal.SIGKILL
+    Beacons(connection).put_out("host/worker-1")  # as the monitor does when supervisord reports the death
+    released = recovery.release_orphans()
+
+    assert len(released) == (0 if place == "after the record" else 1)
+    for batch in range(job.batches):
+        runner.run(job.id, batch)
+    assert store.get(job.id).status is Status.COMPLETED
+    wanted = reference(catalog, "wine", rows, pred_contribs=True)
+    np.testing.assert_array_equal(results(payloads, job)[:, :, :-1], wanted)
+    assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"25"

@@ -1,0 +1,172 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+
+from services.worker.batch_worker import INTERACTIVE_STREAK
+from shared.beacons import Beacons
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import new_job_id
+from shared.jobs.store import JobStore
+from shared.payloads import Payloads
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+FEATURES = 13
+
+
+class WorkerProcess:
+    def __init__(self, settings: Settings) -> None:
+        self.log = settings.data_dir / "worker.log"
+        environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.worker", "--name", "worker-1"],
+                cwd=ROOT,
+                env=environment,
+                stderr=log,
+            )
+
+
+@pytest.fixture
+def start(
+    settings: Settings, store: JobStore, wait_until: Callable[..., float]
+) -> Iterator[Callable[[], WorkerProcess]]:
+    workers: list[WorkerProcess] = []
+
+    def start() -> WorkerProcess:
+        lines = 0 if not workers else workers[0].log.read_text().count("worker ready")
+        workers.append(WorkerProcess(settings))
+        wait_until(lambda: workers[0].log.read_text().count("worker ready") > lines, seconds=60)
+        return workers[-1]
+
+    assert store is not None  # Redis is up
+    yield start
+    for worker in workers:
+        worker.process.kill()
+        worker.process.wait()
+
+
+@pytest.fixture
+def accept(store: JobStore, payloads: Payloads) -> Callable[[int], Job]:
+    def accept(batches: int) -> Job:
+        job = Job(
+            id=new_job_id(),
+            model="wine@1",
+            method=Method.TREE_PATH_DEPENDENT,
+            rows=batches * 10,
+            batch_rows=10,
+            features=FEATURES,
+            outputs=3,
+            created_at=time.time(),
+        )
+        for batch in range(batches):
+            payloads.put(job.id, "input", batch, np.full((10, FEATURES), batch, dtype=np.float32))
+        return store.accept(job).job
+
+    return accept
+
+
+def test_a_worker_completes_a_job_and_leaves_on_sigterm(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    connection: redis.Redis,
+    wait_until: Callable[..., float],
+) -> None:
+    worker = start()
+    job = accept(5)
+    wait_until(lambda: store.get(job.id).status is Status.COMPLETED)
+
+    worker.process.send_signal(signal.SIGTERM)
+
+    assert worker.process.wait(timeout=10) == 0
+    assert Beacons(connection).alive() == {}
+    assert [key for key in connection.keys("rq:job:*") if job.id.encode() in key] == []
+
+
+def test_sigterm_lets_the_batch_at_hand_finish_and_the_others_stay_queued(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    connection: redis.Redis,
+    wait_until: Callable[..., float],
+) -> None:
+    worker = start()
+    job = accept(300)
+    wait_until(lambda: store.get(job.id).todo < 290)
+
+    worker.process.send_signal(signal.SIGTERM)
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(timeout=10) == 0
+
+    left = store.get(job.id).todo
+    assert left > 0
+    assert connection.hlen("shapbox:running") == 0
+    assert left - len(store.queues.waiting_batches()) in {
+        0,
+        1,
+    }  # one may be lost on its way: recovery finds it
+
+
+def test_a_killed_worker_starts_again_under_its_name_and_gives_its_batch_back(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    connection: redis.Redis,
+    wait_until: Callable[..., float],
+) -> None:
+    worker = start()
+    job = accept(200)
+    wait_until(lambda: connection.hlen("shapbox:running") == 1 and store.get(job.id).todo < 190)
+    worker.process.kill()
+    worker.process.wait()
+
+    start()
+
+    # What was lost between dequeue and claim, if anything, is the monitor's to find.
+    wait_until(lambda: store.get(job.id).todo <= 1, seconds=60)
+
+
+def test_a_worker_comes_back_when_redis_does(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    server: object,
+    wait_until: Callable[..., float],
+) -> None:
+    worker = start()
+    server.kill()  # type: ignore[attr-defined]  # the fixture's RedisServer
+    time.sleep(0.5)
+    server.start()  # type: ignore[attr-defined]
+    job = accept(3)
+
+    def finished() -> bool:
+        if worker.process.poll() is not None:  # it may leave: supervisord starts it again
+            start()
+        return store.get(job.id).status is Status.COMPLETED
+
+    wait_until(finished, seconds=60)
+
+
+def test_a_huge_job_does_not_starve_small_ones_nor_they_it(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    wait_until: Callable[..., float],
+) -> None:
+    bulk = accept(40)
+    small = [accept(1) for _ in range(5 * INTERACTIVE_STREAK)]
+    start()
+
+    wait_until(lambda: sum(store.get(job.id).status.ended for job in small) >= 2 * INTERACTIVE_STREAK)
+    assert store.get(bulk.id).todo < 40  # bulk moves while interactive batches wait
+    wait_until(lambda: all(store.get(job.id).status.ended for job in [bulk, *small]), seconds=60)
+    assert max(store.get(job.id).finished_at or 0 for job in small) < (store.get(bulk.id).finished_at or 0)

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.errors import PayloadMissingError, StorageUnavailableError
+from shared.payloads import Payloads
+from shared.settings import Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path)
+
+
+def test_a_matrix_comes_back_as_it_was_stored(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    matrix = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
+
+    payloads.put("a" * 32, "input", 7, matrix)
+
+    np.testing.assert_array_equal(payloads.get("a" * 32, "input", 7), matrix)
+
+
+def test_storing_twice_changes_nothing_and_leaves_one_object(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    for _ in range(2):
+        payloads.put("a" * 32, "result", 0, np.ones((2, 1, 4), dtype=np.float32))
+
+    assert len([path for path in settings.objects_dir.rglob("*") if path.is_file()]) == 1
+
+
+def test_what_is_not_there_is_named(settings: Settings) -> None:
+    with pytest.raises(PayloadMissingError, match="000003"):
+        Payloads.open(settings).get("a" * 32, "input", 3)
+
+
+def test_deleting_a_job_leaves_no_trace_of_it_and_all_of_the_others(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    for job in ("a" * 32, "b" * 32):
+        for batch in range(3):
+            payloads.put(job, "input", batch, np.ones((1, 1), dtype=np.float32))
+
+    assert payloads.delete_job("a" * 32) == 3
+
+    assert payloads.job_ids() == ["b" * 32]
+    assert not (settings.objects_dir / "jobs" / ("a" * 32)).exists()
+    assert payloads.delete_job("a" * 32) == 0
+
+
+def test_a_store_that_cannot_be_written_is_told_apart_from_a_missing_object(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    (settings.objects_dir / "jobs").write_text("a file where the folder should be")
+
+    with pytest.raises(StorageUnavailableError):
+        payloads.put("a" * 32, "input", 0, np.ones((1, 1), dtype=np.float32))
