@@ -1,0 +1,51 @@
+"""`python -m ops.measure latency | million`: measures the appliance that runs on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+
+from ops.address import key_file, local_address
+from ops.http_call import answer_or_none
+from ops.measure.appliance import Appliance, MeasureError
+from ops.measure.latency import measure_latency
+from ops.measure.million import measure_million
+from shared.errors import ShapboxError
+from shared.settings import Settings
+
+
+def main() -> int:
+    """Measure; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m ops.measure", description=__doc__)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    latency = kinds.add_parser("latency", help="POST /v1/explain of one row, beside a bare XGBoost process")
+    latency.add_argument("--requests", type=int, default=1000)
+    million = kinds.add_parser("million", help="one huge job as NPY and CSV: memory and progress")
+    million.add_argument("--rows", type=int, default=1_000_000)
+    for kind in (latency, million):
+        kind.add_argument("--model", default="breast-cancer")
+    options = parser.parse_args()
+    try:
+        appliance = _appliance(Settings.from_environment(os.environ))
+        if options.kind == "latency":
+            measure_latency(appliance, options.model, options.requests)
+        else:
+            measure_million(appliance, options.model, options.rows)
+    except (MeasureError, ShapboxError, OSError) as fault:
+        print(f"measure: {fault}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _appliance(settings: Settings) -> Appliance:
+    url = local_address(settings)
+    if answer_or_none(f"{url}/readyz") is None:
+        raise MeasureError(f"Nothing answers at {url}: start one with `make run` in another terminal.")
+    path = key_file(settings, os.environ)
+    key = settings.api_key or (path.read_text(encoding="ascii").strip() if path else "")
+    return Appliance(url, key, settings)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+import re
+import tomllib
+from pathlib import Path
+
+from shared.build import VERSION
+from shared.settings import SETTING_NAMES, Settings
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_every_setting_stands_in_the_operations_page_and_no_other() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = page.partition("## Settings")[2].partition("## Health")[0]
+
+    assert re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE) and set(
+        re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)
+    ) == set(SETTING_NAMES)
+
+
+def test_the_defaults_in_the_operations_page_are_the_codes() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", page, re.MULTILINE))
+
+    assert defaults
+    for name, value in defaults.items():
+        assert float(value) == float(getattr(Settings(), name.lower())), name
+
+
+def test_the_version_is_the_same_everywhere() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+    assert project["version"] == VERSION
+    assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
