@@ -1,0 +1,59 @@
+# Shapbox. `make` lists what there is. Every target sets the machine up first; that is instant when it is.
+# Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev python run demo test lint format lock models clean
+MAKEFLAGS += --no-print-directory
+
+PY := .venv/bin/python
+# Any Python that runs, from 3.8, can set the machine up: a name on PATH may be a shim that runs nothing.
+runs = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo $(1))
+ANY_PYTHON = $(or $(call runs,$(PY)),$(call runs,python3),$(call runs,/usr/bin/python3),$(call runs,python3.13),\
+	$(call runs,python3.12),$(call runs,python3.14),$(call runs,python))
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+run: setup ## the appliance in the foreground; Ctrl-C stops it
+	@$(PY) -m ops.boot
+
+demo: setup ## explain example rows through REST, check every value, save shap-values.csv
+	@$(PY) -m ops.demo
+
+test: setup-dev ## all tests: unit, integration and the supervised whole
+	@$(PY) -m pytest
+
+lint: setup-dev ## ruff, mypy and the import rules
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@$(PY) -m mypy
+	@.venv/bin/lint-imports --no-logo
+
+format: setup-dev ## let ruff write the layout
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: setup-dev ## resolve requirements.lock and requirements-dev.lock again
+	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
+	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	--python-version 3.12
+
+models: setup-dev ## train the shipped models again
+	@$(PY) models/train.py
+
+setup: python ## Python, packages and redis-server, whatever is missing
+	@$(ANY_PYTHON) -m ops.setup_machine
+
+setup-dev: python
+	@$(ANY_PYTHON) -m ops.setup_machine --dev
+
+# A machine without any Python: Debian's, where we may install it.
+python:
+	@$(if $(ANY_PYTHON),:,$(if $(filter 0,$(shell id -u)),apt-get update -q && apt-get install -y -q \
+	--no-install-recommends python3 python3-venv,echo "set-up: no python3 runs here: install one (apt-get install \
+	python3 python3-venv) and run make again." >&2; exit 1))
+
+clean: ## remove the environment and caches; DATA_DIR stays
+	@rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis shap-values.csv

@@ -1,0 +1,1 @@
+"""Commands for people: boot, demo, the models tool."""

@@ -1,0 +1,110 @@
+"""`python -m ops.announce`: waits until the appliance is ready, then says where it is and how to call it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from ops.address import key_file, local_address, short_path
+from ops.http_call import Answer, answer_or_none
+from shared.errors import ShapboxError
+from shared.log import configure_logging
+from shared.model_catalog import ModelCatalog
+from shared.model_version import ModelVersion
+from shared.settings import LogFormat, Settings
+
+#: Seconds between two looks.
+POLL_SECONDS = 0.1
+#: Seconds after which it is said what is missing, and again every so many seconds.
+PATIENCE_SECONDS = 30.0
+#: Seconds after which nobody is waiting for this any more.
+GIVE_UP_SECONDS = 600.0
+#: Figures of an example's numbers: enough to read, short enough to paste.
+FIGURES = 5
+
+_log = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Wait and announce; always exits with 0 once ready, 1 if that never happened."""
+    settings = Settings.from_environment(os.environ)
+    configure_logging(settings, "announce", sys.stdout)
+    address = local_address(settings)
+    if not _ready(address):
+        _log.error("the appliance did not become ready", extra={"after_seconds": GIVE_UP_SECONDS})
+        return 1
+    if settings.log_format is LogFormat.JSON:
+        _log.info("ready", extra={"address": address, "docs": f"{address}/docs"})
+    else:
+        print(announcement(settings, os.environ), flush=True)
+    return 0
+
+
+def announcement(settings: Settings, environment: Mapping[str, str]) -> str:
+    """Return the text for a person: address, key, docs and a call to paste."""
+    address = local_address(settings)
+    file = key_file(settings, environment)
+    where = short_path(file) if file else "as you set it in API_KEY"
+    lines = ["", f"Shapbox is ready at {address}", f"  key   {where}", f"  docs  {address}/docs", "  try"]
+    secret = f"$(cat {shlex.quote(short_path(file))})" if file else "$API_KEY"
+    command = f"curl -s -H \"Authorization: Bearer {secret}\" -H 'Content-Type: application/json'"
+    body = _example_body(settings)
+    if body:
+        return "\n".join([*lines, f"{command} -d '{body}' {address}/v1/explain", ""])
+    return "\n".join([*lines, f"{command} {address}/v1/models", ""])
+
+
+def _example_body(settings: Settings) -> str | None:
+    """Return the JSON that explains one real row of the model with the fewest features; None without examples."""
+    try:
+        models = ModelCatalog.load(settings.models_dir, settings.standins_dir).latest()
+    except ShapboxError:
+        return None
+    fitting = [model for model in models if model.examples_path is not None]
+    if not fitting:
+        return None
+    model = min(fitting, key=lambda model: len(model.features))
+    return json.dumps({"model": model.name, "rows": [_first_row(model)]}, separators=(",", ":"))
+
+
+def _first_row(model: ModelVersion) -> list[float | None]:
+    if model.examples_path is None:
+        return []
+    row = np.load(model.examples_path, mmap_mode="r", allow_pickle=False)[0]
+    return [None if np.isnan(value) else _short(float(value)) for value in row]
+
+
+def _short(value: float) -> float:
+    rounded = float(f"{value:.{FIGURES}g}")
+    return int(rounded) if rounded.is_integer() and abs(rounded) < 10**FIGURES else rounded
+
+
+def _ready(address: str) -> bool:
+    started = time.monotonic()
+    said = started
+    while time.monotonic() - started < GIVE_UP_SECONDS:
+        answer = answer_or_none(f"{address}/readyz")
+        if answer is not None and answer.status == 200:
+            return True
+        if time.monotonic() - said >= PATIENCE_SECONDS:
+            said = time.monotonic()
+            _log.warning("not ready yet", extra={"missing": _missing(answer)})
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _missing(answer: Answer | None) -> str:
+    if answer is None:
+        return "the api does not answer: see its lines above"
+    return answer.body.decode("utf-8", "replace")[:500]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

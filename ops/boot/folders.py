@@ -1,0 +1,63 @@
+"""The appliance's folders: made at boot, for nobody else to look into."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from pathlib import Path
+
+from shared.errors import BootError
+from shared.settings import Settings
+
+#: Nobody but the owner enters.
+PRIVATE = 0o700
+
+
+def make_folders(settings: Settings) -> None:
+    """Make DATA_DIR and what lies in it, and see that each can be written; raises BootError if not."""
+    data_dir = settings.data_dir.absolute()
+    for folder in (data_dir, *_private_folders(settings)):
+        try:
+            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+            if folder != data_dir:
+                _make_private(folder)
+            _write_something(folder)
+        except OSError as error:
+            raise BootError(
+                f"DATA_DIR cannot be used: {folder} cannot be made or written ({error.strerror or error}). "
+                "Give it to this user, make room on its disk, or set DATA_DIR to another folder."
+            ) from error
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove the plain files in a folder: what an earlier life's uploads left behind."""
+    for path in folder.iterdir():
+        if path.is_file() or path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def _private_folders(settings: Settings) -> list[Path]:
+    folders = [settings.run_dir, settings.keys_dir, settings.tmp_dir]
+    if settings.storage_url is None:
+        folders.append(settings.objects_dir)
+    if settings.embedded_redis:
+        folders.append(settings.redis_dir)
+    return folders
+
+
+def _make_private(folder: Path) -> None:
+    """Close a folder to others; the run folder may lie where others can put one first."""
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise NotADirectoryError("it is no folder")
+    if facts.st_uid not in {os.geteuid(), 0}:
+        raise PermissionError("it belongs to another user")
+    if stat.S_IMODE(facts.st_mode) != PRIVATE and facts.st_uid == os.geteuid():
+        folder.chmod(PRIVATE)
+
+
+def _write_something(folder: Path) -> None:
+    with tempfile.TemporaryFile(dir=folder) as file:
+        file.write(b"x")
+        file.flush()

@@ -1,0 +1,54 @@
+"""What supervisord's programs find in their environment."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.boot.leash import SUPERVISOR_PID
+from ops.boot.redis_config import redis_config_file, redis_lock_file, redis_program
+from ops.boot.sizing import Sizing
+from shared.settings import Role, Settings
+
+
+def program_environment(
+    environment: Mapping[str, str], settings: Settings, key_files: Mapping[str, Path], sizing: Sizing
+) -> dict[str, str]:
+    """Return the environment for supervisord: the settings that boot decided, and which programs start.
+
+    Paths are absolute, since supervisord runs its programs in the repository's folder. A key that boot made
+    is passed on as the name of its file.
+    """
+    given = {name: value for name, value in environment.items() if value.strip() or name not in key_files}
+    return {
+        **given,
+        **{f"{name}_FILE": str(path) for name, path in key_files.items()},
+        "DATA_DIR": str(settings.data_dir.absolute()),
+        "MODELS_DIR": str(settings.models_dir.absolute()),
+        "WORKERS": str(sizing.workers),
+        "WORKER_MEMORY_LIMIT_MB": str(sizing.worker_memory_limit_mb),
+        "TMPDIR": str(settings.tmp_dir),
+        "PYTHONUNBUFFERED": "1",
+        **_for_supervisord(settings),
+    }
+
+
+def _for_supervisord(settings: Settings) -> dict[str, str]:
+    """Return what supervisord.conf reads as %(ENV_…)s beside the settings."""
+    return {
+        SUPERVISOR_PID: str(os.getpid()),
+        "SHAPBOX_PYTHON": sys.executable,
+        "SHAPBOX_RUN_DIR": str(settings.run_dir),
+        "SHAPBOX_REDIS": redis_program() if settings.embedded_redis else "redis-server",
+        "SHAPBOX_REDIS_CONFIG": str(redis_config_file(settings)),
+        "SHAPBOX_REDIS_LOCK": str(redis_lock_file(settings)),
+        "SHAPBOX_START_REDIS": _flag(settings.embedded_redis),
+        "SHAPBOX_START_API": _flag(settings.role is not Role.WORKER),
+        "SHAPBOX_START_WORKERS": _flag(settings.role is not Role.API),
+    }
+
+
+def _flag(value: bool) -> str:  # noqa: FBT001  # the value is all there is
+    return "true" if value else "false"

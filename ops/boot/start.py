@@ -1,0 +1,89 @@
+"""The steps of a start, in the order in which they can fail."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ops.boot.folders import empty_folder, make_folders
+from ops.boot.keys import ensure_keys
+from ops.boot.lock import await_orphaned_redis, hold_lock
+from ops.boot.model_check import check_models
+from ops.boot.ports import check_ports
+from ops.boot.program_environment import program_environment
+from ops.boot.redis_config import redis_lock_file, write_redis_config
+from ops.boot.sizing import size
+from shared.build import ROOT
+from shared.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What exec needs: the command's words and the programs' environment."""
+
+    command: tuple[str, ...]
+    environment: dict[str, str]
+
+
+def prepare(environment: Mapping[str, str], settings: Settings) -> Launch:
+    """Check and prepare everything that supervisord's programs rely on.
+
+    Raises ShapboxError (BootError, SettingsError, ModelFaultError, …) with what to do.
+    """
+    make_folders(settings)
+    hold_lock(settings.data_dir)
+    if settings.embedded_redis:
+        await_orphaned_redis(redis_lock_file(settings))
+        write_redis_config(settings)
+    check_ports(settings)
+    models = check_models(settings)
+    empty_folder(settings.tmp_dir)
+    key_files = ensure_keys(settings)
+    sizing = size(settings, environment)
+    for_programs = program_environment(environment, settings, key_files, sizing)
+    Settings.from_environment(for_programs)  # what the programs will read must be as good as what we read
+    _log.info(
+        "starting",
+        extra={
+            "role": settings.role.value,
+            "workers": sizing.workers,
+            "because": sizing.why,
+            "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
+            "redis": "embedded" if settings.embedded_redis else "REDIS_URL",
+            "storage": "local" if settings.storage_url is None else "STORAGE_URL",
+            "models": models,
+            "data_dir": str(settings.data_dir.absolute()),
+            "keys": " ".join(str(path) for path in key_files.values()) or "all set",
+        },
+    )
+    return Launch(_command(settings), for_programs)
+
+
+def become(launch: Launch) -> None:
+    """Turn this process into supervisord: it keeps the process id and the lock."""
+    _append_only(sys.stdout.fileno())
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    os.execve(launch.command[0], launch.command, launch.environment)  # noqa: S606  # no shell in between
+
+
+def _command(settings: Settings) -> tuple[str, ...]:
+    words = [sys.executable, "-m", "ops.boot.supervision", settings.log_format.value]
+    words += ["--nodaemon", "--configuration", str(ROOT / "supervisord.conf")]
+    if os.geteuid() == 0:
+        words += ["--user", "root"]  # said aloud, or supervisord warns
+    return tuple(words)
+
+
+def _append_only(descriptor: int) -> None:
+    """Where the output is a file, let every writer append: supervisord opens it once more for its programs."""
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)

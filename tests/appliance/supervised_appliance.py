@@ -1,0 +1,194 @@
+"""The real thing in a process of its own: booted, waited for, and stopped without leaving anything behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import psutil
+
+from ops.http_call import Answer, answer_or_none, call
+from shared.build import ROOT
+from shared.settings import KEY_NAMES, SETTING_NAMES
+
+#: Seconds for the first start on a busy machine, and for the end (what the design promises).
+READY_SECONDS, STOP_SECONDS = 60.0, 25.0
+
+
+class Appliance:
+    """`python -m ops.boot` on its own DATA_DIR and free ports. `settings` replace or add to the environment."""
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.data_dir = data_dir
+        self.log_path = data_dir.with_name(f"{data_dir.name}.log")
+        port, metrics_port = free_ports()
+        self.environment = {
+            **environment_without_settings(),
+            "DATA_DIR": str(data_dir),
+            "PORT": str(port),
+            "METRICS_PORT": str(metrics_port),
+            "WORKERS": "2",
+            **(settings or {}),
+        }
+        self.url = f"http://127.0.0.1:{self.environment['PORT']}"
+        self.metrics_url = f"http://127.0.0.1:{self.environment['METRICS_PORT']}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, seconds: float = READY_SECONDS) -> float:
+        """Boot and wait for readiness; return the seconds it took. Fails with the log's tail."""
+        started = time.monotonic()
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "ops.boot"],
+                cwd=ROOT,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        while time.monotonic() - started < seconds:
+            if self.process.poll() is not None:
+                raise AssertionError(f"boot ended with {self.process.returncode}:\n{self.log_tail()}")
+            answer = answer_or_none(f"{self.url}/readyz")
+            if answer is not None and answer.status == 200:
+                return time.monotonic() - started
+            time.sleep(0.05)
+        last = answer_or_none(f"{self.url}/readyz")
+        self.kill()
+        raise AssertionError(f"not ready after {seconds} s; /readyz: {last}\n{self.log_tail()}")
+
+    def stop(self, number: int = signal.SIGTERM) -> float:
+        """Stop it in order; return the seconds it took. Fails if anything is left."""
+        if self.process is None or self.process.poll() is not None:
+            return 0.0
+        family = self.family()
+        started = time.monotonic()
+        self.process.send_signal(number)
+        try:
+            self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"not stopped after {STOP_SECONDS} s:\n{self.log_tail()}") from None
+        seconds = time.monotonic() - started
+        left = [
+            process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        ]
+        assert not left, f"left behind: {left}\n{self.log_tail()}"
+        return seconds
+
+    def kill(self) -> None:
+        """Kill all its processes at once, as a container's end does."""
+        if self.process is None:
+            return
+        for process in self.family():
+            process.kill()
+        self.process.wait(10)
+
+    def run_boot(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Boot with the same settings, for starts that are expected to be refused or only checked."""
+        return subprocess.run(
+            [sys.executable, "-m", "ops.boot", *arguments],
+            cwd=ROOT,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def family(self) -> list[psutil.Process]:
+        """Return supervisord and all processes below it."""
+        if self.process is None or self.process.poll() is not None:
+            return []
+        root = psutil.Process(self.process.pid)
+        return [root, *root.children(recursive=True)]
+
+    def pids_of(self, word: str) -> list[int]:
+        """Return the processes with this word on their command line, such as services.api or redis-server."""
+        found = []
+        for process in self.family()[1:]:
+            try:
+                line = process.cmdline()
+            except psutil.NoSuchProcess:
+                continue
+            if any(word in part for part in line) and "ops.boot.leash" not in line:
+                found.append(process.pid)
+        return found
+
+    def worker_pids(self) -> list[int]:
+        """Return the workers' process ids."""
+        return self.pids_of("services.worker")
+
+    @property
+    def api_key(self) -> str:
+        """The key for jobs."""
+        return self._key("API_KEY")
+
+    @property
+    def admin_key(self) -> str:
+        """The key for changing models."""
+        return self._key("ADMIN_API_KEY")
+
+    @property
+    def metrics_token(self) -> str:
+        """The token for /metrics."""
+        return self._key("METRICS_TOKEN")
+
+    def get(self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """Get a path with a key (API_KEY by default)."""
+        return self.call("GET", path, None, key, headers)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        """Make one call with a key (API_KEY by default)."""
+        sent = {"Authorization": f"Bearer {key or self.api_key}", **(headers or {})}
+        return call(self.url + path, method, sent, body, seconds=90.0)
+
+    def log(self) -> str:
+        """Return all that it has printed."""
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
+
+    def log_tail(self, lines: int = 40) -> str:
+        """Return the last of what it has printed."""
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def _key(self, name: str) -> str:
+        return (
+            self.environment.get(name) or (self.data_dir / "keys" / name).read_text(encoding="ascii").strip()
+        )
+
+
+def environment_without_settings() -> dict[str, str]:
+    """Return this process's environment without any setting that a person or CI may have set."""
+    ours = {*SETTING_NAMES, *(f"{name}_FILE" for name in (*SETTING_NAMES, *KEY_NAMES))}
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+def free_ports(count: int = 2) -> list[int]:
+    """Return ports that nothing listens on now."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+    finally:
+        for one in sockets:
+            one.close()
+
+
+#: What a call to an appliance that is going down may raise.
+NO_ANSWER = (OSError, http.client.HTTPException)

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.boot.folders import empty_folder, make_folders
+from ops.boot.keys import ensure_keys
+from ops.boot.model_check import check_models
+from ops.boot.ports import check_ports
+from ops.boot.program_environment import program_environment
+from ops.boot.redis_config import redis_config
+from ops.boot.sizing import Sizing
+from shared.build import ROOT
+from shared.errors import BootError
+from shared.model_catalog import ModelCatalog
+from shared.settings import KEY_NAMES, Settings
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(data_dir=tmp_path / "data", models_dir=tmp_path / "models")
+
+
+def copy_models(settings: Settings) -> None:
+    ignored = shutil.ignore_patterns("*.py", "__pycache__")
+    shutil.copytree(ROOT / "models", settings.models_dir, ignore=ignored)
+
+
+def test_the_folders_are_private_and_a_second_time_changes_nothing(settings: Settings) -> None:
+    make_folders(settings)
+    make_folders(settings)
+    for folder in (settings.run_dir, settings.keys_dir, settings.objects_dir, settings.tmp_dir):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_data_dir_that_is_a_file_is_refused_with_the_setting(settings: Settings) -> None:
+    settings.data_dir.write_text("not a folder")
+    with pytest.raises(BootError, match="DATA_DIR"):
+        make_folders(settings)
+
+
+def test_left_uploads_are_removed_and_nothing_else(settings: Settings) -> None:
+    make_folders(settings)
+    (settings.tmp_dir / "upload").write_bytes(b"half")
+    empty_folder(settings.tmp_dir)
+    assert list(settings.tmp_dir.iterdir()) == []
+
+
+def test_each_unset_key_is_made_once_and_kept_private(settings: Settings) -> None:
+    make_folders(settings)
+    files = ensure_keys(settings)
+    texts = {name: path.read_text() for name, path in files.items()}
+    assert set(files) == set(KEY_NAMES)
+    assert len(set(texts.values())) == 3
+    assert all(stat.S_IMODE(path.stat().st_mode) == 0o600 for path in files.values())
+    assert {name: path.read_text() for name, path in ensure_keys(settings).items()} == texts
+
+
+def test_a_key_that_is_set_is_not_made(settings: Settings) -> None:
+    make_folders(settings)
+    assert "API_KEY" not in ensure_keys(replace(settings, api_key="k" * 20))
+
+
+def test_an_empty_key_file_is_replaced(settings: Settings) -> None:
+    make_folders(settings)
+    (settings.keys_dir / "API_KEY").write_text("")
+    assert len(ensure_keys(settings)["API_KEY"].read_text().strip()) >= 40
+
+
+def test_the_programs_get_key_files_and_absolute_paths_but_no_key(settings: Settings) -> None:
+    make_folders(settings)
+    files = ensure_keys(settings)
+    environment = program_environment(
+        {"API_KEY": " ", "PATH": "/bin"}, settings, files, Sizing(2, 170, "test")
+    )
+    read = Settings.from_environment(environment)
+    key = files["API_KEY"].read_text().strip()
+    assert read.api_key == key
+    assert (read.workers, read.worker_memory_limit_mb) == (2, 170)
+    assert read.data_dir.is_absolute()
+    assert key not in environment.values()
+
+
+def test_a_taken_port_is_named_with_its_setting_and_another_port(settings: Settings) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = int(listener.getsockname()[1])
+        with pytest.raises(BootError, match=rf"METRICS_PORT: port {port} .* set METRICS_PORT="):
+            check_ports(replace(settings, port=_free_port(), metrics_port=port))
+
+
+def test_a_host_that_is_not_ours_is_named(settings: Settings) -> None:
+    with pytest.raises(BootError, match="HOST"):
+        check_ports(replace(settings, host="192.0.2.1", port=_free_port()))
+
+
+def test_the_embedded_redis_has_a_socket_only_and_never_evicts(settings: Settings) -> None:
+    lines = redis_config(settings).splitlines()
+    assert {
+        "port 0",
+        "appendonly yes",
+        "maxmemory-policy noeviction",
+        'save ""',
+        "appendfsync everysec",
+    } <= set(lines)
+
+
+def test_redis_accepts_the_configuration_even_with_blanks_and_quotes_in_the_path(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / 'my "data" dir')
+    make_folders(settings)
+    config = settings.run_dir / "redis.conf"
+    config.write_text(redis_config(settings) + "\n")
+    server = subprocess.Popen(["redis-server", str(config)], stdout=subprocess.PIPE, text=True)
+    try:
+        connected = _await(settings.redis_socket)
+    finally:
+        server.terminate()
+        output, _ = server.communicate(timeout=10)
+    assert connected, output
+
+
+def test_sound_models_are_counted(settings: Settings) -> None:
+    copy_models(settings)
+    assert check_models(settings) == 3
+
+
+def test_a_faulty_model_is_refused_and_a_stand_in_made_only_when_allowed(settings: Settings) -> None:
+    copy_models(settings)
+    (settings.models_dir / "wine" / "1" / "model.ubj").unlink()
+    with pytest.raises(BootError, match="wine@1"):
+        check_models(settings)
+    assert check_models(replace(settings, allow_fallback_model=True)) == 3
+    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
+    assert [model.id for model in catalog.versions() if model.fallback] == ["wine@1"]
+
+
+def test_without_any_model_the_default_model_gets_the_stand_in(settings: Settings) -> None:
+    allowed = replace(settings, allow_fallback_model=True, default_model="churn")
+    assert check_models(allowed) == 1
+    assert ModelCatalog.load(settings.models_dir, settings.standins_dir).get("churn").fallback
+
+
+def test_a_default_model_that_is_not_there_is_refused(settings: Settings) -> None:
+    copy_models(settings)
+    with pytest.raises(BootError, match="DEFAULT_MODEL"):
+        check_models(replace(settings, default_model="churn"))
+
+
+def test_stand_ins_of_an_earlier_start_go_once_the_model_is_mended(settings: Settings) -> None:
+    copy_models(settings)
+    (settings.standins_dir / "wine" / "1").mkdir(parents=True)
+    check_models(settings)
+    assert not settings.standins_dir.exists()
+
+
+LOCKED = """
+import sys
+from pathlib import Path
+from ops.boot.lock import hold_lock
+import os
+hold_lock(Path(sys.argv[1]))
+os.execv(sys.executable, [sys.executable, "-c", "import sys; print('held', flush=True); sys.stdin.read()"])
+"""
+
+
+def test_the_lock_outlives_exec_and_ends_with_the_process(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LOCKED, str(tmp_path)],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        refused = _try_lock(tmp_path)
+        holder.communicate()
+    assert f"process {holder.pid}" in refused
+    assert _try_lock(tmp_path) == ""
+
+
+def _try_lock(data_dir: Path) -> str:
+    code = "import sys; from pathlib import Path; from ops.boot.lock import hold_lock; hold_lock(Path(sys.argv[1]))"
+    command = [sys.executable, "-c", code, str(data_dir)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr
+
+
+def _await(path: Path) -> bool:
+    for _ in range(100):
+        with socket.socket(socket.AF_UNIX) as client:
+            if path.exists() and client.connect_ex(os.fspath(path)) == 0:
+                return True
+        time.sleep(0.05)
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
