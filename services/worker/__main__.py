@@ -79,7 +79,7 @@ def _work(settings: Settings, process_name: str) -> int:
     connection = connect(settings, Patience.STEADY, name=me.name)
     _wait_for_redis(connection)
     beacons, counters, store = Beacons(connection), Counters(connection), JobStore(connection, settings)
-    heartbeat = Heartbeat(beacons, me)
+    heartbeat = Heartbeat(beacons, me, counters)
     heartbeat.start()
     recovery, stopping = Recovery(connection, store, beacons), Event()
     task.install(BatchRunner(store, Payloads.open(settings), models, counters, recovery, me, stopping))

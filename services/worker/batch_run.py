@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from threading import Event
 
-import numpy as np
-
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon
 from shared.counters import Counters
@@ -97,12 +95,9 @@ class BatchRunner:
         return outcome
 
     def _explain(self, job: Job, batch: int) -> Matrix:
-        """Return the batch's result, of shape (rows, outputs, features + 2): contributions, base value, margin."""
+        """Return the batch's result, of shape (rows, outputs, features + 2), as the engine gives it."""
         rows = self.payloads.get(job.id, "input", batch)
-        model = self.models.get(job.model)
-        contributions = model.engine(job.method).contributions(rows)
-        margins = model.predictor.margins(rows)
-        return np.concatenate([contributions, margins[:, :, np.newaxis]], axis=2)
+        return self.models.get(job.model).engine(job.method).explain(rows)
 
     def _give_up(self, job_id: str, batch: int, fault: ShapboxError) -> Outcome:
         """Fail the job for a reason that another try would not change."""

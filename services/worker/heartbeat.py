@@ -1,4 +1,4 @@
-"""Renews this worker's beacon, also while native code explains a batch (it lets go of the GIL)."""
+"""Renews this worker's beacon and moves its counters to Redis, also while native code explains a batch (it lets go of the GIL)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import replace
 import redis
 
 from shared.beacons import BEAT_SECONDS, Beacon, Beacons
+from shared.counters import Counters
 
 logger = logging.getLogger(__name__)
 
@@ -16,9 +17,10 @@ logger = logging.getLogger(__name__)
 class Heartbeat:
     """A background thread that beats until it is stopped or the process ends."""
 
-    def __init__(self, beacons: Beacons, beacon: Beacon) -> None:
+    def __init__(self, beacons: Beacons, beacon: Beacon, counters: Counters) -> None:
         self._beacons = beacons
         self._beacon = beacon
+        self._counters = counters
         self._state = "idle"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
@@ -48,6 +50,7 @@ class Heartbeat:
         while not self._stopped.wait(BEAT_SECONDS):
             try:
                 self._beacons.beat(replace(self._beacon, state=self._state))
+                self._counters.flush()
             except (
                 redis.RedisError
             ) as fault:  # Redis is away: the work loop says so, and the next beat tries again

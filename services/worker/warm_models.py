@@ -38,7 +38,7 @@ class WarmModel:
                     f"{self.version.id} has no background data, which {method} is measured against."
                 )
             background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
-            self._interventional = ShapEngine(self.predictor.booster, background, len(self.version.outputs))
+            self._interventional = ShapEngine(self.predictor, background, len(self.version.outputs))
         return self._interventional
 
 
@@ -68,4 +68,4 @@ class WarmModels:
         """Load the newest version of each model, up to what stays loaded, and explain one row with it."""
         for version in self._catalog.latest()[:MOST_WARM]:
             row = np.full((1, len(version.features)), np.nan, dtype=np.float32)
-            self.get(version.id).predictor.contributions(row)
+            self.get(version.id).predictor.explain(row)

@@ -13,19 +13,12 @@ type Matrix = NDArray[np.float32]
 class Engine(Protocol):
     """Explains rows of one model. It is loaded once and kept warm; one thread uses it."""
 
-    def contributions(self, rows: Matrix) -> Matrix:
-        """Return the exact SHAP values of each row, on the margin's scale.
+    def explain(self, rows: Matrix) -> Matrix:
+        """Return the exact SHAP values of each row, on the margin's scale, and the margin itself.
 
         `rows` has shape (rows, features); NaN is missing. The result has shape (rows, outputs,
-        features + 1): the features' values, then the base value. Raises EngineError when the model is of
-        a kind that the method cannot explain.
+        features + 2): the features' values, the base value, and the margin that XGBoost predicts, which the
+        others should add up to. Raises EngineError when the model is of a kind that the method cannot
+        explain.
         """
-        ...
-
-
-class Predictor(Protocol):
-    """Predicts margins of one model."""
-
-    def margins(self, rows: Matrix) -> Matrix:
-        """Return the margin of each row: shape (rows, outputs)."""
         ...

@@ -7,18 +7,17 @@ when the first such batch comes, not before.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from services.worker.engines.engine import Matrix
+from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError
 
 
 class ShapEngine:
     """One model in shap, with its background."""
 
-    def __init__(self, booster: Any, background: Matrix, outputs: int) -> None:
+    def __init__(self, predictor: XGBoostEngine, background: Matrix, outputs: int) -> None:
         """`background` has shape (background rows, features). Raises EngineError if shap cannot read the model."""
         import shap  # noqa: PLC0415  # 110 MB, and only this engine needs it
 
@@ -26,19 +25,21 @@ class ShapEngine:
         masker = shap.maskers.Independent(background, max_samples=len(background))
         try:
             self._explainer = shap.TreeExplainer(
-                booster, data=masker, feature_perturbation="interventional", model_output="raw"
+                predictor.booster, data=masker, feature_perturbation="interventional", model_output="raw"
             )
         except (ValueError, NotImplementedError, AssertionError, TypeError) as fault:
             raise EngineError(
                 f"shap cannot explain this model against background data: {fault}. Use tree_path_dependent."
             ) from fault
+        self._predictor = predictor
         self._outputs = outputs
 
-    def contributions(self, rows: Matrix) -> Matrix:
-        """Return the exact interventional SHAP values: (rows, outputs, features + 1)."""
+    def explain(self, rows: Matrix) -> Matrix:
+        """Return contributions, base value and margin: (rows, outputs, features + 2)."""
         # shap's own additivity check raises; the residual is data, and the result carries the margin for it.
         values = self._explainer.shap_values(rows, check_additivity=False)
-        result = np.empty((len(rows), self._outputs, rows.shape[1] + 1), dtype=np.float32)
-        result[:, :, :-1] = np.asarray(values).reshape(len(rows), rows.shape[1], self._outputs).swapaxes(1, 2)
-        result[:, :, -1] = np.reshape(self._explainer.expected_value, (1, self._outputs))
+        result = np.empty((len(rows), self._outputs, rows.shape[1] + 2), dtype=np.float32)
+        result[:, :, :-2] = np.asarray(values).reshape(len(rows), rows.shape[1], self._outputs).swapaxes(1, 2)
+        result[:, :, -2] = np.reshape(self._explainer.expected_value, (1, self._outputs))
+        result[:, :, -1] = self._predictor.margins(rows)
         return result

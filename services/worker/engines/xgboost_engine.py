@@ -21,31 +21,34 @@ class XGBoostEngine:
     def __init__(self, booster: Any, outputs: int) -> None:
         self.booster = booster
         self._outputs = outputs
-        self._dmatrix = import_xgboost().DMatrix
+        self._xgboost = import_xgboost()
 
     @classmethod
     def load(cls, model_path: Path, outputs: int) -> XGBoostEngine:
         """Load a UBJ model that has so many outputs. Raises ModelFaultError if XGBoost cannot."""
         return cls(load_booster(model_path), outputs)
 
-    def contributions(self, rows: Matrix) -> Matrix:
-        """Return the exact path-dependent SHAP values: (rows, outputs, features + 1)."""
-        return self._predict(rows, pred_contribs=True).reshape(len(rows), self._outputs, rows.shape[1] + 1)
+    def explain(self, rows: Matrix) -> Matrix:
+        """Return contributions, base value and margin: (rows, outputs, features + 2)."""
+        data = self._data(rows)  # making it takes as long as explaining one row, so it is made once
+        result = np.empty((len(rows), self._outputs, rows.shape[1] + 2), dtype=np.float32)
+        result[:, :, :-1] = self._predict(data, pred_contribs=True).reshape(len(rows), self._outputs, -1)
+        result[:, :, -1] = self._predict(data, output_margin=True).reshape(len(rows), self._outputs)
+        return result
 
     def margins(self, rows: Matrix) -> Matrix:
         """Return the margins: (rows, outputs)."""
-        return self._predict(rows, output_margin=True).reshape(len(rows), self._outputs)
+        return self._predict(self._data(rows), output_margin=True).reshape(len(rows), self._outputs)
 
-    def _predict(self, rows: Matrix, **what: bool) -> Matrix:
+    def _data(self, rows: Matrix) -> Any:
+        return self._xgboost.DMatrix(rows, missing=np.nan, nthread=THREADS)
+
+    def _predict(self, data: Any, **what: bool) -> Matrix:
         # The api has matched the columns with the manifest's features, by name where names were given.
-        data = self._dmatrix(rows, missing=np.nan, nthread=THREADS)
         try:
             values: Matrix = self.booster.predict(data, validate_features=False, **what)
-        except import_xgboost().core.XGBoostError as fault:
-            raise EngineError(f"XGBoost cannot explain this model: {_first_line(fault)}") from fault
+        except self._xgboost.core.XGBoostError as fault:
+            # XGBoost puts its stack trace into the message.
+            reason = str(fault).strip().partition("\n")[0]
+            raise EngineError(f"XGBoost cannot explain this model: {reason}") from fault
         return values
-
-
-def _first_line(fault: Exception) -> str:
-    """Return the fault without XGBoost's stack trace, which it puts into the message."""
-    return str(fault).strip().partition("\n")[0]
