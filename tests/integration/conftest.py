@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,48 +13,7 @@ from shared.jobs.store import JobStore
 from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
-
-
-class RedisServer:
-    """A redis-server of the test's own, which it may kill, stop and start again."""
-
-    def __init__(self, settings: Settings) -> None:
-        self.socket = settings.redis_socket
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
-        self.process = subprocess.Popen(
-            [*command, "--dir", str(self.socket.parent), "--appendonly", "yes"], stdout=subprocess.DEVNULL
-        )
-        client = redis.Redis(unix_socket_path=str(self.socket))
-        until(lambda: _answers(client))
-        client.close()
-
-    def signal(self, number: signal.Signals) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        assert self.process is not None
-        self.process.kill()
-        self.process.wait()
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.exceptions.ConnectionError:
-        return False
-
-
-def until(condition: Callable[[], object], seconds: float = 20) -> float:
-    """Wait for the condition; returns how long that took."""
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "it did not happen in time"
-        time.sleep(0.02)
-    return time.monotonic() - started
+from tests.integration.redis_server import RedisServer, until
 
 
 @pytest.fixture

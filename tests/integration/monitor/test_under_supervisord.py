@@ -25,6 +25,7 @@ from shared.beacons import Beacon, Beacons
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.settings import Settings
+from tests.integration.redis_server import until
 
 ROOT = Path(__file__).resolve().parents[3]
 HOST = gethostname()
@@ -130,14 +131,6 @@ class Appliance:
 
     def log(self) -> str:
         return (self.settings.run_dir / "monitor.log").read_text()
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> float:
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "it did not happen in time"
-        time.sleep(0.02)
-    return time.monotonic() - started
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import redis
 from numpy.typing import NDArray
 
 from services.worker.batch_run import BatchRunner, Outcome
+from services.worker.engines.shap_engine import ShapEngine
+from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import import_xgboost, load_booster
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
@@ -128,17 +130,15 @@ def test_interventional_values_add_up_from_the_mean_over_the_whole_background(
 
 
 def test_a_background_of_more_than_100_rows_is_used_to_its_last_row() -> None:
-    from services.worker.engines.shap_engine import ShapEngine  # noqa: PLC0415  # brings shap
-
     generator = np.random.default_rng(5)
     rows = generator.normal(size=(300, 4)).astype(np.float32)
     xgboost = import_xgboost()
     booster = xgboost.train({"max_depth": 3, "nthread": 1}, xgboost.DMatrix(rows, rows @ [1, 2, 3, 4]), 10)
 
-    values = ShapEngine(booster, rows, outputs=1).contributions(rows[:3])
+    values = ShapEngine(XGBoostEngine(booster, outputs=1), rows, outputs=1).explain(rows[:3])
 
     mean = booster.predict(xgboost.DMatrix(rows), output_margin=True).mean()
-    np.testing.assert_allclose(values[:, 0, -1], mean, rtol=1e-5)
+    np.testing.assert_allclose(values[:, 0, -2], mean, rtol=1e-5)
 
 
 def test_a_job_whose_rows_were_deleted_by_a_cancel_is_not_failed(

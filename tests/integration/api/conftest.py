@@ -1,0 +1,130 @@
+"""The application on a real Redis and a real object store, in process and behind its real server."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import redis
+from numpy.typing import NDArray
+
+from services.api import endings
+from services.api.app import create_app
+from services.api.parts import Parts, assemble
+from services.api.server import Server
+from shared.beacons import Beacon, Beacons
+from shared.build import ROOT
+from shared.jobs import keys
+from shared.jobs.document import Job
+from shared.model_catalog import ModelCatalog
+from shared.payloads import Payloads
+from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.settings import Settings
+from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess, OverHttp
+
+type Values = NDArray[np.float32]
+type Finish = Callable[[Job], Values]
+
+
+@pytest.fixture
+def settings(settings: Settings) -> Settings:
+    settings.tmp_dir.mkdir()
+    return replace(
+        settings,
+        port=0,
+        api_key=API_KEY,
+        admin_api_key=ADMIN_API_KEY,
+        metrics_token=METRICS_TOKEN,
+        models_dir=ROOT / "models",
+        max_body_mb=1,
+        max_rows=2000,
+        max_queued_batches=150,
+        metrics_port=1,
+    )
+
+
+@pytest.fixture
+def parts(
+    settings: Settings, connection: redis.Redis, payloads: Payloads, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Parts]:
+    monkeypatch.setattr(endings, "LISTEN_SECONDS", 0.05)  # the test's end need not wait
+    impatient = connect(settings, Patience.IMPATIENT, name="api")
+    parts = assemble(
+        settings, impatient, connection, payloads, ModelCatalog.load(settings.models_dir), commit="abc123"
+    )
+    parts.probe.refresh()
+    Beacons(connection).beat(Beacon("worker-1", "host", 1, "token"))
+    parts.endings.start()
+    yield parts
+    parts.endings.stop()
+    parts.endings.join()
+    impatient.close()
+
+
+@pytest.fixture
+def client(parts: Parts) -> InProcess:
+    return InProcess(create_app(parts))
+
+
+@pytest.fixture
+def http(parts: Parts) -> Iterator[OverHttp]:
+    server = Server(create_app(parts), parts.settings)
+    thread = threading.Thread(target=server.run, kwargs={"on_stop": parts.endings.stop})
+    thread.start()
+    yield OverHttp(server.port)
+    server.stop()
+    thread.join()
+
+
+@pytest.fixture
+def finish(parts: Parts) -> Finish:
+    """Do a worker's work on a job: all its batches, with values that tell row, output and feature."""
+
+    def work(job: Job) -> Values:
+        shape = (job.rows, job.outputs, job.features + 2)
+        values: Values = (np.arange(np.prod(shape), dtype=np.float32) / np.float32(8)).reshape(shape)
+        for batch in range(job.batches):
+            rows = job.rows_of(batch)
+            parts.store.transitions.claim(job.id, batch, "worker-1", "token")
+            parts.payloads.put(job.id, "result", batch, values[rows.start : rows.stop])
+            parts.store.transitions.complete(job.id, batch, len(rows), job.model)
+        return values
+
+    return work
+
+
+@pytest.fixture
+def finish_all(parts: Parts, finish: Finish) -> Iterator[None]:
+    """Work on whatever comes, in the background, as a worker would."""
+    stopping = threading.Event()
+
+    def work() -> None:
+        while not stopping.wait(0.005):
+            with contextlib.suppress(*REDIS_AWAY):  # a worker waits for Redis to come back
+                for job in parts.store.active():
+                    finish(job)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    stopping.set()
+    thread.join()
+
+
+@pytest.fixture
+def nothing_is_left(parts: Parts) -> Callable[[], None]:
+    """Assert that a refused request left no trace."""
+
+    def check() -> None:
+        assert parts.store.page(None, 10, None).jobs == []
+        assert sum(parts.store.queues.waiting().values()) == 0
+        assert parts.connection.zcard(keys.JOBS) == 0
+        assert parts.payloads.job_ids() == []
+        assert list(Path(parts.settings.tmp_dir).iterdir()) == []
+
+    return check

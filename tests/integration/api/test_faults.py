@@ -1,0 +1,172 @@
+"""What breaks around the api: each fault has its status, in time, and costs nothing that was accepted."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import signal
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from services.api.parts import Parts
+from services.api.resources.version import VersionResource
+from services.api.submission import Submission
+from shared.appliance_status import ApplianceStatus
+from shared.errors import StorageUnavailableError
+from tests.integration.api.api_client import InProcess
+
+BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
+
+
+def test_a_full_queue_is_told_with_the_time_to_come_again(client: InProcess, parts: Parts) -> None:
+    first = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 1495})
+    assert first.status == 202
+    reply = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 11})
+    assert (reply.status, reply.slug) == (429, "queue-full")
+    assert int(reply.headers["retry-after"]) >= 1
+    assert parts.payloads.job_ids() == [first.json["id"]]
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_without_redis_requests_are_told_so_within_two_seconds(
+    client: InProcess, server: Any, *, stopped: bool
+) -> None:
+    job = client.post_json("/v1/jobs", BODY).json
+    if stopped:
+        server.signal(signal.SIGSTOP)
+    else:
+        server.kill()
+    for method, path in (
+        ("GET", "/v1/jobs"),
+        ("GET", job["links"]["self"]),
+        ("GET", job["links"]["result"]),
+        ("DELETE", job["links"]["self"]),
+    ):
+        started = time.monotonic()
+        reply = client.call(method, path)
+        assert (reply.status, reply.slug) == (503, "redis-unavailable")
+        assert int(reply.headers["retry-after"]) >= 1
+        assert time.monotonic() - started < 2
+    started = time.monotonic()
+    assert client.post_json("/v1/jobs", BODY).slug == "redis-unavailable"
+    assert time.monotonic() - started < 2
+    started = time.monotonic()
+    ready = client.get("/readyz")
+    assert (ready.status, ready.json["probes"]["redis"]["ok"]) == (503, False)
+    assert time.monotonic() - started < 2
+    assert client.get("/healthz").status == 200
+    assert client.get("/version").status == 200
+    if stopped:
+        server.signal(signal.SIGCONT)
+
+
+@pytest.mark.usefixtures("finish_all")
+def test_the_api_serves_again_when_redis_is_back(client: InProcess, server: Any) -> None:
+    server.signal(signal.SIGSTOP)
+    assert client.get("/v1/jobs").status == 503
+    server.signal(signal.SIGCONT)
+    assert client.post_json("/v1/jobs?wait=20", BODY).status == 200
+
+
+def test_an_accepted_job_is_named_even_if_redis_goes_away_while_waiting(
+    client: InProcess, parts: Parts, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = parts.store.accept
+
+    def accept_and_kill(*given: Any) -> Any:
+        accepted = accept(*given)
+        server.kill()
+        return accepted
+
+    monkeypatch.setattr(type(parts.store), "accept", lambda _self, *given: accept_and_kill(*given))
+    reply = client.post_json("/v1/explain", BODY)
+    assert (reply.status, reply.json["status"]) == (202, "queued")
+
+
+def test_rows_of_a_job_that_may_have_been_accepted_are_kept(
+    client: InProcess, parts: Parts, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = parts.store.accept
+
+    def kill_and_accept(*given: Any) -> Any:
+        server.kill()
+        return accept(*given)
+
+    monkeypatch.setattr(type(parts.store), "accept", lambda _self, *given: kill_and_accept(*given))
+    assert client.post_json("/v1/jobs", BODY).status == 503
+    assert len(parts.payloads.job_ids()) == 1  # the sweeper knows what to do with them
+
+
+def test_a_redis_that_refuses_writes_is_503(client: InProcess, parts: Parts) -> None:
+    parts.connection.config_set("maxmemory", "1kb")
+    reply = client.post_json("/v1/jobs", BODY)
+    assert (reply.status, reply.slug) == (503, "redis-unavailable")
+
+
+def test_a_full_disk_is_507(
+    client: InProcess, monkeypatch: pytest.MonkeyPatch, nothing_is_left: Callable[[], None]
+) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: types.SimpleNamespace(free=1000))
+    reply = client.post_json("/v1/jobs", BODY)
+    assert (reply.status, reply.slug) == (507, "storage-full")
+    assert int(reply.headers["retry-after"]) >= 1
+    ready = client.get("/readyz")
+    assert (ready.status, ready.json["probes"]["storage"]["ok"]) == (503, False)
+    nothing_is_left()
+
+
+def test_a_store_that_is_away_is_503(
+    client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_given: object) -> None:
+        raise StorageUnavailableError("The object store does not answer: refused")
+
+    monkeypatch.setattr(type(parts.payloads), "put", away)
+    monkeypatch.setattr(type(parts.payloads), "probe", away)
+    reply = client.post_json("/v1/jobs", BODY)
+    assert (reply.status, reply.slug) == (503, "storage-unavailable")
+    parts.probe.refresh()
+    assert client.get("/readyz").json["probes"]["storage"]["detail"].endswith("refused")
+
+
+def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Parts) -> None:
+    job = client.post_json("/v1/jobs", BODY).json
+    ApplianceStatus(written_at=time.time(), draining=True).write(parts.settings.status_file)
+    time.sleep(0.3)
+    reply = client.post_json("/v1/jobs", BODY)
+    assert (reply.status, reply.slug) == (503, "draining")
+    assert client.get("/readyz").json["probes"]["draining"]["ok"] is False
+    assert client.get(job["links"]["self"]).status == 200
+
+
+def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, parts: Parts) -> None:
+    while parts.uploads._places.acquire(blocking=False):
+        pass
+    reply = client.post("/v1/jobs?model=diabetes", b"x" * (2**20 + 1), "text/csv")
+    assert (reply.status, reply.slug) == (503, "busy")
+    assert client.post_json("/v1/jobs", BODY).status == 202
+
+
+def test_an_unexpected_error_is_500_without_a_trace_and_logged_with_one(
+    client: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def break_down(*_given: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(Submission, "submit", break_down)
+    with caplog.at_level(logging.ERROR):
+        reply = client.send("POST", "/v1/jobs", b"{}", {"Authorization": "Bearer api-key-of-the-tests"})
+    assert (reply.status, reply.slug) == (500, "internal")
+    assert b"secret" not in reply.body
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_a_resource_that_names_no_right_stays_closed(
+    client: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(VersionResource, "access")
+    assert client.send("GET", "/version", b"", {}).status == 500

@@ -1,0 +1,237 @@
+"""Health, readiness, metrics, versions, documents."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import falcon.inspect
+import jsonschema  # type: ignore[import-untyped]  # its stubs are apart
+import pytest
+
+from services.api.app import create_app, routes
+from services.api.openapi.document import openapi_document
+from services.api.parts import Parts
+from shared.appliance_status import ApplianceStatus
+from shared.errors import StorageUnavailableError
+from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
+
+
+def report(parts: Parts, **findings: Any) -> None:
+    status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
+    status.write(parts.settings.status_file)
+    parts.status._read_at = -1.0
+
+
+def grow_old(parts: Parts) -> None:
+    object.__setattr__(parts, "started", time.monotonic() - 60)
+
+
+def test_a_sound_appliance_is_healthy(client: InProcess, parts: Parts) -> None:
+    grow_old(parts)
+    report(parts, workers_alive=2)
+    assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
+
+
+@pytest.mark.parametrize(
+    ("findings", "cause"),
+    [
+        ({"redis_down_seconds": 31.0}, "redis"),
+        ({"no_worker_seconds": 31.0}, "workers"),
+        ({"fatal_programs": ("worker-1",)}, "programs"),
+        ({"written_at": 1.0}, "monitor"),
+    ],
+)
+def test_what_cannot_heal_is_unhealthy(
+    client: InProcess, parts: Parts, findings: dict[str, Any], cause: str
+) -> None:
+    grow_old(parts)
+    report(parts, **findings)
+    reply = client.get("/healthz", key=None)
+    assert reply.status == 503
+    assert [found["cause"] for found in reply.json["causes"]] == [cause]
+
+
+def test_what_heals_by_itself_is_healthy(client: InProcess, parts: Parts) -> None:
+    grow_old(parts)
+    report(parts, redis_down_seconds=29.0, no_worker_seconds=29.0)
+    assert client.get("/healthz").status == 200
+
+
+def test_a_monitor_that_never_reported_is_a_fault_only_after_the_start(
+    client: InProcess, parts: Parts
+) -> None:
+    assert client.get("/healthz").status == 200
+    grow_old(parts)
+    parts.status._read_at = -1.0
+    assert client.get("/healthz").status == 503
+
+
+def test_readiness_names_every_probe(client: InProcess, parts: Parts) -> None:
+    report(parts)
+    reply = client.get("/readyz", key=None)
+    assert reply.status == 200
+    probes = reply.json["probes"]
+    assert set(probes) == {"redis", "queue", "workers", "storage", "models", "draining", "monitor"}
+    assert all(probe["ok"] for probe in probes.values())
+    assert probes["storage"]["free_bytes"] > 0
+
+
+def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, parts: Parts) -> None:
+    parts.beacons.put_out("worker-1")
+    reply = client.get("/readyz")
+    assert (reply.status, reply.json["probes"]["workers"]["ok"]) == (503, False)
+    assert int(reply.headers["retry-after"]) >= 1
+
+
+def test_a_missing_monitor_does_not_make_it_unready(client: InProcess) -> None:
+    reply = client.get("/readyz")
+    assert (reply.status, reply.json["probes"]["monitor"]["ok"]) == (200, False)
+
+
+def test_a_stand_in_is_flagged_everywhere(client: InProcess, parts: Parts) -> None:
+    version = parts.catalog.get("diabetes")
+    object.__setattr__(version, "manifest", replace(version.manifest, fallback=True))
+    ready = client.get("/readyz")
+    assert (ready.status, ready.json["probes"]["models"]["fallback"]) == (200, ["diabetes@1"])
+    assert client.get("/v1/models/diabetes").json["fallback"] is True
+    assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json["fallback"] is True
+
+
+def test_a_store_that_hangs_is_no_longer_ready(
+    client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(_self: object) -> None:
+        raise StorageUnavailableError("refused")
+
+    monkeypatch.setattr(type(parts.payloads), "probe", away)
+    parts.probe.refresh()
+    assert client.get("/readyz").status == 503
+
+
+def test_models_are_listed_with_their_features(client: InProcess, parts: Parts) -> None:
+    models = client.get("/v1/models").json["models"]
+    assert [model["name"] for model in models] == ["breast-cancer", "diabetes", "wine"]
+    assert models[1]["features"] == list(parts.catalog.get("diabetes").features)
+    assert client.get("/v1/models/diabetes@1").json == client.get("/v1/models/diabetes").json == models[1]
+    for name in ("nothing", "diabetes@2", "..%2Fdiabetes", "diabetes%40x"):
+        assert client.get(f"/v1/models/{name}").status == 404
+
+
+def test_the_version_is_told(client: InProcess) -> None:
+    version = client.get("/version", key=None).json
+    assert (version["commit"], version["engine"]) == ("abc123", "xgboost")
+
+
+class _Monitor(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/metrics" else 404)
+        self.send_header("Content-Type", "text/plain; version=0.0.4")
+        self.end_headers()
+        self.wfile.write(b"shapbox_redis_up 1\n")
+
+    def log_message(self, *_given: object) -> None:
+        pass
+
+
+@pytest.fixture
+def monitor_port() -> Iterator[int]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Monitor) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def test_metrics_are_passed_on_from_the_monitor(parts: Parts, monitor_port: int) -> None:
+    object.__setattr__(parts.settings, "metrics_port", monitor_port)
+    client = InProcess(create_app(parts))
+    reply = client.get("/metrics", key=METRICS_TOKEN)
+    assert (reply.status, reply.body) == (200, b"shapbox_redis_up 1\n")
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+
+
+def test_requests_are_counted_by_route(client: InProcess, parts: Parts) -> None:
+    client.get("/v1/jobs/" + "0" * 32)
+    client.get("/v1/jobs", key=None)
+    client.get("/anything/else")
+    parts.counters.flush()
+    counts = {key: value for key, value in parts.counters.read().items() if key[0].startswith("http")}
+    assert counts["http_requests_total", "GET", "/v1/jobs/{job_id}", "404"] == 1
+    assert counts["http_requests_total", "GET", "/v1/jobs", "401"] == 1
+    assert counts["http_requests_total", "GET", "unmatched", "404"] == 1
+    assert sum(value for key, value in counts.items() if key[0] == "http_request_seconds_bucket") == 3
+
+
+def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "shapbox.access"):
+        client.get("/v1/jobs")
+        client.get("/v1/%0Aforged")
+        client.get("/healthz")
+    lines = [record.getMessage() for record in caplog.records if record.name == "shapbox.access"]
+    assert lines == ["GET /v1/jobs 200", "GET /v1/%0Aforged 404"]
+    assert API_KEY not in caplog.text
+
+
+def test_every_route_is_in_the_openapi_document_and_nothing_else(parts: Parts) -> None:
+    described = {
+        (method.upper(), path) for path, methods in openapi_document()["paths"].items() for method in methods
+    }
+    served = {
+        (name.removeprefix("on_").upper(), template)
+        for template, resource in routes(parts).items()
+        for name in dir(resource)
+        if name.startswith("on_")
+    }
+    assert {(method, path) for method, path in served if method != "HEAD"} == described
+    assert {path for method, path in served if method == "HEAD"} == {p for m, p in described if m == "GET"}
+
+
+def test_the_openapi_document_is_sound(client: InProcess) -> None:
+    document = client.get("/openapi.json", key=None).json
+    assert document["openapi"].startswith("3.1")
+    references = set(re.findall(r'"#/([^"]+)"', str(document).replace("'", '"')))
+    for reference in references:
+        part = document
+        for step in reference.split("/"):
+            part = part[step]
+    for schema in document["components"]["schemas"].values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+        for example in schema.get("examples", ()):
+            jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(
+                example
+            )
+    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
+    assert len(names) == len(set(names))
+    for path, operations in document["paths"].items():
+        wanted = set(re.findall(r"\{(\w+)\}", path))
+        for operation in operations.values():
+            parameters = [
+                document["components"]["parameters"][p["$ref"].rpartition("/")[2]]
+                for p in operation["parameters"]
+            ]
+            assert {p["name"] for p in parameters if p["in"] == "path"} == wanted
+
+
+def test_the_page_loads_nothing_and_shows_every_operation(client: InProcess) -> None:
+    reply = client.get("/docs", key=None)
+    page = reply.body.decode()
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+    assert "url(" not in page
+    for path in openapi_document()["paths"]:
+        assert path in page
+    assert "prefers-color-scheme: dark" in page
+    assert page.count("curl ") >= 10
+
+
+def test_the_app_is_built_by_falcon(parts: Parts) -> None:
+    inspected = falcon.inspect.inspect_routes(create_app(parts)._app)
+    assert {route.path for route in inspected} == set(routes(parts))

@@ -1,0 +1,250 @@
+"""The real server: what happens before and around the application."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.api import server as server_module
+from services.api.parts import Parts
+from shared.build import ROOT
+from shared.settings import Settings
+from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, OverHttp
+
+#: More answers than the sockets' buffers hold.
+REQUESTS = 600
+LARGE = b"x" * (3 * 2**20)
+
+
+def raw(port: int, data: bytes, *, then: Callable[[socket.socket], None] = lambda _s: None) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(data)
+        then(connection)
+        received = b""
+        while block := connection.recv(65536):
+            received += block
+        return received
+
+
+def test_a_body_beyond_the_limit_is_refused_and_its_client_hears_it(
+    http: OverHttp, nothing_is_left: Callable[[], None]
+) -> None:
+    reply = http.post("/v1/jobs?model=diabetes", LARGE, "text/csv")
+    assert (reply.status, reply.slug) == (413, "body-too-large")
+    nothing_is_left()
+
+
+def test_a_chunked_body_beyond_the_limit_is_refused(
+    http: OverHttp, nothing_is_left: Callable[[], None]
+) -> None:
+    head = (
+        f"POST /v1/jobs?model=diabetes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
+        "Content-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    chunk = b"80000\r\n" + b"x" * 0x80000 + b"\r\n"
+    answer = raw(http.port, head.encode() + chunk * 6 + b"0\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    nothing_is_left()
+
+
+def test_a_large_body_without_a_key_is_not_taken_in(http: OverHttp, parts: Parts) -> None:
+    reply = http.call("POST", "/v1/jobs", LARGE, {"Content-Type": "text/csv"}, key=None)
+    assert (reply.status, reply.slug) == (401, "unauthorized")
+    assert http.call("POST", "/v1/jobs", LARGE, {"Content-Type": "text/csv"}, key=METRICS_TOKEN).status == 403
+    parts.counters.flush()
+    assert parts.counters.read()["http_requests_total", "POST", "unmatched", "401"] == 1
+
+
+def test_a_client_that_asks_first_is_refused_before_it_sends(http: OverHttp) -> None:
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\nContent-Type: text/csv\r\n"
+        "Content-Length: 99999999\r\nExpect: 100-continue\r\n\r\n"
+    )
+    answer = raw(http.port, head.encode())
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"100 Continue" not in answer
+
+
+def test_a_chunked_body_is_read_like_any_other(http: OverHttp) -> None:
+    body = json.dumps({"model": "diabetes", "rows": [[1.0] * 10]}).encode()
+    head = (
+        f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\nConnection: close\r\n"
+        "Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    chunks = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    assert raw(http.port, head.encode() + chunks).startswith(b"HTTP/1.1 202 ")
+
+
+def test_a_body_that_is_cut_off_leaves_nothing(http: OverHttp, nothing_is_left: Callable[[], None]) -> None:
+    head = (
+        f"POST /v1/jobs?model=diabetes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
+        "Content-Type: text/csv\r\nContent-Length: 500000\r\n\r\nage,sex\n"
+    )
+    raw(http.port, head.encode(), then=lambda connection: connection.shutdown(socket.SHUT_WR))
+    nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("request_head", "status"),
+    [
+        (b"GET / HTTP/1.1\r\nBad Header: x\r\n\r\n", b"400"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET / HTTP/1.1\r\nX-Long: " + b"x" * 70_000 + b"\r\n\r\n", b"431"),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: br\r\n\r\n", b"501"),
+        (b"POST / HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"400"),
+    ],
+)
+def test_what_is_not_http_is_answered_with_a_problem_too(
+    http: OverHttp, request_head: bytes, status: bytes
+) -> None:
+    head, _, body = raw(http.port, request_head).partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] == status
+    assert b"application/problem+json" in head
+    assert b"X-Request-Id: " in head
+    problem = json.loads(body)
+    http.contract.validate({"$ref": "#/components/schemas/Problem"}, problem)
+
+
+def test_a_method_that_http_does_not_know_is_refused(http: OverHttp) -> None:
+    assert http.call("BREW", "/v1/jobs").slug == "bad-request"
+
+
+def test_health_is_answered_while_as_many_as_may_wait_do(http: OverHttp) -> None:
+    job = http.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
+    threads = [threading.Thread(target=http.get, args=(f"{job['links']['self']}?wait=3",)) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    started = time.monotonic()
+    assert http.get("/healthz").status == 200
+    assert time.monotonic() - started < 1
+    for thread in threads:
+        thread.join()
+
+
+def test_one_connection_serves_many_requests(http: OverHttp) -> None:
+    get = f"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
+    data = (get + "\r\n") * 3 + get + "Connection: close\r\n\r\n"
+    assert raw(http.port, data.encode()).count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_a_client_that_takes_no_bytes_is_let_go(http: OverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(server_module, "LOOK_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * REQUESTS)  # and reads nothing
+        time.sleep(2.5)
+        received = 0
+        with contextlib.suppress(ConnectionError):
+            while block := connection.recv(65536):
+                received += len(block)
+    assert 0 < received < REQUESTS * len(http.get("/docs").body)
+
+
+class Process:
+    """The api as its own process."""
+
+    def __init__(self, settings: Settings) -> None:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port = found.getsockname()[1]
+        environment = {
+            **os.environ,
+            "DATA_DIR": str(settings.data_dir),
+            "PORT": str(self.port),
+            "API_KEY": API_KEY,
+            "ADMIN_API_KEY": ADMIN_API_KEY,
+            "METRICS_TOKEN": METRICS_TOKEN,
+        }
+        self.log = Path(settings.data_dir, "api.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "services.api"], cwd=ROOT, env=environment, stderr=log
+            )
+        self.http = OverHttp(self.port)
+
+    def answers(self) -> bool:
+        try:
+            return self.http.get("/healthz").status == 200
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def start(settings: Settings, wait_until: Callable[..., float]) -> Iterator[Callable[[], Process]]:
+    started: list[Process] = []
+
+    def begin() -> Process:
+        started.append(Process(settings))
+        wait_until(started[-1].answers)
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.process.kill()
+        process.process.wait()
+
+
+def test_the_process_starts_without_redis_and_serves_when_it_comes(
+    start: Callable[[], Process], server: Any, wait_until: Callable[..., float]
+) -> None:
+    server.kill()
+    process = start()
+    assert process.http.get("/v1/jobs").status == 503
+    server.start()
+    wait_until(lambda: process.http.get("/v1/jobs").status == 200)
+
+
+@pytest.mark.usefixtures("server")
+def test_sigterm_lets_who_waits_go_and_ends_the_process(start: Callable[[], Process]) -> None:
+    process = start()
+    replies: list[Any] = []
+    body = {"model": "diabetes", "rows": [[1.0] * 10]}
+    waiting = threading.Thread(target=lambda: replies.append(process.http.post_json("/v1/explain", body)))
+    waiting.start()
+    time.sleep(0.7)
+    started = time.monotonic()
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(10) == 0
+    assert time.monotonic() - started < 3
+    waiting.join()
+    assert replies[0].status == 202
+    assert "Traceback" not in process.log.read_text()
+
+
+def test_sigterm_ends_the_process_also_while_redis_hangs(start: Callable[[], Process], server: Any) -> None:
+    process = start()
+    process.http.get("/v1/jobs")
+    server.signal(signal.SIGSTOP)
+    started = time.monotonic()
+    process.process.send_signal(signal.SIGTERM)
+    assert process.process.wait(10) == 0
+    assert time.monotonic() - started < 5
+    server.signal(signal.SIGCONT)
+
+
+def test_a_process_that_cannot_start_says_why_in_one_line(settings: Settings) -> None:
+    environment = {**os.environ, "DATA_DIR": str(settings.data_dir), "PORT": "70000"}
+    done = subprocess.run(
+        [sys.executable, "-m", "services.api"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "PORT" in done.stderr
+    assert "Traceback" not in done.stderr
