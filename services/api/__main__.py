@@ -1,0 +1,86 @@
+"""The api's process: `python -m services.api`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Mapping
+
+from services.api.app import create_app
+from services.api.background import Background
+from services.api.parts import Parts, assemble
+from services.api.server import Server
+from services.api.storage_room import PROBE_SECONDS
+from shared.build import git_commit
+from shared.errors import ShapboxError
+from shared.log import configure_logging
+from shared.model_catalog import ModelCatalog
+from shared.payloads import Payloads
+from shared.redis_connection import Patience, connect
+from shared.settings import Settings
+
+#: Seconds between two flushes of the counters.
+FLUSH_SECONDS = 1.0
+
+_log = logging.getLogger("shapbox.api")
+
+
+def main(environment: Mapping[str, str]) -> int:
+    """Serve until told to stop; returns the exit status."""
+    try:
+        settings = Settings.from_environment(environment)
+        configure_logging(settings, "api")
+        settings.tmp_dir.mkdir(parents=True, exist_ok=True)
+        tempfile.tempdir = str(settings.tmp_dir)  # the server puts large bodies into temporary files
+        parts = _assemble(settings, git_commit(environment))
+        server = Server(create_app(parts), settings)
+    except (ShapboxError, OSError) as fault:
+        sys.stderr.write(f"The api cannot start: {fault}\n")
+        return 1
+    duties = [
+        Background("counters", FLUSH_SECONDS, parts.counters.flush),
+        Background("storage probe", PROBE_SECONDS, parts.probe.refresh),
+    ]
+    return _serve(parts, server, duties)
+
+
+def _assemble(settings: Settings, commit: str) -> Parts:
+    return assemble(
+        settings,
+        connect(settings, Patience.IMPATIENT, name="api"),
+        connect(settings, Patience.STEADY, name="api-background"),
+        Payloads.open(settings),
+        ModelCatalog.load(settings.models_dir, settings.standins_dir),
+        commit,
+    )
+
+
+def _serve(parts: Parts, server: Server, duties: list[Background]) -> int:
+    def stop(_signal: int, _frame: object) -> None:
+        # A handler does as little as it can: the loop sees the flag and does the rest.
+        server.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    parts.endings.start()
+    for duty in duties:
+        duty.start()
+    _log.info("the api listens", extra={"host": parts.settings.host, "port": server.port})
+    if not parts.settings.api_key:
+        _log.warning("no API_KEY is set, so nobody can submit jobs: start with `make run`, which makes one")
+    server.run(on_stop=parts.endings.stop)
+    for duty in duties:
+        duty.stop()
+    # The last counts go in a thread of their own: a Redis that hangs must not hold up the way out.
+    last = Background("last counts", FLUSH_SECONDS, parts.counters.flush)
+    last.start()
+    last.stop()
+    _log.info("the api has stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(os.environ))

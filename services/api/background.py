@@ -1,0 +1,46 @@
+"""Small duties that come round while requests are served."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+_log = logging.getLogger("shapbox.background")
+
+
+class Background:
+    """Calls `duty` every so many seconds, in a thread of its own. A duty that fails is tried again."""
+
+    def __init__(self, name: str, seconds: float, duty: Callable[[], None]) -> None:
+        self._name = name
+        self._seconds = seconds
+        self._duty = duty
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._failing = False
+
+    def start(self) -> None:
+        """Begin, with the first call at once."""
+        self._thread.start()
+
+    def stop(self, timeout: float = 1.0) -> None:
+        """End, waiting some seconds at most for a call under way."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._call()
+            self._stopping.wait(self._seconds)
+
+    def _call(self) -> None:
+        try:
+            self._duty()
+        except Exception as fault:  # noqa: BLE001  # the thread must outlive whatever a duty meets
+            if not self._failing:
+                _log.warning("%s fails and is tried again: %s", self._name, fault)
+            self._failing = True
+        else:
+            self._failing = False

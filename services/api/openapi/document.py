@@ -1,0 +1,173 @@
+"""The document: every path with its operations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.api.openapi.answers import (
+    answer,
+    job_answer,
+    json_of,
+    problem_answers,
+    problems,
+    result_answer,
+    seen_job_answer,
+)
+from services.api.openapi.parameters import PARAMETERS, rows_body, taking
+from services.api.openapi.schemas import TEXT, schemas
+from shared.build import VERSION
+
+type Part = dict[str, Any]
+
+#: What reading any address under /v1 can come to.
+_READING = (400, 401, 403, 503)
+#: What sending rows can come to.
+_SENDING = (*_READING, 404, 413, 415, 422, 429, 507)
+_OPEN: list[Part] = []
+_DESCRIPTION = (
+    "Rows in, exact SHAP values of XGBoost models out. Every GET answers HEAD too. Times are RFC 3339 UTC. "
+    "Errors are RFC 9457 problem documents. Paths that are not listed answer 404, methods that are not, 405 "
+    "with Allow."
+)
+
+
+def openapi_document() -> Part:
+    """Return the whole document."""
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Shapbox", "version": VERSION, "description": _DESCRIPTION},
+        "servers": [{"url": "/"}],
+        "tags": [
+            {"name": "explain", "description": "Jobs and their results"},
+            {"name": "models", "description": "What rows can be explained with"},
+            {"name": "operation", "description": "Health, figures and this document"},
+        ],
+        "security": [{"key": []}],
+        "paths": {**_job_paths(), **_model_paths(), **_operation_paths()},
+        "components": {
+            "schemas": schemas(),
+            "parameters": PARAMETERS,
+            "responses": problem_answers(),
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer", "description": "API_KEY or ADMIN_API_KEY."},
+                "metrics": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "METRICS_TOKEN or ADMIN_API_KEY.",
+                },
+            },
+        },
+    }
+
+
+def _operation(name: str, tag: str, summary: str, responses: Part, **more: Any) -> Part:
+    more.setdefault("parameters", taking())
+    return {"operationId": name, "tags": [tag], "summary": summary, **more, "responses": responses}
+
+
+def _job_paths() -> Part:
+    return {
+        "/v1/jobs": {"post": _submit(), "get": _list_jobs()},
+        "/v1/jobs/{job_id}": {"get": _get_job(), "delete": _delete_job()},
+        "/v1/jobs/{job_id}/result": {"get": _get_result()},
+        "/v1/explain": {"post": _explain()},
+    }
+
+
+def _submit() -> Part:
+    responses = {
+        "200": job_answer("The job has ended within the time waited for."),
+        "202": job_answer("The job is accepted, and will not be lost."),
+        **problems(*_SENDING),
+    }
+    parameters = taking("Model", "Method", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
+    summary = "Submit rows as a job"
+    return _operation(
+        "submitJob", "explain", summary, responses, parameters=parameters, requestBody=rows_body()
+    )
+
+
+def _explain() -> Part:
+    responses = {
+        "200": result_answer("The values.", explained=True),
+        "202": job_answer("The values are not there yet; the job goes on."),
+        **problems(*_SENDING, 406, 409),
+    }
+    parameters = taking(
+        *("Model", "Method", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding"),
+        *("Accept", "AcceptEncoding", "Offset", "RowLimit"),
+    )
+    summary = "Submit rows and get their values in one request (waits 30 s by default)"
+    return _operation(
+        "explain", "explain", summary, responses, parameters=parameters, requestBody=rows_body()
+    )
+
+
+def _list_jobs() -> Part:
+    responses = {"200": answer("A page of jobs, newest first.", json_of("JobList")), **problems(*_READING)}
+    parameters = taking("Status", "PageLimit", "Cursor")
+    return _operation("listJobs", "explain", "List jobs", responses, parameters=parameters)
+
+
+def _get_job() -> Part:
+    responses = {"200": seen_job_answer("The job as it is now."), **problems(*_READING, 404)}
+    parameters = taking("JobId", "Wait", "Prefer")
+    return _operation("getJob", "explain", "Look at a job, or wait for it", responses, parameters=parameters)
+
+
+def _delete_job() -> Part:
+    responses = {"204": answer("Done."), **problems(*_READING, 404)}
+    summary = "Cancel a job, or delete one that has ended"
+    description = (
+        "An active job is cancelled: its rows and results are deleted, and its document stays, as cancelled, "
+        "for RESULT_TTL_HOURS. Of a job that has ended, all is deleted."
+    )
+    return _operation(
+        "deleteJob", "explain", summary, responses, description=description, parameters=taking("JobId")
+    )
+
+
+def _get_result() -> Part:
+    responses = {"200": result_answer("The values, in input order."), **problems(*_READING, 404, 406, 409)}
+    parameters = taking("JobId", "Accept", "AcceptEncoding", "Offset", "RowLimit")
+    return _operation("getResult", "explain", "Get a job's values", responses, parameters=parameters)
+
+
+def _model_paths() -> Part:
+    one = {"200": answer("The model.", json_of("Model")), **problems(400, 401, 403, 404)}
+    every = {"200": answer("All versions of all models.", json_of("ModelList")), **problems(400, 401, 403)}
+    return {
+        "/v1/models": {"get": _operation("listModels", "models", "List the models", every)},
+        "/v1/models/{name}": {
+            "get": _operation("getModel", "models", "Look at a model", one, parameters=taking("ModelName"))
+        },
+    }
+
+
+def _operation_paths() -> Part:
+    health = {
+        "200": answer("The appliance is well, or heals itself.", json_of("Health")),
+        "503": answer("It needs a restart.", json_of("Health")),
+    }
+    retry: Part = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+    ready = {
+        "200": answer("New work can be served.", json_of("Readiness")),
+        "503": answer("New work cannot be served now.", json_of("Readiness"), retry),
+    }
+    metrics = {"200": answer("Prometheus's text format.", {"text/plain": {"schema": TEXT}})}
+    metrics |= problems(401, 403, 503)
+    version = {"200": answer("The versions.", json_of("Version"))}
+    openapi = {"200": answer("OpenAPI 3.1.", {"application/json": {"schema": {"type": "object"}}})}
+    docs = {"200": answer("A page that loads nothing from elsewhere.", {"text/html": {"schema": TEXT}})}
+    return {
+        "/healthz": {"get": _get("getHealth", "Whether a restart is needed", health, _OPEN)},
+        "/readyz": {"get": _get("getReadiness", "Whether new work can be served", ready, _OPEN)},
+        "/metrics": {"get": _get("getMetrics", "Figures for Prometheus", metrics, [{"metrics": []}])},
+        "/version": {"get": _get("getVersion", "What this build is", version, _OPEN)},
+        "/openapi.json": {"get": _get("getOpenApi", "This document", openapi, _OPEN)},
+        "/docs": {"get": _get("getDocs", "This document, to read", docs, _OPEN)},
+    }
+
+
+def _get(name: str, summary: str, responses: Part, security: list[Part]) -> Part:
+    return _operation(name, "operation", summary, responses, security=security)

@@ -1,0 +1,63 @@
+"""Examples that the document and the page show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+JOB_ID = "0199f3a0c2d51b7e4f60a9c83d2e5f17"
+
+ROWS: dict[str, Any] = {
+    "model": "diabetes",
+    "rows": [[0.03, 0.05, 0.06, 0.02, -0.04, -0.03, -0.04, -0.002, 0.02, -0.02]],
+    "method": "tree_path_dependent",
+}
+
+JOB: dict[str, Any] = {
+    "id": JOB_ID,
+    "status": "running",
+    "model": "breast-cancer@1",
+    "method": "tree_path_dependent",
+    "rows": 569,
+    "batches": {"total": 2, "completed": 1},
+    "created_at": "2026-01-05T09:30:00.000Z",
+    "started_at": "2026-01-05T09:30:00.012Z",
+    "finished_at": None,
+    "error": None,
+    "links": {"self": f"/v1/jobs/{JOB_ID}", "result": f"/v1/jobs/{JOB_ID}/result"},
+}
+
+RESULT: dict[str, Any] = {
+    "job": JOB_ID,
+    "model": "example@1",
+    "method": "tree_path_dependent",
+    "feature_names": ["age", "income"],
+    "output_names": ["score"],
+    "values": [[0.25, -0.5]],
+    "base_values": [1.5],
+    "predictions": [1.25],
+}
+
+MODEL: dict[str, Any] = {
+    "name": "example",
+    "version": 1,
+    "features": ["age", "income"],
+    "outputs": ["score"],
+    "objective": "reg:squarederror",
+    "sha256": "0" * 64,
+    "engine": "xgboost",
+    "fallback": False,
+}
+
+PROBLEM: dict[str, Any] = {
+    "type": "/problems/invalid-rows",
+    "title": "Some rows cannot be explained",
+    "status": 422,
+    "detail": "1 fault so far in the rows (counted from 0). The first: row 3, column 'age': 'old' is not a number.",
+    "request_id": "5f2c9a1e7b3d4068",
+    "errors": [{"row": 3, "column": "age", "detail": "'old' is not a number"}],
+}
+
+CSV_ROWS = "age,income\n41,52000\n,18000\n"
+NDJSON_ROWS = '[41, 52000]\n{"age": null, "income": 18000}\n'
+CSV_RESULT = "age,income,base_value,prediction\r\n0.25,-0.5,1.5,1.25\r\n"
+NDJSON_RESULT = '{"values":[0.25,-0.5],"base_value":1.5,"prediction":1.25}\n'

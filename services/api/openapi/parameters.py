@@ -1,0 +1,108 @@
+"""The parameters, headers and bodies of requests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.api.openapi.examples import CSV_ROWS, JOB_ID, NDJSON_ROWS
+from services.api.openapi.schemas import TEXT, ref
+from services.api.query import MAX_WAIT
+from services.api.resources.jobs import MAX_PAGE, PAGE
+from shared.jobs.document import Method, Status
+
+type Part = dict[str, Any]
+
+
+def _parameter(place: str, name: str, description: str, schema: Part, **more: Any) -> Part:
+    return {"name": name, "in": place, "description": description, "schema": schema, **more}
+
+
+PARAMETERS: dict[str, Part] = {
+    "JobId": _parameter("path", "job_id", "The job's id.", TEXT, required=True, example=JOB_ID),
+    "ModelName": _parameter(
+        "path", "name", "NAME or NAME@VERSION.", TEXT, required=True, example="diabetes@1"
+    ),
+    "Model": _parameter(
+        "query",
+        "model",
+        "NAME or NAME@VERSION; for JSON in the body. Default: DEFAULT_MODEL, or the only one.",
+        TEXT,
+    ),
+    "Method": _parameter(
+        "query",
+        "method",
+        "What the values are measured against.",
+        {"enum": list(Method), "default": Method.TREE_PATH_DEPENDENT},
+    ),
+    "Wait": _parameter(
+        "query",
+        "wait",
+        f"Seconds to wait for the job's end, at most {MAX_WAIT}.",
+        {"type": "number", "minimum": 0},
+    ),
+    "Prefer": _parameter(
+        "header",
+        "Prefer",
+        "`wait=S` (RFC 7240), the same as ?wait=, which goes before it.",
+        TEXT,
+        example="wait=10",
+    ),
+    "IdempotencyKey": _parameter(
+        "header",
+        "Idempotency-Key",
+        "The same key and body give the same job again; the same key and another body give 422.",
+        {"type": "string", "minLength": 1, "maxLength": 255},
+    ),
+    "ContentEncoding": _parameter(
+        "header", "Content-Encoding", "gzip, if the body is.", {"enum": ["gzip", "identity"]}
+    ),
+    "Accept": _parameter("header", "Accept", "The representation of the result; JSON by default.", TEXT),
+    "AcceptEncoding": _parameter("header", "Accept-Encoding", "gzip compresses the result.", TEXT),
+    "RequestId": _parameter(
+        "header",
+        "X-Request-Id",
+        "An id of your own.",
+        {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"},
+    ),
+    "Offset": _parameter(
+        "query",
+        "offset",
+        "The first row of the result to give, from 0.",
+        {"type": "integer", "minimum": 0, "default": 0},
+    ),
+    "RowLimit": _parameter(
+        "query", "limit", "How many rows to give; all by default.", {"type": "integer", "minimum": 1}
+    ),
+    "Status": _parameter("query", "status", "Only jobs in this state.", {"enum": list(Status)}),
+    "PageLimit": _parameter(
+        "query",
+        "limit",
+        "Jobs on a page.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE},
+    ),
+    "Cursor": _parameter("query", "cursor", "Where the page begins: follow `next`.", TEXT),
+}
+
+
+def taking(*names: str) -> list[Part]:
+    """Return references to parameters."""
+    return [{"$ref": f"#/components/parameters/{name}"} for name in (*names, "RequestId")]
+
+
+def rows_body() -> Part:
+    """Return the request body of rows."""
+    return {
+        "required": True,
+        "content": {
+            "application/json": {"schema": ref("Rows")},
+            "text/csv": {"schema": TEXT, "example": CSV_ROWS},
+            "application/x-ndjson": {"schema": TEXT, "example": NDJSON_ROWS},
+            "application/x-npy": {
+                "schema": {
+                    "type": "string",
+                    "contentMediaType": "application/x-npy",
+                    "description": "What np.save writes: rows x features, C order, float32 or float64.",
+                }
+            },
+        },
+    }

@@ -1,0 +1,185 @@
+"""The schemas of what goes in and comes out (JSON Schema 2020-12, as OpenAPI 3.1 has it)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.api.openapi.examples import JOB, JOB_ID, MODEL, PROBLEM, RESULT, ROWS
+from shared.jobs.document import Method, Status
+
+type Schema = dict[str, Any]
+
+TEXT: Schema = {"type": "string"}
+COUNT: Schema = {"type": "integer", "minimum": 0}
+FLAG: Schema = {"type": "boolean"}
+TEXTS: Schema = {"type": "array", "items": TEXT}
+NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
+TIME: Schema = {"type": "string", "format": "date-time"}
+
+
+def record(required: dict[str, Schema], optional: dict[str, Schema] | None = None, **more: Any) -> Schema:
+    """Return the schema of an object with these members and no others."""
+    return {
+        "type": "object",
+        "required": list(required),
+        "properties": {**required, **(optional or {})},
+        "additionalProperties": False,
+        **more,
+    }
+
+
+def ref(name: str) -> Schema:
+    """Return a reference to a schema of this module."""
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def or_null(schema: Schema) -> Schema:
+    """Return the schema of that or null."""
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def schemas() -> dict[str, Schema]:
+    """Return all schemas by name."""
+    return {
+        "Rows": _rows(),
+        "Job": _job(),
+        "JobList": record({"jobs": {"type": "array", "items": ref("Job")}, "next": or_null(TEXT)}),
+        "Result": _result(),
+        "Model": _model(),
+        "ModelList": record({"models": {"type": "array", "items": ref("Model")}}),
+        "Problem": _problem(),
+        "RowError": record({"row": or_null(COUNT), "column": or_null(TEXT), "detail": TEXT}),
+        "Health": _health(),
+        "Readiness": _readiness(),
+        "Version": record(
+            dict.fromkeys(("version", "commit", "xgboost", "shap", "engine", "python"), TEXT),
+            description="What this build is, and which library makes the values.",
+        ),
+    }
+
+
+def _rows() -> Schema:
+    named = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
+    return record(
+        {"rows": {"type": "array", "minItems": 1, "items": {"anyOf": [NUMBERS, named]}}},
+        {
+            "model": {
+                "type": ["string", "null"],
+                "description": "NAME (its highest version) or NAME@VERSION.",
+            },
+            "method": {"enum": [*Method, None]},
+        },
+        description="A row is an array in the model's feature order, or an object by feature name. null is missing.",
+        examples=[ROWS],
+    )
+
+
+def _job() -> Schema:
+    links = record({"self": TEXT, "result": TEXT})
+    error = {
+        "type": "object",
+        "description": "Why the job failed, as a problem.",
+        "required": ["type", "detail"],
+        "properties": {"type": TEXT, "detail": TEXT},
+    }
+    return record(
+        {
+            "id": {"type": "string", "pattern": "^[0-9a-f]{32}$", "examples": [JOB_ID]},
+            "status": {"enum": list(Status)},
+            "model": {**TEXT, "description": "NAME@VERSION."},
+            "method": {"enum": list(Method)},
+            "rows": COUNT,
+            "batches": record({"total": COUNT, "completed": COUNT}),
+            "created_at": TIME,
+            "started_at": or_null(TIME),
+            "finished_at": or_null(TIME),
+            "error": or_null(error),
+            "links": links,
+        },
+        {
+            "fallback": {
+                "const": True,
+                "description": "The values come from a stand-in and explain nothing real.",
+            }
+        },
+        examples=[JOB],
+    )
+
+
+def _result() -> Schema:
+    nested = {"type": "array", "items": {"anyOf": [NUMBERS, {"type": "array", "items": NUMBERS}]}}
+    sums = {"type": "array", "items": {"anyOf": [{"type": ["number", "null"]}, NUMBERS]}}
+    return record(
+        {
+            "job": TEXT,
+            "model": TEXT,
+            "method": {"enum": list(Method)},
+            "feature_names": TEXTS,
+            "output_names": TEXTS,
+            "values": {**nested, "description": "rows x features, or rows x features x outputs for several."},
+            "base_values": {**sums, "description": "rows, or rows x outputs."},
+            "predictions": {
+                **sums,
+                "description": "The margin: base_values + values summed over the features.",
+            },
+        },
+        description="Named so that it loads straight into shap.Explanation.",
+        examples=[RESULT],
+    )
+
+
+def _model() -> Schema:
+    return record(
+        {
+            "name": TEXT,
+            "version": {"type": "integer", "minimum": 1},
+            "features": TEXTS,
+            "outputs": TEXTS,
+            "objective": TEXT,
+            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
+            "engine": TEXT,
+            "fallback": {
+                **FLAG,
+                "description": "Whether it is a stand-in for a model whose files are broken.",
+            },
+        },
+        examples=[MODEL],
+    )
+
+
+def _problem() -> Schema:
+    return record(
+        {
+            "type": {**TEXT, "description": "/problems/SLUG, the same for all errors of a kind."},
+            "title": TEXT,
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "detail": {**TEXT, "description": "What is wrong, and what to do."},
+            "request_id": {**TEXT, "description": "The X-Request-Id, under which the log tells more."},
+        },
+        {
+            "errors": {"type": "array", "maxItems": 20, "items": ref("RowError")},
+            "job": ref("Job"),
+        },
+        description="RFC 9457.",
+        examples=[PROBLEM],
+    )
+
+
+def _health() -> Schema:
+    causes = {"type": "array", "items": record({"cause": TEXT, "detail": TEXT})}
+    return record({"status": {"enum": ["ok", "failing"]}, "causes": causes})
+
+
+def _readiness() -> Schema:
+    probe = {
+        "type": "object",
+        "required": ["ok", "required", "detail"],
+        "properties": {
+            "ok": FLAG,
+            "required": {**FLAG, "description": "Whether new work needs it: a fault makes the answer 503."},
+            "detail": TEXT,
+            "fallback": {**TEXTS, "description": "Models that are only stand-ins."},
+        },
+    }
+    names = ("redis", "queue", "workers", "storage", "models", "draining", "monitor")
+    return record({"ready": FLAG, "probes": record(dict.fromkeys(names, probe))})

@@ -1,0 +1,43 @@
+"""/v1/explain: rows in, values out, in one request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.api.authentication import Access
+from services.api.parts import Parts
+from services.api.query import Query, read_row_range, read_wait
+from services.api.resources.jobs import answer_job, wait_for_accepted
+from services.api.result_answer import ResultAnswer, require_result
+from services.api.submission import OPTION_PARAMETERS, Submission
+from services.api.writers.negotiation import choose_writer
+
+#: Seconds that a request waits for its values unless it says otherwise.
+DEFAULT_WAIT = 30
+
+
+class ExplainResource:
+    """A job whose result is the answer."""
+
+    access = Access.JOBS
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._submission = Submission(parts)
+        self._answer = ResultAnswer(parts)
+
+    def on_post(self, req: Any, resp: Any) -> None:
+        """Answer with the values; with 202 and the job document if they are not there in time."""
+        query = Query(req, *OPTION_PARAMETERS, "wait", "offset", "limit")
+        wait = read_wait(query, req.get_header("Prefer"), DEFAULT_WAIT)
+        rows = read_row_range(query)
+        choose_writer(req.get_header("Accept"))  # refused before any work is done
+        job = self._submission.submit(req, query, rows.of).job
+        job = wait_for_accepted(self._parts, job, wait)
+        wait.acknowledge(resp)
+        if not job.status.ended:
+            answer_job(resp, job, 202)
+            return
+        require_result(job)
+        self._answer.give(req, resp, job, rows)
+        resp.set_header("Content-Location", f"/v1/jobs/{job.id}/result")

@@ -1,0 +1,33 @@
+"""/v1/jobs/ID/result: the values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from services.api.authentication import Access
+from services.api.parts import Parts
+from services.api.query import Query, read_row_range
+from services.api.result_answer import ResultAnswer, require_result
+from services.api.writers.negotiation import choose_writer
+from shared.redis_connection import redis_needed
+
+
+class ResultResource:
+    """The result of one job."""
+
+    access = Access.JOBS
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._answer = ResultAnswer(parts)
+
+    def on_get(self, req: Any, resp: Any, job_id: str) -> None:
+        """Answer with the values of all rows or of a page of them."""
+        rows = read_row_range(Query(req, "offset", "limit"))
+        choose_writer(req.get_header("Accept"))
+        with redis_needed():
+            job = self._parts.store.get(job_id)
+        require_result(job)
+        self._answer.give(req, resp, job, rows)
+
+    on_head = on_get

@@ -1,0 +1,37 @@
+"""/version: what this build is."""
+
+from __future__ import annotations
+
+import platform
+from typing import Any
+
+import orjson
+
+from services.api.authentication import Access
+from services.api.parts import Parts
+from services.api.resources.models import ENGINE
+from shared.build import VERSION, library_versions
+
+
+class VersionResource:
+    """The versions of all that makes the values."""
+
+    access = Access.OPEN
+
+    def __init__(self, parts: Parts) -> None:
+        self._document = orjson.dumps(
+            {
+                "version": VERSION,
+                "commit": parts.commit,
+                **library_versions(),
+                "engine": ENGINE,
+                "python": platform.python_version(),
+            }
+        )
+
+    def on_get(self, _req: Any, resp: Any) -> None:
+        """Answer with the versions."""
+        resp.content_type = "application/json"
+        resp.data = self._document
+
+    on_head = on_get

@@ -1,0 +1,109 @@
+"""The HTTP server: waitress, with problem documents of its own, guarded uploads and a bounded stop."""
+
+from __future__ import annotations
+
+import functools
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from waitress import wasyncore
+from waitress.server import BaseWSGIServer, create_server
+
+from services.api.channel import Channel
+from services.api.envelope import Envelope
+from services.api.intake import Intake
+from services.api.shares import THREADS
+from shared.settings import Settings
+
+#: Bytes of a body or an answer that wait in memory, per connection; beyond that they wait in a file.
+BUFFER_BYTES = 256 * 1024
+#: Bytes of an answer made ahead of a slow reader.
+AHEAD_BYTES = 2**20
+#: Bytes of all of a request's headers.
+HEADER_BYTES = 64 * 1024
+#: Connections at a time; the others wait in the system's queue.
+CONNECTIONS = 300
+#: Seconds after which a connection without a request is closed, and one whose client takes no more bytes.
+IDLE_SECONDS, STALL_SECONDS = 75, 60
+#: Seconds between two looks for stalled connections.
+LOOK_SECONDS = 5.0
+#: Seconds that requests under way have to finish when the process is told to stop.
+STOP_SECONDS = 2.0
+
+
+class Server:
+    """Listens from the moment it is made; serves while `run` runs."""
+
+    def __init__(self, app: Envelope, settings: Settings) -> None:
+        self._map: dict[int, Any] = {}
+        self._stopping = threading.Event()
+        first = create_server(
+            app,
+            map=self._map,
+            host=settings.host,
+            port=settings.port,
+            threads=THREADS,
+            ident="",
+            expose_tracebacks=False,
+            log_socket_errors=False,
+            recv_bytes=64 * 1024,
+            inbuf_overflow=BUFFER_BYTES,
+            outbuf_overflow=BUFFER_BYTES,
+            outbuf_high_watermark=AHEAD_BYTES,
+            max_request_header_size=HEADER_BYTES,
+            max_request_body_size=2**62,  # Intake bounds it
+            connection_limit=CONNECTIONS,
+            channel_timeout=IDLE_SECONDS,
+            cleanup_interval=10,
+        )
+        self._dispatcher = first.task_dispatcher
+        self._listeners = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
+        make_channel = functools.partial(Channel, intake=Intake(settings), count=app.count_refused)
+        for listener in self._listeners:
+            listener.channel_class = make_channel
+        self._next_look = 0.0
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._listeners[0].effective_port)
+
+    def stop(self) -> None:
+        """Make `run` return, soon. May be called from a signal handler or another thread."""
+        self._stopping.set()
+        self._listeners[0].pull_trigger()
+
+    def run(self, on_stop: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is called; then call `on_stop` and finish what is under way, for a bounded time."""
+        while not self._stopping.is_set():
+            self._turn(1.0)
+        self._turn(0.0)  # connections that were made before now are still heard
+        on_stop()
+        for listener in self._listeners:
+            wasyncore.dispatcher.close(listener)
+        deadline = time.monotonic() + STOP_SECONDS
+        while self._busy() and time.monotonic() < deadline:
+            self._turn(0.02)
+        self._dispatcher.shutdown(timeout=0.1)
+        wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
+
+    def _turn(self, timeout: float) -> None:
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+        now = time.monotonic()
+        if now >= self._next_look:
+            self._next_look = now + LOOK_SECONDS
+            self._close_stalled(time.time() - STALL_SECONDS)
+
+    def _channels(self) -> list[Channel]:
+        return [part for part in self._map.values() if isinstance(part, Channel)]
+
+    def _busy(self) -> bool:
+        return any(channel.requests or channel.total_outbufs_len for channel in self._channels())
+
+    def _close_stalled(self, before: float) -> None:
+        """Close what takes no bytes any more: its request would keep a thread for ever."""
+        for channel in self._channels():
+            if channel.total_outbufs_len and channel.last_activity < before:
+                channel.handle_close()
