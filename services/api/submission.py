@@ -82,7 +82,7 @@ class Submission:
             if body is not raw:
                 open_things.callback(body.close)
             require_disk(parts.settings, _size(body))
-            plan = self._plan(_read_options(reader, body, query))
+            plan = self._plan(_read_options(reader, body, query, parts.settings.max_rows))
             return self._accept(req.env[REQUEST_ID], reader, body, plan, idempotency, check_rows)
 
     def _known(self, idempotency: Idempotency) -> Job | None:
@@ -177,12 +177,12 @@ def _new_job(job_id: str, rows: int, plan: Plan, request_id: str) -> Job:
     )
 
 
-def _read_options(reader: Reader, body: BinaryIO, query: Query) -> BodyOptions:
+def _read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) -> BodyOptions:
     """Return the options of the query, and of a JSON body; the two must not contradict each other."""
     asked = BodyOptions(query.text("model"), query.text("method"))
     if not reader.options_in_body:
         return asked
-    said = read_json_options(body)
+    said = read_json_options(body, max_rows)
     body.seek(0)
     for name, in_query, in_body in (
         ("model", asked.model, said.model),
