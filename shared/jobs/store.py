@@ -80,19 +80,23 @@ class JobStore:
         Raises QueueFullError, and IdempotencyConflictError if the key came with another body.
         """
         job = replace(job, idempotency=idempotency.redis_key if idempotency else "", todo=job.batches)
+        # Watching makes the client give a lost connection up instead of sending EXEC a second time, which
+        # would queue a job again that is being worked on.
+        watched = [keys.job(job.id)] + ([idempotency.redis_key] if idempotency else [])
         while True:
             with self._redis.pipeline(transaction=True) as pipe:
-                if idempotency:
-                    pipe.watch(idempotency.redis_key)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
-                    if (known := self.known(idempotency)) is not None:
-                        return Accepted(known, created=False)
+                pipe.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+                if idempotency and (known := self.known(idempotency)) is not None:
+                    return Accepted(known, created=False)
                 self.require_room(job.batches)
                 pipe.multi()
                 self._write(pipe, job, idempotency)
                 try:
                     pipe.execute()
-                except redis.WatchError:  # another request used the key in this moment
-                    continue
+                except redis.WatchError:
+                    if self._redis.exists(keys.job(job.id)):  # carried out, and only the answer was lost
+                        return Accepted(job, created=True)
+                    continue  # not carried out, or another request used the key in this moment
             return Accepted(job, created=True)
 
     def known(self, idempotency: Idempotency) -> Job | None:

@@ -1,5 +1,6 @@
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis
@@ -152,3 +153,32 @@ def test_jobs_are_listed_by_status(store: JobStore) -> None:
     assert [job.id for job in store.active()] == [jobs[2].id]
     assert set(store.expired(time.time() + 1, 10)) == {jobs[0].id, jobs[1].id}
     assert store.expired(time.time() - 60, 10) == []
+
+
+class _LosesTheAnswer(redis.client.Pipeline):
+    """A pipeline whose connection breaks after Redis has carried out the first accepting EXEC."""
+
+    lost = False
+
+    def _execute_transaction(self, connection: Any, commands: Any, raise_on_error: Any) -> Any:
+        answer = super()._execute_transaction(connection, commands, raise_on_error)
+        if not _LosesTheAnswer.lost and any(arguments[0] == "RPUSH" for arguments, _ in commands):
+            _LosesTheAnswer.lost = True
+            raise redis.exceptions.ConnectionError("the answer to EXEC is lost")
+        return answer
+
+
+@pytest.mark.parametrize("key", [None, Idempotency("key", "print")])
+def test_a_job_is_accepted_once_when_the_answer_to_its_transaction_is_lost(
+    store: JobStore, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, key: Idempotency | None
+) -> None:
+    monkeypatch.setattr(_LosesTheAnswer, "lost", False)
+    pool, callbacks = connection.connection_pool, connection.response_callbacks
+    monkeypatch.setattr(connection, "pipeline", lambda **_: _LosesTheAnswer(pool, callbacks, True, None))
+
+    accepted = store.accept(a_job(), key)
+
+    assert _LosesTheAnswer.lost
+    assert accepted.created
+    assert connection.llen("rq:queue:bulk") == 3
+    assert store.get(accepted.job.id).status is Status.QUEUED
