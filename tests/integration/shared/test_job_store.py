@@ -160,9 +160,10 @@ class _LosesTheAnswer(redis.client.Pipeline):
 
     lost = False
 
-    def _execute_transaction(self, connection: Any, commands: Any, raise_on_error: Any) -> Any:
-        answer = super()._execute_transaction(connection, commands, raise_on_error)
-        if not _LosesTheAnswer.lost and any(arguments[0] == "RPUSH" for arguments, _ in commands):
+    def parse_response(self, connection: Any, command_name: Any, **options: Any) -> Any:
+        answer = super().parse_response(connection, command_name, **options)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+        accepting = any(arguments[0] == "RPUSH" for arguments, _ in self.command_stack)
+        if accepting and isinstance(answer, list) and not _LosesTheAnswer.lost:
             _LosesTheAnswer.lost = True
             raise redis.exceptions.ConnectionError("the answer to EXEC is lost")
         return answer
