@@ -110,7 +110,7 @@ def _parameters(document: Part, operation: Part) -> str:
         allowed = ", ".join(str(value) for value in parameter["schema"].get("enum", ()))
         text = parameter["description"] + (f" One of: {allowed}." if allowed else "")
         rows.append(
-            f"<tr><td><code>{escape(parameter['name'])}</code></td><td>{parameter['in']}</td>"
+            f'<tr><td><code>{escape(parameter["name"])}</code></td><td class="in">{parameter["in"]}</td>'
             f"<td>{escape(text)}</td></tr>"
         )
     return f"<h4>Parameters</h4><table>{''.join(rows)}</table>"
