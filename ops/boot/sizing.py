@@ -17,6 +17,9 @@ BASE_MB = 150
 BASE_IDLE_MB = 130
 #: MB that a warm worker takes with room for a batch.
 WORKER_MB = 130
+#: MB that a worker may always take: with shap loaded it holds about 175, and below that each interventional
+#: batch would cost a fresh worker. The monitor's guard watches over the sum.
+LEAST_WORKER_LIMIT_MB = 200
 #: Where a container sees its CPU quota: cgroup v2, then v1.
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -39,7 +42,8 @@ def size(settings: Settings, environment: Mapping[str, str], cgroup: Path = _CGR
     else:
         workers = max(1, min(cpus, fitting))
         why = f"{cpus} CPU{'s' * (cpus != 1)}, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
-    share = max(60, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
+    share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
+    share = min(share, settings.memory_limit_mb - 1)
     return Sizing(workers, settings.worker_memory_limit_mb or share, why)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.boot.sizing import size, usable_cpus
+from ops.boot.sizing import LEAST_WORKER_LIMIT_MB, size, usable_cpus
 from shared.settings import Settings
 
 
@@ -19,12 +19,17 @@ def quota(folder: Path, cpus: float) -> Path:
 def test_the_plan_of_512_mb_holds_two_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
     sizing = size(Settings(), {}, tmp_path)
-    assert (sizing.workers, sizing.worker_memory_limit_mb) == (2, (475 - 130) // 2)
+    assert (sizing.workers, sizing.worker_memory_limit_mb) == (2, LEAST_WORKER_LIMIT_MB)
     assert "8 CPUs" in sizing.why
 
 
 def test_memory_that_holds_no_worker_still_gets_one(tmp_path: Path) -> None:
-    assert size(replace(Settings(), memory_limit_mb=200), {}, tmp_path).workers == 1
+    sizing = size(replace(Settings(), memory_limit_mb=200), {}, tmp_path)
+    assert (sizing.workers, sizing.worker_memory_limit_mb) == (1, 199)
+
+
+def test_a_single_worker_may_take_what_the_others_leave(tmp_path: Path) -> None:
+    assert size(replace(Settings(), workers=1), {}, tmp_path).worker_memory_limit_mb == 475 - 130
 
 
 def test_settings_win_over_what_the_machine_has(tmp_path: Path) -> None:
