@@ -20,6 +20,15 @@ BEAT_SECONDS = 2
 LEASE_SECONDS = 10
 
 
+#: Puts out a beacon, unless the next life of the same name has lit it by now.
+_PUT_OUT = """
+local beacon = redis.call('GET', KEYS[1])
+if beacon and ARGV[2] ~= '' and cjson.decode(beacon).token ~= ARGV[2] then return 0 end
+redis.call('SREM', KEYS[2], ARGV[1])
+return redis.call('DEL', KEYS[1])
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Beacon:
     """What a worker says of itself. `token` names this life of it: a restarted worker has another."""
@@ -36,6 +45,7 @@ class Beacons:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
+        self._put_out = connection.register_script(_PUT_OUT)
 
     def beat(self, beacon: Beacon) -> None:
         """Say that the worker lives."""
@@ -44,12 +54,9 @@ class Beacons:
             pipe.sadd(keys.WORKERS, beacon.name)
             pipe.execute()
 
-    def put_out(self, name: str) -> None:
-        """Say that the worker has ended, or is known to be dead."""
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.delete(keys.beacon(name))
-            pipe.srem(keys.WORKERS, name)
-            pipe.execute()
+    def put_out(self, name: str, token: str | None = None) -> None:
+        """Say that the worker has ended, or is known to be dead; with `token`, only that life of it."""
+        self._put_out(keys=[keys.beacon(name), keys.WORKERS], args=[name, token or ""])
 
     def alive(self) -> dict[str, Beacon]:
         """Return the beacons of all living workers, by name."""

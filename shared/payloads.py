@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import shutil
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import batched
 from pathlib import Path
 from typing import Any, Literal
@@ -26,8 +28,9 @@ from shared.settings import Settings
 
 #: Objects that one delete call names, at most.
 DELETE_CHUNK = 500
-#: Seconds for one request to a remote store, and how many more tries it gets.
-REMOTE_TIMEOUT, REMOTE_RETRIES = "10s", 5
+#: For one request to a remote store: its time, how many more tries it gets, and the time of all tries. A
+#: worker must learn that the store is away long before BATCH_TIMEOUT_SECONDS makes it count as hung.
+REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
 
 type Side = Literal["input", "result"]
 type Matrix = NDArray[np.float32]
@@ -53,7 +56,7 @@ class Payloads:
             from_url(
                 settings.storage_url,
                 client_options={"timeout": REMOTE_TIMEOUT},
-                retry_config={"max_retries": REMOTE_RETRIES},
+                retry_config={"max_retries": REMOTE_RETRIES, "retry_timeout": REMOTE_PATIENCE},
             )
         )
 
@@ -106,13 +109,10 @@ class Payloads:
             obstore.delete(self._store, "probe")
 
     def _remove_folders(self, prefix: str) -> None:
-        """Remove the empty folders that a local store leaves behind."""
-        if not isinstance(self._store, LocalStore) or self._store.prefix is None:
-            return
-        folder = Path(self._store.prefix) / prefix
-        for part in (folder / "input", folder / "result", folder):
-            with contextlib.suppress(OSError):  # not there, or a result just came in: the sweeper returns
-                part.rmdir()
+        """Remove what a local store leaves: empty folders, and files of writes that a kill broke off."""
+        if isinstance(self._store, LocalStore) and self._store.prefix is not None:
+            # A result that comes in just now is lost or left: nobody asks for it, and the sweeper returns.
+            shutil.rmtree(Path(self._store.prefix) / prefix, ignore_errors=True)
 
 
 def _path(job_id: str, side: Side, batch: int) -> str:

@@ -45,6 +45,7 @@ def prepare(environment: Mapping[str, str], settings: Settings) -> Launch:
     check_ports(settings)
     models = check_models(settings)
     empty_folder(settings.tmp_dir)
+    settings.status_file.unlink(missing_ok=True)  # it tells of the life before
     key_files = ensure_keys(settings)
     sizing = size(settings, environment)
     for_programs = program_environment(environment, settings, key_files, sizing)

@@ -98,7 +98,7 @@ class Rescue:
         alive = self._beacons.alive()
         for name, beacon in list(alive.items()):
             if beacon.host == self._machine.host and self._is_dead(beacon):
-                self._beacons.put_out(name)
+                self._beacons.put_out(name, beacon.token)
                 self._remember(beacon.token, "worker_died")
                 del alive[name]
         return alive

@@ -21,6 +21,10 @@ from shared.payloads import Payloads
 
 #: Jobs that one pass looks at, at most, of each kind.
 JOBS_PER_PASS = 50
+#: Seconds that one pass may take for each kind.
+PASS_SECONDS = 10.0
+#: Share of Redis's maxmemory above which ended jobs are deleted before their time.
+REDIS_FULL = 0.7
 #: Seconds between two listings of the object store: a remote one is paid by the request.
 LISTING_SECONDS = 300.0
 #: Seconds until objects without a job count as left behind, and not as an upload on its way.
@@ -49,17 +53,47 @@ class Sweeper:
         # The ends of jobs are written by Redis's clock.
         now = float(self._redis.time()[0])
         self.sweep_expired(now)
+        self.relieve_redis(now)
         self.sweep_objects(now)
 
     def sweep_expired(self, now: float) -> int:
-        """Delete jobs that ended RESULT_TTL_HOURS ago; returns how many."""
-        expired = self._store.expired(now - self._ttl, JOBS_PER_PASS)
-        for job_id in expired:
+        """Delete jobs that ended RESULT_TTL_HOURS ago, as many as a pass has time for; returns how many."""
+        deadline = time.monotonic() + PASS_SECONDS
+        count = 0
+        while expired := self._store.expired(now - self._ttl, JOBS_PER_PASS):
+            count += self._delete(expired, "expired job deleted")
+            if len(expired) < JOBS_PER_PASS or time.monotonic() > deadline:
+                break
+        return count
+
+    def relieve_redis(self, now: float) -> int:
+        """Delete the jobs that ended first, before their time, while Redis is nearly full; returns how many.
+
+        Without it, many small jobs would fill Redis with documents until it refuses the claims and beacons
+        of the jobs that still run.
+        """
+        deadline = time.monotonic() + PASS_SECONDS
+        count = 0
+        while self._redis_is_nearly_full() and time.monotonic() < deadline:
+            ended = self._store.expired(now, JOBS_PER_PASS)
+            if not ended:
+                break
+            count += self._delete(ended, "ended job deleted before its time")
+        if count:
+            logger.warning("Redis is nearly full: results were deleted early", extra={"jobs": count})
+        return count
+
+    def _redis_is_nearly_full(self) -> bool:
+        memory = self._redis.info("memory")
+        return bool(0 < memory["maxmemory"] * REDIS_FULL < memory["used_memory"])
+
+    def _delete(self, job_ids: list[str], why: str) -> int:
+        for job_id in job_ids:
             objects = self._payloads.delete_job(job_id)
             self._store.transitions.forget(job_id)
             with log_context(job=job_id):
-                logger.info("expired job deleted", extra={"objects": objects})
-        return len(expired)
+                logger.info(why, extra={"objects": objects})
+        return len(job_ids)
 
     def sweep_objects(self, now: float) -> int:
         """Delete the objects of some jobs that are cancelled or not there; returns of how many."""

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from threading import Event
 
+from redis.exceptions import ResponseError
+
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon
 from shared.counters import Counters
@@ -31,7 +33,7 @@ from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.payloads import Matrix, Payloads
-from shared.redis_connection import REDIS_AWAY
+from shared.redis_connection import REDIS_AWAY, writes_refused
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +64,7 @@ class BatchRunner:
     def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
         """Run one batch and return how far it came.
 
-        Raises what REDIS_AWAY lists: the batch then stays in this worker's hands until it is known to be
+        Raises what REDIS_AWAY lists, and ResponseError when Redis refuses writes: the batch then stays in this worker's hands until it is known to be
         gone, and runs again.
         """
         claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
@@ -72,18 +74,23 @@ class BatchRunner:
         try:
             return self._run_claimed(job_id, batch)
         except JobNotFoundError:
+            self.recovery.hand_back(job_id, batch, self.me, blame=False)
             return Claim.GONE
         except (EngineError, ModelFaultError, ModelNotFoundError, PayloadMissingError) as fault:
             return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
             logger.warning("batch handed back: the object store fails", extra={"cause": str(fault)})
-            self.recovery.hand_back(job_id, batch, blame=False)
+            self.recovery.hand_back(job_id, batch, self.me, blame=False)
             self.stopping.wait(STORAGE_PAUSE)
         except REDIS_AWAY:
             raise
-        except Exception:
+        except Exception as fault:
+            if isinstance(fault, ResponseError) and writes_refused(
+                fault
+            ):  # full disk or memory, not the batch
+                raise
             logger.exception("batch handed back: its run broke")
-            self.recovery.hand_back(job_id, batch, blame=True)
+            self.recovery.hand_back(job_id, batch, self.me, blame=True)
         return Outcome.HANDED_BACK
 
     def _run_claimed(self, job_id: str, batch: int) -> Completion:
@@ -104,7 +111,7 @@ class BatchRunner:
         # A job that ended before (cancelled, and its rows deleted) has not failed.
         if self.store.fail(job_id, fault.slug, f"Batch {batch}: {fault}"):
             logger.error("job failed", extra={"problem": fault.slug, "detail": str(fault)})
-        self.recovery.hand_back(job_id, batch, blame=False)
+        self.recovery.hand_back(job_id, batch, self.me, blame=False)
         return Outcome.FAILED
 
     def _count(self, job: Job, outcome: Completion, seconds: float) -> None:

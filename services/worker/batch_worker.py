@@ -33,6 +33,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     """One process, one batch at a time, no fork: models stay warm in it."""
 
     log_result_lifespan = False
+    #: Seconds between two tries to reach a Redis that is away, at most; RQ waits up to 60.
+    max_connection_wait_time = 1.0
     #: When RQ's registration was renewed last, by the monotonic clock. RQ does so before `attach`, too.
     _registered = float("-inf")
 
@@ -61,6 +63,14 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
 
     def prepare_job_execution(self, job: Any, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002  # RQ's signature
         """Leave RQ's record as `prepare_execution` has just written it: our claim says the rest."""
+
+    def handle_job_failure(self, *args: Any, **kwargs: Any) -> None:
+        """Leave after a run that raised, which only a Redis that went away brings about.
+
+        The batch is still written down as this worker's; the next life's token says that it is not.
+        """
+        self._stop_requested = True
+        super().handle_job_failure(*args, **kwargs)
 
     def handle_execution_ended(self, job: Any, queue: Queue, heartbeat_ttl: int) -> None:
         """Note the end. RQ would renew the lease of a job whose record goes in the next step."""

@@ -42,7 +42,7 @@ class Heartbeat:
         self._stopped.set()
         self._thread.join(timeout=BEAT_SECONDS)
         try:
-            self._beacons.put_out(self._beacon.name)
+            self._beacons.put_out(self._beacon.name, self._beacon.token)
         except redis.RedisError as fault:
             logger.warning("beacon not put out", extra={"cause": str(fault)})
 

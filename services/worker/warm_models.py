@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
@@ -14,6 +15,8 @@ from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
 from shared.model_catalog import ModelCatalog, faults_in
 from shared.model_version import ModelVersion
+
+logger = logging.getLogger(__name__)
 
 #: How many models stay loaded.
 MOST_WARM = 8
@@ -65,7 +68,13 @@ class WarmModels:
         return self._warm[model_id]
 
     def warm_up(self) -> None:
-        """Load the newest version of each model, up to what stays loaded, and explain one row with it."""
+        """Load the newest version of each model, up to what stays loaded, and explain one row with it.
+
+        One that was damaged after boot costs only the jobs that ask for it.
+        """
         for version in self._catalog.latest()[:MOST_WARM]:
             row = np.full((1, len(version.features)), np.nan, dtype=np.float32)
-            self.get(version.id).predictor.explain(row)
+            try:
+                self.get(version.id).predictor.explain(row)
+            except (ModelFaultError, EngineError) as fault:
+                logger.error("model not loaded", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all

@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import redis
 
-from shared.beacons import Beacons
+from shared.beacons import Beacon, Beacons
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Job
@@ -58,12 +58,16 @@ class Recovery:
         orphans = [b for b in running if b.owner not in alive or alive[b.owner].token != b.token]
         return [(orphan, self.release(orphan)) for orphan in orphans]
 
-    def hand_back(self, job_id: str, batch: int, *, blame: bool) -> Release:
-        """Give back a batch that the caller itself holds; `blame` says whether the batch may be at fault."""
+    def hand_back(self, job_id: str, batch: int, me: Beacon, *, blame: bool) -> Release:
+        """Give back a batch that `me` holds; `blame` says whether the batch may be at fault.
+
+        A worker that stalled beyond its lease may find that another one holds the batch by now.
+        """
         raw = self._redis.hget(keys.RUNNING, f"{job_id}:{batch}")
-        if raw is None:
+        held = None if raw is None else _running(f"{job_id}:{batch}".encode(), raw)
+        if held is None or (held.owner, held.token) != (me.name, me.token):
             return Release.CHANGED
-        return self.release(_running(f"{job_id}:{batch}".encode(), raw), blame=blame)
+        return self.release(held, blame=blame)
 
     def release(self, orphan: Running, *, blame: bool = True) -> Release:
         """Give back one batch whose holder is known to be dead."""

@@ -102,9 +102,26 @@ def test_a_pass_does_a_bounded_amount_of_work_and_the_next_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(sweeper_module, "JOBS_PER_PASS", 2)
+    monkeypatch.setattr(sweeper_module, "PASS_SECONDS", -1.0)  # no time for a second helping
     for _ in range(3):
         finish(store, accept())
         payloads.put(old_id(2 * HOUR), "input", 0, np.zeros((1, 2), np.float32))
     later = time.time() + 25 * HOUR
     assert [sweeper.sweep_expired(later) for _ in range(3)] == [2, 1, 0]
     assert [sweeper.sweep_objects(time.time()) for _ in range(3)] == [2, 1, 0]
+
+
+def test_ended_jobs_go_before_their_time_when_redis_is_nearly_full_and_running_ones_stay(
+    sweeper: Sweeper, store: JobStore, accept: Accept, connection: redis.Redis
+) -> None:
+    ended, running = accept(), accept()
+    finish(store, ended)
+    assert sweeper.relieve_redis(time.time() + 1) == 0  # no limit is set
+
+    connection.config_set("maxmemory", connection.info("memory")["used_memory"])
+    assert sweeper.relieve_redis(time.time() + 1) == 1
+
+    connection.config_set("maxmemory", 0)
+    with pytest.raises(JobNotFoundError):
+        store.get(ended.id)
+    assert store.get(running.id).status is Status.QUEUED

@@ -97,7 +97,7 @@ def test_a_batch_handed_back_without_blame_is_never_poison(
 ) -> None:
     for _ in range(2 * MAX_DEATHS):
         store.transitions.claim(job.id, 1, "w", "t")
-        assert recovery.hand_back(job.id, 1, blame=False) is Release.REQUEUE
+        assert recovery.hand_back(job.id, 1, Beacon("w", "host", 1, "t"), blame=False) is Release.REQUEUE
 
     assert store.get(job.id).status is Status.RUNNING
 
@@ -162,3 +162,20 @@ def test_nothing_is_queued_for_jobs_that_have_ended(
 
     assert [outcome for _, outcome in recovery.release_orphans()] == [Release.ENDED]
     assert recovery.requeue_lost(at_once=True) == []
+
+
+def test_a_worker_hands_back_only_what_it_holds_itself(recovery: Recovery, store: JobStore, job: Job) -> None:
+    store.transitions.claim(job.id, 0, "w", "life-2")
+
+    assert recovery.hand_back(job.id, 0, Beacon("w", "host", 1, "life-1"), blame=True) is Release.CHANGED
+    assert [held.token for held in recovery.running()] == ["life-2"]
+
+
+def test_putting_out_a_dead_life_leaves_the_next_one_alight(beacons: Beacons) -> None:
+    beacons.beat(Beacon("w", "host", 2, "life-2"))
+
+    beacons.put_out("w", "life-1")
+    assert beacons.alive()["w"].token == "life-2"
+
+    beacons.put_out("w", "life-2")
+    assert beacons.alive() == {}

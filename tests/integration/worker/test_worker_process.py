@@ -170,3 +170,23 @@ def test_a_huge_job_does_not_starve_small_ones_nor_they_it(
     assert store.get(bulk.id).todo < 40  # bulk moves while interactive batches wait
     wait_until(lambda: all(store.get(job.id).status.ended for job in [bulk, *small]), seconds=60)
     assert max(store.get(job.id).finished_at or 0 for job in small) < (store.get(bulk.id).finished_at or 0)
+
+
+def test_a_batch_whose_record_redis_did_not_take_is_not_left_in_a_living_workers_hands(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    connection: redis.Redis,
+    wait_until: Callable[..., float],
+) -> None:
+    worker = start()
+    job = accept(200)
+    wait_until(lambda: store.get(job.id).todo < 190)
+
+    connection.config_set("maxmemory", 1)  # claims are refused, as by a full Redis
+    assert worker.process.wait(timeout=20) is not None
+    connection.config_set("maxmemory", 0)
+    start()
+
+    wait_until(lambda: store.get(job.id).todo <= 1, seconds=60)
+    assert store.get(job.id).status is not Status.FAILED

@@ -48,6 +48,18 @@ def test_deleting_a_job_leaves_no_trace_of_it_and_all_of_the_others(settings: Se
     assert payloads.delete_job("a" * 32) == 0
 
 
+def test_what_a_kill_in_the_middle_of_a_write_left_goes_with_the_job(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    payloads.put("a" * 32, "input", 0, np.ones((1, 1), dtype=np.float32))
+    folder = settings.objects_dir / "jobs" / ("a" * 32)
+    (folder / "input" / "000001.npy#1").write_bytes(b"half a matrix")
+
+    payloads.delete_job("a" * 32)
+
+    assert not folder.exists()
+    assert payloads.job_ids() == []
+
+
 def test_a_store_that_cannot_be_written_is_told_apart_from_a_missing_object(settings: Settings) -> None:
     payloads = Payloads.open(settings)
     (settings.objects_dir / "jobs").write_text("a file where the folder should be")
