@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -276,3 +277,24 @@ def test_a_worker_killed_anywhere_in_a_batch_loses_and_doubles_nothing(  # the p
     wanted = reference(catalog, "wine", rows, pred_contribs=True)
     np.testing.assert_array_equal(results(payloads, job)[:, :, :-1], wanted)
     assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"25"
+
+
+def test_a_model_damaged_after_boot_costs_its_own_jobs_and_no_other(
+    runner: BatchRunner, accept: Callable[..., Job], store: JobStore, catalog: ModelCatalog, tmp_path: Path
+) -> None:
+    shutil.copytree(
+        ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("*.py", "__pycache__")
+    )
+    damaged = tmp_path / "models" / "wine" / "1" / "model.ubj"
+    models = WarmModels(ModelCatalog.load(tmp_path / "models"))
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    models.warm_up()
+    worker = replace(runner, models=models)
+    wine, diabetes = (
+        accept(examples(catalog, "wine", 5), "wine"),
+        accept(examples(catalog, "diabetes", 5), "diabetes"),
+    )
+
+    assert worker.run(wine.id, 0) is Outcome.FAILED
+    assert worker.run(diabetes.id, 0) is Completion.COMPLETED
+    assert "truncated" in str(store.get(wine.id).error)
