@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.appliance.supervised_appliance import Appliance
+from ops.trial_appliance import Appliance
 
 #: Makes an appliance with settings of its own; it is not started yet, and stopped when the test ends.
 MakeAppliance = Callable[..., Appliance]

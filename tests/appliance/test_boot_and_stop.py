@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from ops.trial_appliance import Appliance
 from shared.build import ROOT
-from tests.appliance.supervised_appliance import Appliance
 
 MakeAppliance = Callable[..., Appliance]
 

@@ -17,6 +17,7 @@ import shap
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
+from ops.trial_appliance import NO_ANSWER, Appliance
 from services.worker.reference import reference_contributions
 from shared.beacons import Beacons
 from shared.build import ROOT
@@ -27,7 +28,6 @@ from shared.model_version import ModelVersion
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
 from tests.appliance.conftest import MakeAppliance
-from tests.appliance.supervised_appliance import NO_ANSWER, Appliance
 
 type Matrix = NDArray[np.float32]
 

@@ -1,7 +1,11 @@
-"""The real thing in a process of its own: booted, waited for, and stopped without leaving anything behind."""
+"""The real thing on a DATA_DIR and ports of its own, for trials: tests, chaos and soak.
+
+Booted, waited for, killed or stopped, and nothing is left behind.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import signal
@@ -9,23 +13,32 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psutil
 
 from ops.http_call import Answer, answer_or_none, call
 from shared.build import ROOT
-from shared.settings import KEY_NAMES, SETTING_NAMES
+from shared.settings import KEY_NAMES, SETTING_NAMES, Settings
 
+#: Where a memory cgroup of a trial's own can be made (version 1), by root.
+CGROUPS = Path("/sys/fs/cgroup/memory")
 #: Seconds for the first start on a busy machine, and for the end (what the design promises).
 READY_SECONDS, STOP_SECONDS = 60.0, 25.0
+
+
+class TrialError(AssertionError):
+    """The appliance did not do what every trial takes for granted, or a trial's finding."""
 
 
 class Appliance:
     """`python -m ops.boot` on its own DATA_DIR and free ports. `settings` replace or add to the environment."""
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, settings: Mapping[str, str] | None = None, cgroup: Path | None = None
+    ) -> None:
+        self.cgroup = cgroup
         self.data_dir = data_dir
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         port, metrics_port = free_ports()
@@ -46,7 +59,7 @@ class Appliance:
         started = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "ops.boot"],
+                [*self._entering_cgroup(), sys.executable, "-m", "ops.boot"],
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -56,14 +69,14 @@ class Appliance:
             )
         while time.monotonic() - started < seconds:
             if self.process.poll() is not None:
-                raise AssertionError(f"boot ended with {self.process.returncode}:\n{self.log_tail()}")
+                raise TrialError(f"boot ended with {self.process.returncode}:\n{self.log_tail()}")
             answer = answer_or_none(f"{self.url}/readyz")
             if answer is not None and answer.status == 200:
                 return time.monotonic() - started
             time.sleep(0.05)
         last = answer_or_none(f"{self.url}/readyz")
         self.kill()
-        raise AssertionError(f"not ready after {seconds} s; /readyz: {last}\n{self.log_tail()}")
+        raise TrialError(f"not ready after {seconds} s; /readyz: {last}\n{self.log_tail()}")
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Stop it in order; return the seconds it took. Fails if anything is left."""
@@ -76,12 +89,13 @@ class Appliance:
             self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self.kill()
-            raise AssertionError(f"not stopped after {STOP_SECONDS} s:\n{self.log_tail()}") from None
+            raise TrialError(f"not stopped after {STOP_SECONDS} s:\n{self.log_tail()}") from None
         seconds = time.monotonic() - started
         left = [
             process for process in family if process.is_running() and process.status() != psutil.STATUS_ZOMBIE
         ]
-        assert not left, f"left behind: {left}\n{self.log_tail()}"
+        if left:
+            raise TrialError(f"left behind: {left}\n{self.log_tail()}")
         return seconds
 
     def kill(self) -> None:
@@ -166,10 +180,44 @@ class Appliance:
         """Return the last of what it has printed."""
         return "\n".join(self.log().splitlines()[-lines:])
 
+    def settings(self) -> Settings:
+        """Return the settings that its programs run with."""
+        return Settings.from_environment({**self.environment, "DATA_DIR": str(self.data_dir)})
+
+    def _entering_cgroup(self) -> list[str]:
+        if self.cgroup is None:
+            return []
+        # The shell joins the cgroup and becomes the appliance: all its children are born inside.
+        return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.cgroup)]
+
     def _key(self, name: str) -> str:
         return (
             self.environment.get(name) or (self.data_dir / "keys" / name).read_text(encoding="ascii").strip()
         )
+
+
+@contextlib.contextmanager
+def memory_cgroup(name: str, limit_mb: int) -> Iterator[Path | None]:
+    """Make a memory cgroup with a limit, for an appliance to be started in; None where that cannot be done."""
+    folder = CGROUPS / f"shapbox-{name}-{os.getpid()}"
+    try:
+        folder.mkdir()
+        (folder / "memory.limit_in_bytes").write_text(str(limit_mb * 2**20), encoding="ascii")
+    except OSError:
+        with contextlib.suppress(OSError):
+            folder.rmdir()
+        yield None
+        return
+    try:
+        yield folder
+    finally:
+        for _ in range(50):  # it can be removed when its last process is reaped
+            try:
+                folder.rmdir()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                break
 
 
 def environment_without_settings() -> dict[str, str]:
