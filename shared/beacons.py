@@ -20,12 +20,26 @@ BEAT_SECONDS = 2
 LEASE_SECONDS = 10
 
 
+#: Lights a beacon. It begins with a removal, since such a script may go on where Redis's memory is full.
+_LIGHT = """
+redis.call('DEL', KEYS[1])
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[3])
+"""
+
 #: Puts out a beacon, unless the next life of the same name has lit it by now.
 _PUT_OUT = """
 local beacon = redis.call('GET', KEYS[1])
 if beacon and ARGV[2] ~= '' and cjson.decode(beacon).token ~= ARGV[2] then return 0 end
 redis.call('SREM', KEYS[2], ARGV[1])
 return redis.call('DEL', KEYS[1])
+"""
+
+#: Forgets the names whose beacons have gone out by themselves.
+_PRUNE = """
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
+  if redis.call('EXISTS', ARGV[1] .. name) == 0 then redis.call('SREM', KEYS[1], name) end
+end
 """
 
 
@@ -45,14 +59,18 @@ class Beacons:
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
+        self._light = connection.register_script(_LIGHT)
         self._put_out = connection.register_script(_PUT_OUT)
+        self._prune = connection.register_script(_PRUNE)
 
     def beat(self, beacon: Beacon) -> None:
         """Say that the worker lives."""
-        with self._redis.pipeline(transaction=True) as pipe:
-            pipe.set(keys.beacon(beacon.name), orjson.dumps(asdict(beacon)), ex=LEASE_SECONDS)
-            pipe.sadd(keys.WORKERS, beacon.name)
-            pipe.execute()
+        content = orjson.dumps(asdict(beacon))
+        self._light(keys=[keys.beacon(beacon.name), keys.WORKERS], args=[content, LEASE_SECONDS, beacon.name])
+
+    def prune(self) -> None:
+        """Forget the names of workers that are not heard of any more."""
+        self._prune(keys=[keys.WORKERS], args=[keys.beacon("")])
 
     def put_out(self, name: str, token: str | None = None) -> None:
         """Say that the worker has ended, or is known to be dead; with `token`, only that life of it."""

@@ -199,6 +199,15 @@ class RedisUnavailableError(ShapboxError):
     retry_after = 2
 
 
+class RedisFullError(ShapboxError):
+    """Redis's memory has no room for the job."""
+
+    status = 503
+    slug = "redis-full"
+    title = "Redis is full"
+    retry_after = 10
+
+
 class StorageUnavailableError(ShapboxError):
     """The object store does not answer."""
 

@@ -19,8 +19,6 @@ from redis.retry import Retry
 from shared.errors import RedisUnavailableError
 from shared.settings import Settings
 
-#: Seconds to wait for a connection.
-CONNECT_TIMEOUT = 1.0
 #: Seconds after which an idle connection is checked before it is used.
 HEALTH_CHECK_INTERVAL = 15
 #: Seconds: the first and the longest pause between two tries.
@@ -42,14 +40,14 @@ REDIS_AWAY = (
 
 
 class Patience(Enum):
-    """How long a caller can wait for an answer: (read timeout in seconds, tries after the first)."""
+    """How long a caller can wait: seconds for a connection, seconds for an answer, tries after the first."""
 
     #: A person or a health check waits: all tries together end within 2 s.
-    IMPATIENT = (0.5, 2)
+    IMPATIENT = (0.5, 0.5, 2)
     #: A background loop: it comes round again anyway.
-    STEADY = (5.0, 5)
+    STEADY = (1.0, 5.0, 5)
     #: Blocks in BLPOP: RQ's dequeue timeout must fit in.
-    BLOCKING = (30.0, 5)
+    BLOCKING = (1.0, 30.0, 5)
 
 
 def connect(settings: Settings, patience: Patience, *, name: str) -> redis.Redis:
@@ -57,10 +55,10 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> redis.Redis
 
     `name` is what `CLIENT LIST` shows. Any command may raise what REDIS_AWAY lists.
     """
-    read_timeout, tries = patience.value
+    connect_timeout, read_timeout, tries = patience.value
     options: dict[str, Any] = {
         "socket_timeout": read_timeout,
-        "socket_connect_timeout": CONNECT_TIMEOUT,
+        "socket_connect_timeout": connect_timeout,
         "retry": Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE, cap=BACKOFF_CAP), tries),
         "health_check_interval": HEALTH_CHECK_INTERVAL,
         "client_name": name,
@@ -77,20 +75,24 @@ def texts(reply: Iterable[Any]) -> list[str]:
     return [name.decode() for name in reply]
 
 
-def writes_refused(fault: redis.exceptions.ResponseError) -> bool:
+def writes_refused(fault: BaseException) -> bool:
     """Return whether Redis answered that it cannot write now (MISCONF: its disk; OOM: its memory)."""
-    return str(fault).startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in str(fault)
+    said = str(fault)
+    return isinstance(fault, redis.exceptions.ResponseError) and (
+        said.startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in said
+    )
 
 
 @contextlib.contextmanager
-def redis_needed() -> Iterator[None]:
-    """Turn an absent Redis into RedisUnavailableError (503) for whoever answers a client."""
+def redis_needed(said: str = "Nothing was changed; try again in a moment.") -> Iterator[None]:
+    """Turn an absent Redis into RedisUnavailableError (503) for whoever answers a client.
+
+    `said` tells what that means for the request.
+    """
     try:
         yield
     except REDIS_AWAY as fault:
-        raise RedisUnavailableError(
-            "Redis does not answer. Nothing was changed; try again in a moment."
-        ) from fault
+        raise RedisUnavailableError(f"Redis does not answer. {said}") from fault
     except redis.exceptions.ResponseError as fault:
         if not writes_refused(fault):
             raise

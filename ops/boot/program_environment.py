@@ -12,6 +12,11 @@ from ops.boot.redis_config import redis_config_file, redis_lock_file, redis_prog
 from ops.boot.sizing import Sizing
 from shared.settings import Role, Settings
 
+#: Tells glibc to give free memory at a heap's end back from so many bytes on. What counts more: once it is set,
+#: glibc no longer lets large blocks (from 128 kB on) into its heaps after the first was freed. Each stays mapped by
+#: itself and is gone when it is freed; in a heap, threads keep tens of MB. docs/benchmarks.md has the figures.
+GIVE_BACK = {"MALLOC_TRIM_THRESHOLD_": "131072"}
+
 
 def program_environment(
     environment: Mapping[str, str], settings: Settings, key_files: Mapping[str, Path], sizing: Sizing
@@ -23,6 +28,7 @@ def program_environment(
     """
     given = {name: value for name, value in environment.items() if value.strip() or name not in key_files}
     return {
+        **GIVE_BACK,  # a person may set it otherwise
         **given,
         **{f"{name}_FILE": str(path) for name, path in key_files.items()},
         "DATA_DIR": str(settings.data_dir.absolute()),

@@ -36,6 +36,11 @@ from shared.redis_connection import redis_needed
 LARGE_BODY = 2**20
 #: Characters that an Idempotency-Key has, at most.
 MAX_KEY = 255
+#: What is known when Redis went away in the accepting transaction.
+UNCERTAIN = (
+    "It cannot be known whether the job was accepted before that. Send it again in a moment: with an "
+    "Idempotency-Key it is never done twice."
+)
 #: The query parameters that say what to do with the rows.
 OPTION_PARAMETERS = ("model", "method")
 
@@ -61,8 +66,8 @@ class Submission:
         """Store the request's rows and accept a job for them.
 
         `check_rows` may refuse the number of rows by raising. Raises any of the errors of a bad request, and
-        BusyError, DrainingError, QueueFullError, RedisUnavailableError, StorageFullError and
-        StorageUnavailableError.
+        BusyError, DrainingError, QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError
+        and StorageUnavailableError.
         """
         parts = self._parts
         reader = choose_reader(req.get_header("Content-Type"))
@@ -127,7 +132,7 @@ class Submission:
             if check_rows:
                 check_rows(rows)
             job = _new_job(job_id, rows, plan, request_id)
-            with redis_needed():
+            with redis_needed(UNCERTAIN):
                 accepted = self._parts.store.accept(job, idempotency)
         if not accepted.created:  # another request with the same key was faster
             self._remove(job_id)

@@ -10,8 +10,8 @@ import sys
 from types import FrameType
 
 from services.monitor.monitor import Monitor
-from services.monitor.rescue import Machine
 from services.monitor.supervisor_events import read_events
+from services.monitor.worker_lives import Machine
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging

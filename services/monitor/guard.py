@@ -10,7 +10,16 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from services.monitor.memory_decision import Elsewhere, Kill, Marks, Outcome, Recycle, WorkerMemory, decide
+from services.monitor.memory_decision import (
+    WORTH_RECYCLING,
+    Elsewhere,
+    Kill,
+    Marks,
+    Outcome,
+    Recycle,
+    WorkerMemory,
+    decide,
+)
 from services.monitor.memory_reading import MemoryState, ProcessMemory, measure_processes
 from services.monitor.process_table import is_descendant
 from services.monitor.programs import Programs
@@ -21,10 +30,16 @@ from shared.counters import Counters
 RECYCLE_PATIENCE = 60.0
 #: Seconds after a kill until the memory that it freed shows.
 KILL_PAUSE = 2.0
+#: The same after the kill of a worker that was hardly larger than its successor: a kill that did not help.
+VAIN_KILL_PAUSE = 30.0
+#: Seconds of a worker's life in which it is not recycled: one that is too large so soon would only be
+#: followed by another, again and again, while the cause is elsewhere.
+YOUNG_SECONDS = 60.0
 #: Seconds between two reports that the memory is not the workers'.
 ELSEWHERE_SECONDS = 60.0
-#: Seconds between two measurings of all processes, where the working set is known without them.
-MEASURE_SECONDS = 5.0
+#: Seconds between two measurings of all processes where the working set is known without them, and the
+#: same while it is at its limit.
+MEASURE_SECONDS, PRESSED_MEASURE_SECONDS = 5.0, 0.4
 
 #: Why a worker is recycled. All of them are exported from the start; `self` is the worker's own decision.
 REASONS = ("memory_soft", "memory_hard", "self", "silent")
@@ -56,14 +71,23 @@ class Guard:
         self._counters = counters
         self._beacon_pids = beacon_pids
         self._supervisor = supervisor_pid
+        self._first_seen: dict[int, float] | None = None
+        self._kill_pause = KILL_PAUSE
         self._leaving: _Leaving | None = None
         self._asked: set[int] = set()
         self._killed_at = self._told_at = self._measured_at = -RECYCLE_PATIENCE
         self._processes = ProcessMemory()
         #: What was measured last; None before the first step.
         self.state: MemoryState | None = None
+        #: Told of each worker that is killed though it was no larger than it may be: the process id.
+        self.excuse: Callable[[int], object] = id
         #: Whether everything is being stopped anyway.
         self.draining = False
+
+    @property
+    def adds_up(self) -> bool:
+        """Whether the working set is the sum of all processes' PSS, which takes some milliseconds to read."""
+        return self._source.cgroup is None
 
     def step(self) -> None:
         """Measure, decide and act, once. Never touches Redis."""
@@ -75,17 +99,18 @@ class Guard:
         outcome = decide(
             working_set,
             self._marks,
-            self._workers(),
+            self._workers(now),
             recycling=self._is_recycling(now),
-            killing=now - self._killed_at < KILL_PAUSE,
+            killing=now - self._killed_at < self._kill_pause,
         )
         self._act(outcome, working_set, now)
 
     def _measure(self, now: float) -> int:
         """Return the working set; measures each process when that is needed, and now and then."""
         working_set = self._cgroup_working_set()
-        pressed = working_set is None or working_set >= self._marks.soft
-        if pressed or now - self._measured_at >= MEASURE_SECONDS:
+        pressed = working_set is not None and working_set >= self._marks.soft
+        due = PRESSED_MEASURE_SECONDS if pressed else MEASURE_SECONDS
+        if working_set is None or now - self._measured_at >= due:
             self._processes = measure_processes(self._supervisor, self._programs.names())
             self._measured_at = now
         return self._processes.total if working_set is None else working_set
@@ -99,12 +124,17 @@ class Guard:
             logger.warning("the cgroup cannot be read, so PSS is added up", extra={"cause": str(fault)})
             return None
 
-    def _workers(self) -> tuple[WorkerMemory, ...]:
+    def _workers(self, now: float) -> tuple[WorkerMemory, ...]:
         sizes = self._processes.by_pid
         running = {pid: name for name, pid in self._programs.workers().items()}
         self._asked &= running.keys()
+        # How old those are that were there before this monitor, nobody knows: old enough.
+        unseen = now if self._first_seen else now - YOUNG_SECONDS
+        self._first_seen = {pid: (self._first_seen or {}).get(pid, unseen) for pid in running}
         return tuple(
-            WorkerMemory(name, pid, sizes[pid], pid in self._asked)
+            WorkerMemory(
+                name, pid, sizes[pid], pid in self._asked, now - self._first_seen[pid] < YOUNG_SECONDS
+            )
             for pid, name in running.items()
             if pid in sizes
         )
@@ -125,8 +155,11 @@ class Guard:
                 self._leaving = _Leaving(worker, now)
                 self._asked.add(worker.pid)
             case Kill(worker):
+                if worker.pss <= self._marks.worker:
+                    self.excuse(worker.pid)
                 self._end(worker, signal.SIGKILL, "memory_hard", working_set)
                 self._killed_at = now
+                self._kill_pause = KILL_PAUSE if worker.pss >= WORTH_RECYCLING else VAIN_KILL_PAUSE
             case Elsewhere() if now - self._told_at >= ELSEWHERE_SECONDS:
                 self._told_at = now
                 self._counters.add("memory_unrelieved_total")

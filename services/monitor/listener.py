@@ -21,13 +21,13 @@ logger = logging.getLogger(__name__)
 
 
 class Listener:
-    """`on_worker_left` gets a worker's process name and id (None if unknown); `on_stopping` gets nothing."""
+    """`on_worker_left` gets a worker's process name, its id (None if unknown) and whether it ended in order."""
 
     def __init__(
         self,
         programs: Programs,
         supervisor_socket: Path,
-        on_worker_left: Callable[[str, int | None], None],
+        on_worker_left: Callable[[str, int | None, bool], None],
         on_stopping: Callable[[], None],
     ) -> None:
         self._programs = programs
@@ -67,7 +67,8 @@ class Listener:
         before = self._programs.changed(program)
         if ended and program.group == WORKER_GROUP:
             # A process that dies while it starts is reported without its id.
-            self._on_worker_left(program.name, pid or (before.pid if before else None))
+            in_order = state == "STOPPED" or fields.get("expected") == "1"
+            self._on_worker_left(program.name, pid or (before.pid if before else None), in_order)
         if state == FATAL and program.group not in ONE_SHOTS:
             logger.error("supervisord has given a program up", extra={"program": program.name})
         elif state == "EXITED" and fields.get("expected") == "0":

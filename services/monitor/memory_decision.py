@@ -14,28 +14,36 @@ SOFT_SHARE = 0.93
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Bytes at which a worker is recycled, and (if the cgroup has a limit) at which one is killed."""
+    """Bytes at which a worker is recycled, and (if the cgroup has a limit) at which one is killed.
+
+    `worker` is what one worker may take: one that is killed below that has not brought the hard mark about.
+    """
 
     soft: int
     hard: int | None
+    worker: int = 0
 
     @classmethod
-    def of(cls, memory_limit_mb: int, cgroup_limit: int | None) -> Marks:
-        """Return the marks for MEMORY_LIMIT_MB in a cgroup with that limit, if any."""
-        soft = memory_limit_mb * 2**20
+    def of(cls, memory_limit_mb: int, cgroup_limit: int | None, worker_limit_mb: int | None = None) -> Marks:
+        """Return the marks for MEMORY_LIMIT_MB and WORKER_MEMORY_LIMIT_MB in a cgroup with that limit."""
+        soft, worker = memory_limit_mb * 2**20, (worker_limit_mb or 0) * 2**20
         if cgroup_limit is None:
-            return cls(soft, None)
-        return cls(min(soft, int(cgroup_limit * SOFT_SHARE)), int(cgroup_limit * HARD_SHARE))
+            return cls(soft, None, worker)
+        return cls(min(soft, int(cgroup_limit * SOFT_SHARE)), int(cgroup_limit * HARD_SHARE), worker)
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerMemory:
-    """A running worker of this machine and its PSS in bytes; `leaving` once it was asked to leave."""
+    """A running worker of this machine and its PSS in bytes.
+
+    `leaving` once it was asked to leave; `young` while its end would only bring another of its size.
+    """
 
     name: str
     pid: int
     pss: int
     leaving: bool = False
+    young: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +100,7 @@ def decide(
     if recycling or killing:
         return Patience()
     # A second SIGTERM would end a worker in the middle of its batch.
-    worthy = [worker for worker in workers if worker.pss >= WORTH_RECYCLING and not worker.leaving]
+    worthy = [w for w in workers if w.pss >= WORTH_RECYCLING and not w.leaving and not w.young]
     return Recycle(max(worthy, key=_size)) if worthy else Elsewhere()
 
 

@@ -7,6 +7,7 @@ import time
 
 from prometheus_client import CollectorRegistry
 
+from services.monitor.aof_sync import AofSync
 from services.monitor.collectors.facts import FactsCollector
 from services.monitor.collectors.machine_state import MachineCollector
 from services.monitor.collectors.redis_state import RedisCollector
@@ -17,12 +18,12 @@ from services.monitor.loop import Loop
 from services.monitor.memory_decision import Marks
 from services.monitor.programs import Programs
 from services.monitor.pulse import Pulse
-from services.monitor.rescue import Machine, Rescue
+from services.monitor.rescue import Rescue
 from services.monitor.storage_use import StorageUse
 from services.monitor.supervisor_events import Event
 from services.monitor.sweeper import Sweeper
+from services.monitor.worker_lives import Machine
 from services.monitor.working_set import choose_source
-from shared.beacons import Beacons
 from shared.counters import Counters
 from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
@@ -35,7 +36,10 @@ from shared.redis_connection import Patience, connect
 from shared.settings import Settings
 
 #: Seconds between two steps of each loop.
-PULSE_SECONDS = GUARD_SECONDS = RESCUE_SECONDS = 1.0
+PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = 1.0
+#: The same for the guard, where the cgroup tells the working set and where PSS must be added up, which costs
+#: some milliseconds.
+GUARD_SECONDS, GUARD_PSS_SECONDS = 0.1, 1.0
 POLL_SECONDS = 5.0
 SWEEP_SECONDS = STORAGE_SECONDS = 30.0
 #: Seconds that the loops have to end: supervisord kills the monitor soon after.
@@ -63,19 +67,20 @@ class Monitor:
             settings.data_dir,
         )
         self._rescue = self._make_rescue()
+        self._guard.excuse = self._rescue.lives.excuse
         self._sweeper: Sweeper | None = None
-        self._listener = Listener(
-            self._programs, settings.supervisor_socket, self._worker_left, self._pulse.drain
-        )
+        self._listener = Listener(self._programs, settings.supervisor_socket, self._worker_left, self._drain)
         self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._rescue.step)
         self._loops = [
             Loop("pulse", PULSE_SECONDS, self._pulse.step),
-            Loop("guard", GUARD_SECONDS, self._guard.step),
+            Loop("guard", GUARD_PSS_SECONDS if self._guard.adds_up else GUARD_SECONDS, self._guard.step),
             self._rescue_loop,
             Loop("supervisor", POLL_SECONDS, self._listener.poll),
             Loop("storage", STORAGE_SECONDS, self._storage.step),
             Loop("sweeper", SWEEP_SECONDS, self._sweep),
         ]
+        if settings.embedded_redis:
+            self._loops.append(Loop("aof-sync", AOF_SECONDS, AofSync(settings.redis_dir).step))
         self._registry = self._make_registry(commit)
 
     def start(self) -> None:
@@ -102,14 +107,20 @@ class Monitor:
             if not loop.join(max(0.0, deadline - time.monotonic())):
                 logger.info("%s was still at work", loop.name)
 
-    def _worker_left(self, process_name: str, pid: int | None) -> None:
-        self._rescue.worker_left(process_name, pid)
+    def _worker_left(self, process_name: str, pid: int | None, in_order: bool) -> None:  # noqa: FBT001  # a callback
+        self._rescue.worker_left(process_name, pid, in_order=in_order)
         self._rescue_loop.wake()
+
+    def _drain(self) -> None:
+        self._rescue.lives.draining = True
+        self._pulse.drain()
 
     def _make_guard(self) -> Guard:
         source = choose_source(self._machine.supervisor_pid)
         marks = Marks.of(
-            self._settings.memory_limit_mb, source.cgroup.limit if source.cgroup is not None else None
+            self._settings.memory_limit_mb,
+            source.cgroup.limit if source.cgroup is not None else None,
+            self._settings.worker_memory_limit_mb,
         )
         logger.info(
             "memory is read from %s",
@@ -133,7 +144,7 @@ class Monitor:
         store = JobStore(self._steady, self._settings)
         return Rescue(
             self._steady,
-            Recovery(self._steady, store, Beacons(self._steady)),
+            Recovery(self._steady, store),
             self._counters,
             self._programs,
             self._machine,

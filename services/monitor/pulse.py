@@ -96,6 +96,7 @@ class Pulse:
     def _feel(self) -> None:
         turn, self._last_turn = self._clock() - self._last_turn, self._clock()
         started = self._clock()
+        writable = True
         try:
             try:
                 self._redis.ping()
@@ -103,6 +104,7 @@ class Pulse:
                 # It answers, if only that it cannot write: that is for whoever wants to write.
                 if isinstance(fault, REDIS_AWAY):
                     raise
+                writable = False
             beacons = self._beacons.alive()
         except redis.RedisError:
             self.redis_up = False
@@ -111,5 +113,9 @@ class Pulse:
         self._last_answer = self._clock()
         self.redis_up = True
         self.beacons = beacons
-        # Only while Redis answers: else nobody knows, and after an outage the workers need time to beat.
-        self._no_worker_seconds = 0.0 if beacons else self._no_worker_seconds + min(turn, LONGEST_TURN)
+        # Only while Redis answers and takes writes: else no worker could be heard, and a restart would not
+        # help. After an outage the workers need time to beat.
+        if beacons:
+            self._no_worker_seconds = 0.0
+        elif writable:
+            self._no_worker_seconds += min(turn, LONGEST_TURN)

@@ -1,120 +1,195 @@
 """Removes what nobody needs any more: expired jobs, and objects without a job.
 
 Objects go first and the job's record after them, so that dying in between leaves a job whose objects are
-gone and that the next pass takes up again, never objects that nothing points to.
+gone and that the next pass takes up again, never objects that nothing points to. It also lets room come
+back on a full disk, on which Redis refuses to remove a record.
 """
 
 from __future__ import annotations
 
 import logging
+import shutil
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import batched
+from pathlib import Path
 
 import redis
 
 from shared.errors import JobNotFoundError
+from shared.jobs import keys
 from shared.jobs.document import Status
 from shared.jobs.ids import is_job_id, made_at
 from shared.jobs.store import JobStore
 from shared.log import log_context
 from shared.payloads import Payloads
 
-#: Jobs that one pass looks at, at most, of each kind.
-JOBS_PER_PASS = 50
+#: Jobs that one pass takes up at a time.
+JOBS_PER_HELPING = 50
 #: Seconds that one pass may take for each kind.
 PASS_SECONDS = 10.0
 #: Share of Redis's maxmemory above which ended jobs are deleted before their time.
 REDIS_FULL = 0.7
+#: Share of Redis's maxmemory that ended jobs may hold in any case, and the bytes of one of them: below it, it
+#: is not they who fill Redis, and deleting results early would help nobody.
+ENDED_SHARE, ENDED_JOB_BYTES = 0.1, 1500
 #: Seconds between two listings of the object store: a remote one is paid by the request.
 LISTING_SECONDS = 300.0
 #: Seconds until objects without a job count as left behind, and not as an upload on its way.
 ORPHAN_SECONDS = 3600.0
+#: The same while the disk is nearly full: longer than the largest upload takes to be stored.
+ORPHAN_SECONDS_PRESSED = 600.0
+#: Seconds after the start of the only api from which uploads of its earlier lives count as left behind: what
+#: the last of them sent to Redis has been carried out by then.
+API_SETTLED_SECONDS = 60.0
+#: Free bytes of the disk below which it counts as nearly full: twice what the api keeps free.
+PRESSED_BYTES = 128 * 2**20
 #: Seconds after a job's cancelling in which a worker may still be writing a result.
 CANCELLED_SECONDS = 120.0
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a sweeper knows beyond Redis and the store, where all uploads come in on this machine."""
+
+    #: The folder of a local object store.
+    folder: Path | None = None
+    #: When this machine's api was started (seconds since the epoch), if it is the only one: an upload that
+    #: was made before is not on its way any more. None while nobody knows.
+    api_started: Callable[[], float | None] = lambda: None
+
+
 class Sweeper:
     """One thread calls `step`. It may raise what REDIS_AWAY lists, and StorageUnavailableError."""
 
     def __init__(
-        self, connection: redis.Redis, store: JobStore, payloads: Payloads, result_ttl_hours: float
+        self,
+        connection: redis.Redis,
+        store: JobStore,
+        payloads: Payloads,
+        result_ttl_hours: float,
+        surroundings: Surroundings = Surroundings(),
     ) -> None:
         self._redis = connection
         self._store = store
         self._payloads = payloads
         self._ttl = result_ttl_hours * 3600
+        self._around = surroundings
         self._unlooked: deque[str] = deque()
         self._listing_due = 0.0
 
     def step(self) -> None:
-        """Do one pass."""
+        """Do one pass. What one duty meets does not keep the others from theirs; the first fault is raised."""
         # The ends of jobs are written by Redis's clock.
         now = float(self._redis.time()[0])
-        self.sweep_expired(now)
-        self.relieve_redis(now)
-        self.sweep_objects(now)
+        faults: list[Exception] = []
+        for duty in (self.sweep_expired, self.sweep_objects, self.relieve_redis):
+            try:
+                duty(now)
+            except Exception as fault:  # noqa: BLE001  # the loop above tells who is away
+                faults.append(fault)
+        if faults:
+            raise faults[0]
 
     def sweep_expired(self, now: float) -> int:
         """Delete jobs that ended RESULT_TTL_HOURS ago, as many as a pass has time for; returns how many."""
         deadline = time.monotonic() + PASS_SECONDS
         count = 0
-        while expired := self._store.expired(now - self._ttl, JOBS_PER_PASS):
-            count += self._delete(expired, "expired job deleted")
-            if len(expired) < JOBS_PER_PASS or time.monotonic() > deadline:
+        while expired := self._store.expired(now - self._ttl, JOBS_PER_HELPING):
+            count += self._delete(expired, "expired job deleted", deadline)
+            if time.monotonic() > deadline:
                 break
         return count
 
     def relieve_redis(self, now: float) -> int:
-        """Delete the jobs that ended first, before their time, while Redis is nearly full; returns how many.
+        """Delete the jobs that ended first, before their time, while they fill Redis; returns how many.
 
         Without it, many small jobs would fill Redis with documents until it refuses the claims and beacons
         of the jobs that still run.
         """
         deadline = time.monotonic() + PASS_SECONDS
         count = 0
-        while self._redis_is_nearly_full() and time.monotonic() < deadline:
-            ended = self._store.expired(now, JOBS_PER_PASS)
-            if not ended:
-                break
-            count += self._delete(ended, "ended job deleted before its time")
+        while time.monotonic() < deadline and self._ended_jobs_fill_redis():
+            ended = self._store.expired(now, JOBS_PER_HELPING)
+            count += self._delete(ended, "ended job deleted before its time", deadline)
         if count:
             logger.warning("Redis is nearly full: results were deleted early", extra={"jobs": count})
         return count
 
-    def _redis_is_nearly_full(self) -> bool:
+    def _ended_jobs_fill_redis(self) -> bool:
         memory = self._redis.info("memory")
-        return bool(0 < memory["maxmemory"] * REDIS_FULL < memory["used_memory"])
+        ended = self._redis.zcard(keys.FINISHED) * ENDED_JOB_BYTES
+        limit = memory["maxmemory"]
+        return bool(0 < limit * REDIS_FULL < memory["used_memory"] and ended > limit * ENDED_SHARE)
 
-    def _delete(self, job_ids: list[str], why: str) -> int:
+    def _delete(self, job_ids: Sequence[str], why: str, deadline: float) -> int:
+        """Delete jobs until the deadline, at least one; returns how many."""
+        emptied: list[tuple[str, int]] = []
         for job_id in job_ids:
-            objects = self._payloads.delete_job(job_id)
+            emptied.append((job_id, self._payloads.delete_job(job_id)))
+            if time.monotonic() > deadline:
+                break
+        # Only now: where Redis can remove nothing, the room of all these objects lets it do so again.
+        for job_id, objects in emptied:
             self._store.transitions.forget(job_id)
             with log_context(job=job_id):
                 logger.info(why, extra={"objects": objects})
-        return len(job_ids)
+        return len(emptied)
 
     def sweep_objects(self, now: float) -> int:
-        """Delete the objects of some jobs that are cancelled or not there; returns of how many."""
-        if not self._unlooked and time.monotonic() >= self._listing_due:
+        """Delete the objects of jobs that are cancelled or not there; returns of how many.
+
+        A listing that is not worked off in one pass is gone on with in the next one.
+        """
+        deadline = time.monotonic() + PASS_SECONDS
+        pressed = self._disk_is_nearly_full()
+        if not self._unlooked and (pressed or time.monotonic() >= self._listing_due):
             # What does not look like a job is not ours to delete.
             self._unlooked.extend(filter(is_job_id, self._payloads.job_ids()))
             self._listing_due = time.monotonic() + LISTING_SECONDS
-        some = [self._unlooked.popleft() for _ in range(min(JOBS_PER_PASS, len(self._unlooked)))]
-        there = self._store.existing(some) if some else set()
-        unneeded = [
-            job_id
-            for job_id in some
-            if (
-                self._is_cancelled(job_id, now) if job_id in there else now - made_at(job_id) > ORPHAN_SECONDS
-            )
-        ]
-        for job_id in unneeded:
-            objects = self._payloads.delete_job(job_id)
-            with log_context(job=job_id):
-                logger.info("left-over objects deleted", extra={"objects": objects})
-        return len(unneeded)
+        made_before = self._oldest_upload(now, pressed=pressed)
+        count = 0
+        for some in batched(list(self._unlooked), JOBS_PER_HELPING):  # the last may be short
+            count += self._delete_unneeded(some, now, made_before, deadline)
+            if time.monotonic() > deadline:
+                break
+        return count
+
+    def _delete_unneeded(
+        self, job_ids: Sequence[str], now: float, made_before: float, deadline: float
+    ) -> int:
+        there = self._store.existing(job_ids)
+        count = 0
+        for job_id in job_ids:
+            self._unlooked.popleft()  # what cannot be deleted must not keep the rest from its turn
+            if self._is_cancelled(job_id, now) if job_id in there else made_at(job_id) < made_before:
+                objects = self._payloads.delete_job(job_id)
+                count += 1
+                with log_context(job=job_id):
+                    logger.info("left-over objects deleted", extra={"objects": objects})
+            if time.monotonic() > deadline:
+                break
+        return count
+
+    def _oldest_upload(self, now: float, *, pressed: bool) -> float:
+        """Return since when uploads may have been made that are still on their way."""
+        since = now - (ORPHAN_SECONDS_PRESSED if pressed else ORPHAN_SECONDS)
+        api_started = self._around.api_started()
+        if api_started is not None and now - api_started > API_SETTLED_SECONDS:
+            return max(since, api_started)
+        return since
+
+    def _disk_is_nearly_full(self) -> bool:
+        if self._around.folder is None:
+            return False
+        try:
+            return shutil.disk_usage(self._around.folder).free < PRESSED_BYTES
+        except OSError:
+            return False
 
     def _is_cancelled(self, job_id: str, now: float) -> bool:
         try:

@@ -22,6 +22,7 @@ from services.worker import task
 from services.worker.batch_run import BatchRunner
 from services.worker.batch_worker import RQ_WORKER_TTL, BatchWorker
 from services.worker.heartbeat import Heartbeat
+from services.worker.memory_cap import cap_bytes, limit_growth
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
@@ -32,7 +33,7 @@ from shared.jobs.store import JobStore
 from shared.log import configure_logging
 from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
-from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.redis_connection import REDIS_AWAY, Patience, connect, writes_refused
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -64,8 +65,12 @@ def main() -> int:
         return _work(settings, name)
     except KeyboardInterrupt:
         return 0
-    except REDIS_AWAY as fault:
+    except redis.RedisError as fault:
+        if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
+            raise
+        # In order: that Redis is away or refuses writes says nothing against the batch in hand.
         logger.warning("worker leaves, to come back fresh: Redis is away", extra={"cause": str(fault)})
+        return 0
     except ShapboxError as fault:
         logger.error("worker cannot start", extra={"cause": str(fault)})  # noqa: TRY400  # the message says all
     return 1
@@ -77,16 +82,16 @@ def _work(settings: Settings, process_name: str) -> int:
     models = WarmModels(ModelCatalog.load(settings.models_dir, settings.standins_dir))
     models.warm_up()
     connection = connect(settings, Patience.STEADY, name=me.name)
-    _wait_for_redis(connection)
     beacons, counters, store = Beacons(connection), Counters(connection), JobStore(connection, settings)
     heartbeat = Heartbeat(beacons, me, counters)
-    heartbeat.start()
-    recovery, stopping = Recovery(connection, store, beacons), Event()
-    task.install(BatchRunner(store, Payloads.open(settings), models, counters, recovery, me, stopping))
+    _start_beating(heartbeat)
+    runner = BatchRunner(
+        store, Payloads.open(settings), models, counters, Recovery(connection, store), me, Event()
+    )
+    task.install(runner)
     worker = _rq_worker(settings, me)
-    worker.attach(heartbeat, counters, stopping, settings.worker_memory_limit_mb or settings.memory_limit_mb)
-    # Whatever this name held in an earlier life, that life is over: the beacon's new token says so.
-    recovery.release_orphans()
+    worker.attach(heartbeat, runner, settings.worker_memory_limit_mb or settings.memory_limit_mb)
+    limit_growth(cap_bytes(settings))
     logger.info("worker ready", extra={"pid": me.pid, "worker": me.name})
     try:
         worker.work(logging_level="WARNING")
@@ -111,13 +116,15 @@ def _rq_worker(settings: Settings, me: Beacon) -> BatchWorker:
     )
 
 
-def _wait_for_redis(connection: redis.Redis) -> None:
-    """Return when Redis answers; supervisord starts all programs at once."""
+def _start_beating(heartbeat: Heartbeat) -> None:
+    """Return when Redis answers and takes writes; supervisord starts all programs at once."""
     waited = False
     while True:
         try:
-            connection.ping()
-        except REDIS_AWAY as fault:
+            heartbeat.start()
+        except redis.RedisError as fault:
+            if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
+                raise
             if not waited:
                 logger.info("waiting for Redis", extra={"cause": str(fault)})
             waited = True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
 
@@ -29,14 +29,13 @@ from shared.errors import (
     StorageUnavailableError,
 )
 from shared.jobs.document import Job
-from shared.jobs.recovery import Recovery
+from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
-from shared.jobs.transitions import Claim, Completion
+from shared.jobs.transitions import Claim, Completion, Release
 from shared.payloads import Matrix, Payloads
 from shared.redis_connection import REDIS_AWAY, writes_refused
 
 logger = logging.getLogger(__name__)
-
 
 #: Seconds to wait before work goes on after the object store failed: the batch is handed back meanwhile.
 STORAGE_PAUSE = 5.0
@@ -49,9 +48,9 @@ class Outcome(StrEnum):
     HANDED_BACK = "handed back"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BatchRunner:
-    """What a run needs. One thread uses it."""
+    """What a run needs. One thread uses it; `let_go` is for another."""
 
     store: JobStore
     payloads: Payloads
@@ -60,38 +59,56 @@ class BatchRunner:
     recovery: Recovery
     me: Beacon
     stopping: Event
+    _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
     def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
         """Run one batch and return how far it came.
 
-        Raises what REDIS_AWAY lists, and ResponseError when Redis refuses writes: the batch then stays in this worker's hands until it is known to be
-        gone, and runs again.
+        Raises what REDIS_AWAY lists, and ResponseError when Redis refuses writes: the batch then stays in
+        this worker's hands until it is known to be gone, and runs again.
         """
         claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
         if claim is not Claim.RUN:
             logger.info("batch is not run", extra={"claim": claim.value})
             return claim
+        self._in_hand = (job_id, batch)
         try:
             return self._run_claimed(job_id, batch)
         except JobNotFoundError:
-            self.recovery.hand_back(job_id, batch, self.me, blame=False)
+            self._hand_back(job_id, batch, Blame.NONE)
             return Claim.GONE
         except (EngineError, ModelFaultError, ModelNotFoundError, PayloadMissingError) as fault:
             return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
             logger.warning("batch handed back: the object store fails", extra={"cause": str(fault)})
-            self.recovery.hand_back(job_id, batch, self.me, blame=False)
+            self._hand_back(job_id, batch, Blame.NONE)
             self.stopping.wait(STORAGE_PAUSE)
+        except MemoryError:
+            logger.error("batch handed back: it needs more memory than a worker may take")  # noqa: TRY400  # its traceback says nothing
+            self._hand_back(job_id, batch, Blame.DEATH)
+            self.stopping.set()  # whatever it left behind in this process is best forgotten
         except REDIS_AWAY:
             raise
         except Exception as fault:
-            if isinstance(fault, ResponseError) and writes_refused(
-                fault
-            ):  # full disk or memory, not the batch
-                raise
+            if isinstance(fault, ResponseError) and writes_refused(fault):
+                raise  # a full disk or memory, not the batch
             logger.exception("batch handed back: its run broke")
-            self.recovery.hand_back(job_id, batch, self.me, blame=True)
+            self._hand_back(job_id, batch, Blame.DEATH)
+        finally:
+            self._in_hand = None
         return Outcome.HANDED_BACK
+
+    def let_go(self) -> None:
+        """Give the batch in hand, if any, to another worker: this one is about to be gone.
+
+        Raises what REDIS_AWAY lists.
+        """
+        if in_hand := self._in_hand:
+            self._hand_back(*in_hand, Blame.NONE)
+
+    def _hand_back(self, job_id: str, batch: int, blame: Blame) -> None:
+        if self.recovery.hand_back(job_id, batch, self.me, blame) is Release.REQUEUE:
+            self.counters.add("batches_recovered_total", "handed_back")
 
     def _run_claimed(self, job_id: str, batch: int) -> Completion:
         started = time.monotonic()
@@ -111,7 +128,7 @@ class BatchRunner:
         # A job that ended before (cancelled, and its rows deleted) has not failed.
         if self.store.fail(job_id, fault.slug, f"Batch {batch}: {fault}"):
             logger.error("job failed", extra={"problem": fault.slug, "detail": str(fault)})
-        self.recovery.hand_back(job_id, batch, self.me, blame=False)
+        self._hand_back(job_id, batch, Blame.NONE)
         return Outcome.FAILED
 
     def _count(self, job: Job, outcome: Completion, seconds: float) -> None:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
-from threading import Event
 from typing import Any
 
+import redis
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.utils import now
 
+from services.worker.batch_run import BatchRunner
 from services.worker.heartbeat import Heartbeat
-from shared.counters import Counters
 from shared.jobs.queue import Lane
 from shared.memory import process_pss_bytes
 
@@ -25,6 +26,8 @@ INTERACTIVE_STREAK = 8
 MEMORY_CHECK_SECONDS = 1.0
 #: Seconds that RQ waits in BLPOP at most, plus 15. Bounds how long a stop signal can go unheard.
 RQ_WORKER_TTL = 30
+#: Seconds after a stop signal until a batch is left in the middle. supervisord's stopwaitsecs is longer.
+DRAIN_SECONDS = 12.0
 #: Seconds between two renewals of RQ's registration, which lives for RQ_WORKER_TTL and a minute.
 HEARTBEAT_SECONDS = 10
 
@@ -38,11 +41,12 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     #: When RQ's registration was renewed last, by the monotonic clock. RQ does so before `attach`, too.
     _registered = float("-inf")
 
-    def attach(self, heartbeat: Heartbeat, counters: Counters, stopping: Event, memory_limit_mb: int) -> None:
+    def attach(self, heartbeat: Heartbeat, runner: BatchRunner, memory_limit_mb: int) -> None:
         """Give the worker what RQ's constructor knows nothing of."""
         self._heartbeat = heartbeat
-        self._counters = counters
-        self._stopping = stopping
+        self._runner = runner
+        self._counters = runner.counters
+        self._stopping = runner.stopping
         self._memory_limit = memory_limit_mb * 2**20
         self._streak = 0
         self._memory_checked = 0.0
@@ -59,6 +63,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self._heartbeat.say("busy")
         super().execute_job(job, queue)
         self._heartbeat.say("idle")
+        if self._stopping.is_set():
+            self._stop_requested = True
         self._leave_if_grown()
 
     def prepare_job_execution(self, job: Any, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002  # RQ's signature
@@ -128,8 +134,25 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         in a hurry has SIGKILL.
         """
         del frame
-        logger.info("worker leaves on a signal", extra={"signal": signum})
+        if not self._stopping.is_set():
+            logger.info("worker leaves on a signal", extra={"signal": signum})
+            timer = threading.Timer(DRAIN_SECONDS, self._leave_in_the_middle)
+            timer.daemon = True
+            timer.start()
         self._stop_requested = True
         self._stopping.set()
         if self._dequeuing:
             raise StopRequested
+
+    def _leave_in_the_middle(self) -> None:
+        """End the process in the middle of a batch that takes too long; another worker runs it.
+
+        Results are stored whole or not at all, so there is nothing to wait for.
+        """
+        logger.warning("worker leaves in the middle of its batch", extra={"after_seconds": DRAIN_SECONDS})
+        try:
+            self._runner.let_go()
+            self._counters.flush()
+        except redis.RedisError as fault:  # whoever sees this process end gives the batch back
+            logger.warning("batch not handed back", extra={"cause": str(fault)})
+        os._exit(0)

@@ -28,7 +28,7 @@ class Heartbeat:
     def start(self) -> None:
         """Beat once, so that the first claim finds the beacon lit, and go on in the background.
 
-        Raises what REDIS_AWAY lists.
+        Raises what REDIS_AWAY lists, and ResponseError while Redis refuses writes.
         """
         self._beacons.beat(self._beacon)
         self._thread.start()
@@ -51,7 +51,6 @@ class Heartbeat:
             try:
                 self._beacons.beat(replace(self._beacon, state=self._state))
                 self._counters.flush()
-            except (
-                redis.RedisError
-            ) as fault:  # Redis is away: the work loop says so, and the next beat tries again
+            except (redis.RedisError, MemoryError) as fault:
+                # Redis is away, or a batch has taken all memory: the work loop says so, the next beat tries again.
                 logger.debug("no beat", extra={"cause": str(fault)})

@@ -7,14 +7,15 @@ claimed the batch. Our own record of what is to do is the truth that both are fo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 import orjson
 import redis
 
-from shared.beacons import Beacon, Beacons
+from shared.beacons import Beacon
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Job
@@ -24,6 +25,17 @@ from shared.jobs.transitions import Release
 
 #: After so many workers died holding a batch, it is to blame, and its job fails.
 MAX_DEATHS = 3
+
+
+class Blame(IntEnum):
+    """How much the end of its holder says against a batch, in quarters of a death."""
+
+    #: The holder left in order, was told to leave, or lost Redis.
+    NONE = 0
+    #: Nobody saw why: a lease ran out, a container was killed. It may have been the batch.
+    UNEXPLAINED = 1
+    #: The holder crashed, was killed, ran out of memory or hung over this batch.
+    DEATH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +53,22 @@ class Running:
 class Recovery:
     """Every call may raise what shared.redis_connection.REDIS_AWAY lists. Running it twice does no harm."""
 
-    def __init__(self, connection: redis.Redis, store: JobStore, beacons: Beacons) -> None:
+    def __init__(self, connection: redis.Redis, store: JobStore) -> None:
         self._redis = connection
         self._store = store
-        self._beacons = beacons
         self._suspects: set[tuple[str, int]] = set()
 
     def running(self) -> list[Running]:
         """Return all batches that some worker holds."""
         return [_running(field, raw) for field, raw in self._redis.hgetall(keys.RUNNING).items()]
 
-    def release_orphans(self) -> list[tuple[Running, Release]]:
-        """Give back every batch whose holder does not live any more; returns what became of each."""
+    def orphans(self, alive: Mapping[str, Beacon]) -> list[Running]:
+        """Return the batches whose holder's beacon is not among `alive`, or is of another life."""
         running = self.running()
-        alive = self._beacons.of({batch.owner for batch in running})
-        orphans = [b for b in running if b.owner not in alive or alive[b.owner].token != b.token]
-        return [(orphan, self.release(orphan)) for orphan in orphans]
+        return [held for held in running if held.owner not in alive or alive[held.owner].token != held.token]
 
-    def hand_back(self, job_id: str, batch: int, me: Beacon, *, blame: bool) -> Release:
-        """Give back a batch that `me` holds; `blame` says whether the batch may be at fault.
+    def hand_back(self, job_id: str, batch: int, me: Beacon, blame: Blame) -> Release:
+        """Give back a batch that `me` holds.
 
         A worker that stalled beyond its lease may find that another one holds the batch by now.
         """
@@ -67,10 +76,10 @@ class Recovery:
         held = None if raw is None else _running(f"{job_id}:{batch}".encode(), raw)
         if held is None or (held.owner, held.token) != (me.name, me.token):
             return Release.CHANGED
-        return self.release(held, blame=blame)
+        return self.release(held, blame)
 
-    def release(self, orphan: Running, *, blame: bool = True) -> Release:
-        """Give back one batch whose holder is known to be dead."""
+    def release(self, orphan: Running, blame: Blame) -> Release:
+        """Give back one batch whose holder does not work on it any more."""
         try:
             job = self._store.get(orphan.job_id)
         except JobNotFoundError:
@@ -79,8 +88,8 @@ class Recovery:
             orphan.job_id,
             orphan.batch,
             orphan.raw,
-            MAX_DEATHS,
-            _poison_problem(job, orphan.batch),
+            limit=MAX_DEATHS * Blame.DEATH,
+            problem=_poison_problem(job, orphan.batch),
             blame=blame,
         )
         if outcome is Release.REQUEUE and job is not None:
@@ -105,13 +114,16 @@ class Recovery:
 
     def _missing(self) -> set[tuple[str, int]]:
         # Read in the order to do, held, queued: a batch can only move back from held to queued by a
-        # release, which this very loop makes, and forward it is gone from what was read first.
+        # release, and forward it is gone from what was read first. One that is released in between is queued
+        # twice, and its second claim refused.
         todo = {(job.id, batch) for job in self._store.active() for batch in self._store.todo(job.id)}
         if not todo:
             return set()
         queued = self._store.queues.waiting_batches()
         held = {(batch.job_id, batch.batch) for batch in self.running()}
-        return {key for key in todo - queued - held if key[1] in self._store.todo(key[0])}
+        missing = todo - queued - held
+        undone = {job_id: self._store.todo(job_id) for job_id in {job_id for job_id, _ in missing}}
+        return {(job_id, batch) for job_id, batch in missing if batch in undone[job_id]}
 
 
 def _running(field: Any, raw: Any) -> Running:
@@ -123,12 +135,8 @@ def _running(field: Any, raw: Any) -> Running:
 def _poison_problem(job: Job | None, batch: int) -> bytes:
     rows = job.rows_of(batch) if job else range(1)
     detail = (
-        f"Rows {rows.start} to {rows.stop - 1} (batch {batch}) have ended {MAX_DEATHS} workers and were given up. "
+        f"Rows {rows.start} to {rows.stop - 1} (batch {batch}) have ended {MAX_DEATHS} workers, or were cut off "
+        f"{MAX_DEATHS * Blame.DEATH} times for no known reason, and were given up. "
         "Send the job again without them, or send them alone to see whether they fail again."
     )
     return orjson.dumps({"type": "/problems/poison-batch", "detail": detail, "rows": [rows.start, rows.stop]})
-
-
-def owners(running: Iterable[Running]) -> set[str]:
-    """Return the names of all workers that hold a batch."""
-    return {batch.owner for batch in running}

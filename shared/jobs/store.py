@@ -16,6 +16,7 @@ from shared.jobs.ids import is_job_id
 from shared.jobs.queue import BatchQueues, Lane
 from shared.jobs.transitions import Transitions
 from shared.redis_connection import texts
+from shared.redis_room import RedisRoom
 from shared.settings import Settings
 
 #: Batches that one SADD of the accepting transaction names.
@@ -62,22 +63,24 @@ class JobStore:
         self._ttl = int(settings.result_ttl_hours * 3600) + IDEMPOTENCY_MARGIN
         self.queues = BatchQueues(connection, settings.batch_timeout_seconds)
         self.transitions = Transitions(connection)
+        self._room = RedisRoom(connection)
 
     def require_room(self, batches: int = 1) -> None:
-        """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES."""
+        """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES, RedisFullError if Redis's memory."""
         waiting = sum(self.queues.waiting().values())
         if waiting + batches > self._limit:
             raise QueueFullError(
                 f"{waiting} batches wait, this job has {batches} and at most {self._limit} may wait "
                 "(MAX_QUEUED_BATCHES). Send it again later, or in smaller parts."
             )
+        self._room.require(batches)
 
     def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
         """Make the job visible and queue its batches, in one transaction. Its inputs are stored already.
 
         With an Idempotency-Key that made a job before, that job is returned instead.
 
-        Raises QueueFullError, and IdempotencyConflictError if the key came with another body.
+        Raises QueueFullError, RedisFullError, and IdempotencyConflictError if the key came with another body.
         """
         job = replace(job, idempotency=idempotency.redis_key if idempotency else "", todo=job.batches)
         # Watching makes the client give a lost connection up instead of sending EXEC a second time, which
@@ -183,7 +186,9 @@ class JobStore:
         self.queues.enqueue(Lane.of(job.batches), job.id, range(job.batches), pipe)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
-        with self._redis.pipeline(transaction=True) as pipe:
+        # No transaction, since Redis refuses those where its memory is full, even for reading. In this order
+        # a job may show its last batch before its end, never its end before its last batch.
+        with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.hgetall(keys.job(job_id))
                 pipe.scard(keys.todo(job_id))

@@ -61,10 +61,10 @@ class Transitions:
         return Completion(self._complete(args=[job_id, batch, rows, model]).decode())
 
     def release(
-        self, job_id: str, batch: int, holder: bytes, deaths: int, problem: bytes, *, blame: bool = True
+        self, job_id: str, batch: int, holder: bytes, *, limit: int, problem: bytes, blame: int
     ) -> Release:
-        """Take a batch from its holder (as read); with `blame`, `problem` fails its job at the last death."""
-        return Release(self._release(args=[job_id, batch, holder, deaths, problem, int(blame)]).decode())
+        """Take a batch from its holder (as read); `problem` fails its job when `blame` adds up to `limit`."""
+        return Release(self._release(args=[job_id, batch, holder, limit, problem, int(blame)]).decode())
 
     def finish(self, job_id: str, status: str, problem: bytes = b"") -> str:
         """End a job as failed or cancelled; returns its status before, or "gone"."""

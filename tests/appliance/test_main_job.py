@@ -211,7 +211,7 @@ def test_a_killed_workers_batch_runs_again_within_three_seconds_and_the_values_a
     settings = Settings(data_dir=appliance.data_dir)
     connection = connect(settings, Patience.STEADY, name="test")
     store = JobStore(connection, settings)
-    recovery = Recovery(connection, store, Beacons(connection))
+    recovery = Recovery(connection, store)
     document = submit(appliance, version.id, rows)
     assert document["batches"]["total"] == BATCHES
     wait_for_progress(appliance, document["id"], 10)

@@ -14,6 +14,9 @@ from services.worker.engines.engine import Matrix
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import EngineError
 
+#: What XGBoost's message holds when an allocation was refused.
+OUT_OF_MEMORY = "bad_alloc"
+
 
 class XGBoostEngine:
     """One model in XGBoost, with one thread."""
@@ -50,5 +53,7 @@ class XGBoostEngine:
         except self._xgboost.core.XGBoostError as fault:
             # XGBoost puts its stack trace into the message.
             reason = str(fault).strip().partition("\n")[0]
+            if OUT_OF_MEMORY in str(fault):
+                raise MemoryError(reason) from fault
             raise EngineError(f"XGBoost cannot explain this model: {reason}") from fault
         return values

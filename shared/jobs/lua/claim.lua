@@ -1,5 +1,5 @@
 -- A worker takes a batch. ARGV: job id, batch, owner, token.
--- Returns run, taken (another worker holds it), done (its result is recorded), ended (its job has ended)
+-- Returns run, taken (another worker, or an earlier life of this one, holds it), done (its result is recorded), ended (its job has ended)
 -- or gone (its job is deleted).
 local id, batch, owner, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local status = redis.call('HGET', 'shapbox:job:' .. id, 'status')
@@ -8,8 +8,14 @@ if not is_active(status) then return 'ended' end
 if redis.call('SISMEMBER', 'shapbox:todo:' .. id, batch) == 0 then return 'done' end
 local field = id .. ':' .. batch
 local holder = redis.call('HGET', 'shapbox:running', field)
-if holder and cjson.decode(holder).owner ~= owner then return 'taken' end
+-- What an earlier life held is released by whoever knows how that life ended, and counted.
+if holder then
+  local holds = cjson.decode(holder)
+  if holds.owner ~= owner or holds.token ~= token then return 'taken' end
+end
 local now = seconds()
+-- A script that begins with a removal may go on where Redis's memory is full.
+redis.call('HDEL', 'shapbox:running', field)
 redis.call('HSET', 'shapbox:running', field, cjson.encode({owner = owner, token = token, since = tonumber(now)}))
 if status == 'queued' then
   redis.call('HSET', 'shapbox:job:' .. id, 'status', 'running', 'started_at', now)

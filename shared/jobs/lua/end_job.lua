@@ -11,8 +11,9 @@ end
 
 local function end_job(id, from, status, problem)
   local now = seconds()
-  redis.call('HSET', 'shapbox:job:' .. id, 'status', status, 'finished_at', now, 'error', problem)
+  -- A script that begins with a removal may go on where Redis's memory is full.
   redis.call('ZREM', 'shapbox:jobs:' .. from, id)
+  redis.call('HSET', 'shapbox:job:' .. id, 'status', status, 'finished_at', now, 'error', problem)
   redis.call('ZADD', 'shapbox:jobs:' .. status, 0, id)
   redis.call('ZADD', 'shapbox:finished', now, id)
   redis.call('HINCRBY', 'shapbox:counters', 'jobs_total|' .. status, 1)

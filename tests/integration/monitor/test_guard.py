@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 import redis
 
+from services.monitor import guard as guard_module
 from services.monitor import memory_decision
 from services.monitor.guard import Guard
 from services.monitor.memory_decision import Marks
@@ -106,3 +107,54 @@ def test_while_everything_is_being_stopped_no_worker_is_disturbed(counters: Coun
     watched.guard.step()
     assert watched.large.poll() is None
     assert watched.guard.state is not None
+
+
+def test_a_successor_that_is_as_large_again_is_not_recycled_again_while_it_is_young(
+    counters: Counters, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 100 * MB)
+    watched = Watched(counters, spawn, Marks(1 * MB, None))
+    watched.guard.step()
+    assert watched.large.wait(5) == -signal.SIGTERM
+    successor = spawn(130)
+    watched.programs.changed(Program("worker", "worker-2", "RUNNING", successor.pid))
+    watched.beacons["worker-2"] = successor.pid
+    for _ in range(3):
+        watched.guard.step()
+    assert successor.poll() is None
+    assert watched.recycles() == {"memory_soft": 1, "memory_unrelieved_total": 1}
+    monkeypatch.setattr(guard_module, "YOUNG_SECONDS", 0.0)
+    watched.guard.step()
+    assert successor.wait(5) == -signal.SIGTERM
+
+
+@pytest.mark.parametrize(("worker_mb", "excused"), [(1, False), (1000, True)])
+def test_a_worker_killed_at_the_hard_mark_is_excused_if_it_was_no_larger_than_it_may_be(
+    counters: Counters,
+    spawn: Spawn,
+    worker_mb: int,
+    excused: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB, worker_mb * MB))
+    told: list[int] = []
+    watched.guard.excuse = told.append
+    watched.guard.step()
+    assert watched.large.wait(5) == -signal.SIGKILL
+    assert told == ([watched.large.pid] if excused else [])
+
+
+def test_small_workers_are_not_killed_one_after_the_other(counters: Counters, spawn: Spawn) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
+    watched.large.kill()
+    watched.large.wait()
+    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    watched.guard.step()
+    assert watched.small.wait(5) == -signal.SIGKILL
+    successor = spawn(60)
+    watched.programs.changed(Program("worker", "worker-1", "RUNNING", successor.pid))
+    watched.guard._killed_at -= guard_module.KILL_PAUSE + 1
+    watched.guard.step()
+    assert successor.poll() is None
+    watched.guard._killed_at -= guard_module.VAIN_KILL_PAUSE
+    watched.guard.step()
+    assert successor.wait(5) == -signal.SIGKILL

@@ -11,7 +11,8 @@ import redis
 
 from services.monitor import rescue as rescue_module
 from services.monitor.programs import Program, Programs
-from services.monitor.rescue import Machine, Rescue
+from services.monitor.rescue import Rescue
+from services.monitor.worker_lives import Machine
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
 from shared.jobs import keys
@@ -37,7 +38,7 @@ def programs() -> Programs:
 def rescue(connection: redis.Redis, store: JobStore, programs: Programs, settings: Settings) -> Rescue:
     return Rescue(
         connection,
-        Recovery(connection, store, Beacons(connection)),
+        Recovery(connection, store),
         Counters(connection),
         programs,
         Machine(HOST, os.getpid()),
@@ -64,7 +65,7 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 2)}
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    rescue.worker_left("worker-1", worker.pid)
+    rescue.worker_left("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
     assert Beacons(connection).alive() == {}
@@ -82,8 +83,10 @@ def test_an_unreported_death_is_seen_by_the_process_table(
 ) -> None:
     job, worker = accept(), spawn()
     take(light("worker-1", worker.pid), job, 0)
+    rescue.step()
     worker.kill()
     worker.wait()
+    rescue.step()  # supervisord's report may be on its way
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"worker_died": 1}
@@ -94,7 +97,7 @@ def test_a_living_workers_batch_and_beacon_stay_though_its_last_life_is_reported
 ) -> None:
     job, beacon = accept(), light("worker-1")
     take(beacon, job, 0)
-    rescue.worker_left("worker-1", 999_999_999)
+    rescue.worker_left("worker-1", 999_999_999, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
     assert list(Beacons(connection).alive()) == [beacon.name]
@@ -117,10 +120,13 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
     job = accept()
     beacon = light("worker-1", pid=999_999_999, host="elsewhere")
     take(beacon, job, 0)
-    rescue.worker_left("worker-1", None)
+    rescue.worker_left("worker-1", None, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
     connection.delete(keys.beacon(beacon.name))
+    rescue.step()
+    assert store.queues.waiting_batches() == set()  # Redis has not answered for a whole lease yet
+    rescue._settled_at = 0.0
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"lease": 1}
@@ -130,11 +136,11 @@ def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_die
     connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept
 ) -> None:
     job = accept(2)
-    rescue.step()  # the first look is due at once; the next only after seconds
+    rescue.step()  # the first look is thorough; the next is only after seconds
     connection.rpop("rq:queue:bulk")
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
-    rescue.worker_left("worker-1", None)
+    rescue.worker_left("worker-1", None, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
     assert recovered(connection) == {"lost": 1}
@@ -150,7 +156,7 @@ def test_a_report_is_not_forgotten_while_redis_is_away(
     job = accept(2)
     rescue.step()
     connection.rpop("rq:queue:bulk")
-    rescue.worker_left("worker-1", None)
+    rescue.worker_left("worker-1", None, in_order=False)
     with monkeypatch.context() as patch:
         patch.setattr(rescue._beacons, "alive", _away)
         with pytest.raises(redis.exceptions.ConnectionError):
@@ -176,11 +182,11 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     take(light("worker-1", worker.pid), job, 0)
     rescue.step()
     assert worker.poll() is None
-    time.sleep(2.2)  # BATCH_TIMEOUT_SECONDS is 2 here
+    time.sleep(3.2)  # BATCH_TIMEOUT_SECONDS is 2 here, counted in Redis's time since it was first heard
     light("worker-1", worker.pid)
     rescue.step()
     assert worker.wait(2) == -signal.SIGKILL
-    rescue.worker_left("worker-1", worker.pid)
+    rescue.worker_left("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"hung": 1}
@@ -196,7 +202,7 @@ def test_no_process_outside_the_appliance_is_ever_killed(
     take: Take,
 ) -> None:
     supervisor, stranger = spawn(), spawn()
-    recovery = Recovery(connection, store, Beacons(connection))
+    recovery = Recovery(connection, store)
     rescue = Rescue(
         connection,
         recovery,
@@ -206,8 +212,8 @@ def test_no_process_outside_the_appliance_is_ever_killed(
         batch_timeout_seconds=0,
     )
     take(light("worker-1", stranger.pid), accept(), 0)
-    time.sleep(0.05)
     rescue.step()
+    time.sleep(0.05)
     rescue.step()
     assert stranger.poll() is None
 
@@ -247,13 +253,101 @@ def test_silence_while_nobody_could_be_heard_does_not_count(
     assert worker.poll() is None
 
 
+def end_holding(
+    rescue: Rescue, spawn: Spawn, light: Light, take: Take, job: Job, *, life: int, in_order: bool = False
+) -> None:
+    """Have a worker take the job's batch and end, and supervisord report it."""
+    worker = spawn()
+    take(light("worker-1", worker.pid, token=f"life-{life}"), job, 0)
+    rescue.step()
+    worker.kill()
+    worker.wait()
+    rescue.worker_left("worker-1", worker.pid, in_order=in_order)
+    rescue.step()
+
+
 def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_recovered(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    spawn: Spawn,
+    accept: Accept,
+    light: Light,
+    take: Take,
 ) -> None:
     job = accept()
     for life in range(3):
-        take(light("worker-1", token=f"life-{life}"), job, 0)
-        Beacons(connection).put_out(f"{HOST}/worker-1")
-        rescue.step()
+        end_holding(rescue, spawn, light, take, job, life=life)
     assert store.get(job.id).status is Status.FAILED
     assert sum(recovered(connection).values()) == 2
+
+
+def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    spawn: Spawn,
+    accept: Accept,
+    light: Light,
+    take: Take,
+) -> None:
+    job = accept()
+    for life in range(4):
+        end_holding(rescue, spawn, light, take, job, life=life, in_order=True)
+    rescue.lives.draining = True
+    for life in range(4, 8):
+        end_holding(rescue, spawn, light, take, job, life=life)
+    assert store.get(job.id).status is Status.RUNNING
+    assert recovered(connection) == {"left": 8}
+    assert connection.hget(keys.deaths(job.id), "0") is None
+
+
+def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
+    connection: redis.Redis,
+    rescue: Rescue,
+    spawn: Spawn,
+    accept: Accept,
+    light: Light,
+    take: Take,
+) -> None:
+    job, worker = accept(), spawn()
+    take(light("worker-1", worker.pid), job, 0)
+    rescue.step()
+    rescue.lives.excuse(worker.pid)
+    worker.kill()
+    worker.wait()
+    rescue.worker_left("worker-1", worker.pid, in_order=False)
+    rescue.step()
+    assert connection.hget(keys.deaths(job.id), "0") == b"1"
+
+
+def test_a_living_but_silent_workers_batch_is_given_to_another_only_when_redis_has_answered_long_enough(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    spawn: Spawn,
+    accept: Accept,
+    light: Light,
+    take: Take,
+) -> None:
+    job, worker = accept(), spawn()
+    beacon = light("worker-1", worker.pid)
+    take(beacon, job, 0)
+    rescue.step()
+    connection.delete(keys.beacon(beacon.name))  # as after an outage that was longer than the lease
+    rescue.step()
+    assert store.queues.waiting_batches() == set()
+    rescue._settled_at = 0.0
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    assert recovered(connection) == {"lease": 1}
+
+
+def test_names_of_workers_that_are_gone_are_forgotten(
+    connection: redis.Redis, rescue: Rescue, light: Light
+) -> None:
+    light("worker-1")
+    gone = light("worker-2", host="elsewhere")
+    connection.delete(keys.beacon(gone.name))
+    rescue.step()
+    assert connection.smembers(keys.WORKERS) == {f"{HOST}/worker-1".encode()}

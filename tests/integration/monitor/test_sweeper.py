@@ -8,12 +8,13 @@ import pytest
 import redis
 
 from services.monitor import sweeper as sweeper_module
-from services.monitor.sweeper import Sweeper
+from services.monitor.sweeper import Surroundings, Sweeper
 from shared.errors import JobNotFoundError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.payloads import Payloads
+from shared.settings import Settings
 
 HOUR = 3600.0
 
@@ -101,27 +102,143 @@ def test_a_pass_does_a_bounded_amount_of_work_and_the_next_goes_on(
     accept: Accept,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sweeper_module, "JOBS_PER_PASS", 2)
-    monkeypatch.setattr(sweeper_module, "PASS_SECONDS", -1.0)  # no time for a second helping
+    monkeypatch.setattr(sweeper_module, "PASS_SECONDS", -1.0)  # no time at all
     for _ in range(3):
         finish(store, accept())
         payloads.put(old_id(2 * HOUR), "input", 0, np.zeros((1, 2), np.float32))
     later = time.time() + 25 * HOUR
-    assert [sweeper.sweep_expired(later) for _ in range(3)] == [2, 1, 0]
-    assert [sweeper.sweep_objects(time.time()) for _ in range(3)] == [2, 1, 0]
+    assert [sweeper.sweep_expired(later) for _ in range(4)] == [1, 1, 1, 0]
+    assert [sweeper.sweep_objects(time.time()) for _ in range(4)] == [1, 1, 1, 0]
 
 
-def test_ended_jobs_go_before_their_time_when_redis_is_nearly_full_and_running_ones_stay(
-    sweeper: Sweeper, store: JobStore, accept: Accept, connection: redis.Redis
+def test_ten_thousand_expired_jobs_and_a_thousand_orphans_are_swept_in_passes_of_bounded_time(
+    connection: redis.Redis,
+    store: JobStore,
+    settings: Settings,
+    payloads: Payloads,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended, running = accept(), accept()
-    finish(store, ended)
+    monkeypatch.setattr(sweeper_module, "PASS_SECONDS", 0.5)
+    sweeper = Sweeper(connection, store, payloads, result_ttl_hours=24)
+    with connection.pipeline(transaction=False) as pipe:  # as the end of a job leaves them, an hour before
+        for _ in range(10_000):
+            job_id = old_id(26 * HOUR)
+            fields = {"status": "completed", "idempotency": ""}
+            pipe.hset(f"shapbox:job:{job_id}", mapping=fields)  # type: ignore[arg-type]
+            pipe.zadd("shapbox:jobs", {job_id: 0})
+            pipe.zadd("shapbox:jobs:completed", {job_id: 0})
+            pipe.zadd("shapbox:finished", {job_id: time.time() - 25 * HOUR})
+        pipe.execute()
+    for _ in range(1000):
+        folder = settings.objects_dir / "jobs" / old_id(2 * HOUR) / "input"
+        folder.mkdir(parents=True)
+        (folder / "000000.npy").write_bytes(b"x")
+    passes = [0.0]
+    while connection.zcard("shapbox:finished") or payloads.job_ids():
+        started = time.monotonic()
+        sweeper.step()
+        passes.append(time.monotonic() - started)
+        assert len(passes) < 1000
+    assert len(passes) > 2  # one pass has not the time for all
+    assert max(passes) < 20  # two duties of half a second, on a busy machine
+    assert store.counts()[Status.COMPLETED] == 0
+
+
+def test_early_deletion_stops_where_ended_jobs_hold_little_and_running_ones_stay(
+    sweeper: Sweeper,
+    store: JobStore,
+    accept: Accept,
+    connection: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended, running = [accept() for _ in range(4)], accept()
+    for job in ended:
+        finish(store, job)
     assert sweeper.relieve_redis(time.time() + 1) == 0  # no limit is set
 
-    connection.config_set("maxmemory", connection.info("memory")["used_memory"])
-    assert sweeper.relieve_redis(time.time() + 1) == 1
+    used = connection.info("memory")["used_memory"]
+    connection.config_set("maxmemory", used)
+    assert sweeper.relieve_redis(time.time() + 1) == 0  # four ended jobs do not fill it: something else does
+    monkeypatch.setattr(sweeper_module, "JOBS_PER_HELPING", 1)
+    monkeypatch.setattr(sweeper_module, "ENDED_JOB_BYTES", used // 25)  # as if they were many
+    assert sweeper.relieve_redis(time.time() + 1) == 2  # two of them are less than a tenth
 
     connection.config_set("maxmemory", 0)
-    with pytest.raises(JobNotFoundError):
-        store.get(ended.id)
+    assert [exists(store, job) for job in ended] == [False, False, True, True]
     assert store.get(running.id).status is Status.QUEUED
+
+
+def test_an_upload_of_an_api_that_died_goes_soon_after_the_next_one_has_started(
+    connection: redis.Redis, store: JobStore, payloads: Payloads
+) -> None:
+    now = time.time()
+    before, after = old_id(200), old_id(90)
+    for job_id in (before, after):
+        payloads.put(job_id, "input", 0, np.zeros((1, 2), np.float32))
+    started: float | None = None
+    around = Surroundings(api_started=lambda: started)
+    assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 0  # nobody knows
+    started = now - 30
+    assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 0  # it may be on its way
+    started = now - 100
+    assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 1
+    assert payloads.job_ids() == [after]
+
+
+def test_a_disk_that_is_nearly_full_makes_the_sweeper_look_at_once_and_wait_less(
+    connection: redis.Redis,
+    store: JobStore,
+    payloads: Payloads,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sweeper = Sweeper(connection, store, payloads, 24, Surroundings(settings.objects_dir))
+    sweeper.step()  # the listing: the next one is due in minutes
+    young, older = old_id(300), old_id(900)
+    for job_id in (young, older):
+        payloads.put(job_id, "input", 0, np.zeros((1, 2), np.float32))
+    sweeper.step()
+    assert sorted(payloads.job_ids()) == sorted([young, older])
+    monkeypatch.setattr(sweeper_module, "PRESSED_BYTES", 2**62)
+    sweeper.step()
+    assert payloads.job_ids() == [young]
+
+
+def test_where_redis_refuses_writes_the_objects_go_all_the_same_and_the_records_later(
+    sweeper: Sweeper,
+    store: JobStore,
+    payloads: Payloads,
+    accept: Accept,
+    connection: redis.Redis,
+) -> None:
+    ended = [accept() for _ in range(3)]
+    for job in ended:
+        finish(store, job)
+        connection.zadd("shapbox:finished", {job.id: time.time() - 25 * HOUR})
+    orphan = old_id(2 * HOUR)
+    payloads.put(orphan, "input", 0, np.zeros((1, 2), np.float32))
+    connection.config_set("min-replicas-to-write", 1)  # refuses all writes, as a full disk does
+    with pytest.raises(redis.exceptions.ResponseError):
+        sweeper.step()
+    assert payloads.job_ids() == []
+    assert all(exists(store, job) for job in ended)
+    connection.config_set("min-replicas-to-write", 0)
+    sweeper.step()
+    assert not any(exists(store, job) for job in ended)
+
+
+def test_a_result_that_is_written_after_the_cancelling_goes_as_well(
+    connection: redis.Redis, store: JobStore, payloads: Payloads, accept: Accept
+) -> None:
+    job = accept()
+    store.transitions.claim(job.id, 0, "me", "life")
+    assert store.cancel(job.id)
+    payloads.delete_job(job.id)  # what the api does
+    payloads.put(job.id, "result", 0, np.zeros((1, 2), np.float32))  # the worker has not heard of it
+    assert store.transitions.complete(job.id, 0, 1, job.model) == "ended"
+    assert Sweeper(connection, store, payloads, 24).sweep_objects(time.time() + 180) == 1
+    assert payloads.job_ids() == []
+
+
+def exists(store: JobStore, job: Job) -> bool:
+    return store.existing([job.id]) == {job.id}

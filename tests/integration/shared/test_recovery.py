@@ -7,7 +7,7 @@ from shared.beacons import Beacon, Beacons
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane
-from shared.jobs.recovery import MAX_DEATHS, Recovery
+from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 
@@ -18,8 +18,8 @@ def beacons(connection: redis.Redis) -> Beacons:
 
 
 @pytest.fixture
-def recovery(connection: redis.Redis, store: JobStore, beacons: Beacons) -> Recovery:
-    return Recovery(connection, store, beacons)
+def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
+    return Recovery(connection, store)
 
 
 @pytest.fixture
@@ -44,13 +44,18 @@ def take(store: JobStore, connection: redis.Redis, job: Job) -> None:
     assert store.get(job.id).todo == 3
 
 
+def release_all(recovery: Recovery, beacons: Beacons, blame: Blame = Blame.DEATH) -> list[Release]:
+    """Release every orphan, as the monitor does with those whose holders have died."""
+    return [recovery.release(orphan, blame) for orphan in recovery.orphans(beacons.alive())]
+
+
 def test_a_living_workers_batch_is_left_alone(
     recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
 ) -> None:
     beacons.beat(Beacon("w", "host", 1, "life-1"))
     store.transitions.claim(job.id, 0, "w", "life-1")
 
-    assert recovery.release_orphans() == []
+    assert release_all(recovery, beacons) == []
 
 
 def test_a_dead_workers_batch_is_queued_again_before_all_others(
@@ -60,7 +65,7 @@ def test_a_dead_workers_batch_is_queued_again_before_all_others(
     store.transitions.claim(job.id, 2, "w", "life-1")
     beacons.put_out("w")
 
-    assert [outcome for _, outcome in recovery.release_orphans()] == [Release.REQUEUE]
+    assert release_all(recovery, beacons) == [Release.REQUEUE]
 
     assert recovery.running() == []
     assert store.queues.oldest()[Lane.BULK] == job.id
@@ -73,16 +78,16 @@ def test_a_new_life_of_the_same_name_ends_what_the_old_one_held(
     store.transitions.claim(job.id, 0, "w", "life-1")
     beacons.beat(Beacon("w", "host", 2, "life-2"))
 
-    assert [outcome for _, outcome in recovery.release_orphans()] == [Release.REQUEUE]
+    assert release_all(recovery, beacons) == [Release.REQUEUE]
 
 
 def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
-    recovery: Recovery, store: JobStore, job: Job
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
 ) -> None:
     outcomes = []
     for life in range(MAX_DEATHS):
         assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
-        outcomes += [outcome for _, outcome in recovery.release_orphans()]
+        outcomes += release_all(recovery, beacons)
 
     assert outcomes == [Release.REQUEUE, Release.REQUEUE, Release.POISONED]
     failed = store.get(job.id)
@@ -95,28 +100,48 @@ def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
 def test_a_batch_handed_back_without_blame_is_never_poison(
     recovery: Recovery, store: JobStore, job: Job
 ) -> None:
-    for _ in range(2 * MAX_DEATHS):
+    for _ in range(5 * MAX_DEATHS):
         store.transitions.claim(job.id, 1, "w", "t")
-        assert recovery.hand_back(job.id, 1, Beacon("w", "host", 1, "t"), blame=False) is Release.REQUEUE
+        handed = recovery.hand_back(job.id, 1, Beacon("w", "host", 1, "t"), Blame.NONE)
+        assert handed is Release.REQUEUE
 
     assert store.get(job.id).status is Status.RUNNING
 
 
+def test_ends_that_nobody_can_explain_count_a_quarter_of_a_death(
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+) -> None:
+    outcomes = []
+    for life in range(4 * MAX_DEATHS):
+        assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
+        outcomes += release_all(recovery, beacons, Blame.UNEXPLAINED)
+
+    assert outcomes == [Release.REQUEUE] * (4 * MAX_DEATHS - 1) + [Release.POISONED]
+
+
+def test_a_new_life_does_not_take_what_its_last_one_held_before_that_end_is_counted(
+    store: JobStore, job: Job
+) -> None:
+    assert store.transitions.claim(job.id, 1, "w", "life-1") is Claim.RUN
+    assert store.transitions.claim(job.id, 1, "w", "life-2") is Claim.TAKEN
+    assert store.transitions.claim(job.id, 1, "w", "life-1") is Claim.RUN
+
+
 def test_a_batch_whose_result_was_recorded_before_the_death_is_not_run_again(
-    recovery: Recovery, store: JobStore, job: Job
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
 ) -> None:
     store.transitions.claim(job.id, 0, "w", "t")
     store.transitions.complete(job.id, 0, 10, job.model)
 
-    assert recovery.release_orphans() == []
+    assert release_all(recovery, beacons) == []
     assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.DONE
 
 
 def test_a_slow_worker_that_was_taken_for_dead_and_the_next_one_count_a_batch_once(
-    recovery: Recovery, store: JobStore, job: Job
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
 ) -> None:
     store.transitions.claim(job.id, 0, "slow", "t")
-    recovery.release_orphans()
+    release_all(recovery, beacons)
     store.transitions.claim(job.id, 0, "next", "t")
 
     assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
@@ -154,20 +179,20 @@ def test_batches_that_are_held_or_queued_are_not_lost(
 
 
 def test_nothing_is_queued_for_jobs_that_have_ended(
-    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, beacons: Beacons
 ) -> None:
     take(store, connection, job)
     store.transitions.claim(job.id, 0, "w", "t")
     store.cancel(job.id)
 
-    assert [outcome for _, outcome in recovery.release_orphans()] == [Release.ENDED]
+    assert release_all(recovery, beacons) == [Release.ENDED]
     assert recovery.requeue_lost(at_once=True) == []
 
 
 def test_a_worker_hands_back_only_what_it_holds_itself(recovery: Recovery, store: JobStore, job: Job) -> None:
     store.transitions.claim(job.id, 0, "w", "life-2")
 
-    assert recovery.hand_back(job.id, 0, Beacon("w", "host", 1, "life-1"), blame=True) is Release.CHANGED
+    assert recovery.hand_back(job.id, 0, Beacon("w", "host", 1, "life-1"), Blame.DEATH) is Release.CHANGED
     assert [held.token for held in recovery.running()] == ["life-2"]
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -23,9 +24,10 @@ from services.worker.lean_xgboost import import_xgboost, load_booster
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
+from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
-from shared.jobs.recovery import Recovery
+from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.model_catalog import ModelCatalog
@@ -42,7 +44,7 @@ def catalog() -> ModelCatalog:
 
 @pytest.fixture
 def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
-    return Recovery(connection, store, Beacons(connection))
+    return Recovery(connection, store)
 
 
 @pytest.fixture
@@ -208,7 +210,8 @@ from services.worker import batch_run
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
-from shared.jobs.recovery import Recovery
+from shared.jobs import keys
+from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
@@ -240,7 +243,7 @@ if place == "after the record":
 me = Beacon("host/worker-1", "host", os.getpid(), "doomed")
 beacons.beat(me)
 runner = batch_run.BatchRunner(
-    store, doomed, DoomedModels(ModelCatalog.load(Path(models))), counters, Recovery(connection, store, beacons),
+    store, doomed, DoomedModels(ModelCatalog.load(Path(models))), counters, Recovery(connection, store),
     me, Event(),
 )
 runner.run(job, int(batch))
@@ -268,7 +271,7 @@ def test_a_worker_killed_anywhere_in_a_batch_loses_and_doubles_nothing(  # the p
     doomed = subprocess.run(command, cwd=ROOT, check=False, timeout=60)
     assert doomed.returncode == -signal.SIGKILL
     Beacons(connection).put_out("host/worker-1")  # as the monitor does when supervisord reports the death
-    released = recovery.release_orphans()
+    released = [recovery.release(o, Blame.DEATH) for o in recovery.orphans(Beacons(connection).alive())]
 
     assert len(released) == (0 if place == "after the record" else 1)
     for batch in range(job.batches):
@@ -277,6 +280,53 @@ def test_a_worker_killed_anywhere_in_a_batch_loses_and_doubles_nothing(  # the p
     wanted = reference(catalog, "wine", rows, pred_contribs=True)
     np.testing.assert_array_equal(results(payloads, job)[:, :, :-1], wanted)
     assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"25"
+
+
+class Greedy(WarmModels):
+    def get(self, model_id: str) -> Any:
+        raise MemoryError(model_id)
+
+
+def test_a_batch_that_needs_more_memory_than_a_worker_may_take_counts_a_death_and_the_worker_leaves(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    catalog: ModelCatalog,
+    store: JobStore,
+    connection: redis.Redis,
+) -> None:
+    job = accept(examples(catalog, "wine"), "wine")
+    runner.stopping.clear()
+    greedy = replace(runner, models=Greedy(catalog))
+
+    assert greedy.run(job.id, 1) is Outcome.HANDED_BACK
+    assert runner.stopping.is_set()
+    assert connection.hget(keys.deaths(job.id), "1") == b"4"
+    for _ in range(2):
+        greedy.run(job.id, 1)
+    assert store.get(job.id).status is Status.FAILED
+    assert store.get(job.id).error == {
+        "type": "/problems/poison-batch",
+        "detail": ANY,
+        "rows": [10, 20],
+    }
+
+
+def test_a_batch_in_hand_can_be_let_go_without_counting_a_death_and_is_run_by_another(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    catalog: ModelCatalog,
+    store: JobStore,
+    recovery: Recovery,
+) -> None:
+    job = accept(examples(catalog, "wine"), "wine")
+    runner._in_hand = (job.id, 1)
+    store.transitions.claim(job.id, 1, runner.me.name, runner.me.token)
+
+    runner.let_go()
+
+    assert recovery.running() == []
+    assert (job.id, 1) in store.queues.waiting_batches()
+    assert store.transitions.claim(job.id, 1, "another", "life") is Claim.RUN
 
 
 def test_a_model_damaged_after_boot_costs_its_own_jobs_and_no_other(

@@ -14,6 +14,7 @@ from services.worker.batch_worker import INTERACTIVE_STREAK
 from shared.beacons import Beacons
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
+from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.payloads import Payloads
 from shared.settings import Settings
@@ -130,9 +131,13 @@ def test_a_killed_worker_starts_again_under_its_name_and_gives_its_batch_back(
     worker.process.wait()
 
     start()
+    recovery = Recovery(connection, store)
+    for orphan in recovery.orphans(Beacons(connection).alive()):  # as the monitor does
+        recovery.release(orphan, Blame.DEATH)
 
-    # What was lost between dequeue and claim, if anything, is the monitor's to find.
-    wait_until(lambda: store.get(job.id).todo <= 1, seconds=60)
+    # What was lost between dequeue and claim, if anything, is the monitor's to find, too.
+    recovery.requeue_lost(at_once=True)
+    wait_until(lambda: store.get(job.id).status is Status.COMPLETED, seconds=60)
 
 
 def test_a_worker_comes_back_when_redis_does(
@@ -194,6 +199,7 @@ def test_a_batch_whose_record_redis_did_not_take_is_not_left_in_a_living_workers
     store: JobStore,
     settings: Settings,
     wait_until: Callable[..., float],
+    connection: redis.Redis,
 ) -> None:
     job = accept(5)
     environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
@@ -202,4 +208,8 @@ def test_a_batch_whose_record_redis_did_not_take_is_not_left_in_a_living_workers
     assert store.get(job.id).todo == 5  # it left after the first, which is still written down as its own
 
     start()
+    beacons, recovery = Beacons(connection), Recovery(connection, store)
+    wait_until(beacons.alive)
+    for orphan in recovery.orphans(beacons.alive()):  # as the monitor does when that life has ended
+        recovery.release(orphan, Blame.NONE)
     wait_until(lambda: store.get(job.id).status is Status.COMPLETED)

@@ -29,10 +29,10 @@ def programs() -> Programs:
 
 class Heard:
     def __init__(self, programs: Programs) -> None:
-        self.left: list[tuple[str, int | None]] = []
+        self.left: list[tuple[str, int | None, bool]] = []
         self.stopping = 0
         self.listener = Listener(
-            programs, Path("/nowhere"), lambda name, pid: self.left.append((name, pid)), self._stop
+            programs, Path("/nowhere"), lambda *report: self.left.append(report), self._stop
         )
 
     def _stop(self) -> None:
@@ -65,7 +65,7 @@ def test_only_running_workers_count_as_workers(programs: Programs) -> None:
 def test_a_dead_worker_is_reported_with_its_process_id(programs: Programs) -> None:
     heard = Heard(programs)
     heard.event("EXITED", "worker", "worker-1", pid="11", expected="0")
-    assert heard.left == [("worker-1", 11)]
+    assert heard.left == [("worker-1", 11, False)]
     assert programs.workers() == {}
 
 
@@ -73,7 +73,14 @@ def test_a_worker_dead_in_its_first_second_is_reported_with_what_was_known(progr
     heard = Heard(programs)
     heard.event("BACKOFF", "worker", "worker-2", tries="1")
     heard.event("FATAL", "worker", "worker-2")
-    assert heard.left == [("worker-2", 12), ("worker-2", None)]
+    assert heard.left == [("worker-2", 12, False), ("worker-2", None, False)]
+
+
+def test_a_worker_that_left_by_itself_or_was_told_to_is_reported_as_in_order(programs: Programs) -> None:
+    heard = Heard(programs)
+    heard.event("EXITED", "worker", "worker-1", pid="11", expected="1")
+    heard.event("STOPPED", "worker", "worker-2", pid="12")
+    assert heard.left == [("worker-1", 11, True), ("worker-2", 12, True)]
 
 
 def test_other_programs_and_other_states_are_no_workers_death(programs: Programs) -> None:

@@ -90,6 +90,14 @@ def test_the_programs_get_key_files_and_absolute_paths_but_no_key(settings: Sett
     assert key not in environment.values()
 
 
+def test_the_programs_give_freed_memory_back_unless_told_otherwise(settings: Settings) -> None:
+    def environment(given: dict[str, str]) -> dict[str, str]:
+        return program_environment(given, settings, {}, Sizing(2, 170, "test"))
+
+    assert environment({})["MALLOC_TRIM_THRESHOLD_"] == "131072"
+    assert environment({"MALLOC_TRIM_THRESHOLD_": "9"})["MALLOC_TRIM_THRESHOLD_"] == "9"
+
+
 def test_a_taken_port_is_named_with_its_setting_and_another_port(settings: Settings) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -111,7 +119,7 @@ def test_the_embedded_redis_has_a_socket_only_and_never_evicts(settings: Setting
         "appendonly yes",
         "maxmemory-policy noeviction",
         'save ""',
-        "appendfsync everysec",
+        "appendfsync no",
     } <= set(lines)
 
 

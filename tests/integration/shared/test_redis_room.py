@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+import redis
+
+from shared.beacons import Beacon, Beacons
+from shared.errors import RedisFullError
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import new_job_id
+from shared.jobs.recovery import Blame, Recovery
+from shared.jobs.store import JobStore
+from shared.jobs.transitions import Claim, Completion, Release
+from shared.redis_room import RedisRoom
+
+MB = 2**20
+
+
+def a_job(batches: int = 1) -> Job:
+    return Job(
+        id=new_job_id(),
+        model="wine@1",
+        method=Method.TREE_PATH_DEPENDENT,
+        rows=10 * batches,
+        batch_rows=10,
+        features=13,
+        outputs=3,
+        created_at=time.time(),
+    )
+
+
+@pytest.fixture
+def limited(connection: redis.Redis) -> redis.Redis:
+    """Redis with 16 MB more than it uses now."""
+    used = connection.info("memory")["used_memory"]
+    connection.config_set("maxmemory", used + 16 * MB)
+    return connection
+
+
+def fill(connection: redis.Redis) -> None:
+    """Make Redis hold more than it may: from now on it refuses whatever takes memory."""
+    connection.config_set("maxmemory", connection.info("memory")["used_memory"] // 2)
+    with pytest.raises(redis.exceptions.OutOfMemoryError):
+        connection.set("one", "more")
+
+
+def test_a_redis_without_a_limit_has_room_for_all(connection: redis.Redis) -> None:
+    RedisRoom(connection).require(10_000_000)
+
+
+def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
+    limited: redis.Redis, store: JobStore
+) -> None:
+    store.accept(a_job(100))
+    with pytest.raises(RedisFullError, match=r"Redis holds \d+ MB of \d+, and this job would add 19\.1"):
+        store.accept(a_job(10_000))
+    assert limited.zcard("shapbox:jobs") == 1
+
+
+def test_what_was_accepted_since_the_last_reading_counts(limited: redis.Redis) -> None:
+    room = RedisRoom(limited)
+    room.require(4000)
+    with pytest.raises(RedisFullError):
+        room.require(4000)
+
+
+def test_there_is_room_again_when_something_was_deleted(limited: redis.Redis) -> None:
+    room = RedisRoom(limited)
+    for number in range(750):
+        limited.set(f"big:{number}", b"x" * 16_000)
+    with pytest.raises(RedisFullError):
+        room.require(1000)
+    limited.delete(*[f"big:{number}" for number in range(750)])
+    time.sleep(0.6)
+    room.require(1000)
+
+
+def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
+    limited: redis.Redis, store: JobStore
+) -> None:
+    job, other = store.accept(a_job(2)).job, store.accept(a_job()).job
+    beacons, recovery = Beacons(limited), Recovery(limited, store)
+    fill(limited)
+
+    beacons.beat(Beacon("w", "host", 1, "life"))
+    assert list(beacons.alive()) == ["w"]
+    assert store.transitions.claim(job.id, 0, "w", "life") is Claim.RUN
+    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
+    assert store.transitions.claim(job.id, 1, "w", "life") is Claim.RUN
+    assert store.transitions.complete(job.id, 1, 10, job.model) is Completion.COMPLETED
+    assert store.cancel(other.id)
+    assert store.get(other.id).status is Status.CANCELLED
+    assert store.transitions.forget(job.id)
+    assert recovery.orphans(beacons.alive()) == []
+
+
+def test_a_death_is_counted_though_redis_is_full(limited: redis.Redis, store: JobStore) -> None:
+    job = store.accept(a_job()).job
+    recovery = Recovery(limited, store)
+    store.transitions.claim(job.id, 0, "w", "life")
+    store.transitions.release(
+        job.id, 0, recovery.running()[0].raw, limit=12, problem=b"{}", blame=Blame.DEATH
+    )
+    fill(limited)
+    for _ in range(2):
+        assert store.transitions.claim(job.id, 0, "w", "life") is Claim.RUN
+        outcome = store.transitions.release(
+            job.id, 0, recovery.running()[0].raw, limit=12, problem=b"{}", blame=Blame.DEATH
+        )
+    assert outcome is Release.POISONED
+    assert store.get(job.id).status is Status.FAILED
