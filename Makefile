@@ -2,7 +2,7 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev python run demo test lint format lock models clean
+.PHONY: help setup setup-dev python run demo chaos soak test lint format lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -19,6 +19,12 @@ run: setup ## the appliance in the foreground; Ctrl-C stops it
 
 demo: setup ## explain example rows through REST, check every value, save shap-values.csv
 	@$(PY) -m ops.demo
+
+chaos: setup ## faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) at an appliance under load; every value checked
+	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(PY) -m ops.chaos
+
+soak: setup ## an appliance of its own at full load for SOAK_MINUTES (60), watched for growth
+	@$(PY) -m ops.soak
 
 test: setup-dev ## all tests: unit, integration and the supervised whole
 	@$(PY) -m pytest

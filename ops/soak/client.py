@@ -1,0 +1,158 @@
+"""The clients: each sends a job, waits for it, fetches and checks its values, deletes it, and does so again."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from ops.http_call import Answer
+from ops.soak.mixture import EXACT, Wish
+from ops.soak.results import fault_in_sums, fault_in_values, read_result
+from ops.soak.row_pool import Form, RowPool
+from ops.soak.tally import Tally
+from ops.trial_appliance import NO_ANSWER, Appliance
+
+#: Answers that say "not now": they are counted, and the call is made again after Retry-After.
+NOT_NOW = frozenset({429, 503, 507})
+#: Seconds until a refused call is made again, if the answer does not say, and at most.
+RETRY_SECONDS, MOST_RETRY_SECONDS = 1.0, 10.0
+#: Seconds that one look at a job waits for its end.
+WAIT_SECONDS = 30
+#: Looks at a job until it counts as stuck.
+MOST_LOOKS = 20
+#: Seconds between two one-row requests.
+ONE_ROW_PAUSE = 0.1
+
+
+class BrokenCallError(Exception):
+    """A call was not answered, or not as the contract says."""
+
+
+class StoppedError(Exception):
+    """The time is up while the appliance says "not now"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Works against one appliance until `stop` is set."""
+
+    appliance: Appliance
+    key: str
+    pools: Mapping[str, RowPool]
+    tally: Tally
+    stop: threading.Event
+
+    def run_jobs(self, wishes: Iterator[Wish]) -> None:
+        """Have job after job done. What goes wrong is tallied, and the next one comes."""
+        for wish in wishes:
+            if self.stop.is_set():
+                return
+            with self._tallying():
+                self._have_done(wish)
+
+    def run_one_row(self, wishes: Iterator[Wish]) -> None:
+        """Have single rows explained, one after the other."""
+        for wish in wishes:
+            if self.stop.wait(ONE_ROW_PAUSE):
+                return
+            with self._tallying():
+                self._explain_one(self.pools[wish.model], wish.first)
+
+    @contextlib.contextmanager
+    def _tallying(self) -> Iterator[None]:
+        try:
+            yield
+        except StoppedError:
+            pass
+        except BrokenCallError as fault:
+            self.tally.fault("calls_broken", str(fault))
+            self.stop.wait(RETRY_SECONDS)
+
+    def _have_done(self, wish: Wish) -> None:
+        path = self._submit(wish)
+        try:
+            document = self._follow(path)
+            if document["status"] == "completed":
+                self._fetch(wish, path)
+                self.tally.add("jobs_done")
+                self.tally.add("rows_done", wish.rows)
+            else:
+                self.tally.fault("jobs_failed", f"{wish}: {document['status']}, {document['error']}")
+        finally:
+            self._call("DELETE", path, {204})
+
+    def _submit(self, wish: Wish) -> str:
+        body = self.pools[wish.model].body(wish.form, wish.first, wish.rows, wish.method)
+        query = "" if wish.form is Form.JSON else f"?model={wish.model}&method={wish.method}"
+        answer = self._call("POST", f"/v1/jobs{query}", {202}, body, {"Content-Type": wish.form.value})
+        self.tally.add("jobs_accepted")
+        return answer.headers["location"]
+
+    def _follow(self, path: str) -> dict[str, object]:
+        for _ in range(MOST_LOOKS):
+            document: dict[str, object] = self._call("GET", f"{path}?wait={WAIT_SECONDS}", {200}).json()
+            if document["finished_at"]:
+                return document
+        raise BrokenCallError(f"{path} is stuck: {document}")
+
+    def _fetch(self, wish: Wish, path: str) -> None:
+        answer = self._call("GET", f"{path}/result", {200}, headers={"Accept": wish.accept})
+        if wish.checked:
+            self._check(wish, answer)
+
+    def _check(self, wish: Wish, answer: Answer) -> None:
+        pool = self.pools[wish.model]
+        wanted = pool.reference[wish.first : wish.first + wish.rows]
+        try:
+            given = read_result(wish.accept, answer.body, wanted.shape[1])
+        except (ValueError, KeyError) as error:
+            self.tally.fault("values_wrong", f"{wish}: cannot be read: {error}")
+            return
+        compare = fault_in_values if wish.method == EXACT else fault_in_sums
+        if fault := compare(given, wanted):
+            self.tally.fault("values_wrong", f"{wish}: {fault}")
+        self.tally.add("values_checked", int(np.prod(wanted.shape)))
+
+    def _explain_one(self, pool: RowPool, row: int) -> None:
+        body = pool.body(Form.JSON, row, 1, EXACT)
+        headers = {"Content-Type": Form.JSON.value, "Accept": "application/x-npy"}
+        answer = self._call("POST", "/v1/explain", {200, 202}, body, headers)
+        if answer.status == 200:
+            given = read_result("application/x-npy", answer.body, pool.reference.shape[1])
+            if fault := fault_in_values(given, pool.reference[row : row + 1]):
+                self.tally.fault("values_wrong", f"one row of {pool.version.id}: {fault}")
+            self.tally.add("one_row_answers")
+            path = answer.headers["content-location"].removesuffix("/result")
+        else:
+            self.tally.add("one_row_late")
+            path = answer.headers["location"]
+        self._call("DELETE", path, {204})
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        wanted: set[int],
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
+        while True:
+            try:
+                answer = self.appliance.call(method, path, body, self.key, headers)
+            except NO_ANSWER as fault:
+                raise BrokenCallError(f"{method} {path}: {fault!r}") from fault
+            if answer.status not in NOT_NOW:
+                break
+            self.tally.add("requests_refused")
+            self.tally.add(f"refused_with_{answer.status}")
+            told = float(answer.headers.get("retry-after", RETRY_SECONDS))
+            self.stop.wait(min(told, MOST_RETRY_SECONDS))
+            if self.stop.is_set():
+                raise StoppedError
+        if answer.status not in wanted:
+            raise BrokenCallError(f"{method} {path}: {answer.status} {answer.body[:300]!r}")
+        return answer
