@@ -102,13 +102,12 @@ class WorkerLives:
 
     def _end(self, beacon: Beacon, reports: set[Report]) -> End | None:
         """Return how a life of this machine ended, or None while it goes on."""
-        name = beacon.name.rpartition("/")[2]
-        # A report is of this very process only if the ids agree: the name's next life may have begun.
-        report = next((r for r in reports if (r.process_name, r.pid) == (name, beacon.pid)), None)
-        if report is None:
+        report = _report_of(beacon, reports)
+        if report is None or report.pid is None:
             if parent_of(beacon.pid) is not None:
                 return None
-            if beacon.token not in self._gone_unreported:  # supervisord's report is about to come
+            if report is None and beacon.token not in self._gone_unreported:
+                # supervisord's report is about to come
                 self._gone_unreported.add(beacon.token)
                 return None
         if cause := self._causes.get(beacon.token):
@@ -125,6 +124,15 @@ class WorkerLives:
         since = self._restarted_elsewhere.setdefault(key, time.monotonic())
         _forget_oldest(self._restarted_elsewhere)
         return time.monotonic() - since > FOREIGN_SECONDS
+
+
+def _report_of(beacon: Beacon, reports: set[Report]) -> Report | None:
+    """Return supervisord's report of a process's end: the one with its id, or else one without any.
+
+    A process that dies within its startsecs is reported without its id. With another id it is of another life.
+    """
+    named = {r.pid: r for r in reports if r.process_name == beacon.name.rpartition("/")[2]}
+    return named.get(beacon.pid, named.get(None))
 
 
 def _forget_oldest[K, V](remembered: dict[K, V]) -> None:

@@ -92,12 +92,19 @@ def test_an_unreported_death_is_seen_by_the_process_table(
     assert recovered(connection) == {"worker_died": 1}
 
 
+@pytest.mark.parametrize("pid", [999_999_999, None])
 def test_a_living_workers_batch_and_beacon_stay_though_its_last_life_is_reported_dead(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    accept: Accept,
+    light: Light,
+    take: Take,
+    pid: int | None,
 ) -> None:
     job, beacon = accept(), light("worker-1")
     take(beacon, job, 0)
-    rescue.worker_left("worker-1", 999_999_999, in_order=False)
+    rescue.worker_left("worker-1", pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
     assert list(Beacons(connection).alive()) == [beacon.name]
@@ -254,18 +261,27 @@ def test_silence_while_nobody_could_be_heard_does_not_count(
 
 
 def end_holding(
-    rescue: Rescue, spawn: Spawn, light: Light, take: Take, job: Job, *, life: int, in_order: bool = False
+    rescue: Rescue,
+    spawn: Spawn,
+    light: Light,
+    take: Take,
+    job: Job,
+    *,
+    life: int,
+    in_order: bool = False,
+    reported: bool = True,
 ) -> None:
-    """Have a worker take the job's batch and end, and supervisord report it."""
+    """Have a worker take the job's batch and end, and supervisord report it (with its process id or without)."""
     worker = spawn()
     take(light("worker-1", worker.pid, token=f"life-{life}"), job, 0)
     rescue.step()
     worker.kill()
     worker.wait()
-    rescue.worker_left("worker-1", worker.pid, in_order=in_order)
+    rescue.worker_left("worker-1", worker.pid if reported else None, in_order=in_order)
     rescue.step()
 
 
+@pytest.mark.parametrize("reported", [True, False], ids=["with its id", "without, since it was young"])
 def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_recovered(
     connection: redis.Redis,
     store: JobStore,
@@ -274,10 +290,12 @@ def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_r
     accept: Accept,
     light: Light,
     take: Take,
+    *,
+    reported: bool,
 ) -> None:
     job = accept()
     for life in range(3):
-        end_holding(rescue, spawn, light, take, job, life=life)
+        end_holding(rescue, spawn, light, take, job, life=life, reported=reported)
     assert store.get(job.id).status is Status.FAILED
     assert sum(recovered(connection).values()) == 2
 
