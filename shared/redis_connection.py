@@ -60,11 +60,14 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> redis.Redis
         "socket_timeout": read_timeout,
         "socket_connect_timeout": connect_timeout,
         "retry": Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE, cap=BACKOFF_CAP), tries),
-        "health_check_interval": HEALTH_CHECK_INTERVAL,
         "client_name": name,
     }
     if settings.redis_url is None:
+        # No idle connection dies unseen on a socket, and on a full disk Redis answers a PING with an error.
         return redis.Redis(unix_socket_path=str(settings.redis_socket), **options)
+    # Whoever is impatient has no time for a check before the command: a dead connection is found by it, too.
+    if patience is not Patience.IMPATIENT:
+        options["health_check_interval"] = HEALTH_CHECK_INTERVAL
     if not settings.redis_url.startswith("unix://"):
         options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
     return redis.Redis.from_url(settings.redis_url, **options)

@@ -102,9 +102,15 @@ def test_rows_of_a_job_that_may_have_been_accepted_are_kept(
 
 
 def test_a_redis_that_refuses_writes_is_503(client: InProcess, parts: Parts) -> None:
-    parts.connection.config_set("maxmemory", "1kb")
+    parts.connection.replicaof("127.0.0.1", 1)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "redis-unavailable")
+
+
+def test_a_redis_whose_memory_is_full_is_503(client: InProcess, parts: Parts) -> None:
+    parts.connection.config_set("maxmemory", "1kb")
+    reply = client.post_json("/v1/jobs", BODY)
+    assert (reply.status, reply.slug) == (503, "redis-full")
 
 
 def test_a_full_disk_is_507(
