@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ from rq.exceptions import StopRequested
 from rq.utils import now
 
 from services.worker.batch_run import BatchRunner
+from services.worker.drain_clock import DrainClock
 from services.worker.heartbeat import Heartbeat
 from shared.jobs.queue import Lane
 from shared.memory import process_pss_bytes
@@ -42,7 +42,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     _registered = float("-inf")
 
     def attach(self, heartbeat: Heartbeat, runner: BatchRunner, memory_limit_mb: int) -> None:
-        """Give the worker what RQ's constructor knows nothing of."""
+        """Give the worker what RQ's constructor knows nothing of. Only the main thread may."""
         self._heartbeat = heartbeat
         self._runner = runner
         self._counters = runner.counters
@@ -51,6 +51,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self._streak = 0
         self._memory_checked = 0.0
         self._dequeuing = False
+        DrainClock(DRAIN_SECONDS, self._leave_in_the_middle).start()
 
     def reorder_queues(self, reference_queue: Queue) -> None:
         """Decide which lane the next dequeue looks at first, after one from `reference_queue`."""
@@ -136,9 +137,6 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         del frame
         if not self._stopping.is_set():
             logger.info("worker leaves on a signal", extra={"signal": signum})
-            timer = threading.Timer(DRAIN_SECONDS, self._leave_in_the_middle)
-            timer.daemon = True
-            timer.start()
         self._stop_requested = True
         self._stopping.set()
         if self._dequeuing:
