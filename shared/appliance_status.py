@@ -6,6 +6,7 @@ A file, because it must be readable when Redis is away, and without a call that 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from dataclasses import asdict, dataclass
@@ -13,6 +14,9 @@ from pathlib import Path
 from typing import Self
 
 import orjson
+
+#: Bytes of the file, always: what is written over an older one then takes no room on the disk.
+FILE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class ApplianceStatus:
     #: Seconds since a worker last lived (any worker, on any machine); it stands still while Redis is away,
     #: since then nobody can know.
     no_worker_seconds: float = 0.0
+    #: Seconds for which batches have waited, none was at work and none was taken, though workers live.
+    standstill_seconds: float = 0.0
     #: Programs that supervisord has given up starting.
     fatal_programs: tuple[str, ...] = ()
     #: Whether supervisord is stopping everything.
@@ -42,15 +48,22 @@ class ApplianceStatus:
         return max(0.0, (time.time() if now is None else now) - self.written_at)
 
     def write(self, path: Path) -> None:
-        """Replace the file, so that a reader finds the old or the new one, whole. Raises OSError."""
+        """Replace the file, so that a reader finds the old or the new one, whole. Raises OSError.
+
+        On a full disk the old file is written over: it has its size already.
+        """
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        data = orjson.dumps(asdict(self)).ljust(FILE_BYTES)
         try:
-            fresh.write_bytes(orjson.dumps(asdict(self)))
+            fresh.write_bytes(data)
             fresh.replace(path)
-        except OSError:
+        except OSError as fault:
             with contextlib.suppress(OSError):
                 fresh.unlink(missing_ok=True)
-            raise
+            if fault.errno not in {errno.ENOSPC, errno.EDQUOT}:
+                raise
+            with path.open("r+b", buffering=0) as file:
+                file.write(data)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:

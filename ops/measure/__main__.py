@@ -1,4 +1,4 @@
-"""`python -m ops.measure latency | million`: measures the appliance that runs on this machine."""
+"""`python -m ops.measure latency | million | fairness`: measures the appliance that runs on this machine."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import sys
 from ops.address import key_file, local_address
 from ops.http_call import answer_or_none
 from ops.measure.appliance import Appliance, MeasureError
+from ops.measure.fairness import measure_fairness
 from ops.measure.latency import measure_latency
 from ops.measure.million import measure_million
 from shared.errors import ShapboxError
@@ -23,15 +24,21 @@ def main() -> int:
     latency.add_argument("--requests", type=int, default=1000)
     million = kinds.add_parser("million", help="one huge job as NPY and CSV: memory and progress")
     million.add_argument("--rows", type=int, default=1_000_000)
-    for kind in (latency, million):
+    fairness = kinds.add_parser(
+        "fairness", help="one row beside one huge job, and the huge job beside small ones"
+    )
+    fairness.add_argument("--rows", type=int, default=1_000_000)
+    for kind in (latency, million, fairness):
         kind.add_argument("--model", default="breast-cancer")
     options = parser.parse_args()
     try:
         appliance = _appliance(Settings.from_environment(os.environ))
         if options.kind == "latency":
             measure_latency(appliance, options.model, options.requests)
-        else:
+        elif options.kind == "million":
             measure_million(appliance, options.model, options.rows)
+        else:
+            measure_fairness(appliance, options.model, options.rows)
     except (MeasureError, ShapboxError, OSError) as fault:
         print(f"measure: {fault}", file=sys.stderr)
         return 1

@@ -43,6 +43,7 @@ def main(environment: Mapping[str, str]) -> int:
     duties = [
         Background("counters", FLUSH_SECONDS, parts.counters.flush),
         Background("storage probe", PROBE_SECONDS, parts.probe.refresh),
+        Background("room for results", PROBE_SECONDS, lambda: parts.results.refresh(parts.store)),
     ]
     return _serve(parts, server, duties)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import redis
 
 from services.api.endings import Endings
+from services.api.result_room import ResultRoom
 from services.api.shares import STREAMS, UPLOADS, Share
 from services.api.storage_room import StorageProbe
 from shared.appliance_status import ApplianceStatus
@@ -52,6 +53,7 @@ class Parts:
     endings: Endings
     counters: Counters
     probe: StorageProbe
+    results: ResultRoom
     status: StatusFile
     commit: str = "unknown"
     streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
@@ -90,6 +92,7 @@ def assemble(
         endings=Endings(background_connection, store),
         counters=Counters(background_connection),
         probe=StorageProbe(payloads),
+        results=ResultRoom(settings),
         status=StatusFile(settings),
         commit=commit,
     )

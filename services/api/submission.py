@@ -23,6 +23,7 @@ from services.api.readers.body import open_body
 from services.api.readers.json_rows import BodyOptions, read_json_options
 from services.api.readers.media_types import Reader, choose_reader
 from services.api.readers.row_spec import RowSpec
+from services.api.result_room import result_bytes
 from services.api.storage_room import require_disk
 from shared.batch_plan import plan_batch_rows, plan_interventional_rows
 from shared.errors import BadParameterError, RedisUnavailableError, ShapboxError, UnprocessableError
@@ -144,6 +145,8 @@ class Submission:
         spec = RowSpec(plan.model.features, plan.batch_rows, self._parts.settings.max_rows)
         rows = 0
         for batch, chunk in enumerate(reader.read(body, spec)):
+            each = result_bytes(len(chunk), len(plan.model.features), len(plan.model.outputs))
+            self._parts.results.promise(job_id, each)
             self._parts.payloads.put(job_id, "input", batch, chunk)
             rows += len(chunk)
         return rows
@@ -155,12 +158,16 @@ class Submission:
         except RedisUnavailableError:
             # Whether the transaction was carried out cannot be known, and an accepted job must keep its
             # rows. If it was not, the sweeper finds rows without a job.
+            self._parts.results.settle(job_id)
             raise
         except BaseException:
             self._remove(job_id)
             raise
+        else:
+            self._parts.results.settle(job_id)
 
     def _remove(self, job_id: str) -> None:
+        self._parts.results.release(job_id)
         try:
             self._parts.payloads.delete_job(job_id)
         except ShapboxError as fault:  # the sweeper comes round

@@ -16,12 +16,13 @@ from services.monitor.guard import Guard
 from services.monitor.listener import Listener
 from services.monitor.loop import Loop
 from services.monitor.memory_decision import Marks
+from services.monitor.process_table import started_at
 from services.monitor.programs import Programs
 from services.monitor.pulse import Pulse
 from services.monitor.rescue import Rescue
 from services.monitor.storage_use import StorageUse
 from services.monitor.supervisor_events import Event
-from services.monitor.sweeper import Sweeper
+from services.monitor.sweeper import Surroundings, Sweeper
 from services.monitor.worker_lives import Machine
 from services.monitor.working_set import choose_source
 from shared.counters import Counters
@@ -33,7 +34,7 @@ from shared.model_catalog import ModelCatalog
 from shared.model_version import ModelVersion
 from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
-from shared.settings import Settings
+from shared.settings import Role, Settings
 
 #: Seconds between two steps of each loop.
 PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = 1.0
@@ -59,12 +60,14 @@ class Monitor:
         self._programs = Programs()
         self._storage = StorageUse(None if settings.storage_url else settings.objects_dir)
         self._guard = self._make_guard()
+        impatient = connect(settings, Patience.IMPATIENT, name="monitor-pulse")
         self._pulse = Pulse(
-            connect(settings, Patience.IMPATIENT, name="monitor-pulse"),
+            impatient,
             self._programs,
             self._guard,
             settings.status_file,
             settings.data_dir,
+            BatchQueues(impatient, settings.batch_timeout_seconds),
         )
         self._rescue = self._make_rescue()
         self._guard.excuse = self._rescue.lives.excuse
@@ -159,8 +162,20 @@ class Monitor:
                 JobStore(self._steady, self._settings),
                 Payloads.open(self._settings),
                 self._settings.result_ttl_hours,
+                self._surroundings(),
             )
         self._sweeper.step()
+
+    def _surroundings(self) -> Surroundings:
+        settings = self._settings
+        folder = settings.objects_dir if settings.storage_url is None else None
+        if settings.role is Role.ALL and settings.embedded_redis and folder is not None:
+            return Surroundings(folder, self._api_started)
+        return Surroundings(folder)
+
+    def _api_started(self) -> float | None:
+        pid = next((pid for pid, name in self._programs.names().items() if name == "api"), None)
+        return None if pid is None else started_at(pid)
 
     def _make_registry(self, commit: str) -> CollectorRegistry:
         models = self._models()

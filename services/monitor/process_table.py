@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,16 @@ def parent_of(pid: int, proc: Path = PROC) -> int | None:
     # The name, in parentheses, may itself hold blanks and parentheses.
     state, parent, *_ = stat.rpartition(")")[2].split()
     return None if state in DEAD_STATES else int(parent)
+
+
+def started_at(pid: int, proc: Path = PROC) -> float | None:
+    """Return when a process was started, in seconds since the epoch; None if it has ended."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+        boot = (proc / "stat").read_text(encoding="ascii").partition("btime ")[2].split()[0]
+    except OSError:
+        return None
+    return int(boot) + int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def read_parents(proc: Path = PROC) -> dict[int, int]:

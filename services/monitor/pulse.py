@@ -16,8 +16,12 @@ from services.monitor.programs import Programs
 from services.monitor.storage_use import free_bytes
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacon, Beacons
+from shared.jobs import keys
+from shared.jobs.queue import BatchQueues
 from shared.redis_connection import REDIS_AWAY
 
+#: What Redis answers while it takes no writes, besides plain ResponseErrors.
+NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 #: Seconds that one turn without a living worker counts for at most: a turn may have waited for Redis.
 LONGEST_TURN = 2.0
 
@@ -32,6 +36,7 @@ class Pulse:
         guard: Guard,
         status_file: Path,
         data_dir: Path,
+        queues: BatchQueues,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         connection.set_retry(Retry(NoBackoff(), 0))
@@ -44,7 +49,9 @@ class Pulse:
         self._clock = clock
         self._lock = threading.Lock()
         self._last_answer = self._last_turn = clock()
-        self._no_worker_seconds = 0.0
+        self._no_worker_seconds = self._standstill_seconds = 0.0
+        self._queues = queues
+        self._heads: tuple[bytes | None, ...] = ()
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
@@ -77,6 +84,7 @@ class Pulse:
             written_at=time.time(),
             redis_down_seconds=0.0 if self.redis_up else self._clock() - self._last_answer,
             no_worker_seconds=self._no_worker_seconds,
+            standstill_seconds=self._standstill_seconds,
             fatal_programs=self._programs.fatal(),
             draining=self.draining,
             workers_alive=len(self.beacons),
@@ -100,12 +108,15 @@ class Pulse:
         try:
             try:
                 self._redis.ping()
+                # Of a full memory only a write learns; a key that is gone again if nobody is here.
+                self._redis.set(keys.PULSE, b"", ex=60)
             except redis.exceptions.ResponseError as fault:
                 # It answers, if only that it cannot write: that is for whoever wants to write.
-                if isinstance(fault, REDIS_AWAY):
+                if isinstance(fault, REDIS_AWAY) and not isinstance(fault, NO_WRITES):
                     raise
                 writable = False
             beacons = self._beacons.alive()
+            moves = self._moves()
         except redis.RedisError:
             self.redis_up = False
             raise
@@ -119,3 +130,13 @@ class Pulse:
             self._no_worker_seconds = 0.0
         elif writable:
             self._no_worker_seconds += min(turn, LONGEST_TURN)
+        if moves or not beacons or not writable:
+            self._standstill_seconds = 0.0
+        else:
+            self._standstill_seconds += min(turn, LONGEST_TURN)
+
+    def _moves(self) -> bool:
+        """Return whether nothing waits, or something is at work, or was taken or given back since the last look."""
+        heads, before = self._queues.heads(), self._heads
+        self._heads = heads
+        return not any(heads) or heads != before or bool(self._redis.hlen(keys.RUNNING))

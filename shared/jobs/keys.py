@@ -12,6 +12,8 @@ RUNNING = "shapbox:running"
 COUNTERS = "shapbox:counters"
 #: The names of all workers that have reported, alive or not.
 WORKERS = "shapbox:workers"
+#: What the monitor writes each second to learn whether Redis takes writes.
+PULSE = "shapbox:pulse"
 #: The channel on which each job's end is announced by its id.
 ENDED_CHANNEL = "shapbox:ended"
 

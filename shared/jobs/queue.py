@@ -81,6 +81,13 @@ class BatchQueues:
             names = [name.decode() for waiting in pipe.execute() for name in waiting]
         return {(job_id, int(batch)) for job_id, batch, _ in (name.split("-") for name in names)}
 
+    def heads(self) -> tuple[bytes | None, ...]:
+        """Return the name of what is at the head of each lane: each batch that is taken or given back changes it."""
+        with self._redis.pipeline(transaction=False) as pipe:
+            for queue in self._queues.values():
+                pipe.lindex(queue.key, 0)
+            return tuple(pipe.execute())
+
     def oldest(self) -> dict[Lane, str | None]:
         """Return the job id of the batch at the head of each lane."""
         with self._redis.pipeline(transaction=False) as pipe:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
 import redis
 
-from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError
+from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError, TooManyRowsError
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
@@ -60,6 +62,8 @@ class JobStore:
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection
         self._limit = settings.max_queued_batches
+        self._lock = threading.Lock()
+        self._entering = 0
         self._ttl = int(settings.result_ttl_hours * 3600) + IDEMPOTENCY_MARGIN
         self.queues = BatchQueues(connection, settings.batch_timeout_seconds)
         self.transitions = Transitions(connection)
@@ -67,13 +71,30 @@ class JobStore:
 
     def require_room(self, batches: int = 1) -> None:
         """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES, RedisFullError if Redis's memory."""
+        if batches > self._limit:
+            raise TooManyRowsError(
+                f"This job has {batches} batches and at most {self._limit} may wait (MAX_QUEUED_BATCHES). "
+                "Send it in smaller parts."
+            )
         waiting = sum(self.queues.waiting().values())
-        if waiting + batches > self._limit:
+        if waiting + max(batches, self._entering) > self._limit:
             raise QueueFullError(
                 f"{waiting} batches wait, this job has {batches} and at most {self._limit} may wait "
                 "(MAX_QUEUED_BATCHES). Send it again later, or in smaller parts."
             )
         self._room.require(batches)
+
+    @contextlib.contextmanager
+    def _place(self, batches: int) -> Iterator[None]:
+        """Check that there is room, with all jobs counted that enter at the same time."""
+        with self._lock:
+            self._entering += batches
+        try:
+            self.require_room(batches)
+            yield
+        finally:
+            with self._lock:
+                self._entering -= batches
 
     def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
         """Make the job visible and queue its batches, in one transaction. Its inputs are stored already.
@@ -91,11 +112,11 @@ class JobStore:
                 pipe.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
                 if idempotency and (known := self.known(idempotency)) is not None:
                     return Accepted(known, created=False)
-                self.require_room(job.batches)
-                pipe.multi()
-                self._write(pipe, job, idempotency)
                 try:
-                    pipe.execute()
+                    with self._place(job.batches):
+                        pipe.multi()
+                        self._write(pipe, job, idempotency)
+                        pipe.execute()
                 except redis.WatchError:
                     if self._redis.exists(keys.job(job.id)):  # carried out, and only the answer was lost
                         return Accepted(job, created=True)

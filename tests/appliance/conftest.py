@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from ops.trial_appliance import Appliance
+from tests.appliance.faults.placing import Faults
 
 #: Makes an appliance with settings of its own; it is not started yet, and stopped when the test ends.
 MakeAppliance = Callable[..., Appliance]
+#: Shows a line of figures to whoever runs the tests, whatever pytest captures.
+Say = Callable[[str], None]
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +33,9 @@ def make_appliance(tmp_path: Path) -> Iterator[MakeAppliance]:
     """Make appliances by `make_appliance(NAME="value", …)`, on one DATA_DIR unless DATA_DIR is given."""
     made: list[Appliance] = []
 
-    def make(**settings: str) -> Appliance:
+    def make(cgroup: Path | None = None, **settings: str) -> Appliance:
         data_dir = Path(settings.get("DATA_DIR", tmp_path / "data"))
-        made.append(Appliance(data_dir, settings))
+        made.append(Appliance(data_dir, settings, cgroup))
         return made[-1]
 
     try:
@@ -39,3 +43,20 @@ def make_appliance(tmp_path: Path) -> Iterator[MakeAppliance]:
     finally:
         for one in made:
             one.stop()
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Faults:
+    """Place faults in the workers of an appliance made by `make_appliance(**faults.environment())`."""
+    return Faults(tmp_path / "faults")
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Show what was measured: figures that no test may depend on."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n    {line}\n")
+
+    return show

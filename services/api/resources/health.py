@@ -54,6 +54,13 @@ class HealthResource:
             causes.append(_cause("redis", f"Redis has not answered for {status.redis_down_seconds:.0f} s"))
         if status.no_worker_seconds > HOPELESS_SECONDS:
             causes.append(_cause("workers", f"no worker has lived for {status.no_worker_seconds:.0f} s"))
+        if status.standstill_seconds > HOPELESS_SECONDS:
+            causes.append(
+                _cause(
+                    "queue",
+                    f"no worker has taken a batch for {status.standstill_seconds:.0f} s, and some wait",
+                )
+            )
         if status.fatal_programs:
             names = ", ".join(status.fatal_programs)
             causes.append(_cause("programs", f"supervisord has given up {names}"))
@@ -110,6 +117,10 @@ class ReadyResource:
         with redis_needed():
             self._parts.store.require_room()
             waiting = sum(self._parts.store.queues.waiting().values())
+        status = self._parts.status.read()
+        if status is not None and status.standstill_seconds > FRESH_SECONDS:
+            stood = f"{waiting} batches wait, and none has been taken for {status.standstill_seconds:.0f} s"
+            return _finding(ok=False, detail=stood, waiting=waiting)
         return _finding(ok=True, detail=f"{waiting} batches wait", waiting=waiting)
 
     def _workers(self) -> Finding:

@@ -42,6 +42,8 @@ class JobResource:
         with redis_needed():
             store.get(job_id)
             if not store.cancel(job_id):
+                # First: on a full disk, the room of the objects is what lets Redis forget the job.
+                self._parts.payloads.delete_job(job_id)
                 store.transitions.forget(job_id)
         self._parts.payloads.delete_job(job_id)
         resp.status = 204

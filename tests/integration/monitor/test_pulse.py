@@ -16,6 +16,9 @@ from services.monitor.working_set import Source
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
+from shared.jobs.document import Job
+from shared.jobs.queue import BatchQueues
+from shared.jobs.store import JobStore
 from shared.settings import Settings
 
 
@@ -48,7 +51,13 @@ class Felt:
         )
         self.guard = guard
         self.pulse = Pulse(
-            impatient, self.programs, guard, settings.status_file, settings.data_dir, self.clock
+            impatient,
+            self.programs,
+            guard,
+            settings.status_file,
+            settings.data_dir,
+            BatchQueues(impatient, settings.batch_timeout_seconds),
+            self.clock,
         )
 
     def after(self, seconds: float) -> ApplianceStatus:
@@ -120,3 +129,26 @@ def test_programs_given_up_and_the_stopping_of_everything_are_written_at_once(fe
     assert status.draining
     assert status.fatal_programs == ("api",)
     assert felt.guard.draining
+
+
+def test_a_queue_of_which_living_workers_take_nothing_stands_still(
+    felt: Felt,
+    light: Callable[..., Beacon],
+    accept: Callable[..., Job],
+    take: Callable[[Beacon, Job, int], None],
+    store: JobStore,
+) -> None:
+    beacon = light("worker-1")
+    assert felt.after(1).standstill_seconds == 0  # nothing waits
+    job = accept(3)
+    assert felt.after(1).standstill_seconds == 0
+    assert felt.after(1).standstill_seconds == 1
+    assert felt.after(1).standstill_seconds == 2
+    take(beacon, job, 0)
+    assert felt.after(1).standstill_seconds == 0
+    assert felt.after(1).standstill_seconds == 0  # one is at work, however long
+    store.transitions.complete(job.id, 0, 10, job.model)
+    felt.after(1)
+    assert felt.after(1).standstill_seconds > 0
+    Beacons(felt.pulse._redis).put_out(beacon.name)
+    assert felt.after(1).standstill_seconds == 0  # that there is no worker is another matter

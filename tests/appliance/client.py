@@ -1,0 +1,184 @@
+"""A client of an appliance in trouble: it sends, is refused, obeys Retry-After, and checks every value."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from ops.http_call import Answer
+from ops.trial_appliance import NO_ANSWER, Appliance
+from services.worker.reference import reference_contributions
+from shared.build import ROOT
+from shared.model_catalog import ModelCatalog
+from shared.model_version import ModelVersion
+
+type Matrix = NDArray[np.float32]
+
+#: Statuses that say: not now.
+NOT_NOW = frozenset({429, 503, 507})
+#: Seconds that a busy machine is given for what takes a second.
+GENEROUS = 60.0
+#: Bytes of one of the keys that fill Redis.
+FILLER_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An accepted job and what was sent with it."""
+
+    job_id: str
+    version: ModelVersion
+    rows: Matrix
+
+
+def the_model(name: str = "breast-cancer") -> ModelVersion:
+    return ModelCatalog.load(ROOT / "models").get(name)
+
+
+def example_rows(version: ModelVersion, rows: int, seed: int = 7) -> Matrix:
+    examples = np.load(version.examples_path or "")
+    generator = np.random.default_rng(seed)
+    picked = examples[generator.integers(0, len(examples), rows)]
+    return np.asarray(picked * generator.uniform(0.9, 1.1, picked.shape), dtype=np.float32)
+
+
+def as_npy(rows: Matrix) -> bytes:
+    body = io.BytesIO()
+    np.save(body, rows)
+    return body.getvalue()
+
+
+def offer(appliance: Appliance, version: ModelVersion, rows: Matrix, path: str = "/v1/jobs") -> Answer:
+    """Send rows once."""
+    headers = {"Content-Type": "application/x-npy"}
+    return appliance.call("POST", f"{path}?model={version.id}", as_npy(rows), headers=headers)
+
+
+def send(appliance: Appliance, version: ModelVersion, rows: Matrix) -> Sent:
+    """Send rows that must be accepted at once."""
+    answer = offer(appliance, version, rows)
+    assert answer.status == 202, answer
+    return Sent(answer.json()["id"], version, rows)
+
+
+def send_obeying(
+    appliance: Appliance, version: ModelVersion, rows: Matrix, seconds: float = GENEROUS
+) -> tuple[Sent, list[Answer]]:
+    """Send rows until they are accepted, waiting as Retry-After says; return the refusals as well."""
+    deadline = time.monotonic() + seconds
+    refusals: list[Answer] = []
+    while True:
+        answer = offer(appliance, version, rows)
+        if answer.status == 202:
+            return Sent(answer.json()["id"], version, rows), refusals
+        check_refusal(answer)
+        refusals.append(answer)
+        assert time.monotonic() < deadline, answer
+        time.sleep(float(answer.headers["retry-after"]))
+
+
+def check_refusal(answer: Answer, status: int | None = None, slug: str | None = None) -> dict[str, Any]:
+    """Check that an answer says "not now" as the contract has it; return its problem document."""
+    assert answer.status in NOT_NOW, answer
+    assert status in {None, answer.status}, answer
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert 0 < int(answer.headers["retry-after"]) <= 120
+    problem = dict(answer.json())
+    assert problem["status"] == answer.status
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["type"].startswith("/problems/")
+    assert slug is None or problem["type"] == f"/problems/{slug}", problem
+    return problem
+
+
+def until(
+    what: str, is_so: Callable[[], object], seconds: float = GENEROUS, appliance: Appliance | None = None
+) -> float:
+    """Wait until something is so; return the seconds it took. A call that is not answered is asked again."""
+    started = time.monotonic()
+    while time.monotonic() - started < seconds:
+        with contextlib.suppress(*NO_ANSWER):
+            if is_so():
+                return time.monotonic() - started
+        time.sleep(0.1)
+    raise AssertionError(f"not {what} after {seconds} s\n{appliance.log_tail() if appliance else ''}")
+
+
+def finish(appliance: Appliance, sent: Sent, seconds: float = 2 * GENEROUS) -> None:
+    """Wait for a job's end and check every value of its result against XGBoost's own."""
+    until(f"completed: {sent.job_id}", lambda: _completed(appliance, sent), seconds, appliance)
+    answer = appliance.get(f"/v1/jobs/{sent.job_id}/result", headers={"Accept": "application/x-npy"})
+    assert answer.status == 200, answer
+    wanted = reference_contributions(sent.version.model_path, sent.rows)
+    given = np.load(io.BytesIO(answer.body)).reshape(wanted.shape)
+    np.testing.assert_allclose(given, wanted, atol=1e-5, rtol=0)
+
+
+def _completed(appliance: Appliance, sent: Sent) -> bool:
+    answer = appliance.get(f"/v1/jobs/{sent.job_id}")
+    assert answer.status in {200, 503}, answer
+    status = answer.json()["status"]
+    assert status in {"queued", "running", "completed", 503}, answer
+    return bool(status == "completed")
+
+
+def probes(appliance: Appliance) -> tuple[int, dict[str, Any]]:
+    """Return /readyz's status and its probes."""
+    answer = appliance.get("/readyz")
+    return answer.status, answer.json()["probes"]
+
+
+def is_ready(appliance: Appliance) -> bool:
+    return appliance.get("/readyz").status == 200
+
+
+def causes(appliance: Appliance) -> set[str]:
+    """Return what /healthz says needs a restart; nothing if it is 200."""
+    answer = appliance.get("/healthz")
+    found = {cause["cause"] for cause in answer.json()["causes"]}
+    assert answer.status == (503 if found else 200), answer
+    return found
+
+
+@contextlib.contextmanager
+def stopped(*pids: int) -> Iterator[None]:
+    """Hold processes by SIGSTOP; those that live on go on afterwards."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def full_redis(connection: redis.Redis, share: float = 1.1) -> Iterator[None]:
+    """Fill Redis from outside, up to a share of its maxmemory or until it takes no more; empty it again."""
+    for place in itertools.count():
+        memory = connection.info("memory")
+        left = int(share * memory["maxmemory"]) - memory["used_memory"]
+        if left <= 0:
+            break
+        try:
+            connection.setrange(f"test:filler:{place}", min(left, FILLER_BYTES) - 1, b"x")
+        except redis.exceptions.OutOfMemoryError:
+            break
+    try:
+        yield
+    finally:
+        for key in connection.scan_iter("test:filler:*"):
+            connection.delete(key)
