@@ -1,0 +1,86 @@
+"""What a placed fault does to the worker that came by."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+#: MB that a batch takes that blows memory, and of one step towards it.
+BLOWN_MB, STEP_MB = 400, 4
+#: Seconds between two steps, and that all of it is held: whoever watches must have seen it by then.
+STEP_SECONDS, HELD_SECONDS = 0.005, 8.0
+#: Seconds of a batch that a drain can wait for, of one that is too long for it, and of one that hangs.
+SLOW_SECONDS, LONG_SECONDS, HUNG_SECONDS = 4.0, 40.0, 600.0
+#: Bytes that hold a pthread mutex on any machine.
+MUTEX_BYTES = 128
+
+
+class _Moment(ctypes.Structure):
+    _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+def kill() -> None:
+    """End this process as the kernel's OOM killer would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(HUNG_SECONDS)  # the signal is on its way
+
+
+def blow_in_steps() -> None:
+    """Take memory step by step and touch each page."""
+    taken = []
+    for _ in range(BLOWN_MB // STEP_MB):
+        taken.append(np.ones(STEP_MB * 2**20, dtype=np.uint8))
+        time.sleep(STEP_SECONDS)
+    time.sleep(HELD_SECONDS)
+    del taken
+
+
+def blow_at_once() -> None:
+    """Take all the memory in one go and touch each page."""
+    taken = np.ones(BLOWN_MB * 2**20, dtype=np.uint8)
+    time.sleep(HELD_SECONDS)
+    del taken
+
+
+def hang() -> None:
+    """Never come back from native code, which has let go of the GIL: the heartbeat goes on."""
+    _wait_in_native_code(ctypes.CDLL(None), HUNG_SECONDS)
+
+
+def hang_with_gil() -> None:
+    """Never come back from native code, which holds the GIL: nothing of this process goes on."""
+    _wait_in_native_code(ctypes.PyDLL(None), HUNG_SECONDS)
+
+
+def be_slow() -> None:
+    """Compute for some seconds, in native code."""
+    _wait_in_native_code(ctypes.CDLL(None), SLOW_SECONDS)
+
+
+def take_long() -> None:
+    """Compute for longer than a drain may last, in native code."""
+    _wait_in_native_code(ctypes.CDLL(None), LONG_SECONDS)
+
+
+def _wait_in_native_code(library: ctypes.CDLL, seconds: float) -> None:
+    """Lock a mutex that is locked: unlike sleep(), this goes on after a signal."""
+    mutex = ctypes.create_string_buffer(MUTEX_BYTES)  # all zeros: a new one
+    library.pthread_mutex_lock(mutex)
+    until = _Moment(int(time.time() + seconds), 0)
+    library.pthread_mutex_timedlock(mutex, ctypes.byref(until))
+
+
+ACTIONS: Mapping[str, Callable[[], None]] = {
+    "kill": kill,
+    "steps": blow_in_steps,
+    "once": blow_at_once,
+    "hang": hang,
+    "hanggil": hang_with_gil,
+    "slow": be_slow,
+    "long": take_long,
+}

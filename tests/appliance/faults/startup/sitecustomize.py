@@ -1,0 +1,16 @@
+"""Read by every Python that starts with this folder on PYTHONPATH; does nothing but in a worker under test.
+
+Python imports a module of this name before the program. Production has none, and neither its code nor its
+environment knows of this one: it is there only when a test puts the folder on a trial appliance's PYTHONPATH,
+and acts only when SHAPBOX_TEST_FAULTS names a folder of faults and the program is `services.worker`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+if os.environ.get("SHAPBOX_TEST_FAULTS") and sys.orig_argv[1:3] == ["-m", "services.worker"]:
+    # It lies beside this file, and the repository is not importable yet.
+    importlib.import_module("placed_faults").install(os.environ["SHAPBOX_TEST_FAULTS"])
