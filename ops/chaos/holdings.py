@@ -1,0 +1,68 @@
+"""What a worker holds, as Redis knows it: asked by the tool itself, beside the api."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import redis
+
+from shared.beacons import Beacon, Beacons
+from shared.jobs import keys
+from shared.jobs.document import Status
+from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery, Running
+from shared.jobs.store import JobStore
+from shared.settings import Settings
+
+#: Blame at which one more death would fail a job, and rightly.
+LAST_LIFE = (MAX_DEATHS - 1) * Blame.DEATH
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A batch that a worker's life held."""
+
+    job_id: str
+    batch: int
+    token: str
+
+
+class Holdings:
+    """Every call may raise what shared.redis_connection.REDIS_AWAY lists. Safe to use from several threads."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        self._redis = connection
+        self._beacons = Beacons(connection)
+        self._recovery = Recovery(connection, JobStore(connection, settings))
+
+    def beacon(self, program: str) -> Beacon | None:
+        """Return what a worker of this machine says of itself."""
+        name = f"{socket.gethostname()}/{program}"
+        return self._beacons.of([name]).get(name)
+
+    def held(self, beacon: Beacon) -> Sequence[Hold]:
+        """Return what this life of a worker holds."""
+        return [_hold(running) for running in self._recovery.running() if running.token == beacon.token]
+
+    def on_last_life(self, beacon: Beacon) -> bool:
+        """Return whether this life holds a batch that has ended so many workers that one more is too many."""
+        counts = [self._redis.hget(keys.deaths(hold.job_id), str(hold.batch)) for hold in self.held(beacon)]
+        return any(int(count or 0) + Blame.DEATH > LAST_LIFE for count in counts)
+
+    def runs_again(self, hold: Hold) -> bool | None:
+        """Return whether a batch is recorded or held by another life; None if its job has ended otherwise."""
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.hget(keys.job(hold.job_id), "status")
+            pipe.sismember(keys.todo(hold.job_id), str(hold.batch))
+            pipe.hget(keys.RUNNING, f"{hold.job_id}:{hold.batch}")
+            status, to_do, raw = pipe.execute()
+        if status is None or status.decode() in {Status.CANCELLED, Status.FAILED}:
+            return None
+        if not to_do:
+            return True
+        return raw is not None and hold.token.encode() not in raw
+
+
+def _hold(running: Running) -> Hold:
+    return Hold(running.job_id, running.batch, running.token)
