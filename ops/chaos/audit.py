@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -21,6 +21,8 @@ CHECKERS = 2
 ROWS_COUNTER = "rows_explained_total"
 #: Jobs on one page of the list.
 PAGE = 100
+#: Seconds that a call gets to be answered: nothing is struck any more.
+PATIENCE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ class Auditor:
             ):
                 checked.append(rows)
                 if not rows.right:
-                    self._find("lost", f"completed with wrong values: {rows.said}", entry)
+                    self._find("lost", f"completed, but: {rows.said}", entry)
                 progress(done, len(completed))
         self._look_at_the_others(entries)
         counted = self._count(entries, self._strangers(entries))
@@ -90,13 +92,16 @@ class Auditor:
 
     def _check(self, entry: Entry) -> Rows:
         path = f"/v1/jobs/{entry.id}/result"
-        answer = self._fetch(path)
+        try:
+            answer = self._get(path, {"Accept": "application/x-npy"})
+        except GivenUpError as fault:
+            return Rows(missing=entry.wish.rows, said=str(fault))
         if answer.status != 200:
             return Rows(missing=entry.wish.rows, said=f"GET {path}: {answer.status} {answer.body[:300]!r}")
         return self.truth.check(entry, answer.body)
 
-    def _fetch(self, path: str) -> Answer:
-        return self.calls.settle("GET", path, None, {"Accept": "application/x-npy"})
+    def _get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+        return self.calls.settle("GET", path, None, headers, PATIENCE)
 
     def _look_at_the_others(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
@@ -106,7 +111,7 @@ class Auditor:
                 case State.GONE:
                     self._find("lost", "404, and nobody has deleted it", entry)
                 case State.OPEN:
-                    document = self.calls.settle("GET", f"/v1/jobs/{entry.id}").body.decode(errors="replace")
+                    document = self._get(f"/v1/jobs/{entry.id}").body.decode(errors="replace")
                     self._find("stuck", f"not ended: {document}", entry)
                 case _:
                     pass
@@ -122,7 +127,7 @@ class Auditor:
     def _listed(self) -> Iterator[str]:
         path: str | None = f"/v1/jobs?limit={PAGE}"
         while path:
-            answer = self.calls.settle("GET", path)
+            answer = self._get(path)
             if answer.status != 200:
                 raise GivenUpError(f"GET {path}: {answer.status} {answer.body[:300]!r}")
             page = answer.json()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 import random
 import threading
 import time
@@ -67,14 +68,23 @@ class Calls:
         return answer
 
     def settle(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        patience: float = math.inf,
     ) -> Answer:
-        """Make a call again and again until its answer is final. Raises GivenUpError when it is too late."""
+        """Make a call again and again until its answer is final. A 500 is, and fails the run.
+
+        Raises GivenUpError when it is too late, or after `patience` seconds.
+        """
+        deadline = time.monotonic() + patience
         while True:
             answer = self.once(method, path, body, headers)
-            if answer is not None and answer.status < 500 and answer.status not in NOT_NOW:
+            if answer is not None and answer.status <= 500 and answer.status not in NOT_NOW:
                 return answer
-            if self._too_late.wait(_pause(answer)):
+            if self._too_late.wait(_pause(answer)) or time.monotonic() > deadline:
                 raise GivenUpError(f"{method} {path} was not answered")
 
     def slowest(self, *, waits: bool) -> Sequence[Timed]:

@@ -74,6 +74,8 @@ class Client:
 
     def _document(self, job_id: str) -> Any | None:
         answer = self.calls.settle("GET", f"/v1/jobs/{job_id}")
+        if answer.status not in {200, 404}:
+            raise GivenUpError(f"job {job_id}: {answer.status} {answer.body[:300]!r}")
         return None if answer.status == 404 else answer.json()
 
 
