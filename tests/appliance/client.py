@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import redis
-from numpy.typing import NDArray
 
 from ops.http_call import Answer
 from ops.trial_appliance import NO_ANSWER, Appliance
-from services.worker.reference import reference_contributions
 from shared.build import ROOT
 from shared.model_catalog import ModelCatalog
 from shared.model_version import ModelVersion
-
-type Matrix = NDArray[np.float32]
+from tests.appliance.faults.submitted import Matrix, Submitted, as_request
 
 #: Statuses that say: not now.
 NOT_NOW = frozenset({429, 503, 507})
@@ -33,55 +27,32 @@ GENEROUS = 60.0
 FILLER_BYTES = 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An accepted job and what was sent with it."""
-
-    job_id: str
-    version: ModelVersion
-    rows: Matrix
-
-
 def the_model(name: str = "breast-cancer") -> ModelVersion:
     return ModelCatalog.load(ROOT / "models").get(name)
 
 
-def example_rows(version: ModelVersion, rows: int, seed: int = 7) -> Matrix:
-    examples = np.load(version.examples_path or "")
-    generator = np.random.default_rng(seed)
-    picked = examples[generator.integers(0, len(examples), rows)]
-    return np.asarray(picked * generator.uniform(0.9, 1.1, picked.shape), dtype=np.float32)
-
-
-def as_npy(rows: Matrix) -> bytes:
-    body = io.BytesIO()
-    np.save(body, rows)
-    return body.getvalue()
-
-
 def offer(appliance: Appliance, version: ModelVersion, rows: Matrix, path: str = "/v1/jobs") -> Answer:
     """Send rows once."""
-    headers = {"Content-Type": "application/x-npy"}
-    return appliance.call("POST", f"{path}?model={version.id}", as_npy(rows), headers=headers)
+    return appliance.call("POST", *as_request(version, rows, path))
 
 
-def send(appliance: Appliance, version: ModelVersion, rows: Matrix) -> Sent:
+def send(appliance: Appliance, version: ModelVersion, rows: Matrix) -> Submitted:
     """Send rows that must be accepted at once."""
     answer = offer(appliance, version, rows)
     assert answer.status == 202, answer
-    return Sent(answer.json()["id"], version, rows)
+    return Submitted(appliance, answer.json()["id"], version, rows)
 
 
 def send_obeying(
     appliance: Appliance, version: ModelVersion, rows: Matrix, seconds: float = GENEROUS
-) -> tuple[Sent, list[Answer]]:
+) -> tuple[Submitted, list[Answer]]:
     """Send rows until they are accepted, waiting as Retry-After says; return the refusals as well."""
     deadline = time.monotonic() + seconds
     refusals: list[Answer] = []
     while True:
         answer = offer(appliance, version, rows)
         if answer.status == 202:
-            return Sent(answer.json()["id"], version, rows), refusals
+            return Submitted(appliance, answer.json()["id"], version, rows), refusals
         check_refusal(answer)
         refusals.append(answer)
         assert time.monotonic() < deadline, answer
@@ -116,22 +87,11 @@ def until(
     raise AssertionError(f"not {what} after {seconds} s\n{appliance.log_tail() if appliance else ''}")
 
 
-def finish(appliance: Appliance, sent: Sent, seconds: float = 2 * GENEROUS) -> None:
+def finish(sent: Submitted, seconds: float = 2 * GENEROUS) -> None:
     """Wait for a job's end and check every value of its result against XGBoost's own."""
-    until(f"completed: {sent.job_id}", lambda: _completed(appliance, sent), seconds, appliance)
-    answer = appliance.get(f"/v1/jobs/{sent.job_id}/result", headers={"Accept": "application/x-npy"})
-    assert answer.status == 200, answer
-    wanted = reference_contributions(sent.version.model_path, sent.rows)
-    given = np.load(io.BytesIO(answer.body)).reshape(wanted.shape)
-    np.testing.assert_allclose(given, wanted, atol=1e-5, rtol=0)
-
-
-def _completed(appliance: Appliance, sent: Sent) -> bool:
-    answer = appliance.get(f"/v1/jobs/{sent.job_id}")
-    assert answer.status in {200, 503}, answer
-    status = answer.json()["status"]
-    assert status in {"queued", "running", "completed", 503}, answer
-    return bool(status == "completed")
+    document = sent.finish(seconds)
+    assert document["status"] == "completed", document
+    sent.check_values()
 
 
 def probes(appliance: Appliance) -> tuple[int, dict[str, Any]]:

@@ -15,10 +15,8 @@ from ops.trial_appliance import Appliance
 from shared.redis_connection import Patience, connect
 from shared.redis_room import READING_SECONDS
 from tests.appliance.client import (
-    Sent,
     causes,
     check_refusal,
-    example_rows,
     finish,
     full_redis,
     is_ready,
@@ -30,6 +28,7 @@ from tests.appliance.client import (
     the_model,
     until,
 )
+from tests.appliance.faults.submitted import Submitted, shaken_examples
 
 #: Batches that may wait, and rows of one batch.
 LIMIT, BATCH_ROWS = 40, 20
@@ -68,15 +67,15 @@ def test_a_full_queue_refuses_and_a_client_that_obeys_gets_in_when_it_has_draine
     appliance: Appliance,
 ) -> None:
     version = the_model()
-    rows = example_rows(version, BATCHES * BATCH_ROWS)
-    sent: list[Sent] = []
+    rows = shaken_examples(version, BATCHES * BATCH_ROWS)
+    sent: list[Submitted] = []
     with stopped(*appliance.worker_pids()):
         while (answer := offer(appliance, version, rows)).status == 202:
-            sent.append(Sent(answer.json()["id"], version, rows))
+            sent.append(Submitted(appliance, answer.json()["id"], version, rows))
             assert len(sent) <= LIMIT // BATCHES + 1  # the stopped workers may hold a batch each
         check_refusal(answer, 429, "queue-full")
         while (answer := offer(appliance, version, rows[:1])).status == 202:  # small ones fit in for a while
-            sent.append(Sent(answer.json()["id"], version, rows[:1]))
+            sent.append(Submitted(appliance, answer.json()["id"], version, rows[:1]))
         check_refusal(answer, 429, "queue-full")
         check_refusal(offer(appliance, version, rows[:1], "/v1/explain"), 429, "queue-full")
         status, found = probes(appliance)
@@ -91,13 +90,13 @@ def test_a_full_queue_refuses_and_a_client_that_obeys_gets_in_when_it_has_draine
     client.join(60)
     assert len(sent) == accepted + 1
     for one in sent:
-        finish(appliance, one)
+        finish(one)
     assert is_ready(appliance)
 
 
 def test_requests_at_the_same_time_do_not_overfill_the_queue(appliance: Appliance) -> None:
     version = the_model()
-    rows = example_rows(version, BATCHES * BATCH_ROWS)
+    rows = shaken_examples(version, BATCHES * BATCH_ROWS)
     with stopped(*appliance.worker_pids()):
         with ThreadPoolExecutor(16) as clients:
             answers = list(clients.map(lambda _: offer(appliance, version, rows), range(16)))
@@ -107,12 +106,12 @@ def test_requests_at_the_same_time_do_not_overfill_the_queue(appliance: Applianc
                 check_refusal(answer, 429, "queue-full")
     assert len(accepted) * BATCHES <= LIMIT + len(appliance.worker_pids())
     for job_id in accepted:
-        finish(appliance, Sent(job_id, version, rows))
+        finish(Submitted(appliance, job_id, version, rows))
 
 
 def test_a_job_that_could_never_fit_the_queue_is_not_told_to_try_again_for_ever(appliance: Appliance) -> None:
     version = the_model()
-    answer = offer(appliance, version, example_rows(version, (LIMIT + 1) * BATCH_ROWS))
+    answer = offer(appliance, version, shaken_examples(version, (LIMIT + 1) * BATCH_ROWS))
     assert answer.status == 413, answer
     assert "retry-after" not in answer.headers
 
@@ -121,7 +120,7 @@ def test_a_filling_redis_refuses_new_jobs_and_the_accepted_ones_complete(
     appliance: Appliance, connection: redis.Redis
 ) -> None:
     version = the_model()
-    rows = example_rows(version, BATCHES * BATCH_ROWS)
+    rows = shaken_examples(version, BATCHES * BATCH_ROWS)
     with ExitStack() as fullness:
         with stopped(*appliance.worker_pids()):
             sent = [send(appliance, version, rows) for _ in range(2)]
@@ -134,16 +133,16 @@ def test_a_filling_redis_refuses_new_jobs_and_the_accepted_ones_complete(
             assert not all(probe["ok"] for probe in found.values()), found
             assert causes(appliance) == set()
         for one in sent:  # what was accepted goes on while Redis is that full
-            finish(appliance, one)
+            finish(one)
     until("ready", lambda: is_ready(appliance), appliance=appliance)
-    finish(appliance, send(appliance, version, rows))
+    finish(send(appliance, version, rows))
 
 
 def test_a_redis_that_is_full_to_the_brim_loses_nothing(
     appliance: Appliance, connection: redis.Redis
 ) -> None:
     version = the_model()
-    rows = example_rows(version, BATCHES * BATCH_ROWS)
+    rows = shaken_examples(version, BATCHES * BATCH_ROWS)
     sent = [send(appliance, version, rows) for _ in range(3)]
     with full_redis(connection):
         for path, some in (("/v1/jobs", rows), ("/v1/explain", rows[:1])):
@@ -153,5 +152,5 @@ def test_a_redis_that_is_full_to_the_brim_loses_nothing(
     until("ready", lambda: is_ready(appliance), appliance=appliance)
     sent.append(send_obeying(appliance, version, rows)[0])
     for one in sent:
-        finish(appliance, one)
+        finish(one)
     assert causes(appliance) == set()

@@ -27,10 +27,8 @@ from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
 from tests.appliance.client import (
     GENEROUS,
-    Sent,
     causes,
     check_refusal,
-    example_rows,
     finish,
     is_ready,
     offer,
@@ -41,6 +39,7 @@ from tests.appliance.client import (
     the_model,
     until,
 )
+from tests.appliance.faults.submitted import Submitted, shaken_examples
 
 #: MB of the disk: what the api keeps free, and some for rows.
 DISK_MB = 160
@@ -123,8 +122,8 @@ def test_rows_that_would_touch_the_reserve_are_refused(box: Appliance) -> None:
         for megabytes in (DISK_MB - 70, DISK_MB - 110):  # refused at its head; refused when it is there
             rows = np.zeros((megabytes * 2**20 // 120, 30), np.float32)
             check_refusal(offer(box, version, rows), 507, "storage-full")
-        sent = send(box, version, example_rows(version, JOB_ROWS))
-        finish(box, sent)
+        sent = send(box, version, shaken_examples(version, JOB_ROWS))
+        finish(sent)
     assert lowest[0] > RESERVE_BYTES
     fill(box, RESERVE_BYTES - 2**20)
     for rows in (sent.rows, sent.rows[:1]):
@@ -134,15 +133,15 @@ def test_rows_that_would_touch_the_reserve_are_refused(box: Appliance) -> None:
     assert status == 503
     assert "full" in found["storage"]["detail"]
     assert causes(box) == set()
-    finish(box, sent)  # results are still given
+    finish(sent)  # results are still given
     release(box)
     until("ready", lambda: is_ready(box), appliance=box)
-    finish(box, send(box, version, sent.rows))
+    finish(send(box, version, sent.rows))
 
 
 def test_the_results_of_accepted_jobs_have_their_room_before_they_are_made(box: Appliance) -> None:
     version = the_model("wine")  # three outputs: the values take over three times the room of the rows
-    rows = example_rows(version, 100_000)
+    rows = shaken_examples(version, 100_000)
     results = len(rows) * len(version.outputs) * (len(version.features) + 2) * 4
     accepted = 0
     with stopped(*box.worker_pids()):
@@ -157,9 +156,9 @@ def test_the_results_of_accepted_jobs_have_their_room_before_they_are_made(box: 
 
 def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(box: Appliance) -> None:
     version = the_model()
-    rows = example_rows(version, JOB_ROWS)
+    rows = shaken_examples(version, JOB_ROWS)
     done = send(box, version, rows[:BATCH_ROWS])
-    finish(box, done)
+    finish(done)
     payloads = Payloads.open(box.settings())
     orphan = old_id(1.5 * ORPHAN_SECONDS_PRESSED)
     payloads.put(orphan, "input", 0, rows[:1])
@@ -176,7 +175,7 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(bo
     status, found = probes(box)
     assert status == 503
     assert not found["storage"]["ok"] or not found["redis"]["ok"]
-    finish(box, done)
+    finish(done)
     # An upload's leavings go sooner than otherwise, for the room that they give.
     until("swept", lambda: orphan not in payloads.job_ids(), appliance=box)
 
@@ -184,16 +183,16 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(bo
     until("ready", lambda: is_ready(box), appliance=box)
     sent.append(send_obeying(box, version, rows[:500])[0])
     for one in sent:
-        finish(box, one)
+        finish(one)
     assert connection.info("persistence")["aof_last_write_status"] == "ok"
     known = {job["id"] for job in box.get("/v1/jobs?limit=100").json()["jobs"]}
-    assert {one.job_id for one in (*sent, done)} <= known
+    assert {one.id for one in (*sent, done)} <= known
     left = set(payloads.job_ids()) - known
     assert len(left) <= 20, "rows of refused requests stay behind"
     connection.close()
 
 
-def hammer(box: Appliance, busy: Sent, seconds: float) -> list[Answer]:
+def hammer(box: Appliance, busy: Submitted, seconds: float) -> list[Answer]:
     """Send small and larger requests from several clients, and look after the health meanwhile; return the refusals."""
     version, deadline = busy.version, time.monotonic() + seconds
     refused: list[Answer] = []
@@ -210,7 +209,7 @@ def hammer(box: Appliance, busy: Sent, seconds: float) -> list[Answer]:
     def watch() -> None:
         while time.monotonic() < deadline:
             assert causes(box) == set()  # a restart makes no room
-            assert box.get(f"/v1/jobs/{busy.job_id}").status == 200
+            assert box.get(f"/v1/jobs/{busy.id}").status == 200
             assert box.get("/v1/jobs").status == 200
             assert box.get("/metrics", key=box.metrics_token).status in {200, 503}
             time.sleep(0.5)
@@ -223,8 +222,8 @@ def hammer(box: Appliance, busy: Sent, seconds: float) -> list[Answer]:
     return refused
 
 
-def completed(box: Appliance, sent: Sent) -> int:
-    return int(box.get(f"/v1/jobs/{sent.job_id}").json()["batches"]["completed"])
+def completed(box: Appliance, sent: Submitted) -> int:
+    return int(box.get(f"/v1/jobs/{sent.id}").json()["batches"]["completed"])
 
 
 def old_id(seconds: float) -> str:
@@ -233,21 +232,21 @@ def old_id(seconds: float) -> str:
 
 def test_deleting_an_ended_job_makes_room_on_a_full_disk(box: Appliance) -> None:
     version = the_model()
-    sent = send(box, version, example_rows(version, JOB_ROWS))
-    finish(box, sent)
+    sent = send(box, version, shaken_examples(version, JOB_ROWS))
+    finish(sent)
     fill(box)
     connection = connect(box.settings(), Patience.STEADY, name="test")
     until("refused", lambda: connection.info("persistence")["aof_last_write_status"] == "err", appliance=box)
     connection.close()
     before = free(box)
-    until("deleted", lambda: box.call("DELETE", f"/v1/jobs/{sent.job_id}").status in {204, 404}, 30, box)
+    until("deleted", lambda: box.call("DELETE", f"/v1/jobs/{sent.id}").status in {204, 404}, 30, box)
     assert free(box) > before + 2**20
 
 
 def test_an_api_that_is_killed_in_an_upload_leaves_no_job_and_what_it_stored_is_swept(box: Appliance) -> None:
     version = the_model()
-    kept = send(box, version, example_rows(version, BATCH_ROWS))
-    finish(box, kept)
+    kept = send(box, version, shaken_examples(version, BATCH_ROWS))
+    finish(kept)
     settings = box.settings()
     payloads = Payloads.open(settings)
     there = free(box)
@@ -263,7 +262,7 @@ def test_an_api_that_is_killed_in_an_upload_leaves_no_job_and_what_it_stored_is_
             os.kill(pid, signal.SIGKILL)
         assert isinstance(upload.exception(GENEROUS), NO_ANSWER)
     until("back", lambda: is_ready(box), appliance=box)
-    assert [job["id"] for job in box.get("/v1/jobs").json()["jobs"]] == [kept.job_id]
+    assert [job["id"] for job in box.get("/v1/jobs").json()["jobs"]] == [kept.id]
     assert len(payloads.job_ids()) == 2
 
     connection = connect(settings, Patience.STEADY, name="test")
@@ -272,7 +271,7 @@ def test_an_api_that_is_killed_in_an_upload_leaves_no_job_and_what_it_stored_is_
     assert Sweeper(connection, store, payloads, 24).sweep_objects(now) == 0  # it might be on its way
     assert Sweeper(connection, store, payloads, 24).sweep_objects(now + ORPHAN_SECONDS + 1) == 1
     connection.close()
-    assert payloads.job_ids() == [kept.job_id]
+    assert payloads.job_ids() == [kept.id]
     assert list(settings.tmp_dir.iterdir()) == []
     assert free(box) > there - 2**20
-    finish(box, kept)
+    finish(kept)

@@ -16,7 +16,6 @@ from shared.redis_connection import Patience, connect
 from tests.appliance.client import (
     causes,
     check_refusal,
-    example_rows,
     finish,
     full_redis,
     is_ready,
@@ -27,6 +26,7 @@ from tests.appliance.client import (
     the_model,
     until,
 )
+from tests.appliance.faults.submitted import shaken_examples
 
 #: Seconds of a fault after which a restart is asked for, and those until a silent worker counts as gone.
 HOPELESS, LEASE = 30.0, 10.0
@@ -47,7 +47,7 @@ def redis_is_stopped(box: Appliance) -> None:
     with stopped(*box.pids_of("redis-server")):
         with ThreadPoolExecutor(16) as clients:  # none of them waits for the others
             asked = time.monotonic()
-            answers = clients.map(lambda _: offer(box, version, example_rows(version, 1)), range(16))
+            answers = clients.map(lambda _: offer(box, version, shaken_examples(version, 1)), range(16))
             for answer in answers:
                 check_refusal(answer, 503, "redis-unavailable")
             assert time.monotonic() - asked < 10
@@ -122,7 +122,7 @@ def workers_are_stopped(box: Appliance) -> None:
     version = the_model()
     started = time.monotonic()
     with stopped(*heard_of(box)):
-        sent = send(box, version, example_rows(version, 600))
+        sent = send(box, version, shaken_examples(version, 600))
         until("without workers", lambda: probes(box)[1]["workers"].get("alive") == 0, SLOW, box)
         assert time.monotonic() - started > LEASE - 2 * EARLY
         gone = time.monotonic()
@@ -133,7 +133,7 @@ def workers_are_stopped(box: Appliance) -> None:
         assert causes(box) == {"workers"}
     until("healthy", lambda: not causes(box), SLOW, box)
     until("ready", lambda: is_ready(box), SLOW, box)
-    finish(box, sent)
+    finish(sent)
 
 
 def everything_is_stopped_in_order(box: Appliance) -> None:
@@ -145,7 +145,7 @@ def everything_is_stopped_in_order(box: Appliance) -> None:
         until("draining", lambda: not probes(box)[1]["draining"]["ok"], 10, box)
         assert not is_ready(box)
         assert causes(box) == set()
-        check_refusal(offer(box, version, example_rows(version, 1)), 503, "draining")
+        check_refusal(offer(box, version, shaken_examples(version, 1)), 503, "draining")
     box.process.wait(25)
 
 
@@ -158,7 +158,7 @@ def redis_is_full(box: Appliance) -> None:
         while time.monotonic() - began < LEASE + HOPELESS + 3 * EARLY:
             assert causes(box) == set()
             assert not is_ready(box)
-            check_refusal(offer(box, the_model(), example_rows(the_model(), 1), "/v1/explain"), 503)
+            check_refusal(offer(box, the_model(), shaken_examples(the_model(), 1), "/v1/explain"), 503)
             time.sleep(0.5)
     connection.close()
     until("ready", lambda: is_ready(box), SLOW, box)
@@ -172,7 +172,7 @@ def the_queue_stands_still(box: Appliance) -> None:
     connection = connect(box.settings(), Patience.STEADY, name="test")
     connection.set("rq:suspended", 1)
     try:
-        sent = [send(box, version, example_rows(version, 2000)) for _ in range(3)]
+        sent = [send(box, version, shaken_examples(version, 2000)) for _ in range(3)]
         until("noticed", lambda: not is_ready(box), SLOW, box)
         status, found = probes(box)
         assert (status, found["queue"]["ok"], found["workers"]["ok"]) == (503, False, True)
@@ -184,20 +184,20 @@ def the_queue_stands_still(box: Appliance) -> None:
         connection.close()
     until("healthy", lambda: not causes(box) and is_ready(box), SLOW, box)
     for one in sent:
-        finish(box, one)
+        finish(one)
 
 
 def a_worker_cannot_start(box: Appliance) -> None:
     """One worker ends whenever it is started, until supervisord gives it up; the other one works."""
     version = the_model()
     assert causes(box) == set()
-    finish(box, send(box, version, example_rows(version, 600)))
+    finish(send(box, version, shaken_examples(version, 600)))
     until("failing", lambda: causes(box), GIVING_UP, box)
     answer = box.get("/healthz").json()
     assert [cause["cause"] for cause in answer["causes"]] == ["programs"]
     assert "worker-2" in answer["causes"][0]["detail"]
     assert is_ready(box)  # rows are explained until the restart
-    finish(box, send(box, version, example_rows(version, 600)))
+    finish(send(box, version, shaken_examples(version, 600)))
 
 
 #: What each appliance goes through, one after the other.

@@ -84,14 +84,16 @@ def submit(appliance: Appliance, model: str, rows: int, seed: int = 7) -> Submit
     return Submitted(appliance, str(answer.json()["id"]), version, matrix)
 
 
-def as_request(version: ModelVersion, rows: Matrix) -> tuple[str, bytes, None, dict[str, str]]:
+def as_request(
+    version: ModelVersion, rows: Matrix, path: str = "/v1/jobs"
+) -> tuple[str, bytes, None, dict[str, str]]:
     """Return path, body, key and headers of the call that submits the rows."""
     body = io.BytesIO()
     np.save(body, rows)
-    return f"/v1/jobs?model={version.id}", body.getvalue(), None, {"Content-Type": "application/x-npy"}
+    return f"{path}?model={version.id}", body.getvalue(), None, {"Content-Type": "application/x-npy"}
 
 
-def shaken_examples(version: ModelVersion, rows: int, seed: int) -> Matrix:
+def shaken_examples(version: ModelVersion, rows: int, seed: int = 7) -> Matrix:
     """Return so many rows, no two alike: the model's examples, each number shaken by up to 10 %."""
     examples = np.load(version.examples_path or "")
     generator = np.random.default_rng(seed)
