@@ -14,9 +14,14 @@ from shared.settings import Role, Settings
 
 #: Tells glibc to give free memory at a heap's end back from so many bytes on. What counts more: once it is set,
 #: glibc no longer lets large blocks (from 128 kB on) into its heaps after the first was freed. Each stays mapped by
-#: itself and is gone when it is freed; in a heap, threads keep tens of MB. Two heaps instead of sixteen: the api's 48
-#: threads otherwise scatter small blocks over all of them, for an hour and more. docs/benchmarks.md has the figures.
-GIVE_BACK = {"MALLOC_TRIM_THRESHOLD_": "131072", "MALLOC_ARENA_MAX": "2"}
+#: itself and is gone when it is freed; in a heap, threads keep tens of MB. Two heaps instead of sixteen, and no cache
+#: of freed blocks for each thread: the api's 48 threads otherwise scatter and keep small blocks, more of them for
+#: hours. docs/benchmarks.md has the figures.
+GIVE_BACK = {
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+    "MALLOC_ARENA_MAX": "2",
+    "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
+}
 
 
 def program_environment(

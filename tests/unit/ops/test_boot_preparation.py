@@ -96,6 +96,7 @@ def test_the_programs_give_freed_memory_back_unless_told_otherwise(settings: Set
 
     assert environment({})["MALLOC_TRIM_THRESHOLD_"] == "131072"
     assert environment({})["MALLOC_ARENA_MAX"] == "2"
+    assert environment({})["GLIBC_TUNABLES"] == "glibc.malloc.tcache_count=0"
     assert environment({"MALLOC_TRIM_THRESHOLD_": "9"})["MALLOC_TRIM_THRESHOLD_"] == "9"
 
 
