@@ -7,7 +7,6 @@ file that holds the value, which is how secrets are passed.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -18,6 +17,8 @@ from shared.errors import SettingsError
 
 #: Bytes that a unix socket's path may have on Linux, less some for the longest socket's own name.
 MAX_SOCKET_FOLDER_BYTES = 80
+#: Where sockets go otherwise. Not TMPDIR: boot gives the programs one of their own, and all must look in one place.
+SHORT_FOLDER = Path("/tmp")  # noqa: S108  # boot refuses a folder there that belongs to someone else
 
 #: The secrets, by setting name. Boot makes those that are unset.
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
@@ -105,13 +106,13 @@ class Settings:
         """The folder of sockets, the lock and generated configuration.
 
         It lies under DATA_DIR, unless that path is too long for a unix socket: then a folder named after
-        it lies under the system's temporary folder.
+        it lies in SHORT_FOLDER.
         """
         folder = self.data_dir.absolute() / "run"
         if len(bytes(folder)) <= MAX_SOCKET_FOLDER_BYTES:
             return folder
         digest = hashlib.sha256(bytes(folder)).hexdigest()[:12]
-        return Path(tempfile.gettempdir()) / f"shapbox-{digest}"
+        return SHORT_FOLDER / f"shapbox-{digest}"
 
     @property
     def redis_socket(self) -> Path:

@@ -45,6 +45,20 @@ def test_the_second_start_is_ready_within_5_s_and_keeps_the_keys(make_appliance:
     assert appliance.api_key == key
 
 
+def test_a_data_dir_too_deep_for_sockets_serves_all_the_same(tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 20) / "data"
+    deep.parent.mkdir()
+    appliance = Appliance(deep)
+    appliance.start()
+    try:
+        assert not (deep / "run").exists()
+        assert appliance.get("/healthz").status == 200
+        appliance.stop()
+    finally:
+        appliance.kill()
+        shutil.rmtree(appliance.settings().run_dir)
+
+
 def test_what_boot_makes_is_for_its_owner_only(appliance: Appliance) -> None:
     for path in (appliance.data_dir / "keys").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600

@@ -61,6 +61,7 @@ def test_a_chaos_run_sees_a_result_that_is_gone_and_one_in_another_order(tmp_pat
     with damaging(tmp_path):
         done = chaos(8, TMPDIR=str(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
+    assert "s of faults: FAILED" in done.stdout, done.stdout + done.stderr  # and the run did not break off
     assert count(done.stdout, "jobs lost: gone, failed, or with wrong values") > 0, done.stdout
     assert count(done.stdout, "rows missing") > 0, done.stdout
     assert count(done.stdout, "rows duplicated or misplaced") > 0, done.stdout

@@ -84,11 +84,18 @@ def test_sockets_lie_under_the_data_folder_where_their_path_is_short_enough() ->
     assert Settings(data_dir=Path("/data")).redis_socket == Path("/data/run/redis.sock")
 
 
-def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep() -> None:
+def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     deep = Path("/data") / ("x" * 100)
 
     settings = Settings(data_dir=deep)
+    for_boot = settings.run_dir
+    monkeypatch.setattr(
+        "tempfile.tempdir", str(tmp_path)
+    )  # as in the programs, which have a TMPDIR of their own
 
+    assert settings.run_dir == for_boot
     assert len(bytes(settings.run_dir)) <= MAX_SOCKET_FOLDER_BYTES
     assert settings.run_dir == Settings(data_dir=deep).run_dir
     assert settings.run_dir != Settings(data_dir=deep / "y").run_dir

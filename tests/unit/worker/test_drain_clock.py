@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 
+import psutil
 import pytest
 
 from shared.build import ROOT
@@ -33,6 +34,10 @@ def busy() -> Iterator[subprocess.Popen[str]]:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "busy\n"
+        for _ in range(5):  # five looks that find it waiting: not for Python's lock, then
+            while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
+                pass
+            time.sleep(0.05)
         yield process
         process.kill()
 
