@@ -50,8 +50,8 @@ def test_a_short_chaos_run_loses_and_doubles_nothing() -> None:
     done = chaos(SECONDS)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"seed {SEED}, {SECONDS} s of faults: passed" in done.stdout
-    assert count(done.stdout, "jobs accepted") > 50
-    assert count(done.stdout, "rows checked against XGBoost") > 10_000
+    assert count(done.stdout, "jobs accepted") > 5
+    assert count(done.stdout, "rows checked against XGBoost") > 500
     struck = re.search(r"^\| all .*\| (\d+) +\|$", done.stdout, re.MULTILINE)
     assert struck
     assert int(struck[1]) > 2  # how many of the planned six there is time for depends on the machine
