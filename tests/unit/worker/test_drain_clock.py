@@ -17,7 +17,7 @@ from shared.build import ROOT
 BUSY = """
 import ctypes, os, signal
 from services.worker.drain_clock import DrainClock
-for number in (signal.SIGTERM, signal.SIGUSR1):
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda *given: os._exit(1))
 DrainClock(0.5, lambda: os._exit(7)).start()
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
