@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ops.boot.lock import try_lock
+from shared.supervised_start import started_now
 
 #: prctl's number for "send me this signal when my parent dies" (linux/prctl.h). It outlives exec.
 PR_SET_PDEATHSIG = 1
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str], supervisor: str | None) -> None:
     if words[:1] == ["--lock"]:
         _lock_for_life(Path(words[1]))
         words = words[2:]
+    os.environ.update(started_now())
     os.execvp(words[0], words)  # noqa: S606  # a shell would stand between supervisord and the program
 
 

@@ -35,6 +35,7 @@ from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import REDIS_AWAY, Patience, connect, writes_refused
 from shared.settings import Settings
+from shared.supervised_start import rest_of_start
 
 logger = logging.getLogger(__name__)
 
@@ -94,6 +95,7 @@ def _work(settings: Settings, process_name: str) -> int:
     limit_growth(cap_bytes(settings))
     logger.info("worker ready", extra={"pid": me.pid, "worker": me.name})
     try:
+        time.sleep(rest_of_start(os.environ))  # a batch that kills it must not look like a start that failed
         worker.work(logging_level="WARNING")
         counters.flush()
     finally:

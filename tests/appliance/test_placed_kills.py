@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import re
 from contextlib import closing
+from datetime import datetime, timedelta
 
 import numpy as np
 import redis
 
 from ops.trial_appliance import Appliance
 from shared.redis_connection import Patience, connect
+from shared.supervised_start import START_SECONDS
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults, Point
 from tests.appliance.faults.submitted import (
@@ -54,18 +58,32 @@ def place_kills(faults: Faults, jobs: tuple[Submitted, Submitted]) -> dict[Point
 def figures(faults: Faults, appliance: Appliance) -> str:
     waits = np.array(faults.recovery_seconds())
     p50, p99 = np.percentile(waits, [50, 99])
-    log = appliance.log()
-    too_soon = log.count("spawned: 'worker") - log.count("success: worker")
+    too_soon = len(deaths_at_start(appliance.log()))
     return (
         f"{len(faults.strikes())} kills; until a batch is read again: p50 {p50:.2f} s, p99 {p99:.2f} s, "
         f"max {waits.max():.2f} s; {too_soon} deaths within startsecs"
     )
 
 
+def deaths_at_start(log: str) -> list[str]:
+    """Return which workers supervisord saw end within their startsecs: it waits before it starts such a one again."""
+    spawned: dict[str, datetime] = {}
+    too_soon: list[str] = []
+    for line in (json.loads(line) for line in log.splitlines() if line.startswith("{")):
+        found = re.match(r"(spawned|exited): '?(worker-\d+)", line["message"])
+        when = datetime.fromisoformat(line["time"])
+        if found and found[1] == "spawned":
+            spawned[found[2]] = when
+        elif found and when - spawned[found[2]] < timedelta(seconds=START_SECONDS):
+            too_soon.append(found[2])
+    assert spawned, "supervisord says it in other words now"
+    return too_soon
+
+
 def test_fifty_workers_killed_at_exact_places_cost_no_row_and_double_none(
     make_appliance: MakeAppliance, faults: Faults, say: Say
 ) -> None:
-    appliance = make_appliance(**faults.environment())
+    appliance = make_appliance(**faults.environment(), LOG_FORMAT="json")
     appliance.start()
     with faults.held():
         first = submit(appliance, "breast-cancer", BATCHES * BATCH_ROWS - 1)
@@ -91,6 +109,7 @@ def test_fifty_workers_killed_at_exact_places_cost_no_row_and_double_none(
     assert count["batches_recovered_total|worker_died"] == given_back(placed)
     assert count["batches_recovered_total|lost"] >= UNCLAIMED
     assert max(faults.recovery_seconds()) < RECOVERY_SECONDS
+    assert not deaths_at_start(appliance.log())
     assert "entered FATAL" not in appliance.log()
 
 
