@@ -8,11 +8,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+#: Where the kernel tells of processes.
+PROC = Path("/proc")
 #: Bytes of the unit that /proc counts in.
 KIB = 1024
+#: MB that supervisord, the api, the monitor and Redis hold while idle, and a worker without shap.
+BASE_IDLE_MB, IDLE_WORKER_MB = 130, 65
+#: The share of a container's limit at which the monitor starts to recycle workers: 475 MB of the 512 MB plan.
+SOFT_SHARE = 475 / 512
+#: The share at which there is no time left for a batch to finish: the largest worker is killed.
+HARD_SHARE = 0.97
 
 
-def process_pss_bytes(pid: int, proc: Path = Path("/proc")) -> int:
+def process_pss_bytes(pid: int, proc: Path = PROC) -> int:
     """Return a process's PSS in bytes; 0 if it has ended.
 
     Where the kernel tells no PSS (another user's process, some sandboxes), its resident set is returned,

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from ops.trial_appliance import Appliance
-from services.monitor.working_set import V1, Cgroup
+from shared.cgroup import V1, Cgroup
 from shared.memory import process_pss_bytes
 
 #: What programs are called, by a word on their command line.

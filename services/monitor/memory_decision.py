@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shared.memory import HARD_SHARE, SOFT_SHARE
+
 #: Bytes below which ending a worker is in vain: the next one is about as large once it has its models warm.
 WORTH_RECYCLING = 96 * 2**20
-#: The share of the cgroup's limit at which there is no time left for a batch to finish.
-HARD_SHARE = 0.97
-#: The share of the cgroup's limit that MEMORY_LIMIT_MB is lowered to, were it higher: 475 of 512.
-SOFT_SHARE = 0.93
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from services.monitor.process_table import PROC, family, read_parents
-from shared.memory import process_pss_bytes
+from services.monitor.process_table import family, read_parents
+from shared.memory import PROC, process_pss_bytes
 
 #: The name under which supervisord itself is counted.
 SUPERVISOR = "supervisord"

@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
-#: Where the kernel tells of processes.
-PROC = Path("/proc")
+from shared.memory import PROC
+
 #: States of a process that has ended and waits to be reaped.
 DEAD_STATES = frozenset("ZXx")
 

@@ -12,19 +12,15 @@ import os
 import resource
 from pathlib import Path
 
-from shared.memory import process_pss_bytes
+from shared.memory import BASE_IDLE_MB, HARD_SHARE, IDLE_WORKER_MB, SOFT_SHARE, process_pss_bytes
 from shared.settings import Settings
 
 logger = logging.getLogger(__name__)
 
-#: MB that supervisord, the api, the monitor and Redis hold while idle.
-OTHERS_MB = 130
-#: MB that each further worker holds while idle.
-IDLE_WORKER_MB = 65
 #: MB that a worker may grow by at least, beyond the size at which it leaves by itself.
 LEAST_ROOM_MB = 64
-#: What MEMORY_LIMIT_MB is of the hard mark, 97 % of the container's limit: 475 of 495 MB.
-HARD_OVER_SOFT = 0.97 / 0.93
+#: The hard mark, in times MEMORY_LIMIT_MB: 496 MB where that is 475.
+HARD_OVER_SOFT = HARD_SHARE / SOFT_SHARE
 #: What the kernel calls a process's private writable memory in /proc/self/status.
 FIELD = "VmData:"
 
@@ -32,7 +28,7 @@ FIELD = "VmData:"
 def cap_bytes(settings: Settings) -> int:
     """Return the bytes that one worker may take while all other programs are idle."""
     hard_mb = int(settings.memory_limit_mb * HARD_OVER_SOFT)
-    room_mb = hard_mb - OTHERS_MB - IDLE_WORKER_MB * ((settings.workers or 1) - 1)
+    room_mb = hard_mb - BASE_IDLE_MB - IDLE_WORKER_MB * ((settings.workers or 1) - 1)
     own_limit_mb = settings.worker_memory_limit_mb or settings.memory_limit_mb
     return max(room_mb, own_limit_mb + LEAST_ROOM_MB) * 2**20
 

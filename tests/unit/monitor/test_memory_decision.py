@@ -73,7 +73,7 @@ def test_without_a_cgroup_limit_nothing_is_killed() -> None:
 
 @pytest.mark.parametrize(
     ("cgroup_mb", "soft_mb", "hard_mb"),
-    [(None, 475, None), (512, 475, 496.64), (1024, 475, 993.28), (256, 238.08, 248.32)],
+    [(None, 475, None), (512, 475, 496.64), (1024, 475, 993.28), (256, 237.5, 248.32)],
 )
 def test_the_soft_mark_stays_below_the_cgroups_limit(
     cgroup_mb: int | None, soft_mb: float, hard_mb: float | None

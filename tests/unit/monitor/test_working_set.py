@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.monitor.working_set import V1, V2, choose_source, find_cgroup
+from services.monitor.working_set import choose_source
+from shared.cgroup import V1, V2, find_cgroup
 
 MB = 2**20
 #: supervisord and PID 1 at once, as in a container, with two children.
@@ -104,16 +105,28 @@ def test_with_a_foreign_process_in_the_cgroup_pss_is_added_up(tmp_path: Path, st
 
 
 def test_a_foreign_process_in_a_nested_cgroup_counts_as_well(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", CONTAINER | {44: 2})
-    lay_v2(tmp_path / "cg")
+    proc = lay_processes(tmp_path, "0::/\n", {1: 0, 5: 1, 7: 5, 44: 2})
+    lay_v2(tmp_path / "cg", procs="5\n7\n")
+    assert choose_source(5, tmp_path / "cg", proc).cgroup is not None
     lay_v2(tmp_path / "cg" / "nested", procs="44\n")
-    assert choose_source(1, tmp_path / "cg", proc).cgroup is None
+    assert choose_source(5, tmp_path / "cg", proc).cgroup is None
 
 
 def test_an_init_process_before_supervisord_is_no_stranger(tmp_path: Path) -> None:
     proc = lay_processes(tmp_path, "0::/\n", {1: 0, 6: 1, 7: 6})
     lay_v2(tmp_path / "cg", procs="1\n6\n7\n")
     assert choose_source(6, tmp_path / "cg", proc).cgroup is not None
+
+
+@pytest.mark.parametrize("stranger", ["9", "0"])
+def test_where_supervisord_is_pid_1_the_container_is_ours_whoever_else_runs_in_it(
+    tmp_path: Path, stranger: str
+) -> None:
+    proc = lay_processes(tmp_path, "0::/\n", CONTAINER | {9: 0})  # `docker exec` has no parent that we see
+    lay_v2(tmp_path / "cg", procs=f"1\n7\n8\n{stranger}\n")
+    cgroup = choose_source(1, tmp_path / "cg", proc).cgroup
+    assert cgroup is not None
+    assert (cgroup.limit, cgroup.working_set()) == (512 * MB, 200 * MB)
 
 
 def test_without_any_cgroup_pss_is_added_up(tmp_path: Path) -> None:

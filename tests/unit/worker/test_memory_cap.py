@@ -35,7 +35,7 @@ def test_the_kernel_refuses_what_a_process_asks_for_beyond_its_cap() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workers", "own_limit", "cap_mb"), [(1, 345, 409), (1, 200, 365), (2, 200, 300), (4, 200, 264)]
+    ("workers", "own_limit", "cap_mb"), [(1, 345, 409), (1, 200, 366), (2, 200, 301), (4, 200, 264)]
 )
 def test_a_worker_may_take_what_the_others_leave_below_the_hard_mark(
     workers: int, own_limit: int, cap_mb: int

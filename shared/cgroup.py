@@ -1,0 +1,119 @@
+"""The control group that the kernel counts us in, of version 1 or 2: who counts, what is charged, what the limits are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.memory import PROC
+
+#: Where cgroups are mounted.
+CGROUPS = Path("/sys/fs/cgroup")
+#: cgroup v1 says "no limit" by a huge number; no machine has so many bytes.
+NO_LIMIT = 2**60
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupFiles:
+    """The names that one version of cgroups has for the same things."""
+
+    version: int
+    usage: str
+    limit: str
+    inactive: str
+
+
+V2 = CgroupFiles(2, "memory.current", "memory.max", "inactive_file")
+V1 = CgroupFiles(1, "memory.usage_in_bytes", "memory.limit_in_bytes", "total_inactive_file")
+
+
+@dataclass(frozen=True, slots=True)
+class Cgroup:
+    """A cgroup's folder; `limit` is None where none is set."""
+
+    folder: Path
+    files: CgroupFiles
+    limit: int | None
+
+    def working_set(self) -> int:
+        """Return the bytes charged, less what the kernel can drop. Raises OSError if the files are gone."""
+        stat = (self.folder / "memory.stat").read_text(encoding="ascii")
+        numbers = dict(line.split() for line in stat.splitlines())
+        return max(0, _number(self.folder / self.files.usage) - int(numbers.get(self.files.inactive, 0)))
+
+    def members(self) -> set[int]:
+        """Return the processes in it and below it; 0 stands for those that we cannot see."""
+        lists = sorted(self.folder.rglob("cgroup.procs"))
+        return {int(pid) for file in lists for pid in file.read_text(encoding="ascii").split()}
+
+
+@dataclass(frozen=True, slots=True)
+class CpuQuota:
+    """How many CPUs' time a cgroup may take."""
+
+    version: int
+    cpus: float
+
+
+def find_cgroup(cgroups: Path = CGROUPS, proc: Path = PROC) -> Cgroup | None:
+    """Return the memory cgroup of this process, of version 1 or 2, or None."""
+    for folder, version in _candidates("memory", cgroups, proc):
+        files = V1 if version == 1 else V2
+        try:
+            _number(folder / files.usage)
+            limit = _limit(folder / files.limit)
+        except (OSError, ValueError):
+            continue
+        return Cgroup(folder, files, limit)
+    return None
+
+
+def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | None:
+    """Return the CPU quota of this process's cgroup, or None if nothing sets one."""
+    for folder, version in _candidates("cpu", cgroups, proc):
+        try:
+            cpus = _quota_v1(folder) if version == 1 else _quota_v2(folder)
+        except (OSError, ValueError):
+            continue
+        return None if cpus is None else CpuQuota(version, cpus)
+    return None
+
+
+def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Path, int]]:
+    """Yield the folders that may be ours, and their version, the surest first.
+
+    With a cgroup namespace, and where a container sees only its own part of the hierarchy, the mount's root
+    is ours, whatever /proc/self/cgroup says.
+    """
+    try:
+        lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    entries = [line.split(":", 2) for line in lines if line.count(":") >= 2]
+    v1 = [path for _, controllers, path in entries if controller in controllers.split(",")]
+    v2 = [path for number, controllers, path in entries if number == "0" and not controllers]
+    # Where both are mounted, a controller is in version 1 if it is listed there.
+    for path in [*v1, "/"]:
+        yield cgroups / controller / path.lstrip("/"), 1
+    for path in [*v2, "/"]:
+        yield cgroups / path.lstrip("/"), 2
+
+
+def _number(file: Path) -> int:
+    return int(file.read_text(encoding="ascii"))
+
+
+def _limit(file: Path) -> int | None:
+    text = file.read_text(encoding="ascii").strip()
+    return None if text == "max" or int(text) >= NO_LIMIT else int(text)
+
+
+def _quota_v2(folder: Path) -> float | None:
+    quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+    return None if quota == "max" else int(quota) / int(period)
+
+
+def _quota_v1(folder: Path) -> float | None:
+    quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
+    return None if quota < 0 else quota / period
