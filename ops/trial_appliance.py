@@ -109,7 +109,7 @@ class Appliance:
     def run_boot(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Boot with the same settings, for starts that are expected to be refused or only checked."""
         return subprocess.run(
-            [sys.executable, "-m", "ops.boot", *arguments],
+            [*self._entering_cgroup(), sys.executable, "-m", "ops.boot", *arguments],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,

@@ -20,6 +20,9 @@ MAX_SOCKET_FOLDER_BYTES = 80
 #: Where sockets go otherwise. Not TMPDIR: boot gives the programs one of their own, and all must look in one place.
 SHORT_FOLDER = Path("/tmp")  # noqa: S108  # boot refuses a folder there that belongs to someone else
 
+#: MEMORY_LIMIT_MB at least: less does not hold the programs and one worker. And at most.
+LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB = 200, 1_048_576
+
 #: The secrets, by setting name. Boot makes those that are unset.
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
 
@@ -155,6 +158,11 @@ class Settings:
         return self.data_dir.absolute() / "tmp"
 
 
+def is_set(environment: Mapping[str, str], name: str) -> bool:
+    """Return whether a setting is given, by its name or by its file."""
+    return any(environment.get(given, "").strip() for given in (name, f"{name}_FILE"))
+
+
 def _raw_value(environment: Mapping[str, str], name: str, faults: list[str]) -> str | None:
     """Return the setting's text from NAME or NAME_FILE; an empty value counts as unset."""
     text = environment.get(name, "").strip()
@@ -274,7 +282,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "ROLE": lambda text: Role(_one_of(*Role)(text)),
     "WORKERS": _whole(1, 64),
     "BATCH_ROWS": _whole(1, 100_000),
-    "MEMORY_LIMIT_MB": _whole(200, 1_048_576),
+    "MEMORY_LIMIT_MB": _whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB),
     "WORKER_MEMORY_LIMIT_MB": _whole(60, 1_048_576),
     "MAX_BODY_MB": _whole(1, 65_536),
     "MAX_ROWS": _whole(1, 1_000_000_000),

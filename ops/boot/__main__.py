@@ -6,7 +6,9 @@ import argparse
 import os
 import sys
 
+from ops.boot.memory_limit import decide_memory_limit
 from ops.boot.start import become, prepare
+from shared.cgroup import find_cgroup
 from shared.errors import ShapboxError
 from shared.log import configure_logging
 from shared.settings import Settings
@@ -21,9 +23,11 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="check and prepare everything, start nothing")
     options = parser.parse_args()
     try:
-        settings = Settings.from_environment(os.environ)
+        memory = decide_memory_limit(os.environ, find_cgroup())
+        environment = memory.complete(os.environ)
+        settings = Settings.from_environment(environment)
         configure_logging(settings, "boot")
-        launch = prepare(os.environ, settings)
+        launch = prepare(environment, settings, memory)
     except ShapboxError as error:
         print(f"Shapbox cannot start.\n{error}", file=sys.stderr)
         return CANNOT_START

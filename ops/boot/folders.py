@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
+import shlex
 import stat
 import tempfile
 from pathlib import Path
@@ -26,7 +29,7 @@ def make_folders(settings: Settings) -> None:
         except OSError as error:
             raise BootError(
                 f"DATA_DIR cannot be used: {folder} cannot be made or written ({error.strerror or error}). "
-                "Give it to this user, make room on its disk, or set DATA_DIR to another folder."
+                f"{_remedy(error, folder, data_dir)}, or set DATA_DIR to another folder."
             ) from error
 
 
@@ -44,6 +47,31 @@ def _private_folders(settings: Settings) -> list[Path]:
     if settings.embedded_redis:
         folders.append(settings.redis_dir)
     return folders
+
+
+def _remedy(error: OSError, folder: Path, data_dir: Path) -> str:
+    """Say what makes a folder usable, as the beginning of a sentence."""
+    if not folder.is_relative_to(data_dir):
+        return f"Sockets go there, since DATA_DIR's path is long: make {folder.parent} writable"
+    if error.errno == errno.EROFS:
+        return f"Its disk is read-only: mount a volume or a writable folder on {data_dir}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "Its disk is full: make room there"
+    if error.errno not in {errno.EACCES, errno.EPERM}:
+        return "Put what is in its way somewhere else"
+    user, place = f"{os.geteuid()}:{os.getegid()}", shlex.quote(str(data_dir))
+    return (
+        f"{_whose(folder)}, and Shapbox runs as user {os.geteuid()}: as root, on the host or in a container with "
+        f"the same volume, run `mkdir -p {place} && chown -R {user} {place}`"
+    )
+
+
+def _whose(folder: Path) -> str:
+    """Name the owner of a folder, or of the nearest one above it that can be seen."""
+    for path in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return f"{path} belongs to user {path.stat().st_uid}"
+    return f"{folder} is another user's"
 
 
 def _make_private(folder: Path) -> None:

@@ -18,7 +18,7 @@ ORPHAN_SECONDS = 5.0
 def hold_lock(data_dir: Path) -> None:
     """Take the lock of DATA_DIR and keep it across exec; raises BootError if another appliance holds it."""
     path = data_dir.absolute() / "lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(path)
     if not try_lock(descriptor):
         holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip()
         os.close(descriptor)
@@ -39,7 +39,7 @@ def await_orphaned_redis(lock_file: Path) -> None:
 
     Two of them on one file would destroy it, and a Redis may outlive a supervisord that was killed.
     """
-    descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = _open(lock_file)
     try:
         deadline = time.monotonic() + ORPHAN_SECONDS
         while not try_lock(descriptor):
@@ -51,6 +51,16 @@ def await_orphaned_redis(lock_file: Path) -> None:
             time.sleep(0.1)
     finally:
         os.close(descriptor)
+
+
+def _open(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:  # an earlier start as root has left it, for one
+        raise BootError(
+            f"The lock file {path} cannot be opened ({error.strerror}): remove it, as its owner or as root. "
+            "Nothing is kept in it."
+        ) from error
 
 
 def try_lock(descriptor: int) -> bool:

@@ -33,15 +33,20 @@ def program_environment(
     Paths are absolute, since supervisord runs its programs in the repository's folder. A key that boot made
     is passed on as the name of its file.
     """
-    given = {name: value for name, value in environment.items() if value.strip() or name not in key_files}
-    return {
-        **GIVE_BACK,  # a person may set it otherwise
-        **given,
-        **{f"{name}_FILE": str(path) for name, path in key_files.items()},
+    decided = {
         "DATA_DIR": str(settings.data_dir.absolute()),
         "MODELS_DIR": str(settings.models_dir.absolute()),
         "WORKERS": str(sizing.workers),
+        "MEMORY_LIMIT_MB": str(settings.memory_limit_mb),
         "WORKER_MEMORY_LIMIT_MB": str(sizing.worker_memory_limit_mb),
+    }
+    replaced = {f"{name}_FILE" for name in decided}  # a setting is given once: by its name or by its file
+    given = {name: value for name, value in environment.items() if value.strip() or name not in key_files}
+    return {
+        **GIVE_BACK,  # a person may set it otherwise
+        **{name: value for name, value in given.items() if name not in replaced},
+        **{f"{name}_FILE": str(path) for name, path in key_files.items()},
+        **decided,
         "TMPDIR": str(settings.tmp_dir),
         "PYTHONUNBUFFERED": "1",
         **_for_supervisord(settings),

@@ -9,19 +9,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from shared.settings import Settings
+from shared.cgroup import CGROUPS, find_cpu_quota
+from shared.memory import BASE_IDLE_MB, IDLE_WORKER_MB, PROC
+from shared.settings import Role, Settings
 
 #: MB that supervisord, the api, the monitor and Redis need beside the workers when they are sized.
 BASE_MB = 150
-#: MB that the same four really hold while idle: what the workers' own limits leave to them.
-BASE_IDLE_MB = 130
 #: MB that a warm worker takes with room for a batch.
 WORKER_MB = 130
 #: MB that a worker may always take: with shap loaded it holds about 175, and below that each interventional
 #: batch would cost a fresh worker. The monitor's guard watches over the sum.
 LEAST_WORKER_LIMIT_MB = 200
-#: Where a container sees its CPU quota: cgroup v2, then v1.
-_CGROUP = Path("/sys/fs/cgroup")
+#: MEMORY_LIMIT_MB below which there is no room for a worker with shap and its batch beside the others: what a
+#: container of 400 MB is given.
+SHAP_MEMORY_LIMIT_MB = 370
+#: CPUs below which starts and answers take many times as long as what is written down about them.
+FEW_CPUS = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Cpus:
+    """The CPUs' time that we may take (it may be a share of one), and who says so."""
+
+    count: float
+    source: str
+
+    @property
+    def workers(self) -> int:
+        """How many workers they keep busy."""
+        return max(1, math.ceil(self.count))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,45 +49,54 @@ class Sizing:
     why: str
 
 
-def size(settings: Settings, environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Sizing:
+def size(settings: Settings, cpus: Cpus) -> Sizing:
     """Decide what WORKERS and WORKER_MEMORY_LIMIT_MB leave open."""
-    cpus = usable_cpus(environment, cgroup)
     fitting = max(1, (settings.memory_limit_mb - BASE_MB) // WORKER_MB)
     if settings.workers is not None:
         workers, why = settings.workers, "WORKERS is set"
     else:
-        workers = max(1, min(cpus, fitting))
-        why = f"{cpus} CPU{'s' * (cpus != 1)}, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
+        workers = min(cpus.workers, fitting)
+        why = f"{cpus.count:g} CPUs, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
     share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
     share = min(share, settings.memory_limit_mb - 1)
     return Sizing(workers, settings.worker_memory_limit_mb or share, why)
 
 
-def usable_cpus(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> int:
-    """Count the CPUs that the scheduler gives us, at least 1.
+def usable_cpus(environment: Mapping[str, str], cgroups: Path = CGROUPS, proc: Path = PROC) -> Cpus:
+    """Find the least that anybody gives us.
 
     RENDER_CPU_COUNT may lower the number and never raises it: a plan of 0.5 still sees all CPUs of its host.
     """
-    counts = [float(len(os.sched_getaffinity(0)))]
-    counts += [quota for quota in (_quota_v2(cgroup), _quota_v1(cgroup)) if quota]
+    found = [Cpus(float(len(os.sched_getaffinity(0))), "the scheduler")]
+    if quota := find_cpu_quota(cgroups, proc):
+        found.append(Cpus(quota.cpus, f"the quota of cgroup v{quota.version}"))
     with contextlib.suppress(ValueError):
-        counts.append(float(environment.get("RENDER_CPU_COUNT", "")))
-    usable = [count for count in counts if math.isfinite(count) and count > 0]
-    return max(1, math.ceil(min(usable)))
+        found.append(Cpus(float(environment.get("RENDER_CPU_COUNT", "")), "RENDER_CPU_COUNT"))
+    return min(
+        (cpus for cpus in found if math.isfinite(cpus.count) and cpus.count > 0), key=lambda cpus: cpus.count
+    )
 
 
-def _quota_v2(cgroup: Path) -> float | None:
-    words = _read(cgroup / "cpu.max").split()
-    return int(words[0]) / int(words[1]) if len(words) == 2 and words[0].isdecimal() else None
-
-
-def _quota_v1(cgroup: Path) -> float | None:
-    quota, period = (_read(cgroup / "cpu" / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period"))
-    return int(quota) / int(period) if quota.isdecimal() and period.isdecimal() else None
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except OSError:
-        return ""
+def shortcomings(settings: Settings, cpus: Cpus, sizing: Sizing) -> list[str]:
+    """Say what will suffer on what we were given, and how to mend it."""
+    found = []
+    if cpus.count < FEW_CPUS:
+        found.append(
+            f"{cpus.count:g} CPUs by {cpus.source} are few: the start takes long and single rows several times their "
+            f"time; {FEW_CPUS:g} or more are meant"
+        )
+    if settings.role is Role.API:
+        return found
+    limit = settings.memory_limit_mb
+    if limit < SHAP_MEMORY_LIMIT_MB:
+        found.append(
+            f"MEMORY_LIMIT_MB={limit} has no room for shap: interventional jobs will be slow, since workers are "
+            f"recycled for them again and again; {SHAP_MEMORY_LIMIT_MB} (a container of 400 MB) or more are meant"
+        )
+    most = max(1, (limit - BASE_IDLE_MB) // IDLE_WORKER_MB)
+    if sizing.workers > most:
+        found.append(
+            f"WORKERS={sizing.workers} take more than MEMORY_LIMIT_MB={limit} when idle: workers are recycled again "
+            f"and again; set WORKERS to {most} or less"
+        )
+    return found

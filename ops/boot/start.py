@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from ops.boot.folders import empty_folder, make_folders
 from ops.boot.keys import ensure_keys
 from ops.boot.lock import await_orphaned_redis, hold_lock
+from ops.boot.memory_limit import MemoryLimit
 from ops.boot.model_check import check_models
 from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
 from ops.boot.redis_config import redis_lock_file, write_redis_config
-from ops.boot.sizing import size
+from ops.boot.sizing import shortcomings, size, usable_cpus
 from shared.build import ROOT
 from shared.settings import Settings
 
@@ -32,11 +33,12 @@ class Launch:
     environment: dict[str, str]
 
 
-def prepare(environment: Mapping[str, str], settings: Settings) -> Launch:
+def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLimit) -> Launch:
     """Check and prepare everything that supervisord's programs rely on.
 
     Raises ShapboxError (BootError, SettingsError, ModelFaultError, …) with what to do.
     """
+    memory.check(settings)
     make_folders(settings)
     hold_lock(settings.data_dir)
     if settings.embedded_redis:
@@ -47,15 +49,22 @@ def prepare(environment: Mapping[str, str], settings: Settings) -> Launch:
     empty_folder(settings.tmp_dir)
     settings.status_file.unlink(missing_ok=True)  # it tells of the life before
     key_files = ensure_keys(settings)
-    sizing = size(settings, environment)
+    cpus = usable_cpus(environment)
+    sizing = size(settings, cpus)
     for_programs = program_environment(environment, settings, key_files, sizing)
     Settings.from_environment(for_programs)  # what the programs will read must be as good as what we read
+    for shortcoming in shortcomings(settings, cpus, sizing):
+        _log.warning("%s", shortcoming)
     _log.info(
         "starting",
         extra={
             "role": settings.role.value,
             "workers": sizing.workers,
-            "because": sizing.why,
+            "workers_because": sizing.why,
+            "cpus": f"{cpus.count:g}",
+            "cpus_because": cpus.source,
+            "memory_limit_mb": settings.memory_limit_mb,
+            "memory_limit_because": memory.why,
             "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
             "redis": "embedded" if settings.embedded_redis else "REDIS_URL",
             "storage": "local" if settings.storage_url is None else "STORAGE_URL",

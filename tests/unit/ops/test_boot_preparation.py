@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,6 +49,62 @@ def test_a_data_dir_that_is_a_file_is_refused_with_the_setting(settings: Setting
     settings.data_dir.write_text("not a folder")
     with pytest.raises(BootError, match="DATA_DIR"):
         make_folders(settings)
+
+
+def refusal_as_a_plain_user(data_dir: Path) -> str:
+    """Return what boot says to a user without any rights, such as a container's, about a folder of root's."""
+    code = (
+        "import os, sys; from pathlib import Path; from ops.boot.folders import make_folders\n"
+        "from ops.boot.lock import hold_lock; from shared.settings import Settings\n"
+        "os.setgroups([]); os.setgid(12345); os.setuid(12345); settings = Settings(data_dir=Path(sys.argv[1]))\n"
+        "make_folders(settings); hold_lock(settings.data_dir)"
+    )
+    command = [sys.executable, "-c", code, str(data_dir)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stderr.strip().rpartition("BootError: ")[2]
+
+
+@pytest.fixture
+def volume() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(
+        prefix="shapbox-"
+    ) as folder:  # pytest's own folders are closed to others
+        Path(folder).chmod(0o755)
+        data_dir = Path(folder) / "data"
+        data_dir.mkdir(mode=0o755)
+        yield data_dir
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_volume_of_roots_is_refused_with_the_user_and_the_chown_that_helps(volume: Path) -> None:
+    said = refusal_as_a_plain_user(volume)
+    assert f"{volume} belongs to user 0, and Shapbox runs as user 12345" in said
+    command = said.partition("`")[2].partition("`")[0]
+    subprocess.run(["sh", "-c", command], check=True)
+    assert refusal_as_a_plain_user(volume) == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_lock_file_that_root_left_behind_is_named(volume: Path) -> None:
+    os.chown(volume, 12345, 12345)
+    (volume / "lock").touch(mode=0o600)
+    assert f"{volume}/lock cannot be opened" in refusal_as_a_plain_user(volume)
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.EROFS, "mount a volume"), (errno.ENOSPC, "make room"), (errno.ENOTDIR, "way")],
+)
+def test_what_helps_depends_on_what_is_wrong(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", refuse)
+    with pytest.raises(BootError, match=remedy) as refused:
+        make_folders(settings)
+    assert "chown" not in str(refused.value)
 
 
 def test_left_uploads_are_removed_and_nothing_else(settings: Settings) -> None:
@@ -88,6 +147,18 @@ def test_the_programs_get_key_files_and_absolute_paths_but_no_key(settings: Sett
     assert (read.workers, read.worker_memory_limit_mb) == (2, 170)
     assert read.data_dir.is_absolute()
     assert key not in environment.values()
+
+
+def test_what_boot_decided_replaces_a_setting_that_was_given_as_a_file(settings: Settings) -> None:
+    (settings.data_dir.parent / "workers").write_text("3")
+    given = {"WORKERS_FILE": str(settings.data_dir.parent / "workers")}
+    environment = program_environment(given, settings, {}, Sizing(3, 170, "test"))
+    assert Settings.from_environment(environment).workers == 3
+
+
+def test_the_memory_limit_that_boot_decided_is_passed_on(settings: Settings) -> None:
+    environment = program_environment({}, replace(settings, memory_limit_mb=1900), {}, Sizing(2, 170, "test"))
+    assert Settings.from_environment(environment).memory_limit_mb == 1900
 
 
 def test_the_programs_give_freed_memory_back_unless_told_otherwise(settings: Settings) -> None:

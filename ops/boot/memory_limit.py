@@ -1,0 +1,63 @@
+"""MEMORY_LIMIT_MB follows from the container's limit where nobody sets it, and must leave the monitor time to act."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from shared.cgroup import Cgroup
+from shared.errors import BootError
+from shared.memory import BASE_IDLE_MB, HARD_SHARE, IDLE_WORKER_MB, SOFT_SHARE
+from shared.settings import LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB, Settings, is_set
+
+#: The setting.
+NAME = "MEMORY_LIMIT_MB"
+#: MB of the smallest container that works.
+LEAST_CONTAINER_MB = math.ceil(LEAST_MEMORY_LIMIT_MB / SOFT_SHARE)
+#: MB of the container that everything is measured in.
+PLAN_MB = 512
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryLimit:
+    """The container's limit in bytes (None: none is set), the MB that follow from it where that was asked for, and why."""
+
+    container: int | None
+    derived_mb: int | None
+    why: str
+
+    def complete(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the environment with the limit that was derived."""
+        return {**environment, **({} if self.derived_mb is None else {NAME: str(self.derived_mb)})}
+
+    def check(self, settings: Settings) -> None:
+        """Raise BootError if the kernel would kill before the monitor recycles."""
+        if self.container is None or settings.memory_limit_mb * 2**20 < HARD_SHARE * self.container:
+            return
+        raise BootError(
+            f"{NAME}: {settings.memory_limit_mb} is {HARD_SHARE:.0%} or more of what the container may take "
+            f"({self.container >> 20} MB): the kernel would kill before the monitor acts. Unset it, and it is "
+            f"{_derive(self.container)}; or give the container more memory."
+        )
+
+
+def decide_memory_limit(environment: Mapping[str, str], cgroup: Cgroup | None) -> MemoryLimit:
+    """Decide what MEMORY_LIMIT_MB is where it is unset; raises BootError if the container holds no worker."""
+    limit = None if cgroup is None else cgroup.limit
+    if cgroup is None or limit is None:
+        return MemoryLimit(None, None, "it is set" if is_set(environment, NAME) else "no cgroup sets a limit")
+    if limit < LEAST_CONTAINER_MB * 2**20:
+        raise BootError(
+            f"The container may take {limit >> 20} MB of memory (cgroup v{cgroup.files.version}), and at least "
+            f"{LEAST_CONTAINER_MB} MB are needed: about {BASE_IDLE_MB} for api, monitor, Redis and supervisord and "
+            f"{IDLE_WORKER_MB} for a worker. Give it {LEAST_CONTAINER_MB} MB or more; {PLAN_MB} are recommended."
+        )
+    said = f"{limit >> 20} MB that cgroup v{cgroup.files.version} allows"
+    if is_set(environment, NAME):
+        return MemoryLimit(limit, None, f"it is set, of the {said}")
+    return MemoryLimit(limit, _derive(limit), f"{SOFT_SHARE * PLAN_MB:.0f}/{PLAN_MB} of the {said}")
+
+
+def _derive(limit: int) -> int:
+    return min(int(limit * SOFT_SHARE) >> 20, MOST_MEMORY_LIMIT_MB)
