@@ -41,8 +41,9 @@ ELSEWHERE_SECONDS = 60.0
 #: same while it is at its limit.
 MEASURE_SECONDS, PRESSED_MEASURE_SECONDS = 5.0, 0.4
 
-#: Why a worker is recycled. All of them are exported from the start; `self` is the worker's own decision.
-REASONS = ("memory_soft", "memory_hard", "self", "silent")
+#: Why a worker is recycled. All of them are exported from the start; `self` (it has grown) and `shap` (it gives
+#: shap's memory back) are the worker's own decisions.
+REASONS = ("memory_soft", "memory_hard", "self", "shap", "silent")
 
 logger = logging.getLogger(__name__)
 

@@ -23,6 +23,7 @@ from services.worker.batch_run import BatchRunner
 from services.worker.batch_worker import RQ_WORKER_TTL, BatchWorker
 from services.worker.heartbeat import Heartbeat
 from services.worker.memory_cap import cap_bytes, limit_growth
+from services.worker.shap_return import ShapReturn
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
@@ -91,7 +92,8 @@ def _work(settings: Settings, process_name: str) -> int:
     )
     task.install(runner)
     worker = _rq_worker(settings, me)
-    worker.attach(heartbeat, runner, settings.worker_memory_limit_mb or settings.memory_limit_mb)
+    memory_limit_mb = settings.worker_memory_limit_mb or settings.memory_limit_mb
+    worker.attach(heartbeat, runner, memory_limit_mb, ShapReturn(connection, me.token))
     limit_growth(cap_bytes(settings))
     logger.info("worker ready", extra={"pid": me.pid, "worker": me.name})
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
@@ -28,7 +29,7 @@ from shared.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
-from shared.jobs.document import Job
+from shared.jobs.document import Job, Method
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
@@ -59,6 +60,8 @@ class BatchRunner:
     recovery: Recovery
     me: Beacon
     stopping: Event
+    #: Told after each interventional batch.
+    on_shap: Callable[[], object] = field(default=bool, init=False)
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
     def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
@@ -121,7 +124,11 @@ class BatchRunner:
     def _explain(self, job: Job, batch: int) -> Matrix:
         """Return the batch's result, of shape (rows, outputs, features + 2), as the engine gives it."""
         rows = self.payloads.get(job.id, "input", batch)
-        return self.models.get(job.model).engine(job.method).explain(rows)
+        try:
+            return self.models.get(job.model).engine(job.method).explain(rows)
+        finally:
+            if job.method is Method.INTERVENTIONAL:
+                self.on_shap()
 
     def _give_up(self, job_id: str, batch: int, fault: ShapboxError) -> Outcome:
         """Fail the job for a reason that another try would not change."""

@@ -15,6 +15,7 @@ from rq.utils import now
 from services.worker.batch_run import BatchRunner
 from services.worker.drain_clock import DrainClock
 from services.worker.heartbeat import Heartbeat
+from services.worker.shap_return import ShapReturn
 from shared.jobs.queue import Lane
 from shared.memory import process_pss_bytes
 
@@ -41,10 +42,14 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     #: When RQ's registration was renewed last, by the monotonic clock. RQ does so before `attach`, too.
     _registered = float("-inf")
 
-    def attach(self, heartbeat: Heartbeat, runner: BatchRunner, memory_limit_mb: int) -> None:
+    def attach(
+        self, heartbeat: Heartbeat, runner: BatchRunner, memory_limit_mb: int, shap_return: ShapReturn
+    ) -> None:
         """Give the worker what RQ's constructor knows nothing of. Only the main thread may."""
         self._heartbeat = heartbeat
         self._runner = runner
+        self._shap_return = shap_return
+        runner.on_shap = shap_return.used
         self._counters = runner.counters
         self._stopping = runner.stopping
         self._memory_limit = memory_limit_mb * 2**20
@@ -67,6 +72,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         if self._stopping.is_set():
             self._stop_requested = True
         self._leave_if_grown()
+        if not self._stop_requested and self._gives_shap_back():
+            self._stop_requested = True
 
     def prepare_job_execution(self, job: Any, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002  # RQ's signature
         """Leave RQ's record as `prepare_execution` has just written it: our claim says the rest."""
@@ -116,7 +123,27 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self._counters.flush()
         self._stop_requested = True
 
+    def _gives_shap_back(self) -> bool:
+        """Return whether to leave for a life without shap."""
+        if not self._shap_return.is_due():
+            return False
+        logger.info("worker leaves, to come back without shap: nobody has asked for its values for a while")
+        self._counters.add("worker_recycles_total", "shap")
+        return True
+
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
+        """Wait for the next batch; None says that there is none and that the worker leaves.
+
+        With shap to be given back Redis itself ends the wait, with a batch or without: unlike a signal, that
+        cannot lose one on its way.
+        """
+        del max_idle_time
+        while True:
+            found = self._dequeue(timeout, self._shap_return.wait_seconds())
+            if found is not None or self._stop_requested or self._gives_shap_back():
+                return found
+
+    def _dequeue(self, timeout: int | None, idle_seconds: int | None) -> Any:
         """Wait for the next batch. Only here may a stop signal break in: nothing is at hand yet.
 
         A batch that Redis hands out in that very moment is lost on its way, and found again by
@@ -124,7 +151,9 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         """
         self._dequeuing = True
         try:
-            return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            if self._stop_requested:  # the signal came just before
+                raise StopRequested
+            return super().dequeue_job_and_maintain_ttl(timeout, idle_seconds)
         finally:
             self._dequeuing = False
 

@@ -14,6 +14,8 @@ COUNTERS = "shapbox:counters"
 WORKERS = "shapbox:workers"
 #: What the monitor writes each second to learn whether Redis takes writes.
 PULSE = "shapbox:pulse"
+#: Whose turn it is to give shap's memory back, for some seconds.
+SHAP_TURN = "shapbox:shap-turn"
 #: The channel on which each job's end is announced by its id.
 ENDED_CHANNEL = "shapbox:ended"
 

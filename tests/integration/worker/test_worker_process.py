@@ -3,76 +3,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
-import pytest
 import redis
 
 from services.worker.batch_worker import INTERACTIVE_STREAK
 from shared.beacons import Beacons
-from shared.jobs.document import Job, Method, Status
-from shared.jobs.ids import new_job_id
+from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
-from shared.payloads import Payloads
 from shared.settings import Settings
+from tests.integration.worker.conftest import WorkerProcess
 
 ROOT = Path(__file__).parents[3]
-FEATURES = 13
-
-
-class WorkerProcess:
-    def __init__(self, settings: Settings) -> None:
-        self.log = settings.data_dir / "worker.log"
-        environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.worker", "--name", "worker-1"],
-                cwd=ROOT,
-                env=environment,
-                stderr=log,
-            )
-
-
-@pytest.fixture
-def start(
-    settings: Settings, store: JobStore, wait_until: Callable[..., float]
-) -> Iterator[Callable[[], WorkerProcess]]:
-    workers: list[WorkerProcess] = []
-
-    def start() -> WorkerProcess:
-        lines = 0 if not workers else workers[0].log.read_text().count("worker ready")
-        workers.append(WorkerProcess(settings))
-        wait_until(lambda: workers[0].log.read_text().count("worker ready") > lines, seconds=60)
-        return workers[-1]
-
-    assert store is not None  # Redis is up
-    yield start
-    for worker in workers:
-        worker.process.kill()
-        worker.process.wait()
-
-
-@pytest.fixture
-def accept(store: JobStore, payloads: Payloads) -> Callable[[int], Job]:
-    def accept(batches: int) -> Job:
-        job = Job(
-            id=new_job_id(),
-            model="wine@1",
-            method=Method.TREE_PATH_DEPENDENT,
-            rows=batches * 10,
-            batch_rows=10,
-            features=FEATURES,
-            outputs=3,
-            created_at=time.time(),
-        )
-        for batch in range(batches):
-            payloads.put(job.id, "input", batch, np.full((10, FEATURES), batch, dtype=np.float32))
-        return store.accept(job).job
-
-    return accept
 
 
 def test_a_worker_completes_a_job_and_leaves_on_sigterm(

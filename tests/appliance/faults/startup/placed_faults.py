@@ -91,10 +91,16 @@ def _wire_engine(module: ModuleType) -> None:
     module.XGBoostEngine.explain = wired
 
 
+def _wire_shap_return(module: ModuleType) -> None:
+    if seconds := os.environ.get("SHAPBOX_TEST_SHAP_SECONDS"):  # a test has no minute to wait
+        vars(module)["IDLE_SECONDS"] = float(seconds)
+
+
 _WIRING: dict[str, Callable[[ModuleType], None]] = {
     "shared.payloads": _wire_payloads,
     "shared.jobs.transitions": _wire_transitions,
     "services.worker.engines.xgboost_engine": _wire_engine,
+    "services.worker.shap_return": _wire_shap_return,
 }
 
 

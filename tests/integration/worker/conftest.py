@@ -1,0 +1,81 @@
+"""The worker as a process of its own, without supervisord, and jobs for it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shared.jobs.document import Job, Method
+from shared.jobs.ids import new_job_id
+from shared.jobs.store import JobStore
+from shared.payloads import Payloads
+from shared.settings import Settings
+
+ROOT = Path(__file__).parents[3]
+FEATURES = 13
+
+#: The worker's own entry point, with a shorter wait until shap is given back.
+IMPATIENT = """
+import sys
+from services.worker import shap_return
+shap_return.IDLE_SECONDS = float(sys.argv.pop(1))
+from services.worker.__main__ import main
+sys.exit(main())
+"""
+
+
+class WorkerProcess:
+    def __init__(self, settings: Settings, shap_seconds: float | None) -> None:
+        self.log = settings.data_dir / "worker.log"
+        environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
+        program = ["-m", "services.worker"] if shap_seconds is None else ["-c", IMPATIENT, str(shap_seconds)]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *program, "--name", "worker-1"], cwd=ROOT, env=environment, stderr=log
+            )
+
+
+@pytest.fixture
+def start(
+    settings: Settings, store: JobStore, wait_until: Callable[..., float]
+) -> Iterator[Callable[..., WorkerProcess]]:
+    workers: list[WorkerProcess] = []
+
+    def start(shap_seconds: float | None = None) -> WorkerProcess:
+        lines = 0 if not workers else workers[0].log.read_text().count("worker ready")
+        workers.append(WorkerProcess(settings, shap_seconds))
+        wait_until(lambda: workers[0].log.read_text().count("worker ready") > lines, seconds=60)
+        return workers[-1]
+
+    assert store is not None  # Redis is up
+    yield start
+    for worker in workers:
+        worker.process.kill()
+        worker.process.wait()
+
+
+@pytest.fixture
+def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
+    def accept(batches: int, method: Method = Method.TREE_PATH_DEPENDENT) -> Job:
+        job = Job(
+            id=new_job_id(),
+            model="wine@1",
+            method=method,
+            rows=batches * 10,
+            batch_rows=10,
+            features=FEATURES,
+            outputs=3,
+            created_at=time.time(),
+        )
+        for batch in range(batches):
+            payloads.put(job.id, "input", batch, np.full((10, FEATURES), batch, dtype=np.float32))
+        return store.accept(job).job
+
+    return accept
