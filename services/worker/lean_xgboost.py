@@ -1,8 +1,9 @@
-"""XGBoost without scikit-learn and pandas: a quarter of the start, and less than half of the memory.
+"""XGBoost without scikit-learn, pandas and SciPy: a quarter of the start, and less than a third of the memory.
 
-`xgboost.compat` imports scikit-learn wherever it finds it, which brings pandas, SciPy's larger half and joblib;
-it needs none of them to predict. They are hidden during that one import only, so that shap may have the real
-ones afterwards. All code that needs XGBoost takes it from here.
+`xgboost.compat` imports scikit-learn wherever it finds it, which brings pandas and joblib, and XGBoost insists
+on SciPy for sparse matrices and one softmax; it needs none of them to predict from arrays. The first two are
+hidden, and SciPy is stood in for, during that one import only, so that shap may have the real ones afterwards.
+All code that needs XGBoost takes it from here.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import functools
 import importlib
 import sys
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelFaultError
@@ -19,10 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from importlib.machinery import ModuleSpec
     from pathlib import Path
-    from types import ModuleType
 
 #: Packages that XGBoost imports if it finds them, and that predicting does not need.
 HIDDEN_PACKAGES = frozenset({"sklearn", "pandas"})
+
+#: What XGBoost imports of SciPy at its own import, the package first.
+STOOD_IN = ("scipy", "scipy.sparse", "scipy.special")
+#: The questions that XGBoost asks of all data, each of which imports scipy.sparse.
+SPARSE_QUESTIONS = ("is_scipy_csr", "is_scipy_csc", "is_scipy_coo")
 
 #: Threads that one worker predicts with: more of them make a machine with few cores slower, not faster.
 THREADS = 1
@@ -45,16 +53,68 @@ class _Hidden:
         return None
 
 
+class _StandIn(ModuleType):
+    """A module that XGBoost imports and does not use here: whoever uses it after all is given the real one."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if sys.modules.get(self.__name__) is self:  # XGBoost takes it by name while it is imported
+            return self._to_be_called_later(name)
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def _to_be_called_later(self, name: str) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return getattr(importlib.import_module(self.__name__), name)(*args, **kwargs)
+
+        return call
+
+
 @functools.cache
 def import_xgboost() -> Any:
-    """Give the module `xgboost`, imported without scikit-learn and pandas unless somebody had imported it before."""
-    with _import_lock:
-        hidden = _Hidden()
-        sys.meta_path.insert(0, hidden)
-        try:
-            return importlib.import_module("xgboost")
-        finally:
-            sys.meta_path.remove(hidden)
+    """Give the module `xgboost`, imported lean unless somebody had imported it, or SciPy, before."""
+    with _import_lock, _packages_hidden(), _scipy_stood_in():
+        xgboost = importlib.import_module("xgboost")
+    data: Any = importlib.import_module("xgboost.data")
+    for question in SPARSE_QUESTIONS:
+        setattr(data, question, _asked_with_scipy_only(getattr(data, question)))
+    return xgboost
+
+
+@contextmanager
+def _packages_hidden() -> Iterator[None]:
+    hidden = _Hidden()
+    sys.meta_path.insert(0, hidden)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(hidden)
+
+
+@contextmanager
+def _scipy_stood_in() -> Iterator[None]:
+    if "scipy" in sys.modules:
+        yield
+        return
+    package, *parts = (_StandIn(name) for name in STOOD_IN)
+    for part in parts:
+        setattr(package, part.__name__.rpartition(".")[2], part)
+    sys.modules.update({module.__name__: module for module in (package, *parts)})
+    try:
+        yield
+    finally:
+        for name in STOOD_IN:
+            del sys.modules[name]
+
+
+def _asked_with_scipy_only(question: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Nothing is a sparse matrix of SciPy's where nobody has imported that."""
+
+    @functools.wraps(question)
+    def asked(data: Any) -> bool:
+        return "scipy.sparse" in sys.modules and question(data)
+
+    return asked
 
 
 def load_booster(path: Path) -> Any:
