@@ -2,7 +2,7 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev python run demo chaos soak test lint format lock models clean
+.PHONY: help setup setup-dev setup-image python run demo chaos soak image up down logs shell test lint format lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -25,6 +25,21 @@ chaos: setup ## faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) at an appliance
 
 soak: setup ## an appliance of its own at full load for SOAK_MINUTES (60), watched for growth
 	@$(PY) -m ops.soak
+
+image: setup-image ## build the container's image, and say what each layer holds
+	@$(PY) -m ops.container image
+
+up: setup-image ## the appliance in a container of 512 MB, in the background; prints address and key
+	@$(PY) -m ops.container up
+
+down: setup-image ## stop that container; its jobs and keys stay in a volume
+	@$(PY) -m ops.container down
+
+logs: setup-image ## follow what that container prints
+	@$(PY) -m ops.container logs
+
+shell: setup-image ## a shell inside that container
+	@$(PY) -m ops.container shell
 
 test: setup-dev ## all tests: unit, integration and the supervised whole
 	@$(PY) -m pytest
@@ -51,6 +66,9 @@ models: setup-dev ## train the shipped models again
 
 setup: python ## Python, packages and redis-server, whatever is missing
 	@$(ANY_PYTHON) -m ops.setup_machine
+
+setup-image: python # without redis-server: the container brings its own
+	@$(ANY_PYTHON) -m ops.setup_machine --no-redis
 
 setup-dev: python
 	@$(ANY_PYTHON) -m ops.setup_machine --dev

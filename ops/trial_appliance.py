@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from ops.http_call import Answer, answer_or_none, call
+from ops.http_call import answer_or_none
+from ops.reached import Reached
 from shared.build import ROOT
 from shared.settings import KEY_NAMES, SETTING_NAMES, Settings
 
@@ -32,7 +33,7 @@ class TrialError(AssertionError):
     """The appliance did not do what every trial takes for granted, or a trial's finding."""
 
 
-class Appliance:
+class Appliance(Reached):
     """`python -m ops.boot` on its own DATA_DIR and free ports. `settings` replace or add to the environment."""
 
     def __init__(
@@ -141,44 +142,9 @@ class Appliance:
         """Return the workers' process ids."""
         return self.pids_of("services.worker")
 
-    @property
-    def api_key(self) -> str:
-        """The key for jobs."""
-        return self._key("API_KEY")
-
-    @property
-    def admin_key(self) -> str:
-        """The key for changing models."""
-        return self._key("ADMIN_API_KEY")
-
-    @property
-    def metrics_token(self) -> str:
-        """The token for /metrics."""
-        return self._key("METRICS_TOKEN")
-
-    def get(self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
-        """Get a path with a key (API_KEY by default)."""
-        return self.call("GET", path, None, key, headers)
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Make one call with a key (API_KEY by default)."""
-        sent = {"Authorization": f"Bearer {key or self.api_key}", **(headers or {})}
-        return call(self.url + path, method, sent, body, seconds=90.0)
-
     def log(self) -> str:
         """Return all that it has printed."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")
-
-    def log_tail(self, lines: int = 40) -> str:
-        """Return the last of what it has printed."""
-        return "\n".join(self.log().splitlines()[-lines:])
 
     def settings(self) -> Settings:
         """Return the settings that its programs run with."""
@@ -190,7 +156,8 @@ class Appliance:
         # The shell joins the cgroup and becomes the appliance: all its children are born inside.
         return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.cgroup)]
 
-    def _key(self, name: str) -> str:
+    def key(self, name: str) -> str:
+        """Return a key: as it was set, or as boot made it."""
         return (
             self.environment.get(name) or (self.data_dir / "keys" / name).read_text(encoding="ascii").strip()
         )

@@ -11,11 +11,10 @@ import orjson
 from services.api.authentication import Access
 from services.api.parts import Parts
 from services.api.storage_room import RESERVE_BYTES, free_bytes
+from shared.appliance_status import HOPELESS_SECONDS
 from shared.errors import ShapboxError
 from shared.redis_connection import redis_needed
 
-#: Seconds of a fault after which nothing but a restart will help.
-HOPELESS_SECONDS = 30
 #: Seconds after the start in which a monitor that has not reported yet is no fault.
 GRACE_SECONDS = 30
 #: Seconds after which the monitor's findings count as old for /readyz.
@@ -45,26 +44,12 @@ class HealthResource:
     def causes(self) -> list[Finding]:
         """Return what a restart is needed for."""
         status = self._parts.status.read()
-        young = time.monotonic() - self._parts.started < GRACE_SECONDS
         if status is None or status.age() > HOPELESS_SECONDS:
-            since = "ever" if status is None else f"for {status.age():.0f} s"
-            return [] if young else [_cause("monitor", f"the monitor has not reported {since}")]
-        causes = []
-        if status.redis_down_seconds > HOPELESS_SECONDS:
-            causes.append(_cause("redis", f"Redis has not answered for {status.redis_down_seconds:.0f} s"))
-        if status.no_worker_seconds > HOPELESS_SECONDS:
-            causes.append(_cause("workers", f"no worker has lived for {status.no_worker_seconds:.0f} s"))
-        if status.standstill_seconds > HOPELESS_SECONDS:
-            causes.append(
-                _cause(
-                    "queue",
-                    f"no worker has taken a batch for {status.standstill_seconds:.0f} s, and some wait",
-                )
-            )
-        if status.fatal_programs:
-            names = ", ".join(status.fatal_programs)
-            causes.append(_cause("programs", f"supervisord has given up {names}"))
-        return causes
+            if time.monotonic() - self._parts.started < GRACE_SECONDS:
+                return []
+            if status is None:
+                return [_cause("monitor", "the monitor has not reported ever")]
+        return [_cause(name, detail) for name, detail in status.needs_restart()]
 
 
 def _cause(name: str, detail: str) -> Finding:

@@ -13,7 +13,8 @@ import redis
 from numpy.typing import NDArray
 
 from ops.http_call import Answer
-from ops.trial_appliance import NO_ANSWER, Appliance
+from ops.reached import Reached
+from ops.trial_appliance import NO_ANSWER
 from services.worker.reference import bare_explainer
 from shared.build import ROOT
 from shared.counters import SEPARATOR, Counters
@@ -33,7 +34,7 @@ PATIENCE = 300.0
 class Submitted:
     """A job that was accepted, with the rows that it explains."""
 
-    appliance: Appliance
+    appliance: Reached
     id: str
     version: ModelVersion
     rows: Matrix
@@ -75,7 +76,7 @@ class Submitted:
         np.testing.assert_allclose(values, wanted, atol=1e-5, rtol=0)
 
 
-def submit(appliance: Appliance, model: str, rows: int, seed: int = 7) -> Submitted:
+def submit(appliance: Reached, model: str, rows: int, seed: int = 7) -> Submitted:
     """Send so many rows and see them accepted."""
     version = ModelCatalog.load(ROOT / "models").get(model)
     matrix = shaken_examples(version, rows, seed)
@@ -123,7 +124,7 @@ def nothing_is_left(connection: redis.Redis) -> bool:
     return connection.hlen(keys.RUNNING) == 0 and waiting == 0
 
 
-def _patiently(appliance: Appliance, path: str, headers: dict[str, str] | None = None) -> Answer:
+def _patiently(appliance: Reached, path: str, headers: dict[str, str] | None = None) -> Answer:
     """Get a path, asking again while the api or Redis is away."""
 
     def ask() -> Answer | None:

@@ -1,0 +1,50 @@
+# The appliance in one container. `make image` builds it, `make up` runs it in 512 MB; docs/operations.md says more.
+
+# What installs and compiles; nothing of it but /opt/shapbox goes further.
+FROM debian:trixie-slim AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+RUN apt-get update -q \
+    && apt-get install -y -q --no-install-recommends python3 python3-venv \
+    && python3 -m venv /opt/installer \
+    && python3 -m venv --without-pip /opt/shapbox/venv
+COPY requirements.lock /opt/
+# Wheels only, each with the hash of the lock: nothing is compiled that nobody has checked.
+RUN /opt/installer/bin/pip --python /opt/shapbox/venv/bin/python install \
+        --require-hashes --no-deps --only-binary :all: --no-compile --progress-bar off -r /opt/requirements.lock \
+    # The packages' own tests, C headers and type stubs: a third of their size, and nothing imports them.
+    && find /opt/shapbox/venv \( -type d \( -name tests -o -name include \) -prune -o -type f \
+        \( -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) \) -exec rm -rf {} + \
+    && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/venv/lib
+COPY . /opt/shapbox/app/
+RUN rm /opt/shapbox/app/requirements.lock \
+    && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/app
+
+# What runs: Python, Redis, the packages, Shapbox and its models.
+FROM debian:trixie-slim
+RUN apt-get update -q \
+    && apt-get install -y -q --no-install-recommends python3 redis-server \
+    && apt-get clean \
+    && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/* /usr/bin/redis-benchmark /etc/redis \
+    && groupadd --gid 10001 shapbox \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin shapbox \
+    && install -d -o shapbox -g shapbox -m 700 /data
+COPY --from=build /opt/shapbox/venv /opt/shapbox/venv
+COPY --from=build /opt/shapbox/app /opt/shapbox/app
+ARG VERSION=unknown
+ARG COMMIT=unknown
+LABEL org.opencontainers.image.title="Shapbox" \
+      org.opencontainers.image.description="An appliance that serves exact SHAP values of XGBoost models." \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${COMMIT}"
+# Where a container differs from a bare machine; every other default stands in shared/settings.py.
+ENV HOST=0.0.0.0 \
+    DATA_DIR=/data \
+    SHAPBOX_COMMIT="${COMMIT}" \
+    PATH=/opt/shapbox/venv/bin:/usr/bin:/bin \
+    PYTHONDONTWRITEBYTECODE=1
+WORKDIR /opt/shapbox/app
+USER 10001:10001
+VOLUME /data
+EXPOSE 10000
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "ops.healthcheck"]
+ENTRYPOINT ["python", "-m", "ops.boot"]

@@ -1,0 +1,48 @@
+"""`python -m ops.healthcheck`: what the container's HEALTHCHECK runs; 0 unless only a restart will help.
+
+It asks /healthz as any other client does. A container without an api has no /healthz; there it reads what
+that would answer from: the monitor's findings.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from ops.address import local_address
+from ops.http_call import answer_or_none
+from shared.appliance_status import ApplianceStatus
+from shared.errors import SettingsError
+from shared.settings import Role, Settings
+
+#: Seconds that an answer may take: less than the HEALTHCHECK's own time limit, so that it can be told.
+ANSWER_SECONDS = 4.0
+
+
+def fault(settings: Settings) -> str | None:
+    """Return what is wrong with the appliance that these settings describe, or None."""
+    if settings.role is Role.WORKER:
+        status = ApplianceStatus.read(settings.status_file)
+        if status is None:
+            return "the monitor has not reported yet"
+        return "; ".join(detail for _, detail in status.needs_restart()) or None
+    answer = answer_or_none(f"{local_address(settings)}/healthz", ANSWER_SECONDS)
+    if answer is None:
+        return "/healthz does not answer"
+    return None if answer.status == 200 else answer.body.decode("utf-8", "replace")
+
+
+def main() -> int:
+    """Look once, say what is wrong, and return the exit code."""
+    try:
+        settings = Settings.from_environment(os.environ)
+    except SettingsError as error:
+        print(error)
+        return 1
+    found = fault(settings)
+    print(found or "well")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
