@@ -12,6 +12,8 @@ import numpy as np
 
 #: MB that a batch takes that blows memory, and of one step towards it.
 BLOWN_MB, STEP_MB = 400, 4
+#: MB that a batch leaves behind that leaks.
+LEAKED_MB = 50
 #: Seconds between two steps, and that all of it is held: whoever watches must have seen it by then.
 STEP_SECONDS, HELD_SECONDS = 0.005, 8.0
 #: Seconds of a batch that a drain can wait for, of one that is too long for it, and of one that hangs.
@@ -22,6 +24,10 @@ MUTEX_BYTES = 128
 
 class _Moment(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+
+#: What leaking batches have left behind.
+_leaked: list[np.ndarray] = []
 
 
 def kill() -> None:
@@ -45,6 +51,11 @@ def blow_at_once() -> None:
     taken = np.ones(BLOWN_MB * 2**20, dtype=np.uint8)
     time.sleep(HELD_SECONDS)
     del taken
+
+
+def leak() -> None:
+    """Leave memory behind that nobody gives back."""
+    _leaked.append(np.ones(LEAKED_MB * 2**20, dtype=np.uint8))
 
 
 def hang() -> None:
@@ -79,6 +90,7 @@ ACTIONS: Mapping[str, Callable[[], None]] = {
     "kill": kill,
     "steps": blow_in_steps,
     "once": blow_at_once,
+    "leak": leak,
     "hang": hang,
     "hanggil": hang_with_gil,
     "slow": be_slow,

@@ -46,6 +46,13 @@ def install(folder: str) -> None:
     sys.meta_path.insert(0, _Finder())
 
 
+def disarm() -> None:
+    """Take the memory guard's hands and the workers' own ceiling away: only the kernel is left to act."""
+    _WIRING["services.monitor.guard"] = _wire_guard
+    _WIRING["services.worker.memory_cap"] = _wire_memory_cap
+    sys.meta_path.insert(0, _Finder())
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -94,6 +101,14 @@ def _wire_engine(module: ModuleType) -> None:
 def _wire_shap_return(module: ModuleType) -> None:
     if seconds := os.environ.get("SHAPBOX_TEST_SHAP_SECONDS"):  # a test has no minute to wait
         vars(module)["IDLE_SECONDS"] = float(seconds)
+
+
+def _wire_guard(module: ModuleType) -> None:
+    module.Guard._act = lambda *_: None
+
+
+def _wire_memory_cap(module: ModuleType) -> None:
+    vars(module)["limit_growth"] = lambda _: None
 
 
 _WIRING: dict[str, Callable[[ModuleType], None]] = {

@@ -1,0 +1,98 @@
+"""The built image on a real engine. Without an engine these tests are skipped, and say so: none passes without one."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.container.box import IMAGE, Box
+from ops.container.engine import docker, engine_fault
+from ops.container.image import commit
+from ops.trial_appliance import free_ports
+from shared.build import ROOT, VERSION
+from tests.appliance.faults.placing import STARTUP, Faults
+
+#: Set where an engine must be there (.ci/run): its absence is then a failure.
+REQUIRED = "SHAPBOX_CONTAINER_TESTS"
+#: The image under test.
+TAG = f"{IMAGE}-under-test"
+#: Everybody may write: the container's user is not the tests'.
+OPEN_FOLDER = 0o777
+
+MakeBox = Callable[..., Box]
+Say = Callable[[str], None]
+
+
+@pytest.fixture(scope="session")
+def image() -> str:
+    """Build the image from this folder."""
+    if fault := engine_fault():
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail(f"{REQUIRED}=required, and {fault}")
+        pytest.skip(f"{fault}: the container is not tested here")
+    arguments = ["--build-arg", f"VERSION={VERSION}", "--build-arg", f"COMMIT={commit()}"]
+    docker("build", "--network", "host", "--tag", TAG, *arguments, str(ROOT), seconds=None)
+    return TAG
+
+
+@pytest.fixture
+def make_box(image: str, request: pytest.FixtureRequest) -> Iterator[MakeBox]:
+    """Make confined containers by `make_box(NAME="value", …)`; container and volume are gone when the test ends."""
+    boxes: list[Box] = []
+    # The process id keeps two runs of the tests apart.
+    name = f"shapbox-test-{os.getpid()}-{request.node.name.partition('[')[0][:40]}"
+
+    def make(*options: str, **environment: str) -> Box:
+        number = len(boxes)
+        box = Box(f"{name}-{number}", free_ports(1)[0], f"{name}-{number}", environment, options, image=image)
+        boxes.append(box)
+        return box
+
+    try:
+        yield make
+    finally:
+        for box in boxes:
+            box.remove(with_data=True)
+
+
+@pytest.fixture(scope="module")
+def box(image: str) -> Iterator[Box]:
+    """Run one container for the tests of a module."""
+    name = f"shapbox-test-{os.getpid()}-shared"
+    running = Box(name, free_ports(1)[0], name, image=image)
+    try:
+        running.run()
+        running.await_ready()
+        yield running
+    finally:
+        running.remove(with_data=True)
+
+
+@pytest.fixture
+def faults(tmp_path: Path) -> Faults:
+    """Place faults in the workers of a container made with `*mounted(faults, tmp_path)` and `faults.environment()`."""
+    placed = Faults(tmp_path / "faults")
+    for folder in (tmp_path / "faults", *(tmp_path / "faults").iterdir()):
+        folder.chmod(OPEN_FOLDER)
+    return placed
+
+
+@pytest.fixture
+def fault_mounts(tmp_path: Path) -> list[str]:
+    """Return the options that put the faults into a container, at the paths that they have here."""
+    return [f"--volume={STARTUP}:{STARTUP}:ro", f"--volume={tmp_path / 'faults'}:{tmp_path / 'faults'}"]
+
+
+@pytest.fixture
+def say(capsys: pytest.CaptureFixture[str]) -> Say:
+    """Show what was measured: figures that no test may depend on."""
+
+    def show(line: str) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n    {line}\n")
+
+    return show

@@ -1,0 +1,102 @@
+"""Starting, idling and stopping in 512 MB, read-only, without privileges."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ops.container.box import Box
+from ops.container.engine import docker_streams
+from tests.appliance.faults.submitted import eventually, submit
+from tests.container.conftest import MakeBox, Say
+
+#: MB of the working set while nothing is to be done.
+MOST_IDLE_MB = 200
+#: Seconds until an idle appliance has come to rest.
+REST_SECONDS = 10.0
+#: Seconds in which a stop must be over.
+MOST_STOP_SECONDS = 25.0
+
+
+def test_an_idle_container_takes_no_more_than_200_mb(make_box: MakeBox, say: Say) -> None:
+    box = make_box()
+    box.run()
+    seconds = box.await_ready()
+    time.sleep(REST_SECONDS)
+    idle = box.working_set_bytes() / 2**20
+    say(f"ready {seconds:.1f} s after docker run; idle working set {idle:.1f} MB")
+    assert idle <= MOST_IDLE_MB
+
+
+def test_docker_calls_it_healthy(box: Box) -> None:
+    eventually(lambda: _health(box) != "starting", box.log_tail, seconds=40)
+    assert _health(box) == "healthy"
+
+
+def _health(box: Box) -> str:
+    health = box.state()["Health"]
+    assert isinstance(health, dict)
+    return str(health["Status"])
+
+
+@pytest.mark.parametrize("model", ["breast-cancer", "wine"])
+def test_values_from_the_container_are_xgboosts_own(box: Box, model: str) -> None:
+    submit(box, model, 1200).check_completed()
+
+
+def test_interventional_values_come_with_all_of_shap_that_they_need(box: Box) -> None:
+    body = b'{"model": "diabetes", "method": "interventional", "rows": [[59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8, 87]]}'
+    answer = box.call("POST", "/v1/explain", body, headers={"Content-Type": "application/json"})
+    assert answer.status == 200, answer
+    result = answer.json()
+    assert sum(result["values"][0]) + result["base_values"][0] == pytest.approx(
+        result["predictions"][0], abs=1e-3
+    )
+
+
+def test_the_read_only_root_cannot_be_written_and_need_not_be(box: Box) -> None:
+    assert box.exec("sh", "-c", "touch /opt/shapbox/app/x 2>&1 || true").endswith("Read-only file system\n")
+    assert "Read-only" not in box.log()
+
+
+def test_one_line_says_what_boot_decided_and_why(box: Box) -> None:
+    starting = [line for line in box.log().splitlines() if " starting " in line]
+    assert len(starting) == 1
+    assert "workers=2" in starting[0]
+    assert "because=" in starting[0]
+
+
+def test_a_container_with_one_cpu_runs_one_worker(make_box: MakeBox) -> None:
+    box = make_box("--cpus=1")
+    box.run()
+    box.await_ready()
+    assert "workers=1" in box.log()
+    assert box.get("/readyz").json()["probes"]["workers"]["alive"] == 1
+
+
+def test_a_data_dir_that_cannot_be_written_is_refused_with_the_remedy(image: str) -> None:
+    said = docker_streams(
+        "run", "--rm", "--read-only", "--mount=type=tmpfs,destination=/data,tmpfs-mode=0755", image
+    )
+    assert "Shapbox cannot start." in said
+    assert "DATA_DIR" in said
+
+
+def test_docker_stop_ends_it_in_time_with_code_0_and_loses_nothing(make_box: MakeBox, say: Say) -> None:
+    box = make_box()
+    box.run()
+    box.await_ready()
+    job = submit(box, "breast-cancer", 60_000)
+    job.wait_for(5)
+    seconds = box.stop()
+    assert box.state()["ExitCode"] == 0
+    assert seconds < MOST_STOP_SECONDS
+    box.start()
+    box.await_ready()
+    recorded = job.document()["batches"]["completed"]
+    say(
+        f"docker stop took {seconds:.1f} s; {recorded} of {job.batches} batches were recorded before the start"
+    )
+    job.check_completed()
+    assert recorded >= 5
