@@ -2,7 +2,7 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-image python run demo chaos soak image up down logs shell test lint format lock models clean
+.PHONY: help setup setup-dev setup-image python run demo chaos soak image up down logs shell prove test lint format lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -37,6 +37,10 @@ down: setup-image ## stop that container; its jobs and keys stay in a volume
 
 logs: setup-image ## follow what that container prints
 	@$(PY) -m ops.container logs
+
+prove: setup-image ## work a container of its own for PROVE_MINUTES (10), and print what that took of its 512 MB
+	@$(PY) -m ops.container image
+	@$(PY) -m ops.container prove --minutes $(or $(PROVE_MINUTES),10)
 
 shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell

@@ -1,4 +1,4 @@
-"""`python -m ops.container image | layers | up | down | logs | shell`: what the Makefile's targets run."""
+"""`python -m ops.container image | layers | up | down | logs | shell | prove`: what the Makefile's targets run."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from ops.container.engine import DockerError, docker_succeeds, require_engine
 from ops.container.home import NAME, announcement, gone, home_box
 from ops.container.image import build, report
+from ops.container.load import ProofError
+from ops.container.proof import prove
 from shared.errors import ShapboxError
 
 #: Lines of the log that are shown before it is followed.
@@ -19,12 +21,16 @@ LOG_LINES = "200"
 def main() -> int:
     """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(prog="python -m ops.container", description=__doc__)
-    parser.add_argument("command", choices=sorted(_COMMANDS))
-    command = parser.parse_args().command
+    parser.add_argument("command", choices=[*_COMMANDS, "prove"])
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long prove keeps it at full load")
+    options = parser.parse_args()
     try:
         require_engine()
-        _COMMANDS[command]()
-    except (DockerError, ShapboxError) as fault:
+        if options.command == "prove":
+            prove(options.minutes)
+        else:
+            _COMMANDS[options.command]()
+    except (DockerError, ProofError, ShapboxError) as fault:
         print(f"container: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
