@@ -138,6 +138,11 @@ class Settings:
         return self.data_dir.absolute() / "keys"
 
     @property
+    def host_name_file(self) -> Path:
+        """The name that boot gave this appliance: its workers are called after it."""
+        return self.data_dir.absolute() / "host-name"
+
+    @property
     def objects_dir(self) -> Path:
         """The object store's folder when STORAGE_URL is unset."""
         return self.data_dir.absolute() / "objects"

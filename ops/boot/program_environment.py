@@ -10,6 +10,7 @@ from pathlib import Path
 from ops.boot.leash import SUPERVISOR_PID
 from ops.boot.redis_config import redis_config_file, redis_lock_file, redis_program
 from ops.boot.sizing import Sizing
+from shared.host_name import HOST_NAME_NAME
 from shared.settings import Role, Settings
 from shared.supervised_start import START_SECONDS, START_SECONDS_NAME
 
@@ -26,12 +27,16 @@ GIVE_BACK = {
 
 
 def program_environment(
-    environment: Mapping[str, str], settings: Settings, key_files: Mapping[str, Path], sizing: Sizing
+    environment: Mapping[str, str],
+    settings: Settings,
+    key_files: Mapping[str, Path],
+    sizing: Sizing,
+    host: str,
 ) -> dict[str, str]:
     """Return the environment for supervisord: the settings that boot decided, and which programs start.
 
     Paths are absolute, since supervisord runs its programs in the repository's folder. A key that boot made
-    is passed on as the name of its file.
+    is passed on as the name of its file. `host` is the appliance's name.
     """
     decided = {
         "DATA_DIR": str(settings.data_dir.absolute()),
@@ -49,6 +54,7 @@ def program_environment(
         **decided,
         "TMPDIR": str(settings.tmp_dir),
         "PYTHONUNBUFFERED": "1",
+        HOST_NAME_NAME: host,
         **_for_supervisord(settings),
     }
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.boot.folders import empty_folder, make_folders
+from ops.boot.host_name import ensure_host_name
 from ops.boot.keys import ensure_keys
 from ops.boot.lock import await_orphaned_redis, hold_lock
 from ops.boot.memory_limit import MemoryLimit
@@ -51,7 +52,8 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
     key_files = ensure_keys(settings)
     cpus = usable_cpus(environment)
     sizing = size(settings, cpus)
-    for_programs = program_environment(environment, settings, key_files, sizing)
+    host = ensure_host_name(settings)
+    for_programs = program_environment(environment, settings, key_files, sizing, host)
     Settings.from_environment(for_programs)  # what the programs will read must be as good as what we read
     for shortcoming in shortcomings(settings, cpus, sizing):
         _log.warning("%s", shortcoming)
@@ -59,6 +61,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
         "starting",
         extra={
             "role": settings.role.value,
+            "host": host,
             "workers": sizing.workers,
             "workers_because": sizing.why,
             "cpus": f"{cpus.count:g}",

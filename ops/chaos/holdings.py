@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -33,12 +32,14 @@ class Holdings:
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection
+        self._settings = settings
         self._beacons = Beacons(connection)
         self._recovery = Recovery(connection, JobStore(connection, settings))
 
     def beacon(self, program: str) -> Beacon | None:
-        """Return what a worker of this machine says of itself."""
-        name = f"{socket.gethostname()}/{program}"
+        """Return what a worker of this appliance says of itself."""
+        host = self._settings.host_name_file.read_text(encoding="ascii").strip()
+        name = f"{host}/{program}"
         return self._beacons.of([name]).get(name)
 
     def held(self, beacon: Beacon) -> Sequence[Hold]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import socket
 import sys
 from types import FrameType
 
@@ -14,6 +13,7 @@ from services.monitor.supervisor_events import read_events
 from services.monitor.worker_lives import Machine
 from shared.build import git_commit
 from shared.errors import ShapboxError
+from shared.host_name import host_name
 from shared.log import configure_logging
 from shared.settings import Settings
 
@@ -28,7 +28,7 @@ def main() -> int:
     try:
         settings = Settings.from_environment(environment)
         configure_logging(settings, "monitor")
-        monitor = Monitor(settings, Machine(socket.gethostname(), os.getppid()), git_commit(environment))
+        monitor = Monitor(settings, Machine(host_name(environment), os.getppid()), git_commit(environment))
         monitor.start()
     except ShapboxError as fault:
         sys.stderr.write(f"{fault}\n")

@@ -7,7 +7,6 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
 import time
 import warnings
@@ -28,6 +27,7 @@ from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
 from shared.errors import SettingsError, ShapboxError
+from shared.host_name import host_name
 from shared.jobs.queue import Lane, rq_queue
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
@@ -79,7 +79,7 @@ def main() -> int:
 
 
 def _work(settings: Settings, process_name: str) -> int:
-    host = socket.gethostname()
+    host = host_name(os.environ)
     me = Beacon(f"{host}/{process_name}", host, os.getpid(), secrets.token_hex(8))
     models = WarmModels(ModelCatalog.load(settings.models_dir, settings.standins_dir))
     models.warm_up()

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from socket import create_server, gethostname
+from socket import create_server
 from typing import Protocol
 
 import pytest
@@ -22,13 +22,15 @@ from services.monitor.programs import Program
 from services.monitor.supervisor_rpc import SupervisorAwayError, list_programs
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacon, Beacons
+from shared.host_name import HOST_NAME_NAME
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from tests.integration.redis_server import until
 
 ROOT = Path(__file__).resolve().parents[3]
-HOST = gethostname()
+#: Not the machine's name: the monitor must go by what boot tells it.
+HOST = "an-appliance-1234"
 
 #: Every name of DESIGN §6, with the labels it must have at least.
 NAMES = {
@@ -143,6 +145,7 @@ def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
     environment = {
         "PATH": os.environ["PATH"],
         "DATA_DIR": str(settings.data_dir),
+        HOST_NAME_NAME: HOST,
         "MODELS_DIR": str(ROOT / "models"),
         "METRICS_PORT": str(port),
         "BATCH_TIMEOUT_SECONDS": "60",

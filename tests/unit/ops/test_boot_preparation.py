@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from ops.boot.folders import empty_folder, make_folders
+from ops.boot.host_name import ensure_host_name
 from ops.boot.keys import ensure_keys
 from ops.boot.model_check import check_models
 from ops.boot.ports import check_ports
@@ -24,6 +25,7 @@ from ops.boot.redis_config import redis_config
 from ops.boot.sizing import Sizing
 from shared.build import ROOT
 from shared.errors import BootError
+from shared.host_name import host_name
 from shared.model_catalog import ModelCatalog
 from shared.settings import KEY_NAMES, Settings
 
@@ -135,17 +137,50 @@ def test_an_empty_key_file_is_replaced(settings: Settings) -> None:
     assert len(ensure_keys(settings)["API_KEY"].read_text().strip()) >= 40
 
 
+def test_two_appliances_of_one_machine_have_different_names_and_each_keeps_its_own(
+    settings: Settings,
+) -> None:
+    other = replace(settings, data_dir=settings.data_dir.with_name("other"))
+    for one in (settings, other):
+        make_folders(one)
+    name = ensure_host_name(settings)
+    assert name.startswith(socket.gethostname()[:20])
+    assert ensure_host_name(settings) == name
+    assert ensure_host_name(other) != name
+
+
+@pytest.mark.parametrize("text", ["", "two words\n", "a/b\n"])
+def test_a_name_that_is_none_is_made_again(settings: Settings, text: str) -> None:
+    make_folders(settings)
+    settings.host_name_file.write_text(text)
+    name = ensure_host_name(settings)
+    assert name != text.strip()
+    assert settings.host_name_file.read_text() == f"{name}\n"
+
+
+def test_a_name_that_cannot_be_kept_is_refused_with_what_to_do(settings: Settings) -> None:
+    make_folders(settings)
+    settings.host_name_file.mkdir()
+    with pytest.raises(BootError, match=r"host-name .*: remove what is there"):
+        ensure_host_name(settings)
+
+
+def test_without_boot_a_program_goes_by_the_machines_name() -> None:
+    assert host_name({}) == socket.gethostname()
+
+
 def test_the_programs_get_key_files_and_absolute_paths_but_no_key(settings: Settings) -> None:
     make_folders(settings)
     files = ensure_keys(settings)
     environment = program_environment(
-        {"API_KEY": " ", "PATH": "/bin"}, settings, files, Sizing(2, 170, "test")
+        {"API_KEY": " ", "PATH": "/bin"}, settings, files, Sizing(2, 170, "test"), "box-1"
     )
     read = Settings.from_environment(environment)
     key = files["API_KEY"].read_text().strip()
     assert read.api_key == key
     assert (read.workers, read.worker_memory_limit_mb) == (2, 170)
     assert read.data_dir.is_absolute()
+    assert host_name(environment) == "box-1"
     assert key not in environment.values()
 
 
@@ -163,7 +198,7 @@ def test_the_memory_limit_that_boot_decided_is_passed_on(settings: Settings) -> 
 
 def test_the_programs_give_freed_memory_back_unless_told_otherwise(settings: Settings) -> None:
     def environment(given: dict[str, str]) -> dict[str, str]:
-        return program_environment(given, settings, {}, Sizing(2, 170, "test"))
+        return program_environment(given, settings, {}, Sizing(2, 170, "test"), "box-1")
 
     assert environment({})["MALLOC_TRIM_THRESHOLD_"] == "131072"
     assert environment({})["MALLOC_ARENA_MAX"] == "2"
