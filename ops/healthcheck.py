@@ -25,7 +25,7 @@ def fault(settings: Settings) -> str | None:
         status = ApplianceStatus.read(settings.status_file)
         if status is None:
             return "the monitor has not reported yet"
-        return "; ".join(detail for _, detail in status.needs_restart()) or None
+        return "; ".join(detail for _, detail in status.needs_restart(settings.role)) or None
     answer = answer_or_none(f"{local_address(settings)}/healthz", ANSWER_SECONDS)
     if answer is None:
         return "/healthz does not answer"

@@ -15,6 +15,8 @@ from typing import Self
 
 import orjson
 
+from shared.settings import Role
+
 #: Seconds of a fault after which nothing but a restart will help.
 HOPELESS_SECONDS = 30
 #: Bytes of the file, always: what is written over an older one then takes no room on the disk.
@@ -49,20 +51,26 @@ class ApplianceStatus:
         """Return how many seconds ago this was written. The monitor writes it each second."""
         return max(0.0, (time.time() if now is None else now) - self.written_at)
 
-    def needs_restart(self) -> list[tuple[str, str]]:
-        """Return what this appliance cannot heal itself, as names and details; empty while there is hope."""
-        causes = []
+    def needs_restart(self, role: Role) -> list[tuple[str, str]]:
+        """Return what an appliance of this role cannot heal itself, as names and details; empty while there is hope."""
         if self.age() > HOPELESS_SECONDS:
             return [("monitor", f"the monitor has not reported for {self.age():.0f} s")]
+        causes = []
         if self.redis_down_seconds > HOPELESS_SECONDS:
             causes.append(("redis", f"Redis has not answered for {self.redis_down_seconds:.0f} s"))
+        if role is not Role.API:  # its workers are other containers, and a restart of this one is in vain
+            causes += self._workers_need_restart()
+        if self.fatal_programs:
+            causes.append(("programs", f"supervisord has given up {', '.join(self.fatal_programs)}"))
+        return causes
+
+    def _workers_need_restart(self) -> list[tuple[str, str]]:
+        causes = []
         if self.no_worker_seconds > HOPELESS_SECONDS:
             causes.append(("workers", f"no worker has lived for {self.no_worker_seconds:.0f} s"))
         if self.standstill_seconds > HOPELESS_SECONDS:
             stood = f"no worker has taken a batch for {self.standstill_seconds:.0f} s, and some wait"
             causes.append(("queue", stood))
-        if self.fatal_programs:
-            causes.append(("programs", f"supervisord has given up {', '.join(self.fatal_programs)}"))
         return causes
 
     def write(self, path: Path) -> None:

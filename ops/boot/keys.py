@@ -7,14 +7,19 @@ import secrets
 from pathlib import Path
 
 from shared.errors import BootError
-from shared.settings import KEY_NAMES, Settings
+from shared.settings import KEY_NAMES, Role, Settings
 
 #: Bytes of chance in a key.
 KEY_BYTES = 32
 
 
 def ensure_keys(settings: Settings) -> dict[str, Path]:
-    """Make each unset key's file if it is not there (mode 0600); return the files by setting name."""
+    """Make each unset key's file if it is not there (mode 0600); return the files by setting name.
+
+    Where only workers run there is nothing to open.
+    """
+    if settings.role is Role.WORKER:
+        return {}
     unset = [name for name in KEY_NAMES if getattr(settings, name.lower()) is None]
     return {name: _ensure_key(settings.keys_dir / name) for name in unset}
 

@@ -58,6 +58,9 @@ def size(settings: Settings, cpus: Cpus) -> Sizing:
         workers = min(cpus.workers, fitting)
         why = f"{cpus.count:g} CPUs, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
     share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
+    if settings.role is Role.API:
+        # It plans batches for workers elsewhere, which may be as small as this.
+        share, why = LEAST_WORKER_LIMIT_MB, "ROLE=api starts none of them"
     share = min(share, settings.memory_limit_mb - 1)
     return Sizing(workers, settings.worker_memory_limit_mb or share, why)
 

@@ -6,11 +6,13 @@ import logging
 import time
 
 from prometheus_client import CollectorRegistry
+from prometheus_client.registry import Collector
 
 from services.monitor.aof_sync import AofSync
 from services.monitor.collectors.facts import FactsCollector
 from services.monitor.collectors.machine_state import MachineCollector
-from services.monitor.collectors.redis_state import RedisCollector
+from services.monitor.collectors.redis_state import RedisCollector, RedisLinkCollector
+from services.monitor.eviction_watch import EvictionWatch
 from services.monitor.exposition import serve_metrics
 from services.monitor.guard import Guard
 from services.monitor.listener import Listener
@@ -43,6 +45,7 @@ PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = 1.0
 GUARD_SECONDS, GUARD_PSS_SECONDS = 0.1, 1.0
 POLL_SECONDS = 5.0
 SWEEP_SECONDS = STORAGE_SECONDS = 30.0
+EVICTION_SECONDS = 60.0
 #: Seconds that the loops have to end: supervisord kills the monitor soon after.
 STOP_SECONDS = 0.6
 
@@ -80,10 +83,14 @@ class Monitor:
             self._rescue_loop,
             Loop("supervisor", POLL_SECONDS, self._listener.poll),
             Loop("storage", STORAGE_SECONDS, self._storage.step),
-            Loop("sweeper", SWEEP_SECONDS, self._sweep),
         ]
+        if settings.role is not Role.WORKER:
+            # Where jobs come in: its RESULT_TTL_HOURS holds, and no worker lists the store as well.
+            self._loops.append(Loop("sweeper", SWEEP_SECONDS, self._sweep))
         if settings.embedded_redis:
             self._loops.append(Loop("aof-sync", AOF_SECONDS, AofSync(settings.redis_dir).step))
+        else:
+            self._loops.append(Loop("eviction", EVICTION_SECONDS, EvictionWatch(self._steady).step))
         self._registry = self._make_registry(commit)
 
     def start(self) -> None:
@@ -179,15 +186,21 @@ class Monitor:
 
     def _make_registry(self, commit: str) -> CollectorRegistry:
         models = self._models()
-        impatient = connect(self._settings, Patience.IMPATIENT, name="monitor-scrape")
-        queues = BatchQueues(impatient, self._settings.batch_timeout_seconds)
         registry = CollectorRegistry()
-        registry.register(RedisCollector(impatient, queues, self._pulse, [model.id for model in models]))
+        registry.register(self._make_redis_collector(models))
         registry.register(
             MachineCollector(self._guard, self._storage, self._programs, self._settings.data_dir)
         )
         registry.register(FactsCollector(models, commit))
         return registry
+
+    def _make_redis_collector(self, models: tuple[ModelVersion, ...]) -> Collector:
+        if self._settings.role is Role.WORKER:
+            # Sums, queues and workers are everybody's: told by each of N containers they would count N times.
+            return RedisLinkCollector(self._pulse)
+        impatient = connect(self._settings, Patience.IMPATIENT, name="monitor-scrape")
+        queues = BatchQueues(impatient, self._settings.batch_timeout_seconds)
+        return RedisCollector(impatient, queues, self._pulse, [model.id for model in models])
 
     def _models(self) -> tuple[ModelVersion, ...]:
         try:

@@ -17,8 +17,11 @@ from shared.jobs.recovery import Blame, Running
 
 #: How many ended lives are remembered.
 REMEMBERED = 1000
-#: Seconds that another machine's monitor has to see to its restarted workers' batches itself.
+#: Seconds that another appliance's monitor has to see to its restarted workers' batches itself.
 FOREIGN_SECONDS = 10.0
+#: The same for a batch whose worker's beacon is out. Its monitor puts the beacon out and gives the batch back in one
+#: go: whoever looked in between would count a killed worker as one of which nobody knows why it fell silent.
+FOREIGN_SILENT_SECONDS = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class WorkerLives:
         self._causes: dict[str, End] = {}
         self._gone_unreported: set[str] = set()
         self._excused: set[int] = set()
-        self._restarted_elsewhere: dict[str, float] = {}
+        self._left_elsewhere: dict[str, float] = {}
         #: Whether everything is being stopped: whoever ends now was told to.
         self.draining = False
 
@@ -94,9 +97,12 @@ class WorkerLives:
         if end := self._ends.get(orphan.token):
             return end
         restarted = orphan.owner in alive
-        if restarted and orphan.owner.rpartition("/")[0] == self._machine.host:
+        ours = orphan.owner.rpartition("/")[0] == self._machine.host
+        if restarted and ours:
             return End("worker_died", Blame.UNEXPLAINED)  # before this monitor's time
-        if not settled or (restarted and not self._lingers(orphan)):
+        if not settled:
+            return None
+        if not ours and not self._lingers(orphan, FOREIGN_SECONDS if restarted else FOREIGN_SILENT_SECONDS):
             return None
         return End("lease", Blame.UNEXPLAINED)
 
@@ -118,12 +124,12 @@ class WorkerLives:
         self._excused.discard(beacon.pid)
         return End("worker_died", Blame.UNEXPLAINED if excused else Blame.DEATH)
 
-    def _lingers(self, orphan: Running) -> bool:
-        """Return whether a restarted worker of another machine has left its batch for too long."""
+    def _lingers(self, orphan: Running, seconds: float) -> bool:
+        """Return whether a batch of another appliance's has been left by its holder for so long."""
         key = f"{orphan.job_id}:{orphan.batch}:{orphan.token}"
-        since = self._restarted_elsewhere.setdefault(key, time.monotonic())
-        _forget_oldest(self._restarted_elsewhere)
-        return time.monotonic() - since > FOREIGN_SECONDS
+        since = self._left_elsewhere.setdefault(key, time.monotonic())
+        _forget_oldest(self._left_elsewhere)
+        return time.monotonic() - since > seconds
 
 
 def _report_of(beacon: Beacon, reports: set[Report]) -> Report | None:

@@ -14,6 +14,7 @@ from services.api.storage_room import RESERVE_BYTES, free_bytes
 from shared.appliance_status import HOPELESS_SECONDS
 from shared.errors import ShapboxError
 from shared.redis_connection import redis_needed
+from shared.settings import Role
 
 #: Seconds after the start in which a monitor that has not reported yet is no fault.
 GRACE_SECONDS = 30
@@ -49,7 +50,7 @@ class HealthResource:
                 return []
             if status is None:
                 return [_cause("monitor", "the monitor has not reported ever")]
-        return [_cause(name, detail) for name, detail in status.needs_restart()]
+        return [_cause(name, detail) for name, detail in status.needs_restart(self._parts.settings.role)]
 
 
 def _cause(name: str, detail: str) -> Finding:

@@ -39,6 +39,17 @@ class RedisState:
     used_bytes: int
 
 
+class RedisLinkCollector(Collector):
+    """What the pulse has felt, and no more: for a container where the rest is not to be told."""
+
+    def __init__(self, pulse: Pulse) -> None:
+        self._pulse = pulse
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield whether Redis answered last, and how fast."""
+        yield from _link_families(self._pulse, up=self._pulse.redis_up)
+
+
 class RedisCollector(Collector):
     """Reads Redis at each scrape, unless it did not answer the last ping: a scrape must not wait for it.
 
@@ -57,12 +68,9 @@ class RedisCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the families; without Redis, only that it is away."""
         state = self._read() if self._pulse.redis_up else None
-        yield gauge("redis_up", "1 if Redis answers, else 0.", float(state is not None))
+        yield from _link_families(self._pulse, up=state is not None)
         if state is None:
             return
-        yield gauge(
-            "redis_ping_seconds", "Seconds that Redis took for the last ping.", self._pulse.ping_seconds
-        )
         yield gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.", state.used_bytes)
         yield from sum_families(state.sums, self._models)
         yield from _queue_families(state, time.time())
@@ -82,6 +90,12 @@ class RedisCollector(Collector):
         except redis.RedisError as fault:
             logger.debug("Redis is away from a scrape", extra={"cause": str(fault)})
             return None
+
+
+def _link_families(pulse: Pulse, *, up: bool) -> Iterator[Metric]:
+    yield gauge("redis_up", "1 if Redis answers, else 0.", float(up))
+    if up:
+        yield gauge("redis_ping_seconds", "Seconds that Redis took for the last ping.", pulse.ping_seconds)
 
 
 def _queue_families(state: RedisState, now: float) -> Iterator[Metric]:

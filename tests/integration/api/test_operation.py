@@ -19,6 +19,7 @@ from services.api.openapi.document import openapi_document
 from services.api.parts import Parts
 from shared.appliance_status import ApplianceStatus
 from shared.errors import StorageUnavailableError
+from shared.settings import Role
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 
 
@@ -55,6 +56,18 @@ def test_what_cannot_heal_is_unhealthy(
     reply = client.get("/healthz", key=None)
     assert reply.status == 503
     assert [found["cause"] for found in reply.json["causes"]] == [cause]
+
+
+def test_an_api_whose_workers_are_elsewhere_is_not_restarted_for_them(
+    client: InProcess, parts: Parts
+) -> None:
+    object.__setattr__(parts, "settings", replace(parts.settings, role=Role.API))
+    grow_old(parts)
+    report(parts, no_worker_seconds=31.0, standstill_seconds=31.0)
+    assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
+    assert client.get("/readyz", key=None).json["probes"]["queue"]["ok"] is False
+    report(parts, no_worker_seconds=31.0, fatal_programs=("api",))
+    assert client.get("/healthz", key=None).json["causes"][0]["cause"] == "programs"
 
 
 def test_what_heals_by_itself_is_healthy(client: InProcess, parts: Parts) -> None:

@@ -12,7 +12,7 @@ import redis
 from services.monitor import rescue as rescue_module
 from services.monitor.programs import Program, Programs
 from services.monitor.rescue import Rescue
-from services.monitor.worker_lives import Machine
+from services.monitor.worker_lives import FOREIGN_SILENT_SECONDS, Machine
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
 from shared.jobs import keys
@@ -134,6 +134,9 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
     rescue.step()
     assert store.queues.waiting_batches() == set()  # Redis has not answered for a whole lease yet
     rescue._settled_at = 0.0
+    rescue.step()
+    assert store.queues.waiting_batches() == set()  # its own monitor may be about to say why
+    time.sleep(FOREIGN_SILENT_SECONDS)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"lease": 1}

@@ -27,7 +27,7 @@ from shared.build import ROOT
 from shared.errors import BootError
 from shared.host_name import host_name
 from shared.model_catalog import ModelCatalog
-from shared.settings import KEY_NAMES, Settings
+from shared.settings import KEY_NAMES, Role, Settings
 
 
 @pytest.fixture
@@ -129,6 +129,12 @@ def test_each_unset_key_is_made_once_and_kept_private(settings: Settings) -> Non
 def test_a_key_that_is_set_is_not_made(settings: Settings) -> None:
     make_folders(settings)
     assert "API_KEY" not in ensure_keys(replace(settings, api_key="k" * 20))
+
+
+def test_where_only_workers_run_no_key_is_made(settings: Settings) -> None:
+    make_folders(settings)
+    assert ensure_keys(replace(settings, role=Role.WORKER)) == {}
+    assert list(settings.keys_dir.iterdir()) == []
 
 
 def test_an_empty_key_file_is_replaced(settings: Settings) -> None:
