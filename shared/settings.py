@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
+from shared.redis_url import check_redis_url
 
 #: Bytes that a unix socket's path may have on Linux, less some for the longest socket's own name.
 MAX_SOCKET_FOLDER_BYTES = 80
@@ -26,7 +27,6 @@ LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB = 200, 1_048_576
 #: The secrets, by setting name. Boot makes those that are unset.
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
 
-_REDIS_SCHEMES = ("redis", "rediss", "unix")
 _STORAGE_SCHEMES = ("s3", "gs", "az", "file", "http", "https")
 
 
@@ -282,7 +282,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     **dict.fromkeys(KEY_NAMES, _key),
     "DATA_DIR": Path,
     "MODELS_DIR": Path,
-    "REDIS_URL": _url(*_REDIS_SCHEMES),
+    "REDIS_URL": check_redis_url,
     "STORAGE_URL": _url(*_STORAGE_SCHEMES),
     "ROLE": lambda text: Role(_one_of(*Role)(text)),
     "WORKERS": _whole(1, 64),

@@ -18,9 +18,11 @@ from ops.boot.memory_limit import MemoryLimit
 from ops.boot.model_check import check_models
 from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
+from ops.boot.redis_check import check_redis
 from ops.boot.redis_config import redis_lock_file, write_redis_config
 from ops.boot.sizing import shortcomings, size, usable_cpus
 from shared.build import ROOT
+from shared.redis_url import public_address
 from shared.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
         await_orphaned_redis(redis_lock_file(settings))
         write_redis_config(settings)
     check_ports(settings)
+    check_redis(settings, environment)
     models = check_models(settings)
     empty_folder(settings.tmp_dir)
     settings.status_file.unlink(missing_ok=True)  # it tells of the life before
@@ -69,7 +72,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
             "memory_limit_mb": settings.memory_limit_mb,
             "memory_limit_because": memory.why,
             "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
-            "redis": "embedded" if settings.embedded_redis else "REDIS_URL",
+            "redis": "embedded" if settings.redis_url is None else public_address(settings.redis_url),
             "storage": "local" if settings.storage_url is None else "STORAGE_URL",
             "models": models,
             "data_dir": str(settings.data_dir.absolute()),
