@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import LocalStore, from_url
 
-from shared.errors import PayloadMissingError, StorageFullError, StorageUnavailableError
+from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
 from shared.settings import Settings
 
 #: Objects that one delete call names, at most.
@@ -47,18 +47,28 @@ class Payloads:
 
     @classmethod
     def open(cls, settings: Settings) -> Payloads:
-        """Open the store that the settings name; a local folder is made if it is not there."""
+        """Open the store that the settings name; a local folder is made if it is not there.
+
+        Nobody is called yet. Raises SettingsError if the address, or what the environment adds to it, is no use.
+        """
         if settings.storage_url is None:
             return cls(LocalStore(settings.objects_dir, mkdir=True))
         if settings.storage_url.startswith("file://"):
             return cls(LocalStore(urlsplit(settings.storage_url).path, mkdir=True))
-        return cls(
-            from_url(
+        try:
+            store = from_url(
                 settings.storage_url,
-                client_options={"timeout": REMOTE_TIMEOUT},
+                # Given here, these replace what AWS_ALLOW_HTTP and the like say. Whoever names an endpoint of
+                # http:// has said it.
+                client_options={"timeout": REMOTE_TIMEOUT, "allow_http": True},
                 retry_config={"max_retries": REMOTE_RETRIES, "retry_timeout": REMOTE_PATIENCE},
             )
-        )
+        except (ObstoreError, ValueError) as fault:
+            raise SettingsError(
+                f"STORAGE_URL cannot be used ({_first_line(fault)}): see docs/operations.md for what each kind of "
+                "store needs beside it."
+            ) from fault
+        return cls(store)
 
     def put(self, job_id: str, side: Side, batch: int, matrix: Matrix) -> None:
         """Store `matrix` (float32, C order) as the batch's input or result, atomically."""
@@ -119,6 +129,16 @@ def _path(job_id: str, side: Side, batch: int) -> str:
     return f"jobs/{job_id}/{side}/{batch:06d}.npy"
 
 
+def _lacks_bucket(fault: Exception) -> bool:
+    """Return whether it is not an object that is missing, but the whole bucket: the set-up's fault, not a job's."""
+    return "NoSuchBucket" in str(fault) or "bucket does not exist" in str(fault)
+
+
+def _first_line(fault: Exception) -> str:
+    """Return what obstore says for people: below it stand its own structures, over dozens of lines."""
+    return str(fault).partition("\n")[0]
+
+
 def _bad_object(path: str) -> Any:
     raise PayloadMissingError(f"{path} is no matrix that Shapbox wrote")
 
@@ -127,11 +147,15 @@ def _bad_object(path: str) -> Any:
 def _storage_needed() -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError:
-        raise
     except (ObstoreError, OSError) as fault:
+        if _lacks_bucket(fault):
+            raise StorageUnavailableError(
+                "The object store has no such bucket: make the one that STORAGE_URL names, or name another."
+            ) from fault
+        if isinstance(fault, FileNotFoundError):
+            raise
         if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
             raise StorageFullError(
                 "The disk is full, so the rows were not taken. Delete jobs or enlarge the disk."
             ) from fault
-        raise StorageUnavailableError(f"The object store does not answer: {fault}") from fault
+        raise StorageUnavailableError(f"The object store does not answer: {_first_line(fault)}") from fault

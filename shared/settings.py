@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.redis_url import check_redis_url
@@ -267,13 +266,17 @@ def _key(text: str) -> str:
     return text
 
 
-def _url(*schemes: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if urlsplit(text).scheme not in schemes:
-            raise ValueError(f"the address must start with one of {', '.join(f'{s}://' for s in schemes)}")
-        return text
-
-    return parse
+def _storage_url(text: str) -> str:
+    scheme, _, rest = text.partition("://")
+    if scheme not in _STORAGE_SCHEMES:
+        schemes = ", ".join(f"{scheme}://" for scheme in _STORAGE_SCHEMES)
+        raise ValueError(f"the address must start with one of {schemes}")
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise ValueError("a folder is named whole: write file:///path/of/the/folder")
+    elif rest.startswith("/") or not rest:
+        raise ValueError(f"the address names no bucket: write {scheme}://BUCKET or {scheme}://BUCKET/FOLDER")
+    return text
 
 
 _PARSERS: dict[str, Callable[[str], object]] = {
@@ -283,7 +286,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "DATA_DIR": Path,
     "MODELS_DIR": Path,
     "REDIS_URL": check_redis_url,
-    "STORAGE_URL": _url(*_STORAGE_SCHEMES),
+    "STORAGE_URL": _storage_url,
     "ROLE": lambda text: Role(_one_of(*Role)(text)),
     "WORKERS": _whole(1, 64),
     "BATCH_ROWS": _whole(1, 100_000),

@@ -99,3 +99,17 @@ def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep(
     assert len(bytes(settings.run_dir)) <= MAX_SOCKET_FOLDER_BYTES
     assert settings.run_dir == Settings(data_dir=deep).run_dir
     assert settings.run_dir != Settings(data_dir=deep / "y").run_dir
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("s3://", "names no bucket"),
+        ("s3:///rows", "names no bucket"),
+        ("rows", "must start with one of s3://"),
+        ("file://rows", "named whole"),
+    ],
+)
+def test_a_store_that_cannot_be_found_is_refused_before_anything_starts(url: str, said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Settings.from_environment({"STORAGE_URL": url})

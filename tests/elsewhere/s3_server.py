@@ -1,0 +1,75 @@
+"""An S3-compatible server: moto's, a process of its own that is spoken to over HTTP. It keeps objects in memory."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from ops.http_call import call
+from ops.trial_appliance import free_ports
+from tests.integration.redis_server import until
+
+#: The bucket that is made at the start.
+BUCKET = "rows"
+#: What must appear in no log.
+SECRET_KEY = "s3-secret-of-the-tests"
+
+
+class S3Server:
+    """Listens on loopback; lives until it is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_ports(1)[0]
+        self._log = folder / "s3.log"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def settings(self, port: int | None = None, folder: str = "shapbox") -> dict[str, str]:
+        """Return what an appliance must be told; `port` of something in between."""
+        return {
+            "STORAGE_URL": f"s3://{BUCKET}/{folder}",
+            "AWS_ENDPOINT": f"http://127.0.0.1:{port or self.port}",
+            "AWS_ACCESS_KEY_ID": "shapbox",
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_REGION": "eu-central-1",
+        }
+
+    def start(self) -> None:
+        """Start it and make the bucket."""
+        command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        until(self._makes_bucket, seconds=60)
+
+    def hold(self) -> None:
+        """Stop it: connections are taken by the kernel, and nobody answers."""
+        self._signal(signal.SIGSTOP)
+
+    def let_go(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it at once."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def objects(self) -> int:
+        """Return how many objects there are."""
+        listing = call(f"http://127.0.0.1:{self.port}/{BUCKET}?list-type=2", "GET", {}, None, seconds=10)
+        assert listing.status == 200
+        return listing.body.count(b"<Key>")
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def _makes_bucket(self) -> bool:
+        try:
+            answer = call(f"http://127.0.0.1:{self.port}/{BUCKET}", "PUT", {}, None, seconds=10)
+        except (OSError, http.client.HTTPException):
+            return False
+        return answer.status == 200
