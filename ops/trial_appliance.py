@@ -71,13 +71,17 @@ class Appliance(Reached):
         while time.monotonic() - started < seconds:
             if self.process.poll() is not None:
                 raise TrialError(f"boot ended with {self.process.returncode}:\n{self.log_tail()}")
-            answer = answer_or_none(f"{self.url}/readyz")
-            if answer is not None and answer.status == 200:
+            if self.is_ready():
                 return time.monotonic() - started
             time.sleep(0.05)
         last = answer_or_none(f"{self.url}/readyz")
         self.kill()
         raise TrialError(f"not ready after {seconds} s; /readyz: {last}\n{self.log_tail()}")
+
+    def is_ready(self) -> bool:
+        """Return whether it can take work."""
+        answer = answer_or_none(f"{self.url}/readyz")
+        return answer is not None and answer.status == 200
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Stop it in order; return the seconds it took. Fails if anything is left."""

@@ -1,0 +1,46 @@
+"""Appliances of ROLE=api and ROLE=worker on one Redis and one store: on this machine, so all of one hostname."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import redis
+
+from ops.trial_appliance import Appliance
+from shared.beacons import Beacon, Beacons
+from shared.redis_connection import REDIS_AWAY, Patience, connect
+
+
+class WorkerAppliance(Appliance):
+    """Ready when all its workers are heard of: there is no api to ask."""
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
+        super().__init__(data_dir, {"ROLE": "worker", **settings})
+
+    @property
+    def host(self) -> str:
+        """The name that boot gave it."""
+        return self.settings().host_name_file.read_text(encoding="ascii").strip()
+
+    def is_ready(self) -> bool:
+        """Return whether all its workers' beacons are lit by living processes."""
+        pids = set(self.worker_pids())
+        lit = {beacon.pid for beacon in self.beacons().values()}
+        return len(pids & lit) == int(self.environment["WORKERS"])
+
+    def beacons(self) -> dict[str, Beacon]:
+        """Return its workers' beacons by name; none while Redis is away or it is just being booted."""
+        try:
+            with closing(connect(self.settings(), Patience.STEADY, name="test")) as connection:
+                alive = Beacons(connection).alive()
+                host = self.host
+        except (*REDIS_AWAY, FileNotFoundError):
+            return {}
+        return {name: beacon for name, beacon in alive.items() if beacon.host == host}
+
+
+def shared_connection(appliance: Appliance) -> redis.Redis:
+    """Connect to the Redis that an appliance works with."""
+    return connect(appliance.settings(), Patience.STEADY, name="test")
