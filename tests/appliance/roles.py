@@ -11,13 +11,19 @@ import redis
 from ops.trial_appliance import Appliance
 from shared.beacons import Beacon, Beacons
 from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.settings import Settings
 
 
 class WorkerAppliance(Appliance):
-    """Ready when all its workers are heard of: there is no api to ask."""
+    """Ready when all its workers are heard of: there is no api to ask.
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
+    `redis_url` is where to listen for them; the appliance's own way to Redis may be cut.
+    """
+
+    def __init__(self, data_dir: Path, settings: Mapping[str, str], redis_url: str | None = None) -> None:
         super().__init__(data_dir, {"ROLE": "worker", **settings})
+        listening = self.environment | {"REDIS_URL": redis_url or self.environment["REDIS_URL"]}
+        self._listening = Settings.from_environment(listening)
 
     @property
     def host(self) -> str:
@@ -33,7 +39,7 @@ class WorkerAppliance(Appliance):
     def beacons(self) -> dict[str, Beacon]:
         """Return its workers' beacons by name; none while Redis is away or it is just being booted."""
         try:
-            with closing(connect(self.settings(), Patience.STEADY, name="test")) as connection:
+            with closing(connect(self._listening, Patience.STEADY, name="test")) as connection:
                 alive = Beacons(connection).alive()
                 host = self.host
         except (*REDIS_AWAY, FileNotFoundError):

@@ -55,7 +55,8 @@ class Fleet:
 
     def join(self, port: int | None = None) -> WorkerAppliance:
         """Start a worker appliance and wait until it is heard of."""
-        worker = WorkerAppliance(self._folder / f"worker-{len(self.appliances)}", self.settings(port))
+        folder = self._folder / f"worker-{len(self.appliances)}"
+        worker = WorkerAppliance(folder, self.settings(port), self.redis.url())
         self.appliances.append(worker)
         worker.start()
         return worker
