@@ -14,7 +14,6 @@ from services.api.storage_room import RESERVE_BYTES, free_bytes
 from shared.appliance_status import HOPELESS_SECONDS
 from shared.errors import ShapboxError
 from shared.redis_connection import redis_needed
-from shared.settings import Role
 
 #: Seconds after the start in which a monitor that has not reported yet is no fault.
 GRACE_SECONDS = 30

@@ -193,12 +193,14 @@ def test_the_programs_get_key_files_and_absolute_paths_but_no_key(settings: Sett
 def test_what_boot_decided_replaces_a_setting_that_was_given_as_a_file(settings: Settings) -> None:
     (settings.data_dir.parent / "workers").write_text("3")
     given = {"WORKERS_FILE": str(settings.data_dir.parent / "workers")}
-    environment = program_environment(given, settings, {}, Sizing(3, 170, "test"))
+    environment = program_environment(given, settings, {}, Sizing(3, 170, "test"), "box-1")
     assert Settings.from_environment(environment).workers == 3
 
 
 def test_the_memory_limit_that_boot_decided_is_passed_on(settings: Settings) -> None:
-    environment = program_environment({}, replace(settings, memory_limit_mb=1900), {}, Sizing(2, 170, "test"))
+    environment = program_environment(
+        {}, replace(settings, memory_limit_mb=1900), {}, Sizing(2, 170, "test"), "box-1"
+    )
     assert Settings.from_environment(environment).memory_limit_mb == 1900
 
 
