@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def image() -> str:
     arguments = ["--build-arg", f"VERSION={VERSION}", "--build-arg", f"COMMIT={commit()}"]
     docker("build", "--network", "host", "--tag", TAG, *arguments, str(ROOT), seconds=None)
     return TAG
+
+
+@pytest.fixture(scope="session")
+def peers(image: str) -> str:
+    """Build the image of what stands beside Shapbox: Valkey, and moto's S3 server as the tests' lock has it."""
+    del image  # it asks for the engine
+    tag = f"{IMAGE}-test-peers"
+    folder = Path(__file__).parent / "peers"
+    argument = f"MOTO_VERSION={version('moto')}"
+    docker("build", "--network", "host", "--tag", tag, "--build-arg", argument, str(folder), seconds=None)
+    return tag
 
 
 @pytest.fixture

@@ -1,0 +1,101 @@
+"""More than one container: one api, up to three workers, Redis and an S3-compatible server, on a network of their own."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from ops.container.engine import docker
+from tests.appliance.faults.submitted import BATCH_ROWS, submit
+from tests.container.conftest import REQUIRED, Say
+from tests.container.fleet import Fleet, compose_command
+
+#: Batches of the job that meets the faults, and of the jobs that are timed.
+BATCHES, TIMED_BATCHES = 1000, 200
+#: Batches that are recorded when the faults come.
+STRUCK_AT = 150
+#: Seconds that a worker container is cut off the network.
+CUT_SECONDS = 30.0
+
+
+@pytest.fixture
+def fleet(image: str, peers: str) -> Iterator[Fleet]:
+    compose = compose_command()
+    if compose is None:
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail("there is no docker compose here")
+        pytest.skip("there is no docker compose here")
+    running = Fleet(f"shapbox-test-{os.getpid()}", image, peers, compose)
+    try:
+        yield running
+    finally:
+        running.down()
+
+
+def rows_per_second(fleet: Fleet) -> tuple[float, str]:
+    """Have a job done; return its rate once it was accepted, and how busy the containers were in the middle of it."""
+    job = submit(fleet, "breast-cancer", TIMED_BATCHES * BATCH_ROWS)
+    started = time.monotonic()
+    job.wait_for(TIMED_BATCHES // 4)
+    busy = fleet.cpu()
+    job.finish()
+    seconds = time.monotonic() - started
+    job.check_values()
+    return len(job.rows) / seconds, busy
+
+
+def test_a_job_of_1000_batches_is_exact_though_one_worker_container_dies_and_one_is_cut_off(
+    fleet: Fleet, say: Say
+) -> None:
+    for workers in (1, 2, 3):
+        fleet.up(workers)
+        rate, busy = rows_per_second(fleet)
+        say(f"{workers} worker containers: {rate:,.0f} rows/s; CPU {busy}")
+
+    job = submit(fleet, "breast-cancer", BATCHES * BATCH_ROWS)
+    job.wait_for(STRUCK_AT)
+    dying, cut, _ = fleet.containers("worker")
+    cutting = threading.Thread(target=fleet.cut_off, args=(cut, CUT_SECONDS))
+    cutting.start()
+    docker("kill", dying)
+    started = time.monotonic()
+    job.check_completed()
+    cutting.join()
+    say(
+        f"one of three killed, one cut off for {CUT_SECONDS:.0f} s: {BATCHES} batches exact, {time.monotonic() - started:.0f} s "
+        f"after that; recovered {recovered(fleet)}"
+    )
+    assert rows_explained(fleet) == BATCHES * BATCH_ROWS + 3 * TIMED_BATCHES * BATCH_ROWS
+    assert sum(recovered(fleet).values()) >= 2
+    # Who was cut off is back, without anybody's help.
+    deadline = time.monotonic() + 60
+    while fleet.workers_alive() < 2 and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert fleet.workers_alive() == 2
+
+
+def rows_explained(fleet: Fleet) -> int:
+    """Return how many rows were recorded."""
+    return sum(round(float(value)) for value in metric(fleet, r"rows_explained_total\{[^}]*\}"))
+
+
+def recovered(fleet: Fleet) -> dict[str, int]:
+    """Return how many batches ran again, by cause."""
+    text = metrics(fleet)
+    found = re.findall(r'^shapbox_batches_recovered_total\{cause="(\w+)"\} (\S+)$', text, re.MULTILINE)
+    return {cause: round(float(count)) for cause, count in found if float(count)}
+
+
+def metric(fleet: Fleet, pattern: str) -> list[str]:
+    return re.findall(rf"^shapbox_{pattern} (\S+)$", metrics(fleet), re.MULTILINE)
+
+
+def metrics(fleet: Fleet) -> str:
+    """Return what the api's container exports, once it has come to rest."""
+    time.sleep(2.0)
+    return fleet.get("/metrics", key=fleet.metrics_token).body.decode()
