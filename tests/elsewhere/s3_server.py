@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 from ops.http_call import call
 from ops.trial_appliance import free_ports
@@ -57,9 +58,10 @@ class S3Server:
             self.process.kill()
             self.process.wait()
 
-    def objects(self) -> int:
-        """Return how many objects there are."""
-        listing = call(f"http://127.0.0.1:{self.port}/{BUCKET}?list-type=2", "GET", {}, None, seconds=10)
+    def objects(self, folder: str = "") -> int:
+        """Return how many objects there are, below a folder (which ends in a slash) if one is given."""
+        address = f"http://127.0.0.1:{self.port}/{BUCKET}?list-type=2&prefix={quote(folder, safe='')}"
+        listing = call(address, "GET", {}, None, seconds=10)
         assert listing.status == 200
         return listing.body.count(b"<Key>")
 

@@ -1,0 +1,104 @@
+"""Rows and values in an S3-compatible store that goes away in mid-job, by hanging and by refusing, and comes back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from ops.trial_appliance import Appliance
+from shared.redis_connection import Patience, connect
+from tests.appliance.client import check_refusal, offer, until
+from tests.appliance.conftest import MakeAppliance, Say
+from tests.appliance.faults.placing import Faults
+from tests.appliance.faults.submitted import BATCH_ROWS, counters, nothing_is_left, shaken_examples, submit
+from tests.elsewhere.network import Network
+from tests.elsewhere.s3_server import SECRET_KEY, S3Server
+
+#: Batches of the job, and seconds for which the store is away: longer than one batch's patience with it.
+BATCHES, AWAY_SECONDS = 30, 15.0
+
+
+class Store:
+    """An S3 server and the way to it."""
+
+    def __init__(self, server: S3Server, network: Network) -> None:
+        self.server = server
+        self.network = network
+
+    @contextmanager
+    def away(self, how: str) -> Iterator[None]:
+        """Have the store hang, or refuse connections."""
+        if how == "hangs":
+            self.server.hold()
+            yield
+            self.server.let_go()
+            return
+        port = self.network.port
+        self.network.__exit__(None, None, None)
+        yield
+        self.network = Network(self.server.port, port)
+        self.network.__enter__()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    server = S3Server(tmp_path)
+    server.start()
+    with ExitStack() as stack:
+        stack.callback(server.kill)
+        store = Store(server, Network(server.port).__enter__())
+        stack.callback(lambda: store.network.__exit__(None, None, None))
+        yield store
+
+
+def storage_fault(appliance: Appliance) -> str | None:
+    """Return what /readyz says is wrong with the store."""
+    probe = appliance.get("/readyz").json()["probes"]["storage"]
+    return None if probe["ok"] else str(probe["detail"])
+
+
+@pytest.mark.parametrize("how", ["hangs", "refuses"])
+def test_a_job_outlives_a_store_that_goes_away_and_comes_back(
+    make_appliance: MakeAppliance, store: Store, faults: Faults, say: Say, how: str
+) -> None:
+    appliance = make_appliance(**faults.environment(), **store.server.settings(store.network.port))
+    appliance.start()
+    with faults.held():
+        job = submit(appliance, "breast-cancer", BATCHES * BATCH_ROWS)
+        until("at work", lambda: len(faults.steps("read")) == 2, appliance=appliance)
+    job.wait_for(3)
+    with store.away(how):
+        gone = time.monotonic()
+        until("noticed", lambda: storage_fault(appliance), appliance=appliance)
+        refused = offer(appliance, job.version, shaken_examples(job.version, 5))
+        check_refusal(refused, 503, "storage-unavailable")
+        assert appliance.get("/healthz").status == 200
+        time.sleep(max(0.0, AWAY_SECONDS - (time.monotonic() - gone)))
+        seen = job.document()
+    back = time.monotonic()
+    job.check_completed()
+    seconds = time.monotonic() - back
+
+    assert seen["status"] == "running"
+    assert seen["batches"]["completed"] < BATCHES
+    with closing(connect(appliance.settings(), Patience.STEADY, name="test")) as connection:
+        until("over", lambda: nothing_is_left(connection), appliance=appliance)
+        counted = counters(connection)
+    assert counted["jobs_total|completed"] == 1
+    assert counted["rows_explained_total|breast-cancer@1"] == len(job.rows)
+    assert "batches_recovered_total|worker_died" not in counted
+    until("ready", appliance.is_ready, appliance=appliance)
+    say(
+        f"the store {how} for {AWAY_SECONDS:.0f} s with {seen['batches']['completed']} of {BATCHES} batches done: "
+        f"{counted.get('batches_recovered_total|handed_back', 0):.0f} handed back, complete {seconds:.1f} s after"
+    )
+    folder = f"shapbox/jobs/{job.id}/"  # what was refused may have arrived late, and is swept
+    assert store.server.objects(folder) == 2 * BATCHES
+    assert appliance.call("DELETE", f"/v1/jobs/{job.id}").status == 204
+    assert store.server.objects(folder) == 0
+    assert not (appliance.data_dir / "objects").exists()
+    assert SECRET_KEY not in appliance.log()
