@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.container.engine import docker, docker_succeeds
+from ops.http_call import answer_or_none
 from ops.reached import Reached
 from ops.trial_appliance import free_ports
 from shared.build import ROOT
@@ -69,7 +70,7 @@ class Fleet(Reached):
         self._compose("up", "--detach", "--scale", f"worker={workers}")
         eventually(self._has_bucket, self.log_tail, seconds=60)
         eventually(lambda: self.workers_alive() == workers, self.log_tail, seconds=60)
-        eventually(lambda: self.get("/readyz").status == 200, self.log_tail, seconds=60)
+        eventually(self._is_ready, self.log_tail, seconds=60)
 
     def down(self) -> None:
         """Remove everything, volumes included."""
@@ -83,10 +84,8 @@ class Fleet(Reached):
 
     def workers_alive(self) -> int:
         """Return how many workers light a beacon."""
-        try:
-            return int(self.get("/readyz").json()["probes"]["workers"].get("alive", 0))
-        except OSError:
-            return 0
+        answer = answer_or_none(f"{self.url}/readyz")
+        return int(answer.json()["probes"]["workers"].get("alive", 0)) if answer else 0
 
     def cut_off(self, container: str, seconds: float) -> None:
         """Take a container off the network for so long."""
@@ -108,6 +107,10 @@ class Fleet(Reached):
     def log(self) -> str:
         """Return all that the containers have printed."""
         return self._compose("logs", "--no-color")
+
+    def _is_ready(self) -> bool:
+        answer = answer_or_none(f"{self.url}/readyz")
+        return answer is not None and answer.status == 200
 
     def _has_bucket(self) -> bool:
         found = self.containers("s3")
