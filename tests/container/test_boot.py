@@ -8,6 +8,7 @@ import pytest
 
 from ops.container.box import Box
 from ops.container.engine import docker_streams
+from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import eventually, submit
 from tests.container.conftest import MakeBox, Say
 
@@ -83,20 +84,28 @@ def test_a_data_dir_that_cannot_be_written_is_refused_with_the_remedy(image: str
     assert "DATA_DIR" in said
 
 
-def test_docker_stop_ends_it_in_time_with_code_0_and_loses_nothing(make_box: MakeBox, say: Say) -> None:
-    box = make_box()
+def test_docker_stop_ends_it_in_time_with_code_0_and_the_batch_in_hand_recorded(
+    make_box: MakeBox, faults: Faults, fault_mounts: list[str], say: Say
+) -> None:
+    box = make_box(*fault_mounts, **faults.environment())
     box.run()
     box.await_ready()
-    job = submit(box, "breast-cancer", 60_000)
-    job.wait_for(5)
+    with faults.held():
+        job = submit(box, "breast-cancer", 60_000)
+        faults.place(job.id, 0, "compute", "slow")
+    eventually(faults.strikes, box.log_tail)
     seconds = box.stop()
     assert box.state()["ExitCode"] == 0
     assert seconds < MOST_STOP_SECONDS
+    # It took 4 s, all of it after the signal, and nobody runs it again.
+    assert (job.id, 0) in {(step.job_id, step.batch) for step in faults.steps("recorded")}
+
     box.start()
     box.await_ready()
     recorded = job.document()["batches"]["completed"]
-    say(
-        f"docker stop took {seconds:.1f} s; {recorded} of {job.batches} batches were recorded before the start"
-    )
     job.check_completed()
-    assert recorded >= 5
+    say(
+        f"docker stop took {seconds:.1f} s; {recorded} of {job.batches} batches were recorded at the next start"
+    )
+    assert sum((step.job_id, step.batch) == (job.id, 0) for step in faults.steps("read")) == 1
+    assert len(faults.steps("recorded")) == job.batches
