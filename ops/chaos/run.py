@@ -89,12 +89,12 @@ class Run:
 
     def _strike(self, injector: Injector) -> None:
         started = time.monotonic()
-        faults: list[TrialError] = []
+        faults: list[Exception] = []
 
         def strike() -> None:
             try:
                 injector.run(plan_faults(self.seed, self.seconds))
-            except TrialError as fault:
+            except Exception as fault:  # noqa: BLE001  # raised below: a run without faults proves nothing
                 faults.append(fault)
 
         thread = threading.Thread(target=strike, daemon=True)
@@ -109,6 +109,8 @@ class Run:
         thread.join()
         if faults:
             raise faults[0]
+        if not injector.struck:
+            raise TrialError("not one fault was made, so nothing is shown")
 
     def _settle(self, clients: list[threading.Thread], watches: Watches) -> list[Recovered]:
         """Wait until all that was begun has ended, so long as that may take."""

@@ -104,6 +104,9 @@ class Endings:
                     _log.warning("the channel of ended jobs is lost, waiters look for themselves: %s", fault)
                 away = True
                 self._stopping.wait(PAUSE_SECONDS)
+            except Exception:  # noqa: BLE001  # whatever it is, waiters must not be left without this thread
+                _log.exception("the channel of ended jobs broke, waiters look for themselves")
+                self._stopping.wait(PAUSE_SECONDS)
 
     def _follow_channel(self) -> None:
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]

@@ -11,6 +11,8 @@ from shared.memory import PROC
 
 #: States of a process that has ended and waits to be reaped.
 DEAD_STATES = frozenset("ZXx")
+#: States of a process that somebody has stopped, by a signal or in a debugger.
+STOPPED_STATES = frozenset("Tt")
 
 
 def parent_of(pid: int, proc: Path = PROC) -> int | None:
@@ -22,6 +24,15 @@ def parent_of(pid: int, proc: Path = PROC) -> int | None:
     # The name, in parentheses, may itself hold blanks and parentheses.
     state, parent, *_ = stat.rpartition(")")[2].split()
     return None if state in DEAD_STATES else int(parent)
+
+
+def is_stopped(pid: int, proc: Path = PROC) -> bool:
+    """Return whether a process is there and stopped, by a signal or in a debugger."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] in STOPPED_STATES
 
 
 def started_at(pid: int, proc: Path = PROC) -> float | None:

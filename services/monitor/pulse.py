@@ -116,7 +116,8 @@ class Pulse:
                     raise
                 writable = False
             beacons = self._beacons.alive()
-            moves = self._moves()
+            at_work = bool(self._redis.hlen(keys.RUNNING))
+            moves = self._moves() or at_work
         except redis.RedisError:
             self.redis_up = False
             raise
@@ -126,7 +127,8 @@ class Pulse:
         self.beacons = beacons
         # Only while Redis answers and takes writes: else no worker could be heard, and a restart would not
         # help. After an outage the workers need time to beat.
-        if beacons:
+        # A worker whose native code holds the GIL says nothing, and holds a batch; the monitor ends it when it hangs.
+        if beacons or at_work:
             self._no_worker_seconds = 0.0
         elif writable:
             self._no_worker_seconds += min(turn, LONGEST_TURN)
@@ -136,7 +138,7 @@ class Pulse:
             self._standstill_seconds += min(turn, LONGEST_TURN)
 
     def _moves(self) -> bool:
-        """Return whether nothing waits, or something is at work, or was taken or given back since the last look."""
+        """Return whether nothing waits, or something was taken or given back since the last look."""
         heads, before = self._queues.heads(), self._heads
         self._heads = heads
-        return not any(heads) or heads != before or bool(self._redis.hlen(keys.RUNNING))
+        return not any(heads) or heads != before

@@ -122,7 +122,7 @@ class Rescue:
         seconds, micros = self._redis.time()
         now = seconds + micros / 1e6
         for held in self._recovery.running():
-            beacon = alive.get(held.owner)
+            beacon = alive.get(held.owner) or self.lives.silent_worker(held.token)
             if beacon is None or beacon.token != held.token or self.lives.is_expected(held.token):
                 continue
             # A worker that waited for Redis, as we did, has not hung.

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.monitor.process_table import parent_of
+from services.monitor.process_table import is_stopped, parent_of
 from shared.beacons import Beacon
 from shared.jobs.recovery import Blame, Running
 
@@ -100,11 +100,20 @@ class WorkerLives:
         ours = orphan.owner.rpartition("/")[0] == self._machine.host
         if restarted and ours:
             return End("worker_died", Blame.UNEXPLAINED)  # before this monitor's time
-        if not settled:
+        if not settled or self.silent_worker(orphan.token):
             return None
         if not ours and not self._lingers(orphan, FOREIGN_SECONDS if restarted else FOREIGN_SILENT_SECONDS):
             return None
         return End("lease", Blame.UNEXPLAINED)
+
+    def silent_worker(self, token: str) -> Beacon | None:
+        """Return the beacon that a worker of this machine lit before it fell silent, if it may be at work all the same.
+
+        Native code that holds the GIL lets no thread beat (shap's does), for as long as a batch takes. Such a worker
+        is alive and runs. One that is stopped does not, and one of another machine cannot be looked at.
+        """
+        beacon = self._living.get(token)
+        return None if beacon is None or is_stopped(beacon.pid) else beacon
 
     def _end(self, beacon: Beacon, reports: set[Report]) -> End | None:
         """Return how a life of this machine ended, or None while it goes on."""

@@ -102,7 +102,7 @@ def _work(settings: Settings, process_name: str) -> int:
         counters.flush()
     finally:
         heartbeat.stop()
-    return 0
+    return int(worker.broken)
 
 
 def _rq_worker(settings: Settings, me: Beacon) -> BatchWorker:

@@ -76,6 +76,14 @@ class BatchRunner:
             return claim
         self._in_hand = (job_id, batch)
         try:
+            outcome = self._attempt(job_id, batch)
+            return self._give_back_too_large(job_id, batch) if outcome is None else outcome
+        finally:
+            self._in_hand = None
+
+    def _attempt(self, job_id: str, batch: int) -> Claim | Completion | Outcome | None:
+        """Run a claimed batch; None says that memory ran out: only outside of here is what it took free again."""
+        try:
             return self._run_claimed(job_id, batch)
         except JobNotFoundError:
             self._hand_back(job_id, batch, Blame.NONE)
@@ -83,13 +91,9 @@ class BatchRunner:
         except (EngineError, ModelFaultError, ModelNotFoundError, PayloadMissingError) as fault:
             return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
-            logger.warning("batch handed back: the object store fails", extra={"cause": str(fault)})
-            self._hand_back(job_id, batch, Blame.NONE)
-            self.stopping.wait(STORAGE_PAUSE)
+            self._put_off(job_id, batch, fault)
         except MemoryError:
-            logger.error("batch handed back: it needs more memory than a worker may take")  # noqa: TRY400  # its traceback says nothing
-            self._hand_back(job_id, batch, Blame.DEATH)
-            self.stopping.set()  # whatever it left behind in this process is best forgotten
+            return None
         except REDIS_AWAY:
             raise
         except Exception as fault:
@@ -97,8 +101,6 @@ class BatchRunner:
                 raise  # a full disk or memory, not the batch
             logger.exception("batch handed back: its run broke")
             self._hand_back(job_id, batch, Blame.DEATH)
-        finally:
-            self._in_hand = None
         return Outcome.HANDED_BACK
 
     def let_go(self) -> None:
@@ -109,9 +111,34 @@ class BatchRunner:
         if in_hand := self._in_hand:
             self._hand_back(*in_hand, Blame.NONE)
 
-    def _hand_back(self, job_id: str, batch: int, blame: Blame) -> None:
-        if self.recovery.hand_back(job_id, batch, self.me, blame) is Release.REQUEUE:
+    def _hand_back(self, job_id: str, batch: int, blame: Blame, *, front: bool = True) -> None:
+        if self.recovery.hand_back(job_id, batch, self.me, blame, front=front) is Release.REQUEUE:
             self.counters.add("batches_recovered_total", "handed_back")
+
+    def _give_back_too_large(self, job_id: str, batch: int) -> Outcome:
+        logger.error("batch handed back: it needs more memory than a worker may take")
+        self._hand_back(job_id, batch, Blame.DEATH)
+        self.stopping.set()  # whatever it left behind in this process is best forgotten
+        return Outcome.HANDED_BACK
+
+    def _put_off(self, job_id: str, batch: int, fault: ShapboxError) -> None:
+        """Give a batch back whose objects cannot be had now, after all others: they may be had.
+
+        Where the store works otherwise it may be this batch's objects that never can: that counts against it a little.
+        """
+        works = isinstance(fault, StorageUnavailableError) and self._store_works()
+        logger.warning(
+            "batch handed back: the object store fails", extra={"cause": str(fault), "works_otherwise": works}
+        )
+        self._hand_back(job_id, batch, Blame.UNEXPLAINED if works else Blame.NONE, front=False)
+        self.stopping.wait(STORAGE_PAUSE)
+
+    def _store_works(self) -> bool:
+        try:
+            self.payloads.probe()
+        except ShapboxError:
+            return False
+        return True
 
     def _run_claimed(self, job_id: str, batch: int) -> Completion:
         started = time.monotonic()

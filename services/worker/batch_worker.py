@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from services.worker.heartbeat import Heartbeat
 from services.worker.shap_return import ShapReturn
 from shared.jobs.queue import Lane
 from shared.memory import process_pss_bytes
+from shared.redis_connection import REDIS_AWAY, writes_refused
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +41,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     log_result_lifespan = False
     #: Seconds between two tries to reach a Redis that is away, at most; RQ waits up to 60.
     max_connection_wait_time = 1.0
+    #: Whether a run ended in a way that nobody foresaw: its batch may be to blame.
+    broken = False
     #: When RQ's registration was renewed last, by the monotonic clock. RQ does so before `attach`, too.
     _registered = float("-inf")
 
@@ -79,10 +83,13 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         """Leave RQ's record as `prepare_execution` has just written it: our claim says the rest."""
 
     def handle_job_failure(self, *args: Any, **kwargs: Any) -> None:
-        """Leave after a run that raised, which only a Redis that went away brings about.
+        """Leave after a run that raised, which usually only a Redis that went away brings about.
 
-        The batch is still written down as this worker's; the next life's token says that it is not.
+        The batch is still written down as this worker's; the next life's token says that it is not. Where it was
+        anything else, its giving back broke, and the exit code says that this is no leaving in order.
         """
+        fault = sys.exception()
+        self.broken = not (isinstance(fault, REDIS_AWAY) or (fault is not None and writes_refused(fault)))
         self._stop_requested = True
         super().handle_job_failure(*args, **kwargs)
 

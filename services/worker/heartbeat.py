@@ -1,4 +1,7 @@
-"""Renews this worker's beacon and moves its counters to Redis, also while native code explains a batch (it lets go of the GIL)."""
+"""Renews this worker's beacon and moves its counters to Redis, also while XGBoost explains a batch: it lets go of the GIL.
+
+shap's native code does not. While that runs nothing beats, and the monitor sees from the process that it lives.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,6 @@ class Heartbeat:
             except (redis.RedisError, MemoryError) as fault:
                 # Redis is away, or a batch has taken all memory: the work loop says so, the next beat tries again.
                 logger.debug("no beat", extra={"cause": str(fault)})
+            except Exception:
+                # Without a beacon each batch of this worker would be given to another one as well.
+                logger.exception("no beat")

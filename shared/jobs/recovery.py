@@ -67,8 +67,8 @@ class Recovery:
         running = self.running()
         return [held for held in running if held.owner not in alive or alive[held.owner].token != held.token]
 
-    def hand_back(self, job_id: str, batch: int, me: Beacon, blame: Blame) -> Release:
-        """Give back a batch that `me` holds.
+    def hand_back(self, job_id: str, batch: int, me: Beacon, blame: Blame, *, front: bool = True) -> Release:
+        """Give back a batch that `me` holds: before all others, or (`front` False) after them.
 
         A worker that stalled beyond its lease may find that another one holds the batch by now.
         """
@@ -76,9 +76,9 @@ class Recovery:
         held = None if raw is None else _running(f"{job_id}:{batch}".encode(), raw)
         if held is None or (held.owner, held.token) != (me.name, me.token):
             return Release.CHANGED
-        return self.release(held, blame)
+        return self.release(held, blame, front=front)
 
-    def release(self, orphan: Running, blame: Blame) -> Release:
+    def release(self, orphan: Running, blame: Blame, *, front: bool = True) -> Release:
         """Give back one batch whose holder does not work on it any more."""
         try:
             job = self._store.get(orphan.job_id)
@@ -94,7 +94,7 @@ class Recovery:
         )
         if outcome is Release.REQUEUE and job is not None:
             # Dying here leaves the batch to do and in no queue: requeue_lost finds it.
-            self._store.queues.enqueue(Lane.of(job.batches), job.id, [orphan.batch], front=True)
+            self._store.queues.enqueue(Lane.of(job.batches), job.id, [orphan.batch], front=front)
         return outcome
 
     def requeue_lost(self, *, at_once: bool = False) -> list[tuple[str, int]]:

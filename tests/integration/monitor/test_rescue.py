@@ -17,7 +17,7 @@ from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
-from shared.jobs.recovery import Recovery
+from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 
@@ -342,19 +342,20 @@ def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
     assert connection.hget(keys.deaths(job.id), "0") == b"1"
 
 
-def test_a_living_but_silent_workers_batch_is_given_to_another_only_when_redis_has_answered_long_enough(
+def test_a_stopped_workers_batch_is_given_to_another_only_when_redis_has_answered_long_enough(
     connection: redis.Redis,
     store: JobStore,
     rescue: Rescue,
-    spawn: Spawn,
     accept: Accept,
     light: Light,
+    spawn: Spawn,
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
     beacon = light("worker-1", worker.pid)
     take(beacon, job, 0)
     rescue.step()
+    worker.send_signal(signal.SIGSTOP)
     connection.delete(keys.beacon(beacon.name))  # as after an outage that was longer than the lease
     rescue.step()
     assert store.queues.waiting_batches() == set()
@@ -362,6 +363,35 @@ def test_a_living_but_silent_workers_batch_is_given_to_another_only_when_redis_h
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"lease": 1}
+
+
+def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_that_hangs(
+    connection: redis.Redis,
+    store: JobStore,
+    rescue: Rescue,
+    accept: Accept,
+    light: Light,
+    spawn: Spawn,
+    take: Take,
+) -> None:
+    job, worker = accept(), spawn()
+    beacon = light("worker-1", worker.pid)
+    take(beacon, job, 0)
+    rescue.step()
+    connection.delete(keys.beacon(beacon.name))  # silent for longer than its lease, and at work all the same
+    rescue._settled_at = 0.0
+    rescue.step()
+    assert store.queues.waiting_batches() == set()
+    assert worker.poll() is None
+
+    time.sleep(2.1)  # batch_timeout_seconds here
+    rescue.step()
+    assert worker.wait(5) == -signal.SIGKILL
+    rescue.worker_left("worker-1", worker.pid, in_order=False)
+    rescue.step()
+    assert store.queues.waiting_batches() == {(job.id, 0)}
+    assert recovered(connection) == {"hung": 1}
+    assert connection.hget(keys.deaths(job.id), "0") == str(int(Blame.DEATH)).encode()
 
 
 def test_names_of_workers_that_are_gone_are_forgotten(

@@ -348,3 +348,30 @@ def test_a_model_damaged_after_boot_costs_its_own_jobs_and_no_other(
     assert worker.run(wine.id, 0) is Outcome.FAILED
     assert worker.run(diabetes.id, 0) is Completion.COMPLETED
     assert "truncated" in str(store.get(wine.id).error)
+
+
+def test_a_batch_whose_objects_alone_cannot_be_had_lets_others_go_first_and_is_given_up_in_the_end(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    store: JobStore,
+    settings: Settings,
+    connection: redis.Redis,
+) -> None:
+    job = accept(np.zeros((30, 13), np.float32), "wine")
+    rows = settings.objects_dir / "jobs" / job.id / "input" / "000000.npy"
+    rows.unlink()
+    rows.symlink_to(rows)  # whoever opens it is led in a circle
+    for name in connection.lrange("rq:queue:bulk", 0, -1):
+        assert isinstance(name, bytes)
+        if name.startswith(f"{job.id}-0-".encode()):
+            connection.lrem("rq:queue:bulk", 0, name.decode())
+
+    assert runner.run(job.id, 0) == Outcome.HANDED_BACK
+    last = connection.lindex("rq:queue:bulk", -1)
+    assert isinstance(last, bytes)
+    assert last.startswith(f"{job.id}-0-".encode())
+    assert connection.hget(keys.deaths(job.id), "0") == str(int(Blame.UNEXPLAINED)).encode()
+
+    for _ in range(3 * Blame.DEATH - 1):
+        runner.run(job.id, 0)
+    assert store.get(job.id).status is Status.FAILED
