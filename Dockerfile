@@ -16,7 +16,9 @@ RUN /opt/installer/bin/pip --python /opt/shapbox/venv/bin/python install \
         \( -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) \) -exec rm -rf {} + \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/venv/lib
 COPY . /opt/shapbox/app/
+# Whatever the builder's umask is: anybody may read, nobody but root may write.
 RUN rm /opt/shapbox/app/requirements.lock \
+    && chmod -R u=rwX,go=rX /opt/shapbox \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/app
 
 # What runs: Python, Redis, the packages, Shapbox and its models.

@@ -10,9 +10,11 @@ import os
 import sys
 
 from ops.address import local_address
+from ops.boot.memory_limit import decide_memory_limit
 from ops.http_call import answer_or_none
 from shared.appliance_status import ApplianceStatus
-from shared.errors import SettingsError
+from shared.cgroup import find_cgroup
+from shared.errors import BootError, SettingsError
 from shared.settings import Role, Settings
 
 #: Seconds that an answer may take: less than the HEALTHCHECK's own time limit, so that it can be told.
@@ -35,8 +37,10 @@ def fault(settings: Settings) -> str | None:
 def main() -> int:
     """Look once, say what is wrong, and return the exit code."""
     try:
-        settings = Settings.from_environment(os.environ)
-    except SettingsError as error:
+        # As boot did: Docker gives a health check the container's environment without what boot derived.
+        limit = decide_memory_limit(os.environ, find_cgroup())
+        settings = Settings.from_environment(limit.complete(os.environ))
+    except (SettingsError, BootError) as error:
         print(error)
         return 1
     found = fault(settings)

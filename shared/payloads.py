@@ -26,6 +26,8 @@ from obstore.store import LocalStore, from_url
 from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
 from shared.settings import Settings
 
+#: What S3, GCS and Azure say where it is not an object that is missing, but all of them.
+BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 #: Objects that one delete call names, at most.
 DELETE_CHUNK = 500
 #: For one request to a remote store: its time, how many more tries it gets, and the time of all tries. A
@@ -131,7 +133,7 @@ def _path(job_id: str, side: Side, batch: int) -> str:
 
 def _lacks_bucket(fault: Exception) -> bool:
     """Return whether it is not an object that is missing, but the whole bucket: the set-up's fault, not a job's."""
-    return "NoSuchBucket" in str(fault) or "bucket does not exist" in str(fault)
+    return any(words in str(fault) for words in BUCKET_MISSING)
 
 
 def _first_line(fault: Exception) -> str:

@@ -16,6 +16,7 @@ ANYWHERE = frozenset({"db", "username", "password"})
 TLS_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 TLS = frozenset({*TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname", "ssl_password", "ssl_min_version"})
 #: What ssl_cert_reqs may be.
+TLS_VERSIONS = ("771", "772")
 CERT_REQS = ("required", "optional", "none")
 #: The port where none is given.
 DEFAULT_PORT = 6379
@@ -90,6 +91,7 @@ def _check_query(parts: SplitResult) -> None:
         )
     if query.get("ssl_cert_reqs", "required") not in CERT_REQS:
         raise ValueError(f"ssl_cert_reqs must be one of {', '.join(CERT_REQS)}")
-    for name in ("db", "ssl_min_version"):
-        if not query.get(name, "0").isdecimal():
-            raise ValueError(f"{name} must be a whole number")
+    if not query.get("db", "0").isdecimal():
+        raise ValueError("db must be a whole number")
+    if query.get("ssl_min_version", TLS_VERSIONS[0]) not in TLS_VERSIONS:
+        raise ValueError(f"ssl_min_version must be one of {', '.join(TLS_VERSIONS)} (TLS 1.2, TLS 1.3)")

@@ -61,8 +61,8 @@ def _remedy(error: OSError, folder: Path, data_dir: Path) -> str:
         return "Put what is in its way somewhere else"
     user, place = f"{os.geteuid()}:{os.getegid()}", shlex.quote(str(data_dir))
     return (
-        f"{_whose(folder)}, and Shapbox runs as user {os.geteuid()}: as root, on the host or in a container with "
-        f"the same volume, run `mkdir -p {place} && chown -R {user} {place}`"
+        f"{_whose(folder)}, and Shapbox runs as user {os.geteuid()}: as root, in a container with the same volume "
+        f"or on the host, run `mkdir -p {place} && chown -R {user} {place}`"
     )
 
 

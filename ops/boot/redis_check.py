@@ -48,7 +48,9 @@ def check_redis(settings: Settings, environment: Mapping[str, str]) -> None:
         code, said = probe.returncode, (probe.stdout or probe.stderr[-500:]).strip()
     if code == REFUSED:
         raise BootError(f"REDIS_URL: {address} {said}")
-    if code != 0:
+    if code not in {0, AWAY}:
+        _log.warning("asking Redis broke, and the programs will see for themselves: %s", said)
+    if code == AWAY:
         _log.warning("Redis does not answer yet, the programs will wait for it: %s", said)
 
 

@@ -59,8 +59,11 @@ def size(settings: Settings, cpus: Cpus) -> Sizing:
         why = f"{cpus.count:g} CPUs, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
     share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
     if settings.role is Role.API:
-        # It plans batches for workers elsewhere, which may be as small as this.
-        share, why = LEAST_WORKER_LIMIT_MB, "ROLE=api starts none of them"
+        why = "ROLE=api starts none of them"
+    joinable = settings.redis_url is not None and settings.storage_url is not None
+    if settings.role is Role.API or (settings.role is Role.ALL and joinable):
+        # It plans batches for workers elsewhere as well, which may be as small as this.
+        share = LEAST_WORKER_LIMIT_MB
     share = min(share, settings.memory_limit_mb - 1)
     return Sizing(workers, settings.worker_memory_limit_mb or share, why)
 

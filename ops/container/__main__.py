@@ -55,7 +55,12 @@ def _up() -> None:
         box.stop()
         box.remove()
     box.run()
-    print(announcement(box, box.await_ready()))
+    try:
+        seconds = box.await_ready()
+    except DockerError:
+        box.stop()  # or it would be started again and again
+        raise
+    print(announcement(box, seconds))
 
 
 def _down() -> None:

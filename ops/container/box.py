@@ -75,7 +75,8 @@ class Box(Reached):
             answer = answer_or_none(f"{self.url}/readyz")
             if answer is not None and answer.status == 200:
                 return time.monotonic() - started
-            if not self.state()["Running"]:
+            state = self.state()
+            if not state["Running"] or state["RestartCount"]:
                 raise DockerError(f"The container ended by itself:\n{self.log_tail()}")
             time.sleep(0.05)
         raise DockerError(f"The container is not ready after {seconds:.0f} s:\n{self.log_tail()}")

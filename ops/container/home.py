@@ -12,6 +12,8 @@ from shared.settings import SETTING_NAMES, Settings
 NAME, VOLUME = "shapbox", "shapbox-data"
 #: Settings that say where something is on this machine, and not in the container.
 OUTSIDE = frozenset({"PORT", "HOST", "DATA_DIR", "MODELS_DIR"})
+#: What an object store elsewhere is reached with.
+STORES = ("AWS_", "GOOGLE_", "AZURE_")
 #: Where the container finds models of one's own.
 INNER_MODELS = "/models"
 
@@ -23,9 +25,9 @@ def home_box(environment: Mapping[str, str]) -> Box:
     SettingsError.
     """
     settings = Settings.from_environment(environment)
-    inside = {
-        name: text for name in SETTING_NAMES if name not in OUTSIDE if (text := _given(environment, name))
-    }
+    names = [name for name in SETTING_NAMES if name not in OUTSIDE]
+    names += [name for name in environment if name.startswith(STORES)]
+    inside = {name: text for name in names if (text := _given(environment, name))}
     options = ["--restart=unless-stopped"]
     if models := _given(environment, "MODELS_DIR"):
         options.append(f"--volume={Path(models).absolute()}:{INNER_MODELS}:ro")

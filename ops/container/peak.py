@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from ops.container.box import Box
+from ops.container.engine import DockerError
 
 #: Seconds between two looks.
 LOOK_SECONDS = 0.2
@@ -32,7 +33,9 @@ class Peak:
     def watch(self, box: Box) -> None:
         """Look until `stop`."""
         while not self._stopped.wait(LOOK_SECONDS):
-            with contextlib.suppress(OSError, KeyError, http.client.HTTPException):  # it is being restarted
+            with contextlib.suppress(
+                OSError, KeyError, DockerError, http.client.HTTPException
+            ):  # it is being restarted
                 self.last = box.working_set_bytes()
                 self.highest = max(self.highest, self.last)
                 self.looks += 1

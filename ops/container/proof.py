@@ -23,6 +23,8 @@ from shared.model_version import ModelVersion
 
 #: Clients, and rows of each of their jobs.
 CLIENTS, JOB_ROWS = 4, 10_000
+#: MB of the working set at full load, at most.
+MOST_MB = 350
 #: Seconds until an idle container has come to rest, and between two lines of progress.
 REST_SECONDS, PROGRESS_SECONDS = 10.0, 30.0
 #: Rows of the huge job, and those of them that are compared value by value; all are compared by their sums.
@@ -70,6 +72,8 @@ def _prove_load(box: Box, version: ModelVersion, minutes: float) -> None:
         _watch(minutes * 60, load, peak)
         load.stop()
     seconds = time.monotonic() - started
+    if not 0 < peak.highest < MOST_MB * 2**20:
+        raise ProofError(f"The peak under load is {_mb(peak.highest)}, and {MOST_MB} MB are promised.")
     _say(
         "full load",
         _mb(peak.highest),
@@ -119,10 +123,13 @@ def _differences(version: ModelVersion, rows: Matrix, values: Matrix) -> tuple[f
 def _prove_end(box: Box) -> None:
     kills = box.oom_kills()
     _say("kernel", str(kills), "processes killed for memory")
-    _say("workers", str(box.log().count("exited: worker")), "ended before the stop")
+    ended = box.log().count("exited: worker")
+    _say("workers", str(ended), "ended before the stop")
     _say("docker stop", f"{box.stop():.1f} s", f"exit code {box.state()['ExitCode']}")
     if kills:
         raise ProofError("The kernel has killed a process for memory.")
+    if ended:
+        raise ProofError(f"{ended} workers have ended before the stop.")
 
 
 def _say(what: str, figure: str, detail: str) -> None:

@@ -159,6 +159,7 @@ class Monitor:
             self._programs,
             self._machine,
             self._settings.batch_timeout_seconds,
+            alone=self._settings.embedded_redis,
         )
 
     def _sweep(self) -> None:

@@ -46,7 +46,10 @@ class Rescue:
         programs: Programs,
         machine: Machine,
         batch_timeout_seconds: int,
+        *,
+        alone: bool = True,
     ) -> None:
+        """`alone`: no worker of another appliance is on its way with a batch that nobody holds yet."""
         self._redis = connection
         self._beacons = Beacons(connection)
         self._recovery = recovery
@@ -54,6 +57,7 @@ class Rescue:
         self._programs = programs
         self._machine = machine
         self._timeout = batch_timeout_seconds
+        self._alone = alone
         self._incoming: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._reports: set[Report] = set()
         self._lost_due = 0.0
@@ -84,7 +88,7 @@ class Rescue:
                 self._count(end.cause, orphan.job_id, orphan.batch, outcome)
         self._end_hung(alive)
         self._end_silent(alive)
-        self._look_for_lost(at_once=afresh or bool(self._reports))
+        self._look_for_lost(at_once=self._alone and (afresh or bool(self._reports)))
         self._reports.clear()
         self._counters.flush()
 

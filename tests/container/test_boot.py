@@ -82,6 +82,7 @@ def test_a_data_dir_that_cannot_be_written_is_refused_with_the_remedy(image: str
     )
     assert "Shapbox cannot start." in said
     assert "DATA_DIR" in said
+    assert "chown -R 10001:10001 /data" in said
 
 
 def test_docker_stop_ends_it_in_time_with_code_0_and_the_batch_in_hand_recorded(

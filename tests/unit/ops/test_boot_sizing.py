@@ -46,6 +46,12 @@ def test_an_api_plans_batches_for_the_smallest_worker_there_may_be_elsewhere() -
     assert sizing.worker_memory_limit_mb == LEAST_WORKER_LIMIT_MB
 
 
+def test_an_appliance_that_workers_may_join_plans_for_the_smallest_of_them() -> None:
+    shared = Settings(workers=1, redis_url="redis://redis:6379", storage_url="s3://bucket")
+    assert size(shared, EIGHT).worker_memory_limit_mb == LEAST_WORKER_LIMIT_MB
+    assert size(replace(shared, storage_url=None), EIGHT).worker_memory_limit_mb == 345
+
+
 def test_settings_win_over_what_the_machine_has() -> None:
     sizing = size(replace(Settings(), workers=7, worker_memory_limit_mb=99), EIGHT)
     assert (sizing.workers, sizing.worker_memory_limit_mb) == (7, 99)

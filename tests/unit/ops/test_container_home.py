@@ -77,3 +77,8 @@ def test_a_machine_without_docker_is_told_what_to_do(tmp_path: Path, monkeypatch
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(DockerError, match="make run"):
         docker("info")
+
+
+def test_what_an_object_store_elsewhere_needs_goes_in_as_well() -> None:
+    box = home_box({"STORAGE_URL": "s3://bucket", "AWS_REGION": "eu-central-1", "AWSOME": "no"})
+    assert dict(box.environment) == {"STORAGE_URL": "s3://bucket", "AWS_REGION": "eu-central-1"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from ops import healthcheck
 from ops.healthcheck import fault
 from ops.trial_appliance import free_ports
 from shared.appliance_status import ApplianceStatus
+from shared.cgroup import V2, Cgroup
 from shared.settings import Role, Settings
 
 
@@ -71,3 +74,13 @@ def test_a_container_without_api_is_judged_by_what_its_monitor_found(worker_sett
     assert "no worker" in (fault(worker_settings) or "")
     ApplianceStatus(time.time() - 60).write(worker_settings.status_file)
     assert "has not reported for 60 s" in (fault(worker_settings) or "")
+
+
+def test_a_limit_that_boot_derived_is_derived_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = Cgroup(tmp_path, V2, 1024 * 2**20)
+    monkeypatch.setattr(healthcheck, "find_cgroup", lambda: limit)
+    with answering(200) as port:
+        monkeypatch.setattr(os, "environ", {"PORT": str(port), "WORKER_MEMORY_LIMIT_MB": "600"})
+        assert healthcheck.main() == 0, capsys.readouterr().out
