@@ -1,11 +1,13 @@
 """Counters and histograms that outlive processes: added up in memory, kept in Redis.
 
-A process adds without waiting; `flush` moves what has come together into Redis in one transaction. What
-Redis did not take stays in memory and goes with the next flush.
+A process adds without waiting; `flush` moves what has come together into Redis in one step. What Redis did not
+take stays in memory and goes with the next flush. A stopped Redis carries out what it had been sent when it goes
+on, though the sender gave up waiting and sends it again: so each flush has a number, and counts once.
 """
 
 from __future__ import annotations
 
+import secrets
 import threading
 from bisect import bisect_left
 from collections import defaultdict
@@ -37,15 +39,29 @@ BUCKETS = (
     300.0,
     3600.0,
 )
+#: Seconds for which Redis remembers a process's last flush: longer than an outage, after which it is sent again.
+REMEMBERED_SECONDS = 24 * 3600
+#: Adds the amounts unless the process's last flush has this number already.
+_FLUSH = """
+if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
+for i = 3, #ARGV, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1
+"""
 
 
 class Counters:
-    """Additions of one process, and the reading of all processes' sums."""
+    """Additions of one process, and the reading of all processes' sums. Any thread may call anything."""
 
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
         self._pending: defaultdict[str, float] = defaultdict(float)
         self._lock = threading.Lock()
+        self._script = connection.register_script(_FLUSH)
+        self._last_flush = keys.flush(secrets.token_hex(8))
+        self._number = 0
+        self._unconfirmed: dict[str, float] = {}
+        self._flushing = threading.Lock()
 
     def add(self, name: str, *labels: str, amount: float = 1) -> None:
         """Add to a counter. Label values come in the order of the metric's labels."""
@@ -61,21 +77,22 @@ class Counters:
             self._pending[f"{name}_sum"] += seconds
 
     def flush(self) -> None:
-        """Move what was added into Redis. Raises what REDIS_AWAY lists, and loses nothing by it."""
-        with self._lock:
-            pending, self._pending = self._pending, defaultdict(float)
-        if not pending:
-            return
-        try:
-            with self._redis.pipeline(transaction=True) as pipe:
-                for field, amount in pending.items():
-                    pipe.hincrbyfloat(keys.COUNTERS, field, amount)
-                pipe.execute()
-        except redis.RedisError:
+        """Move what was added into Redis. Raises what REDIS_AWAY lists, and loses or doubles nothing by it."""
+        with self._flushing:
+            self._send()  # what Redis did not confirm the last time, under the number that it had
             with self._lock:
-                for field, amount in pending.items():
-                    self._pending[field] += amount
-            raise
+                self._unconfirmed, self._pending = self._pending, defaultdict(float)
+            self._number += 1
+            self._send()
+
+    def _send(self) -> None:
+        if not self._unconfirmed:
+            return
+        amounts = [word for field, amount in self._unconfirmed.items() for word in (field, repr(amount))]
+        self._script(
+            keys=[keys.COUNTERS, self._last_flush], args=[self._number, REMEMBERED_SECONDS, *amounts]
+        )
+        self._unconfirmed = {}
 
     def read(self) -> dict[tuple[str, ...], float]:
         """Return all sums by (name, label values…)."""

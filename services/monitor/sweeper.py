@@ -25,6 +25,7 @@ from shared.jobs.ids import is_job_id, made_at
 from shared.jobs.store import JobStore
 from shared.log import log_context
 from shared.payloads import Payloads
+from shared.redis_connection import texts
 
 #: Jobs that one pass takes up at a time.
 JOBS_PER_HELPING = 50
@@ -44,6 +45,10 @@ ORPHAN_SECONDS_PRESSED = 600.0
 #: Seconds after the start of the only api from which uploads of its earlier lives count as left behind: what
 #: the last of them sent to Redis has been carried out by then.
 API_SETTLED_SECONDS = 60.0
+#: What the names of RQ's records begin with; JOB-BATCH-CHANCE follows.
+RQ_RECORDS = "rq:job:"
+#: Records of RQ's that one pass looks at, and the keys that one SCAN does.
+RQ_RECORDS_PER_PASS, RQ_SCAN = 10_000, 500
 #: Free bytes of the disk below which it counts as nearly full: twice what the api keeps free.
 PRESSED_BYTES = 128 * 2**20
 #: Seconds after a job's cancelling in which a worker may still be writing a result.
@@ -81,13 +86,14 @@ class Sweeper:
         self._around = surroundings
         self._unlooked: deque[str] = deque()
         self._listing_due = 0.0
+        self._rq_cursor = 0
 
     def step(self) -> None:
         """Do one pass. What one duty meets does not keep the others from theirs; the first fault is raised."""
         # The ends of jobs are written by Redis's clock.
         now = float(self._redis.time()[0])
         faults: list[Exception] = []
-        for duty in (self.sweep_expired, self.sweep_objects, self.relieve_redis):
+        for duty in (self.sweep_expired, self.sweep_objects, self.sweep_rq_records, self.relieve_redis):
             try:
                 duty(now)
             except Exception as fault:  # noqa: BLE001  # the loop above tells who is away
@@ -102,6 +108,24 @@ class Sweeper:
         while expired := self._store.expired(now - self._ttl, JOBS_PER_HELPING):
             count += self._delete(expired, "expired job deleted", deadline)
             if time.monotonic() > deadline:
+                break
+        return count
+
+    def sweep_rq_records(self, now: float) -> int:
+        """Delete RQ's records of batches whose jobs have ended; returns how many.
+
+        A worker that dies, or loses a batch on its way, leaves RQ's record of it behind, and RQ keeps those for ever.
+        """
+        del now
+        count = looked = 0
+        while looked < RQ_RECORDS_PER_PASS:
+            self._rq_cursor, names = self._redis.scan(self._rq_cursor, match=f"{RQ_RECORDS}*", count=RQ_SCAN)
+            # Asked after the names were read: a record is made in one step with its job.
+            active = {job.id for job in self._store.active()} if names else set()
+            left = [name for name in texts(names) if _job_of_record(name) not in active]
+            count += int(self._redis.delete(*left)) if left else 0
+            looked += RQ_SCAN
+            if self._rq_cursor == 0:
                 break
         return count
 
@@ -197,3 +221,7 @@ class Sweeper:
         except JobNotFoundError:  # deleted in this moment: a later listing decides
             return False
         return job.status is Status.CANCELLED and now - (job.finished_at or now) > CANCELLED_SECONDS
+
+
+def _job_of_record(name: str) -> str:
+    return name.removeprefix(RQ_RECORDS).split("-")[0]

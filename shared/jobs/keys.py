@@ -40,6 +40,11 @@ def with_status(status: str) -> str:
     return f"shapbox:jobs:{status}"
 
 
+def flush(process: str) -> str:
+    """Return the key of the number of a process's last flush of its counters; it expires."""
+    return f"shapbox:flush:{process}"
+
+
 def beacon(worker: str) -> str:
     """Return the key under which a worker says that it lives; it expires unless renewed."""
     return f"shapbox:beacon:{worker}"

@@ -242,3 +242,30 @@ def test_a_result_that_is_written_after_the_cancelling_goes_as_well(
 
 def exists(store: JobStore, job: Job) -> bool:
     return store.existing([job.id]) == {job.id}
+
+
+def test_rqs_records_of_ended_jobs_go_and_those_of_others_stay(
+    connection: redis.Redis, sweeper: Sweeper, store: JobStore, accept: Accept
+) -> None:
+    ended, waiting = accept(), accept(2)
+    # As a worker leaves it that was killed: out of the queue, and RQ's record stays.
+    assert connection.lpop("rq:queue:interactive")
+    finish(store, ended)
+    assert len(list(connection.scan_iter("rq:job:*"))) == 3
+    assert sweeper.sweep_rq_records(time.time()) == 1
+    left = [name.decode() for name in connection.scan_iter("rq:job:*")]
+    assert sorted(name.split("-")[:2] for name in left) == [
+        [f"rq:job:{waiting.id}", "0"],
+        [f"rq:job:{waiting.id}", "1"],
+    ]
+
+
+def test_many_records_are_looked_at_in_turns(
+    connection: redis.Redis, sweeper: Sweeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper_module, "RQ_RECORDS_PER_PASS", 500)
+    for number in range(2000):
+        connection.hset(f"rq:job:{new_job_id()}-{number}-abc", "status", "queued")
+    passes = [sweeper.sweep_rq_records(time.time()) for _ in range(20)]
+    assert 0 < passes[0] < 2000
+    assert sum(passes) == 2000

@@ -7,7 +7,7 @@ import redis
 
 from shared.counters import Counters
 from shared.errors import RedisUnavailableError
-from shared.redis_connection import Patience, connect, redis_needed
+from shared.redis_connection import REDIS_AWAY, Patience, connect, redis_needed
 from shared.settings import Settings
 
 
@@ -63,4 +63,20 @@ def test_counters_keep_what_redis_did_not_take(settings: Settings, server: Any) 
         ("batch_seconds_bucket", "0.5"): 1,
         ("batch_seconds_sum",): 0.3,
     }
+    connection.close()
+
+
+def test_a_flush_that_a_stopped_redis_carries_out_later_counts_once(settings: Settings, server: Any) -> None:
+    connection = connect(settings, Patience.IMPATIENT, name="test")
+    counters = Counters(connection)
+    counters.add("jobs_total", "completed")
+    counters.flush()
+    counters.add("jobs_total", "completed")
+    server.signal(signal.SIGSTOP)
+    with pytest.raises(REDIS_AWAY):
+        counters.flush()  # sent, tried again, and given up
+    server.signal(signal.SIGCONT)
+    counters.add("jobs_total", "failed")
+    counters.flush()
+    assert counters.read() == {("jobs_total", "completed"): 2.0, ("jobs_total", "failed"): 1.0}
     connection.close()
