@@ -45,8 +45,8 @@ prove: setup-image ## work a container of its own for PROVE_MINUTES (10), and pr
 shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell
 
-test: setup-dev ## all tests: unit, integration and the supervised whole
-	@$(PY) -m pytest
+test: setup-dev ## all tests: unit, integration, the supervised whole, and the container where Docker is
+	@$(PY) -m ops.run_tests
 
 lint: setup-dev ## ruff, mypy and the import rules
 	@.venv/bin/ruff check .
