@@ -98,4 +98,6 @@ def metric(fleet: Fleet, pattern: str) -> list[str]:
 def metrics(fleet: Fleet) -> str:
     """Return what the api's container exports, once it has come to rest."""
     time.sleep(2.0)
-    return fleet.get("/metrics", key=fleet.metrics_token).body.decode()
+    answer = fleet.get("/metrics", key=fleet.metrics_token)
+    assert answer.status == 200, answer
+    return answer.body.decode()
