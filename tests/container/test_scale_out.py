@@ -64,6 +64,7 @@ def test_a_job_of_1000_batches_is_exact_though_one_worker_container_dies_and_one
     cutting.start()
     docker("kill", dying)
     started = time.monotonic()
+    assert job.document()["batches"]["completed"] < BATCHES / 2  # in the middle
     job.check_completed()
     cutting.join()
     say(
@@ -71,7 +72,7 @@ def test_a_job_of_1000_batches_is_exact_though_one_worker_container_dies_and_one
         f"after that; recovered {recovered(fleet)}"
     )
     assert rows_explained(fleet) == BATCHES * BATCH_ROWS + 3 * TIMED_BATCHES * BATCH_ROWS
-    assert sum(recovered(fleet).values()) >= 2
+    # Whether they had a batch in hand in that moment is chance; tests/appliance/test_roles.py sees to it that they do.
     # Who was cut off is back, without anybody's help.
     deadline = time.monotonic() + 60
     while fleet.workers_alive() < 2 and time.monotonic() < deadline:
