@@ -1,4 +1,4 @@
-"""Gives back what shap takes, 85 MB a worker: one that has had no use for it for a while leaves, and comes back lean.
+"""Gives back what shap takes, 105 MB a worker: one that has had no use for it for a while leaves, and comes back lean.
 
 Python cannot let go of a package with its native libraries. A fresh process can, within some two seconds in
 which the others go on: one worker at a time leaves for this, by a turn taken in Redis.
