@@ -14,17 +14,19 @@ from collections.abc import Iterator
 from datetime import timedelta
 from itertools import batched
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
-import numpy as np
 import obstore
-from numpy.typing import NDArray
 from obstore.exceptions import BaseError as ObstoreError
 from obstore.store import LocalStore, from_url
 
 from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
 from shared.settings import Settings
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: What S3, GCS and Azure say where it is not an object that is missing, but all of them.
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
@@ -74,6 +76,8 @@ class Payloads:
 
     def put(self, job_id: str, side: Side, batch: int, matrix: Matrix) -> None:
         """Store `matrix` (float32, C order) as the batch's input or result, atomically."""
+        import numpy as np  # noqa: PLC0415  # 6 MB, which the monitor need not pay: it handles no matrix
+
         buffer = io.BytesIO()
         np.lib.format.write_array(buffer, np.ascontiguousarray(matrix, dtype=np.float32), allow_pickle=False)
         with _storage_needed():
@@ -84,6 +88,8 @@ class Payloads:
 
         Raises PayloadMissingError if there is no such object.
         """
+        import numpy as np  # noqa: PLC0415  # as above
+
         path = _path(job_id, side, batch)
         try:
             with _storage_needed():
