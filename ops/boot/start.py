@@ -20,7 +20,7 @@ from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
 from ops.boot.redis_check import check_redis
 from ops.boot.redis_config import redis_lock_file, write_redis_config
-from ops.boot.sizing import shortcomings, size, usable_cpus
+from ops.boot.sizing import Cpus, Sizing, shortcomings, size, usable_cpus
 from shared.build import ROOT
 from shared.redis_url import public_address
 from shared.settings import Settings
@@ -60,26 +60,33 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
     Settings.from_environment(for_programs)  # what the programs will read must be as good as what we read
     for shortcoming in shortcomings(settings, cpus, sizing):
         _log.warning("%s", shortcoming)
-    _log.info(
-        "starting",
-        extra={
-            "role": settings.role.value,
-            "host": host,
-            "workers": sizing.workers,
-            "workers_because": sizing.why,
-            "cpus": f"{cpus.count:g}",
-            "cpus_because": cpus.source,
-            "memory_limit_mb": settings.memory_limit_mb,
-            "memory_limit_because": memory.why,
-            "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
-            "redis": "embedded" if settings.redis_url is None else public_address(settings.redis_url),
-            "storage": "local" if settings.storage_url is None else "STORAGE_URL",
-            "models": models,
-            "data_dir": str(settings.data_dir.absolute()),
-            "keys": " ".join(str(path) for path in key_files.values()) or "all set",
-        },
-    )
+    what = {
+        "role": settings.role.value,
+        "host": host,
+        **_decided(settings, sizing, cpus, memory),
+        "models": models,
+    }
+    where = {
+        "data_dir": str(settings.data_dir.absolute()),
+        "keys": " ".join(str(path) for path in key_files.values()) or "all set",
+    }
+    _log.info("starting", extra={**what, **where})
     return Launch(_command(settings), for_programs)
+
+
+def _decided(settings: Settings, sizing: Sizing, cpus: Cpus, memory: MemoryLimit) -> dict[str, object]:
+    """Return what boot decided, each with its reason, for its one log line."""
+    return {
+        "workers": sizing.workers,
+        "workers_because": sizing.why,
+        "cpus": f"{cpus.count:g}",
+        "cpus_because": cpus.source,
+        "memory_limit_mb": settings.memory_limit_mb,
+        "memory_limit_because": memory.why,
+        "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
+        "redis": "embedded" if settings.redis_url is None else public_address(settings.redis_url),
+        "storage": "local" if settings.storage_url is None else "STORAGE_URL",
+    }
 
 
 def become(launch: Launch) -> None:
