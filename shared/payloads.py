@@ -2,6 +2,7 @@
 
 `jobs/JOB/input/000007.npy` holds batch 7's rows, `jobs/JOB/result/000007.npy` what the worker made of
 them. An object is written whole under its name or not at all, so that writing it twice changes nothing.
+More arrays may stand behind the first one, each with its own header, as repeated calls of np.save on one file leave them.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import math
 import shutil
 from collections.abc import Iterator
 from datetime import timedelta
@@ -74,12 +76,13 @@ class Payloads:
             ) from fault
         return cls(store)
 
-    def put(self, job_id: str, side: Side, batch: int, matrix: Matrix) -> None:
-        """Store `matrix` (float32, C order) as the batch's input or result, atomically."""
+    def put(self, job_id: str, side: Side, batch: int, matrix: Matrix, *behind: NDArray[Any]) -> None:
+        """Store `matrix` (float32, C order) as the batch's input or result, with arrays behind it, atomically."""
         import numpy as np  # noqa: PLC0415  # 6 MB, which the monitor need not pay: it handles no matrix
 
         buffer = io.BytesIO()
-        np.lib.format.write_array(buffer, np.ascontiguousarray(matrix, dtype=np.float32), allow_pickle=False)
+        for array in (np.asarray(matrix, dtype=np.float32), *behind):
+            np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
         with _storage_needed():
             obstore.put(self._store, _path(job_id, side, batch), buffer.getvalue())
 
@@ -88,20 +91,34 @@ class Payloads:
 
         Raises PayloadMissingError if there is no such object.
         """
+        path = _path(job_id, side, batch)
+        matrix, _ = _read_array(self._get(path), 0, path)
+        return matrix
+
+    def get_behind(self, job_id: str, side: Side, batch: int, shape: tuple[int, ...]) -> list[NDArray[Any]]:
+        """Return the arrays behind a float32 matrix of this shape, without reading that; none if there are none.
+
+        Raises PayloadMissingError if there is no such object.
+        """
         import numpy as np  # noqa: PLC0415  # as above
 
         path = _path(job_id, side, batch)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        # From the matrix's last byte on: nobody has less than that, and a range of nothing is an error.
+        last = header.tell() + math.prod(shape) * 4 - 1
+        data, place, arrays = self._get(path, {"range": {"offset": last}}), 1, []
+        while place < len(data):
+            array, place = _read_array(data, place, path)
+            arrays.append(array)
+        return arrays
+
+    def _get(self, path: str, options: Any = None) -> bytes:
         try:
             with _storage_needed():
-                data = bytes(obstore.get(self._store, path).bytes())
+                return bytes(obstore.get(self._store, path, options=options).bytes())
         except FileNotFoundError:
             raise PayloadMissingError(f"{path} is not in the object store") from None
-        buffer = io.BytesIO(data)
-        version = np.lib.format.read_magic(buffer)
-        shape, _, dtype = (
-            np.lib.format.read_array_header_1_0(buffer) if version == (1, 0) else _bad_object(path)
-        )
-        return np.frombuffer(data, dtype=dtype, offset=buffer.tell()).reshape(shape)
 
     def delete_job(self, job_id: str) -> int:
         """Delete all objects of a job and return how many there were."""
@@ -147,8 +164,22 @@ def _first_line(fault: Exception) -> str:
     return str(fault).partition("\n")[0]
 
 
-def _bad_object(path: str) -> Any:
-    raise PayloadMissingError(f"{path} is no matrix that Shapbox wrote")
+def _read_array(data: bytes, start: int, path: str) -> tuple[NDArray[Any], int]:
+    """Return the array that begins at `start`, read-only, and where it ends. Raises PayloadMissingError if it is none."""
+    import numpy as np  # noqa: PLC0415  # as above
+
+    buffer = io.BytesIO(data)
+    buffer.seek(start)
+    try:
+        version = np.lib.format.read_magic(buffer)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
+        begin, count = buffer.tell(), math.prod(shape)
+        array = np.frombuffer(data, dtype=dtype, count=count, offset=begin).reshape(shape)
+    except ValueError as fault:
+        raise PayloadMissingError(f"{path} is no matrix that Shapbox wrote") from fault
+    if version != (1, 0):
+        raise PayloadMissingError(f"{path} is no matrix that this Shapbox wrote: it is of another version")
+    return array, begin + count * dtype.itemsize
 
 
 @contextlib.contextmanager

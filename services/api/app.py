@@ -17,7 +17,9 @@ from services.api.resources.job import JobResource
 from services.api.resources.jobs import JobsResource
 from services.api.resources.metrics import MetricsResource
 from services.api.resources.models import ModelResource, ModelsResource
+from services.api.resources.plots import PlotResource
 from services.api.resources.result import ResultResource
+from services.api.resources.summary import SummaryResource
 from services.api.resources.version import VersionResource
 
 
@@ -27,6 +29,8 @@ def routes(parts: Parts) -> dict[str, Any]:
         "/v1/jobs": JobsResource(parts),
         "/v1/jobs/{job_id}": JobResource(parts),
         "/v1/jobs/{job_id}/result": ResultResource(parts),
+        "/v1/jobs/{job_id}/summary": SummaryResource(parts),
+        "/v1/jobs/{job_id}/plots/{kind}": PlotResource(parts),
         "/v1/explain": ExplainResource(parts),
         "/v1/models": ModelsResource(parts),
         "/v1/models/{name}": ModelResource(parts),

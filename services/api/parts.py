@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import redis
 
 from services.api.endings import Endings
+from services.api.job_digests import JobDigests
 from services.api.result_room import ResultRoom
-from services.api.shares import STREAMS, UPLOADS, Share
+from services.api.shares import PLOTS, STREAMS, UPLOADS, Share
 from services.api.storage_room import StorageProbe
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacons
@@ -54,10 +55,12 @@ class Parts:
     counters: Counters
     probe: StorageProbe
     results: ResultRoom
+    digests: JobDigests
     status: StatusFile
     commit: str = "unknown"
     streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
     uploads: Share = field(default_factory=lambda: Share(UPLOADS, "large uploads"))
+    plots: Share = field(default_factory=lambda: Share(PLOTS, "plots and summaries"))
     started: float = field(default_factory=time.monotonic)
 
     @property
@@ -93,6 +96,7 @@ def assemble(
         counters=Counters(background_connection),
         probe=StorageProbe(payloads),
         results=ResultRoom(settings),
+        digests=JobDigests(payloads),
         status=StatusFile(settings),
         commit=commit,
     )

@@ -7,9 +7,11 @@ import threading
 from shared.errors import ShapboxError
 
 #: Threads of the server: the shares together (24 that wait for jobs, see endings), and some for all others.
-THREADS = 48
+THREADS = 56
 #: Large results on their way out, and large bodies being read, at a time.
 STREAMS, UPLOADS = 12, 8
+#: Plots and summaries being made at a time, most of which wait for a job's digest.
+PLOTS = 8
 
 
 class BusyError(ShapboxError):

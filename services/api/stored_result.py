@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import ModelNotFoundError, PayloadMissingError
+from services.api.job_names import JobNames
+from shared.errors import PayloadMissingError
 from shared.jobs.document import Job
 from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
@@ -29,18 +30,9 @@ class StoredResult:
 
     @classmethod
     def of(cls, job: Job, wanted: range, payloads: Payloads, catalog: ModelCatalog) -> StoredResult:
-        """Name the values after the model's features; after XGBoost's f0, f1, … if the model is gone."""
-        features: Sequence[str] = ()
-        outputs: Sequence[str] = ()
-        try:
-            model = catalog.get(job.model)
-            features, outputs = model.features, model.outputs
-        except ModelNotFoundError:
-            pass
-        if (len(features), len(outputs)) != (job.features, job.outputs):
-            features = tuple(f"f{place}" for place in range(job.features))
-            outputs = tuple(f"output_{place}" for place in range(job.outputs))
-        return cls(job, wanted, payloads, features, outputs)
+        """Take the rows `wanted` of a job's result."""
+        names = JobNames.of(job, catalog)
+        return cls(job, wanted, payloads, names.features, names.outputs)
 
     @property
     def job_id(self) -> str:

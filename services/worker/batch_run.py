@@ -19,6 +19,8 @@ from redis.exceptions import ResponseError
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon
 from shared.counters import Counters
+from shared.digest.digest import Digest
+from shared.digest.sample import keeps_digest
 from shared.errors import (
     EngineError,
     JobNotFoundError,
@@ -143,14 +145,16 @@ class BatchRunner:
     def _run_claimed(self, job_id: str, batch: int) -> Completion:
         started = time.monotonic()
         job = self.store.get(job_id)
-        self.payloads.put(job_id, "result", batch, self._explain(job, batch))
+        rows = self.payloads.get(job.id, "input", batch)
+        result = self._explain(job, rows)
+        digest = Digest.of_batch(job, batch, rows, result).arrays if keeps_digest(job) else ()
+        self.payloads.put(job_id, "result", batch, result, *digest)
         outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model)
         self._count(job, outcome, time.monotonic() - started)
         return outcome
 
-    def _explain(self, job: Job, batch: int) -> Matrix:
-        """Return the batch's result, of shape (rows, outputs, features + 2), as the engine gives it."""
-        rows = self.payloads.get(job.id, "input", batch)
+    def _explain(self, job: Job, rows: Matrix) -> Matrix:
+        """Return the rows' result, of shape (rows, outputs, features + 2), as the engine gives it."""
         try:
             return self.models.get(job.model).engine(job.method).explain(rows)
         finally:

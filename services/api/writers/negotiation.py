@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from services.api.writers.accept_header import Preference, parse_accept
@@ -33,17 +33,24 @@ WRITERS = (
 
 
 def choose_writer(accept: str | None) -> Writer:
-    """Choose the writer with the highest weight; of equals the one named most closely, then JSON first.
+    """Choose the writer of a result. Raises what `choose_media_type` raises."""
+    media_type = choose_media_type(accept, [writer.media_type for writer in WRITERS], "A result")
+    return next(writer for writer in WRITERS if writer.media_type == media_type)
+
+
+def choose_media_type(accept: str | None, known: Sequence[str], what: str) -> str:
+    """Choose the media type with the highest weight; of equals the one named most closely, then the first known.
 
     Raises NotAcceptableError, listing what can be written, where nothing fits.
     """
     if not accept or not accept.strip():
-        return WRITERS[0]
+        return known[0]
     preferences = parse_accept(accept)
-    best = max(WRITERS, key=lambda writer: _rate(writer.media_type, preferences))
-    if _rate(best.media_type, preferences)[0] <= 0:
-        known = ", ".join(writer.media_type for writer in WRITERS)
-        raise NotAcceptableError(f"A result cannot be written as {accept[:80]!r}: ask for one of {known}.")
+    best = max(known, key=lambda media_type: _rate(media_type, preferences))
+    if _rate(best, preferences)[0] <= 0:
+        raise NotAcceptableError(
+            f"{what} cannot be written as {accept[:80]!r}: ask for one of {', '.join(known)}."
+        )
     return best
 
 

@@ -1,0 +1,95 @@
+"""The dependence plot: one feature's SHAP values against its values, as shap.plots.scatter shows them.
+
+Colours are the values of the feature that seems to interact with it most. Rows without a value stand as ticks on the
+left; the grey columns are the distribution of the values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.api.plots.axis import Scale, draw_bottom_axis, draw_left_axis
+from services.api.plots.colour_bar import draw_colour_bar
+from services.api.plots.interaction import strongest_interaction
+from services.api.plots.numbers import plain
+from services.api.plots.shades import draw_shaded, shade_bounds, shades
+from services.api.plots.svg import Drawing, shortened
+
+#: Pixels of the plot, and its box.
+_WIDTH, _HEIGHT = 720.0, 460.0
+_LEFT, _RIGHT, _TOP, _BOTTOM = 84.0, 610.0, 40.0, 402.0
+_RADIUS = 2.6
+#: Columns of the distribution, at most.
+_COLUMNS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class DependenceFigures:
+    """What is shown: (rows,) values of the feature (NaN is missing), SHAP values, and values of the other feature."""
+
+    feature: str
+    other: str | None
+    x: NDArray[np.float64]
+    values: NDArray[np.float64]
+    colours: NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls, feature: int, features: NDArray[np.float32], values: NDArray[np.float32], names: Sequence[str]
+    ) -> DependenceFigures:
+        """Choose what is shown; `features` and `values` have shape (rows, features)."""
+        other = strongest_interaction(feature, features, values[:, feature])
+        return cls(
+            names[feature],
+            names[other] if other != feature else None,
+            features[:, feature].astype(np.float64),
+            values[:, feature].astype(np.float64),
+            features[:, other].astype(np.float64),
+        )
+
+
+def draw_dependence(figures: DependenceFigures, title: str) -> Drawing:
+    """Draw the plot."""
+    drawing = Drawing(_WIDTH, _HEIGHT, f"SHAP values against {figures.feature}, {title}")
+    drawing.text((16, 24), title, size=12, opacity=0.75)
+    given = figures.x[~np.isnan(figures.x)]
+    across = Scale.around(*((given.min(), given.max()) if len(given) else (0.0, 0.0)), _LEFT, _RIGHT)
+    up = Scale.around(figures.values.min(), figures.values.max(), _BOTTOM, _TOP)
+    _draw_distribution(drawing, given, across)
+    if up.least < 0 < up.most:
+        drawing.line((_LEFT, up(0.0)), (_RIGHT, up(0.0)), opacity=0.35, dash="1 5")
+    _draw_rows(drawing, figures, across, up)
+    draw_bottom_axis(drawing, across, _BOTTOM, figures.feature)
+    draw_left_axis(drawing, up, _LEFT, f"SHAP value for {shortened(figures.feature)}")
+    if figures.other is not None:
+        ends = shade_bounds(figures.colours)
+        draw_colour_bar(drawing, _RIGHT + 26, _TOP, _BOTTOM, figures.other, (plain(ends[0]), plain(ends[1])))
+    return drawing
+
+
+def _draw_rows(drawing: Drawing, figures: DependenceFigures, across: Scale, up: Scale) -> None:
+    shade = shades(figures.colours)
+    missing = np.isnan(figures.x)
+    y = up.start + (figures.values - up.least) * (up.end - up.start) / (up.most - up.least)
+    x = across.start + (figures.x - across.least) * (across.end - across.start) / (across.most - across.least)
+    draw_shaded(drawing, x[~missing], y[~missing], shade[~missing], _RADIUS)
+    for height in y[missing].tolist():
+        drawing.line((_LEFT + 1, height), (_LEFT + 7, height), opacity=0.5, width=1.5)
+
+
+def _draw_distribution(drawing: Drawing, given: NDArray[np.float64], across: Scale) -> None:
+    """Draw columns that would fill the height if all rows were in one of them."""
+    if len(given) == 0 or given.min() == given.max():
+        return
+    counts, edges = np.histogram(given, bins=min(_COLUMNS, len(np.unique(given))))
+    for count, left, right in zip(counts.tolist(), edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+        if count:
+            top = _BOTTOM - count / len(given) * (_BOTTOM - _TOP)
+            start, end = across(left), across(right)
+            drawing.area(
+                [(start, _BOTTOM), (end, _BOTTOM), (end, top), (start, top)], "#888888", opacity=0.18
+            )

@@ -1,0 +1,26 @@
+"""Numbers as plots show them."""
+
+from __future__ import annotations
+
+import math
+
+#: Beyond this many digits before the point, and below so many behind it, powers of ten read better.
+_LARGE, _SMALL = 1e7, 1e-5
+
+
+def plain(value: float, decimals: int = 2) -> str:
+    """Return a number with so many decimals, more for a small one, and a minus sign that is one."""
+    if math.isnan(value):
+        return "missing"
+    size = abs(value)
+    if size >= _LARGE or 0 < size < _SMALL:
+        text = f"{value:.2e}"
+    else:
+        small = 0 if size >= 1 or size == 0 else 1 - math.floor(math.log10(size))
+        text = f"{value:.{max(decimals, small)}f}".rstrip("0").rstrip(".")
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def signed(value: float) -> str:
+    """Return the same, with a plus where it is one."""
+    return plain(value) if value < 0 else f"+{plain(value)}"

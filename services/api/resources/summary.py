@@ -1,0 +1,33 @@
+"""/v1/jobs/ID/summary: what each feature's SHAP values come to over all rows of a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from services.api.authentication import Access
+from services.api.completed_job import completed_job
+from services.api.job_names import JobNames
+from services.api.parts import Parts
+from services.api.query import Query
+from services.api.summary import summary_document
+
+
+class SummaryResource:
+    """The summary of one job."""
+
+    access = Access.JOBS
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def on_get(self, req: Any, resp: Any, job_id: str) -> None:
+        """Answer with the summary."""
+        Query(req)
+        with completed_job(self._parts, job_id) as job, self._parts.plots:
+            digest = self._parts.digests.of(job)
+        resp.content_type = "application/json"
+        resp.data = orjson.dumps(summary_document(job, digest, JobNames.of(job, self._parts.catalog)))
+
+    on_head = on_get
