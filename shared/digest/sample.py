@@ -18,9 +18,6 @@ SAMPLE_BYTES = 8 * 2**20
 #: Of a job with less than so many times its sample's rows nothing is kept beside the values: they are read back.
 KEPT_RATIO = 10
 
-#: Knuth's multiplier for hashing 32 bits (The Art of Computer Programming, volume 3, 6.4).
-_HASH = 2654435761
-
 
 def sample_size(job: Job) -> int:
     """Return how many rows the sample of a job has."""
@@ -40,6 +37,14 @@ def sampled_places(job: Job, batch: int) -> NDArray[np.int64]:
     stretches = np.arange(first, last, dtype=np.int64)
     start = -(-stretches * job.rows // size)
     length = -(-(stretches + 1) * job.rows // size) - start
-    drawn = start + ((stretches * _HASH % 2**32) * length >> 32)
+    drawn = start + (_mixed(stretches) * length >> 32)
     inside = (drawn >= rows.start) & (drawn < rows.stop)
     return drawn[inside] - rows.start
+
+
+def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return 32 bits for each number in which nothing of its order is left (the hash "lowbias32" of C. Wellons)."""
+    x = numbers.astype(np.uint64)
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
+        x = ((x ^ (x >> np.uint64(shift))) * np.uint64(factor)) & np.uint64(0xFFFFFFFF)
+    return x.astype(np.int64)

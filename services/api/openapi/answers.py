@@ -101,3 +101,21 @@ def result_answer(description: str, *, explained: bool = False) -> Part:
         },
         headers,
     )
+
+
+def plot_answer() -> Part:
+    """Return an answer with a picture."""
+    headers: Part = {
+        "Vary": {"description": "Accept, Accept-Encoding.", "schema": TEXT},
+        "Content-Encoding": {"description": "gzip, if asked for, of SVG.", "schema": {"const": "gzip"}},
+        "Content-Disposition": {"description": "A file name.", "schema": TEXT},
+    }
+    description = "The picture. Of a large job it shows a sample of 2000 rows, where it shows single rows."
+    return answer(
+        description,
+        {
+            "image/svg+xml": {"schema": TEXT},
+            "image/png": {"schema": {"type": "string", "contentMediaType": "image/png"}},
+        },
+        headers,
+    )

@@ -8,6 +8,7 @@ from services.api.openapi.answers import (
     answer,
     job_answer,
     json_of,
+    plot_answer,
     problem_answers,
     problems,
     result_answer,
@@ -70,6 +71,8 @@ def _job_paths() -> Part:
         "/v1/jobs": {"post": _submit(), "get": _list_jobs()},
         "/v1/jobs/{job_id}": {"get": _get_job(), "delete": _delete_job()},
         "/v1/jobs/{job_id}/result": {"get": _get_result()},
+        "/v1/jobs/{job_id}/summary": {"get": _get_summary()},
+        "/v1/jobs/{job_id}/plots/{kind}": {"get": _get_plot()},
         "/v1/explain": {"post": _explain()},
     }
 
@@ -131,6 +134,26 @@ def _get_result() -> Part:
     responses = {"200": result_answer("The values, in input order."), **problems(*_READING, 404, 406, 409)}
     parameters = taking("JobId", "Accept", "AcceptEncoding", "Offset", "RowLimit")
     return _operation("getResult", "explain", "Get a job's values", responses, parameters=parameters)
+
+
+def _get_summary() -> Part:
+    responses = {
+        "200": answer("Over all rows, the weightiest features first.", json_of("Summary")),
+        **problems(*_READING, 404, 409),
+    }
+    summary = "What each feature's SHAP values come to"
+    return _operation("getSummary", "explain", summary, responses, parameters=taking("JobId"))
+
+
+def _get_plot() -> Part:
+    responses = {"200": plot_answer(), **problems(*_READING, 404, 406, 409)}
+    parameters = taking(
+        *("JobId", "PlotKind", "PlotAccept", "AcceptEncoding"),
+        *("PlotOutput", "PlotFeature", "PlotRow", "MaxDisplay"),
+    )
+    return _operation(
+        "getPlot", "explain", "Get a job's values as a picture", responses, parameters=parameters
+    )
 
 
 def _model_paths() -> Part:

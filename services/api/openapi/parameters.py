@@ -6,6 +6,7 @@ from typing import Any
 
 from services.api.openapi.examples import CSV_ROWS, JOB_ID, NDJSON_ROWS
 from services.api.openapi.schemas import TEXT, ref
+from services.api.plots.kinds import DISPLAYED, KINDS, MOST_DISPLAYED
 from services.api.query import MAX_WAIT
 from services.api.resources.jobs import MAX_PAGE, PAGE
 from shared.jobs.document import Method, Status
@@ -79,6 +80,24 @@ PARAMETERS: dict[str, Part] = {
         "limit",
         "Jobs on a page.",
         {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": PAGE},
+    ),
+    "PlotKind": _parameter("path", "kind", "Which plot.", {"enum": list(KINDS)}, required=True),
+    "PlotAccept": _parameter("header", "Accept", "image/svg+xml (the default) or image/png.", TEXT),
+    "PlotOutput": _parameter("query", "output", "An output's name; the first by default.", TEXT),
+    "PlotFeature": _parameter(
+        "query", "feature", "Of `dependence`: a feature's name; the weightiest by default.", TEXT
+    ),
+    "PlotRow": _parameter(
+        "query",
+        "row",
+        "Of `waterfall`: the row's number.",
+        {"type": "integer", "minimum": 0, "default": 0},
+    ),
+    "MaxDisplay": _parameter(
+        "query",
+        "max_display",
+        "Lines of the plot; features beyond them share the last one. Not of `dependence`.",
+        {"type": "integer", "minimum": 1, "maximum": MOST_DISPLAYED, "default": DISPLAYED},
     ),
     "Cursor": _parameter("query", "cursor", "Where the page begins: follow `next`.", TEXT),
 }

@@ -45,6 +45,7 @@ def schemas() -> dict[str, Schema]:
         "Job": _job(),
         "JobList": record({"jobs": {"type": "array", "items": ref("Job")}, "next": or_null(TEXT)}),
         "Result": _result(),
+        "Summary": _summary(),
         "Model": _model(),
         "ModelList": record({"models": {"type": "array", "items": ref("Model")}}),
         "Problem": _problem(),
@@ -125,6 +126,36 @@ def _result() -> Schema:
         },
         description="Named so that it loads straight into shap.Explanation.",
         examples=[RESULT],
+    )
+
+
+def _summary() -> Schema:
+    number: Schema = {"type": "number"}
+    feature = record(
+        {
+            "feature": TEXT,
+            "mean_abs": {**number, "description": "Mean of |SHAP value|."},
+            "mean": number,
+            "deviation": {**number, "description": "Standard deviation over all rows."},
+            "min": number,
+            "max": number,
+            "correlation": {
+                **or_null(number),
+                "description": "Pearson's, of the SHAP value with the feature's; null where either never changes.",
+            },
+            "missing": {**COUNT, "description": "Rows in which the feature has no value."},
+        }
+    )
+    output = record({"output": TEXT, "base_value": number, "features": {"type": "array", "items": feature}})
+    return record(
+        {
+            "job": TEXT,
+            "model": TEXT,
+            "method": {"enum": list(Method)},
+            "rows": COUNT,
+            "outputs": {"type": "array", "items": output},
+        },
+        description="Exact over all rows. Features are ordered by mean_abs, largest first.",
     )
 
 

@@ -51,7 +51,7 @@ def draw_bottom_axis(drawing: Drawing, scale: Scale, y: float, label: str) -> No
     for tick in scale.ticks():
         drawing.line((scale(tick), y), (scale(tick), y + 4), opacity=0.55)
         drawing.text((scale(tick), y + 19), plain(tick), anchor="middle", size=11.5, opacity=0.75)
-    drawing.name(((scale.start + scale.end) / 2, y + 41), label, anchor="middle")
+    drawing.text(((scale.start + scale.end) / 2, y + 41), label, anchor="middle")
 
 
 def draw_left_axis(drawing: Drawing, scale: Scale, x: float, label: str) -> None:

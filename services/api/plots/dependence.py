@@ -63,7 +63,7 @@ def draw_dependence(figures: DependenceFigures, title: str) -> Drawing:
     if up.least < 0 < up.most:
         drawing.line((_LEFT, up(0.0)), (_RIGHT, up(0.0)), opacity=0.35, dash="1 5")
     _draw_rows(drawing, figures, across, up)
-    draw_bottom_axis(drawing, across, _BOTTOM, figures.feature)
+    draw_bottom_axis(drawing, across, _BOTTOM, shortened(figures.feature))
     draw_left_axis(drawing, up, _LEFT, f"SHAP value for {shortened(figures.feature)}")
     if figures.other is not None:
         ends = shade_bounds(figures.colours)

@@ -12,6 +12,7 @@ def plain(value: float, decimals: int = 2) -> str:
     """Return a number with so many decimals, more for a small one, and a minus sign that is one."""
     if math.isnan(value):
         return "missing"
+    value += 0.0  # no minus before a zero
     size = abs(value)
     if size >= _LARGE or 0 < size < _SMALL:
         text = f"{value:.2e}"

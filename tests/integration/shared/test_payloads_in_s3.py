@@ -45,10 +45,13 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
     np.testing.assert_array_equal(payloads.get(JOB, "input", 2), matrix)
     with pytest.raises(PayloadMissingError, match="000007"):
         payloads.get(JOB, "input", 7)
+    payloads.put("b" * 32, "result", 1, matrix, np.arange(3.0))
+    assert payloads.get_behind("b" * 32, "result", 0, matrix.shape) == []
+    np.testing.assert_array_equal(payloads.get_behind("b" * 32, "result", 1, matrix.shape)[0], [0, 1, 2])
     assert sorted(payloads.job_ids()) == [JOB, "b" * 32]
     assert payloads.delete_job(JOB) == 3
     assert payloads.delete_job(JOB) == 0
-    assert payloads.delete_job("b" * 32) == 1
+    assert payloads.delete_job("b" * 32) == 2
     payloads.probe()
     assert server.objects() == 0
 

@@ -66,3 +66,34 @@ def test_a_store_that_cannot_be_written_is_told_apart_from_a_missing_object(sett
 
     with pytest.raises(StorageUnavailableError):
         payloads.put("a" * 32, "input", 0, np.ones((1, 1), dtype=np.float32))
+
+
+def test_arrays_behind_a_matrix_come_back_without_it_and_the_matrix_without_them(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    matrix = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
+    behind = np.array([[0.1, np.nan]]), np.empty((0, 4), dtype=np.float32), np.ones((2, 2), dtype=np.float32)
+
+    payloads.put("a" * 32, "result", 3, matrix, *behind)
+
+    np.testing.assert_array_equal(payloads.get("a" * 32, "result", 3), matrix)
+    found = payloads.get_behind("a" * 32, "result", 3, matrix.shape)
+    for stored, back in zip(behind, found, strict=True):
+        assert back.dtype == stored.dtype
+        np.testing.assert_array_equal(back, stored)
+
+
+def test_nothing_behind_a_matrix_is_no_error(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    payloads.put("a" * 32, "result", 0, np.ones((3, 1, 4), dtype=np.float32))
+
+    assert payloads.get_behind("a" * 32, "result", 0, (3, 1, 4)) == []
+
+
+def test_what_is_behind_another_matrix_than_was_thought_is_refused(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    payloads.put("a" * 32, "result", 0, np.ones((3, 1, 4), dtype=np.float32), np.ones(2))
+
+    with pytest.raises(PayloadMissingError, match="no matrix"):
+        payloads.get_behind("a" * 32, "result", 0, (2, 1, 4))
+    with pytest.raises(PayloadMissingError, match="000001"):
+        payloads.get_behind("a" * 32, "result", 1, (2, 1, 4))

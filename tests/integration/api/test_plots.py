@@ -1,0 +1,352 @@
+"""Summaries and plots of jobs, through the application, with objects as workers leave them."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.api import job_digests
+from services.api.parts import Parts
+from services.api.plots import raster
+from services.api.shares import PLOTS
+from shared.digest import sample
+from shared.digest.digest import Digest
+from shared.jobs.document import Job, Method
+from shared.jobs.ids import new_job_id
+from tests.integration.api.api_client import InProcess, Reply
+
+KINDS = ("bar", "beeswarm", "waterfall", "dependence")
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+type Floats = NDArray[np.float32]
+type Make = Callable[..., tuple[Job, Floats, Floats]]
+
+
+@pytest.fixture
+def make(parts: Parts) -> Make:
+    """Make a completed job with random rows and values; returns it with both."""
+
+    def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:  # noqa: FBT001, FBT002
+        version = parts.catalog.get(model)
+        job = Job(
+            id=new_job_id(),
+            model=version.id,
+            method=Method.TREE_PATH_DEPENDENT,
+            rows=rows,
+            batch_rows=25,
+            features=len(version.features),
+            outputs=len(version.outputs),
+            created_at=1.0,
+        )
+        chance = np.random.default_rng(rows)
+        features = chance.normal(size=(rows, job.features)).astype(np.float32)
+        features[chance.random(features.shape) < 0.1] = np.nan
+        results = chance.normal(size=(rows, job.outputs, job.features + 2)).astype(np.float32)
+        results[:, :, -2] = np.arange(1, job.outputs + 1)
+        parts.store.accept(job)
+        for batch in range(job.batches):
+            wanted = slice(job.rows_of(batch).start, job.rows_of(batch).stop)
+            parts.payloads.put(job.id, "input", batch, features[wanted])
+            behind = Digest.of_batch(job, batch, features[wanted], results[wanted]).arrays if digests else ()
+            parts.payloads.put(job.id, "result", batch, results[wanted], *behind)
+            parts.store.transitions.claim(job.id, batch, "worker-1", "token")
+            parts.store.transitions.complete(job.id, batch, 1, job.model)
+        return job, features, results
+
+    return make
+
+
+@pytest.fixture
+def small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let jobs of 120 rows and more keep digests, with samples of twelve rows."""
+    monkeypatch.setattr(sample, "SAMPLE_ROWS", 12)
+
+
+def plot(client: InProcess, job: Job, kind: str, query: str = "", **headers: str) -> Reply:
+    reply = client.get(f"/v1/jobs/{job.id}/plots/{kind}{query}", **headers)
+    assert reply.status == 200, reply.body
+    return reply
+
+
+def assert_is_numpys(summary: Any, features: Floats, results: Floats, names: tuple[str, ...]) -> None:
+    for place, output in enumerate(summary["outputs"]):
+        phi = results[:, place, :-2].astype(np.float64)
+        weights = [feature["mean_abs"] for feature in output["features"]]
+        assert weights == sorted(weights, reverse=True)
+        assert {feature["feature"] for feature in output["features"]} == set(names)
+        assert output["base_value"] == place + 1
+        for feature in output["features"]:
+            column = names.index(feature["feature"])
+            there = ~np.isnan(features[:, column])
+            own = phi[:, column]
+            wanted = {
+                "mean_abs": np.abs(own).mean(),
+                "mean": own.mean(),
+                "deviation": own.std(),
+                "min": own.min(),
+                "max": own.max(),
+                "correlation": np.corrcoef(features[there, column], own[there])[0, 1],
+                "missing": (~there).sum(),
+            }
+            for name, value in wanted.items():
+                assert feature[name] == pytest.approx(value, abs=1e-5), (name, feature)
+
+
+def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, parts: Parts) -> None:
+    job, features, results = make("wine", 60)
+
+    summary = client.get(f"/v1/jobs/{job.id}/summary").json
+
+    assert [output["output"] for output in summary["outputs"]] == list(parts.catalog.get("wine").outputs)
+    assert summary["rows"] == 60
+    assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
+
+
+@pytest.mark.usefixtures("small_sample")
+@pytest.mark.parametrize("portion", [1, 10**9])
+def test_the_summary_of_a_large_job_comes_from_its_batches_digests_and_is_numpys(
+    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch, portion: int
+) -> None:
+    monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
+    job, features, results = make("wine", 260, digests=True)
+    for batch in range(job.batches):  # the rows themselves are not read
+        parts.payloads.put(job.id, "input", batch, np.zeros((1, 1), np.float32))
+
+    summary = client.get(f"/v1/jobs/{job.id}/summary").json
+
+    assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
+    assert len(parts.digests.of(job).features) == 12
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_a_large_job_without_digests_is_read_back(client: InProcess, make: Make, parts: Parts) -> None:
+    job, features, results = make("wine", 260, digests=False)
+
+    summary = client.get(f"/v1/jobs/{job.id}/summary").json
+
+    assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("model", ["diabetes", "wine"])
+def test_every_plot_comes_as_svg_by_default_and_as_png_if_asked_for(
+    client: InProcess, make: Make, kind: str, model: str
+) -> None:
+    job, *_ = make(model)
+
+    svg, png = plot(client, job, kind), plot(client, job, kind, Accept="image/png")
+
+    root = ET.fromstring(svg.body)
+    assert svg.headers["content-type"] == "image/svg+xml"
+    assert f"{model}@1" in root.get("aria-label", "")
+    assert png.headers["content-type"] == "image/png"
+    assert png.body.startswith(PNG_SIGNATURE)
+    size = struct.unpack(">II", png.body[16:24])
+    assert size == (2 * int(root.get("width", "")), 2 * int(root.get("height", "")))
+
+
+def test_a_picture_is_packed_for_those_who_say_so(client: InProcess, make: Make) -> None:
+    job, *_ = make()
+
+    plain, packed = (plot(client, job, "beeswarm", Accept_Encoding=how) for how in ("identity", "gzip"))
+
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    assert len(packed.body) < len(plain.body) / 2
+
+
+@pytest.mark.usefixtures("small_sample")
+def test_a_large_jobs_plot_says_how_many_rows_it_shows(client: InProcess, make: Make) -> None:
+    job, *_ = make("diabetes", 1250, digests=True)
+
+    for kind, says in (
+        ("beeswarm", "12 of 1,250 rows"),
+        ("dependence", "12 of 1,250 rows"),
+        ("bar", "1,250 rows"),
+    ):
+        assert says in plot(client, job, kind).body.decode()
+
+
+def test_the_waterfall_shows_the_row_that_is_asked_for(client: InProcess, make: Make, parts: Parts) -> None:
+    job, _, results = make("diabetes", 60)
+    for row in (0, 24, 25, 59):
+        picture = plot(client, job, "waterfall", f"?row={row}").body.decode()
+
+        margin = float(results[row, 0, :-1].astype(np.float64).sum())
+        assert f"row {row}<" in picture
+        shown = picture.partition("f(x) = ")[2].partition("<")[0].replace("\N{MINUS SIGN}", "-")
+        assert float(shown) == pytest.approx(margin, abs=0.051)
+    assert parts.catalog.get("diabetes").features[0] in picture
+
+
+def test_an_output_and_a_feature_are_chosen_by_name(client: InProcess, make: Make, parts: Parts) -> None:
+    job, _, results = make("wine")
+    version = parts.catalog.get("wine")
+    for place, output in enumerate(version.outputs):
+        weightiest = int(np.abs(results[:, place, :-2]).mean(axis=0).argmax())
+        by_default = plot(client, job, "dependence", f"?output={quote(output)}").body.decode()
+        assert f"SHAP value for {version.features[weightiest]}" in by_default
+        assert f"output {output}" in by_default
+    chosen = plot(client, job, "dependence", f"?feature={quote(version.features[3])}").body.decode()
+    assert f"SHAP value for {version.features[3]}" in chosen
+
+
+def test_features_beyond_max_display_share_a_line(client: InProcess, make: Make) -> None:
+    job, *_ = make("wine")
+
+    assert "Sum of 11 other features" in plot(client, job, "bar", "?max_display=3").body.decode()
+    assert "Sum of 4 other features" in plot(client, job, "beeswarm").body.decode()
+    assert "12 other features" in plot(client, job, "waterfall", "?max_display=2").body.decode()
+    assert "other features" not in plot(client, job, "bar", "?max_display=13").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("address", "status", "says"),
+    [
+        ("plots/pie", 404, "bar, beeswarm, waterfall, dependence"),
+        ("plots/bar?row=1", 400, "'row'"),
+        ("plots/dependence?max_display=3", 400, "max_display"),
+        ("plots/bar?max_display=0", 400, "from 1 to 100"),
+        ("plots/waterfall?row=60", 400, "60 rows"),
+        ("plots/waterfall?row=-1", 400, "whole number"),
+        ("plots/dependence?feature=nope", 400, "alcohol"),
+        ("plots/bar?output=nope", 400, "class_0"),
+        ("summary?output=x", 400, "'output'"),
+    ],
+)
+def test_what_cannot_be_drawn_is_said(
+    client: InProcess, make: Make, address: str, status: int, says: str
+) -> None:
+    job, *_ = make("wine")
+
+    reply = client.get(f"/v1/jobs/{job.id}/{address}")
+
+    assert reply.status == status
+    assert says in reply.detail
+
+
+def test_a_media_type_that_is_no_picture_is_refused(client: InProcess, make: Make) -> None:
+    job, *_ = make()
+    reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/gif")
+
+    assert reply.status == 406
+    assert "image/svg+xml, image/png" in reply.detail
+
+
+def test_without_a_font_png_is_refused_and_svg_comes(
+    client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, *_ = make()
+    monkeypatch.setattr(raster, "find_font", lambda: None)
+
+    reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
+
+    assert reply.status == 406
+    assert "fonts-dejavu-core" in reply.detail
+    plot(client, job, "bar")
+
+
+@pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])
+def test_a_job_that_has_not_ended_or_is_not_there_has_neither(
+    client: InProcess, parts: Parts, address: str
+) -> None:
+    body = {"model": "wine", "rows": [[1.0] * 13]}
+    job_id = client.post_json("/v1/jobs", body).json["id"]
+
+    waiting = client.get(f"/v1/jobs/{job_id}/{address}")
+    assert (waiting.status, waiting.headers["retry-after"]) == (409, "1")
+    parts.store.cancel(job_id)
+    assert client.get(f"/v1/jobs/{job_id}/{address}").slug == "job-cancelled"
+    assert client.get(f"/v1/jobs/{'0' * 32}/{address}").status == 404
+    assert client.get(f"/v1/jobs/{job_id}/{address}", key=None).status == 401
+
+
+def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
+    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, *_ = make()
+    gather = parts.digests.of
+
+    def delete_and_gather(of: Job) -> Digest:
+        client.call("DELETE", f"/v1/jobs/{of.id}")
+        return gather(of)
+
+    monkeypatch.setattr(job_digests.JobDigests, "of", lambda _, of: delete_and_gather(of))
+
+    assert client.get(f"/v1/jobs/{job.id}/summary").status == 404
+    assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404
+
+
+def test_a_deleted_job_has_no_plot_though_its_digest_is_remembered(client: InProcess, make: Make) -> None:
+    job, *_ = make()
+    plot(client, job, "bar")
+    client.call("DELETE", f"/v1/jobs/{job.id}")
+
+    assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404
+
+
+def test_plots_asked_for_at_once_read_the_job_once(
+    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, *_ = make()
+    reads: list[tuple[str, int]] = []
+    read = parts.payloads.get
+
+    def counted(job_id: str, side: Any, batch: int) -> Floats:
+        reads.append((side, batch))
+        return read(job_id, side, batch)
+
+    monkeypatch.setattr(type(parts.payloads), "get", lambda _, *what: counted(*what))
+    threads = [threading.Thread(target=plot, args=(client, job, "bar")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(reads) == sorted((side, batch) for side in ("input", "result") for batch in range(3))
+
+
+def test_only_so_many_digests_stay_in_memory(
+    make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [make()[0] for _ in range(4)]
+    size = parts.digests.of(jobs[0]).size
+    monkeypatch.setattr(job_digests, "KEPT_BYTES", 2 * size)
+    for job in jobs:
+        parts.digests.of(job)
+
+    assert list(parts.digests._kept) == [job.id for job in jobs[-2:]]
+
+
+def test_more_plots_than_may_be_made_at_a_time_are_put_off(
+    client: InProcess, make: Make, parts: Parts
+) -> None:
+    job, *_ = make()
+    for _ in range(PLOTS):
+        parts.plots.take()
+
+    reply = client.get(f"/v1/jobs/{job.id}/plots/bar")
+
+    assert (reply.status, reply.slug) == (503, "busy")
+    parts.plots.give_back()
+    plot(client, job, "bar")
+
+
+def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
+    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, *_ = make("diabetes")
+    get = parts.store.get
+    monkeypatch.setattr(parts.store, "get", lambda job_id: replace(get(job_id), model="gone@3"))
+
+    assert ">f0<" in plot(client, job, "bar").body.decode()
