@@ -21,12 +21,14 @@ RUN rm /opt/shapbox/app/requirements.lock \
     && chmod -R u=rwX,go=rX /opt/shapbox \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/app
 
-# What runs: Python, Redis, the packages, Shapbox and its models.
+# What runs: Python, Redis, a font, the packages, Shapbox and its models.
 FROM debian:trixie-slim
 RUN apt-get update -q \
-    && apt-get install -y -q --no-install-recommends python3 redis-server \
+    && apt-get install -y -q --no-install-recommends python3 redis-server fonts-dejavu-core \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* /var/log/* /var/cache/debconf/* /usr/bin/redis-benchmark /etc/redis \
+    # Of the fonts, the one that plots are written with.
+    && find /usr/share/fonts -type f ! -name DejaVuSans.ttf -delete \
     && groupadd --gid 10001 shapbox \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin shapbox \
     && install -d -o shapbox -g shapbox -m 700 /data

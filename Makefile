@@ -68,10 +68,10 @@ COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-f
 models: setup-dev ## train the shipped models again
 	@$(PY) models/train.py
 
-setup: python ## Python, packages and redis-server, whatever is missing
+setup: python ## Python, packages, redis-server and a font, whatever is missing
 	@$(ANY_PYTHON) -m ops.setup_machine
 
-setup-image: python # without redis-server: the container brings its own
+setup-image: python # without redis-server and font: the container brings its own
 	@$(ANY_PYTHON) -m ops.setup_machine --no-redis
 
 setup-dev: python

@@ -14,7 +14,7 @@ from shared.build import ROOT, VERSION, git_commit
 LAYERS = (
     ("/opt/shapbox/venv", "the locked packages, compiled to bytecode, without their tests"),
     ("/opt/shapbox/app", "Shapbox itself, and its models"),
-    ("redis-server", "Python and Redis from Debian, the plain user, /data"),
+    ("redis-server", "Python, Redis and a font from Debian, the plain user, /data"),
 )
 #: Packages in the environment that are listed, the largest first.
 LISTED = 12

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -69,8 +70,10 @@ class Load:
             self.largest_difference = max(self.largest_difference, apart)
 
 
-def have_done(appliance: Reached, version: ModelVersion, rows: Matrix) -> Matrix:
-    """Send a job, wait for its end, fetch its result and delete it.
+def have_done(
+    appliance: Reached, version: ModelVersion, rows: Matrix, look: Callable[[str], object] | None = None
+) -> Matrix:
+    """Send a job, wait for its end, fetch its result and delete it; before that `look` is given its path.
 
     Returns rows x outputs * (features + 1) as float32. Raises ProofError if it is refused or does not complete.
     """
@@ -85,6 +88,8 @@ def have_done(appliance: Reached, version: ModelVersion, rows: Matrix) -> Matrix
     if document["status"] != "completed":
         raise ProofError(f"The job has {document['status']}: {document['error']}")
     result = appliance.get(f"{path}/result", headers={"Accept": "application/x-npy"})
+    if look is not None:
+        look(path)
     appliance.call("DELETE", path)
     values: Matrix = np.load(io.BytesIO(result.body))
     return values.reshape(len(values), -1)

@@ -13,6 +13,7 @@ import numpy as np
 from ops.container.box import Box
 from ops.container.load import EXACT, Load, Matrix, ProofError, have_done
 from ops.container.peak import Peak, peak_of
+from ops.container.pictures import Picture, fetch_pictures
 from ops.container.slow_model import DEPTH, TREES, models_with_slow_one
 from ops.measure.appliance import example_rows
 from ops.trial_appliance import free_ports
@@ -29,6 +30,8 @@ MOST_MB = 350
 REST_SECONDS, PROGRESS_SECONDS = 10.0, 30.0
 #: Rows of the huge job, and those of them that are compared value by value; all are compared by their sums.
 MILLION, CHECKED = 1_000_000, 5000
+#: Seconds that each plot of the huge job may take.
+MOST_PLOT_SECONDS = 5.0
 #: The largest difference that a sum of float32 values may have from the margin.
 EXACT_SUM = 1e-4
 
@@ -95,16 +98,22 @@ def _watch(seconds: float, load: Load, peak: Peak) -> None:
 
 def _prove_million(box: Box, version: ModelVersion) -> None:
     rows = example_rows(version, MILLION)
+    pictures: list[Picture] = []
     started = time.monotonic()
     with peak_of(box) as peak:
-        values = have_done(box, version, rows)
-    seconds = time.monotonic() - started
+        values = have_done(box, version, rows, lambda path: pictures.extend(fetch_pictures(box, path)))
+    drawing = sum(picture.seconds for picture in pictures)
+    seconds = time.monotonic() - started - drawing
     apart, apart_sums = _differences(version, rows, values)
     _say(
         "1,000,000 rows",
         _mb(peak.highest),
         f"peak; sent, explained and fetched in {seconds:.0f} s; {CHECKED} rows {apart:.1e} apart, all sums {apart_sums:.1e}",
     )
+    slowest = max(pictures, key=lambda picture: picture.seconds)
+    _say("its plots", f"{drawing:.1f} s", f"summary and {len(pictures) - 1} plots; slowest {slowest}")
+    if slowest.seconds > MOST_PLOT_SECONDS:
+        raise ProofError(f"{slowest}, and {MOST_PLOT_SECONDS} s are promised.")
     if len(values) != MILLION or apart > EXACT or apart_sums > EXACT_SUM:
         raise ProofError(f"{len(values)} rows came back, and their values are wrong.")
 

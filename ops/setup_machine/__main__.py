@@ -1,4 +1,4 @@
-"""`python3 -m ops.setup_machine [--dev]`: Python, packages and redis-server, whatever of them is missing."""
+"""`python3 -m ops.setup_machine [--dev]`: Python, packages, redis-server and a font, whatever of them is missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from ops.setup_machine.commands import say
 from ops.setup_machine.environment import Environment
 from ops.setup_machine.failure import SetupError
+from ops.setup_machine.font import ensure_font
 from ops.setup_machine.redis_server import ensure_redis_server
 
 #: The repository's folder.
@@ -21,11 +22,13 @@ def main() -> int:
     """Set the machine up; return the exit code."""
     parser = argparse.ArgumentParser(prog="setup_machine", description=__doc__)
     parser.add_argument("--dev", action="store_true", help="the tools for tests and checks as well")
-    parser.add_argument("--no-redis", action="store_true", help="leave redis-server alone")
+    parser.add_argument("--no-redis", action="store_true", help="leave redis-server and the font alone")
     options = parser.parse_args()
     needs_redis = not options.no_redis and (options.dev or not os.environ.get("REDIS_URL"))
     try:
         _set_up("dev" if options.dev else "runtime", needs_redis)
+        if not options.no_redis:
+            ensure_font()
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1

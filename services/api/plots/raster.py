@@ -13,21 +13,19 @@ from pathlib import Path
 
 from shared.build import ROOT
 from shared.errors import NotAcceptableError
+from shared.font import FILE, PACKAGE, find_font
 
-#: Where the font that drawings name first lies, on Debian and elsewhere.
-FONT_FOLDERS = (Path("/usr/share/fonts"), Path("/usr/local/share/fonts"))
-FONT_FILE = "DejaVuSans.ttf"
 #: Seconds that a picture may take: a tenth of one, on an idle machine.
 TIMEOUT = 20.0
 
 
 def render_png(svg: bytes) -> bytes:
     """Return the picture. Raises NotAcceptableError where there is no font: it would have no words."""
-    font = find_font()
+    font = _font()
     if font is None:
         raise NotAcceptableError(
-            f"No PNG can be written here, since {FONT_FILE} is not there: install it (Debian, Ubuntu: apt-get install "
-            "fonts-dejavu-core) and start again, or ask for image/svg+xml."
+            f"No PNG can be written here, since the font {FILE} is not there: install it (Debian, Ubuntu: apt-get "
+            f"install {PACKAGE}) and start again, or ask for image/svg+xml."
         )
     command = [sys.executable, "-m", "services.api.plots.png_writer", str(font)]
     return subprocess.run(  # noqa: S603  # our own module, and no shell
@@ -36,6 +34,5 @@ def render_png(svg: bytes) -> bytes:
 
 
 @functools.cache
-def find_font() -> Path | None:
-    """Return the font's file, if the machine has it."""
-    return next((path for folder in FONT_FOLDERS for path in folder.rglob(FONT_FILE)), None)
+def _font() -> Path | None:
+    return find_font()

@@ -247,7 +247,7 @@ def test_without_a_font_png_is_refused_and_svg_comes(
     client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    monkeypatch.setattr(raster, "find_font", lambda: None)
+    monkeypatch.setattr(raster, "_font", lambda: None)
 
     reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.setup_machine import debian, font
 from ops.setup_machine.commands import clean_environment, run_shown, succeeds
 from ops.setup_machine.environment import LOCKS, Environment, _PipProgress
 from ops.setup_machine.failure import SetupError
@@ -18,6 +19,7 @@ from ops.setup_machine.interpreter import candidates, probe
 from ops.setup_machine.redis_server import ensure_redis_server
 from ops.setup_machine.uv_python import locked_requirement
 from shared.build import ROOT
+from shared.font import find_font
 
 #: A lock without packages: making its environment needs no network.
 EMPTY_LOCK = "# nothing\n"
@@ -148,6 +150,36 @@ def test_without_redis_and_without_apt_one_line_says_what_to_do(
     with pytest.raises(SetupError, match="apt-get install redis-server") as caught:
         ensure_redis_server()
     assert "\n" not in str(caught.value)
+
+
+def test_without_the_font_and_without_apt_set_up_goes_on_and_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(font, "find_font", lambda: None)
+    font.ensure_font()
+    assert "apt-get install fonts-dejavu-core" in capsys.readouterr().out
+
+
+def test_where_apt_cannot_give_the_font_set_up_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(packages: list[str]) -> None:
+        raise SetupError(f"no {packages[0]}")
+
+    monkeypatch.setattr(font, "find_font", lambda: None)
+    monkeypatch.setattr(debian, "can_install", lambda: True)
+    monkeypatch.setattr(debian, "install", fail)
+    font.ensure_font()
+    assert "PNG" in capsys.readouterr().out
+
+
+def test_the_font_is_found_wherever_below_the_folders_it_lies(tmp_path: Path) -> None:
+    file = tmp_path / "truetype" / "dejavu" / "DejaVuSans.ttf"
+    assert find_font((tmp_path,)) is None
+    file.parent.mkdir(parents=True)
+    file.touch()
+    assert find_font((tmp_path / "gone", tmp_path)) == file
 
 
 def test_the_dev_lock_holds_all_of_the_runtime_lock_at_the_same_versions() -> None:

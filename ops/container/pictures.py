@@ -1,0 +1,44 @@
+"""The summary and the plots of one job, fetched and timed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ops.container.load import ProofError
+from ops.reached import Reached
+
+#: What is fetched of a job: an address and what it is to be written as. The first one pays for the job's digest.
+PICTURES = (
+    ("summary", "application/json"),
+    *(
+        (f"plots/{kind}", media_type)
+        for kind in ("bar", "beeswarm", "waterfall", "dependence")
+        for media_type in ("image/svg+xml", "image/png")
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What one of them took, in seconds, and what came."""
+
+    address: str
+    media_type: str
+    seconds: float
+    body: bytes
+
+    def __str__(self) -> str:
+        return f"{self.address} as {self.media_type}: {self.seconds:.2f} s, {len(self.body) / 1024:.0f} KB"
+
+
+def fetch_pictures(appliance: Reached, job_path: str) -> list[Picture]:
+    """Fetch each once, one after the other. Raises ProofError if one is refused."""
+    pictures = []
+    for address, media_type in PICTURES:
+        started = time.monotonic()
+        answer = appliance.get(f"{job_path}/{address}", headers={"Accept": media_type})
+        if answer.status != 200:
+            raise ProofError(f"{job_path}/{address} was refused: {answer.status} {answer.body[:300]!r}")
+        pictures.append(Picture(address, media_type, time.monotonic() - started, answer.body))
+    return pictures
