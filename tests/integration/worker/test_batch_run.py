@@ -24,6 +24,8 @@ from services.worker.lean_xgboost import import_xgboost, load_booster
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
+from shared.digest import sample
+from shared.digest.digest import Digest
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
@@ -112,6 +114,34 @@ def test_values_are_xgboosts_own_for_one_and_several_outputs_and_missing_values(
     np.testing.assert_array_equal(stored[:, :, :-1].reshape(wanted.shape), wanted)
     margins = reference(catalog, model, rows, output_margin=True)
     np.testing.assert_array_equal(stored[:, :, -1].reshape(margins.shape), margins)
+
+
+def test_a_large_jobs_batches_leave_digests_behind_their_results_and_a_small_ones_do_not(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    payloads: Payloads,
+    catalog: ModelCatalog,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = examples(catalog, "breast-cancer", rows=60)
+    jobs = []
+    for sampled in (2, 2000):
+        monkeypatch.setattr(sample, "SAMPLE_ROWS", sampled)
+        jobs.append(accept(rows, "breast-cancer"))
+        for batch in range(6):
+            runner.run(jobs[-1].id, batch)
+    large, small = jobs
+
+    monkeypatch.setattr(sample, "SAMPLE_ROWS", 2)
+    for batch in range(6):
+        wanted = slice(batch * 10, batch * 10 + 10)
+        result = payloads.get(large.id, "result", batch)
+        digest = Digest.of_batch(large, batch, rows[wanted], result)
+        behind = payloads.get_behind(large.id, "result", batch, result.shape)
+        for stored, own in zip(behind, digest.arrays, strict=True):
+            np.testing.assert_array_equal(stored, own)
+        assert payloads.get_behind(small.id, "result", batch, result.shape) == []
+    np.testing.assert_array_equal(results(payloads, large), results(payloads, small))
 
 
 @pytest.mark.parametrize("model", ["breast-cancer", "wine", "diabetes"])
