@@ -76,8 +76,10 @@ class JobStore:
                 f"This job has {batches} batches and at most {self._limit} may wait (MAX_QUEUED_BATCHES). "
                 "Send it in smaller parts."
             )
+        # In this order: a job that enters just now is counted at least once, never not at all.
+        entering = self._entering
         waiting = sum(self.queues.waiting().values())
-        if waiting + max(batches, self._entering) > self._limit:
+        if waiting + max(batches, entering) > self._limit:
             raise QueueFullError(
                 f"{waiting} batches wait, this job has {batches} and at most {self._limit} may wait "
                 "(MAX_QUEUED_BATCHES). Send it again later, or in smaller parts."

@@ -1,3 +1,4 @@
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -128,6 +129,36 @@ def test_a_full_queue_refuses_the_whole_job(connection: redis.Redis, settings: S
 
     assert store.queues.waiting()[Lane.BULK] == 3
     assert len(store.page(None, 10, None).jobs) == 1
+
+
+def test_a_job_that_enters_while_another_one_looks_is_counted_by_it(
+    connection: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = JobStore(connection, replace(settings, max_queued_batches=5))
+    checked, looked = threading.Event(), threading.Event()
+    write, waiting = store._write, store.queues.waiting
+
+    def write_late(*what: Any) -> None:
+        checked.set()
+        assert looked.wait(10)
+        write(*what)
+
+    def look_and_let_the_other_one_end() -> dict[Lane, int]:
+        counts = waiting()
+        looked.set()
+        first.join(10)
+        return counts
+
+    monkeypatch.setattr(store, "_write", write_late)
+    first = threading.Thread(target=store.accept, args=(a_job(),))
+    first.start()
+    assert checked.wait(10)
+    monkeypatch.setattr(store.queues, "waiting", look_and_let_the_other_one_end)
+
+    with pytest.raises(QueueFullError):
+        store.accept(a_job())
+
+    assert waiting()[Lane.BULK] == 3
 
 
 def test_pages_go_from_the_newest_to_the_oldest_without_gap_or_overlap(store: JobStore) -> None:
