@@ -68,13 +68,13 @@ class Counters:
         with self._lock:
             self._pending[SEPARATOR.join((name, *labels))] += amount
 
-    def observe(self, name: str, seconds: float) -> None:
-        """Add one observation to a histogram."""
+    def observe(self, name: str, seconds: float, *labels: str) -> None:
+        """Add one observation to a histogram. Label values come in the order of the metric's labels."""
         place = bisect_left(BUCKETS, seconds)
         bound = str(BUCKETS[place]) if place < len(BUCKETS) else "+Inf"
         with self._lock:
-            self._pending[SEPARATOR.join((f"{name}_bucket", bound))] += 1
-            self._pending[f"{name}_sum"] += seconds
+            self._pending[SEPARATOR.join((f"{name}_bucket", *labels, bound))] += 1
+            self._pending[SEPARATOR.join((f"{name}_sum", *labels))] += seconds
 
     def flush(self) -> None:
         """Move what was added into Redis. Raises what REDIS_AWAY lists, and loses or doubles nothing by it."""

@@ -14,6 +14,7 @@ from collections import defaultdict
 
 import redis
 
+from services.api.waits import asked_wait
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
@@ -91,7 +92,8 @@ class Endings:
             left = deadline - time.monotonic()
             if job.status.ended or left <= 0 or self.stopping:
                 return job
-            woken.wait(min(left, LOOK_SECONDS))
+            with asked_wait():
+                woken.wait(min(left, LOOK_SECONDS))
 
     def _listen(self) -> None:
         away = False

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
+from services.api import waits
 from shared.counters import Counters
 from shared.log import log_context
 
@@ -46,9 +47,10 @@ class Envelope:
         request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         environ[REQUEST_ID] = request_id
         exchange = _Exchange(self._counters, environ, request_id)
+        waits.begin()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            exchange.status = status[:3]
+            exchange.answer(status[:3])
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
         with log_context(request=request_id):
@@ -70,14 +72,22 @@ class _Exchange:
     status: str = "500"
     sent: int = 0
     broken: bool = False
+    #: Seconds until the answer's head was there, without those that the client wanted to wait: of a large result
+    #: the rest is as slow as its reader.
+    answer_seconds: float | None = None
+
+    def answer(self, status: str) -> None:
+        self.status = status
+        self.answer_seconds = self._seconds() - waits.waited()
 
     def end(self) -> None:
-        seconds = time.perf_counter() - self.started
+        seconds = self._seconds()
         method = self.environ["REQUEST_METHOD"]
         route = self.environ.get(ROUTE) or UNMATCHED
         label = method if method in _METHODS else "other"
         self.counters.add("http_requests_total", label, route, self.status)
-        self.counters.observe("http_request_seconds", seconds)
+        own = seconds if self.answer_seconds is None else self.answer_seconds
+        self.counters.observe("http_request_seconds", max(0.0, own), route)
         quiet = route in _QUIET_ROUTES and self.status == "200"
         _log.log(
             logging.DEBUG if quiet else logging.INFO,
@@ -91,6 +101,9 @@ class _Exchange:
                 **({"broken": True} if self.broken else {}),
             },
         )
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self.started
 
 
 class _Body:

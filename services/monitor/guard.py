@@ -86,6 +86,16 @@ class Guard:
         self.draining = False
 
     @property
+    def marks(self) -> Marks:
+        """The bytes that the memory is held to."""
+        return self._marks
+
+    @property
+    def container_limit(self) -> int | None:
+        """The bytes at which the kernel kills; None where no cgroup is ours alone, or it sets no limit."""
+        return None if self._source.cgroup is None else self._source.cgroup.limit
+
+    @property
     def adds_up(self) -> bool:
         """Whether the working set is the sum of all processes' PSS, which takes some milliseconds to read."""
         return self._source.cgroup is None

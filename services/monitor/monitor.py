@@ -21,6 +21,7 @@ from services.monitor.memory_decision import Marks
 from services.monitor.process_table import started_at
 from services.monitor.programs import Programs
 from services.monitor.pulse import Pulse
+from services.monitor.redis_reading import RedisReading
 from services.monitor.rescue import Rescue
 from services.monitor.storage_use import StorageUse
 from services.monitor.supervisor_events import Event
@@ -39,7 +40,7 @@ from shared.redis_connection import Patience, connect
 from shared.settings import Role, Settings
 
 #: Seconds between two steps of each loop.
-PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = 1.0
+PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = READING_SECONDS = 1.0
 #: The same for the guard, where the cgroup tells the working set and where PSS must be added up, which costs
 #: some milliseconds.
 GUARD_SECONDS, GUARD_PSS_SECONDS = 0.1, 1.0
@@ -189,19 +190,19 @@ class Monitor:
         models = self._models()
         registry = CollectorRegistry()
         registry.register(self._make_redis_collector(models))
-        registry.register(
-            MachineCollector(self._guard, self._storage, self._programs, self._settings.data_dir)
-        )
-        registry.register(FactsCollector(models, commit))
+        registry.register(MachineCollector(self._guard, self._storage, self._programs, self._pulse))
+        registry.register(FactsCollector(models, commit, started_at(self._machine.supervisor_pid)))
         return registry
 
     def _make_redis_collector(self, models: tuple[ModelVersion, ...]) -> Collector:
         if self._settings.role is Role.WORKER:
             # Sums, queues and workers are everybody's: told by each of N containers they would count N times.
             return RedisLinkCollector(self._pulse)
-        impatient = connect(self._settings, Patience.IMPATIENT, name="monitor-scrape")
-        queues = BatchQueues(impatient, self._settings.batch_timeout_seconds)
-        return RedisCollector(impatient, queues, self._pulse, [model.id for model in models])
+        impatient = connect(self._settings, Patience.IMPATIENT, name="monitor-reading")
+        reading = RedisReading(impatient, BatchQueues(impatient, self._settings.batch_timeout_seconds))
+        self._loops.append(Loop("reading", READING_SECONDS, reading.step))
+        limit = self._settings.max_queued_batches
+        return RedisCollector(reading, self._pulse, [model.id for model in models], limit)
 
     def _models(self) -> tuple[ModelVersion, ...]:
         try:

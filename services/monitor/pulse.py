@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from services.monitor.guard import Guard
 from services.monitor.programs import Programs
-from services.monitor.storage_use import free_bytes
+from services.monitor.storage_use import Disk
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacon, Beacons
 from shared.jobs import keys
@@ -55,6 +55,8 @@ class Pulse:
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
+        #: The disk under DATA_DIR; None if nothing can be found out about it.
+        self.disk: Disk | None = None
         #: The beacons that were lit when Redis last answered.
         self.beacons: Mapping[str, Beacon] = {}
         #: Whether supervisord is stopping everything.
@@ -62,6 +64,7 @@ class Pulse:
 
     def step(self) -> None:
         """Feel and write, once. Raises what REDIS_AWAY lists, after it has written that down."""
+        self.disk = Disk.under(self._data_dir)
         try:
             self._feel()
         finally:
@@ -88,7 +91,7 @@ class Pulse:
             fatal_programs=self._programs.fatal(),
             draining=self.draining,
             workers_alive=len(self.beacons),
-            storage_free_bytes=free_bytes(self._data_dir),
+            storage_free_bytes=self.disk.free if self.disk else -1,
             memory_working_set_bytes=memory.working_set if memory else 0,
             memory_limit_bytes=memory.limit if memory else 0,
         )
@@ -103,11 +106,10 @@ class Pulse:
 
     def _feel(self) -> None:
         turn, self._last_turn = self._clock() - self._last_turn, self._clock()
-        started = self._clock()
         writable = True
         try:
             try:
-                self._redis.ping()
+                self._ping()
                 # Of a full memory only a write learns; a key that is gone again if nobody is here.
                 self._redis.set(keys.PULSE, b"", ex=60)
             except redis.exceptions.ResponseError as fault:
@@ -121,7 +123,6 @@ class Pulse:
         except redis.RedisError:
             self.redis_up = False
             raise
-        self.ping_seconds = self._clock() - started
         self._last_answer = self._clock()
         self.redis_up = True
         self.beacons = beacons
@@ -136,6 +137,13 @@ class Pulse:
             self._standstill_seconds = 0.0
         else:
             self._standstill_seconds += min(turn, LONGEST_TURN)
+
+    def _ping(self) -> None:
+        started = self._clock()
+        try:
+            self._redis.ping()
+        finally:  # it may answer by an error, too
+            self.ping_seconds = self._clock() - started
 
     def _moves(self) -> bool:
         """Return whether nothing waits, or something was taken or given back since the last look."""

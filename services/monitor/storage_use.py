@@ -6,7 +6,9 @@ import contextlib
 import os
 import shutil
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 #: Files after which the walk rests, and for how many seconds: it must not take a core from the workers.
 FILES_PER_BREATH, BREATH_SECONDS = 1000, 0.02
@@ -50,9 +52,18 @@ def folder_bytes(folder: Path) -> int:
     return total
 
 
-def free_bytes(folder: Path) -> int:
-    """Return how many bytes the folder's disk has left; -1 if that cannot be found out."""
-    try:
-        return shutil.disk_usage(folder).free
-    except OSError:
-        return -1
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """How many bytes a disk has left, and how many it holds."""
+
+    free: int
+    capacity: int
+
+    @classmethod
+    def under(cls, folder: Path) -> Self | None:
+        """Look at the disk that a folder is on; None if that cannot be found out."""
+        try:
+            usage = shutil.disk_usage(folder)
+        except OSError:
+            return None
+        return cls(usage.free, usage.total)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from services.monitor.collectors.families import gauges
+from services.monitor.collectors.families import gauge, gauges
 from shared.build import VERSION, library_versions
 from shared.model_version import ModelVersion
 
@@ -17,14 +17,14 @@ ENGINE = "xgboost"
 
 
 class FactsCollector(Collector):
-    """Builds its families once."""
+    """Builds its families once. `started` is when the appliance was, in seconds since the epoch."""
 
-    def __init__(self, models: Iterable[ModelVersion], commit: str) -> None:
+    def __init__(self, models: Iterable[ModelVersion], commit: str, started: float | None) -> None:
         build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
         lines: dict[tuple[str, ...], float] = {
             (m.name, str(m.version), ENGINE, str(m.fallback).lower()): 1.0 for m in models
         }
-        self._families = (
+        self._families = [
             gauges(
                 "build_info",
                 "What runs here; always 1.",
@@ -37,7 +37,13 @@ class FactsCollector(Collector):
                 ["model", "version", "engine", "fallback"],
                 lines,
             ),
-        )
+        ]
+        if started is not None:
+            self._families.append(
+                gauge(
+                    "start_time_seconds", "When supervisord was started, in seconds since the epoch.", started
+                )
+            )
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""

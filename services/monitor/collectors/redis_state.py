@@ -2,41 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
-import redis
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from services.monitor.collectors.families import gauge, gauges
-from services.monitor.collectors.sums import Sums, sum_families
+from services.monitor.collectors.sums import sum_families
 from services.monitor.pulse import Pulse
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
+from services.monitor.redis_reading import RedisReading, RedisState
 from shared.jobs.ids import made_at
-from shared.jobs.queue import BatchQueues, Lane
 
 #: What a worker can be doing. Both are exported from the start.
 WORKER_STATES = ("idle", "busy")
-
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class RedisState:
-    """All that one scrape reads from Redis."""
-
-    sums: Sums
-    waiting: Mapping[Lane, int]
-    heads: Mapping[Lane, str | None]
-    beacons: Mapping[str, Beacon]
-    used_bytes: int
 
 
 class RedisLinkCollector(Collector):
@@ -51,51 +31,47 @@ class RedisLinkCollector(Collector):
 
 
 class RedisCollector(Collector):
-    """Reads Redis at each scrape, unless it did not answer the last ping: a scrape must not wait for it.
+    """Tells the last reading. `queue_limit` is how many batches may wait (MAX_QUEUED_BATCHES)."""
 
-    The connection should be one that gives up soon, and is the collector's own: nothing is tried twice.
-    """
-
-    def __init__(
-        self, connection: redis.Redis, queues: BatchQueues, pulse: Pulse, models: Sequence[str]
-    ) -> None:
-        connection.set_retry(Retry(NoBackoff(), 0))
-        self._redis = connection
-        self._queues = queues
+    def __init__(self, reading: RedisReading, pulse: Pulse, models: Sequence[str], queue_limit: int) -> None:
+        self._reading = reading
         self._pulse = pulse
         self._models = models
+        self._queue_limit = queue_limit
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families; without Redis, only that it is away."""
-        state = self._read() if self._pulse.redis_up else None
+        state = self._reading.state if self._pulse.redis_up else None
         yield from _link_families(self._pulse, up=state is not None)
+        yield gauge(
+            "queue_limit_batches",
+            "Batches that may wait before jobs are refused with 429.",
+            self._queue_limit,
+        )
         if state is None:
             return
-        yield gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.", state.used_bytes)
+        yield from _memory_families(state)
         yield from sum_families(state.sums, self._models)
         yield from _queue_families(state, time.time())
         doing = Counter(beacon.state for beacon in state.beacons.values())
         workers: dict[tuple[str, ...], float] = {(name,): doing[name] for name in {*WORKER_STATES, *doing}}
         yield gauges("workers", "Living workers, by what they do.", ["state"], workers)
 
-    def _read(self) -> RedisState | None:
-        try:
-            return RedisState(
-                sums=Counters(self._redis).read(),
-                waiting=self._queues.waiting(),
-                heads=self._queues.oldest(),
-                beacons=Beacons(self._redis).alive(),
-                used_bytes=int(self._redis.info("memory")["used_memory"]),
-            )
-        except redis.RedisError as fault:
-            logger.debug("Redis is away from a scrape", extra={"cause": str(fault)})
-            return None
-
 
 def _link_families(pulse: Pulse, *, up: bool) -> Iterator[Metric]:
     yield gauge("redis_up", "1 if Redis answers, else 0.", float(up))
     if up:
         yield gauge("redis_ping_seconds", "Seconds that Redis took for the last ping.", pulse.ping_seconds)
+
+
+def _memory_families(state: RedisState) -> Iterator[Metric]:
+    yield gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.", state.used_bytes)
+    if state.limit_bytes:
+        yield gauge(
+            "redis_memory_limit_bytes",
+            "Bytes at which Redis refuses writes (maxmemory); absent if it has no such limit.",
+            state.limit_bytes,
+        )
 
 
 def _queue_families(state: RedisState, now: float) -> Iterator[Metric]:

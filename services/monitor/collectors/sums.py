@@ -24,14 +24,23 @@ COUNTERS: Mapping[str, tuple[Labels, str]] = {
     "batches_recovered_total": (("cause",), "Batches that were queued again, by why they had to be."),
     "worker_recycles_total": (("reason",), "Workers that were made to end so that a fresh one starts."),
     "memory_unrelieved_total": ((), "Minutes in which memory was at its limit and no worker was to blame."),
+    "batches_poisoned_total": (
+        (),
+        "Batches that were given up, and failed their job, for having ended too many workers.",
+    ),
     "http_requests_total": (("method", "route", "status"), "HTTP requests that were answered."),
 }
-#: Histograms: name → help.
-HISTOGRAMS: Mapping[str, str] = {
-    "batch_seconds": "Seconds from a batch's claim to its recorded result.",
-    "job_seconds": "Seconds from a job's acceptance to its completion.",
-    "http_request_seconds": "Seconds from an HTTP request's arrival to its answer.",
+#: Histograms: name → labels and help.
+HISTOGRAMS: Mapping[str, tuple[Labels, str]] = {
+    "batch_seconds": ((), "Seconds from a batch's claim to its recorded result."),
+    "job_seconds": ((), "Seconds from a job's acceptance to its completion."),
+    "http_request_seconds": (
+        ("route",),
+        "Seconds from an HTTP request's arrival to the head of its answer, less what it waited for a job as asked.",
+    ),
 }
+#: The histograms' upper bounds, as labels.
+_BOUNDS = (*(str(bound) for bound in BUCKETS), "+Inf")
 
 
 def sum_families(sums: Sums, models: Iterable[str]) -> Iterator[Metric]:
@@ -42,11 +51,12 @@ def sum_families(sums: Sums, models: Iterable[str]) -> Iterator[Metric]:
         "batches_recovered_total": [(cause,) for cause in CAUSES],
         "worker_recycles_total": [(reason,) for reason in REASONS],
         "memory_unrelieved_total": [()],
+        "batches_poisoned_total": [()],
     }
     for name, (labels, text) in COUNTERS.items():
         yield counters(name, text, labels, _of(sums, name, len(labels)), known.get(name, []))
-    for name, text in HISTOGRAMS.items():
-        yield _histogram(name, text, sums)
+    for name, (labels, text) in HISTOGRAMS.items():
+        yield _histogram(name, text, labels, sums)
 
 
 def _of(sums: Sums, name: str, labels: int) -> dict[Labels, float]:
@@ -54,10 +64,12 @@ def _of(sums: Sums, name: str, labels: int) -> dict[Labels, float]:
     return {key[1:]: value for key, value in sums.items() if key[0] == name and len(key) == labels + 1}
 
 
-def _histogram(name: str, text: str, sums: Sums) -> Metric:
-    bounds = [*(str(bound) for bound in BUCKETS), "+Inf"]
-    each = [sums.get((f"{name}_bucket", bound), 0.0) for bound in bounds]
-    buckets = list(zip(bounds, accumulate(each), strict=True))
-    return HistogramMetricFamily(
-        PREFIX + name, text, buckets=buckets, sum_value=sums.get((f"{name}_sum",), 0.0)
-    )
+def _histogram(name: str, text: str, labels: Labels, sums: Sums) -> Metric:
+    counts = _of(sums, f"{name}_bucket", len(labels) + 1)
+    seconds = _of(sums, f"{name}_sum", len(labels))
+    family = HistogramMetricFamily(PREFIX + name, text, labels=labels)
+    # One without labels is there from the start, as 0.
+    for values in sorted({key[:-1] for key in counts} | ({()} if not labels else set())):
+        each = [counts.get((*values, bound), 0.0) for bound in _BOUNDS]
+        family.add_metric(values, list(zip(_BOUNDS, accumulate(each), strict=True)), seconds.get(values, 0.0))
+    return family

@@ -12,6 +12,7 @@ if not status or not is_active(status) then return 'ended' end
 if redis.call('SISMEMBER', 'shapbox:todo:' .. id, batch) == 0 then return 'done' end
 if blame > 0 and redis.call('HINCRBY', 'shapbox:deaths:' .. id, batch, blame) >= limit then
   end_job(id, status, 'failed', problem)
+  redis.call('HINCRBY', 'shapbox:counters', 'batches_poisoned_total', 1)
   return 'poisoned'
 end
 return 'requeue'

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 import redis
@@ -87,6 +87,20 @@ def test_a_well_appliance_is_written_down_as_well(felt: Felt, light: Callable[..
     assert status.storage_free_bytes > 0
     assert status.memory_working_set_bytes > 0
     assert felt.pulse.local_worker_pids("this-machine") == {"worker-1": os.getpid()}
+
+
+def test_a_ping_takes_as_long_as_redis_and_not_as_all_that_is_asked_after_it(
+    felt: Felt, impatient: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask: Any = impatient.execute_command
+
+    def slow(*words: object, **options: object) -> object:
+        felt.clock.now += 0.25 if words[0] == "PING" else 5
+        return ask(*words, **options)
+
+    monkeypatch.setattr(impatient, "execute_command", slow)
+    felt.after(1)
+    assert felt.pulse.ping_seconds == 0.25
 
 
 def test_the_absence_of_redis_is_counted_from_its_last_answer(felt: Felt, server: Server) -> None:

@@ -4,6 +4,7 @@ import pytest
 import redis
 
 from shared.beacons import Beacon, Beacons
+from shared.counters import Counters
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane
@@ -82,7 +83,7 @@ def test_a_new_life_of_the_same_name_ends_what_the_old_one_held(
 
 
 def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons, connection: redis.Redis
 ) -> None:
     outcomes = []
     for life in range(MAX_DEATHS):
@@ -95,6 +96,7 @@ def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
     assert failed.error is not None
     assert failed.error["type"] == "/problems/poison-batch"
     assert "Rows 10 to 19" in failed.error["detail"]
+    assert Counters(connection).read()["batches_poisoned_total",] == 1
 
 
 def test_a_batch_handed_back_without_blame_is_never_poison(

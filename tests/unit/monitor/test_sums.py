@@ -32,12 +32,36 @@ def test_known_label_values_are_there_from_the_start() -> None:
     for reason in ("memory_soft", "memory_hard", "self"):
         assert found["shapbox_worker_recycles_total", (("reason", reason),)] == 0
     assert found["shapbox_rows_explained_total", (("model", "wine@1"),)] == 0
+    assert found["shapbox_batches_poisoned_total", ()] == 0
+    assert found["shapbox_batch_seconds_count", ()] == 0
 
 
 def test_sums_keep_their_labels_in_order() -> None:
     found = samples({("http_requests_total", "GET", "/v1/jobs/{job_id}", "200"): 3.0})
     labels = (("method", "GET"), ("route", "/v1/jobs/{job_id}"), ("status", "200"))
     assert found["shapbox_http_requests_total", labels] == 3
+
+
+def test_a_histogram_with_labels_has_one_of_each_for_each_of_their_values() -> None:
+    found = samples(
+        {
+            ("http_request_seconds_bucket", "/v1/jobs", "0.1"): 4.0,
+            ("http_request_seconds_bucket", "/v1/jobs", "+Inf"): 1.0,
+            ("http_request_seconds_sum", "/v1/jobs"): 70.5,
+            ("http_request_seconds_bucket", "/readyz", "0.001"): 2.0,
+            ("http_request_seconds_bucket", "0.001"): 9.0,  # of a version that had no label
+        }
+    )
+    bucket, count = "shapbox_http_request_seconds_bucket", "shapbox_http_request_seconds_count"
+    assert found[bucket, (("le", "0.05"), ("route", "/v1/jobs"))] == 0
+    assert found[bucket, (("le", "0.1"), ("route", "/v1/jobs"))] == 4
+    assert found[bucket, (("le", "+Inf"), ("route", "/v1/jobs"))] == 5
+    assert found["shapbox_http_request_seconds_sum", (("route", "/v1/jobs"),)] == 70.5
+    assert found[count, (("route", "/readyz"),)] == 2
+    assert {labels for name, labels in found if name == count} == {
+        (("route", "/readyz"),),
+        (("route", "/v1/jobs"),),
+    }
 
 
 def test_buckets_add_up() -> None:
