@@ -1,0 +1,129 @@
+"""What makes alerts fire: done to a real appliance, and undone afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.trial_appliance import NO_ANSWER, Appliance
+
+#: MB of the disk under DATA_DIR: what the api keeps free, and some more.
+DISK_MB = 160
+#: Takes memory in its cgroup until the working set is as large as it is told, and holds it.
+EATER = """
+import pathlib, sys, time
+folder, target = pathlib.Path(sys.argv[1]), int(sys.argv[2])
+(folder / "cgroup.procs").write_text("0")
+def working_set():
+    stat = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+    return int((folder / "memory.usage_in_bytes").read_text()) - int(stat["total_inactive_file"])
+held = []
+while True:
+    if working_set() < target:
+        held.append(bytearray(b"x") * 2**20)
+    else:
+        time.sleep(0.2)
+"""
+
+
+@contextmanager
+def small_disk() -> Iterator[Path | None]:
+    """Mount a small disk; None where that cannot be done. Its path is short: a unix socket lies below it."""
+    folder = Path(tempfile.mkdtemp(prefix="shapbox-"))
+    place = folder / "data"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "shapbox-test", str(place)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        yield place if mounted else None
+        if mounted:
+            subprocess.run(["umount", "-l", str(place)], check=True)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def filled_disk(folder: Path, leave: int) -> Iterator[None]:
+    """Fill a disk until so many bytes are left."""
+    filler = folder / "filler"
+    with filler.open("wb", buffering=0) as file:
+        while (left := shutil.disk_usage(folder).free - leave) > 0:
+            file.write(bytes(min(left, 2**20)))
+    try:
+        yield
+    finally:
+        filler.unlink()
+
+
+@contextmanager
+def eaten_memory(cgroup: Path, working_set: int) -> Iterator[None]:
+    """Have a stranger in the cgroup take memory until its working set is so large."""
+    eater = subprocess.Popen([sys.executable, "-c", EATER, str(cgroup), str(working_set)])
+    try:
+        yield
+    finally:
+        eater.kill()
+        eater.wait()
+
+
+@contextmanager
+def pulsed(pid: int, stopped: float, going: float) -> Iterator[None]:
+    """Stop a process for some time, and let it go on for some time, again and again."""
+
+    def pulse() -> None:
+        os.kill(pid, signal.SIGSTOP)
+        time.sleep(stopped)
+        os.kill(pid, signal.SIGCONT)
+        time.sleep(going)
+
+    with _repeated(pulse):
+        yield
+
+
+@contextmanager
+def asked(appliance: Appliance, path: str, clients: int = 1, pause: float = 0.1) -> Iterator[None]:
+    """Have clients get a path again and again, whatever is answered."""
+    with contextlib.ExitStack() as stack:
+        for _ in range(clients):
+            stack.enter_context(repeatedly(lambda: appliance.get(path), pause))
+        yield
+
+
+@contextmanager
+def repeatedly(call: Callable[[], object], pause: float) -> Iterator[None]:
+    """Do something again and again while the block runs; an appliance that gives no answer is asked again."""
+
+    def once() -> None:
+        with contextlib.suppress(*NO_ANSWER):
+            call()
+        time.sleep(pause)
+
+    with _repeated(once):
+        yield
+
+
+@contextmanager
+def _repeated(act: Callable[[], None]) -> Iterator[None]:
+    ended = threading.Event()
+
+    def loop() -> None:
+        while not ended.is_set():
+            act()
+
+    thread = threading.Thread(target=loop)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()

@@ -1,0 +1,132 @@
+"""A Prometheus of a test's own, with the shipped configuration and rules, whose minutes are seconds."""
+
+from __future__ import annotations
+
+import math
+import re
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ops.http_call import answer_or_none, call
+from ops.trial_appliance import free_ports
+from tests.appliance.faults.submitted import eventually
+from tests.watch.programs import program
+from tests.watch.shipped import PROMETHEUS
+
+#: Seconds between two scrapes, and two evaluations of the rules.
+INTERVAL = "1s"
+#: Seconds of a window at least: it must hold two scrapes.
+SHORTEST = 2
+#: What the dashboard's variables stand for.
+VARIABLES = {"$__rate_interval": "10s", "$job": "shapbox", "$instance": ".+"}
+
+type Sample = dict[str, Any]
+
+
+class Prometheus:
+    """Asked over its HTTP API."""
+
+    def __init__(self, port: int) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+
+    def get(self, path: str, **parameters: str) -> Any:
+        """Return the data of an answer."""
+        said = call(f"{self.url}{path}?{urllib.parse.urlencode(parameters)}").json()
+        assert said["status"] == "success", said
+        return said["data"]
+
+    def samples(self, expression: str) -> list[Sample]:
+        """Return what an expression gives now, without what is not a number."""
+        found = self.get("/api/v1/query", query=expression)["result"]
+        return [sample for sample in found if not math.isnan(float(sample["value"][1]))]
+
+    def names(self) -> set[str]:
+        """Return the names of all of our series that there are now."""
+        return {sample["metric"]["__name__"] for sample in self.samples('{__name__=~"shapbox_.+"}')}
+
+    def types(self) -> dict[str, str]:
+        """Return the type of each of our metrics."""
+        found = self.get("/api/v1/metadata")
+        types = {name: one[0]["type"] for name, one in found.items() if name.startswith("shapbox_")}
+        # OpenMetrics, which Prometheus asks for, names a counter without its ending.
+        return {name + ("_total" if kind == "counter" else ""): kind for name, kind in types.items()}
+
+    def fired(self, seconds: float) -> set[str]:
+        """Return the alerts that have fired in the last so many seconds."""
+        window = f"[{max(SHORTEST, math.ceil(seconds))}s]"
+        found = self.samples(f'count by (alertname) (max_over_time(ALERTS{{alertstate="firing"}}{window}))')
+        return {sample["metric"]["alertname"] for sample in found}
+
+    def wait_for(self, alerts: set[str], since: float, seconds: float = 60) -> None:
+        """Wait until all of these alerts have fired since a time on the monotonic clock."""
+        eventually(
+            lambda: alerts <= self.fired(time.monotonic() - since),
+            lambda: f"{alerts - self.fired(time.monotonic() - since)} did not fire",
+            seconds,
+        )
+
+
+@contextmanager
+def running(
+    folder: Path, configuration: str, scheme: str, target: str, token: str = ""
+) -> Iterator[Prometheus]:
+    """Run Prometheus with a shipped configuration, aimed at a target; its files lie below `folder`."""
+    [port] = free_ports(1)
+    file = _configure(folder, configuration, scheme, target, token)
+    command = [program("prometheus"), f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
+    with (folder / "prometheus.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, f"--storage.tsdb.path={folder / 'series'}", "--log.level=warn"],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    prometheus = Prometheus(port)
+    try:
+        eventually(
+            lambda: (answer := answer_or_none(f"{prometheus.url}/-/ready")) and answer.status == 200,
+            (folder / "prometheus.log").read_text,
+            60,
+        )
+        yield prometheus
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+def _configure(folder: Path, name: str, scheme: str, target: str, token: str) -> Path:
+    """Copy the shipped files, aimed at the target and with seconds for minutes; return the configuration."""
+    (folder / "rules").mkdir(parents=True)
+    for file in (PROMETHEUS / "rules").glob("*.yml"):
+        (folder / "rules" / file.name).write_text(in_seconds(file.read_text()))
+    (folder / "metrics-token").write_text(token)
+    configuration = yaml.safe_load((PROMETHEUS / name).read_text())
+    configuration["global"] = {"scrape_interval": INTERVAL, "evaluation_interval": INTERVAL}
+    [job] = configuration["scrape_configs"]
+    job |= {"scheme": scheme, "static_configs": [{"targets": [target]}]}
+    (folder / name).write_text(yaml.safe_dump(configuration))
+    return folder / name
+
+
+def in_seconds(rules: str) -> str:
+    """Return the rules with a second for each minute of their windows and patience."""
+    minutes = {"m": 1, "h": 60}
+
+    def shorter(found: re.Match[str]) -> str:
+        before, number, unit, after = found.groups()
+        return f"{before}{max(SHORTEST, int(number) * minutes[unit])}s{after}"
+
+    return re.sub(r"(\[|for: )(\d+)([mh])(\]|$)", shorter, rules, flags=re.MULTILINE)
+
+
+def filled_in(expression: str) -> str:
+    """Return a query of the dashboard with its variables filled in."""
+    for name, value in VARIABLES.items():
+        expression = expression.replace(name, value)
+    return expression

@@ -1,0 +1,248 @@
+"""A real Prometheus scrapes a real appliance, and each shipped alert is made to fire by what it is about.
+
+A minute of the rules is a second here. The tests run in order: the first one finds the appliance well.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ops.http_call import call
+from ops.trial_appliance import Appliance, memory_cgroup
+from services.api.storage_room import RESERVE_BYTES
+from shared.build import ROOT
+from shared.redis_connection import Patience, connect
+from tests.appliance.client import finish, full_redis, offer, stopped, the_model, until
+from tests.appliance.faults.placing import Faults
+from tests.appliance.faults.submitted import Submitted, eventually, shaken_examples, submit
+from tests.appliance.faults.supervised import Supervisor
+from tests.watch.programs import program, promtool
+from tests.watch.provocations import asked, eaten_memory, filled_disk, pulsed, repeatedly, small_disk
+from tests.watch.real_prometheus import Prometheus, filled_in, running
+from tests.watch.shipped import annotation_expressions, exported, panel_expressions, rules
+
+#: MB of the container, and the working set at which memory is at its limit but not at the hard mark.
+CONTAINER_MB, PRESSED_BYTES = 512, 480 * 2**20
+#: Batches that may wait, and rows of one.
+QUEUE_LIMIT, BATCH_ROWS = 40, 20
+#: The model that is damaged.
+DAMAGED = "diabetes"
+#: Batches that leave memory behind in their workers, and how many workers a poisonous one could end.
+LEAKS, PLENTY = 14, 8
+#: Only the alert about the stand-in, which is there from the start, fires in an appliance that is well otherwise.
+ALWAYS = {"ShapboxFallbackModel"}
+#: Seconds of load in which nothing else may have fired.
+WELL_SECONDS = 8
+#: Seconds after which a worker that has nothing to do is there to stay.
+SETTLING_SECONDS = 2.0
+#: What each test below provokes. What could not be is to stand in NOT_PROVOKED, with the reason.
+FAILURES = {"ShapboxPoisonBatch", "ShapboxJobsFail", "ShapboxRecycleStorm", "ShapboxErrors"}
+STANDSTILL = {
+    "ShapboxNoWorkers",
+    "ShapboxWorkerSilent",
+    "ShapboxQueueStuck",
+    "ShapboxQueueNearlyFull",
+    "ShapboxRefusals",
+    "ShapboxDiskFilling",
+    "ShapboxDiskFull",
+    "ShapboxMemoryNearLimit",
+    "ShapboxMemoryUnrelieved",
+}
+SLOWNESS = {"ShapboxRedisNearlyFull", "ShapboxSlowAnswers"}
+WAITING = {"ShapboxOldestBatchTooOld"}
+ABSENCE = {"ShapboxRedisDown", "ShapboxRedisSlow", "ShapboxProgramDown", "ShapboxDown"}
+NOT_PROVOKED: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """An appliance, in a container's memory and on a disk of its own, and the Prometheus that scrapes it."""
+
+    appliance: Appliance
+    cgroup: Path
+    prometheus: Prometheus
+    faults: Faults
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
+    program("prometheus")
+    folder = tmp_path_factory.mktemp("watch")
+    faults = Faults(folder / "faults")
+    with ExitStack() as stack:
+        cgroup = stack.enter_context(memory_cgroup(folder.name, CONTAINER_MB))
+        disk = stack.enter_context(small_disk())
+        if cgroup is None or disk is None:
+            pytest.skip("no memory cgroup (version 1), or no small disk, can be made here: that takes root")
+        appliance = Appliance(disk, settings_for(folder, faults), cgroup)
+        appliance.start()
+        stack.callback(appliance.kill)
+        target = appliance.metrics_url.removeprefix("http://")
+        prometheus = stack.enter_context(running(folder / "prometheus", "local.yml", "http", target))
+        yield Watched(appliance, cgroup, prometheus, faults)
+
+
+def settings_for(folder: Path, faults: Faults) -> dict[str, str]:
+    models = shutil.copytree(ROOT / "models", folder / "models")
+    os.truncate(models / DAMAGED / "1" / "model.ubj", 100)
+    return {
+        **faults.environment(),
+        "MODELS_DIR": str(models),
+        "ALLOW_FALLBACK_MODEL": "true",
+        "MAX_QUEUED_BATCHES": str(QUEUE_LIMIT),
+        "BATCH_ROWS": str(BATCH_ROWS),
+        "WORKER_MEMORY_LIMIT_MB": "80",
+    }
+
+
+def test_a_well_appliance_gives_every_metric_and_every_panel_data_and_no_alert(watched: Watched) -> None:
+    prometheus = watched.prometheus
+    with repeatedly(lambda: submit(watched.appliance, "wine", 5 * BATCH_ROWS).finish(), 0.2):
+        until("scraped", lambda: exported() <= families(prometheus))
+        eventually(lambda: not without_data(prometheus), lambda: without_data(prometheus), 60)
+        # Before its first scrape, which takes it five of these minutes, Prometheus finds the appliance absent.
+        eventually(
+            lambda: prometheus.fired(WELL_SECONDS) == ALWAYS, lambda: prometheus.fired(WELL_SECONDS), 60
+        )
+    assert families(prometheus) == exported()
+    assert prometheus.types() == {name: type_of(name) for name in exported()}
+
+
+def families(prometheus: Prometheus) -> set[str]:
+    return {
+        name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum")
+        for name in prometheus.names()
+    }
+
+
+def type_of(name: str) -> str:
+    if name.endswith("_total"):
+        return "counter"
+    timed = {"shapbox_batch_seconds", "shapbox_job_seconds", "shapbox_http_request_seconds"}
+    return "histogram" if name in timed else "gauge"
+
+
+def without_data(prometheus: Prometheus) -> list[str]:
+    """Return what gives no number: of the panels' queries, of the rules that record, and of what alerts compare."""
+    asked_for = [filled_in(expression.text) for expression in panel_expressions()]
+    asked_for += list(rules("record"))
+    return [text for text in asked_for if not prometheus.samples(text)]
+
+
+def test_promtool_finds_no_fault_in_the_metrics_of_either_port(watched: Watched) -> None:
+    appliance = watched.appliance
+    public = appliance.get("/metrics", key=appliance.metrics_token)
+    for answer in (public, call(f"{appliance.metrics_url}/metrics")):
+        assert answer.status == 200
+        assert promtool("check", "metrics", given=answer.body) == ""
+
+
+def test_the_configuration_for_a_public_address_scrapes_it_by_its_token(
+    watched: Watched, tmp_path: Path
+) -> None:
+    appliance = watched.appliance
+    target = appliance.url.removeprefix("http://")
+    with running(tmp_path, "render-public.yml", "http", target, appliance.metrics_token) as prometheus:
+        until("scraped", lambda: exported() <= families(prometheus))
+        assert prometheus.samples(f'up{{job="shapbox",instance="{target}"}} == 1')
+
+
+def test_what_fails_fires(watched: Watched) -> None:
+    appliance, faults, begun = watched.appliance, watched.faults, time.monotonic()
+    broken = submit(appliance, "wine", 1)
+    broken.check_completed()
+    [result] = (appliance.data_dir / "objects" / "jobs" / broken.id / "result").iterdir()
+    result.unlink()
+    with asked(appliance, f"/v1/jobs/{broken.id}/result"):
+        with faults.held():
+            poisonous = submit(appliance, "breast-cancer", 3 * BATCH_ROWS)
+            faults.place(poisonous.id, 1, "compute", "kill", PLENTY)
+            leaking = submit(appliance, "wine", LEAKS * BATCH_ROWS)
+            for batch in range(LEAKS):
+                faults.place(leaking.id, batch, "compute", "leak")
+        watched.prometheus.wait_for(FAILURES, begun)
+    assert poisonous.finish()["error"]["type"] == "/problems/poison-batch"
+    finish(leaking)
+    recycles, deploys = (filled_in(expression.text) for expression in annotation_expressions())
+    assert watched.prometheus.samples(f"last_over_time(({recycles})[60s:1s])")
+    [started] = watched.prometheus.samples(deploys)
+    assert 0 < time.time() - float(started["value"][1]) / 1000 < 600
+    assert started["metric"]["commit"]
+
+
+def test_what_stands_still_and_what_is_full_fires(watched: Watched) -> None:
+    appliance, prometheus, begun = watched.appliance, watched.prometheus, time.monotonic()
+    large = submit(appliance, "wine", 30 * BATCH_ROWS)
+    finish(large)
+    with ExitStack() as stack:
+        stack.enter_context(stopped(*settled_workers(appliance)))
+        sent = fill_queue(appliance)
+        with (
+            repeatedly(lambda: offer(appliance, the_model("wine"), sent[0].rows), 0.1),
+            eaten_memory(watched.cgroup, PRESSED_BYTES),
+            filled_disk(appliance.data_dir, RESERVE_BYTES - 2**20),
+        ):
+            prometheus.wait_for(STANDSTILL, begun)
+        connection = stack.enter_context(closing(connect(appliance.settings(), Patience.STEADY, name="test")))
+        [api] = appliance.pids_of("services.api")
+        with (
+            full_redis(connection, 0.83),
+            # What takes the api some time: when it is stopped, it is in the middle of several.
+            asked(appliance, f"/v1/jobs/{large.id}/result", clients=8, pause=0.0),
+            pulsed(api, stopped=1.3, going=0.3),
+        ):
+            prometheus.wait_for(SLOWNESS, begun)
+        prometheus.wait_for(WAITING, begun)
+    for job in sent:
+        finish(job)
+
+
+def settled_workers(appliance: Appliance) -> list[int]:
+    """Return the two workers' processes, when none of them is about to leave for what it did before."""
+
+    def two_that_stay() -> list[int] | None:
+        pids = appliance.worker_pids()
+        time.sleep(SETTLING_SECONDS)
+        return pids if len(pids) == 2 and pids == appliance.worker_pids() else None
+
+    return list(eventually(two_that_stay, appliance.log_tail, 60))
+
+
+def fill_queue(appliance: Appliance) -> list[Submitted]:
+    """Send jobs of one batch and of ten until the queue takes no more; return those that were accepted."""
+    version = the_model("wine")
+    sent = [submit(appliance, "wine", 1)]
+    for batches in (10, 1):
+        rows = shaken_examples(version, batches * BATCH_ROWS)
+        while (answer := offer(appliance, version, rows)).status == 202:
+            sent.append(Submitted(appliance, answer.json()["id"], version, rows))
+        assert answer.status == 429, answer
+    return sent
+
+
+def test_what_is_away_fires(watched: Watched) -> None:
+    appliance, prometheus, begun = watched.appliance, watched.prometheus, time.monotonic()
+    [redis_pid] = appliance.pids_of("redis-server")
+    with closing(Supervisor(appliance.settings().supervisor_socket)) as supervisor:
+        supervisor.stop("worker")
+        with pulsed(redis_pid, stopped=0.4, going=0.3):
+            prometheus.wait_for({"ShapboxRedisSlow", "ShapboxProgramDown"}, begun)
+        with stopped(redis_pid):
+            prometheus.wait_for({"ShapboxRedisDown"}, begun)
+    [monitor] = appliance.pids_of("services.monitor")
+    with stopped(monitor):
+        prometheus.wait_for({"ShapboxDown"}, begun)
+
+
+def test_every_alert_is_provoked_or_it_is_said_why_not() -> None:
+    provoked = ALWAYS | FAILURES | STANDSTILL | SLOWNESS | WAITING | ABSENCE
+    assert provoked.isdisjoint(NOT_PROVOKED)
+    assert provoked | set(NOT_PROVOKED) == set(rules("alert"))
