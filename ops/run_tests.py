@@ -1,6 +1,7 @@
 """`python -m ops.run_tests`: what `make test` runs. All tests, in half an hour on two cores.
 
-The container's tests mostly wait for builds and for containers, so they run beside the unit and integration tests.
+The container's tests mostly wait for builds and for containers, and those with a Prometheus for alerts, so they run
+beside the unit and integration tests.
 Those of the supervised whole come after them, alone: they measure how long things take.
 """
 
@@ -15,7 +16,10 @@ from typing import IO
 from shared.build import ROOT
 
 #: What runs beside each other, and what runs alone afterwards.
-BESIDE, ALONE = (("tests/unit", "tests/integration"), ("tests/container",)), ("tests/appliance",)
+BESIDE, ALONE = (
+    (("tests/unit", "tests/integration"), ("tests/container", "tests/watch")),
+    ("tests/appliance",),
+)
 
 
 def main() -> int:

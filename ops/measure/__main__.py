@@ -1,4 +1,4 @@
-"""`python -m ops.measure latency | million | fairness`: measures the appliance that runs on this machine."""
+"""`python -m ops.measure latency | million | fairness | scrape`: measures the appliance that runs on this machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ops.measure.appliance import Appliance, MeasureError
 from ops.measure.fairness import measure_fairness
 from ops.measure.latency import measure_latency
 from ops.measure.million import measure_million
+from ops.measure.scrape import measure_scrape
 from shared.errors import ShapboxError
 from shared.settings import Settings
 
@@ -28,7 +29,10 @@ def main() -> int:
         "fairness", help="one row beside one huge job, and the huge job beside small ones"
     )
     fairness.add_argument("--rows", type=int, default=1_000_000)
-    for kind in (latency, million, fairness):
+    scrape = kinds.add_parser("scrape", help="GET /metrics on both ports, beside one huge job")
+    scrape.add_argument("--rows", type=int, default=1_000_000)
+    scrape.add_argument("--scrapes", type=int, default=200)
+    for kind in (latency, million, fairness, scrape):
         kind.add_argument("--model", default="breast-cancer")
     options = parser.parse_args()
     try:
@@ -37,6 +41,9 @@ def main() -> int:
             measure_latency(appliance, options.model, options.requests)
         elif options.kind == "million":
             measure_million(appliance, options.model, options.rows)
+        elif options.kind == "scrape":
+            token = _key(appliance.settings.metrics_token, appliance.settings, "METRICS_TOKEN")
+            measure_scrape(appliance, options.model, options.rows, options.scrapes, token)
         else:
             measure_fairness(appliance, options.model, options.rows)
     except (MeasureError, ShapboxError, OSError) as fault:
@@ -49,9 +56,12 @@ def _appliance(settings: Settings) -> Appliance:
     url = local_address(settings)
     if answer_or_none(f"{url}/readyz") is None:
         raise MeasureError(f"Nothing answers at {url}: start one with `make run` in another terminal.")
-    path = key_file(settings, os.environ)
-    key = settings.api_key or (path.read_text(encoding="ascii").strip() if path else "")
-    return Appliance(url, key, settings)
+    return Appliance(url, _key(settings.api_key, settings, "API_KEY"), settings)
+
+
+def _key(given: str | None, settings: Settings, name: str) -> str:
+    path = key_file(settings, os.environ, name)
+    return given or (path.read_text(encoding="ascii").strip() if path else "")
 
 
 if __name__ == "__main__":

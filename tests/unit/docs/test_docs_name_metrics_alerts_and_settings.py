@@ -1,0 +1,76 @@
+"""Whoever watches an appliance finds every name in docs/, and no name there leads nowhere."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+from services.monitor.collectors.families import PREFIX
+from services.monitor.collectors.sums import HISTOGRAMS
+from shared.build import ROOT
+from shared.settings import SETTING_NAMES
+from tests.watch.shipped import DASHBOARD, PROMETHEUS, exported, names_in, rules
+
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+#: What is read for names of metrics, alerts and recorded series.
+WATCHERS = [*PAGES, *sorted(PROMETHEUS.rglob("*.yml")), DASHBOARD]
+ALERTS, RECORDED = set(rules("alert")), set(rules("record"))
+#: How a histogram's parts end.
+PARTS = ("_bucket", "_sum", "_count")
+#: A variable's name, and the endings of what may read it.
+VARIABLE, CODE = re.compile(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b"), {".py", ".yaml", ".yml"}
+#: The beginnings of variables that other programs read.
+FOREIGN = ("AWS_", "AZURE_", "GOOGLE_", "RLIMIT_")
+
+
+def section(heading: str) -> str:
+    return OPERATIONS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def first_column(text: str) -> set[str]:
+    cells = re.findall(r"^\| (`[^|]+`) \|", text, re.MULTILINE)
+    return {name.partition("{")[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+
+
+def test_every_metric_stands_in_the_table_and_no_other() -> None:
+    assert {PREFIX + name for name in first_column(section("Metrics"))} == exported()
+
+
+def test_every_recorded_series_stands_in_its_table_and_no_other() -> None:
+    assert {name for name in first_column(section("Prometheus and Grafana")) if ":" in name} == RECORDED
+
+
+def test_every_alert_has_its_section_and_no_section_is_about_another() -> None:
+    headings = re.findall(r"^### (.+)$", section("Alerts"), re.MULTILINE)
+    assert sorted(headings) == sorted(ALERTS)
+
+
+@pytest.mark.parametrize("page", WATCHERS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_rule_or_panel_names_what_is_not_exported_or_recorded(page: Path) -> None:
+    parts = {PREFIX + name + part for name in HISTOGRAMS for part in PARTS}
+    assert names_in(page.read_text()) <= exported() | parts | RECORDED
+
+
+@pytest.mark.parametrize("page", WATCHERS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_no_page_names_an_alert_that_is_not_there(page: Path) -> None:
+    assert set(re.findall(r"\bShapbox[A-Z]\w+", page.read_text())) <= ALERTS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_page_names_a_variable_that_nothing_reads(page: Path) -> None:
+    named = set(VARIABLE.findall(page.read_text()))
+    named = {name.removesuffix("_FILE") for name in named if not name.startswith(FOREIGN)} - {"NAME"}
+    assert named - set(SETTING_NAMES) <= words_of_the_code()
+
+
+@functools.cache
+def words_of_the_code() -> set[str]:
+    """Return every word in capitals that stands in the repository's code and configuration."""
+    folders = (ROOT / name for name in ("ops", "services", "shared", "tests"))
+    files = [file for folder in folders for file in folder.rglob("*.*") if file.suffix in CODE]
+    files += [ROOT / name for name in ("Makefile", "Dockerfile", "supervisord.conf")]
+    return {word for file in files for word in VARIABLE.findall(file.read_text())}
