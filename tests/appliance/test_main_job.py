@@ -28,6 +28,7 @@ from shared.model_version import ModelVersion
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
 from tests.appliance.conftest import MakeAppliance
+from tests.appliance.faults.submitted import eventually
 
 type Matrix = NDArray[np.float32]
 
@@ -279,8 +280,9 @@ def test_after_everything_was_killed_a_new_start_goes_on_after_the_last_recorded
     assert job(second, document["id"])["batches"]["completed"] >= 20
     assert finish(second, document["id"])["status"] == "completed"
     check_values(second, document["id"], version, rows)
-    explained = metrics(second)["shapbox_rows_explained_total|breast-cancer@1"]
-    assert explained == len(rows)
+    # The monitor looks once a second.
+    explained = "shapbox_rows_explained_total|breast-cancer@1"
+    eventually(lambda: metrics(second)[explained] == len(rows), lambda: metrics(second)[explained], 20)
 
 
 def test_a_worker_that_grows_is_recycled_and_its_job_completes(make_appliance: MakeAppliance) -> None:

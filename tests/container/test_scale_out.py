@@ -98,7 +98,7 @@ def metric(fleet: Fleet, pattern: str) -> list[str]:
 
 def metrics(fleet: Fleet) -> str:
     """Return what the api's container exports, once it has come to rest."""
-    time.sleep(2.0)
+    time.sleep(3.0)  # counts are flushed once a second, and read once a second
     answer = fleet.get("/metrics", key=fleet.metrics_token)
     assert answer.status == 200, answer
     return answer.body.decode()
