@@ -41,7 +41,9 @@ def main() -> int:
         _log.error("the appliance did not become ready", extra={"after_seconds": GIVE_UP_SECONDS})
         return 1
     if settings.log_format is LogFormat.JSON:
-        _log.info("ready", extra={"address": address, "docs": f"{address}/docs"})
+        key = key_file(settings, os.environ)
+        where = {"key_file": str(key)} if key else {}
+        _log.info("ready", extra={"address": address, "docs": f"{address}/docs", **where})
     else:
         print(announcement(settings, os.environ), flush=True)
     return 0

@@ -7,6 +7,7 @@ import os
 import sys
 
 from ops.boot.memory_limit import decide_memory_limit
+from ops.boot.outcome import tell, tell_refusal
 from ops.boot.start import become, prepare
 from shared.cgroup import find_cgroup
 from shared.errors import ShapboxError
@@ -26,13 +27,13 @@ def main() -> int:
         memory = decide_memory_limit(os.environ, find_cgroup())
         environment = memory.complete(os.environ)
         settings = Settings.from_environment(environment)
-        configure_logging(settings, "boot")
+        configure_logging(settings, "boot", sys.stdout)
         launch = prepare(environment, settings, memory)
     except ShapboxError as error:
-        print(f"Shapbox cannot start.\n{error}", file=sys.stderr)
+        tell_refusal(error, os.environ)
         return CANNOT_START
     if options.check:
-        print("Shapbox can start here.")
+        tell("Shapbox can start here.", settings)
         return 0
     become(launch)
     return 0

@@ -54,6 +54,7 @@ def program_environment(
         **decided,
         "TMPDIR": str(settings.tmp_dir),
         "PYTHONUNBUFFERED": "1",
+        "PYTHONFAULTHANDLER": "1",  # a segfault in native code says in the log where Python was
         HOST_NAME_NAME: host,
         **_for_supervisord(settings),
     }

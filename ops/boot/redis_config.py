@@ -63,6 +63,7 @@ def redis_config(settings: Settings) -> str:
         "daemonize no",
         "supervised no",
         'logfile ""',
+        "always-show-logo no",
         f"loglevel {'notice' if settings.log_level == 'DEBUG' else 'warning'}",
         "databases 1",
         f"dir {_quoted(settings.redis_dir)}",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -91,22 +89,14 @@ def _decided(settings: Settings, sizing: Sizing, cpus: Cpus, memory: MemoryLimit
 
 def become(launch: Launch) -> None:
     """Turn this process into supervisord: it keeps the process id and the lock."""
-    _append_only(sys.stdout.fileno())
     sys.stdout.flush()
     os.chdir(ROOT)
     os.execve(launch.command[0], launch.command, launch.environment)  # noqa: S606  # no shell in between
 
 
 def _command(settings: Settings) -> tuple[str, ...]:
-    words = [sys.executable, "-m", "ops.boot.supervision", settings.log_format.value]
+    words = [sys.executable, "-m", "ops.boot.supervision", settings.log_format.value, settings.log_level]
     words += ["--nodaemon", "--configuration", str(ROOT / "supervisord.conf")]
     if os.geteuid() == 0:
         words += ["--user", "root"]  # said aloud, or supervisord warns
     return tuple(words)
-
-
-def _append_only(descriptor: int) -> None:
-    """Where the output is a file, let every writer append: supervisord opens it once more for its programs."""
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
-        fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_APPEND)

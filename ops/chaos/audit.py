@@ -145,7 +145,7 @@ class Auditor:
         gone = {
             entry.id: entry.wish.rows for entry in entries if entry.state in {State.CANCELLED, State.GONE}
         }
-        most += sum(rows for job_id, rows in gone.items() if job_id not in self.store.existing(list(gone)))
+        most += sum(rows for job_id, rows in gone.items() if job_id not in self.store.requests(list(gone)))
         said = sum(value for name, value in self.counters.read().items() if name[0] == ROWS_COUNTER)
         return Counted(round(said), least, most)
 

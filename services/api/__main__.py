@@ -38,7 +38,7 @@ def main(environment: Mapping[str, str]) -> int:
         parts = _assemble(settings, git_commit(environment))
         server = Server(create_app(parts), settings)
     except (ShapboxError, OSError) as fault:
-        sys.stderr.write(f"The api cannot start: {fault}\n")
+        _log.critical("the api cannot start: %s", fault)
         return 1
     duties = [
         Background("counters", FLUSH_SECONDS, parts.counters.flush),

@@ -19,6 +19,7 @@ from services.api.envelope import request_id_of
 from services.api.intake import Intake
 from services.api.problems import MEDIA_TYPE, problem_document
 from shared.errors import ShapboxError, StorageFullError
+from shared.log import log_context
 
 #: Bytes of a refused body that are read and dropped, so that its client hears the answer instead of a
 #: broken connection.
@@ -60,6 +61,11 @@ class GuardedParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         super().__init__(adj)
         self._intake = intake
         self._asked = False
+
+    def service(self) -> None:
+        """Answer one request. Lines about it carry its ids to the end, also those that waitress logs."""
+        with log_context():
+            super().service()
 
     def received(self, data: bytes) -> int:
         """Take bytes off the connection; returns how many."""
@@ -110,7 +116,7 @@ class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
             self.response_headers.append(("Retry-After", str(cause.retry_after)))
         self.set_close_on_finish()
         self.content_length = len(body)
-        self.channel.count(getattr(self.request, "command", None), cause.status)
+        self.channel.count(getattr(self.request, "command", None), cause.status, request_id)
         self.write(body)
 
 
@@ -130,7 +136,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     request: Any
 
     def __init__(
-        self, *args: Any, intake: Intake, count: Callable[[str | None, int], None], **more: Any
+        self, *args: Any, intake: Intake, count: Callable[[str | None, int, str], None], **more: Any
     ) -> None:
         self.parser_class = functools.partial(GuardedParser, intake=intake)
         self.count = count
@@ -143,6 +149,11 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 if not self.socket.recv(DROPPED_READ_BYTES):
                     break
         super().handle_close()
+
+    def service(self) -> None:
+        """Answer one request. Lines about it carry its ids to the end, also those that waitress logs."""
+        with log_context():
+            super().service()
 
     def received(self, data: bytes) -> bool:
         """Take bytes off the connection; a disk that is full is the answer, not the end of it."""

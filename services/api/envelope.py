@@ -13,7 +13,8 @@ from urllib.parse import quote
 
 from services.api import waits
 from shared.counters import Counters
-from shared.log import log_context
+from shared.jobs.ids import is_job_id
+from shared.log import add_to_log_context, log_context
 
 #: Where the WSGI environment holds the request's id, and the URI template it was routed to.
 REQUEST_ID, ROUTE = "shapbox.request_id", "shapbox.route"
@@ -36,7 +37,10 @@ def request_id_of(given: str | None) -> str:
 
 
 class Envelope:
-    """A WSGI application around another: nothing inside needs to know of ids, logs or counters."""
+    """A WSGI application around another: nothing inside needs to know of ids, logs or counters.
+
+    The ids stay on the thread's lines to the end of the log_context that the server opens for each request.
+    """
 
     def __init__(self, app: WsgiApp, counters: Counters) -> None:
         self._app = app
@@ -46,28 +50,28 @@ class Envelope:
         """Answer one request."""
         request_id = request_id_of(environ.get("HTTP_X_REQUEST_ID"))
         environ[REQUEST_ID] = request_id
-        exchange = _Exchange(self._counters, environ, request_id)
+        exchange = _Exchange(self._counters, environ)
         waits.begin()
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
             exchange.answer(status[:3])
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
-        with log_context(request=request_id):
-            return _Body(self._app(environ, start), exchange)
+        add_to_log_context(request=request_id)
+        return _Body(self._app(environ, start), exchange)
 
-    def count_refused(self, method: str | None, status: int) -> None:
+    def count_refused(self, method: str | None, status: int, request_id: str) -> None:
         """Count and log a request that the server answered before it came here."""
         label = method if method in _METHODS else "other"
         self._counters.add("http_requests_total", label, UNMATCHED, str(status))
-        _log.info("a request was refused at its head: %s", status)
+        with log_context(request=request_id):
+            _log.info("a request was refused at its head: %s", status)
 
 
 @dataclass(slots=True)
 class _Exchange:
     counters: Counters
     environ: dict[str, Any]
-    request_id: str
     started: float = field(default_factory=time.perf_counter)
     status: str = "500"
     sent: int = 0
@@ -116,14 +120,13 @@ class _Body:
     def __iter__(self) -> Iterator[bytes]:
         chunks = iter(self._body)
         while True:
-            with log_context(request=self._exchange.request_id):
-                try:
-                    chunk = next(chunks, None)
-                except Exception as fault:
-                    # The status is sent already: breaking off is the only honest answer left.
-                    self._exchange.broken = True
-                    _log.warning("the answer breaks off: %s", fault)
-                    raise
+            try:
+                chunk = next(chunks, None)
+            except Exception as fault:
+                # The status is sent already: breaking off is the only honest answer left.
+                self._exchange.broken = True
+                _log.warning("the answer breaks off: %s", fault)
+                raise
             if chunk is None:
                 return
             self._exchange.sent += len(chunk)
@@ -131,16 +134,20 @@ class _Body:
 
     def close(self) -> None:
         """End the request: called by the server, however the body ended."""
-        with log_context(request=self._exchange.request_id):
-            try:
-                if hasattr(self._body, "close"):
-                    self._body.close()
-            finally:
-                self._exchange.end()
+        try:
+            if hasattr(self._body, "close"):
+                self._body.close()
+        finally:
+            self._exchange.end()
 
 
 class RouteNote:
-    """Falcon middleware: notes the URI template, for the envelope's counters."""
+    """Falcon middleware: notes the URI template, for the envelope's counters, and the job, for the log."""
+
+    def process_resource(self, _req: Any, _resp: Any, _resource: Any, params: dict[str, Any]) -> None:
+        """Put the job that is asked for on the lines about this request."""
+        if is_job_id(job_id := str(params.get("job_id", ""))):  # what else a client writes there is none
+            add_to_log_context(job=job_id)
 
     def process_response(self, req: Any, resp: Any, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001  # falcon's
         """Note the template, and keep answers about jobs out of every cache."""

@@ -30,6 +30,7 @@ from shared.errors import BadParameterError, RedisUnavailableError, ShapboxError
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import Accepted, Idempotency
+from shared.log import add_to_log_context
 from shared.model_catalog import ModelVersion
 from shared.redis_connection import redis_needed
 
@@ -93,7 +94,10 @@ class Submission:
 
     def _known(self, idempotency: Idempotency) -> Job | None:
         with redis_needed():
-            return self._parts.store.known(idempotency)
+            job = self._parts.store.known(idempotency)
+        if job is not None:
+            add_to_log_context(job=job.id)
+        return job
 
     def _plan(self, options: BodyOptions) -> Plan:
         model = self._choose_model(options.model)
@@ -135,10 +139,11 @@ class Submission:
             job = _new_job(job_id, rows, plan, request_id)
             with redis_needed(UNCERTAIN):
                 accepted = self._parts.store.accept(job, idempotency)
+        add_to_log_context(job=accepted.job.id)
         if not accepted.created:  # another request with the same key was faster
             self._remove(job_id)
         else:
-            _log.info("job accepted", extra={"job": job_id, "rows": rows, "model": job.model})
+            _log.info("job accepted", extra={"rows": rows, "model": job.model})
         return accepted
 
     def _store_rows(self, job_id: str, reader: Reader, body: BinaryIO, plan: Plan) -> int:
@@ -171,7 +176,9 @@ class Submission:
         try:
             self._parts.payloads.delete_job(job_id)
         except ShapboxError as fault:  # the sweeper comes round
-            _log.warning("rows of a refused job stay behind for the sweeper: %s", fault)
+            _log.warning(
+                "rows of a refused job stay behind for the sweeper: %s", fault, extra={"job": job_id}
+            )
 
 
 def _new_job(job_id: str, rows: int, plan: Plan, request_id: str) -> Job:

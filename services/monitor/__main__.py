@@ -31,7 +31,7 @@ def main() -> int:
         monitor = Monitor(settings, Machine(host_name(environment), os.getppid()), git_commit(environment))
         monitor.start()
     except ShapboxError as fault:
-        sys.stderr.write(f"{fault}\n")
+        logger.critical("the monitor cannot start: %s", fault)
         return 1
     try:
         for event in read_events(sys.stdin.buffer, sys.stdout.buffer):

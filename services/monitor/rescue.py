@@ -16,7 +16,7 @@ from services.monitor.programs import Programs
 from services.monitor.worker_lives import End, Machine, Report, WorkerLives
 from shared.beacons import BEAT_SECONDS, LEASE_SECONDS, Beacon, Beacons
 from shared.counters import Counters
-from shared.jobs.recovery import Blame, Recovery
+from shared.jobs.recovery import Blame, Lost, Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
 
@@ -85,7 +85,7 @@ class Rescue:
             settled = time.monotonic() >= self._settled_at
             if end := self.lives.end_of_holder(orphan, alive, settled=settled):
                 outcome = self._recovery.release(orphan, end.blame)
-                self._count(end.cause, orphan.job_id, orphan.batch, outcome)
+                self._count(end.cause, orphan, outcome)
         self._end_hung(alive)
         self._end_silent(alive)
         self._look_for_lost(at_once=self._alone and (afresh or bool(self._reports)))
@@ -108,8 +108,8 @@ class Rescue:
         now = time.monotonic()
         if not at_once and now < self._lost_due:
             return
-        for job_id, batch in self._recovery.requeue_lost(at_once=at_once):
-            self._count("lost", job_id, batch, Release.REQUEUE)
+        for lost in self._recovery.requeue_lost(at_once=at_once):
+            self._count("lost", lost, Release.REQUEUE)
         self._beacons.prune()
         self._lost_due = now + LOST_SECONDS
 
@@ -133,7 +133,7 @@ class Rescue:
             since = max(held.since, self._heard_since)
             if now - since > self._timeout and self._kill(beacon.host, beacon.pid):
                 self.lives.expect(held.token, End("hung", Blame.DEATH))
-                with log_context(job=held.job_id, batch=held.batch):
+                with log_context(request=held.request, job=held.job_id, batch=held.batch):
                     logger.error(
                         "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",
                         extra={"worker": held.owner, "seconds": round(now - since, 1)},
@@ -157,8 +157,8 @@ class Rescue:
         os.kill(pid, signal.SIGKILL)
         return True
 
-    def _count(self, cause: str, job_id: str, batch: int, outcome: Release) -> None:
-        with log_context(job=job_id, batch=batch):
+    def _count(self, cause: str, what: Running | Lost, outcome: Release) -> None:
+        with log_context(request=what.request, job=what.job_id, batch=what.batch):
             if outcome is Release.REQUEUE:
                 self._counters.add("batches_recovered_total", cause)
                 logger.warning("batch runs again", extra={"cause": cause})

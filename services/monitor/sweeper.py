@@ -158,9 +158,10 @@ class Sweeper:
             if time.monotonic() > deadline:
                 break
         # Only now: where Redis can remove nothing, the room of all these objects lets it do so again.
+        requests = self._store.requests([job_id for job_id, _ in emptied])
         for job_id, objects in emptied:
             self._store.transitions.forget(job_id)
-            with log_context(job=job_id):
+            with log_context(request=requests.get(job_id, ""), job=job_id):
                 logger.info(why, extra={"objects": objects})
         return len(emptied)
 
@@ -186,14 +187,14 @@ class Sweeper:
     def _delete_unneeded(
         self, job_ids: Sequence[str], now: float, made_before: float, deadline: float
     ) -> int:
-        there = self._store.existing(job_ids)
+        there = self._store.requests(job_ids)
         count = 0
         for job_id in job_ids:
             self._unlooked.popleft()  # what cannot be deleted must not keep the rest from its turn
             if self._is_cancelled(job_id, now) if job_id in there else made_at(job_id) < made_before:
                 objects = self._payloads.delete_job(job_id)
                 count += 1
-                with log_context(job=job_id):
+                with log_context(request=there.get(job_id, ""), job=job_id):
                     logger.info("left-over objects deleted", extra={"objects": objects})
             if time.monotonic() > deadline:
                 break

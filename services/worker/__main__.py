@@ -56,10 +56,10 @@ def main() -> int:
     try:
         settings = Settings.from_environment(os.environ)
     except SettingsError as fault:
-        sys.stderr.write(f"{fault}\n")
+        logger.critical("the worker cannot start: %s", fault)
         return 2
     os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"), TQDM_DISABLE="1")
-    configure_logging(settings, name)
+    configure_logging(settings, "worker", process=name)
     warnings.filterwarnings("ignore", module="shap")  # its advice is for notebooks
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until RQ installs its own
     _offer_to_the_oom_killer()
@@ -74,7 +74,7 @@ def main() -> int:
         logger.warning("worker leaves, to come back fresh: Redis is away", extra={"cause": str(fault)})
         return 0
     except ShapboxError as fault:
-        logger.error("worker cannot start", extra={"cause": str(fault)})  # noqa: TRY400  # the message says all
+        logger.critical("the worker cannot start: %s", fault)
     return 1
 
 

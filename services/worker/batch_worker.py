@@ -6,6 +6,8 @@ import logging
 import os
 import sys
 import time
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import redis
@@ -18,6 +20,7 @@ from services.worker.drain_clock import DrainClock
 from services.worker.heartbeat import Heartbeat
 from services.worker.shap_return import ShapReturn
 from shared.jobs.queue import Lane
+from shared.log import log_context
 from shared.memory import process_pss_bytes
 from shared.redis_connection import REDIS_AWAY, writes_refused
 
@@ -31,6 +34,8 @@ MEMORY_CHECK_SECONDS = 1.0
 RQ_WORKER_TTL = 30
 #: Seconds after a stop signal until a batch is left in the middle. supervisord's stopwaitsecs is longer.
 DRAIN_SECONDS = 12.0
+#: What the task's arguments are called on each line of the log about a batch.
+ID_NAMES = ("job", "batch", "request")
 #: Seconds between two renewals of RQ's registration, which lives for RQ_WORKER_TTL and a minute.
 HEARTBEAT_SECONDS = 10
 
@@ -43,6 +48,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     max_connection_wait_time = 1.0
     #: Whether a run ended in a way that nobody foresaw: its batch may be to blame.
     broken = False
+    #: The ids of the batch at hand, for lines about it: job, batch, and the request that sent them.
+    _ids: Mapping[str, str | int] = MappingProxyType({})
     #: When RQ's registration was renewed last, by the monotonic clock. RQ does so before `attach`, too.
     _registered = float("-inf")
 
@@ -71,7 +78,9 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     def execute_job(self, job: Any, queue: Queue) -> None:
         """Run one batch, then see to memory."""
         self._heartbeat.say("busy")
-        super().execute_job(job, queue)
+        self._ids = dict(zip(ID_NAMES, job.args, strict=False))  # an earlier version sent two
+        with log_context(**self._ids):
+            super().execute_job(job, queue)
         self._heartbeat.say("idle")
         if self._stopping.is_set():
             self._stop_requested = True
@@ -88,10 +97,19 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         The batch is still written down as this worker's; the next life's token says that it is not. Where it was
         anything else, its giving back broke, and the exit code says that this is no leaving in order.
         """
-        fault = sys.exception()
-        self.broken = not (isinstance(fault, REDIS_AWAY) or (fault is not None and writes_refused(fault)))
+        self.broken = not _is_redis_away(sys.exception())
         self._stop_requested = True
         super().handle_job_failure(*args, **kwargs)
+
+    def handle_exception(self, job: Any, *exc_info: Any) -> None:
+        """Log why a run raised, as one record. RQ would write the traceback into the message, and an outage as an error."""
+        del job
+        if _is_redis_away(exc_info[1]):
+            logger.warning(
+                "batch left behind: Redis is away, or refuses writes", extra={"cause": str(exc_info[1])}
+            )
+        else:
+            logger.error("the batch's run broke", exc_info=exc_info)
 
     def handle_execution_ended(self, job: Any, queue: Queue, heartbeat_ttl: int) -> None:
         """Note the end. RQ would renew the lease of a job whose record goes in the next step."""
@@ -183,10 +201,15 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
 
         Results are stored whole or not at all, so there is nothing to wait for.
         """
-        logger.warning("worker leaves in the middle of its batch", extra={"after_seconds": DRAIN_SECONDS})
-        try:
-            self._runner.let_go()
-            self._counters.flush()
-        except redis.RedisError as fault:  # whoever sees this process end gives the batch back
-            logger.warning("batch not handed back", extra={"cause": str(fault)})
+        with log_context(**self._ids):  # another thread's than the batch's
+            logger.warning("worker leaves in the middle of its batch", extra={"after_seconds": DRAIN_SECONDS})
+            try:
+                self._runner.let_go()
+                self._counters.flush()
+            except redis.RedisError as fault:  # whoever sees this process end gives the batch back
+                logger.warning("batch not handed back", extra={"cause": str(fault)})
         os._exit(0)
+
+
+def _is_redis_away(fault: BaseException | None) -> bool:
+    return isinstance(fault, REDIS_AWAY) or (fault is not None and writes_refused(fault))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from services.worker.batch_run import BatchRunner
-from shared.log import log_context
 
 _runner: BatchRunner | None = None
 
@@ -14,9 +13,9 @@ def install(runner: BatchRunner) -> None:
     _runner = runner
 
 
-def explain_batch(job_id: str, batch: int) -> None:
-    """Explain one batch of a job."""
+def explain_batch(job_id: str, batch: int, request: str = "") -> None:
+    """Explain one batch of a job. `request`, whose it is, is for the log: BatchWorker puts all three on each line."""
+    del request
     if _runner is None:
         raise RuntimeError("this process is no Shapbox worker: start one by python -m services.worker")
-    with log_context(job=job_id, batch=batch):
-        _runner.run(job_id, batch)
+    _runner.run(job_id, batch)

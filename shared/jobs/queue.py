@@ -11,6 +11,8 @@ import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
+from shared.jobs.document import Job
+
 #: What a worker runs for each batch. A name, so that no service imports another.
 TASK = "services.worker.task.explain_batch"
 #: Seconds that RQ keeps its record of a job that failed: our own state tells why.
@@ -41,25 +43,24 @@ class BatchQueues:
         self._timeout = batch_timeout_seconds + TIMEOUT_GRACE
         self._queues = {lane: rq_queue(connection, lane) for lane in Lane}
 
-    def enqueue(
-        self, lane: Lane, job_id: str, batches: Iterable[int], pipeline: Any = None, *, front: bool = False
-    ) -> None:
-        """Add batches of a job; inside `pipeline`'s transaction if there is one.
+    def enqueue(self, job: Job, batches: Iterable[int], pipeline: Any = None, *, front: bool = False) -> None:
+        """Add batches of a job to its lane; inside `pipeline`'s transaction if there is one.
 
-        `front` puts them before all others: they have waited already.
+        `front` puts them before all others: they have waited already. The request's id goes along for the
+        worker's log.
         """
-        queue = self._queues[lane]
+        queue = self._queues[Lane.of(job.batches)]
         data = [
             Queue.prepare_data(
                 TASK,
-                args=[job_id, batch],
+                args=[job.id, batch, job.request],
                 # Each enqueueing has a name of its own: a batch that runs again must not meet what RQ still
                 # keeps of its first run.
-                job_id=f"{job_id}-{batch}-{secrets.token_hex(4)}",
+                job_id=f"{job.id}-{batch}-{secrets.token_hex(4)}",
                 timeout=self._timeout,
                 result_ttl=0,
                 failure_ttl=FAILURE_TTL,
-                description=f"{job_id}:{batch}",
+                description=f"{job.id}:{batch}",
                 at_front=front,
             )
             for batch in batches

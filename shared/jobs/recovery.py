@@ -7,6 +7,7 @@ claimed the batch. Our own record of what is to do is the truth that both are fo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -19,9 +20,11 @@ from shared.beacons import Beacon
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Job
-from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Release
+from shared.log import log_context
+
+logger = logging.getLogger(__name__)
 
 #: After so many workers died holding a batch, it is to blame, and its job fails.
 MAX_DEATHS = 3
@@ -44,10 +47,20 @@ class Running:
 
     job_id: str
     batch: int
+    request: str
     owner: str
     token: str
     since: float
     raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A batch that was found on nobody's list, and queued again."""
+
+    job_id: str
+    batch: int
+    request: str
 
 
 class Recovery:
@@ -94,10 +107,13 @@ class Recovery:
         )
         if outcome is Release.REQUEUE and job is not None:
             # Dying here leaves the batch to do and in no queue: requeue_lost finds it.
-            self._store.queues.enqueue(Lane.of(job.batches), job.id, [orphan.batch], front=front)
+            self._store.queues.enqueue(job, [orphan.batch], front=front)
+        if outcome is Release.POISONED:
+            with log_context(request=orphan.request, job=orphan.job_id, batch=orphan.batch):
+                logger.error("job failed", extra={"problem": "poison-batch"})
         return outcome
 
-    def requeue_lost(self, *, at_once: bool = False) -> list[tuple[str, int]]:
+    def requeue_lost(self, *, at_once: bool = False) -> list[Lost]:
         """Queue again every batch that is to do, held by nobody and in no queue; returns them.
 
         A batch is out of sight for some milliseconds between RQ's dequeue and its worker's claim, so it
@@ -107,10 +123,12 @@ class Recovery:
         missing = self._missing()
         lost = missing if at_once else missing & self._suspects
         self._suspects = missing - lost
+        found = []
         for job in self._store.active() if lost else []:
             if batches := [batch for job_id, batch in sorted(lost) if job_id == job.id]:
-                self._store.queues.enqueue(Lane.of(job.batches), job.id, batches, front=True)
-        return sorted(lost)
+                self._store.queues.enqueue(job, batches, front=True)
+                found += [Lost(job.id, batch, job.request) for batch in batches]
+        return found
 
     def _missing(self) -> set[tuple[str, int]]:
         # Read in the order to do, held, queued: a batch can only move back from held to queued by a
@@ -129,7 +147,8 @@ class Recovery:
 def _running(field: Any, raw: Any) -> Running:
     job_id, batch = field.decode().split(":")
     holder = orjson.loads(raw)
-    return Running(job_id, int(batch), holder["owner"], holder["token"], float(holder["since"]), raw)
+    request = holder.get("request", "")  # an older appliance wrote none
+    return Running(job_id, int(batch), request, holder["owner"], holder["token"], float(holder["since"]), raw)
 
 
 def _poison_problem(job: Job | None, batch: int) -> bytes:

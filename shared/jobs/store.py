@@ -15,7 +15,7 @@ from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullE
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
-from shared.jobs.queue import BatchQueues, Lane
+from shared.jobs.queue import BatchQueues
 from shared.jobs.transitions import Transitions
 from shared.redis_connection import texts
 from shared.redis_room import RedisRoom
@@ -166,12 +166,13 @@ class JobStore:
             ids = sorted(i for some in pipe.execute() for i in texts(some))
         return [job for job in self._read(ids) if not job.status.ended]
 
-    def existing(self, job_ids: Sequence[str]) -> set[str]:
-        """Return those of the ids under which there is a job."""
+    def requests(self, job_ids: Sequence[str]) -> dict[str, str]:
+        """Return by which request each job came; ids under which there is none are left out."""
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
-                pipe.exists(keys.job(job_id))
-            return {job_id for job_id, there in zip(job_ids, pipe.execute(), strict=True) if there}
+                pipe.hget(keys.job(job_id), "request")
+            answers = zip(job_ids, pipe.execute(), strict=True)
+            return {job_id: request.decode() for job_id, request in answers if request is not None}
 
     def fail(self, job_id: str, slug: str, detail: str) -> bool:
         """End an active job as failed, with a problem for its document; returns whether it was active."""
@@ -206,7 +207,7 @@ class JobStore:
         pipe.zadd(keys.with_status(job.status), {job.id: 0})
         if idempotency:
             pipe.set(idempotency.redis_key, f"{job.id} {idempotency.fingerprint}", ex=self._ttl)
-        self.queues.enqueue(Lane.of(job.batches), job.id, range(job.batches), pipe)
+        self.queues.enqueue(job, range(job.batches), pipe)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
         # No transaction, since Redis refuses those where its memory is full, even for reading. In this order

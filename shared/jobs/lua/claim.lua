@@ -2,7 +2,7 @@
 -- Returns run, taken (another worker, or an earlier life of this one, holds it), done (its result is recorded), ended (its job has ended)
 -- or gone (its job is deleted).
 local id, batch, owner, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-local status = redis.call('HGET', 'shapbox:job:' .. id, 'status')
+local status, request = unpack(redis.call('HMGET', 'shapbox:job:' .. id, 'status', 'request'))
 if not status then return 'gone' end
 if not is_active(status) then return 'ended' end
 if redis.call('SISMEMBER', 'shapbox:todo:' .. id, batch) == 0 then return 'done' end
@@ -16,7 +16,7 @@ end
 local now = seconds()
 -- A script that begins with a removal may go on where Redis's memory is full.
 redis.call('HDEL', 'shapbox:running', field)
-redis.call('HSET', 'shapbox:running', field, cjson.encode({owner = owner, token = token, since = tonumber(now)}))
+redis.call('HSET', 'shapbox:running', field, cjson.encode({owner = owner, token = token, since = tonumber(now), request = request or ''}))
 if status == 'queued' then
   redis.call('HSET', 'shapbox:job:' .. id, 'status', 'running', 'started_at', now)
   redis.call('ZREM', 'shapbox:jobs:queued', id)

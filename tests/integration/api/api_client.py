@@ -12,6 +12,7 @@ from typing import Any
 import falcon.testing
 
 from services.api.envelope import Envelope, StartResponse
+from shared.log import log_context
 from tests.integration.api.contract import Contract
 
 API_KEY, ADMIN_API_KEY, METRICS_TOKEN = (
@@ -91,7 +92,10 @@ class InProcess(Client):
 
     def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:
         path, _, query = path.partition("?")
-        result = self._client.simulate_request(method, path, query_string=query, body=body, headers=headers)
+        with log_context():  # as the server does for each request
+            result = self._client.simulate_request(
+                method, path, query_string=query, body=body, headers=headers
+            )
         return Reply(result.status_code, {k.lower(): v for k, v in result.headers.items()}, result.content)
 
 

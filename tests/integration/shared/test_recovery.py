@@ -8,7 +8,7 @@ from shared.counters import Counters
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane
-from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
+from shared.jobs.recovery import MAX_DEATHS, Blame, Lost, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 
@@ -34,6 +34,7 @@ def job(store: JobStore) -> Job:
         features=13,
         outputs=3,
         created_at=time.time(),
+        request="r-1",
     )
     return store.accept(job).job
 
@@ -156,7 +157,7 @@ def test_batches_that_rq_took_for_a_worker_that_died_before_its_claim_are_found(
 ) -> None:
     take(store, connection, job)
 
-    assert recovery.requeue_lost(at_once=True) == [(job.id, 0), (job.id, 1), (job.id, 2)]
+    assert recovery.requeue_lost(at_once=True) == [Lost(job.id, batch, "r-1") for batch in (0, 1, 2)]
     assert len(store.queues.waiting_batches()) == 3
     assert recovery.requeue_lost(at_once=True) == []
 
@@ -175,9 +176,9 @@ def test_batches_that_are_held_or_queued_are_not_lost(
 ) -> None:
     take(store, connection, job)
     store.transitions.claim(job.id, 0, "w", "t")
-    store.queues.enqueue(Lane.BULK, job.id, [1])
+    store.queues.enqueue(job, [1])
 
-    assert recovery.requeue_lost(at_once=True) == [(job.id, 2)]
+    assert recovery.requeue_lost(at_once=True) == [Lost(job.id, 2, "r-1")]
 
 
 def test_nothing_is_queued_for_jobs_that_have_ended(

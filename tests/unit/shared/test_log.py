@@ -1,16 +1,38 @@
 import io
 import json
 import logging
+import re
+import sys
+import threading
+import warnings
 from collections.abc import Iterator
 
 import pytest
 
-from shared.log import configure_logging, current_request, log_context
+from shared.log import (
+    JsonFormatter,
+    TextFormatter,
+    add_to_log_context,
+    configure_logging,
+    current_request,
+    log_context,
+)
 from shared.settings import LogFormat, Settings
+
+JSON = Settings(log_format=LogFormat.JSON)
+#: What else a line of text can hold than a line's own end: ends of lines elsewhere, colours, a bell, half a pair.
+ODD = "a\nb\r\x1b[31m\x07\u2028\u202e\ud83dz"
 
 
 @pytest.fixture
-def stream() -> Iterator[io.StringIO]:
+def stream(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    for module, name in (
+        (sys, "excepthook"),
+        (sys, "unraisablehook"),
+        (threading, "excepthook"),
+        (warnings, "showwarning"),
+    ):
+        monkeypatch.setattr(module, name, getattr(module, name))
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     yield io.StringIO()
@@ -18,15 +40,20 @@ def stream() -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
+def fail() -> None:
+    raise ValueError("broken\nin two lines")
+
+
 def test_a_json_line_carries_the_service_the_context_and_the_extra_fields(stream: io.StringIO) -> None:
-    configure_logging(Settings(log_format=LogFormat.JSON), "worker-1", stream)
+    configure_logging(JSON, "worker", stream, process="worker-1")
 
     with log_context(job="abc", batch=7):
         logging.getLogger("x").info("batch %s", "explained", extra={"seconds": 0.5})
 
     line = json.loads(stream.getvalue())
     assert line["message"] == "batch explained"
-    assert (line["service"], line["job"], line["batch"], line["seconds"]) == ("worker-1", "abc", 7, 0.5)
+    assert (line["service"], line["process"], line["logger"]) == ("worker", "worker-1", "x")
+    assert (line["job"], line["batch"], line["seconds"]) == ("abc", 7, 0.5)
 
 
 def test_a_text_line_is_one_line_with_its_fields_behind(stream: io.StringIO) -> None:
@@ -34,18 +61,143 @@ def test_a_text_line_is_one_line_with_its_fields_behind(stream: io.StringIO) -> 
 
     with log_context(request="r1"):
         assert current_request() == "r1"
-        logging.getLogger("x").warning("odd")
+        logging.getLogger("x").warning("odd", extra={"cause": 'it said "no"', "empty": "", "n": 3})
 
-    assert stream.getvalue().endswith("odd request=r1\n")
+    assert stream.getvalue().endswith(' odd request=r1 cause="it said \\"no\\"" empty="" n=3\n')
     assert current_request() is None
 
 
+def test_what_is_added_to_the_context_ends_with_the_block_around_it() -> None:
+    with log_context():
+        add_to_log_context(request="r1")
+        with log_context(request="", job="abc"):  # what has no value hides nothing
+            assert current_request() == "r1"
+        assert current_request() == "r1"
+    assert current_request() is None
+
+
+@pytest.mark.parametrize("where", ["message", "field", "exception"])
+def test_nothing_that_is_logged_can_end_a_text_line_or_move_the_cursor(
+    stream: io.StringIO, where: str
+) -> None:
+    configure_logging(Settings(), "api", stream)
+    logger = logging.getLogger("x")
+
+    if where == "exception":
+        try:
+            raise ValueError(ODD + "\n12:00:00 INFO    api       forged")
+        except ValueError:
+            logger.exception("it broke")
+    else:
+        logger.info(ODD if where == "message" else "plain", extra={"x": ODD})
+
+    head, *below = stream.getvalue().removesuffix("\n").split("\n")
+    assert re.match(r"\d\d:\d\d:\d\d (INFO|ERROR) +api +(a|plain|it broke)", head)
+    assert all(line.startswith("  ") for line in below)
+    assert bool(below) == (where == "exception")
+    assert all(line.isprintable() for line in [head, *below])
+
+
+def test_a_json_line_is_valid_whatever_is_logged(stream: io.StringIO) -> None:
+    configure_logging(JSON, "api", stream)
+
+    logging.getLogger("x").info(
+        ODD, extra={"big": 2**70, "path": ODD, "nan": float("nan"), "thing": object()}
+    )
+
+    line, end = stream.getvalue().split("\n")
+    assert not end
+    assert json.loads(line)["message"].startswith("a\nb")
+    assert "\\ud83d" in json.loads(line)["path"]
+
+
 def test_an_exception_is_part_of_the_json_line(stream: io.StringIO) -> None:
-    configure_logging(Settings(log_format=LogFormat.JSON), "api", stream)
+    configure_logging(JSON, "api", stream)
 
     try:
-        raise ValueError("broken")
+        fail()
     except ValueError:
         logging.getLogger("x").exception("it broke")
 
-    assert "ValueError: broken" in json.loads(stream.getvalue())["exception"]
+    [line] = stream.getvalue().splitlines()
+    assert "ValueError: broken\nin two lines" in json.loads(line)["exception"]
+
+
+def test_a_logger_with_a_level_of_its_own_does_not_get_below_log_level(stream: io.StringIO) -> None:
+    configure_logging(Settings(log_level="ERROR"), "worker", stream)
+    logger = logging.getLogger("like.rq")
+    logger.setLevel("WARNING")
+
+    logger.warning("not to be seen")
+    logger.error("to be seen")
+
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_each_formatter_knows_its_own_lines_and_no_others() -> None:
+    record = logging.makeLogRecord({"msg": "x", "levelname": "INFO", "exception": "Traceback\n  below"})
+    as_json, as_text = JsonFormatter("api"), TextFormatter("api")
+    [json_line] = as_json.format(record).encode().split(b"\n")
+    head, *below = as_text.format(record).encode().split(b"\n")
+
+    assert as_json.wrote(json_line, below=False)
+    assert as_text.wrote(head, below=False)
+    assert below
+    assert all(as_text.wrote(line, below=True) for line in below)
+    assert not any(as_text.wrote(line, below=False) for line in below)
+    for other in (b"", b"{}", b'{"time": 1}', json_line[:-1], json_line + b"}", head, b"[]", b'"time"'):
+        assert not as_json.wrote(other, below=True)
+    for other in (b"", json_line, b"12:00:00", b"12:00:00 LOUD    api x", b"Traceback"):
+        assert not as_text.wrote(other, below=True)
+
+
+def test_an_uncaught_exception_is_one_record(stream: io.StringIO) -> None:
+    configure_logging(JSON, "api", stream)
+
+    try:
+        fail()
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["message"]) == ("CRITICAL", "the process ends: nobody caught ValueError")
+    assert "in fail" in line["exception"]
+
+
+def test_a_thread_that_breaks_is_one_record(stream: io.StringIO) -> None:
+    configure_logging(JSON, "api", stream)
+
+    thread = threading.Thread(target=fail, name="duty")
+    thread.start()
+    thread.join()
+
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["message"]) == ("ERROR", "the thread duty ends: nobody caught ValueError")
+    assert "in fail" in line["exception"]
+
+
+class Unraisable:
+    def __del__(self) -> None:
+        fail()
+
+
+def test_an_exception_that_python_ignores_is_one_record(stream: io.StringIO) -> None:
+    configure_logging(JSON, "api", stream)
+
+    Unraisable()
+
+    line = json.loads(stream.getvalue())
+    assert line["level"] == "ERROR"
+    assert "Unraisable.__del__" in line["message"]
+    assert "ValueError: broken" in line["exception"]
+
+
+def test_a_warning_is_one_record(stream: io.StringIO) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        configure_logging(JSON, "api", stream)
+        warnings.warn("too old", DeprecationWarning, stacklevel=1)
+
+    line = json.loads(stream.getvalue())
+    assert (line["level"], line["message"]) == ("WARNING", "DeprecationWarning: too old")
+    assert line["where"].startswith(__file__)

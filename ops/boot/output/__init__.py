@@ -1,0 +1,1 @@
+"""What the appliance prints: the output of all programs and of supervisord, in the one log shape."""

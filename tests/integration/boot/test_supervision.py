@@ -1,0 +1,169 @@
+"""supervisord as boot becomes it, with programs that print in every way that programs do."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.build import ROOT
+from tests.integration.redis_server import until
+
+HEAD = """
+[supervisord]
+nodaemon=true
+logfile=/dev/null
+logfile_maxbytes=0
+pidfile={folder}/supervisord.pid
+"""
+PROGRAM = """
+[{kind}:{name}]
+command={folder}/{name}
+startsecs=0
+autorestart={restart}
+redirect_stderr={merged}
+stdout_logfile=NONE
+stderr_logfile=NONE
+{more}
+"""
+SHAPED = '{"time":"2026-11-25T01:38:52.098Z","level":"INFO","service":"api","message":"hello"}'
+#: Supervisord wakes up once a second.
+SECONDS = 15.0
+
+type Start = Callable[..., subprocess.Popen[bytes]]
+
+
+class Setting:
+    """A configuration under construction, and the supervisord that runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.text = HEAD.format(folder=folder)
+        self.output = folder / "output"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def add(self, name: str, script: str, *, restart: bool = False, listener: bool = False) -> None:
+        path = self.folder / name
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o700)
+        self.text += PROGRAM.format(
+            kind="eventlistener" if listener else "program",
+            name=name,
+            folder=self.folder,
+            restart=str(restart).lower(),
+            merged=str(not listener).lower(),
+            more="events=TICK_3600" if listener else "",
+        )
+
+    def start(self, log_format: str, stdout: int | None = None) -> None:
+        configuration = self.folder / "supervisord.conf"
+        configuration.write_text(self.text)
+        words = [sys.executable, "-m", "ops.boot.supervision", log_format, "INFO"]
+        user = ["--user", "root"] if os.geteuid() == 0 else []
+        with self.output.open("wb") as file:
+            self.process = subprocess.Popen(
+                [*words, "--nodaemon", "--configuration", str(configuration), *user],
+                cwd=ROOT,
+                stdin=subprocess.DEVNULL,
+                stdout=file if stdout is None else stdout,
+                stderr=subprocess.STDOUT,
+            )
+
+    def printed(self) -> str:
+        return self.output.read_text(encoding="utf-8")
+
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.printed().split("\n")[:-1]]
+
+    def of(self, service: str) -> list[dict[str, Any]]:
+        return [record for record in self.records() if record["service"] == service]
+
+    def until_ended(self, *names: str) -> None:
+        said = [f"exited: {name} " for name in names]
+        until(lambda: all(words in self.printed() for words in said), SECONDS)
+
+    def stop(self) -> None:
+        if self.process is None or self.process.poll() is not None:
+            return
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(SECONDS)
+        finally:
+            self.process.kill()
+            self.process.wait()
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Iterator[Setting]:
+    made = Setting(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_whatever_programs_print_is_in_the_one_shape(setting: Setting) -> None:
+    setting.add("shaped", f"echo '{SHAPED}'")
+    setting.add("last-words", f"echo '{SHAPED}'; printf 'no end of line'")
+    setting.add(
+        "pieces",
+        "printf 'Traceback (most recent call last):\\n  Fi'; sleep 0.2; printf 'le x\\nxError: x\\n'",
+    )
+    setting.add("bytes", "printf '\\377\\000\\033[1m\\n'")
+    setting.add("missing", "exec /nowhere")
+    setting.add("slow", "echo waits; exec sleep 60")
+    setting.add("listener", "printf 'READY\\n'; echo oops >&2; exec sleep 60", listener=True)
+    setting.start("json")
+    setting.until_ended("shaped", "last-words", "pieces", "bytes", "missing")
+    until(lambda: setting.of("slow") and setting.of("listener"), SECONDS)
+    setting.stop()
+
+    assert setting.printed().count(SHAPED) == 2
+    assert [record["message"] for record in setting.of("last-words")] == ["no end of line"]
+    [pieces] = setting.of("pieces")
+    assert (pieces["message"], pieces["level"]) == ("xError: x", "ERROR")
+    assert pieces["exception"] == "Traceback (most recent call last):\n  File x\nxError: x"
+    assert [record["message"] for record in setting.of("bytes")] == ["\\xff\x00\x1b[1m"]
+    assert len(setting.of("missing")) == 1
+    assert [record["message"] for record in setting.of("slow")] == ["waits"]
+    assert [record["message"] for record in setting.of("listener")] == ["oops"]
+    mine = [record["message"] for record in setting.of("supervisor")]
+    assert any(message.startswith("supervisord started") for message in mine)
+    assert not [record for record in setting.of("supervisor") if record["level"] == "CRITICAL"]
+    assert setting.process is not None
+    assert setting.process.returncode == 0
+
+
+def test_a_program_is_started_again_though_nobody_reads_what_is_printed(setting: Setting) -> None:
+    reader, writer = os.pipe()
+    starts = setting.folder / "starts"
+    setting.add("noisy", "yes '" + "x" * 200 + "' | head -c 1000000", restart=True)
+    setting.add("dying", f"echo >> {starts}; sleep 0.2", restart=True)
+    try:
+        setting.start("json", writer)
+        os.close(writer)
+        time.sleep(2.0)  # the pipe is full by then, and has been for longer than supervisord waits
+        before = len(starts.read_text())
+        until(lambda: len(starts.read_text()) >= before + 2, SECONDS)
+        setting.stop()
+        assert setting.process is not None
+        assert setting.process.returncode == 0
+    finally:
+        os.close(reader)
+
+
+def test_a_configuration_that_cannot_be_read_is_told_in_the_shape(setting: Setting) -> None:
+    setting.add("twice", "true")
+    setting.text = setting.text.replace("startsecs=0", "startsecs=soon")
+    setting.start("json")
+    assert setting.process is not None
+    assert setting.process.wait(SECONDS) == 2
+    [record] = setting.records()
+    assert (record["level"], record["service"]) == ("CRITICAL", "supervisor")
+    assert "soon" in record["message"]
