@@ -78,7 +78,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     def execute_job(self, job: Any, queue: Queue) -> None:
         """Run one batch, then see to memory."""
         self._heartbeat.say("busy")
-        self._ids = dict(zip(ID_NAMES, job.args, strict=False))  # an earlier version sent two
+        ids = dict(zip(ID_NAMES, job.args, strict=False))  # an earlier version sent two
+        self._ids = {"request": ids.pop("request", ""), **ids}
         with log_context(**self._ids):
             super().execute_job(job, queue)
         self._heartbeat.say("idle")
