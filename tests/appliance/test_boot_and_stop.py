@@ -113,6 +113,21 @@ def test_all_wrong_settings_are_listed_at_once(make_appliance: MakeAppliance) ->
     assert "Traceback" not in refused.stderr
 
 
+def test_where_log_format_is_json_a_refusal_and_a_check_are_records(make_appliance: MakeAppliance) -> None:
+    refused = make_appliance(LOG_FORMAT="json", PORT="http").run_boot()
+    assert refused.returncode == 2
+    [line] = refused.stderr.splitlines()
+    record = json.loads(line)
+    assert (record["level"], record["service"]) == ("CRITICAL", "boot")
+    assert "PORT" in record["cause"]
+    assert not refused.stdout
+    checked = make_appliance(LOG_FORMAT="json").run_boot("--check")
+    assert [json.loads(line)["message"] for line in checked.stdout.splitlines()] == [
+        "starting",
+        "Shapbox can start here.",
+    ]
+
+
 def test_an_altered_model_is_refused_by_name_and_remedy(
     make_appliance: MakeAppliance, altered_models: Path
 ) -> None:

@@ -10,6 +10,7 @@ import pytest
 import redis
 
 from shared.jobs.store import JobStore
+from shared.log import TextFormatter
 from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
@@ -19,6 +20,20 @@ from tests.integration.redis_server import RedisServer, until
 @pytest.fixture
 def wait_until() -> Callable[..., float]:
     return until
+
+
+#: Returns the lines that were logged so far and have these words.
+type Logged = Callable[[str], list[str]]
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
+    """Log in the one shape, with the ids at hand."""
+    before = caplog.handler.formatter
+    caplog.handler.setFormatter(TextFormatter("test"))
+    with caplog.at_level("INFO"):
+        yield lambda words: [line for line in caplog.text.splitlines() if words in line]
+    caplog.handler.setFormatter(before)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from shared.appliance_status import ApplianceStatus
 from shared.errors import StorageUnavailableError
 from shared.settings import Role
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
+from tests.integration.conftest import Logged
 
 
 def report(parts: Parts, **findings: Any) -> None:
@@ -203,6 +204,23 @@ def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.
     lines = [record.getMessage() for record in caplog.records if record.name == "shapbox.access"]
     assert lines == ["GET /v1/jobs 200", "GET /v1/%0Aforged 404"]
     assert API_KEY not in caplog.text
+
+
+def test_each_line_names_its_request_and_the_job_that_it_is_about(
+    client: InProcess, logged: Logged, parts: Parts
+) -> None:
+    body = {"model": "diabetes", "rows": [[1] * 10]}
+    named = {"Idempotency_Key": "k1"}
+    job = client.post_json("/v1/jobs", body, X_Request_Id="first", **named).json["id"]
+    client.post_json("/v1/jobs", body, X_Request_Id="again", **named)
+    client.get(f"/v1/jobs/{job}", X_Request_Id="asking")
+    client.get("/v1/jobs/no-id", X_Request_Id="wrong")
+    client.get("/v1/jobs", X_Request_Id="other")
+
+    for request, lines in {"first": 2, "again": 1, "asking": 1}.items():
+        assert len(logged(f" request={request} job={job} ")) == len(logged(f"={request} ")) == lines
+    assert parts.store.get(job).request == "first"
+    assert not [line for name in ("wrong", "other") for line in logged(f"={name} ") if "job=" in line]
 
 
 def test_every_route_is_in_the_openapi_document_and_nothing_else(parts: Parts) -> None:

@@ -22,6 +22,7 @@ from services.api.parts import Parts
 from shared.build import ROOT
 from shared.settings import Settings
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, OverHttp
+from tests.integration.conftest import Logged
 
 #: More answers than the sockets' buffers hold.
 REQUESTS = 600
@@ -39,11 +40,13 @@ def raw(port: int, data: bytes, *, then: Callable[[socket.socket], None] = lambd
 
 
 def test_a_body_beyond_the_limit_is_refused_and_its_client_hears_it(
-    http: OverHttp, nothing_is_left: Callable[[], None]
+    http: OverHttp, nothing_is_left: Callable[[], None], logged: Logged
 ) -> None:
     reply = http.post("/v1/jobs?model=diabetes", LARGE, "text/csv")
     assert (reply.status, reply.slug) == (413, "body-too-large")
     nothing_is_left()
+    [line] = logged("refused at its head")
+    assert line.endswith(f" request={reply.headers['x-request-id']}")
 
 
 def test_a_chunked_body_beyond_the_limit_is_refused(

@@ -54,6 +54,7 @@ def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
             features=2,
             outputs=1,
             created_at=time.time(),
+            request="r-1",
         )
         for batch in range(batches):
             payloads.put(job.id, "input", batch, np.zeros((10, 2), np.float32))

@@ -20,6 +20,7 @@ from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.settings import Settings
+from tests.integration.conftest import Logged
 
 HOST = "this-machine"
 
@@ -59,6 +60,7 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     light: Light,
     spawn: Spawn,
     take: Take,
+    logged: Logged,
 ) -> None:
     job, worker = accept(3), spawn()
     take(light("worker-1", worker.pid), job, 1)
@@ -70,6 +72,8 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
     assert Beacons(connection).alive() == {}
     assert recovered(connection) == {"worker_died": 1}
+    [line] = logged("batch runs again")
+    assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=worker_died")
 
 
 def test_an_unreported_death_is_seen_by_the_process_table(
@@ -143,7 +147,7 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
 
 
 def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_died(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, logged: Logged
 ) -> None:
     job = accept(2)
     rescue.step()  # the first look is thorough; the next is only after seconds
@@ -154,6 +158,8 @@ def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_die
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
     assert recovered(connection) == {"lost": 1}
+    [line] = logged("batch runs again")
+    assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=lost")
 
 
 def test_a_report_is_not_forgotten_while_redis_is_away(
@@ -187,6 +193,7 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     light: Light,
     spawn: Spawn,
     take: Take,
+    logged: Logged,
 ) -> None:
     job, worker = accept(), spawn()
     take(light("worker-1", worker.pid), job, 0)
@@ -200,6 +207,8 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"hung": 1}
+    [line] = logged("worker killed")
+    assert f" request=r-1 job={job.id} batch=0 " in line
 
 
 def test_no_process_outside_the_appliance_is_ever_killed(

@@ -15,6 +15,7 @@ from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.payloads import Payloads
 from shared.settings import Settings
+from tests.integration.conftest import Logged
 
 HOUR = 3600.0
 
@@ -36,13 +37,15 @@ def old_id(seconds: float) -> str:
 
 
 def test_a_job_is_deleted_after_its_time_and_not_before(
-    sweeper: Sweeper, store: JobStore, payloads: Payloads, accept: Accept
+    sweeper: Sweeper, store: JobStore, payloads: Payloads, accept: Accept, logged: Logged
 ) -> None:
     ended, running = accept(), accept()
     finish(store, ended)
     assert sweeper.sweep_expired(time.time() + 23.9 * HOUR) == 0
     assert sweeper.sweep_expired(time.time() + 24.1 * HOUR) == 1
     assert payloads.job_ids() == [running.id]
+    [line] = logged("expired job deleted")
+    assert f" request=r-1 job={ended.id} " in line
     with pytest.raises(JobNotFoundError):
         store.get(ended.id)
     assert store.get(running.id).status is Status.QUEUED
@@ -228,7 +231,7 @@ def test_where_redis_refuses_writes_the_objects_go_all_the_same_and_the_records_
 
 
 def test_a_result_that_is_written_after_the_cancelling_goes_as_well(
-    connection: redis.Redis, store: JobStore, payloads: Payloads, accept: Accept
+    connection: redis.Redis, store: JobStore, payloads: Payloads, accept: Accept, logged: Logged
 ) -> None:
     job = accept()
     store.transitions.claim(job.id, 0, "me", "life")
@@ -238,6 +241,8 @@ def test_a_result_that_is_written_after_the_cancelling_goes_as_well(
     assert store.transitions.complete(job.id, 0, 1, job.model) == "ended"
     assert Sweeper(connection, store, payloads, 24).sweep_objects(time.time() + 180) == 1
     assert payloads.job_ids() == []
+    [line] = logged("left-over objects deleted")
+    assert f" request=r-1 job={job.id} " in line
 
 
 def exists(store: JobStore, job: Job) -> bool:

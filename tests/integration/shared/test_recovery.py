@@ -11,6 +11,7 @@ from shared.jobs.queue import Lane
 from shared.jobs.recovery import MAX_DEATHS, Blame, Lost, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
+from tests.integration.conftest import Logged
 
 
 @pytest.fixture
@@ -84,7 +85,12 @@ def test_a_new_life_of_the_same_name_ends_what_the_old_one_held(
 
 
 def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons, connection: redis.Redis
+    recovery: Recovery,
+    store: JobStore,
+    job: Job,
+    beacons: Beacons,
+    connection: redis.Redis,
+    logged: Logged,
 ) -> None:
     outcomes = []
     for life in range(MAX_DEATHS):
@@ -98,6 +104,8 @@ def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
     assert failed.error["type"] == "/problems/poison-batch"
     assert "Rows 10 to 19" in failed.error["detail"]
     assert Counters(connection).read()["batches_poisoned_total",] == 1
+    [line] = logged("job failed")
+    assert line.endswith(f" request=r-1 job={job.id} batch=1 problem=poison-batch")
 
 
 def test_a_batch_handed_back_without_blame_is_never_poison(

@@ -73,6 +73,7 @@ def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
             features=FEATURES,
             outputs=3,
             created_at=time.time(),
+            request="r-1",
         )
         for batch in range(batches):
             payloads.put(job.id, "input", batch, np.full((10, FEATURES), batch, dtype=np.float32))

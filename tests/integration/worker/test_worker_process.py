@@ -35,6 +35,27 @@ def test_a_worker_completes_a_job_and_leaves_on_sigterm(
     assert worker.process.wait(timeout=10) == 0
     assert Beacons(connection).alive() == {}
     assert [key for key in connection.keys("rq:job:*") if job.id.encode() in key] == []
+    explained = [line for line in worker.log.read_text().splitlines() if "batch explained" in line]
+    assert len(explained) == 5
+    assert all(f" request=r-1 job={job.id} batch={batch} " in explained[batch] for batch in range(5))
+
+
+def test_a_run_that_raises_is_one_record_with_the_batchs_ids(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    connection: redis.Redis,
+) -> None:
+    connection.set("shapbox:running", "no hash")  # the claim fails, and nobody foresaw it
+    worker = start()
+    job = accept(1)
+
+    assert worker.process.wait(timeout=20) == 1
+
+    head, *below = worker.log.read_text().partition("the batch's run broke")[2].splitlines()
+    assert head == f" request=r-1 job={job.id} batch=0"
+    assert below[0] == "  Traceback (most recent call last):"
+    assert any("WRONGTYPE" in line for line in below)
+    assert "exception raised while executing" not in worker.log.read_text()  # RQ's own words
 
 
 def test_sigterm_lets_the_batch_at_hand_finish_and_the_others_stay_queued(
