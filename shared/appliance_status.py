@@ -1,4 +1,4 @@
-"""What the monitor last found out about the appliance: a small file that the api's health answers read.
+"""What the monitor last found out about the appliance: a small file that the api's health and live view read.
 
 A file, because it must be readable when Redis is away, and without a call that could hang.
 """
@@ -9,9 +9,10 @@ import contextlib
 import errno
 import os
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import orjson
 
@@ -19,8 +20,18 @@ from shared.settings import Role
 
 #: Seconds of a fault after which nothing but a restart will help.
 HOPELESS_SECONDS = 30
-#: Bytes of the file, always: what is written over an older one then takes no room on the disk.
-FILE_BYTES = 1024
+#: Bytes of the file, always: what is written over an older one then takes no room on the disk. One block of most
+#: file systems, and more than all that 64 workers have to tell.
+FILE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramStatus:
+    """One program: supervisord's word for its state, and its PSS in bytes; -1 if that is not known."""
+
+    name: str
+    state: str
+    memory_bytes: int = -1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +57,14 @@ class ApplianceStatus:
     #: What the appliance's memory is charged, and how much it may be, in bytes.
     memory_working_set_bytes: int = 0
     memory_limit_bytes: int = 0
+    #: What the kernel ends the container at; 0 where no limit is known to be ours.
+    memory_container_bytes: int = 0
+    #: Where the working set is read: "cgroup", or "processes", whose PSS is added up.
+    memory_source: str = ""
+    #: Every program that is meant to run on, and supervisord itself.
+    programs: tuple[ProgramStatus, ...] = ()
+    #: Bytes of all objects; -1 where nobody knows.
+    storage_used_bytes: int = -1
 
     def age(self, now: float | None = None) -> float:
         """Return how many seconds ago this was written. The monitor writes it each second."""
@@ -79,7 +98,7 @@ class ApplianceStatus:
         On a full disk the old file is written over: it has its size already.
         """
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        data = orjson.dumps(asdict(self)).ljust(FILE_BYTES)
+        data = orjson.dumps(self._fields()).ljust(FILE_BYTES)
         try:
             fresh.write_bytes(data)
             fresh.replace(path)
@@ -91,13 +110,30 @@ class ApplianceStatus:
             with path.open("r+b", buffering=0) as file:
                 file.write(data)
 
+    def _fields(self) -> dict[str, Any]:
+        programs = [astuple(program) for program in self.programs]
+        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "programs": programs}
+
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Return what was written last, or None if there is no such file or it makes no sense."""
+        """Return what was written last, or None if there is no such file or it makes no sense.
+
+        What only another version of Shapbox knows is left out, and what that one does not tell has its default.
+        """
         try:
-            fields = orjson.loads(path.read_bytes())
-            fields["fatal_programs"] = tuple(str(name) for name in fields["fatal_programs"])
-            fields["written_at"] = float(fields["written_at"])
-            return cls(**fields)
+            found = orjson.loads(path.read_bytes())
+            known = {field.name for field in fields(cls)}
+            return cls(**{name: _READERS.get(name, _as_is)(found[name]) for name in found if name in known})
         except (OSError, ValueError, TypeError, KeyError):
             return None
+
+
+def _as_is(value: Any) -> Any:
+    return value
+
+
+_READERS: dict[str, Callable[[Any], Any]] = {
+    "written_at": float,
+    "fatal_programs": lambda names: tuple(str(name) for name in names),
+    "programs": lambda programs: tuple(ProgramStatus(*program) for program in programs),
+}

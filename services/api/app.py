@@ -8,9 +8,13 @@ import falcon
 
 from services.api import problems
 from services.api.authentication import Authentication
+from services.api.console_files import ConsoleFiles
 from services.api.envelope import Envelope, RouteNote
 from services.api.parts import Parts
+from services.api.resources.appliance import ApplianceResource
+from services.api.resources.console import ConsoleFileResource, ConsoleResource
 from services.api.resources.documentation import DocsResource, OpenApiResource
+from services.api.resources.examples import ExamplesResource
 from services.api.resources.explain import ExplainResource
 from services.api.resources.health import HealthResource, ReadyResource
 from services.api.resources.job import JobResource
@@ -25,6 +29,7 @@ from services.api.resources.version import VersionResource
 
 def routes(parts: Parts) -> dict[str, Any]:
     """Return the resource of every URI template."""
+    files = ConsoleFiles.load()
     return {
         "/v1/jobs": JobsResource(parts),
         "/v1/jobs/{job_id}": JobResource(parts),
@@ -34,12 +39,16 @@ def routes(parts: Parts) -> dict[str, Any]:
         "/v1/explain": ExplainResource(parts),
         "/v1/models": ModelsResource(parts),
         "/v1/models/{name}": ModelResource(parts),
+        "/v1/models/{name}/examples": ExamplesResource(parts),
+        "/v1/appliance": ApplianceResource(parts),
         "/healthz": HealthResource(parts),
         "/readyz": ReadyResource(parts),
         "/metrics": MetricsResource(parts),
         "/version": VersionResource(parts),
         "/openapi.json": OpenApiResource(),
         "/docs": DocsResource(),
+        "/": ConsoleResource(files),
+        "/console/{file}": ConsoleFileResource(files),
     }
 
 

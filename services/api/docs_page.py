@@ -22,6 +22,8 @@ _CURL = {
     '  --compressed -o values.csv "$URL/v1/jobs/$JOB/result"',
     "listModels": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models"',
     "getModel": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models/diabetes"',
+    "getExamples": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models/diabetes/examples?limit=5"',
+    "getAppliance": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/appliance"',
     "getHealth": 'curl "$URL/healthz"',
     "getReadiness": 'curl "$URL/readyz"',
     "getMetrics": 'curl -H "Authorization: Bearer $METRICS_TOKEN" "$URL/metrics"',

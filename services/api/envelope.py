@@ -24,7 +24,7 @@ UNMATCHED = "unmatched"
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 #: Asked for every few seconds by machines: logged only when something is wrong.
-_QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics"})
+_QUIET_ROUTES = frozenset({"/healthz", "/readyz", "/metrics", "/v1/appliance"})
 _log = logging.getLogger("shapbox.access")
 
 type StartResponse = Callable[..., Any]

@@ -100,6 +100,11 @@ class Guard:
         """Whether the working set is the sum of all processes' PSS, which takes some milliseconds to read."""
         return self._source.cgroup is None
 
+    @property
+    def container_limit(self) -> int | None:
+        """The bytes at which the kernel kills; None where no cgroup is ours alone, or it sets no limit."""
+        return None if self._source.cgroup is None else self._source.cgroup.limit
+
     def step(self) -> None:
         """Measure, decide and act, once. Never touches Redis."""
         now = time.monotonic()

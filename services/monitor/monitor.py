@@ -73,6 +73,7 @@ class Monitor:
             settings.data_dir,
             BatchQueues(impatient, settings.batch_timeout_seconds),
         )
+        self._pulse.storage_used = lambda: self._storage.used
         self._rescue = self._make_rescue()
         self._guard.excuse = self._rescue.lives.excuse
         self._sweeper: Sweeper | None = None

@@ -73,6 +73,11 @@ class Programs:
             if p.group not in ONE_SHOTS
         }
 
+    def states(self) -> Mapping[str, str]:
+        """Return supervisord's word for the state of each process that is meant to run, by its name."""
+        up = self.up()
+        return {p.name: "RUNNING" if up[p.name] else p.state for p in self.all() if p.name in up}
+
     def fatal(self) -> tuple[str, ...]:
         """Return the names of those that supervisord has given up."""
         return tuple(p.name for p in self.all() if p.state == FATAL and p.group not in ONE_SHOTS)

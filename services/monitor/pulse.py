@@ -12,9 +12,10 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from services.monitor.guard import Guard
+from services.monitor.memory_reading import SUPERVISOR
 from services.monitor.programs import Programs
 from services.monitor.storage_use import Disk
-from shared.appliance_status import ApplianceStatus
+from shared.appliance_status import ApplianceStatus, ProgramStatus
 from shared.beacons import Beacon, Beacons
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues
@@ -59,6 +60,8 @@ class Pulse:
         self.disk: Disk | None = None
         #: The beacons that were lit when Redis last answered.
         self.beacons: Mapping[str, Beacon] = {}
+        #: Tells the bytes of all objects, where somebody counts them.
+        self.storage_used: Callable[[], int | None] = lambda: None
         #: Whether supervisord is stopping everything.
         self.draining = False
 
@@ -94,6 +97,10 @@ class Pulse:
             storage_free_bytes=self.disk.free if self.disk else -1,
             memory_working_set_bytes=memory.working_set if memory else 0,
             memory_limit_bytes=memory.limit if memory else 0,
+            memory_container_bytes=self._guard.container_limit or 0,
+            memory_source="processes" if self._guard.adds_up else "cgroup",
+            programs=self._program_states(memory.processes.by_program if memory else {}),
+            storage_used_bytes=-1 if (used := self.storage_used()) is None else used,
         )
 
     def local_worker_pids(self, host: str) -> dict[str, int]:
@@ -103,6 +110,10 @@ class Pulse:
             for name, beacon in self.beacons.items()
             if beacon.host == host
         }
+
+    def _program_states(self, sizes: Mapping[str, int]) -> tuple[ProgramStatus, ...]:
+        states = {SUPERVISOR: "RUNNING", **self._programs.states()}
+        return tuple(ProgramStatus(name, state, sizes.get(name, -1)) for name, state in states.items())
 
     def _feel(self) -> None:
         turn, self._last_turn = self._clock() - self._last_turn, self._clock()

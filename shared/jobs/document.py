@@ -113,9 +113,9 @@ class Job:
             "method": self.method.value,
             "rows": self.rows,
             "batches": {"total": self.batches, "completed": self.batches - self.todo},
-            "created_at": _rfc3339(self.created_at),
-            "started_at": _rfc3339(self.started_at),
-            "finished_at": _rfc3339(self.finished_at),
+            "created_at": rfc3339(self.created_at),
+            "started_at": rfc3339(self.started_at),
+            "finished_at": rfc3339(self.finished_at),
             "error": self.error,
             "links": {"self": f"/v1/jobs/{self.id}", "result": f"/v1/jobs/{self.id}/result"},
         }
@@ -128,7 +128,8 @@ def _time(text: str | None) -> float | None:
     return float(text) if text else None
 
 
-def _rfc3339(seconds: float | None) -> str | None:
+def rfc3339(seconds: float | None) -> str | None:
+    """Write a time as all documents have it; None stays None."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

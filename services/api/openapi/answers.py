@@ -14,7 +14,7 @@ PROBLEMS = {
     "400": "The body, a header or a parameter cannot be read.",
     "401": "No key, or one that is not known.",
     "403": "The key is known and does not open this.",
-    "404": "There is no such job or model.",
+    "404": "There is no such job, model or file, or the model has no examples.",
     "406": "None of the media types in Accept can be written.",
     "409": "The job has not ended (Retry-After), has failed (`job-failed`) or was cancelled (`job-cancelled`).",
     "413": "The body, the number of rows or one row's explanation is too large.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.api.console_files import MEDIA_TYPES
 from services.api.openapi.answers import (
     answer,
     job_answer,
@@ -14,8 +15,9 @@ from services.api.openapi.answers import (
     result_answer,
     seen_job_answer,
 )
+from services.api.openapi.examples import CSV_ROWS
 from services.api.openapi.parameters import PARAMETERS, rows_body, taking
-from services.api.openapi.schemas import TEXT, schemas
+from services.api.openapi.schemas import TEXT, ref, schemas
 from shared.build import VERSION
 
 type Part = dict[str, Any]
@@ -164,7 +166,23 @@ def _model_paths() -> Part:
         "/v1/models/{name}": {
             "get": _operation("getModel", "models", "Look at a model", one, parameters=taking("ModelName"))
         },
+        "/v1/models/{name}/examples": {"get": _get_examples()},
     }
+
+
+def _get_examples() -> Part:
+    content: Part = {
+        "text/csv": {"schema": TEXT, "example": CSV_ROWS},
+        "application/json": {"schema": ref("Rows")},
+    }
+    vary: Part = {"Vary": {"description": "Accept.", "schema": TEXT}}
+    responses = {
+        "200": answer("Rows, as a body that could be sent to /v1/jobs.", content, vary),
+        **problems(400, 401, 403, 404, 406),
+    }
+    summary = "Get rows to try a model with (CSV by default)"
+    parameters = taking("ModelName", "ExampleLimit", "ExamplesAccept")
+    return _operation("getExamples", "models", summary, responses, parameters=parameters)
 
 
 def _operation_paths() -> Part:
@@ -182,15 +200,30 @@ def _operation_paths() -> Part:
     version = {"200": answer("The versions.", json_of("Version"))}
     openapi = {"200": answer("OpenAPI 3.1.", {"application/json": {"schema": {"type": "object"}}})}
     docs = {"200": answer("A page that loads nothing from elsewhere.", {"text/html": {"schema": TEXT}})}
+    appliance = {"200": answer("How it is now.", json_of("Appliance")), **problems(400, 401, 403)}
+    page = {"text/html": {"schema": TEXT}}
+    file: Part = {name.partition(";")[0]: {"schema": TEXT} for name in MEDIA_TYPES.values()}
+    unchanged = answer("The client has it (If-None-Match).")
+    console = {"200": answer("A page that loads nothing from elsewhere.", page), "304": unchanged}
+    console_file = {"200": answer("One of its files.", file), "304": unchanged, **problems(404)}
     return {
+        "/v1/appliance": {
+            "get": _operation("getAppliance", "operation", "Watch the whole appliance", appliance)
+        },
         "/healthz": {"get": _get("getHealth", "Whether a restart is needed", health, _OPEN)},
         "/readyz": {"get": _get("getReadiness", "Whether new work can be served", ready, _OPEN)},
         "/metrics": {"get": _get("getMetrics", "Figures for Prometheus", metrics, [{"metrics": []}])},
         "/version": {"get": _get("getVersion", "What this build is", version, _OPEN)},
         "/openapi.json": {"get": _get("getOpenApi", "This document", openapi, _OPEN)},
         "/docs": {"get": _get("getDocs", "This document, to read", docs, _OPEN)},
+        "/": {"get": _get("getConsole", "The console, for people", console, _OPEN)},
+        "/console/{file}": {
+            "get": _get(
+                "getConsoleFile", "What the console loads", console_file, _OPEN, parameters=taking("File")
+            )
+        },
     }
 
 
-def _get(name: str, summary: str, responses: Part, security: list[Part]) -> Part:
-    return _operation(name, "operation", summary, responses, security=security)
+def _get(name: str, summary: str, responses: Part, security: list[Part], **more: Any) -> Part:
+    return _operation(name, "operation", summary, responses, security=security, **more)

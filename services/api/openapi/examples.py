@@ -48,6 +48,38 @@ MODEL: dict[str, Any] = {
     "fallback": False,
 }
 
+APPLIANCE: dict[str, Any] = {
+    "version": "0.1.0",
+    "commit": "4f0c1d2",
+    "role": "all",
+    "time": "2026-01-05T09:30:00.000Z",
+    "draining": False,
+    "monitor": {"fresh": True, "reported_at": "2026-01-05T09:29:59.412Z"},
+    "memory": {
+        "working_set_bytes": 198_180_864,
+        "recycle_at_bytes": 498_073_600,
+        "container_limit_bytes": 536_870_912,
+        "source": "cgroup",
+    },
+    "programs": [
+        {"name": "supervisord", "state": "RUNNING", "memory_bytes": 19_922_944},
+        {"name": "worker-1", "state": "RUNNING", "memory_bytes": 47_185_920},
+    ],
+    "storage": {"used_bytes": 52_428_800, "free_bytes": 9_663_676_416},
+    "redis": {
+        "up": True,
+        "ping_seconds": 0.00009,
+        "memory_bytes": 1_572_864,
+        "memory_limit_bytes": 50_331_648,
+    },
+    "workers": {"idle": 1, "busy": 0},
+    "queues": {
+        "interactive": {"batches": 0, "oldest_seconds": 0.0},
+        "bulk": {"batches": 12, "oldest_seconds": 1.5},
+    },
+    "jobs": {"queued": 0, "running": 1, "completed": 8, "failed": 0, "cancelled": 0},
+}
+
 PROBLEM: dict[str, Any] = {
     "type": "/problems/invalid-rows",
     "title": "Some rows cannot be explained",

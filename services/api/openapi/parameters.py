@@ -8,6 +8,7 @@ from services.api.openapi.examples import CSV_ROWS, JOB_ID, NDJSON_ROWS
 from services.api.openapi.schemas import TEXT, ref
 from services.api.plots.kinds import DISPLAYED, KINDS, MOST_DISPLAYED
 from services.api.query import MAX_WAIT
+from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS
 from services.api.resources.jobs import MAX_PAGE, PAGE
 from shared.jobs.document import Method, Status
 
@@ -74,6 +75,14 @@ PARAMETERS: dict[str, Part] = {
     "RowLimit": _parameter(
         "query", "limit", "How many rows to give; all by default.", {"type": "integer", "minimum": 1}
     ),
+    "ExampleLimit": _parameter(
+        "query",
+        "limit",
+        f"Rows to give at most; of wide models fewer, {MAX_NUMBERS} numbers in all.",
+        {"type": "integer", "minimum": 1, "maximum": MAX_EXAMPLES, "default": EXAMPLES},
+    ),
+    "ExamplesAccept": _parameter("header", "Accept", "text/csv (the default) or application/json.", TEXT),
+    "File": _parameter("path", "file", "The file's name.", TEXT, required=True, example="console.css"),
     "Status": _parameter("query", "status", "Only jobs in this state.", {"enum": list(Status)}),
     "PageLimit": _parameter(
         "query",

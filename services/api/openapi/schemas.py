@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.openapi.examples import JOB, JOB_ID, MODEL, PROBLEM, RESULT, ROWS
+from services.api.openapi.examples import APPLIANCE, JOB, JOB_ID, MODEL, PROBLEM, RESULT, ROWS
 from shared.jobs.document import Method, Status
 
 type Schema = dict[str, Any]
 
 TEXT: Schema = {"type": "string"}
 COUNT: Schema = {"type": "integer", "minimum": 0}
+SECONDS: Schema = {"type": "number", "minimum": 0}
 FLAG: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
@@ -50,6 +51,7 @@ def schemas() -> dict[str, Schema]:
         "ModelList": record({"models": {"type": "array", "items": ref("Model")}}),
         "Problem": _problem(),
         "RowError": record({"row": or_null(COUNT), "column": or_null(TEXT), "detail": TEXT}),
+        "Appliance": _appliance(),
         "Health": _health(),
         "Readiness": _readiness(),
         "Version": record(
@@ -193,6 +195,41 @@ def _problem() -> Schema:
         },
         description="RFC 9457.",
         examples=[PROBLEM],
+    )
+
+
+def _appliance() -> Schema:
+    count_or_null = or_null(COUNT)
+    queue = record({"batches": COUNT, "oldest_seconds": SECONDS})
+    redis = {
+        "up": FLAG,
+        "ping_seconds": or_null(SECONDS),
+        "memory_bytes": count_or_null,
+        "memory_limit_bytes": count_or_null,
+    }
+    memory = {
+        "working_set_bytes": count_or_null,
+        "recycle_at_bytes": {**COUNT, "description": "MEMORY_LIMIT_MB: here the largest worker is recycled."},
+        "container_limit_bytes": {**count_or_null, "description": "Null where no limit is the appliance's."},
+        "source": {"enum": ["cgroup", "processes", None]},
+    }
+    program = record({"name": TEXT, "state": TEXT, "memory_bytes": count_or_null})
+    return record(
+        {
+            **dict.fromkeys(("version", "commit", "role"), TEXT),
+            "time": TIME,
+            "draining": FLAG,
+            "monitor": record({"fresh": FLAG, "reported_at": or_null(TIME)}),
+            "memory": record(memory),
+            "programs": {"type": "array", "items": program},
+            "storage": record(dict.fromkeys(("used_bytes", "free_bytes"), count_or_null)),
+            "redis": record(redis),
+            "workers": or_null(record({"idle": COUNT, "busy": COUNT})),
+            "queues": or_null(record(dict.fromkeys(("interactive", "bulk"), queue))),
+            "jobs": or_null(record({status.value: COUNT for status in Status})),
+        },
+        description="What is not known, such as all that Redis tells while it is away, is null.",
+        examples=[APPLIANCE],
     )
 
 

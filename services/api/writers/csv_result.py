@@ -28,8 +28,8 @@ def write_csv(result: ResultPages) -> Iterator[bytes]:
     """
     several = len(result.output_names) > 1
     names = ["output"] if several else []
-    yield _quote_line([*names, *result.feature_names, "base_value", "prediction"]) + _LINE_END
-    prefixes = [_quote_line([name]) + b"," if several else b"" for name in result.output_names]
+    yield quote_line([*names, *result.feature_names, "base_value", "prediction"]) + _LINE_END
+    prefixes = [quote_line([name]) + b"," if several else b"" for name in result.output_names]
     for block in result.blocks():
         if len(block):
             yield _write_block(block, prefixes)
@@ -44,7 +44,8 @@ def _write_block(block: NDArray[np.float32], prefixes: list[bytes]) -> bytes:
     return b"".join(prefix + line + _LINE_END for prefix, line in pairs)
 
 
-def _quote_line(cells: Sequence[str]) -> bytes:
+def quote_line(cells: Sequence[str]) -> bytes:
+    """Write one line of CSV, without its end."""
     line = io.StringIO()
     csv.writer(line, lineterminator="").writerow(cells)
     return line.getvalue().encode()

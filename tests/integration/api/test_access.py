@@ -10,6 +10,8 @@ CLOSED = [
     "/v1/jobs/" + "0" * 32 + "/result",
     "/v1/models",
     "/v1/models/wine",
+    "/v1/models/wine/examples",
+    "/v1/appliance",
 ]
 
 
@@ -51,7 +53,7 @@ def test_a_key_opens_only_what_it_is_for(client: InProcess) -> None:
         assert client.get("/metrics", key=key).slug == "monitor-away"
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/version", "/openapi.json", "/docs"])
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/"])
 def test_some_addresses_are_open_to_all(client: InProcess, path: str) -> None:
     assert client.get(path, key=None).status == 200
 

@@ -201,6 +201,7 @@ def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.
         client.get("/v1/jobs")
         client.get("/v1/%0Aforged")
         client.get("/healthz")
+        client.get("/v1/appliance")
     lines = [record.getMessage() for record in caplog.records if record.name == "shapbox.access"]
     assert lines == ["GET /v1/jobs 200", "GET /v1/%0Aforged 404"]
     assert API_KEY not in caplog.text

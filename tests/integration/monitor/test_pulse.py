@@ -103,6 +103,25 @@ def test_a_ping_takes_as_long_as_redis_and_not_as_all_that_is_asked_after_it(
     assert felt.pulse.ping_seconds == 0.25
 
 
+def test_every_program_is_written_down_with_its_state_and_size(felt: Felt) -> None:
+    felt.programs.changed(Program("api", "api", "RUNNING", os.getppid()))
+    felt.programs.changed(Program("worker", "worker-1", "BACKOFF"))
+    felt.programs.changed(Program("announce", "announce", "EXITED"))
+    felt.pulse.storage_used = lambda: 5
+    felt.guard.step()
+    status = felt.after(1)
+    sizes = {program.name: program for program in status.programs}
+    assert [(program.name, program.state) for program in status.programs] == [
+        ("supervisord", "RUNNING"),
+        ("api", "RUNNING"),
+        ("worker-1", "BACKOFF"),
+    ]
+    assert sizes["supervisord"].memory_bytes > 0
+    assert sizes["worker-1"].memory_bytes == -1
+    assert (status.memory_source, status.memory_container_bytes) == ("processes", 0)
+    assert status.storage_used_bytes == 5
+
+
 def test_the_absence_of_redis_is_counted_from_its_last_answer(felt: Felt, server: Server) -> None:
     felt.after(1)
     server.kill()

@@ -1,0 +1,49 @@
+// Numbers and times as people read them.
+
+const MB = 2 ** 20;
+const whole = new Intl.NumberFormat("en");
+
+export const megabytes = (bytes) => bytes / MB;
+
+export const count = (number) => whole.format(number);
+
+// "1 row", "2,000 rows"
+export const counted = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+
+export function size(bytes) {
+  if (bytes < 1000) return `${bytes} bytes`;
+  if (bytes < MB) return `${Math.round(bytes / 1024)} KB`;
+  if (bytes < 1024 * MB) return `${(bytes / MB).toFixed(bytes < 10 * MB ? 1 : 0)} MB`;
+  return `${(bytes / MB / 1024).toFixed(1)} GB`;
+}
+
+export function duration(seconds) {
+  if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
+  if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 90) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export function ago(time, now = Date.now()) {
+  const seconds = Math.max(0, (now - Date.parse(time)) / 1000);
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.round(seconds)} s ago`;
+  if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
+  if (seconds < 3600 * 24) return `${Math.round(seconds / 3600)} h ago`;
+  return new Date(time).toLocaleDateString("en", { day: "numeric", month: "short" });
+}
+
+// "1 batch", "40 batches"
+export const batches = (number) => `${count(number)} ${number === 1 ? "batch" : "batches"}`;
+
+// A value of a model, with as many digits as tell it apart.
+export function value(number) {
+  if (number === null || number === undefined) return "–";
+  if (number === 0) return "0";
+  const size = Math.abs(number);
+  if (size >= 1e6 || size < 1e-4) return minus(number.toExponential(2));
+  return minus(String(Number(number.toPrecision(size >= 1000 ? 6 : 4))));
+}
+
+const minus = (text) => text.replace("-", "−");

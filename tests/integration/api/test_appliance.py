@@ -1,0 +1,165 @@
+"""The live view: one document, cheap, and there whatever is away."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from services.api import redis_view
+from services.api.parts import Parts
+from services.api.redis_view import RedisView
+from shared.appliance_status import ApplianceStatus, ProgramStatus
+from shared.beacons import Beacon
+from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
+from tests.integration.redis_server import RedisServer
+
+MB = 2**20
+PROGRAMS = (ProgramStatus("api", "RUNNING", 38 * MB), ProgramStatus("worker-1", "STARTING"))
+
+
+def report(parts: Parts, **findings: Any) -> None:
+    status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
+    status.write(parts.settings.status_file)
+    parts.status._read_at = -1.0
+
+
+def look(client: InProcess) -> dict[str, Any]:
+    reply = client.get("/v1/appliance")
+    assert reply.status == 200
+    assert isinstance(reply.json, dict)
+    return reply.json
+
+
+@pytest.fixture(autouse=True)
+def every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_view, "LOOK_SECONDS", 0.0)
+
+
+def test_what_the_monitor_found_is_told(client: InProcess, parts: Parts) -> None:
+    report(
+        parts,
+        memory_working_set_bytes=200 * MB,
+        memory_limit_bytes=475 * MB,
+        memory_container_bytes=512 * MB,
+        memory_source="cgroup",
+        programs=PROGRAMS,
+        storage_used_bytes=7,
+    )
+    document = look(client)
+    assert document["memory"] == {
+        "working_set_bytes": 200 * MB,
+        "recycle_at_bytes": 475 * MB,
+        "container_limit_bytes": 512 * MB,
+        "source": "cgroup",
+    }
+    assert document["programs"] == [
+        {"name": "api", "state": "RUNNING", "memory_bytes": 38 * MB},
+        {"name": "worker-1", "state": "STARTING", "memory_bytes": None},
+    ]
+    assert document["storage"]["used_bytes"] == 7
+    assert document["storage"]["free_bytes"] > 0
+    assert document["monitor"]["fresh"] is True
+    assert (document["commit"], document["role"], document["draining"]) == ("abc123", "all", False)
+
+
+def test_without_a_monitor_the_rest_is_told(client: InProcess) -> None:
+    document = look(client)
+    assert document["monitor"] == {"fresh": False, "reported_at": None}
+    assert document["programs"] == []
+    assert document["memory"]["working_set_bytes"] is None
+    assert document["memory"]["recycle_at_bytes"] == 475 * MB
+    assert document["redis"]["up"] is True
+
+
+def test_a_monitor_that_has_fallen_silent_is_not_fresh(client: InProcess, parts: Parts) -> None:
+    report(parts, written_at=time.time() - 60, programs=PROGRAMS)
+    assert look(client)["monitor"]["fresh"] is False
+
+
+def test_jobs_queues_and_workers_are_counted(client: InProcess, parts: Parts) -> None:
+    parts.beacons.beat(Beacon("other/worker-1", "other", 2, "token", "busy"))
+    for _ in range(2):
+        client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]})
+    client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 15})
+    ended = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
+    client.call("DELETE", ended["links"]["self"])
+    time.sleep(0.01)
+
+    document = look(client)
+    assert document["jobs"] == {"queued": 3, "running": 0, "completed": 0, "failed": 0, "cancelled": 1}
+    assert document["workers"] == {"idle": 1, "busy": 1}
+    assert document["queues"]["bulk"]["batches"] == 2
+    assert document["queues"]["interactive"]["batches"] >= 2
+    assert 0 < document["queues"]["bulk"]["oldest_seconds"] < 60
+    assert 0 < document["redis"]["ping_seconds"] < 1
+    assert document["redis"]["memory_bytes"] > 0
+
+
+def test_an_empty_queue_is_not_old(client: InProcess) -> None:
+    assert look(client)["queues"]["interactive"] == {"batches": 0, "oldest_seconds": 0.0}
+
+
+def test_without_redis_the_rest_is_told(client: InProcess, parts: Parts, server: RedisServer) -> None:
+    report(parts, programs=PROGRAMS)
+    server.kill()
+    started = time.monotonic()
+    document = look(client)
+    assert time.monotonic() - started < 2
+    assert document["redis"]["up"] is False
+    assert (document["workers"], document["queues"], document["jobs"]) == (None, None, None)
+    assert len(document["programs"]) == 2
+
+
+def test_a_redis_that_the_monitor_misses_is_not_waited_for(
+    client: InProcess, parts: Parts, server: RedisServer
+) -> None:
+    report(parts, redis_down_seconds=3.0)
+    server.signal(signal.SIGSTOP)
+    try:
+        started = time.monotonic()
+        assert look(client)["redis"]["up"] is False
+        assert time.monotonic() - started < 0.3
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+def test_while_one_waits_for_redis_the_others_get_what_was_found_before(
+    parts: Parts, server: RedisServer
+) -> None:
+    view = RedisView(parts.connection, parts.store)
+    assert view.look() is not None
+    server.signal(signal.SIGSTOP)
+    try:
+        waiting = threading.Thread(target=view.look)
+        waiting.start()
+        time.sleep(0.1)
+        started = time.monotonic()
+        assert view.look() is not None
+        assert time.monotonic() - started < 0.3
+        waiting.join()
+        assert view._look is None
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+def test_many_looks_ask_redis_once(client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redis_view, "LOOK_SECONDS", 60.0)
+
+    def commands() -> int:
+        return int(parts.connection.info("stats")["total_commands_processed"])
+
+    look(client)
+    before = commands()
+    for _ in range(20):
+        look(client)
+    assert commands() - before <= 2
+
+
+def test_only_a_key_for_jobs_opens_it(client: InProcess) -> None:
+    assert client.get("/v1/appliance", key=None).status == 401
+    assert client.get("/v1/appliance", key=METRICS_TOKEN).status == 403
+    assert client.get("/v1/appliance?x=1", key=API_KEY).status == 400

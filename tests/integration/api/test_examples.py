@@ -1,0 +1,90 @@
+"""Example rows of a model: as they lie on disk, and fit to be sent back."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.api.parts import Parts
+from services.api.resources import examples
+from shared.model_version import ModelVersion
+from tests.integration.api.api_client import METRICS_TOKEN, InProcess
+
+
+def shipped(parts: Parts, name: str) -> np.ndarray:
+    path = parts.catalog.get(name).examples_path
+    assert path is not None
+    return np.asarray(np.load(path))
+
+
+@pytest.mark.parametrize("name", ["breast-cancer", "diabetes", "wine"])
+def test_csv_holds_the_rows_under_the_features_names(client: InProcess, parts: Parts, name: str) -> None:
+    reply = client.get(f"/v1/models/{name}/examples?limit=7")
+    assert reply.headers["content-type"] == "text/csv"
+    header, *rows = csv.reader(io.StringIO(reply.body.decode()))
+    assert tuple(header) == parts.catalog.get(name).features
+    np.testing.assert_array_equal(np.array(rows, np.float32), shipped(parts, name)[:7])
+
+
+def test_json_is_a_body_that_can_be_sent_back(client: InProcess) -> None:
+    reply = client.get("/v1/models/wine@1/examples", Accept="application/json")
+    assert len(reply.json["rows"]) == 45
+    assert client.post("/v1/jobs", reply.body, "application/json").status == 202
+
+
+def test_csv_can_be_sent_back(client: InProcess) -> None:
+    body = client.get("/v1/models/diabetes/examples").body
+    reply = client.post("/v1/jobs?model=diabetes", body, "text/csv")
+    assert (reply.status, reply.json["rows"]) == (202, 100)
+
+
+def test_a_missing_value_is_an_empty_cell(
+    client: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "rows.npy", np.array([[1.5, np.nan] + [0] * 8], np.float32))
+    monkeypatch.setattr(ModelVersion, "examples_path", tmp_path / "rows.npy")
+    assert (
+        client.get("/v1/models/diabetes/examples").body.splitlines()[1]
+        == b"1.5,,0.0,0.0,0.0,0.0,0.0,0.0,0.0,0.0"
+    )
+
+
+def test_of_a_wide_model_come_fewer_rows(client: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(examples, "MAX_NUMBERS", 95)
+    reply = client.get("/v1/models/breast-cancer/examples", Accept="application/json")
+    assert len(reply.json["rows"]) == 3
+
+
+def test_of_a_large_file_only_the_first_rows_are_read(
+    client: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (5_000_000_000, 10)  # 200 GB that take no room, and that no memory holds
+    large = np.lib.format.open_memmap(tmp_path / "rows.npy", mode="w+", dtype=np.float32, shape=shape)
+    large[0] = 3
+    large.flush()
+    del large
+    monkeypatch.setattr(ModelVersion, "examples_path", tmp_path / "rows.npy")
+    reply = client.get("/v1/models/diabetes/examples?limit=2")
+    assert reply.body.splitlines()[1:] == [b",".join([b"3.0"] * 10), b",".join([b"0.0"] * 10)]
+
+
+def test_a_model_without_examples_says_so(client: InProcess, parts: Parts) -> None:
+    version = parts.catalog.get("wine")
+    object.__setattr__(version, "manifest", replace(version.manifest, examples=None))
+    reply = client.get("/v1/models/wine/examples")
+    assert (reply.status, reply.slug) == (404, "no-examples")
+    assert "wine@1" in reply.detail
+
+
+def test_what_is_asked_for_wrongly_is_refused(client: InProcess) -> None:
+    assert client.get("/v1/models/nothing/examples").slug == "model-not-found"
+    assert client.get("/v1/models/wine/examples", Accept="image/png").slug == "not-acceptable"
+    for limit in ("0", "10001", "x"):
+        assert client.get(f"/v1/models/wine/examples?limit={limit}").slug == "bad-parameter"
+    assert client.get("/v1/models/wine/examples", key=None).status == 401
+    assert client.get("/v1/models/wine/examples", key=METRICS_TOKEN).status == 403
