@@ -1,7 +1,7 @@
 """`python -m ops.run_tests`: what `make test` runs. All tests, in half an hour on two cores.
 
 The container's tests mostly wait for builds and for containers, and those with a Prometheus for alerts, so they run
-beside the unit and integration tests.
+beside the unit and integration tests and the console's.
 Those of the supervised whole come after them, alone: they measure how long things take.
 """
 
@@ -17,7 +17,7 @@ from shared.build import ROOT
 
 #: What runs beside each other, and what runs alone afterwards.
 BESIDE, ALONE = (
-    (("tests/unit", "tests/integration"), ("tests/container", "tests/watch")),
+    (("tests/unit", "tests/integration", "tests/console"), ("tests/container", "tests/watch")),
     ("tests/appliance",),
 )
 

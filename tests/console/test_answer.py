@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+from playwright.sync_api import Download, Locator, expect
+
+from ops.console_visit import Visit
+from ops.trial_appliance import Appliance
+from tests.console.conftest import BATCH_ROWS, OpenConsole
+
+
+def download(visit: Visit, name: str) -> tuple[str, bytes]:
+    """Press a button, and return the saved file's name and content."""
+    with visit.page.expect_download() as waiting:
+        visit.page.get_by_role("button", name=name).click()
+    saved: Download = waiting.value
+    return saved.suggested_filename, Path(saved.path()).read_bytes()
+
+
+def mean_abs(summary: dict[str, object]) -> dict[str, float]:
+    outputs = summary["outputs"]
+    assert isinstance(outputs, list)
+    return {feature["feature"]: feature["mean_abs"] for feature in outputs[0]["features"]}
+
+
+def ranked(visit: Visit) -> list[tuple[str, float]]:
+    lines: list[Locator] = visit.page.locator(".features tbody tr").all()
+    cells = [line.locator("td").all_inner_texts() for line in lines]
+    return [(texts[1], float(texts[3].replace("−", "-"))) for texts in cells]  # noqa: RUF001  # as it is written
+
+
+def test_example_rows_are_explained_before_ones_eyes(console: Visit, appliance: Appliance) -> None:
+    console.use_examples("breast-cancer@1", method="interventional")
+    expect(console.page.locator(".chosen")).to_contain_text("569 rows")
+    expect(console.page.locator(".preview th").first).to_have_text("mean radius")
+    console.explain()
+
+    progress = console.page.get_by_role("progressbar", name="Batches that are done")
+    total = -(-569 // BATCH_ROWS)
+    expect(progress).to_have_attribute("max", str(total))
+    expect(console.page.get_by_text(re.compile(rf"[1-9]\d* of {total} batches done"))).to_be_visible()
+    expect(console.page.locator("#announcements")).to_have_text(re.compile("running, .* percent done"))
+
+    job = console.see_the_answer()
+    document = appliance.get(f"/v1/jobs/{job}").json()
+    assert (document["status"], document["rows"], document["method"]) == ("completed", 569, "interventional")
+    assert "Sum of" in console.plot("beeswarm")
+    assert "row 0" in console.plot("waterfall")
+
+
+def test_the_ranking_is_the_summarys(console: Visit, appliance: Appliance) -> None:
+    console.use_examples("breast-cancer@1")
+    console.explain()
+    job = console.see_the_answer()
+    wanted = mean_abs(appliance.get(f"/v1/jobs/{job}/summary").json())
+
+    assert len(ranked(console)) == 12
+    console.page.get_by_role("button", name="Show all 30 features").click()
+    shown = ranked(console)
+    assert [feature for feature, _ in shown] == list(wanted)
+    for feature, value in shown:
+        assert abs(value - wanted[feature]) <= 0.005 * wanted[feature] + 1e-9
+
+
+def test_a_row_and_a_feature_can_be_chosen(console: Visit) -> None:
+    console.use_examples("diabetes@1")
+    console.explain()
+    console.see_the_answer()
+    first = console.plot("waterfall")
+
+    console.page.get_by_role("button", name="The next row").click()
+    expect(console.page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 1")
+    console.page.get_by_label("Row, 0 to 110").fill("110")
+    expect(console.page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 110")
+    assert console.plot("waterfall") != first
+    console.page.get_by_label("Row, 0 to 110").fill("999")
+    expect(console.page.get_by_label("Row, 0 to 110")).to_have_value("110")
+
+    dependence = console.page.locator("section[aria-labelledby=plot-dependence] svg")
+    console.page.get_by_label("Feature", exact=True).select_option("bp")
+    expect(dependence).to_contain_text("SHAP value for bp")
+    console.page.locator(".features").get_by_role("button", name="s5", exact=True).click()
+    expect(dependence).to_contain_text("SHAP value for s5")
+    expect(console.page.get_by_label("Feature", exact=True)).to_have_value("s5")
+
+
+def test_of_several_outputs_each_can_be_looked_at(console: Visit) -> None:
+    console.use_examples("wine@1")
+    console.explain()
+    console.see_the_answer()
+    before = ranked(console)
+    outputs = console.page.get_by_role("radiogroup", name="Output").locator("label")
+    assert outputs.count() == 3
+    outputs.nth(2).click()
+    expect(console.page.locator(".features tbody td.feature").first).not_to_have_text(before[0][0])
+    console.see_the_answer()
+
+
+def test_the_values_that_are_saved_are_the_apis(console: Visit, appliance: Appliance) -> None:
+    console.use_examples("diabetes@1")
+    console.explain()
+    job = console.see_the_answer()
+
+    def wanted(accept: str) -> bytes:
+        return appliance.get(f"/v1/jobs/{job}/result", headers={"Accept": accept}).body
+
+    name, table = download(console, "Download the values as CSV")
+    assert (name, table) == (f"shap-{job}.csv", wanted("text/csv"))
+    name, array = download(console, "Download the values as NPY")
+    assert name.endswith(".npy")
+    np.testing.assert_array_equal(
+        np.load(io.BytesIO(array)), np.load(io.BytesIO(wanted("application/x-npy")))
+    )
+    _, text = download(console, "Download the values as JSON")
+    assert json.loads(text) == json.loads(wanted("application/json"))
+
+
+def test_every_plot_can_be_saved_as_svg_and_png(console: Visit) -> None:
+    console.use_examples("diabetes@1")
+    console.explain()
+    job = console.see_the_answer()
+    kinds = {"the bars": "bar", "Every row": "beeswarm", "One row": "waterfall", "One feature": "dependence"}
+    for title, kind in kinds.items():
+        name, drawing = download(console, f"Save {title} as SVG")
+        assert name == f"shap-{job}-{kind}.svg"
+        assert drawing.startswith(b"<svg ")
+        name, picture = download(console, f"Save {title} as PNG")
+        assert name == f"shap-{job}-{kind}.png"
+        assert picture.startswith(b"\x89PNG")
+
+
+def test_an_address_of_a_job_leads_to_it_after_signing_in(
+    open_console: OpenConsole, appliance: Appliance
+) -> None:
+    body = appliance.get("/v1/models/diabetes/examples", headers={"Accept": "application/json"}).body
+    job = appliance.call(
+        "POST", "/v1/jobs?wait=30", body, headers={"Content-Type": "application/json"}
+    ).json()
+    visit = open_console(f"#/jobs/{job['id']}")
+    visit.sign_in(appliance.api_key)
+    assert visit.see_the_answer() == job["id"]
+
+
+def test_an_address_of_no_job_says_so(open_console: OpenConsole, appliance: Appliance) -> None:
+    visit = open_console(f"#/jobs/{'0' * 32}")
+    visit.sign_in(appliance.api_key)
+    expect(visit.page.get_by_role("alert")).to_contain_text("There is no such job")

@@ -1,0 +1,143 @@
+"""Every view at every width and in both themes: nothing sticks out, and all of it can be read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from ops.console_visit import Visit
+from ops.trial_appliance import Appliance
+from tests.console.conftest import OpenConsole
+
+#: The least contrast of text (WCAG AA), and of large text.
+LEAST, LEAST_LARGE = 4.5, 3.0
+
+#: Returns [text, ratio, large] for all text that is shown outside of plots and is not disabled.
+CONTRASTS = """() => {
+  const painter = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const pixel = (colours) => {
+    painter.clearRect(0, 0, 1, 1);
+    for (const colour of colours) { painter.fillStyle = colour; painter.fillRect(0, 0, 1, 1); }
+    return [...painter.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const light = (rgb) => {
+    const [r, g, b] = rgb.map((part) => part / 255).map((part) => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const text = walker.currentNode.textContent.trim();
+    const element = walker.currentNode.parentElement;
+    if (!text || !element.checkVisibility() || element.closest("svg, .unseen, :disabled, option, noscript")) continue;
+    const style = getComputedStyle(element);
+    const papers = [];
+    for (let one = element; one; one = one.parentElement) papers.unshift(getComputedStyle(one).backgroundColor);
+    const behind = pixel(papers), ink = pixel([...papers, style.color]);
+    const [bright, dark] = [light(behind), light(ink)].sort((a, b) => b - a);
+    const size = parseFloat(style.fontSize);
+    found.push([text.slice(0, 40), (bright + 0.05) / (dark + 0.05), size >= 24 || (size >= 18.66 && style.fontWeight >= 700)]);
+  }
+  return found;
+}"""
+
+
+def check_contrast(visit: Visit) -> None:
+    found = visit.page.evaluate(CONTRASTS)
+    assert len(found) > 8
+    faint = [
+        (text, round(ratio, 2)) for text, ratio, large in found if ratio < (LEAST_LARGE if large else LEAST)
+    ]
+    assert faint == []
+
+
+def tour(visit: Visit, appliance: Appliance, bad_file: Path, look: Callable[[Visit], None]) -> None:
+    """Look at each view, with problems and questions in it."""
+    look(visit)
+    visit.sign_in("not-the-key")
+    expect(visit.page.get_by_role("alert")).to_be_visible()
+    look(visit)
+    visit.sign_in(appliance.api_key)
+    visit.at_home()
+    look(visit)
+    visit.choose_file(bad_file)
+    visit.explain()
+    expect(visit.page.get_by_role("alert")).to_be_visible()
+    look(visit)
+    visit.page.get_by_role("button", name="Other rows").click()
+    visit.use_examples("breast-cancer@1")
+    look(visit)
+    visit.explain()
+    visit.see_the_answer()
+    look(visit)
+    visit.page.get_by_role("button", name="Delete").click()
+    look(visit)
+
+
+@pytest.fixture
+def bad_file(tmp_path: Path) -> Path:
+    path = tmp_path / "bad.csv"
+    path.write_text("age,a-name-that-is-longer-than-a-phone-is-wide-and-has-no-place-to-break\n1,2\n")
+    return path
+
+
+@pytest.mark.parametrize("width", [360, 768])
+def test_no_view_is_wider_than_its_window(
+    open_console: OpenConsole, appliance: Appliance, bad_file: Path, width: int
+) -> None:
+    visit = open_console(viewport={"width": width, "height": 740}, has_touch=True)
+
+    def look(visit: Visit) -> None:
+        assert visit.overflow() == 0
+
+    tour(visit, appliance, bad_file, look)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_its_paper(
+    open_console: OpenConsole, appliance: Appliance, bad_file: Path, scheme: str
+) -> None:
+    tour(open_console(color_scheme=scheme), appliance, bad_file, check_contrast)
+
+
+def test_the_theme_follows_the_system_and_can_be_chosen(open_console: OpenConsole) -> None:
+    visit = open_console(color_scheme="dark")
+    paper = "getComputedStyle(document.body).backgroundColor"
+    dark = visit.page.evaluate(paper)
+    button = visit.page.locator("#theme")
+    button.click()
+    expect(button).to_have_text("Light")
+    light = visit.page.evaluate(paper)
+    assert light != dark
+    button.click()
+    assert visit.page.evaluate(paper) == dark
+    visit.page.emulate_media(color_scheme="light")
+    assert visit.page.evaluate(paper) == dark
+    button.click()
+    assert visit.page.evaluate(paper) == light
+
+
+@pytest.mark.parametrize(("motion", "seconds"), [("no-preference", "0.6s"), ("reduce", "0s")])
+def test_nothing_glides_for_those_who_want_no_motion(
+    open_console: OpenConsole, appliance: Appliance, motion: str, seconds: str
+) -> None:
+    visit = open_console(reduced_motion=motion)
+    visit.sign_in(appliance.api_key)
+    visit.at_home()
+    bar = "getComputedStyle(document.querySelector('.ruler-bar i')).transitionDuration"
+    assert visit.page.evaluate(bar) == seconds
+
+
+def test_plots_take_the_pages_ink(open_console: OpenConsole, appliance: Appliance) -> None:
+    visit = open_console(color_scheme="dark")
+    visit.sign_in(appliance.api_key)
+    visit.at_home()
+    visit.use_examples("diabetes@1")
+    visit.explain()
+    visit.see_the_answer()
+    ink = "getComputedStyle(document.querySelector('svg.shapbox-plot text')).fill"
+    assert visit.page.evaluate(ink) == visit.page.evaluate("getComputedStyle(document.body).color")
+    assert visit.page.evaluate("getComputedStyle(document.querySelector('svg .paper')).fill") == "none"

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from playwright.sync_api import expect
+
+from ops.console_visit import Visit
+from ops.trial_appliance import Appliance
+
+#: What a browser tells a page whose tab is put in the background.
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def send(appliance: Appliance, model: str = "diabetes", query: str = "wait=30") -> str:
+    """Make a job of example rows; return its id."""
+    body = appliance.get(f"/v1/models/{model}/examples?limit=500").body
+    path = f"/v1/jobs?model={model}&{query}"
+    answer = appliance.call("POST", path, body, headers={"Content-Type": "text/csv"})
+    assert answer.status in {200, 202}, answer
+    return str(answer.json()["id"])
+
+
+def job_line(job: str) -> str:
+    return f".jobs li:has(a[href='#/jobs/{job}'])"
+
+
+@contextmanager
+def stopped_workers(appliance: Appliance) -> Iterator[None]:
+    """Hold the workers, so that jobs stay as they are."""
+    pids = appliance.worker_pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def test_memory_programs_and_queue_are_the_appliances(console: Visit, appliance: Appliance) -> None:
+    told = appliance.get("/v1/appliance").json()
+    meter = console.page.get_by_role("meter", name="Memory")
+    expect(meter).to_have_attribute("aria-valuemax", "512")
+    expect(meter).to_have_attribute("aria-valuetext", re.compile(r"^\d+ of 512 MB; at 475 MB"))
+    used = float(meter.get_attribute("aria-valuenow") or 0)
+    assert abs(used - told["memory"]["working_set_bytes"] / 2**20) < 60
+    expect(console.page.get_by_text("recycle 475")).to_be_visible()
+    names = console.page.locator(".programs li > span:nth-child(2)").all_inner_texts()
+    assert names == [program["name"] for program in told["programs"]]
+    assert {"api", "redis", "monitor", "worker-1", "worker-2"} <= set(names)
+    assert "announce" not in names  # it has done its work
+    expect(console.page.locator(".crew")).to_contain_text("2 idle")
+
+
+def test_jobs_appear_by_themselves_and_can_be_opened(console: Visit, appliance: Appliance) -> None:
+    job = send(appliance)
+    line = console.page.locator(job_line(job))
+    expect(line).to_contain_text("111 rows")
+    expect(line.locator(".badge")).to_have_text("completed")
+    line.get_by_role("link").click()
+    assert console.see_the_answer() == job
+    console.page.get_by_role("link", name="All jobs").click()
+    expect(console.page.get_by_role("meter", name="Memory")).to_be_visible()
+
+
+def test_a_job_is_cancelled_and_deleted_only_after_a_question(console: Visit, appliance: Appliance) -> None:
+    with stopped_workers(appliance):
+        job = send(appliance, query="method=interventional")
+        line = console.page.locator(job_line(job))
+        button = line.get_by_role("button")
+        expect(button).to_have_text("Cancel")
+        button.click()
+        console.page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+        assert appliance.get(f"/v1/jobs/{job}").json()["status"] in {"queued", "running"}
+        button.click()
+        console.page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+        expect(line.locator(".badge")).to_have_text("cancelled")
+        assert appliance.get(f"/v1/jobs/{job}").json()["status"] == "cancelled"
+    button.click()
+    console.page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    expect(line).to_have_count(0)
+    assert appliance.get(f"/v1/jobs/{job}").status == 404
+
+
+def test_older_jobs_are_on_further_pages(console: Visit, appliance: Appliance) -> None:
+    made = [send(appliance, "wine") for _ in range(9)]
+    newest = console.page.locator(job_line(made[-1]))
+    oldest = console.page.locator(job_line(made[0]))
+    expect(newest).to_be_visible()
+    expect(oldest).to_have_count(0)
+    console.page.get_by_role("button", name="Older").click()
+    expect(oldest).to_be_visible()
+    expect(newest).to_have_count(0)
+    console.page.get_by_role("button", name="Newest").click()
+    expect(newest).to_be_visible()
+
+
+def test_that_redis_is_away_is_said_and_that_it_is_back(console: Visit, appliance: Appliance) -> None:
+    (pid,) = appliance.pids_of("redis-server")
+    state = console.page.locator("#state")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        expect(state).to_have_text("Redis is away")
+        expect(console.page.locator(".crew")).to_contain_text("not known")
+        expect(console.page.locator(".programs li")).not_to_have_count(0)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    expect(state).to_have_text(re.compile("Ready|Working"))
+
+
+def test_silence_is_said_and_ends_by_itself(console: Visit) -> None:
+    banner = console.page.locator("#connection")
+    console.page.context.set_offline(True)
+    expect(banner).to_contain_text("does not answer")
+    expect(console.page.get_by_role("meter", name="Memory")).to_be_visible()
+    console.page.context.set_offline(False)
+    expect(banner).to_be_hidden()
+    console.faults[:] = [fault for fault in console.faults if "ERR_INTERNET_DISCONNECTED" not in fault]
+
+
+def test_a_hidden_tab_asks_nothing(console: Visit) -> None:
+    asked: list[str] = []
+    console.page.evaluate(HIDE, True)
+    console.page.wait_for_timeout(500)  # what was under way comes to its end
+    console.page.on("request", lambda request: asked.append(request.url))
+    console.page.wait_for_timeout(2500)
+    assert asked == []
+    with console.page.expect_request("**/v1/appliance"):
+        console.page.evaluate(HIDE, False)
