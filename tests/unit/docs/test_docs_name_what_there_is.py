@@ -35,3 +35,17 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_pictures_exist_and_are_small() -> None:
+    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    shown = {
+        page.parent / target
+        for page in pages
+        for target in re.findall(r'(?:src|srcset)="([^"]+)"|!\[[^\]]*\]\(([^)]+)\)', page.read_text())
+        for target in target
+        if target
+    }
+    assert len(shown) >= 4
+    for picture in {*shown, *(ROOT / "docs" / "images").iterdir()}:
+        assert picture.stat().st_size < 300_000, picture
