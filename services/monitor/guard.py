@@ -91,11 +91,6 @@ class Guard:
         return self._marks
 
     @property
-    def container_limit(self) -> int | None:
-        """The bytes at which the kernel kills; None where no cgroup is ours alone, or it sets no limit."""
-        return None if self._source.cgroup is None else self._source.cgroup.limit
-
-    @property
     def adds_up(self) -> bool:
         """Whether the working set is the sum of all processes' PSS, which takes some milliseconds to read."""
         return self._source.cgroup is None
