@@ -55,20 +55,29 @@ class Drawing:
         opacity: float = 1.0,
         turned: bool = False,
         tip: str = "",
+        before: str = "",
     ) -> None:
-        """Write text whose baseline begins (or has its middle, or ends) at `place`; `turned` reads upwards."""
+        """Write text whose baseline begins (or has its middle, or ends) at `place`; `turned` reads upwards.
+
+        `before` comes before it, paler.
+        """
         x, y = place
         turn = f' transform="rotate(-90 {_short(x)} {_short(y)})"' if turned else ""
         see_through = f' fill-opacity="{_short(opacity)}"' if opacity < 1 else ""
+        paler = f'<tspan fill-opacity="0.65">{_escaped(before)}</tspan>' if before else ""
         self._marks.append(
             f'<text x="{_short(x)}" y="{_short(y)}" text-anchor="{anchor}" font-size="{_short(size)}" '
-            f'fill="{fill}"{see_through}{turn}>{_tip(tip)}{_escaped(text)}</text>'
+            f'fill="{fill}"{see_through}{turn}>{_tip(tip)}{paler}{_escaped(text)}</text>'
         )
 
-    def name(self, place: Point, name: str, *, anchor: str = "end", turned: bool = False) -> None:
+    def name(
+        self, place: Point, name: str, *, anchor: str = "end", turned: bool = False, before: str = ""
+    ) -> None:
         """Write what a client has named: cut if it is long, and whole where the pointer rests on it."""
         short = shortened(name)
-        self.text(place, short, anchor=anchor, turned=turned, tip=name if name != short else "")
+        self.text(
+            place, short, anchor=anchor, turned=turned, tip=name if name != short else "", before=before
+        )
 
     def dots(self, places: Iterable[Point], fill: str, radius: float) -> None:
         """Draw dots as one mark: a line of no length with round ends is a dot, in a dozen letters."""

@@ -13,7 +13,7 @@ from services.api.plots.colours import BLUE, RED
 from services.api.plots.frame import LINE, Frame
 from services.api.plots.numbers import plain, signed
 from services.api.plots.ranking import Ranking
-from services.api.plots.svg import Drawing, shortened, text_width
+from services.api.plots.svg import Drawing, text_width
 
 #: Pixels of an arrow's thickness and of its head, and of what stands above and below.
 _THICK, _HEAD, _ABOVE, _BELOW = 24.0, 7.0, 66.0, 64.0
@@ -92,10 +92,7 @@ def draw_waterfall(figures: WaterfallFigures, title: str) -> Drawing:
 
 
 def _write_label(drawing: Drawing, place: tuple[float, float], step: Step) -> None:
-    drawing.name(place, step.label)
-    if step.given is not None:
-        x = place[0] - text_width(shortened(step.label))
-        drawing.text((x - 4, place[1]), f"{plain(step.given, 3)} =", anchor="end", opacity=0.65)
+    drawing.name(place, step.label, before="" if step.given is None else f"{plain(step.given, 3)} = ")
 
 
 def _draw_arrow(drawing: Drawing, scale: Scale, step: Step, y: float) -> None:
