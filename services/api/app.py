@@ -25,6 +25,7 @@ from services.api.resources.plots import PlotResource
 from services.api.resources.result import ResultResource
 from services.api.resources.summary import SummaryResource
 from services.api.resources.version import VersionResource
+from services.api.resources.workers import RecycleResource, WorkersResource
 
 
 def routes(parts: Parts) -> dict[str, Any]:
@@ -41,6 +42,8 @@ def routes(parts: Parts) -> dict[str, Any]:
         "/v1/models/{name}": ModelResource(parts),
         "/v1/models/{name}/examples": ExamplesResource(parts),
         "/v1/appliance": ApplianceResource(parts),
+        "/v1/workers": WorkersResource(parts),
+        "/v1/workers/recycle": RecycleResource(parts),
         "/healthz": HealthResource(parts),
         "/readyz": ReadyResource(parts),
         "/metrics": MetricsResource(parts),

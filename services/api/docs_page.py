@@ -24,6 +24,8 @@ _CURL = {
     "getModel": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models/diabetes"',
     "getExamples": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models/diabetes/examples?limit=5"',
     "getAppliance": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/appliance"',
+    "listWorkers": 'curl -H "Authorization: Bearer $ADMIN_API_KEY" "$URL/v1/workers"',
+    "recycleWorker": 'curl -X POST -H "Authorization: Bearer $ADMIN_API_KEY" "$URL/v1/workers/recycle"',
     "getHealth": 'curl "$URL/healthz"',
     "getReadiness": 'curl "$URL/readyz"',
     "getMetrics": 'curl -H "Authorization: Bearer $METRICS_TOKEN" "$URL/metrics"',

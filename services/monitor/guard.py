@@ -1,4 +1,7 @@
-"""Keeps the appliance within its memory: recycles the largest worker, or kills it when time runs out."""
+"""Keeps the appliance within its memory: recycles the largest worker, or kills it when time runs out.
+
+It also recycles one when an admin asks for that, as nobody else knows which of them are leaving already.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from services.monitor.memory_decision import (
+    ADMIN,
     WORTH_RECYCLING,
     Elsewhere,
     Kill,
@@ -43,7 +47,7 @@ MEASURE_SECONDS, PRESSED_MEASURE_SECONDS = 5.0, 0.4
 
 #: Why a worker is recycled. All of them are exported from the start; `self` (it has grown) and `shap` (it gives
 #: shap's memory back) are the worker's own decisions.
-REASONS = ("memory_soft", "memory_hard", "self", "shap", "silent")
+REASONS = ("memory_soft", "memory_hard", "self", "shap", "silent", ADMIN)
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +88,8 @@ class Guard:
         self.excuse: Callable[[int], object] = id
         #: Whether everything is being stopped anyway.
         self.draining = False
+        #: Whether an admin wants a fresh worker. Set by others; a step takes it back when it has asked one to leave.
+        self.wished = False
 
     @property
     def marks(self) -> Marks:
@@ -100,6 +106,11 @@ class Guard:
         """The bytes at which the kernel kills; None where no cgroup is ours alone, or it sets no limit."""
         return None if self._source.cgroup is None else self._source.cgroup.limit
 
+    @property
+    def takes_wishes(self) -> bool:
+        """Whether there is a worker here that could be recycled now: none is on its way already."""
+        return not (self.wished or self.draining or self._leaving) and bool(self._programs.workers())
+
     def step(self) -> None:
         """Measure, decide and act, once. Never touches Redis."""
         now = time.monotonic()
@@ -113,6 +124,7 @@ class Guard:
             self._workers(now),
             recycling=self._is_recycling(now),
             killing=now - self._killed_at < self._kill_pause,
+            wished=self.wished,
         )
         self._act(outcome, working_set, now)
 
@@ -161,10 +173,11 @@ class Guard:
 
     def _act(self, outcome: Outcome, working_set: int, now: float) -> None:
         match outcome:
-            case Recycle(worker):
-                self._end(worker, signal.SIGTERM, "memory_soft", working_set)
+            case Recycle(worker, reason):
+                self._end(worker, signal.SIGTERM, reason, working_set)
                 self._leaving = _Leaving(worker, now)
                 self._asked.add(worker.pid)
+                self.wished = self.wished and reason != ADMIN
             case Kill(worker):
                 if worker.pss <= self._marks.worker:
                     self.excuse(worker.pid)
@@ -189,9 +202,11 @@ class Guard:
         with contextlib.suppress(ProcessLookupError):  # it left in this moment
             os.kill(worker.pid, number)
         self._counters.add("worker_recycles_total", reason)
-        logger.warning(
-            "largest worker %s: memory is at its limit",
+        logger.log(
+            logging.INFO if reason == ADMIN else logging.WARNING,
+            "largest worker %s: %s",
             "recycled" if number == signal.SIGTERM else "killed",
+            "an admin asked for it" if reason == ADMIN else "memory is at its limit",
             extra={
                 "worker": worker.name,
                 "worker_mb": worker.pss >> 20,

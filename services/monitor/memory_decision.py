@@ -1,4 +1,4 @@
-"""Decides what the memory asks for, from measured values alone."""
+"""Decides what the memory asks for, and an admin, from measured values alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from shared.memory import HARD_SHARE, SOFT_SHARE
 
 #: Bytes below which ending a worker is in vain: the next one is about as large once it has its models warm.
 WORTH_RECYCLING = 96 * 2**20
+#: The reason of a recycle that an admin has asked for.
+ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +63,10 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Recycle:
-    """Ask this worker to finish its batch and leave."""
+    """Ask this worker to finish its batch and leave; `reason` is how that is counted."""
 
     worker: WorkerMemory
+    reason: str = "memory_soft"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,22 +86,27 @@ def decide(
     *,
     recycling: bool = False,
     killing: bool = False,
+    wished: bool = False,
 ) -> Outcome:
     """Decide what the memory asks for.
 
-    `recycling`: a worker was asked to leave and its successor is not there; `killing`: one was just killed.
+    `recycling`: a worker was asked to leave and its successor is not there; `killing`: one was just killed;
+    `wished`: an admin wants a fresh worker, whatever the memory says.
     """
     if marks.hard is not None and working_set >= marks.hard:
         if killing:
             return Patience()
         # Any worker: the kernel would kill one next, and not ask which.
         return Kill(max(workers, key=_size)) if workers else Elsewhere()
+    # A second SIGTERM would end a worker in the middle of its batch.
+    staying = [worker for worker in workers if not worker.leaving]
+    if wished and staying and not (recycling or killing):
+        return Recycle(max(staying, key=_size), ADMIN)
     if working_set < marks.soft:
         return Calm()
     if recycling or killing:
         return Patience()
-    # A second SIGTERM would end a worker in the middle of its batch.
-    worthy = [w for w in workers if w.pss >= WORTH_RECYCLING and not w.leaving and not w.young]
+    worthy = [worker for worker in staying if worker.pss >= WORTH_RECYCLING and not worker.young]
     return Recycle(max(worthy, key=_size)) if worthy else Elsewhere()
 
 

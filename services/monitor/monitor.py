@@ -36,6 +36,7 @@ from shared.jobs.store import JobStore
 from shared.model_catalog import ModelCatalog
 from shared.model_version import ModelVersion
 from shared.payloads import Payloads
+from shared.recycle_wish import RecycleWish
 from shared.redis_connection import Patience, connect
 from shared.settings import Role, Settings
 
@@ -78,7 +79,8 @@ class Monitor:
         self._guard.excuse = self._rescue.lives.excuse
         self._sweeper: Sweeper | None = None
         self._listener = Listener(self._programs, settings.supervisor_socket, self._worker_left, self._drain)
-        self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._rescue.step)
+        self._wish = RecycleWish(self._steady)
+        self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._recover)
         self._loops = [
             Loop("pulse", PULSE_SECONDS, self._pulse.step),
             Loop("guard", GUARD_PSS_SECONDS if self._guard.adds_up else GUARD_SECONDS, self._guard.step),
@@ -126,6 +128,12 @@ class Monitor:
     def _drain(self) -> None:
         self._rescue.lives.draining = True
         self._pulse.drain()
+
+    def _recover(self) -> None:
+        self._rescue.step()
+        # An api's own monitor has no workers, and leaves the wish to those that have.
+        if self._guard.takes_wishes and self._wish.take():
+            self._guard.wished = True
 
     def _make_guard(self) -> Guard:
         source = choose_source(self._machine.supervisor_pid)

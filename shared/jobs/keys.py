@@ -16,6 +16,8 @@ WORKERS = "shapbox:workers"
 PULSE = "shapbox:pulse"
 #: Whose turn it is to give shap's memory back, for some seconds.
 SHAP_TURN = "shapbox:shap-turn"
+#: An admin's wish for a fresh worker: when it was made. It expires unless a monitor takes it.
+RECYCLE = "shapbox:recycle"
 #: The channel on which each job's end is announced by its id.
 ENDED_CHANNEL = "shapbox:ended"
 

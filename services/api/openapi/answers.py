@@ -21,7 +21,7 @@ PROBLEMS = {
     "415": "The Content-Type or Content-Encoding is none that is read here.",
     "422": "Readable, but wrong: the first 20 faulty cells are in `errors`.",
     "429": "The queue is full.",
-    "503": "Redis, the store or the monitor is away, the appliance is stopping, or too busy.",
+    "503": "Redis, the store, the monitor or every worker is away, the appliance is stopping, or too busy.",
     "507": "The disk is full.",
 }
 _RETRY = frozenset({"409", "429", "503", "507"})

@@ -46,7 +46,7 @@ def openapi_document() -> Part:
             {"name": "operation", "description": "Health, figures and this document"},
         ],
         "security": [{"key": []}],
-        "paths": {**_job_paths(), **_model_paths(), **_operation_paths()},
+        "paths": {**_job_paths(), **_model_paths(), **_worker_paths(), **_operation_paths()},
         "components": {
             "schemas": schemas(),
             "parameters": PARAMETERS,
@@ -58,6 +58,7 @@ def openapi_document() -> Part:
                     "scheme": "bearer",
                     "description": "METRICS_TOKEN or ADMIN_API_KEY.",
                 },
+                "admin": {"type": "http", "scheme": "bearer", "description": "ADMIN_API_KEY."},
             },
         },
     }
@@ -185,6 +186,23 @@ def _get_examples() -> Part:
     return _operation("getExamples", "models", summary, responses, parameters=parameters)
 
 
+def _worker_paths() -> Part:
+    admin: list[Part] = [{"admin": []}]
+    workers = {"200": answer("Those that say that they live.", json_of("WorkerList")), **problems(*_READING)}
+    asked = {"202": answer("It is asked for.", json_of("Recycle")), **problems(*_READING)}
+    description = (
+        "The largest worker finishes its batch and leaves, and a fresh one takes its place. Nothing is lost, and "
+        'worker_recycles_total{reason="admin"} counts it. While one wish is pending another one is the same.'
+    )
+    summary = "Have a worker replaced by a fresh one"
+    return {
+        "/v1/workers": {"get": _operating("listWorkers", "List the living workers", workers, admin)},
+        "/v1/workers/recycle": {
+            "post": _operating("recycleWorker", summary, asked, admin, description=description)
+        },
+    }
+
+
 def _operation_paths() -> Part:
     health = {
         "200": answer("The appliance is well, or heals itself.", json_of("Health")),
@@ -210,20 +228,20 @@ def _operation_paths() -> Part:
         "/v1/appliance": {
             "get": _operation("getAppliance", "operation", "Watch the whole appliance", appliance)
         },
-        "/healthz": {"get": _get("getHealth", "Whether a restart is needed", health, _OPEN)},
-        "/readyz": {"get": _get("getReadiness", "Whether new work can be served", ready, _OPEN)},
-        "/metrics": {"get": _get("getMetrics", "Figures for Prometheus", metrics, [{"metrics": []}])},
-        "/version": {"get": _get("getVersion", "What this build is", version, _OPEN)},
-        "/openapi.json": {"get": _get("getOpenApi", "This document", openapi, _OPEN)},
-        "/docs": {"get": _get("getDocs", "This document, to read", docs, _OPEN)},
-        "/": {"get": _get("getConsole", "The console, for people", console, _OPEN)},
+        "/healthz": {"get": _operating("getHealth", "Whether a restart is needed", health, _OPEN)},
+        "/readyz": {"get": _operating("getReadiness", "Whether new work can be served", ready, _OPEN)},
+        "/metrics": {"get": _operating("getMetrics", "Figures for Prometheus", metrics, [{"metrics": []}])},
+        "/version": {"get": _operating("getVersion", "What this build is", version, _OPEN)},
+        "/openapi.json": {"get": _operating("getOpenApi", "This document", openapi, _OPEN)},
+        "/docs": {"get": _operating("getDocs", "This document, to read", docs, _OPEN)},
+        "/": {"get": _operating("getConsole", "The console, for people", console, _OPEN)},
         "/console/{file}": {
-            "get": _get(
+            "get": _operating(
                 "getConsoleFile", "What the console loads", console_file, _OPEN, parameters=taking("File")
             )
         },
     }
 
 
-def _get(name: str, summary: str, responses: Part, security: list[Part], **more: Any) -> Part:
+def _operating(name: str, summary: str, responses: Part, security: list[Part], **more: Any) -> Part:
     return _operation(name, "operation", summary, responses, security=security, **more)

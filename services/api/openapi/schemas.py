@@ -52,6 +52,12 @@ def schemas() -> dict[str, Schema]:
         "Problem": _problem(),
         "RowError": record({"row": or_null(COUNT), "column": or_null(TEXT), "detail": TEXT}),
         "Appliance": _appliance(),
+        "WorkerList": record({"workers": {"type": "array", "items": ref("Worker")}}),
+        "Worker": record(
+            {"name": TEXT, "pid": {"type": "integer", "minimum": 1}, "state": {"enum": ["idle", "busy"]}},
+            description="A restarted worker has the same name and another pid.",
+        ),
+        "Recycle": record({"asked": {**TIME, "description": "When the wish was made that is pending."}}),
         "Health": _health(),
         "Readiness": _readiness(),
         "Version": record(

@@ -158,3 +158,31 @@ def test_small_workers_are_not_killed_one_after_the_other(counters: Counters, sp
     watched.guard._killed_at -= guard_module.VAIN_KILL_PAUSE
     watched.guard.step()
     assert successor.wait(5) == -signal.SIGKILL
+
+
+def test_an_admins_wish_is_one_worker_and_the_next_one_waits_for_its_successor(
+    counters: Counters, spawn: Spawn
+) -> None:
+    watched = Watched(counters, spawn, Marks(100_000 * MB, None))
+    took = [watched.guard.takes_wishes]
+    watched.guard.wished = True
+    took.append(watched.guard.takes_wishes)
+    watched.guard.step()
+    assert watched.large.wait(5) == -signal.SIGTERM
+    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    for _ in range(3):
+        watched.guard.step()
+    took.append(watched.guard.takes_wishes)
+    assert watched.small.poll() is None
+    watched.beacons["worker-2"] = 1  # the successor's beacon is lit
+    watched.guard.step()
+    took.append(watched.guard.takes_wishes)
+    assert took == [True, False, False, True]
+    assert watched.recycles() == {"admin": 1}
+
+
+def test_without_workers_of_its_own_a_guard_takes_no_wish(counters: Counters, spawn: Spawn) -> None:
+    watched = Watched(counters, spawn, Marks(100_000 * MB, None))
+    for name in ("worker-1", "worker-2"):
+        watched.programs.changed(Program("worker", name, "STOPPED"))
+    assert not watched.guard.takes_wishes

@@ -24,8 +24,10 @@ from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacon, Beacons
 from shared.counters import Counters
 from shared.host_name import HOST_NAME_NAME
+from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
+from shared.recycle_wish import RecycleWish
 from shared.settings import Settings
 from tests.integration.redis_server import until
 
@@ -264,6 +266,27 @@ def test_a_scrape_without_redis_says_so_within_a_second(
     until(lambda: appliance.value("shapbox_redis_up") == 1)
     until(lambda: (status := appliance.status()) and status.redis_down_seconds == 0)
     assert appliance.log().count("Redis is away") <= 2  # once for each loop that met the outage
+
+
+def test_an_admins_wish_brings_one_fresh_worker_and_the_next_wish_waits_for_it_to_beat(
+    appliance: Appliance, connection: redis.Redis
+) -> None:
+    names = ("worker-1", "worker-2")
+    before = {name: appliance.pid(name) for name in names}
+
+    def fresh() -> list[str]:
+        return [name for name in names if appliance.pid(name) not in {0, before[name]}]
+
+    RecycleWish(connection).ask()
+    until(fresh)
+    until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 1)
+    [name] = fresh()
+    RecycleWish(connection).ask()
+    time.sleep(2.5)  # it is looked for once a second
+    assert connection.exists(keys.RECYCLE)
+    Beacons(connection).beat(Beacon(f"{HOST}/{name}", HOST, appliance.pid(name), "life-2"))
+    until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 2)
+    assert not connection.exists(keys.RECYCLE)
 
 
 def test_stopping_is_written_down_at_once_and_leaves_nothing_behind(appliance: Appliance) -> None:

@@ -81,3 +81,21 @@ def test_the_soft_mark_stays_below_the_cgroups_limit(
     marks = Marks.of(475, None if cgroup_mb is None else cgroup_mb * MB)
     assert marks.soft == int(soft_mb * MB)
     assert marks.hard == (None if hard_mb is None else int(hard_mb * MB))
+
+
+@pytest.mark.parametrize("working_set", [100 * MB, 480 * MB])
+def test_an_admins_wish_has_the_largest_worker_leave_however_small_or_young(working_set: int) -> None:
+    tiny = WorkerMemory("worker-4", 14, 60 * MB, young=True)
+    assert decide(working_set, MARKS, (TINY, tiny), wished=True) == Recycle(tiny, "admin")
+
+
+def test_an_admins_wish_waits_while_another_worker_leaves_and_asks_none_twice() -> None:
+    leaving = WorkerMemory("worker-5", 15, 300 * MB, leaving=True)
+    assert decide(100 * MB, MARKS, (SMALL, LARGE), wished=True, recycling=True) == Calm()
+    assert decide(100 * MB, MARKS, (leaving, SMALL), wished=True) == Recycle(SMALL, "admin")
+    assert decide(100 * MB, MARKS, (leaving,), wished=True) == Calm()
+    assert decide(100 * MB, MARKS, (), wished=True) == Calm()
+
+
+def test_the_hard_mark_goes_before_an_admins_wish() -> None:
+    assert decide(496 * MB, MARKS, (SMALL, LARGE), wished=True) == Kill(LARGE)
