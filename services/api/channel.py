@@ -144,6 +144,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def handle_close(self) -> None:
         """Close, after what has come in already is dropped: unread bytes would break the answer off."""
+        if self.socket is None:  # of a reset waitress hears twice, by reading and from poll
+            return
         with contextlib.suppress(OSError):  # nothing more to read, or no connection any more
             for _ in range(DROPPED_READS):
                 if not self.socket.recv(DROPPED_READ_BYTES):

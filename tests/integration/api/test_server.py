@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -37,6 +38,19 @@ def raw(port: int, data: bytes, *, then: Callable[[socket.socket], None] = lambd
         while block := connection.recv(65536):
             received += block
         return received
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"GET /version HTTP/1.1\r\n", b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"]
+)
+def test_a_client_that_breaks_its_connection_off_does_not_end_the_server(http: OverHttp, sent: bytes) -> None:
+    for _ in range(20):
+        connection = socket.create_connection(("127.0.0.1", http.port), timeout=10)
+        connection.sendall(sent)
+        assert http.get("/version").status == 200  # it has been taken
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()  # by a reset
+        assert http.get("/version").status == 200
 
 
 def test_a_body_beyond_the_limit_is_refused_and_its_client_hears_it(
