@@ -2,7 +2,7 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-image python run demo chaos soak image up down logs shell prove test lint format lock models clean
+.PHONY: help setup setup-dev setup-image python run demo verify chaos soak image up down logs shell prove test lint format lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -19,6 +19,10 @@ run: setup ## the appliance in the foreground; Ctrl-C stops it
 
 demo: setup ## explain example rows through REST, check every value, save shap-values.csv
 	@$(PY) -m ops.demo
+
+verify: setup-image ## prove of a running appliance (URL=https://…, or this machine's) that it does what it promises
+	@$(PY) -m ops.verify $(if $(URL),--url "$(URL)") $(if $(EXPECT_COMMIT),--expect-commit "$(EXPECT_COMMIT)") \
+	$(if $(SOAK),--soak "$(SOAK)") $(if $(FORMAT),--format "$(FORMAT)")
 
 chaos: setup ## faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) at an appliance under load; every value checked
 	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(PY) -m ops.chaos

@@ -53,6 +53,13 @@ def disarm() -> None:
     sys.meta_path.insert(0, _Finder())
 
 
+def falsify() -> None:
+    """Have engines give wrong values, and wire nothing else: there is no folder that faults could lie in."""
+    _WIRING.clear()
+    _WIRING["services.worker.engines.xgboost_engine"] = importlib.import_module("wrong_values").wire
+    sys.meta_path.insert(0, _Finder())
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -1,0 +1,157 @@
+"""Rows sent and values fetched, through the REST contract; and every job that was made is deleted again."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from ops.http_call import Answer
+from ops.verify.outcome import NO_ANSWER, FailedError
+from ops.verify.target import JOBS_KEYS, Target, json_or_none, said
+
+#: Seconds that the network and a proxy may add to what a call waits for.
+MARGIN_SECONDS = 15.0
+#: Seconds to wait where the queue is full, at most, until the rows are sent again.
+MOST_RETRY_SECONDS = 5.0
+#: Seconds that one look at a job waits for its end.
+LOOK_SECONDS = 5.0
+#: What to do about a refusal.
+_REMEDY = "The answer says what it takes; the appliance's log has more under its request id."
+
+
+class UnfinishedError(Exception):
+    """A job has not ended in time; the message says how it stands."""
+
+
+class Jobs:
+    """Makes jobs and knows all that are there. `prefix` of its idempotency keys tells this visit from others."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._prefix = f"verify-{secrets.token_hex(6)}"
+        self._number = 0
+        #: What was sent and not answered yet: a broken call may have made a job all the same.
+        self._unanswered: dict[str, bytes] = {}
+        self._there: list[str] = []
+        #: How many jobs were made.
+        self.made = 0
+
+    def explain(self, model: str, rows: NDArray[np.float32], seconds: float) -> tuple[dict[str, Any], float]:
+        """Have rows explained in one request; return the result and the seconds it took.
+
+        Raises UnfinishedError if the values are not there in time, FailedError if they are refused.
+        """
+        started = time.monotonic()
+        answer, job_id = self._send(f"/v1/explain?wait={min(seconds, 60):.0f}", model, rows, seconds)
+        took = time.monotonic() - started
+        if answer.status == 202:
+            raise UnfinishedError(f"no values after {took:.0f} s, the job is {answer.json().get('status')}")
+        if answer.status != 200:
+            raise FailedError(f"POST /v1/explain for {model} answers {said(answer)}.", _REMEDY)
+        self._delete(job_id)
+        return dict(answer.json()), took
+
+    def submit(self, model: str, rows: NDArray[np.float32], seconds: float) -> str:
+        """Send rows as a job and return its id. Raises FailedError if they are refused."""
+        answer, job_id = self._send("/v1/jobs", model, rows, seconds)
+        if answer.status != 202 or job_id is None:
+            raise FailedError(f"POST /v1/jobs for {model} answers {said(answer)}.", _REMEDY)
+        return job_id
+
+    def finish(self, job_id: str, seconds: float) -> dict[str, Any]:
+        """Wait for a job's end, return its result and delete it.
+
+        Raises UnfinishedError if it does not end in time, FailedError if it fails.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            document = self._read(f"/v1/jobs/{job_id}?wait={LOOK_SECONDS:.0f}")
+            if document["finished_at"]:
+                break
+            if time.monotonic() > deadline:
+                done = document["batches"]
+                raise UnfinishedError(
+                    f"the job is {document['status']} after {seconds:.0f} s, {done['completed']} of {done['total']} "
+                    "batches done"
+                )
+        if document["status"] != "completed":
+            raise FailedError(f"The job has {document['status']}: {document['error']}.", _REMEDY)
+        result = self._read(f"/v1/jobs/{job_id}/result")
+        self._delete(job_id)
+        return result
+
+    def clear(self) -> list[str]:
+        """Delete all that is there; returns what could not be deleted."""
+        try:
+            for key, body in list(self._unanswered.items()):
+                # Sent once more under the same key it is the same job, if there is one.
+                self._note(key, self._post("/v1/jobs", body, key, MARGIN_SECONDS))
+            for job_id in list(self._there):
+                self._cancel(job_id)
+                self._delete(job_id)
+        except NO_ANSWER:
+            pass  # they are told of
+        return [*self._there, *(f"one sent as {key}" for key in self._unanswered)]
+
+    def _cancel(self, job_id: str) -> None:
+        """Delete a job that may not have ended: it ends by that, and its document stays."""
+        self._target.call("DELETE", f"/v1/jobs/{job_id}", self._target.take(JOBS_KEYS))
+
+    def _delete(self, job_id: str | None) -> None:
+        """Delete a job that has ended. If that fails, it is tried again in the end."""
+        answer = self._target.call("DELETE", f"/v1/jobs/{job_id}", self._target.take(JOBS_KEYS))
+        if answer.status in {204, 404}:
+            self._there = [one for one in self._there if one != job_id]
+
+    def _read(self, path: str) -> dict[str, Any]:
+        answer = self._target.get(path, self._target.take(JOBS_KEYS))
+        if answer.status != 200:
+            raise FailedError(f"GET {path} answers {said(answer)}.", _REMEDY)
+        return dict(answer.json())
+
+    def _send(
+        self, path: str, model: str, rows: NDArray[np.float32], seconds: float
+    ) -> tuple[Answer, str | None]:
+        """Send rows; return the answer and its job. While the queue is full, again as Retry-After says."""
+        self._number += 1
+        key = f"{self._prefix}-{self._number}"
+        document = {"model": model, "rows": np.ascontiguousarray(rows)}
+        body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        deadline = time.monotonic() + seconds
+        self._unanswered[key] = body
+        while True:
+            answer = self._post(path, body, key, seconds + MARGIN_SECONDS)
+            if answer.status != 429 or time.monotonic() > deadline:
+                return answer, self._note(key, answer)
+            time.sleep(min(float(answer.headers.get("retry-after", 1)), MOST_RETRY_SECONDS))
+
+    def _post(self, path: str, body: bytes, key: str, seconds: float) -> Answer:
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Idempotency-Key": key}
+        return self._target.call("POST", path, self._target.take(JOBS_KEYS), body, headers, seconds)
+
+    def _note(self, key: str, answer: Answer) -> str | None:
+        """Take down the job that an answer tells of, if any, and return its id."""
+        job_id = job_of(answer.headers, json_or_none(answer))
+        if job_id:
+            self._there.append(job_id)
+            self.made += 1
+        # A Redis that was stopped carries out what it was sent when it goes on, whatever the client was told.
+        if job_id or answer.status < 500:
+            self._unanswered.pop(key, None)
+        return job_id
+
+
+def job_of(headers: Mapping[str, str], document: Any) -> str | None:
+    """Return the id of the job that an answer tells of: by its address, or as the job that failed."""
+    for name in ("content-location", "location"):
+        parts = headers.get(name, "").split("/")
+        if parts[:3] == ["", "v1", "jobs"]:
+            return parts[3]
+    failed = document.get("job") if isinstance(document, dict) else None
+    return str(failed["id"]) if isinstance(failed, dict) else None

@@ -1,0 +1,38 @@
+"""Rows that a model can be tried with: its own examples where they lie here, made-up ones otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.model_version import ModelVersion
+
+type Matrix = NDArray[np.float32]
+
+#: The share of cells that are left out: XGBoost takes what is missing, and so must all before it.
+MISSING = 0.03
+#: Powers of ten between which a made-up column's numbers lie: nobody says what the features are measured in.
+LEAST_POWER, MOST_POWER = -1.0, 3.0
+
+
+def plausible_rows(features: int, local: ModelVersion | None, count: int, seed: int = 1) -> Matrix:
+    """Return `count` rows, some cells of them missing. The same arguments give the same rows."""
+    chance = np.random.default_rng(seed)
+    examples = _examples(local)
+    rows = (
+        _made_up(features, count, chance) if examples is None else examples[np.arange(count) % len(examples)]
+    )
+    rows = np.array(rows, dtype=np.float32)
+    rows[chance.random(rows.shape) < MISSING] = np.nan
+    return rows
+
+
+def _examples(local: ModelVersion | None) -> Matrix | None:
+    if local is None or local.examples_path is None:
+        return None
+    return np.asarray(np.load(local.examples_path, allow_pickle=False), dtype=np.float32)
+
+
+def _made_up(features: int, count: int, chance: np.random.Generator) -> Matrix:
+    sizes = 10.0 ** chance.uniform(LEAST_POWER, MOST_POWER, features)
+    return np.asarray(chance.normal(0.5, 1.0, (count, features)) * sizes, dtype=np.float32)

@@ -1,0 +1,66 @@
+"""The models that the appliance serves, and the copies of them that lie here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from ops.verify.outcome import FailedError
+from shared.errors import ShapboxError
+from shared.model_catalog import ModelCatalog, faults_in
+from shared.model_version import ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model, as /v1/models tells of it."""
+
+    id: str
+    features: tuple[str, ...]
+    outputs: tuple[str, ...]
+    sha256: str
+    fallback: bool
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Self:
+        """Read one entry of /v1/models. Raises FailedError if it is none."""
+        try:
+            return cls(
+                id=f"{document['name']}@{document['version']}",
+                features=tuple(document["features"]),
+                outputs=tuple(document["outputs"]),
+                sha256=str(document["sha256"]),
+                fallback=bool(document["fallback"]),
+            )
+        except (KeyError, TypeError) as fault:
+            raise FailedError(
+                f"/v1/models tells of a model without {fault}.", "See which version runs there: /version."
+            ) from fault
+
+
+class LocalModels:
+    """The models in a folder here; none if there is no such folder or its manifests are broken."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        try:
+            self._versions = ModelCatalog.load(folder).versions() if folder else ()
+        except ShapboxError:  # what is served is in question, not what lies here
+            self._versions = ()
+
+    def twin(self, model: ServedModel) -> ModelVersion | None:
+        """Return the copy whose file is the served one, byte by byte."""
+        for version in self._versions:
+            same = (version.manifest.sha256, version.features) == (model.sha256, model.features)
+            if same and len(version.outputs) == len(model.outputs) and not faults_in(version.folder):
+                return version
+        return None
+
+    def namesake(self, model: ServedModel) -> ModelVersion | None:
+        """Return the copy of the same name and version, and of the same shape, whatever its file is."""
+        for version in self._versions:
+            same = (version.id, version.features) == (model.id, model.features)
+            if same and len(version.outputs) == len(model.outputs) and not faults_in(version.folder):
+                return version
+        return None

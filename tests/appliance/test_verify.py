@@ -1,0 +1,254 @@
+"""`make verify` against real appliances: sound ones pass, and of broken ones it names the cause and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ops.trial_appliance import Appliance
+from ops.verify.checks.workers import workers
+from ops.verify.outcome import FailedError
+from ops.verify.report import Report, Verdict
+from ops.verify.run import VerifyOptions, run_verify
+from ops.verify.visit import Visit
+from services.worker.lean_xgboost import import_xgboost, load_booster
+from shared.build import ROOT
+from shared.model_catalog import ModelCatalog
+from shared.model_folder import ModelDraft, write_model_folder
+from tests.appliance.client import probes, stopped, until
+from tests.appliance.faults.placing import STARTUP
+from tests.appliance.faults.supervised import Supervisor
+
+#: Seconds until a stopped worker counts as gone, and a little.
+LEASE = 12.0
+#: MB that a hog takes: with all else it is more than MEMORY_LIMIT_MB.
+HOG_MB = 340
+#: What cannot be checked of an appliance on this machine that nobody expects a commit of.
+ALWAYS_SKIPPED = {"commit", "TLS"}
+OFF = 1e-3
+
+
+def shift_leaves(models: Path, name: str) -> None:
+    """Make another model of a name and version: each leaf of its first tree is larger by a thousandth."""
+    version = ModelCatalog.load(models).get(name)
+    booster = load_booster(version.model_path)
+    document = json.loads(bytes(booster.save_raw("json")))
+    tree = document["learner"]["gradient_booster"]["model"]["trees"][0]
+    for node, child in enumerate(tree["left_children"]):
+        if child == -1:
+            tree["split_conditions"][node] += OFF
+    shifted = import_xgboost().Booster(model_file=bytearray(json.dumps(document).encode()))
+    manifest = version.manifest
+    draft = ModelDraft(
+        name=name,
+        version=1,
+        model=bytes(shifted.save_raw("ubj")),
+        features=manifest.features,
+        outputs=manifest.outputs,
+        objective=manifest.objective,
+        xgboost_version=manifest.xgboost_version,
+        training=manifest.training,
+    )
+    write_model_folder(models, draft, replace=True)
+
+
+def broken_models(folder: Path) -> Path:
+    """Make a MODELS_DIR with one damaged model, and another one under the name of a third."""
+    shutil.copytree(ROOT / "models", folder)
+    os.truncate(folder / "diabetes" / "1" / "model.ubj", 1000)
+    shift_leaves(folder, "breast-cancer")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Appliance]]:
+    """Run a sound appliance, one whose engine is wrong and that has a hog in it, and one with wrong models."""
+    folder = tmp_path_factory.mktemp("boxes")
+    wrong_engine = {
+        "PYTHONPATH": str(STARTUP),
+        "SHAPBOX_TEST_WRONG_VALUES": "wine=sum,breast-cancer=swap",
+        "SHAPBOX_TEST_HOG_MB": str(HOG_MB),
+    }
+    wrong_models = {"MODELS_DIR": str(broken_models(folder / "models")), "ALLOW_FALLBACK_MODEL": "true"}
+    made = {
+        "sound": Appliance(folder / "sound"),
+        "wrong engine": Appliance(folder / "wrong-engine", wrong_engine),
+        "wrong models": Appliance(folder / "wrong-models", wrong_models),
+    }
+    with ThreadPoolExecutor(len(made)) as threads:
+        try:
+            list(threads.map(Appliance.start, made.values()))
+            yield made
+        finally:
+            list(threads.map(Appliance.stop, made.values()))
+
+
+@pytest.fixture
+def appliance(boxes: dict[str, Appliance]) -> Appliance:
+    return boxes["sound"]
+
+
+def options_for(box: Appliance) -> VerifyOptions:
+    return VerifyOptions(
+        url=box.url,
+        api_key=box.api_key,
+        admin_api_key=box.admin_key,
+        metrics_token=box.metrics_token,
+        models_dir=ROOT / "models",
+    )
+
+
+def of(report: Report, verdict: Verdict) -> set[str]:
+    return {check.name for check in report.checks if check.verdict is verdict}
+
+
+def said_of(report: Report, name: str) -> str:
+    [check] = [check for check in report.checks if check.name == name]
+    return f"{check.detail} {check.remedy}"
+
+
+def jobs_of(box: Appliance) -> list[object]:
+    return list(box.get("/v1/jobs").json()["jobs"])
+
+
+def command(box: Appliance, *words: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "DATA_DIR": str(box.data_dir), "PORT": box.environment["PORT"]}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ops.verify", *words],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_a_sound_appliance_passes_and_no_job_is_left(appliance: Appliance) -> None:
+    commit = appliance.get("/version").json()["commit"]
+    report = run_verify(replace(options_for(appliance), expect_commit=commit[:10], soak_minutes=0.05))
+    assert report.passed, report
+    assert of(report, Verdict.SKIP) == {"TLS"}
+    measured = {check.name: check.measured for check in report.checks}
+    for name in ("breast-cancer@1", "diabetes@1", "wine@1", "job"):
+        assert "XGBoost's own" in measured[name]
+    assert "jobs meanwhile, all exact" in measured["recycle"]
+    assert "of 475 MB" in measured["memory"]
+    assert jobs_of(appliance) == []
+
+
+def test_the_command_reads_the_keys_of_this_machine_and_tells_none(appliance: Appliance) -> None:
+    with command(appliance, "--format", "json") as running:
+        printed, errors = running.communicate(timeout=120)
+    assert running.returncode == 0, (printed, errors)
+    assert json.loads(printed)["passed"]
+    for name in ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN"):
+        assert appliance.key(name) not in printed + errors
+
+
+def test_a_wrong_key_and_another_commit_are_named_and_nothing_else_fails(appliance: Appliance) -> None:
+    wrong = "a-key-that-is-not-this-one"
+    report = run_verify(replace(options_for(appliance), api_key=wrong, expect_commit="0123456"))
+    assert of(report, Verdict.FAIL) == {"API_KEY", "commit"}
+    assert "API_KEY is refused (401" in said_of(report, "API_KEY")
+    assert "0123456 is expected" in said_of(report, "commit")
+    assert said_of(report, "job").startswith("not checked because API_KEY failed")
+    assert of(report, Verdict.PASS) >= {"ADMIN_API_KEY", "METRICS_TOKEN", "metrics", "workers", "Redis"}
+    assert wrong not in str(report)
+
+
+def test_what_lacks_its_key_is_not_checked_and_says_which(appliance: Appliance) -> None:
+    report = run_verify(replace(options_for(appliance), admin_api_key=None, metrics_token=None))
+    assert report.passed
+    lacking = {"ADMIN_API_KEY", "METRICS_TOKEN", "metrics", "workers", "recycle", "memory"}
+    assert of(report, Verdict.SKIP) == ALWAYS_SKIPPED | lacking
+    assert said_of(report, "memory") == "not checked: it takes a key. Set METRICS_TOKEN or ADMIN_API_KEY."
+    assert said_of(report, "recycle") == "not checked: it takes a key. Set ADMIN_API_KEY."
+    assert "job" in of(report, Verdict.PASS)
+
+
+def test_an_interrupted_visit_leaves_no_job(appliance: Appliance) -> None:
+    with stopped(*appliance.worker_pids()), command(appliance) as running:
+        until("sent", lambda: jobs_of(appliance), 20, appliance)
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=30)
+        assert running.returncode == 130
+        assert "interrupted" in errors
+        assert jobs_of(appliance) == []
+    until("ready", lambda: probes(appliance)[1]["workers"].get("alive") == 2, appliance=appliance)
+
+
+def test_workers_that_hang_in_the_middle_of_it_are_the_one_cause(appliance: Appliance) -> None:
+    options = replace(options_for(appliance), answer_seconds=LEASE, ready_seconds=1)
+    hung = appliance.worker_pids()
+    with stopped(*hung):
+        report = run_verify(options)
+        # Now that they are known to be gone, one comes back.
+        os.kill(hung[0], signal.SIGCONT)
+        until("one back", lambda: probes(appliance)[1]["workers"].get("alive") == 1, appliance=appliance)
+        with pytest.raises(FailedError) as one_is_dead:
+            workers(Visit.to(options))
+    until("ready", lambda: probes(appliance)[1]["workers"].get("alive") == 2, appliance=appliance)
+    assert of(report, Verdict.FAIL) == {"breast-cancer@1"}
+    said = said_of(report, "breast-cancer@1")
+    assert "no values after 12 s" in said
+    assert "workers: 0 alive; worker-1 runs and says nothing (stopped, or hung); worker-2 runs" in said
+    assert "it is not well any more: workers (see breast-cancer@1)" in said_of(report, "job")
+    assert re.match(r"A worker is dead: worker-\d runs and says nothing", one_is_dead.value.detail)
+    assert jobs_of(appliance) == []
+
+
+def test_workers_that_are_stopped_are_named(appliance: Appliance) -> None:
+    supervisor = Supervisor(appliance.settings().supervisor_socket)
+    supervisor.stop("worker")
+    try:
+        report = run_verify(replace(options_for(appliance), ready_seconds=0))
+    finally:
+        supervisor.start("worker")
+        supervisor.close()
+    until("ready", lambda: probes(appliance)[1]["workers"].get("alive") == 2, appliance=appliance)
+    assert of(report, Verdict.FAIL) == {"readyz"}
+    assert "supervisord does not have worker-1 running; supervisord does not have worker-2" in said_of(
+        report, "readyz"
+    )
+
+
+def test_a_redis_that_is_stopped_is_the_one_cause(appliance: Appliance) -> None:
+    with stopped(*appliance.pids_of("redis-server")):
+        report = run_verify(replace(options_for(appliance), ready_seconds=0))
+    until("ready", lambda: probes(appliance)[0] == 200, appliance=appliance)
+    assert of(report, Verdict.FAIL) == {"readyz"}
+    assert said_of(report, "readyz").startswith("redis: Redis does not answer")
+    assert of(report, Verdict.PASS) >= {"reachable", "closed", "API_KEY", "METRICS_TOKEN"}
+    assert said_of(report, "job").startswith("not checked because readyz failed")
+
+
+def test_an_engine_off_by_a_thousandth_and_a_memory_hog_are_both_named(boxes: dict[str, Appliance]) -> None:
+    report = run_verify(options_for(boxes["wrong engine"]))
+    assert of(report, Verdict.FAIL) == {"wine@1", "breast-cancer@1", "memory"}
+    wine, cancer = said_of(report, "wine@1"), said_of(report, "breast-cancer@1")
+    assert "wine@1 gives wrong values: base value and values miss the prediction by 1.0e-03" in wine
+    assert "breast-cancer@1 gives wrong values: they differ from XGBoost's own" in cancer
+    assert "by up to 1.0e-03 (row " in cancer
+    memory = said_of(report, "memory")
+    assert "and the limit is 475 MB. Largest: api " in memory
+
+
+def test_a_fallback_and_another_model_under_the_same_name_are_both_named(boxes: dict[str, Appliance]) -> None:
+    report = run_verify(options_for(boxes["wrong models"]))
+    assert of(report, Verdict.FAIL) == {"diabetes@1", "breast-cancer@1"}
+    assert said_of(report, "diabetes@1").startswith("diabetes@1 is a fallback")
+    cancer = said_of(report, "breast-cancer@1")
+    assert "breast-cancer@1 is not the model that lies in" in cancer
+    assert "the values differ by up to 1.0e-03 (row " in cancer
+    assert of(report, Verdict.PASS) >= {"wine@1", "job", "recycle", "memory"}
