@@ -44,10 +44,15 @@ LABEL org.opencontainers.image.title="Shapbox" \
 ENV HOST=0.0.0.0 \
     DATA_DIR=/data \
     SHAPBOX_COMMIT="${COMMIT}" \
+    SHAPBOX_USER=10001:10001 \
+    HOME=/data \
     PATH=/opt/shapbox/venv/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/shapbox/app
-USER 10001:10001
+# Whom the container starts as. `root` is for where a disk is mounted as root's, as on Render, which makes a build
+# argument of the service's variable: boot gives the disk to SHAPBOX_USER then, and becomes that user for good.
+ARG SHAPBOX_BOOT_USER=10001:10001
+USER ${SHAPBOX_BOOT_USER}
 VOLUME /data
 EXPOSE 10000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "ops.healthcheck"]

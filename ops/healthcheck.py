@@ -11,6 +11,7 @@ import sys
 
 from ops.address import local_address
 from ops.boot.memory_limit import decide_memory_limit
+from ops.boot.plain_user import drop_root
 from ops.http_call import answer_or_none
 from shared.appliance_status import ApplianceStatus
 from shared.cgroup import find_cgroup
@@ -37,6 +38,7 @@ def fault(settings: Settings) -> str | None:
 def main() -> int:
     """Look once, say what is wrong, and return the exit code."""
     try:
+        drop_root(os.environ)
         # As boot did: Docker gives a health check the container's environment without what boot derived.
         limit = decide_memory_limit(os.environ, find_cgroup())
         settings = Settings.from_environment(limit.complete(os.environ))

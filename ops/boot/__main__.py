@@ -8,6 +8,7 @@ import sys
 
 from ops.boot.memory_limit import decide_memory_limit
 from ops.boot.outcome import tell, tell_refusal
+from ops.boot.plain_user import become_plain_user
 from ops.boot.start import become, prepare
 from shared.cgroup import find_cgroup
 from shared.errors import ShapboxError
@@ -24,6 +25,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="check and prepare everything, start nothing")
     options = parser.parse_args()
     try:
+        become_plain_user(os.environ)
         memory = decide_memory_limit(os.environ, find_cgroup())
         environment = memory.complete(os.environ)
         settings = Settings.from_environment(environment)

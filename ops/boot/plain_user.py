@@ -1,0 +1,134 @@
+"""Where a container was started as root: its disk is handed to the plain user, and root is given up for good.
+
+Render mounts a fresh disk as root's, and its image cannot be told to run as another user than the one it was built
+with. So the image that is built there starts as root (SHAPBOX_BOOT_USER in the Dockerfile), and this is the first
+thing that boot does: nothing of Shapbox runs as root, and nothing can become it again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import stat
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from shared.errors import BootError
+from shared.settings import Settings
+
+#: Names the user that an image's programs run as, as UID:GID. Unset outside of containers: root stays root there.
+USER_NAME = "SHAPBOX_USER"
+#: prctl's number for "exec gives no privileges any more" (linux/prctl.h), which no program can take back.
+PR_SET_NO_NEW_PRIVS = 38
+#: What a filesystem keeps for itself at its top.
+KEPT_BY_ROOT = "lost+found"
+#: What giving a disk away and dropping root take.
+CAPABILITIES = ("CHOWN", "SETUID", "SETGID")
+
+
+@dataclass(frozen=True, slots=True)
+class PlainUser:
+    """The user that everything runs as."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def wanted(cls, environment: Mapping[str, str]) -> PlainUser | None:
+        """Return the user to become, or None where we are not root or nobody asked for it."""
+        text = environment.get(USER_NAME, "").strip()
+        if os.geteuid() != 0 or not text:
+            return None
+        found = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)
+        if found is None:
+            raise BootError(f"{USER_NAME} is {text!r}: set it to UID:GID of a user that is not root.")
+        return cls(int(found[1]), int(found[2]))
+
+
+def become_plain_user(environment: Mapping[str, str]) -> bool:
+    """Give DATA_DIR and the outputs to the plain user, and be that user from now on; False if there is nothing to do.
+
+    Raises BootError where root may not do that here.
+    """
+    user = PlainUser.wanted(environment)
+    if user is None:
+        return False
+    data_dir = Path(environment.get("DATA_DIR", "").strip() or Settings().data_dir).absolute()
+    try:
+        hand_over(data_dir, user)
+        for stream in (sys.stdout, sys.stderr):
+            _hand_over_output(stream.fileno(), user)
+    except OSError as error:
+        raise BootError(
+            f"{error.filename or data_dir} cannot be given to user {user.uid} ({error.strerror}): "
+            f"{_remedy(data_dir, user)}"
+        ) from error
+    drop_root(environment)
+    return True
+
+
+def drop_root(environment: Mapping[str, str]) -> None:
+    """Be the plain user from now on, if we are root and it is named; raises BootError where that is refused."""
+    user = PlainUser.wanted(environment)
+    if user is None:
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(user.gid, user.gid, user.gid)
+        os.setresuid(user.uid, user.uid, user.uid)
+    except OSError as error:
+        raise BootError(
+            f"Root cannot become user {user.uid} here ({error.strerror}): start the container as {user.uid}:{user.gid}, "
+            f"or with the capabilities {', '.join(CAPABILITIES)}."
+        ) from error
+    if ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise BootError("The kernel cannot forbid new privileges: Linux 3.5 or newer is needed.")
+
+
+def hand_over(folder: Path, user: PlainUser) -> None:
+    """Make a folder and all in it the user's: what root left there in a backup's restoring, too.
+
+    Links are not followed, and what is mounted inside is left alone. A folder that root may not look into (it lacks a
+    capability) is the user's own, or boot will say so.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    device = folder.stat().st_dev
+    _own(folder, None, user)
+    for _, folders, files, descriptor in os.fwalk(folder, onerror=_pass_over):
+        with contextlib.suppress(ValueError):
+            folders.remove(KEPT_BY_ROOT)
+        folders[:] = [
+            name
+            for name in folders
+            if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_dev == device
+        ]
+        for name in (*folders, *files):
+            _own(name, descriptor, user)
+
+
+def _own(path: str | Path, descriptor: int | None, user: PlainUser) -> None:
+    facts = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+    if (facts.st_uid, facts.st_gid) != (user.uid, user.gid):
+        os.chown(path, user.uid, user.gid, dir_fd=descriptor, follow_symlinks=False)
+
+
+def _pass_over(error: OSError) -> None:
+    if not isinstance(error, PermissionError):
+        raise error
+
+
+def _hand_over_output(descriptor: int, user: PlainUser) -> None:
+    """Let the user open an output again, as supervisord does: a pipe or a terminal belongs to who made it."""
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor):
+        os.fchown(descriptor, user.uid, user.gid)
+
+
+def _remedy(data_dir: Path, user: PlainUser) -> str:
+    return (
+        f"mount a writable disk on {data_dir}, and start the container with the capabilities {', '.join(CAPABILITIES)}, "
+        f"or give it away beforehand (`chown -R {user.uid}:{user.gid}`) and start it as that user."
+    )

@@ -1,0 +1,96 @@
+"""The image as Render builds and runs it: started as root, on a disk that is root's, with nothing left of root."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ops.boot.plain_user import CAPABILITIES
+from ops.container.box import Box
+from ops.container.engine import docker, docker_streams
+from shared.build import ROOT
+from tests.appliance.faults.submitted import submit
+from tests.container.conftest import TAG, MakeBox
+
+#: What the plain image is allowed beside nothing, for the first moment of a boot as root.
+CAPABLE = tuple(f"--cap-add={name}" for name in CAPABILITIES)
+
+
+@pytest.fixture(scope="module")
+def rendered_image(image: str) -> str:
+    """Build the image with what render.yaml sets, as Render does; all but the last step is there already."""
+    del image  # it asks for the engine
+    service = yaml.safe_load((ROOT / "render.yaml").read_text())["services"][0]
+    arguments = [
+        f"--build-arg={item['key']}={item['value']}" for item in service["envVars"] if "value" in item
+    ]
+    tag = f"{TAG}-for-render"
+    docker("build", "--network", "host", "--tag", tag, *arguments, str(ROOT), seconds=None)
+    return tag
+
+
+def make_root_disk(tmp_path: Path) -> Path:
+    disk = tmp_path / "disk"
+    (disk / "lost+found").mkdir(parents=True, mode=0o700)
+    (disk / "objects").mkdir()  # as a backup that root has restored
+    for folder in (disk, disk / "objects"):
+        folder.chmod(0o755)
+    return disk
+
+
+def test_on_a_disk_of_roots_everything_runs_as_the_plain_user_and_works(
+    rendered_image: str, make_box: MakeBox, tmp_path: Path
+) -> None:
+    box = make_box(*CAPABLE)
+    box.image, box.volume = rendered_image, str(make_root_disk(tmp_path))
+    box.run()
+    box.await_ready()
+    assert _without_root(box)
+    submit(box, "breast-cancer", 600).check_completed()
+    assert box.exec("python", "-m", "ops.healthcheck") == "well\n"
+    box.stop()
+    assert box.state()["ExitCode"] == 0
+
+
+def test_the_same_image_works_where_the_disk_is_the_plain_users_already(
+    rendered_image: str, make_box: MakeBox
+) -> None:
+    box = make_box(*CAPABLE)
+    box.image = rendered_image
+    box.run()
+    box.await_ready()
+    assert _without_root(box)
+
+
+def test_without_the_right_to_give_a_disk_away_it_is_refused_with_the_remedy(
+    rendered_image: str, tmp_path: Path
+) -> None:
+    words = ["run", "--rm", "--cap-drop=ALL", f"--volume={make_root_disk(tmp_path)}:/data"]
+    assert "CHOWN, SETUID, SETGID" in docker_streams(*words, rendered_image)
+    assert "Root cannot become user 10001" in docker_streams(*words, "--cap-add=CHOWN", rendered_image)
+
+
+def test_without_being_asked_the_image_starts_as_the_plain_user(image: str) -> None:
+    assert json.loads(docker("inspect", image))[0]["Config"]["User"] == "10001:10001"
+
+
+def _without_root(box: Box) -> bool:
+    """Return whether every process but the one that looks has the plain user's ids and no way to others."""
+    look = "for status in /proc/[0-9]*/status; do [ -r $status ] && cat $status; done"
+    found = [
+        dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
+        for text in re.split(r"(?m)^(?=Name:)", box.exec("sh", "-c", look))
+        if text
+    ]
+    ours = [process for process in found if process["Name"] not in {"sh", "cat"}]
+    assert len(ours) >= 5
+    for process in ours:
+        assert process["Uid"].split() == process["Gid"].split() == ["10001"] * 4, process["Name"]
+        assert process["Groups"].strip() == "", process["Name"]
+        assert process["NoNewPrivs"] == "1", process["Name"]
+        assert int(process["CapEff"], 16) == int(process["CapPrm"], 16) == 0, process["Name"]
+    return True

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.boot.plain_user import USER_NAME, PlainUser, become_plain_user, hand_over
+from shared.build import ROOT
+from shared.errors import BootError
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+USER = PlainUser(10001, 10002)
+
+
+def owner(path: Path) -> tuple[int, int]:
+    facts = path.lstat()
+    return facts.st_uid, facts.st_gid
+
+
+def run_as_root(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own: what it gives up, the tests' own process must keep."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_outside_of_a_container_root_stays_root(tmp_path: Path) -> None:
+    assert become_plain_user({"DATA_DIR": str(tmp_path / "data")}) is False
+    assert not (tmp_path / "data").exists()
+
+
+@as_root
+@pytest.mark.parametrize("text", ["0:0", "10001", "shapbox", "10001:0"])
+def test_a_user_that_is_root_or_no_user_is_refused(text: str) -> None:
+    with pytest.raises(BootError, match="UID:GID"):
+        become_plain_user({USER_NAME: text})
+
+
+@as_root
+def test_all_in_the_folder_changes_hands_but_what_links_lead_to_and_what_the_filesystem_keeps(
+    tmp_path: Path,
+) -> None:
+    disk, elsewhere = tmp_path / "disk", tmp_path / "elsewhere"
+    (disk / "objects" / "job").mkdir(parents=True)
+    (disk / "objects" / "job" / "0.npy").touch()
+    (disk / "lost+found").mkdir()
+    elsewhere.touch()
+    (disk / "link").symlink_to(elsewhere)
+    hand_over(disk, USER)
+    for path in (disk, disk / "objects", disk / "objects" / "job", disk / "objects" / "job" / "0.npy"):
+        assert owner(path) == (USER.uid, USER.gid), path
+    assert owner(disk / "link") == (USER.uid, USER.gid)
+    assert owner(elsewhere) == (0, 0)
+    assert owner(disk / "lost+found") == (0, 0)
+
+
+@as_root
+def test_what_root_has_restored_below_the_users_own_folder_changes_hands_as_well(tmp_path: Path) -> None:
+    hand_over(tmp_path, USER)
+    (tmp_path / "restored").touch()
+    hand_over(tmp_path, USER)
+    assert owner(tmp_path / "restored") == (USER.uid, USER.gid)
+
+
+@as_root
+def test_root_is_gone_for_good_and_no_program_gets_it_back(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom pathlib import Path\nfrom ops.boot.plain_user import become_plain_user\n"
+        "assert become_plain_user(os.environ)\n"
+        "print(os.getresuid(), os.getresgid(), os.getgroups())\n"
+        "print([line.split()[1] for line in Path('/proc/self/status').read_text().splitlines()"
+        " if line.startswith(('CapEff', 'CapPrm', 'NoNewPrivs'))])\n"
+        "try:\n    os.setuid(0)\nexcept PermissionError:\n    print('refused')\n"
+    )
+    done = run_as_root(code, SHAPBOX_USER="10001:10002", DATA_DIR=str(tmp_path / "data"))
+    assert done.stdout.splitlines() == [
+        "(10001, 10001, 10001) (10002, 10002, 10002) []",
+        "['0000000000000000', '0000000000000000', '1']",
+        "refused",
+    ], done.stderr
+    assert owner(tmp_path / "data") == (10001, 10002)
+
+
+@as_root
+def test_an_output_that_is_a_pipe_can_be_opened_again_by_the_user(tmp_path: Path) -> None:
+    code = (
+        "import os\nfrom ops.boot.plain_user import become_plain_user\n"
+        "become_plain_user(os.environ)\n"
+        "open('/dev/fd/1', 'w').write('from the user\\n')\n"
+    )
+    done = run_as_root(code, SHAPBOX_USER="10001:10001", DATA_DIR=str(tmp_path / "data"))
+    assert done.stdout == "from the user\n", done.stderr
+
+
+@as_root
+def test_a_disk_that_cannot_be_given_away_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(BootError, match="CHOWN"):
+        become_plain_user({USER_NAME: "10001:10001", "DATA_DIR": str(tmp_path / "file" / "data")})
