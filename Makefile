@@ -62,9 +62,10 @@ format: setup-dev ## let ruff write the layout
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 
-lock: setup-dev ## resolve requirements.lock and requirements-dev.lock again
+lock: setup-dev ## resolve the three lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
-	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group deploy -c requirements.lock -o requirements-deploy.lock
+	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-deploy.lock -o requirements-dev.lock
 
 COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--python-version 3.12

@@ -1,4 +1,4 @@
-"""`python3 -m ops.setup_machine [--dev]`: Python, packages, redis-server and a font, whatever of them is missing."""
+"""`python3 -m ops.setup_machine [--deploy | --dev]`: Python, packages, redis-server and a font, whatever of them is missing."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def main() -> int:
     """Set the machine up; return the exit code."""
     parser = argparse.ArgumentParser(prog="setup_machine", description=__doc__)
-    parser.add_argument("--dev", action="store_true", help="the tools for tests and checks as well")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--deploy", action="store_true", help="what deploying needs as well")
+    kinds.add_argument("--dev", action="store_true", help="the tools for deploying, tests and checks as well")
     parser.add_argument("--no-redis", action="store_true", help="leave redis-server and the font alone")
     options = parser.parse_args()
     needs_redis = not options.no_redis and (options.dev or not os.environ.get("REDIS_URL"))
     try:
-        _set_up("dev" if options.dev else "runtime", needs_redis)
+        _set_up("dev" if options.dev else "deploy" if options.deploy else "runtime", needs_redis)
         if not options.no_redis:
             ensure_font()
     except SetupError as error:

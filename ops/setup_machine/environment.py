@@ -13,8 +13,12 @@ from ops.setup_machine.interpreter import find_interpreter
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: The lock file of each kind of environment. The second holds all that the first does, at the same versions.
-LOCKS = {"runtime": "requirements.lock", "dev": "requirements-dev.lock"}
+#: The lock file of each kind of environment. Each holds all that those before it do, at the same versions.
+LOCKS = {
+    "runtime": "requirements.lock",
+    "deploy": "requirements-deploy.lock",
+    "dev": "requirements-dev.lock",
+}
 
 
 class Environment:
@@ -28,14 +32,13 @@ class Environment:
         self.stamp = self.folder / "shapbox-stamp.json"
 
     def ensure(self, kind: str) -> bool:
-        """Make the environment hold what `kind` ("runtime" or "dev") needs; False if it does already.
+        """Make the environment hold what `kind` (one of LOCKS) needs; False if it does already.
 
         Raises SetupError.
         """
         if self.serves(kind):
             return False
-        if self._read_stamp().get("kind") == "dev":
-            kind = "dev"  # never take the tools away again
+        kind = max(kind, self._made_for() or kind, key=list(LOCKS).index)  # never take tools away again
         if not self._can_be_updated():
             interpreter = find_interpreter(self.root)
             run_shown(
@@ -49,15 +52,20 @@ class Environment:
 
     def serves(self, kind: str) -> bool:
         """Tell whether the environment was made from today's lock of this kind, and runs."""
-        stamp = self._read_stamp()
-        made_for = (kind, "dev")
-        same_lock = stamp.get(kind) == self._lock_hash(kind)
-        return stamp.get("kind") in made_for and same_lock and succeeds([str(self.python), "-I", "-c", ""])
+        kinds, made_for = list(LOCKS), self._made_for()
+        holds_it = made_for is not None and kinds.index(made_for) >= kinds.index(kind)
+        same_lock = self._read_stamp().get(kind) == self._lock_hash(kind)
+        return holds_it and same_lock and succeeds([str(self.python), "-I", "-c", ""])
 
     def write_stamp(self, kind: str) -> None:
         """Note which locks the environment was made from."""
         stamp = {"kind": kind, **{name: self._lock_hash(name) for name in LOCKS}}
         self.stamp.write_text(json.dumps(stamp), encoding="utf-8")
+
+    def _made_for(self) -> str | None:
+        """Return the kind that the stamp names, or None."""
+        kind = self._read_stamp().get("kind")
+        return kind if kind in LOCKS else None
 
     def _can_be_updated(self) -> bool:
         """Tell whether pip may change the environment in place: finished once, with a Python and a pip that run."""

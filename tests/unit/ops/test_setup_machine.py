@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import os
 import re
@@ -77,6 +78,26 @@ def test_dev_serves_a_run_and_is_never_taken_away(root: Path) -> None:
     assert environment.ensure("runtime") is False
     (root / LOCKS["runtime"]).write_text(EMPTY_LOCK + "# another day\n")
     assert environment.ensure("runtime") is True
+    assert environment.serves("dev")
+
+
+def test_an_environment_for_deploying_serves_a_run_and_grows_for_the_tests(root: Path) -> None:
+    environment = Environment(root)
+    environment.ensure("deploy")
+    assert environment.serves("runtime")
+    assert not environment.serves("dev")
+    assert environment.ensure("dev") is True
+    assert environment.ensure("deploy") is False
+
+
+def test_a_stamp_from_before_there_were_three_locks_is_made_anew(root: Path) -> None:
+    environment = Environment(root)
+    environment.ensure("dev")
+    stamp = json.loads(environment.stamp.read_text())
+    del stamp["deploy"]
+    environment.stamp.write_text(json.dumps(stamp))
+    assert environment.serves("dev")
+    assert environment.ensure("deploy") is True
     assert environment.serves("dev")
 
 
@@ -182,9 +203,15 @@ def test_the_font_is_found_wherever_below_the_folders_it_lies(tmp_path: Path) ->
     assert find_font((tmp_path / "gone", tmp_path)) == file
 
 
-def test_the_dev_lock_holds_all_of_the_runtime_lock_at_the_same_versions() -> None:
-    dev = locked("dev")
-    assert {name: dev.get(name) for name in locked("runtime")} == locked("runtime")
+@pytest.mark.parametrize(("kind", "smaller"), list(itertools.pairwise(reversed(LOCKS))))
+def test_each_lock_holds_all_of_the_one_before_it_at_the_same_versions(kind: str, smaller: str) -> None:
+    held = locked(kind)
+    assert {name: held.get(name) for name in locked(smaller)} == locked(smaller)
+
+
+def test_neither_the_image_nor_a_run_gets_what_only_deploying_needs() -> None:
+    assert "httpx" in locked("deploy")
+    assert not {"httpx", "httpcore", "pyyaml"} & set(locked("runtime"))
 
 
 @pytest.mark.parametrize("kind", LOCKS)
