@@ -81,24 +81,25 @@ def test_dev_serves_a_run_and_is_never_taken_away(root: Path) -> None:
     assert environment.serves("dev")
 
 
-def test_an_environment_for_deploying_serves_a_run_and_grows_for_the_tests(root: Path) -> None:
+@pytest.fixture
+def made_for_deploying(root: Path) -> Environment:
+    """Stand in for an environment that was made: a Python that runs, and a stamp."""
     environment = Environment(root)
-    environment.ensure("deploy")
-    assert environment.serves("runtime")
-    assert not environment.serves("dev")
-    assert environment.ensure("dev") is True
-    assert environment.ensure("deploy") is False
+    environment.python.parent.mkdir(parents=True)
+    environment.python.symlink_to(sys.executable)
+    environment.write_stamp("deploy")
+    return environment
 
 
-def test_a_stamp_from_before_there_were_three_locks_is_made_anew(root: Path) -> None:
-    environment = Environment(root)
-    environment.ensure("dev")
-    stamp = json.loads(environment.stamp.read_text())
+def test_an_environment_for_deploying_serves_a_run_and_not_the_tests(made_for_deploying: Environment) -> None:
+    assert [kind for kind in LOCKS if made_for_deploying.serves(kind)] == ["runtime", "deploy"]
+
+
+def test_a_stamp_that_knows_nothing_of_a_lock_does_not_serve_it(made_for_deploying: Environment) -> None:
+    stamp = json.loads(made_for_deploying.stamp.read_text())
     del stamp["deploy"]
-    environment.stamp.write_text(json.dumps(stamp))
-    assert environment.serves("dev")
-    assert environment.ensure("deploy") is True
-    assert environment.serves("dev")
+    made_for_deploying.stamp.write_text(json.dumps(stamp))
+    assert [kind for kind in LOCKS if made_for_deploying.serves(kind)] == ["runtime"]
 
 
 def test_an_interrupted_set_up_is_made_again_from_the_start(root: Path) -> None:
