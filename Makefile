@@ -2,7 +2,8 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-image python run demo verify chaos soak image up down logs shell prove test lint format lock models clean
+.PHONY: help setup setup-dev setup-deploy setup-image python run demo verify preflight deploy chaos soak image up down logs shell prove \
+	test lint format lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -49,6 +50,12 @@ prove: setup-image ## work a container of its own for PROVE_MINUTES (10), and pr
 shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell
 
+preflight: setup-deploy ## what must be right before a deploy, all at once; IMAGE=no leaves the image out
+	@$(PY) -m ops.preflight
+
+deploy: setup-deploy ## this commit to Render (SERVICE=…, RENDER_API_KEY), verified, or rolled back (ROLLBACK=no, VERIFY=no)
+	@$(PY) -m ops.deploy
+
 test: setup-dev ## all tests: unit, integration, the supervised whole, and the container where Docker is
 	@$(PY) -m ops.run_tests
 
@@ -78,6 +85,9 @@ setup: python ## Python, packages, redis-server and a font, whatever is missing
 
 setup-image: python # without redis-server and font: the container brings its own
 	@$(ANY_PYTHON) -m ops.setup_machine --no-redis
+
+setup-deploy: python # what deploying needs beside that
+	@$(ANY_PYTHON) -m ops.setup_machine --deploy --no-redis
 
 setup-dev: python
 	@$(ANY_PYTHON) -m ops.setup_machine --dev

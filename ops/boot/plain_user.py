@@ -7,7 +7,6 @@ thing that boot does: nothing of Shapbox runs as root, and nothing can become it
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import re
@@ -97,23 +96,26 @@ def hand_over(folder: Path, user: PlainUser) -> None:
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     device = folder.stat().st_dev
-    _own(folder, None, user)
-    for _, folders, files, descriptor in os.fwalk(folder, onerror=_pass_over):
-        with contextlib.suppress(ValueError):
-            folders.remove(KEPT_BY_ROOT)
-        folders[:] = [
-            name
-            for name in folders
-            if os.stat(name, dir_fd=descriptor, follow_symlinks=False).st_dev == device
-        ]
-        for name in (*folders, *files):
-            _own(name, descriptor, user)
+    given = [folder]
+    for place, folders, files in os.walk(folder, onerror=_pass_over):
+        here = Path(place)
+        folders[:] = [name for name in folders if _is_of_this_disk(here / name, folder, device)]
+        for name in files:
+            _own(here / name, user)
+        given += [here / name for name in folders]
+    # From the innermost on: a folder that is given away may be closed to us.
+    for path in reversed(given):
+        _own(path, user)
 
 
-def _own(path: str | Path, descriptor: int | None, user: PlainUser) -> None:
-    facts = os.stat(path, dir_fd=descriptor, follow_symlinks=False)
+def _is_of_this_disk(path: Path, top: Path, device: int) -> bool:
+    return path.lstat().st_dev == device and path != top / KEPT_BY_ROOT
+
+
+def _own(path: Path, user: PlainUser) -> None:
+    facts = path.lstat()
     if (facts.st_uid, facts.st_gid) != (user.uid, user.gid):
-        os.chown(path, user.uid, user.gid, dir_fd=descriptor, follow_symlinks=False)
+        os.chown(path, user.uid, user.gid, follow_symlinks=False)
 
 
 def _pass_over(error: OSError) -> None:

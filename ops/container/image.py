@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ops.container.box import IMAGE
@@ -34,10 +35,11 @@ class Layer:
         return next((what for words, what in LAYERS if words in self.made_by), "the base image")
 
 
-def build() -> None:
-    """Build the image, showing Docker's own progress. Raises DockerError."""
-    words = ["build", "--network", "host", "--tag", IMAGE]
-    words += ["--build-arg", f"VERSION={VERSION}", "--build-arg", f"COMMIT={commit()}", "."]
+def build(tag: str = IMAGE, arguments: Mapping[str, str] | None = None) -> None:
+    """Build the image with further build arguments, showing Docker's own progress. Raises DockerError."""
+    given = {"VERSION": VERSION, "COMMIT": commit(), **(arguments or {})}
+    words = ["build", "--network", "host", "--tag", tag]
+    words += [word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")] + ["."]
     if subprocess.run(["docker", *words], cwd=ROOT, check=False).returncode != 0:
         raise DockerError("The image could not be built: Docker's last lines say why.")
 

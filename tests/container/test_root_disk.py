@@ -45,7 +45,7 @@ def make_root_disk(tmp_path: Path) -> Path:
 def test_on_a_disk_of_roots_everything_runs_as_the_plain_user_and_works(
     rendered_image: str, make_box: MakeBox, tmp_path: Path
 ) -> None:
-    box = make_box(*CAPABLE)
+    box = make_box(*CAPABLE, API_KEY="an-api-key-of-the-tests")
     box.image, box.volume = rendered_image, str(make_root_disk(tmp_path))
     box.run()
     box.await_ready()
@@ -82,7 +82,7 @@ def _without_root(box: Box) -> bool:
     """Return whether every process but the one that looks has the plain user's ids and no way to others."""
     look = "for status in /proc/[0-9]*/status; do [ -r $status ] && cat $status; done"
     found = [
-        dict(re.findall(r"^(\w+):\s*(.*)$", text, re.MULTILINE))
+        dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE))
         for text in re.split(r"(?m)^(?=Name:)", box.exec("sh", "-c", look))
         if text
     ]

@@ -71,10 +71,31 @@ def test_what_root_has_restored_below_the_users_own_folder_changes_hands_as_well
 
 
 @as_root
+@pytest.mark.parametrize("capabilities", ["chown", "chown,dac_override"])
+def test_closed_folders_of_roots_change_hands_with_all_that_is_in_them(
+    capabilities: str, tmp_path: Path
+) -> None:
+    (tmp_path / "disk" / "keys").mkdir(parents=True, mode=0o700)
+    (tmp_path / "disk" / "keys" / "API_KEY").touch(mode=0o600)
+    code = (
+        "from pathlib import Path\nfrom ops.boot.plain_user import PlainUser, hand_over\n"
+        f"for _ in range(2):\n    hand_over(Path({str(tmp_path / 'disk')!r}), PlainUser(10001, 10002))\n"
+    )
+    # As in a container that leaves root nothing but these.
+    limited = ["setpriv", f"--bounding-set=-all,+{capabilities.replace(',', ',+')}", "--inh-caps=-all"]
+    done = subprocess.run(
+        [*limited, sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    for path in (tmp_path / "disk", *(tmp_path / "disk").rglob("*")):
+        assert owner(path) == (USER.uid, USER.gid), path
+
+
+@as_root
 def test_root_is_gone_for_good_and_no_program_gets_it_back(tmp_path: Path) -> None:
     code = (
         "import os\nfrom pathlib import Path\nfrom ops.boot.plain_user import become_plain_user\n"
-        "assert become_plain_user(os.environ)\n"
+        "os.setgroups([4, 27])\nassert become_plain_user(os.environ)\n"
         "print(os.getresuid(), os.getresgid(), os.getgroups())\n"
         "print([line.split()[1] for line in Path('/proc/self/status').read_text().splitlines()"
         " if line.startswith(('CapEff', 'CapPrm', 'NoNewPrivs'))])\n"

@@ -1,0 +1,46 @@
+"""The models that go with the commit, and whether stand-ins may answer in their place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ops.models import verify_models
+from ops.preflight.finding import Finding
+from ops.render.blueprint import Blueprint
+from shared.model_version import version_folders
+
+#: The setting that lets stand-ins answer.
+ALLOWS = "ALLOW_FALLBACK_MODEL"
+
+
+def check_models(models_dir: Path, *, fallback_allowed: bool) -> Finding:
+    """Check every model as boot will, and try it."""
+    faults = verify_models(models_dir)
+    count = len(list(version_folders(models_dir)))
+    if not faults:
+        return Finding.passed("models", f"{count} verified: files, hashes, a prediction of each")
+    seen = "\n".join(f"{fault.model}: {fault.what}" for fault in faults)
+    if fallback_allowed:
+        return Finding.passed("models", f"stand-ins will answer, as {ALLOWS} allows\n{seen}")
+    return Finding.failed("models", seen, "\n".join(dict.fromkeys(fault.remedy for fault in faults)))
+
+
+def check_fallback(blueprint: Blueprint, *, fallback_allowed: bool) -> Finding:
+    """Look whether a service would start with stand-ins though nobody here has said that it may."""
+    allowing = [
+        name
+        for name, service in blueprint.services.items()
+        for item in service.get("envVars") or []
+        if isinstance(item, dict)
+        and item.get("key") == ALLOWS
+        and str(item.get("value")).lower() in {"1", "true", "yes", "on"}
+    ]
+    if allowing and not fallback_allowed:
+        return Finding.failed(
+            "no stand-ins",
+            f"{', '.join(allowing)} would start with stand-ins for broken models ({ALLOWS})",
+            f"Take {ALLOWS} out of {blueprint.path.name}, or say that you want it: {ALLOWS}=true.",
+        )
+    return Finding.passed(
+        "no stand-ins", "allowed here" if fallback_allowed else "a broken model is refused at boot"
+    )

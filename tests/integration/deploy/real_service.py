@@ -1,0 +1,48 @@
+"""The service behind the fake's deploys: the real appliance, stopped and started on one port and one disk."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from ops.trial_appliance import Appliance, free_ports
+from shared.build import ROOT
+from tests.integration.deploy.fake_render import VARIABLES
+
+
+class RealService:
+    """What runs is one deploy's commit with the service's variables, as on Render with a disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        port, metrics_port = free_ports()
+        self._settings = {"PORT": str(port), "METRICS_PORT": str(metrics_port), **VARIABLES}
+        self.url = f"http://127.0.0.1:{port}"
+        self._running: Appliance | None = None
+
+    def serve(self, commit: str, **settings: str) -> None:
+        """Let the old container end, and start one of this commit."""
+        self.stop()
+        told = {"RENDER_GIT_COMMIT": commit, **self._settings, **settings}
+        self._running = Appliance(self._folder / "data", told)
+        self._running.start()
+
+    def refusal(self, settings: Mapping[str, str]) -> list[str]:
+        """Return what a container with these settings prints that does not start."""
+        done = Appliance(self._folder / "data", {**self._settings, **settings}).run_boot("--check")
+        assert done.returncode != 0
+        return done.stderr.splitlines()
+
+    def stop(self) -> None:
+        if self._running is not None:
+            self._running.stop()
+
+    def models_with_a_broken_one(self) -> str:
+        """Return a folder of models of which one is damaged."""
+        folder = self._folder / "models"
+        if not folder.exists():
+            shutil.copytree(ROOT / "models", folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+            model = next(folder.glob("diabetes/*/model.ubj"))
+            model.write_bytes(model.read_bytes()[:-100])
+        return str(folder)
