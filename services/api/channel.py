@@ -62,11 +62,6 @@ class GuardedParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         self._intake = intake
         self._asked = False
 
-    def service(self) -> None:
-        """Answer one request. Lines about it carry its ids to the end, also those that waitress logs."""
-        with log_context():
-            super().service()
-
     def received(self, data: bytes) -> int:
         """Take bytes off the connection; returns how many."""
         consumed: int = super().received(data)
