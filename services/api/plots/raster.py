@@ -9,18 +9,25 @@ from __future__ import annotations
 import functools
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
+from services.api.shares import BusyError
 from shared.build import ROOT
 from shared.errors import NotAcceptableError
 from shared.font import FILE, PACKAGE, find_font
 
 #: Seconds that a picture may take: a tenth of one, on an idle machine.
 TIMEOUT = 20.0
+#: One is written at a time: the process takes some 30 MB for a usual picture, and 100 for the largest.
+_one = threading.Lock()
 
 
 def render_png(svg: bytes) -> bytes:
-    """Return the picture. Raises NotAcceptableError where there is no font: it would have no words."""
+    """Return the picture. Raises NotAcceptableError where there is no font: it would have no words.
+
+    Raises BusyError where there was no time or no memory for it.
+    """
     font = _font()
     if font is None:
         raise NotAcceptableError(
@@ -28,9 +35,19 @@ def render_png(svg: bytes) -> bytes:
             f"install {PACKAGE}) and start again, or ask for image/svg+xml."
         )
     command = [sys.executable, "-m", "services.api.plots.png_writer", str(font)]
-    return subprocess.run(  # noqa: S603  # our own module, and no shell
-        command, input=svg, stdout=subprocess.PIPE, cwd=ROOT, timeout=TIMEOUT, check=True
-    ).stdout
+    try:
+        with _one:
+            return subprocess.run(  # noqa: S603  # our own module, and no shell
+                command, input=svg, stdout=subprocess.PIPE, cwd=ROOT, timeout=TIMEOUT, check=True
+            ).stdout
+    except subprocess.TimeoutExpired as fault:
+        raise BusyError(
+            f"The picture was not written in {TIMEOUT:g} s: ask for fewer lines, or for SVG."
+        ) from fault
+    except subprocess.CalledProcessError as fault:
+        if fault.returncode > 0:
+            raise
+        raise BusyError("There was no memory for the picture: ask for fewer lines, or for SVG.") from fault
 
 
 @functools.cache

@@ -12,12 +12,15 @@ from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
 from services.api import job_digests
 from services.api.parts import Parts
 from services.api.plots import raster
+from services.api.plots.png_writer import MOST_PIXELS
+from services.api.plots.svg import Drawing
 from services.api.shares import PLOTS
 from shared.digest import sample
 from shared.digest.digest import Digest
@@ -254,6 +257,44 @@ def test_without_a_font_png_is_refused_and_svg_comes(
     assert reply.status == 406
     assert "fonts-dejavu-core" in reply.detail
     plot(client, job, "bar")
+
+
+def test_pngs_asked_for_at_once_are_written_one_after_the_other(client: InProcess, make: Make) -> None:
+    job, *_ = make()
+    replies: list[Reply] = []
+    others, most = len(psutil.Process().children()), 0  # Redis is one
+
+    def ask() -> None:
+        replies.append(client.get(f"/v1/jobs/{job.id}/plots/beeswarm", Accept="image/png"))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        most = max(most, len(psutil.Process().children()))
+
+    assert [reply.status for reply in replies] == [200] * 4
+    assert most - others == 1
+
+
+def test_a_png_that_takes_too_long_is_put_off(
+    client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, *_ = make()
+    monkeypatch.setattr(raster, "TIMEOUT", 0.001)
+
+    reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
+
+    assert (reply.status, reply.slug) == (503, "busy")
+
+
+def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_for() -> None:
+    drawing = Drawing(800, 3500, 'of "quotes"')
+    usual = Drawing(800, 440, "m@1")
+
+    width, height = struct.unpack(">II", raster.render_png(drawing.svg())[16:24])
+    assert 0.9 * MOST_PIXELS < width * height < 1.01 * MOST_PIXELS
+    assert struct.unpack(">II", raster.render_png(usual.svg())[16:24]) == (1600, 880)
 
 
 @pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])
