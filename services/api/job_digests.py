@@ -10,8 +10,8 @@ from itertools import batched
 from shared.batch_plan import FLOAT_BYTES
 from shared.digest.digest import DIGEST_ARRAYS, Digest, digest_bytes
 from shared.digest.moments import Moments
-from shared.digest.sample import keeps_digest
-from shared.errors import PayloadMissingError
+from shared.digest.sample import MOST_VALUES, has_digest, keeps_digest
+from shared.errors import PayloadMissingError, UnprocessableError
 from shared.jobs.document import Job
 from shared.payloads import Matrix, Payloads, Side
 
@@ -23,6 +23,13 @@ GATHERED_BYTES = 4 * 2**20
 SIDES: tuple[Side, Side] = ("input", "result")
 #: Objects that are read at a time: a store elsewhere takes some 20 ms for each.
 READERS = 8
+
+
+class TooWideError(UnprocessableError):
+    """The job's model has so many features and outputs that a digest takes more memory than there is."""
+
+    slug = "too-wide"
+    title = "There is no summary of so many values"
 
 
 class JobDigests:
@@ -38,8 +45,13 @@ class JobDigests:
     def of(self, job: Job) -> Digest:
         """Return the digest of a completed job, which has at least one row.
 
-        Raises PayloadMissingError if its objects are gone, and StorageUnavailableError.
+        Raises TooWideError, PayloadMissingError if its objects are gone, and StorageUnavailableError.
         """
+        if not has_digest(job):
+            raise TooWideError(
+                f"{job.features:,} features times {job.outputs:,} outputs are more than {MOST_VALUES:,}, so that there "
+                "are no summary and no plots of all rows; waterfalls of single rows and the values are there."
+            )
         with self._gathering:
             digest = self._recall(job.id)
             if digest is None:
@@ -50,7 +62,7 @@ class JobDigests:
     def row(self, job: Job, row: int) -> tuple[Matrix, Matrix]:
         """Return one row of a completed job: its values, (features,), and its result, (outputs, features + 2).
 
-        Raises what `of` raises.
+        Raises PayloadMissingError and StorageUnavailableError, as `of` does.
         """
         batch, place = divmod(row, job.batch_rows)
         with self._gathering:  # a batch of a wide model is large: one at a time
@@ -102,6 +114,7 @@ class JobDigests:
 
 def _batch_bytes(job: Job) -> int:
     """Return what one batch takes in memory while its digest is had."""
+    digest = digest_bytes(job.batch_rows, job.features, job.outputs)
     if keeps_digest(job):
-        return digest_bytes(job.batch_rows, job.features, job.outputs)
-    return job.batch_rows * (job.features + job.outputs * (job.features + 2)) * FLOAT_BYTES
+        return digest
+    return digest + job.batch_rows * (job.features + job.outputs * (job.features + 2)) * FLOAT_BYTES

@@ -11,6 +11,7 @@ import threading
 from services.api.storage_room import RESERVE_BYTES, free_bytes
 from shared.batch_plan import FLOAT_BYTES
 from shared.digest.digest import digest_bytes
+from shared.digest.sample import MOST_VALUES
 from shared.errors import StorageFullError
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
@@ -23,7 +24,8 @@ BLOCK_BYTES = 4096
 def result_bytes(rows: int, features: int, outputs: int) -> int:
     """Return what the result of one batch takes on the disk, at most, with the digest behind it."""
     values = rows * outputs * (features + 2) * FLOAT_BYTES
-    return values + digest_bytes(rows, features, outputs) + 2 * BLOCK_BYTES
+    digest = digest_bytes(rows, features, outputs) if features * outputs <= MOST_VALUES else 0
+    return values + digest + 2 * BLOCK_BYTES
 
 
 class ResultRoom:

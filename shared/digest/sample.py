@@ -17,6 +17,9 @@ SAMPLE_ROWS = 2000
 SAMPLE_BYTES = 8 * 2**20
 #: Of a job with less than so many times its sample's rows nothing is kept beside the values: they are read back.
 KEPT_RATIO = 10
+#: Values that a row's explanation has (features x outputs) up to which a job has a digest: its moments take 88 bytes for
+#: each, several times over while they are put together, and some hundred bytes more in a summary.
+MOST_VALUES = 50_000
 
 
 def sample_size(job: Job) -> int:
@@ -25,9 +28,14 @@ def sample_size(job: Job) -> int:
     return max(1, min(job.rows, SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
 
 
+def has_digest(job: Job) -> bool:
+    """Return whether a digest of the job fits the appliance's memory."""
+    return job.features * job.outputs <= MOST_VALUES
+
+
 def keeps_digest(job: Job) -> bool:
     """Return whether the job's batches leave digests behind their results."""
-    return job.batches > 1 and job.rows >= KEPT_RATIO * sample_size(job)
+    return has_digest(job) and job.batches > 1 and job.rows >= KEPT_RATIO * sample_size(job)
 
 
 def sampled_places(job: Job, batch: int) -> NDArray[np.int64]:

@@ -142,14 +142,14 @@ def _get_result() -> Part:
 def _get_summary() -> Part:
     responses = {
         "200": answer("Over all rows, the weightiest features first.", json_of("Summary")),
-        **problems(*_READING, 404, 409),
+        **problems(*_READING, 404, 409, 422),
     }
     summary = "What each feature's SHAP values come to"
     return _operation("getSummary", "explain", summary, responses, parameters=taking("JobId"))
 
 
 def _get_plot() -> Part:
-    responses = {"200": plot_answer(), **problems(*_READING, 404, 406, 409)}
+    responses = {"200": plot_answer(), **problems(*_READING, 404, 406, 409, 422)}
     parameters = taking(
         *("JobId", "PlotKind", "PlotAccept", "AcceptEncoding"),
         *("PlotOutput", "PlotFeature", "PlotRow", "MaxDisplay"),

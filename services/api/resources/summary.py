@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import orjson
@@ -21,13 +22,16 @@ class SummaryResource:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        #: One is written at a time: that of a wide model takes 20 MB meanwhile.
+        self._one = threading.Lock()
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the summary."""
         Query(req)
         with completed_job(self._parts, job_id) as job, self._parts.plots:
-            digest = self._parts.digests.of(job)
+            digest, names = self._parts.digests.of(job), JobNames.of(job, self._parts.catalog)
+            with self._one:
+                resp.data = orjson.dumps(summary_document(job, digest, names))
         resp.content_type = "application/json"
-        resp.data = orjson.dumps(summary_document(job, digest, JobNames.of(job, self._parts.catalog)))
 
     on_head = on_get

@@ -383,6 +383,20 @@ def test_more_plots_than_may_be_made_at_a_time_are_put_off(
     plot(client, job, "bar")
 
 
+def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(
+    client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, *_ = make()
+    monkeypatch.setattr(sample, "MOST_VALUES", job.features * job.outputs)
+    plot(client, job, "bar")
+    monkeypatch.setattr(sample, "MOST_VALUES", job.features * job.outputs - 1)
+
+    for address in ("summary", "plots/bar", "plots/beeswarm", "plots/dependence"):
+        reply = client.get(f"/v1/jobs/{job.id}/{address}")
+        assert (reply.status, reply.slug) == (422, "too-wide")
+    plot(client, job, "waterfall")
+
+
 def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
     client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,3 +70,10 @@ def test_of_a_very_wide_model_fewer_rows_are_kept() -> None:
     wide = job(10_000, features=50_000, outputs=4)
 
     assert 1 <= sample_size(wide) * 5 * 50_000 * 4 <= SAMPLE_BYTES
+
+
+def test_of_very_wide_rows_nothing_is_kept() -> None:
+    # What would be kept of a batch is larger than its values, and does not fit its worker.
+    assert keeps_digest(job(50_000, features=1000, outputs=50))
+    assert not keeps_digest(job(50_000, features=1001, outputs=50))
+    assert not keeps_digest(job(20, batch_rows=5, features=1000, outputs=1000))
