@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from services.api.plots.numbers import plain
+from services.api.plots.numbers import told_apart
 from services.api.plots.svg import Drawing
 
 #: The distances between ticks, times a power of ten.
@@ -37,12 +37,19 @@ class Scale:
 
     def ticks(self) -> list[float]:
         """Return round numbers on the scale, about as many as have room."""
+        step = self._step()
+        first, last = math.ceil(self.least / step), math.floor(self.most / step)
+        return [place * step for place in range(first, last + 1)]
+
+    def label(self, tick: float) -> str:
+        """Return a tick's number, which no other tick has."""
+        return told_apart(tick, self._step())
+
+    def _step(self) -> float:
         wanted = max(2.0, abs(self.end - self.start) / _TICK_PIXELS)
         rough = (self.most - self.least) / wanted
         power = 10.0 ** math.floor(math.log10(rough))
-        step = next(times * power for times in _STEPS if times * power >= rough)
-        first, last = math.ceil(self.least / step), math.floor(self.most / step)
-        return [place * step for place in range(first, last + 1)]
+        return next(times * power for times in _STEPS if times * power >= rough)
 
 
 def draw_bottom_axis(drawing: Drawing, scale: Scale, y: float, label: str) -> None:
@@ -50,7 +57,7 @@ def draw_bottom_axis(drawing: Drawing, scale: Scale, y: float, label: str) -> No
     drawing.line((scale.start, y), (scale.end, y), opacity=0.55)
     for tick in scale.ticks():
         drawing.line((scale(tick), y), (scale(tick), y + 4), opacity=0.55)
-        drawing.text((scale(tick), y + 19), plain(tick), anchor="middle", size=11.5, opacity=0.75)
+        drawing.text((scale(tick), y + 19), scale.label(tick), anchor="middle", size=11.5, opacity=0.75)
     drawing.text(((scale.start + scale.end) / 2, y + 41), label, anchor="middle")
 
 
@@ -59,5 +66,5 @@ def draw_left_axis(drawing: Drawing, scale: Scale, x: float, label: str) -> None
     drawing.line((x, scale.start), (x, scale.end), opacity=0.55)
     for tick in scale.ticks():
         drawing.line((x - 4, scale(tick)), (x, scale(tick)), opacity=0.55)
-        drawing.text((x - 8, scale(tick) + 4), plain(tick), anchor="end", size=11.5, opacity=0.75)
+        drawing.text((x - 8, scale(tick) + 4), scale.label(tick), anchor="end", size=11.5, opacity=0.75)
     drawing.text((x - 58, (scale.start + scale.end) / 2), label, anchor="middle", turned=True)

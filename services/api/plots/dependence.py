@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from services.api.plots.axis import Scale, draw_bottom_axis, draw_left_axis
 from services.api.plots.colour_bar import draw_colour_bar
 from services.api.plots.interaction import strongest_interaction
-from services.api.plots.numbers import plain
+from services.api.plots.numbers import told_apart
 from services.api.plots.shades import draw_shaded, shade_bounds, shades
 from services.api.plots.svg import Drawing, shortened
 
@@ -66,8 +66,9 @@ def draw_dependence(figures: DependenceFigures, title: str) -> Drawing:
     draw_bottom_axis(drawing, across, _BOTTOM, shortened(figures.feature))
     draw_left_axis(drawing, up, _LEFT, f"SHAP value for {shortened(figures.feature)}")
     if figures.other is not None:
-        ends = shade_bounds(figures.colours)
-        draw_colour_bar(drawing, _RIGHT + 26, _TOP, _BOTTOM, figures.other, (plain(ends[0]), plain(ends[1])))
+        least, most = shade_bounds(figures.colours)
+        ends = told_apart(least, (most - least) / 10), told_apart(most, (most - least) / 10)
+        draw_colour_bar(drawing, _RIGHT + 26, _TOP, _BOTTOM, figures.other, ends)
     return drawing
 
 

@@ -136,6 +136,27 @@ def test_ticks_are_a_few_round_numbers_on_the_scale(least: float, most: float) -
     assert np.ptp(np.diff(ticks)) <= 1e-9 * max(abs(scale.least), abs(scale.most))
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "first"),
+    [
+        (0.0, 1.0, "0"),
+        (-0.4, 0.6, "\N{MINUS SIGN}0.4"),
+        (1000.001, 1000.009, "1000.002"),
+        (20260101, 20261231, "20260250"),
+        (1.0, 1.0000001, "1.00000002"),
+        (1.70e9, 1.71e9, "1700000000"),
+        (1e16, 1.001e16, "1.00020e+16"),
+        (0.0, 1e-9, "0"),
+    ],
+)
+def test_no_two_ticks_have_the_same_number(least: float, most: float, first: str) -> None:
+    scale = Scale.around(least, most, 0, 500)
+    labels = [scale.label(tick) for tick in scale.ticks()]
+
+    assert len(set(labels)) == len(labels) >= 2
+    assert first in labels
+
+
 def test_the_ramp_goes_from_blue_to_red() -> None:
     assert len(ramp()) == STEPS
     for shown, wanted in ((ramp()[0], BLUE), (ramp()[-1], RED)):
