@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable
 
-#: Seconds that one piece may wait for a reader. After that lines are left out until somebody reads again.
+#: Seconds that the lines of one call may wait for a reader. After that lines are left out until somebody reads again.
 PATIENCE_SECONDS = 1.0
 #: Bytes that a pipe takes at once as soon as it takes any.
 PIECE = select.PIPE_BUF
@@ -45,8 +46,8 @@ class PatientOutput:
         self._missing = lines.count(b"\n", end)
 
     def _send(self, lines: bytes) -> int:
-        sent = 0
-        while sent < len(lines) and self._takes_some(PATIENCE_SECONDS):
+        sent, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+        while sent < len(lines) and self._takes_some(max(0.0, deadline - time.monotonic())):
             try:
                 sent += os.write(self._descriptor, lines[sent : sent + PIECE])
             except OSError:  # nobody is there to read it any more, or the disk is full

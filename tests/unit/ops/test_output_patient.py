@@ -1,4 +1,6 @@
+import contextlib
 import os
+import threading
 import time
 from collections.abc import Iterator
 
@@ -63,6 +65,27 @@ def test_without_a_reader_nobody_waits_and_what_is_missing_is_counted(pipe: tupl
     assert set(lines) == {LINE[:-1]}
     assert told == b"missing: %d" % (5000 - len(lines))
     assert last == b"after"
+
+
+def test_a_reader_that_takes_a_little_now_and_then_is_not_waited_for_longer(pipe: tuple[int, int]) -> None:
+    reader, writer = pipe
+    output = PatientOutput(writer, gap_line)
+    ended = threading.Event()
+
+    def take() -> None:
+        while not ended.wait(patient_output.PATIENCE_SECONDS / 2):
+            with contextlib.suppress(BlockingIOError):
+                os.read(reader, patient_output.PIECE)
+
+    taker = threading.Thread(target=take)
+    taker.start()
+    started = time.monotonic()
+    output.write(LINE * 10_000)
+    waited = time.monotonic() - started
+    ended.set()
+    taker.join()
+
+    assert waited < 10 * patient_output.PATIENCE_SECONDS  # piece by piece it would be a hundred times
 
 
 def test_a_line_that_was_begun_is_ended_first(pipe: tuple[int, int]) -> None:
