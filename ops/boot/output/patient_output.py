@@ -34,19 +34,21 @@ class PatientOutput:
         """Write lines, each with its end. Never raises, and waits for PATIENCE_SECONDS at most."""
         if not lines:
             return
-        if self._begun or self._missing:
+        behind = bool(self._begun or self._missing)
+        if behind:
             if not self._takes_some(0.0):
                 self._missing += lines.count(b"\n")
                 return
             lines = self._begun + (self._gap_line(self._missing) if self._missing else b"") + lines
-        sent = self._send(lines)
+        # A reader that could not keep up is not waited for again, or each call would cost a second.
+        sent = self._send(lines, 0.0 if behind else PATIENCE_SECONDS)
         begun = bool(self._begun) if sent == 0 else lines[sent - 1 : sent] != b"\n"
         end = lines.find(b"\n", sent) + 1 if begun else sent
         self._begun = lines[sent:end]
         self._missing = lines.count(b"\n", end)
 
-    def _send(self, lines: bytes) -> int:
-        sent, deadline = 0, time.monotonic() + PATIENCE_SECONDS
+    def _send(self, lines: bytes, seconds: float) -> int:
+        sent, deadline = 0, time.monotonic() + seconds
         while sent < len(lines) and self._takes_some(max(0.0, deadline - time.monotonic())):
             try:
                 sent += os.write(self._descriptor, lines[sent : sent + PIECE])

@@ -67,25 +67,45 @@ def test_without_a_reader_nobody_waits_and_what_is_missing_is_counted(pipe: tupl
     assert last == b"after"
 
 
-def test_a_reader_that_takes_a_little_now_and_then_is_not_waited_for_longer(pipe: tuple[int, int]) -> None:
-    reader, writer = pipe
-    output = PatientOutput(writer, gap_line)
+@contextlib.contextmanager
+def sipped(reader: int) -> Iterator[None]:
+    """Read a piece of a pipe now and then, sooner than anybody's patience ends."""
     ended = threading.Event()
 
-    def take() -> None:
+    def sip() -> None:
         while not ended.wait(patient_output.PATIENCE_SECONDS / 2):
             with contextlib.suppress(BlockingIOError):
                 os.read(reader, patient_output.PIECE)
 
-    taker = threading.Thread(target=take)
+    taker = threading.Thread(target=sip)
     taker.start()
-    started = time.monotonic()
-    output.write(LINE * 10_000)
-    waited = time.monotonic() - started
-    ended.set()
-    taker.join()
+    try:
+        yield
+    finally:
+        ended.set()
+        taker.join()
 
+
+def seconds_of(output: PatientOutput, lines: bytes) -> float:
+    started = time.monotonic()
+    output.write(lines)
+    return time.monotonic() - started
+
+
+def test_a_slow_reader_is_waited_for_once_and_not_for_each_piece(pipe: tuple[int, int]) -> None:
+    with sipped(pipe[0]):
+        waited = seconds_of(PatientOutput(pipe[1], gap_line), LINE * 10_000)
     assert waited < 10 * patient_output.PATIENCE_SECONDS  # piece by piece it would be a hundred times
+
+
+def test_a_reader_that_is_behind_is_not_waited_for_again(pipe: tuple[int, int]) -> None:
+    output, waited = PatientOutput(pipe[1], gap_line), 0.0
+    with sipped(pipe[0]):
+        output.write(LINE * 2000)
+        for _ in range(20):
+            time.sleep(patient_output.PATIENCE_SECONDS)  # the reader takes some meanwhile
+            waited += seconds_of(output, LINE * 500)
+    assert waited < 10 * patient_output.PATIENCE_SECONDS  # each time it would be twenty times
 
 
 def test_a_line_that_was_begun_is_ended_first(pipe: tuple[int, int]) -> None:
