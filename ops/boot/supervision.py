@@ -17,6 +17,7 @@ from supervisor import loggers, supervisord
 from ops.boot.output.line_stream import LineStream
 from ops.boot.output.patient_output import PatientOutput
 from ops.boot.output.programs import PRINTED
+from ops.boot.waker import Waker
 from shared.log import configure_logging, line_formatter
 from shared.settings import LogFormat, Settings
 
@@ -41,8 +42,9 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
         self._output = PatientOutput(sys.stdout.fileno(), self._gap_line)
 
     def setsignals(self) -> None:
-        """Answer a closed terminal as if it were an end."""
+        """Wake up for signals, and answer a closed terminal as if it were an end."""
         super().setsignals()
+        Waker().listen(self.get_socket_map())
         signal.signal(
             signal.SIGHUP, lambda _number, _frame: self.signal_receiver.receive(signal.SIGTERM, None)
         )

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,26 @@ def test_a_program_is_started_again_though_nobody_reads_what_is_printed(setting:
         assert setting.process.returncode == 0
     finally:
         os.close(reader)
+
+
+def test_a_program_whose_pipe_closes_before_it_ends_is_seen_to_fail_and_given_up(setting: Setting) -> None:
+    # Noticed a second late, it would count as started, and be started again for ever.
+    setting.add("failing", "exec >&- 2>&-; sleep 0.3; exit 1", restart=True)
+    setting.text = setting.text.replace("startsecs=0", "startsecs=1\nstartretries=1")
+    setting.start("json")
+    until(lambda: "gave up: failing entered FATAL state" in setting.printed(), SECONDS)
+    assert "entered RUNNING state" not in setting.printed()
+    setting.stop()
+
+
+def test_a_program_s_end_is_noticed_at_once(setting: Setting) -> None:
+    setting.add("ending", "exec >&- 2>&-; sleep 0.2; date +%s.%N > $0.ended", restart=False)
+    setting.start("json")
+    until(lambda: "exited: ending" in setting.printed(), SECONDS)
+    [noticed] = [record["time"] for record in setting.records() if "exited: ending" in record["message"]]
+    ended = float((setting.folder / "ending.ended").read_text())
+    assert datetime.fromisoformat(noticed).timestamp() - ended < 0.5
+    setting.stop()
 
 
 def test_a_configuration_that_cannot_be_read_is_told_in_the_shape(setting: Setting) -> None:
