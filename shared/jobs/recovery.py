@@ -8,6 +8,7 @@ claimed the batch. Our own record of what is to do is the truth that both are fo
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
@@ -26,6 +27,8 @@ from shared.log import log_context
 
 logger = logging.getLogger(__name__)
 
+#: Seconds in which a living worker has claimed what it has taken from a queue: some ten times what that takes.
+CLAIM_SECONDS = 0.1
 #: After so many workers died holding a batch, it is to blame, and its job fails.
 MAX_DEATHS = 3
 
@@ -117,10 +120,14 @@ class Recovery:
         """Queue again every batch that is to do, held by nobody and in no queue; returns them.
 
         A batch is out of sight for some milliseconds between RQ's dequeue and its worker's claim, so it
-        must be missing twice in a row; with `at_once`, when a worker is known to have died, once is
-        enough. A batch that is queued twice by this runs once: the second claim is refused.
+        must be missing twice in a row; with `at_once`, when a worker is known to have died, the second look
+        follows the first one. A batch that is queued twice by this runs once: the second claim is refused.
         """
         missing = self._missing()
+        if at_once and missing:
+            # The other workers go on meanwhile, and one of them may just be about to claim a batch.
+            time.sleep(CLAIM_SECONDS)
+            missing &= self._missing()
         lost = missing if at_once else missing & self._suspects
         self._suspects = missing - lost
         found = []

@@ -170,6 +170,22 @@ def test_batches_that_rq_took_for_a_worker_that_died_before_its_claim_are_found(
     assert recovery.requeue_lost(at_once=True) == []
 
 
+def test_a_batch_that_a_living_worker_is_about_to_claim_is_not_lost_though_another_one_has_died(
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take(store, connection, job)
+    look = recovery._missing
+
+    def look_and_let_the_living_one_claim() -> set[tuple[str, int]]:
+        missing = look()
+        store.transitions.claim(job.id, 1, "living", "t")
+        return missing
+
+    monkeypatch.setattr(recovery, "_missing", look_and_let_the_living_one_claim)
+
+    assert [lost.batch for lost in recovery.requeue_lost(at_once=True)] == [0, 2]
+
+
 def test_without_a_known_death_a_batch_must_be_missing_twice(
     recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
 ) -> None:
