@@ -1,0 +1,91 @@
+"""Compiles a booster for shared/treeshap, and compares what comes of it with XGBoost before anybody relies on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from services.worker.engines.xgboost_engine import XGBoostEngine
+from services.worker.lean_xgboost import THREADS, import_xgboost
+from shared.errors import EngineError
+from shared.treeshap.compiled import Compiled
+from shared.treeshap.compiler import compile_forest
+from shared.treeshap.explainer import Explainer
+from shared.treeshap.forest import Forest, NotCoveredError, read_forest
+from shared.treeshap.library import Library
+
+#: How far a compiled model's values may be from XGBoost's, relative to the largest of the row.
+TOLERANCE = 1e-5
+#: XGBoost's own quadrature is exact for so many different features on a path: beyond, only sums are compared.
+XGBOOST_EXACT_FEATURES = 8
+#: Rows that are compared: more than a block, so that whole blocks and the rest of one are.
+TRIAL_ROWS = 300
+
+
+def compile_booster(booster: Any) -> Compiled:
+    """Compile a loaded booster. Raises NotCoveredError with the reason why it cannot be."""
+    document = bytes(booster.save_raw("json"))
+    forest = read_forest(document)
+    return compile_forest(forest, _start(document, forest))
+
+
+def compare_with_xgboost(compiled: Compiled, booster: Any, library: Library) -> None:
+    """Explain rows made of the model's own thresholds with every kernel that runs here, and with XGBoost.
+
+    Raises NotCoveredError if they disagree.
+    """
+    rows = trial_rows(compiled)
+    try:
+        wanted = XGBoostEngine(booster, compiled.outputs).explain(rows)
+    except EngineError as error:
+        raise NotCoveredError(str(error)) from error
+    scale = 1 + np.abs(wanted).max(axis=2, keepdims=True)
+    exact = int(compiled.trees["points"].max(initial=0)) * 2 <= XGBOOST_EXACT_FEATURES
+    for kernel in library.kernels():
+        got = Explainer(compiled, library, kernel).explain(rows)
+        off = np.abs(got - wanted) / scale
+        apart = off.max() if exact else off[:, :, -2:].max()
+        if not apart <= TOLERANCE:
+            raise NotCoveredError(f"the {kernel.name} kernel and XGBoost are {apart:.1e} apart")
+        residual = np.abs(got[:, :, :-1].sum(axis=2) - got[:, :, -1]) / scale[:, :, 0]
+        if not residual.max() <= TOLERANCE:
+            raise NotCoveredError(f"the {kernel.name} kernel's values are {residual.max():.1e} off their sum")
+
+
+def trial_rows(compiled: Compiled) -> NDArray[np.float32]:
+    """Return rows whose values are the model's thresholds, their neighbours, categories, and some missing."""
+    chance = np.random.default_rng(0)
+    rows = np.zeros((TRIAL_ROWS, compiled.features), dtype=np.float32)
+    for column, feature in enumerate(compiled.columns):
+        of_it = compiled.nodes["threshold"][compiled.nodes["column"] == column]
+        values = chance.choice(of_it, TRIAL_ROWS)
+        up = np.where(chance.random(TRIAL_ROWS) < 0.5, np.inf, -np.inf).astype(np.float32)
+        values = np.where(chance.random(TRIAL_ROWS) < 0.5, values, np.nextafter(values, up))
+        rows[:, feature] = np.clip(values, -3e38, 3e38)
+    with_categories = compiled.nodes["column"][compiled.nodes["words"] > 0]
+    for column in np.unique(with_categories):
+        rows[:, compiled.columns[column]] = chance.integers(0, 64, TRIAL_ROWS)
+    rows[chance.random(rows.shape) < 0.1] = np.nan
+    rows[0] = np.nan
+    return rows
+
+
+def _start(document: bytes, forest: Forest) -> NDArray[np.float32]:
+    """Return the margins that the trees add to: those of the same model with all leaves 0, whatever its objective."""
+    empty = orjson.loads(document)
+    booster = empty["learner"]["gradient_booster"]
+    for tree in booster.get("gbtree", booster)["model"]["trees"]:
+        leaves = np.array(tree["left_children"]) < 0
+        tree["split_conditions"] = np.where(leaves, 0.0, tree["split_conditions"]).tolist()
+        tree["base_weights"] = [0.0] * len(leaves)
+    xgboost = import_xgboost()
+    row = xgboost.DMatrix(np.zeros((1, forest.features), dtype=np.float32), nthread=THREADS)
+    try:
+        without_leaves = xgboost.Booster({"nthread": THREADS}, model_file=bytearray(orjson.dumps(empty)))
+        margins = without_leaves.predict(row, output_margin=True, validate_features=False)
+    except (xgboost.core.XGBoostError, TypeError, ValueError) as error:
+        raise NotCoveredError("XGBoost does not tell where its margins begin") from error
+    return np.asarray(margins, dtype=np.float32).reshape(-1)

@@ -1,0 +1,112 @@
+"""`python -m shared.treeshap.build`: compiles the kernels with the machine's C compiler.
+
+Needs nothing but Python's standard library and a C compiler; what it makes needs neither. No flag asks for the building
+machine's own instructions: one object holds a kernel for each instruction set, and chooses where it runs.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+#: Where the sources are, and where the object goes.
+SOURCES = Path(__file__).parent / "native"
+LIBRARY = SOURCES / "treeshap.so"
+
+#: The compilers that are looked for, the first that is found is used.
+COMPILERS = ("cc", "gcc", "clang")
+FLAGS = (
+    "-std=c11",
+    "-O3",
+    "-fPIC",
+    "-fvisibility=hidden",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wall",
+    "-Wextra",
+)
+#: The kernels of x86: each one's entry, and the instructions that it may use.
+X86_KERNELS = {
+    "explain_avx2": ("-mavx2", "-mfma"),
+    "explain_avx512": (
+        "-mavx512f",
+        "-mavx512bw",
+        "-mavx512vl",
+        "-mavx512dq",
+        "-mfma",
+        "-mprefer-vector-width=512",
+    ),
+}
+X86 = ("x86_64", "amd64")
+
+
+class BuildError(Exception):
+    """The kernels cannot be built; the message says why."""
+
+
+def find_compiler() -> str | None:
+    """Return a C compiler's path, or None."""
+    return next((path for name in COMPILERS if (path := shutil.which(name))), None)
+
+
+def is_current(target: Path = LIBRARY) -> bool:
+    """Tell whether the object is there and newer than all sources."""
+    sources = [*SOURCES.glob("*.[ch]"), Path(__file__)]
+    return target.exists() and target.stat().st_mtime >= max(path.stat().st_mtime for path in sources)
+
+
+def build(target: Path = LIBRARY, extra: Sequence[str] = ()) -> Path:
+    """Compile and link, and put the object in its place at once. Raises BuildError."""
+    compiler = find_compiler()
+    if compiler is None:
+        raise BuildError(f"no C compiler is here ({', '.join(COMPILERS)})")
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        objects = {f"{folder}/{name}.o": command for name, command in _compilations().items()}
+        with ThreadPoolExecutor() as pool:
+            for done in [
+                pool.submit(_run, compiler, *FLAGS, *extra, *how, "-o", to) for to, how in objects.items()
+            ]:
+                done.result()
+        linked = Path(folder) / "treeshap.so"
+        _run(compiler, "-shared", *extra, *objects, "-o", linked)
+        linked.rename(target)
+    return target
+
+
+def _compilations() -> dict[str, list[str]]:
+    """Return what is compiled, and each one's own flags."""
+    x86 = platform.machine().lower() in X86
+    kernels = {"explain_portable": (), **(X86_KERNELS if x86 else {})}
+    found = {
+        entry: [*flags, f"-DEXPLAIN={entry}", "-c", str(SOURCES / "kernel.c")]
+        for entry, flags in kernels.items()
+    }
+    found["dispatch"] = [*(("-DTREESHAP_X86",) if x86 else ()), "-c", str(SOURCES / "dispatch.c")]
+    return found
+
+
+def _run(*command: str | Path) -> None:
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)  # noqa: S603  # a compiler from PATH
+    if done.returncode != 0:
+        raise BuildError(f"{command[0]} failed: {(done.stderr.strip() or 'it says nothing')[-2000:]}")
+
+
+def main() -> int:
+    """Build, unless the object is newer than its sources; return the exit code."""
+    try:
+        if not is_current():
+            build()
+    except (BuildError, OSError) as error:
+        sys.stderr.write(f"treeshap: {error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

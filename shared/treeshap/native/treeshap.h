@@ -1,0 +1,65 @@
+/* What the compiler (shared/treeshap/*.py) writes and the kernels read. Every number in it was checked by
+ * table_file.py before a kernel sees it: indexes lie in their arrays, children come after their parents. */
+#ifndef TREESHAP_H
+#define TREESHAP_H
+
+#include <stdint.h>
+
+enum {
+    BLOCK = 256,       /* rows that go down the trees together */
+    STEP = 16,         /* what the rows of a block are rounded up to */
+    MOST_POINTS = 16,  /* quadrature points: exact for 32 different features on a path */
+    TABLE_BITS = 6,    /* bits that index a table */
+    TABLE_ROW = 16     /* floats that a feature's table has at least: one AVX-512 register */
+};
+
+enum { DEFAULT_LEFT = 1, CATEGORICAL = 2, REPEATED = 4 };
+
+/* An inner node. Those of a tree lie in one piece, each before its left subtree, that before the right one. */
+typedef struct {
+    double ratio_above;          /* the feature's cover ratio on the path so far; 1 if it is new here */
+    double left_ratio, right_ratio; /* the same for the children, this split included */
+    double left_share, right_share; /* this split alone: cover of the child / cover of the node */
+    float threshold;
+    int32_t column;              /* among the columns that the model uses */
+    int32_t left, right;         /* the children's nodes, or -1 for a leaf */
+    float left_value, right_value;
+    int32_t table;               /* in units of TABLE_ROW floats; -1: no leaf below, or no table */
+    int32_t categories, words;   /* a categorical split's set: those that go right */
+    uint16_t level;              /* the root's is 0 */
+    uint8_t right_child;         /* 1 if it is its parent's right child */
+    uint8_t bit;                 /* the feature's place among those of the path */
+    uint8_t above;               /* how many different features the path has so far */
+    uint8_t flags;
+    uint8_t unused[6];
+} node;
+
+typedef struct {
+    int32_t first, nodes;        /* none: a tree of one leaf */
+    int32_t points;              /* quadrature points that are exact for it */
+    int32_t has_tables;
+    float leaf;                  /* the leaf of a tree without nodes */
+    int32_t levels;
+    int32_t ends_chunk;          /* 1: what the trees since the last such one gave is small enough for one float */
+} tree;
+
+typedef struct {
+    const node *nodes;
+    const tree *trees;
+    const int32_t *first_tree;   /* outputs + 1: the trees of each output lie in one piece */
+    const int32_t *columns;      /* the feature of each used column, ascending */
+    const float *tables;
+    const uint32_t *categories;
+    const float *start;          /* the margin before the first tree, for each output */
+    const float *base;           /* the base value of each output */
+    const double *points;        /* MOST_POINTS + 1 rules of 4 x MOST_POINTS: t, 1 - t, w, -w / (1 - t) */
+    int32_t outputs, used, features, levels, most_nodes;
+} model;
+
+/* Each explains rows x features into rows x outputs x (features + 2), which is zero before: contributions,
+ * base value, margin. Returns 0, or -1 where memory could not be had. */
+typedef int explain_rows(const model *m, const float *rows, int64_t count, float *out);
+
+explain_rows explain_portable, explain_avx2, explain_avx512;
+
+#endif

@@ -1,0 +1,82 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.worker.model_compilation import compile_booster
+from shared.treeshap import build
+from shared.treeshap.table_file import write_tables
+from tests.unit.shared.treeshap.boosters import train
+from tests.unit.shared.treeshap.conftest import REQUIRED
+
+ROOT = Path(__file__).parents[4]
+SANITIZERS = (
+    "-O0",
+    "-g",
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+)
+MODELS: dict[str, dict[str, Any]] = {
+    "tables": {"depth": 6, "trees": 3, "features": 8},
+    "repeated": {"depth": 7, "trees": 3, "features": 2},
+    "deep": {"depth": 10, "trees": 2, "features": 10, "min_child_weight": 0},
+    "classes": {"depth": 3, "trees": 3, "features": 4, "objective": "multi:softprob", "num_class": 3},
+    "categories": {"depth": 4, "trees": 3, "features": 3, "categories": 40, "max_cat_to_onehot": 1},
+    "leaves": {"depth": 3, "trees": 2, "features": 3, "gamma": 1e9},
+}
+
+
+def runtime(compiler: str, name: str) -> str | None:
+    done = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
+    path = done.stdout.strip()
+    return path if os.path.isabs(path) else None  # noqa: PTH117  # the name itself comes back where there is none
+
+
+@pytest.fixture(scope="module")
+def sanitized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    compiler = build.find_compiler()
+    preload = compiler and runtime(compiler, "libasan.so")
+    if not preload:
+        assert not REQUIRED, "no compiler with the address sanitizer is here"
+        pytest.skip("no compiler with the address sanitizer is here")
+    return build.build(tmp_path_factory.mktemp("sanitized") / "treeshap.so", SANITIZERS), preload
+
+
+def run(sanitized: tuple[Path, str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    library, preload = sanitized
+    environment = {
+        **os.environ,
+        "LD_PRELOAD": preload,
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "OMP_NUM_THREADS": "1",
+    }
+    command = [
+        sys.executable,
+        "-m",
+        "tests.unit.shared.treeshap.sanitized_run",
+        str(library),
+        str(folder),
+        *options,
+    ]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_no_kernel_leaves_its_memory_or_does_what_is_undefined_whatever_a_checked_file_holds(
+    sanitized: tuple[Path, str], tmp_path: Path
+) -> None:
+    for name, how in MODELS.items():
+        booster, x = train(**how)
+        write_tables(tmp_path / f"{name}.shaptables", compile_booster(booster), name)
+        np.save(tmp_path / f"{name}.npy", x)
+    done = run(sanitized, tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "explained" in done.stdout
+    # The sanitizers are awake: the same program dies of a model that nobody has checked.
+    assert "AddressSanitizer" in run(sanitized, tmp_path, "--unchecked").stderr
