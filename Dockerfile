@@ -4,7 +4,7 @@
 FROM debian:trixie-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update -q \
-    && apt-get install -y -q --no-install-recommends python3 python3-venv \
+    && apt-get install -y -q --no-install-recommends python3 python3-venv gcc libc6-dev \
     && python3 -m venv /opt/installer \
     && python3 -m venv --without-pip /opt/shapbox/venv
 COPY requirements.lock /opt/
@@ -16,6 +16,10 @@ RUN /opt/installer/bin/pip --python /opt/shapbox/venv/bin/python install \
         \( -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) \) -exec rm -rf {} + \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/venv/lib
 COPY . /opt/shapbox/app/
+# The compiled engine's kernels; what runs needs neither their sources nor a compiler.
+RUN cd /opt/shapbox/app \
+    && python3 -m shared.treeshap.build \
+    && find shared/treeshap/native -type f ! -name '*.so' -delete
 # Whatever the builder's umask is: anybody may read, nobody but root may write.
 RUN rm /opt/shapbox/app/requirements.lock \
     && chmod -R u=rwX,go=rX /opt/shapbox \

@@ -80,10 +80,10 @@ COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-f
 models: setup-dev ## train the shipped models again
 	@$(PY) models/train.py
 
-setup: python ## Python, packages, redis-server and a font, whatever is missing
+setup: python ## Python, packages, redis-server, a font and kernels, whatever is missing
 	@$(ANY_PYTHON) -m ops.setup_machine
 
-setup-image: python # without redis-server and font: the container brings its own
+setup-image: python # without redis-server, font and kernels: the container brings its own
 	@$(ANY_PYTHON) -m ops.setup_machine --no-redis
 
 setup-deploy: python # what deploying needs beside that

@@ -1,4 +1,4 @@
-"""`python3 -m ops.setup_machine [--deploy | --dev]`: Python, packages, redis-server and a font, whatever of them is missing."""
+"""`python3 -m ops.setup_machine [--deploy | --dev]`: Python, packages, redis-server, a font and kernels, whatever is missing."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ops.setup_machine.commands import say
 from ops.setup_machine.environment import Environment
 from ops.setup_machine.failure import SetupError
 from ops.setup_machine.font import ensure_font
+from ops.setup_machine.kernels import ensure_kernels
 from ops.setup_machine.redis_server import ensure_redis_server
 
 #: The repository's folder.
@@ -24,13 +25,14 @@ def main() -> int:
     kinds = parser.add_mutually_exclusive_group()
     kinds.add_argument("--deploy", action="store_true", help="what deploying needs as well")
     kinds.add_argument("--dev", action="store_true", help="the tools for deploying, tests and checks as well")
-    parser.add_argument("--no-redis", action="store_true", help="leave redis-server and the font alone")
+    parser.add_argument("--no-redis", action="store_true", help="leave redis-server, font and kernels alone")
     options = parser.parse_args()
     needs_redis = not options.no_redis and (options.dev or not os.environ.get("REDIS_URL"))
     try:
         _set_up("dev" if options.dev else "deploy" if options.deploy else "runtime", needs_redis)
         if not options.no_redis:
             ensure_font()
+            ensure_kernels()
     except SetupError as error:
         print(f"set-up: {error}", file=sys.stderr)
         return 1

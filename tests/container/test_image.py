@@ -55,6 +55,12 @@ def test_shapbox_and_its_environment_belong_to_root_and_nobody_else_may_write(im
     assert inside(image, "sh", "-c", r"find /opt \( ! -user root -o -perm /022 \) ! -type l") == ""
 
 
+def test_the_compiled_engines_kernels_run_in_it_and_their_sources_are_not_there(image: str) -> None:
+    look = "from shared.treeshap.library import find_library; print(find_library().kernels()[-1].name)"
+    assert inside(image, "python", "-c", look).strip() == "PORTABLE"
+    assert inside(image, "sh", "-c", "ls /opt/shapbox/app/shared/treeshap/native").split() == ["treeshap.so"]
+
+
 def test_its_labels_say_version_and_commit(image: str) -> None:
     labels = json.loads(docker("inspect", image))[0]["Config"]["Labels"]
     assert labels["org.opencontainers.image.version"] == VERSION

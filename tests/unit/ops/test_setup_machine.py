@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.setup_machine import debian, font
+from ops.setup_machine import debian, font, kernels
 from ops.setup_machine.commands import clean_environment, run_shown, succeeds
 from ops.setup_machine.environment import LOCKS, Environment, _PipProgress
 from ops.setup_machine.failure import SetupError
@@ -230,7 +230,9 @@ def test_one_package_is_cut_out_of_a_lock_with_its_hashes() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted((ROOT / "ops" / "setup_machine").glob("*.py")), ids=lambda path: path.name
+    "path",
+    [*sorted((ROOT / "ops" / "setup_machine").glob("*.py")), ROOT / "shared" / "treeshap" / "build.py"],
+    ids=lambda path: path.name,
 )
 def test_the_set_up_is_written_in_the_language_of_python_3_8(path: Path) -> None:
     ast.parse(path.read_text(), feature_version=(3, 8))
@@ -240,3 +242,15 @@ def test_bare_make_lists_every_target_with_a_line_of_help() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     for target in ("run", "demo", "test", "lint", "lock", "models", "clean"):
         assert re.search(rf"^  make {target} +\S", listed, re.MULTILINE), listed
+
+
+def test_kernels_are_built_where_a_compiler_is_and_their_absence_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(kernels, "is_current", lambda: False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    kernels.ensure_kernels()
+    assert "works with XGBoost's engine" in capsys.readouterr().out
+    program(tmp_path, "cc", "echo 'cc: error: no input' >&2; exit 1")
+    kernels.ensure_kernels()
+    assert "could not be built" in capsys.readouterr().out
