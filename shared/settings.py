@@ -152,6 +152,16 @@ class Settings:
         return self.data_dir.absolute() / "standins"
 
     @property
+    def compiled_dir(self) -> Path:
+        """Models as boot has compiled them."""
+        return self.data_dir.absolute() / "compiled"
+
+    @property
+    def engines_file(self) -> Path:
+        """Which engine explains which model, as boot found it out."""
+        return self.compiled_dir / "engines.json"
+
+    @property
     def redis_dir(self) -> Path:
         """The embedded Redis's append-only file."""
         return self.data_dir.absolute() / "redis"

@@ -41,7 +41,7 @@ def empty_folder(folder: Path) -> None:
 
 
 def _private_folders(settings: Settings) -> list[Path]:
-    folders = [settings.run_dir, settings.keys_dir, settings.tmp_dir]
+    folders = [settings.run_dir, settings.keys_dir, settings.tmp_dir, settings.compiled_dir]
     if settings.storage_url is None:
         folders.append(settings.objects_dir)
     if settings.embedded_redis:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ops.boot.compiled_models import activate_models
 from ops.boot.folders import empty_folder, make_folders
 from ops.boot.host_name import ensure_host_name
 from ops.boot.keys import ensure_keys
@@ -48,6 +49,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
     check_ports(settings)
     check_redis(settings, environment)
     models = check_models(settings)
+    engines = activate_models(settings)
     empty_folder(settings.tmp_dir)
     settings.status_file.unlink(missing_ok=True)  # it tells of the life before
     key_files = ensure_keys(settings)
@@ -63,6 +65,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
         "host": host,
         **_decided(settings, sizing, cpus, memory),
         "models": models,
+        "engine": engines.engine,
     }
     where = {
         "data_dir": str(settings.data_dir.absolute()),

@@ -11,11 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.reached import Reached
-from services.worker.reference import bare_explainer
+from services.worker.reference import EXACT, bare_explainer, distance
 from shared.model_version import ModelVersion
 
-#: The largest difference that counts as exact.
-EXACT = 1e-5
 NPY = {"Content-Type": "application/x-npy"}
 
 type Matrix = NDArray[np.float32]
@@ -62,7 +60,7 @@ class Load:
             self.faults.append(fault)
 
     def _note(self, values: Matrix, reference: Matrix) -> None:
-        apart = float(np.abs(values.reshape(reference.shape) - reference).max())
+        apart = distance(values, reference)
         if apart > EXACT:
             raise ProofError(f"Values are up to {apart:.1e} apart from XGBoost's own.")
         with self._lock:

@@ -11,14 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from ops.container.box import Box
-from ops.container.load import EXACT, Load, Matrix, ProofError, have_done
+from ops.container.load import Load, Matrix, ProofError, have_done
 from ops.container.peak import Peak, peak_of
 from ops.container.pictures import Picture, fetch_pictures
 from ops.container.slow_model import DEPTH, TREES, models_with_slow_one
 from ops.measure.appliance import example_rows
 from ops.trial_appliance import free_ports
 from services.worker.lean_xgboost import import_xgboost
-from services.worker.reference import bare_explainer
+from services.worker.reference import EXACT, bare_explainer, distance
 from shared.model_catalog import ModelCatalog
 from shared.model_version import ModelVersion
 
@@ -121,12 +121,12 @@ def _prove_million(box: Box, version: ModelVersion) -> None:
 def _differences(version: ModelVersion, rows: Matrix, values: Matrix) -> tuple[float, float]:
     """Return how far some rows' values are from XGBoost's own, and all rows' sums from the margins."""
     picked = np.linspace(0, len(rows) - 1, CHECKED).astype(int)
-    wanted = bare_explainer(version.model_path)(rows[picked]).reshape(CHECKED, -1)
+    wanted = bare_explainer(version.model_path)(rows[picked])
     xgboost = import_xgboost()
     booster = xgboost.Booster({"nthread": 1}, model_file=version.model_path)
     margins = booster.predict(xgboost.DMatrix(rows, nthread=1), output_margin=True, validate_features=False)
     sums = values.sum(axis=1, dtype=np.float64)
-    return float(np.abs(values[picked] - wanted).max()), float(np.abs(sums - margins).max())
+    return distance(values[picked], wanted), float(np.abs(sums - margins).max())
 
 
 def _prove_end(box: Box) -> None:

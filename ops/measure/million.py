@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.measure.appliance import Appliance, MeasureError, example_rows
-from services.worker.reference import reference_contributions
+from services.worker.reference import EXACT, distance, reference_contributions
 from shared.model_version import ModelVersion
 
 #: Rows of the small job that the huge one is compared with.
@@ -112,8 +112,8 @@ def _check(version: ModelVersion, rows: NDArray[np.float32], result: Path) -> No
     given = np.load(result, mmap_mode="r")
     picked = np.unique(np.linspace(0, len(rows) - 1, min(CHECKED, len(rows))).astype(int))
     wanted = reference_contributions(version.model_path, rows[picked])
-    apart = float(np.abs(given[picked].reshape(wanted.shape) - wanted).max())
-    if len(given) != len(rows) or apart > 1e-5:
+    apart = distance(given[picked], wanted)
+    if len(given) != len(rows) or apart > EXACT:
         raise MeasureError(
             f"The values are wrong: {len(given)} rows of {len(rows)}, up to {apart:.1e} apart."
         )

@@ -15,6 +15,7 @@ from services.api.storage_room import StorageProbe
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacons
 from shared.counters import Counters
+from shared.engine_record import EngineRecord
 from shared.errors import DrainingError
 from shared.jobs.store import JobStore
 from shared.model_catalog import ModelCatalog
@@ -57,6 +58,7 @@ class Parts:
     results: ResultRoom
     digests: JobDigests
     status: StatusFile
+    engines: EngineRecord = field(default_factory=EngineRecord)
     commit: str = "unknown"
     streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
     uploads: Share = field(default_factory=lambda: Share(UPLOADS, "large uploads"))
@@ -98,5 +100,6 @@ def assemble(
         results=ResultRoom(settings),
         digests=JobDigests(payloads),
         status=StatusFile(settings),
+        engines=EngineRecord.read(settings.engines_file),
         commit=commit,
     )

@@ -29,6 +29,7 @@ from services.monitor.sweeper import Surroundings, Sweeper
 from services.monitor.worker_lives import Machine
 from services.monitor.working_set import choose_source
 from shared.counters import Counters
+from shared.engine_record import EngineRecord
 from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
@@ -200,7 +201,9 @@ class Monitor:
         registry = CollectorRegistry()
         registry.register(self._make_redis_collector(models))
         registry.register(MachineCollector(self._guard, self._storage, self._programs, self._pulse))
-        registry.register(FactsCollector(models, commit, started_at(self._machine.supervisor_pid)))
+        engines = EngineRecord.read(self._settings.engines_file)
+        started = started_at(self._machine.supervisor_pid)
+        registry.register(FactsCollector(models, engines, commit, started))
         return registry
 
     def _make_redis_collector(self, models: tuple[ModelVersion, ...]) -> Collector:

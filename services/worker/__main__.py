@@ -81,7 +81,7 @@ def main() -> int:
 def _work(settings: Settings, process_name: str) -> int:
     host = host_name(os.environ)
     me = Beacon(f"{host}/{process_name}", host, os.getpid(), secrets.token_hex(8))
-    models = WarmModels(ModelCatalog.load(settings.models_dir, settings.standins_dir))
+    models = WarmModels(ModelCatalog.load(settings.models_dir, settings.standins_dir), settings.compiled_dir)
     models.warm_up()
     connection = connect(settings, Patience.STEADY, name=me.name)
     beacons, counters, store = Beacons(connection), Counters(connection), JobStore(connection, settings)

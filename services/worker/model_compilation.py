@@ -1,28 +1,60 @@
-"""Compiles a booster for shared/treeshap, and compares what comes of it with XGBoost before anybody relies on it."""
+"""Compiles boosters for shared/treeshap, and compares what comes of it with XGBoost before anybody relies on it.
+
+That is done in a process of its own, so that whoever asks need not carry XGBoost along.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.worker.child_process import run_module
 from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.lean_xgboost import THREADS, import_xgboost
-from shared.errors import EngineError
+from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
+from shared.errors import EngineError, ModelFaultError
+from shared.model_version import ModelVersion
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
-from shared.treeshap.library import Library
+from shared.treeshap.library import Library, find_library
+from shared.treeshap.table_file import table_path, write_tables
 
 #: How far a compiled model's values may be from XGBoost's, relative to the largest of the row.
 TOLERANCE = 1e-5
 #: XGBoost's own quadrature is exact for so many different features on a path: beyond, only sums are compared.
 XGBOOST_EXACT_FEATURES = 8
+#: Seconds that compiling all models of one call may take.
+COMPILATION_TIMEOUT_SECONDS = 120.0
 #: Rows that are compared: more than a block, so that whole blocks and the rest of one are.
 TRIAL_ROWS = 300
+
+
+def compile_models(versions: Sequence[ModelVersion], folder: Path) -> dict[str, str]:
+    """Compile models into their files in `folder`, in another process; return why some are not, by NAME@VERSION.
+
+    A model that kills the process costs a new process, and only itself.
+    """
+    reasons: dict[str, str] = {}
+    left = list(versions)
+    while left:
+        words = [
+            word for version in left for word in (str(version.model_path.absolute()), version.manifest.sha256)
+        ]
+        answers, ending = run_module(__name__, [str(folder.absolute()), *words], COMPILATION_TIMEOUT_SECONDS)
+        for version, answer in zip(left, answers, strict=False):
+            if answer["reason"] is not None:
+                reasons[version.id] = answer["reason"]
+        broken = left[len(answers) : len(answers) + 1]
+        reasons.update({version.id: f"its compilation {ending}" for version in broken})
+        left = left[len(answers) + len(broken) :]
+    return reasons
 
 
 def compile_booster(booster: Any) -> Compiled:
@@ -89,3 +121,30 @@ def _start(document: bytes, forest: Forest) -> NDArray[np.float32]:
     except (xgboost.core.XGBoostError, TypeError, ValueError) as error:
         raise NotCoveredError("XGBoost does not tell where its margins begin") from error
     return np.asarray(margins, dtype=np.float32).reshape(-1)
+
+
+def _compile(model: Path, sha256: str, folder: Path) -> str | None:
+    """Compile one model into its file; return the reason if it cannot be."""
+    library = find_library()
+    if library is None:
+        return "the kernels are not built"
+    try:
+        booster = load_booster(model)
+        compiled = compile_booster(booster)
+        compare_with_xgboost(compiled, booster, library)
+        write_tables(table_path(folder, sha256), compiled, sha256)
+    except (NotCoveredError, ModelFaultError, OSError) as error:
+        return str(error)
+    return None
+
+
+def _main(folder: str, *words: str) -> None:
+    """`FOLDER [MODEL SHA256]…`: one JSON line for each model, flushed before the next one is tried."""
+    for model, sha256 in zip(words[::2], words[1::2], strict=True):
+        reason = _compile(Path(model), sha256, Path(folder))
+        sys.stdout.write(orjson.dumps({"reason": reason}).decode() + "\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

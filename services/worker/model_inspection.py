@@ -8,7 +8,6 @@ XGBoost out of the memory of whoever asks.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from services.worker.child_process import run_module
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import ModelFaultError
 from shared.manifest import remedy_for
@@ -31,8 +31,6 @@ INSPECTION_TIMEOUT_SECONDS = 60.0
 
 #: How far base value + contributions may be from the margin, relative to its size.
 ADDITIVITY_TOLERANCE = 1e-3
-
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,9 @@ def inspect_models(
     findings: list[ModelInspection | ModelFaultError] = []
     while len(findings) < len(paths):
         left = paths[len(findings) :]
-        answers, ending = _run_child(["inspect", *map(str, (path.absolute() for path in left))], timeout)
+        answers, ending = run_module(
+            __name__, ["inspect", *map(str, (path.absolute() for path in left))], timeout
+        )
         findings += [_finding(answer) for answer in answers[: len(left)]]
         if len(answers) < len(left):
             broken = left[len(answers)]
@@ -82,8 +82,8 @@ def inspect_model(path: Path) -> ModelInspection:
 
 def convert_model(source: Path, target: Path) -> ModelInspection:
     """Look into a model file and write it to `target` as UBJSON; raises ModelFaultError if it is no good."""
-    answers, ending = _run_child(
-        ["convert", str(source.absolute()), str(target.absolute())], INSPECTION_TIMEOUT_SECONDS
+    answers, ending = run_module(
+        __name__, ["convert", str(source.absolute()), str(target.absolute())], INSPECTION_TIMEOUT_SECONDS
     )
     if not answers:
         raise ModelFaultError(f"{source.name} cannot be loaded: XGBoost {ending}")
@@ -152,24 +152,6 @@ def _given(finding: ModelInspection | ModelFaultError) -> ModelInspection:
 def _finding(answer: dict[str, Any]) -> ModelInspection | ModelFaultError:
     fault = answer.get("fault")
     return ModelInspection.from_document(answer) if fault is None else ModelFaultError(str(fault))
-
-
-def _run_child(arguments: list[str], timeout: float) -> tuple[list[dict[str, Any]], str]:
-    """Run this module as a program; its answers, and how it ended."""
-    try:
-        done = subprocess.run(  # noqa: S603 - this very Python and this very module, no shell
-            [sys.executable, "-m", __name__, *arguments],
-            cwd=_REPOSITORY,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=timeout,
-            check=False,
-        )
-        output, errors = done.stdout, done.stderr.decode(errors="replace").strip().splitlines()
-        ending = f"ended with {done.returncode} ({errors[-1][:200] if errors else 'it crashed'})"
-    except subprocess.TimeoutExpired as late:
-        output, ending = late.stdout or b"", f"did not come to an end in {timeout:.0f} s"
-    return [json.loads(line) for line in output.splitlines() if line.endswith(b"}")], ending
 
 
 def _answer(path: Path, copy: Path | None = None) -> dict[str, Any]:

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 
+#: How far values may be from XGBoost's own, as `distance` tells it.
+EXACT = 1e-5
+
 type Explain = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
@@ -32,3 +35,15 @@ def bare_explainer(model_path: Path) -> Explain:
         return np.asarray(values, dtype=np.float32).reshape(len(rows), -1, rows.shape[1] + 1)
 
     return explain
+
+
+def distance(values: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
+    """Return how far values are from XGBoost's own at most, relative to the row's and output's largest, or 1.
+
+    Both are rows x outputs x (features + 1), or can be seen so. Float32 has seven digits, of which either may lose
+    one, so that the largest of a row tells how far apart its values may be. Infinite where one is no number.
+    """
+    theirs = reference.astype(np.float64)
+    apart = np.abs(values.reshape(reference.shape) - theirs)
+    relative = apart / np.maximum(1.0, np.abs(theirs).max(axis=-1, keepdims=True))
+    return float(np.where(np.isfinite(relative), relative, np.inf).max(initial=0.0))

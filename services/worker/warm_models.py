@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
+from services.worker.engines.compiled_engine import CompiledEngine
 from services.worker.engines.engine import Engine
 from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
@@ -24,16 +26,24 @@ MOST_WARM = 8
 
 @dataclass(slots=True)
 class WarmModel:
-    """A loaded model and its engines, each made when first asked for."""
+    """A model and its engines. All but the compiled one need XGBoost, and are made when they are first asked for."""
 
     version: ModelVersion
-    predictor: XGBoostEngine
-    _interventional: ShapEngine | None = field(default=None)
+    compiled: CompiledEngine | None = None
+    _predictor: XGBoostEngine | None = field(default=None, init=False)
+    _interventional: ShapEngine | None = field(default=None, init=False)
+
+    @property
+    def predictor(self) -> XGBoostEngine:
+        """The model in XGBoost. Raises ModelFaultError if it cannot be loaded."""
+        if self._predictor is None:
+            self._predictor = XGBoostEngine.load(self.version.model_path, len(self.version.outputs))
+        return self._predictor
 
     def engine(self, method: Method) -> Engine:
         """Return the engine of a method. Raises EngineError if the model cannot be explained by it."""
         if method is Method.TREE_PATH_DEPENDENT:
-            return self.predictor
+            return self.compiled or self.predictor
         if self._interventional is None:
             path = self.version.background_path
             if path is None:
@@ -48,24 +58,30 @@ class WarmModel:
 class WarmModels:
     """Loads a model when its first batch comes. Used by one thread."""
 
-    def __init__(self, catalog: ModelCatalog) -> None:
+    def __init__(self, catalog: ModelCatalog, compiled_dir: Path | None = None) -> None:
+        """Without `compiled_dir` XGBoost explains everything."""
         self._catalog = catalog
+        self._compiled_dir = compiled_dir
         self._warm: OrderedDict[str, WarmModel] = OrderedDict()
 
     def get(self, model_id: str) -> WarmModel:
         """Return a loaded model by NAME@VERSION. Raises ModelNotFoundError, ModelFaultError."""
         if model_id not in self._warm:
-            version = self._catalog.get(model_id)
-            # XGBoost can crash on a damaged file, which boot has not seen if it was damaged since.
-            if faults := faults_in(version.folder):
-                raise ModelFaultError(str(faults[0]))
-            self._warm[model_id] = WarmModel(
-                version, XGBoostEngine.load(version.model_path, len(version.outputs))
-            )
+            self._warm[model_id] = self._load(self._catalog.get(model_id))
             if len(self._warm) > MOST_WARM:
                 self._warm.popitem(last=False)
         self._warm.move_to_end(model_id)
         return self._warm[model_id]
+
+    def _load(self, version: ModelVersion) -> WarmModel:
+        # XGBoost can crash on a damaged file, which boot has not seen if it was damaged since.
+        if faults := faults_in(version.folder):
+            raise ModelFaultError(str(faults[0]))
+        compiled = CompiledEngine.find(version, self._compiled_dir) if self._compiled_dir else None
+        model = WarmModel(version, compiled)
+        if compiled is None:
+            _ = model.predictor  # now, and not in the middle of a batch
+        return model
 
     def warm_up(self) -> None:
         """Load the newest version of each model, up to what stays loaded, and explain one row with it.
@@ -75,6 +91,6 @@ class WarmModels:
         for version in self._catalog.latest()[:MOST_WARM]:
             row = np.full((1, len(version.features)), np.nan, dtype=np.float32)
             try:
-                self.get(version.id).predictor.explain(row)
+                self.get(version.id).engine(Method.TREE_PATH_DEPENDENT).explain(row)
             except (ModelFaultError, EngineError) as fault:
                 logger.error("model not loaded", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all

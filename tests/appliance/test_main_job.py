@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.trial_appliance import NO_ANSWER, Appliance
-from services.worker.reference import reference_contributions
+from services.worker.reference import EXACT, distance, reference_contributions
 from shared.beacons import Beacons
 from shared.build import ROOT
 from shared.jobs.recovery import Recovery
@@ -27,6 +27,7 @@ from shared.model_catalog import ModelCatalog
 from shared.model_version import ModelVersion
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
+from shared.treeshap.library import find_library
 from tests.appliance.conftest import MakeAppliance
 from tests.appliance.faults.submitted import eventually
 
@@ -97,7 +98,7 @@ def check_values(appliance: Appliance, job_id: str, version: ModelVersion, rows:
     answer = appliance.get(f"/v1/jobs/{job_id}/result", headers={"Accept": "application/x-npy"})
     values = np.load(io.BytesIO(answer.body))
     wanted = reference_contributions(version.model_path, rows)
-    np.testing.assert_allclose(values.reshape(wanted.shape), wanted, atol=1e-5, rtol=0)
+    assert distance(values, wanted) <= EXACT
 
 
 def wait_for_progress(appliance: Appliance, job_id: str, batches: int) -> None:
@@ -151,7 +152,7 @@ def test_the_same_rows_in_every_form_give_the_same_exact_values(appliance: Appli
         )
         assert answer.status == 200, (name, answer)
         values = np.load(io.BytesIO(answer.body))
-        np.testing.assert_allclose(values.reshape(wanted.shape), wanted, atol=1e-5, rtol=0, err_msg=name)
+        assert distance(values, wanted) <= EXACT, name
 
 
 @pytest.mark.parametrize("model", ["breast-cancer", "wine"])
@@ -328,3 +329,13 @@ def test_the_guard_recycles_the_largest_worker_at_the_memory_limit(make_applianc
         )
         assert answer.status == 200, answer
         time.sleep(0.2)
+
+
+def test_version_models_and_metrics_tell_the_same_engine(appliance: Appliance) -> None:
+    library = find_library()
+    engine = "xgboost" if library is None else library.kernels()[0].engine
+    assert appliance.get("/version").json()["engine"] == engine
+    assert {model["engine"] for model in appliance.get("/v1/models").json()["models"]} == {engine}
+    told = [name for name in metrics(appliance) if name.startswith("shapbox_model_info")]
+    assert len(told) == 3
+    assert all(f"|{engine}|" in name for name in told)

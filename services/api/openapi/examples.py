@@ -44,7 +44,7 @@ MODEL: dict[str, Any] = {
     "outputs": ["score"],
     "objective": "reg:squarederror",
     "sha256": "0" * 64,
-    "engine": "xgboost",
+    "engine": "compiled-avx512",
     "fallback": False,
 }
 

@@ -9,10 +9,8 @@ import orjson
 from services.api.authentication import Access
 from services.api.parts import Parts
 from services.api.query import Query
+from shared.engine_record import EngineRecord
 from shared.model_catalog import ModelVersion
-
-#: What makes the values of tree_path_dependent.
-ENGINE = "xgboost"
 
 
 class ModelsResource:
@@ -26,7 +24,7 @@ class ModelsResource:
     def on_get(self, req: Any, resp: Any) -> None:
         """List the models."""
         Query(req)
-        models = [model_document(version) for version in self._parts.catalog.versions()]
+        models = [model_document(version, self._parts.engines) for version in self._parts.catalog.versions()]
         resp.content_type = "application/json"
         resp.data = orjson.dumps({"models": models})
 
@@ -45,12 +43,12 @@ class ModelResource:
         """Answer with the model's document."""
         Query(req)
         resp.content_type = "application/json"
-        resp.data = orjson.dumps(model_document(self._parts.catalog.get(name)))
+        resp.data = orjson.dumps(model_document(self._parts.catalog.get(name), self._parts.engines))
 
     on_head = on_get
 
 
-def model_document(version: ModelVersion) -> dict[str, Any]:
+def model_document(version: ModelVersion, engines: EngineRecord) -> dict[str, Any]:
     """Return what a client needs to know of a model."""
     return {
         "name": version.name,
@@ -59,6 +57,6 @@ def model_document(version: ModelVersion) -> dict[str, Any]:
         "outputs": list(version.outputs),
         "objective": version.manifest.objective,
         "sha256": version.manifest.sha256,
-        "engine": ENGINE,
+        "engine": engines.of(version.id),
         "fallback": version.fallback,
     }

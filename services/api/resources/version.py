@@ -9,7 +9,6 @@ import orjson
 
 from services.api.authentication import Access
 from services.api.parts import Parts
-from services.api.resources.models import ENGINE
 from shared.build import VERSION, library_versions
 
 
@@ -24,7 +23,7 @@ class VersionResource:
                 "version": VERSION,
                 "commit": parts.commit,
                 **library_versions(),
-                "engine": ENGINE,
+                "engine": parts.engines.engine,
                 "python": platform.python_version(),
             }
         )

@@ -10,19 +10,19 @@ from prometheus_client.registry import Collector
 
 from services.monitor.collectors.families import gauge, gauges
 from shared.build import VERSION, library_versions
+from shared.engine_record import EngineRecord
 from shared.model_version import ModelVersion
-
-#: What explains every model's path-dependent values.
-ENGINE = "xgboost"
 
 
 class FactsCollector(Collector):
     """Builds its families once. `started` is when the appliance was, in seconds since the epoch."""
 
-    def __init__(self, models: Iterable[ModelVersion], commit: str, started: float | None) -> None:
+    def __init__(
+        self, models: Iterable[ModelVersion], engines: EngineRecord, commit: str, started: float | None
+    ) -> None:
         build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
         lines: dict[tuple[str, ...], float] = {
-            (m.name, str(m.version), ENGINE, str(m.fallback).lower()): 1.0 for m in models
+            (m.name, str(m.version), engines.of(m.id), str(m.fallback).lower()): 1.0 for m in models
         }
         self._families = [
             gauges(

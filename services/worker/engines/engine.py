@@ -18,7 +18,7 @@ class Engine(Protocol):
 
         `rows` has shape (rows, features); NaN is missing. The result has shape (rows, outputs,
         features + 2): the features' values, the base value, and the margin that XGBoost predicts, which the
-        others should add up to. Raises EngineError when the model is of a kind that the method cannot
+        others should add up to: it is not made of them. Raises EngineError when the model is of a kind that the method cannot
         explain.
         """
         ...

@@ -88,8 +88,8 @@ def _wire_transitions(module: ModuleType) -> None:
     module.Transitions.complete = _passing(module.Transitions.complete, after="recorded")
 
 
-def _wire_engine(module: ModuleType) -> None:
-    explain = module.XGBoostEngine.explain
+def _wire_engine(module: ModuleType, name: str = "XGBoostEngine") -> None:
+    explain = getattr(module, name).explain
 
     @wraps(explain)
     def wired(engine: Any, rows: Any) -> Any:
@@ -102,7 +102,11 @@ def _wire_engine(module: ModuleType) -> None:
             placed_actions.ACTIONS[action]()
         return explain(engine, rows)
 
-    module.XGBoostEngine.explain = wired
+    getattr(module, name).explain = wired
+
+
+def _wire_compiled_engine(module: ModuleType) -> None:
+    _wire_engine(module, "CompiledEngine")
 
 
 def _wire_shap_return(module: ModuleType) -> None:
@@ -122,6 +126,7 @@ _WIRING: dict[str, Callable[[ModuleType], None]] = {
     "shared.payloads": _wire_payloads,
     "shared.jobs.transitions": _wire_transitions,
     "services.worker.engines.xgboost_engine": _wire_engine,
+    "services.worker.engines.compiled_engine": _wire_compiled_engine,
     "services.worker.shap_return": _wire_shap_return,
 }
 

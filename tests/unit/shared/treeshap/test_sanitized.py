@@ -10,8 +10,8 @@ import pytest
 from services.worker.model_compilation import compile_booster
 from shared.treeshap import build
 from shared.treeshap.table_file import write_tables
+from tests.unit.conftest import REQUIRED
 from tests.unit.shared.treeshap.boosters import train
-from tests.unit.shared.treeshap.conftest import REQUIRED
 
 ROOT = Path(__file__).parents[4]
 SANITIZERS = (

@@ -1,0 +1,138 @@
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ops.boot import compiled_models
+from ops.boot.compiled_models import activate_models
+from ops.boot.folders import make_folders
+from services.worker import child_process, model_compilation
+from services.worker.lean_xgboost import import_xgboost
+from shared.engine_record import EngineRecord
+from shared.errors import BootError
+from shared.model_folder import ModelDraft, write_model_folder
+from shared.settings import Settings
+from shared.treeshap.library import Library
+from shared.treeshap.table_file import table_path
+from tests.unit.shared.treeshap.boosters import train
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, library: Library) -> Settings:
+    del library  # that it is built
+    settings = replace(Settings(), data_dir=tmp_path / "data", models_dir=tmp_path / "models")
+    make_folders(settings)
+    return settings
+
+
+@pytest.fixture
+def add(settings: Settings) -> Callable[..., Path]:
+    def add(name: str, **how: Any) -> Path:
+        booster, _ = train(**{"depth": 2, "trees": 2, "features": 3, **how})
+        draft = ModelDraft(
+            name=name,
+            version=1,
+            model=bytes(booster.save_raw("ubj")),
+            features=("a", "b", "c"),
+            outputs=("y",),
+            objective="reg:squarederror",
+            xgboost_version=str(import_xgboost().__version__),
+            training={},
+        )
+        version = write_model_folder(settings.models_dir, draft)
+        return table_path(settings.compiled_dir, version.manifest.sha256)
+
+    return add
+
+
+def test_shipped_models_are_compiled_once_and_recorded(settings: Settings) -> None:
+    settings = replace(settings, models_dir=ROOT / "models")
+    record = activate_models(settings)
+    assert record.engine.startswith("compiled-")
+    assert dict(record.models) == dict.fromkeys(("breast-cancer@1", "diabetes@1", "wine@1"), record.engine)
+    assert not record.reasons
+    assert EngineRecord.read(settings.engines_file) == record
+    files = {path: path.stat().st_mtime_ns for path in settings.compiled_dir.glob("*.shaptables")}
+    assert len(files) == 3
+    assert activate_models(settings) == record
+    assert {path: path.stat().st_mtime_ns for path in files} == files
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-9], lambda content: content[:-1] + b"x", lambda _: b""]
+)
+def test_a_damaged_file_is_made_again(
+    settings: Settings, add: Callable[..., Path], damage: Callable[[bytes], bytes]
+) -> None:
+    path = add("one")
+    activate_models(settings)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert not activate_models(settings).reasons
+    assert path.read_bytes() == whole
+
+
+def test_a_model_that_is_not_covered_is_xgboosts_with_its_reason_and_the_others_are_compiled(
+    settings: Settings, add: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    linear, tree = add("linear", booster="gblinear"), add("tree")
+    record = activate_models(settings)
+    assert record.of("linear@1") == "xgboost"
+    assert "no trees" in record.reasons["linear@1"]
+    assert record.of("tree@1") == record.engine
+    assert (linear.exists(), tree.exists()) == (False, True)
+    assert [line.__dict__["cause"] for line in caplog.records if line.levelno == logging.WARNING] == [
+        record.reasons["linear@1"]
+    ]
+
+
+def test_what_belongs_to_no_model_is_removed(settings: Settings, add: Callable[..., Path]) -> None:
+    path = add("one")
+    strangers = [settings.compiled_dir / name for name in ("abc-1.shaptables", ".compiling-x", "old.new")]
+    for stranger in strangers:
+        stranger.write_bytes(b"")
+    activate_models(settings)
+    assert set(settings.compiled_dir.iterdir()) == {path, settings.engines_file}
+
+
+def test_without_kernels_xgboost_explains_everything_and_that_is_said(
+    settings: Settings,
+    add: Callable[..., Path],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    add("one")
+    monkeypatch.setattr(compiled_models, "find_library", lambda: None)
+    assert activate_models(settings) == EngineRecord()
+    assert EngineRecord.read(settings.engines_file).of("one@1") == "xgboost"
+    assert "kernels of the compiled engine are not built" in caplog.text
+
+
+def test_a_model_that_kills_its_compilation_costs_only_itself(
+    settings: Settings, add: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add("crashes")
+    add("other")
+    run = child_process.run_module
+
+    def crash(module: str, arguments: list[str], timeout: float) -> tuple[list[dict[str, Any]], str]:
+        if "crashes" in arguments[1]:
+            return [], "ended with -11 (it crashed)"
+        return run(module, arguments, timeout)
+
+    monkeypatch.setattr(model_compilation, "run_module", crash)
+    record = activate_models(settings)
+    assert record.reasons == {"crashes@1": "its compilation ended with -11 (it crashed)"}
+    assert record.of("other@1") == record.engine
+
+
+def test_a_record_that_cannot_be_written_ends_the_start(settings: Settings, add: Callable[..., Path]) -> None:
+    add("one")
+    settings.engines_file.mkdir()
+    with pytest.raises(BootError, match="cannot be written"):
+        activate_models(settings)

@@ -1,0 +1,111 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.worker.engines.compiled_engine import CompiledEngine
+from services.worker.engines.xgboost_engine import XGBoostEngine
+from services.worker.model_compilation import compile_models
+from services.worker.reference import distance
+from services.worker.warm_models import WarmModels
+from shared.jobs.document import Method
+from shared.model_catalog import ModelCatalog
+from shared.treeshap.library import Library
+from shared.treeshap.table_file import table_path
+
+ROOT = Path(__file__).parents[3]
+MODELS = ("breast-cancer", "diabetes", "wine")
+
+
+@pytest.fixture(scope="module")
+def catalog() -> ModelCatalog:
+    return ModelCatalog.load(ROOT / "models")
+
+
+@pytest.fixture(scope="module")
+def compiled_dir(catalog: ModelCatalog, library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    del library
+    folder = tmp_path_factory.mktemp("compiled")
+    assert compile_models(catalog.versions(), folder) == {}
+    return folder
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_values_are_within_1e5_of_xgboosts_and_margins_are_the_same_to_the_bit(
+    catalog: ModelCatalog, compiled_dir: Path, name: str
+) -> None:
+    version = catalog.get(name)
+    assert version.examples_path is not None
+    rows = np.load(version.examples_path).copy()
+    rows[::3, 1] = np.nan
+    wanted = XGBoostEngine.load(version.model_path, len(version.outputs)).explain(rows)
+    model = WarmModels(catalog, compiled_dir).get(version.id)
+    assert isinstance(model.engine(Method.TREE_PATH_DEPENDENT), CompiledEngine)
+    got = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got[:, :, :-1], wanted[:, :, :-1], atol=1e-5, rtol=1e-5)
+    np.testing.assert_array_equal(got[:, :, -1], wanted[:, :, -1])
+
+
+def test_a_model_without_a_file_and_one_with_a_damaged_file_are_xgboosts(
+    catalog: ModelCatalog, compiled_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    version = catalog.get("diabetes")
+    assert isinstance(WarmModels(catalog).get(version.id).engine(Method.TREE_PATH_DEPENDENT), XGBoostEngine)
+    sha256 = version.manifest.sha256
+    content = table_path(compiled_dir, sha256).read_bytes()
+    table_path(tmp_path, sha256).write_bytes(content[:-5])
+    engine = WarmModels(catalog, tmp_path).get(version.id).engine(Method.TREE_PATH_DEPENDENT)
+    assert isinstance(engine, XGBoostEngine)
+    assert "compiled model refused" in caplog.text
+
+
+def test_interventional_values_are_shaps_beside_a_compiled_model(
+    catalog: ModelCatalog, compiled_dir: Path
+) -> None:
+    version = catalog.get("diabetes")
+    assert version.examples_path is not None
+    rows = np.load(version.examples_path)[:3]
+    beside, alone = (
+        WarmModels(catalog, folder).get(version.id).engine(Method.INTERVENTIONAL).explain(rows)
+        for folder in (compiled_dir, None)
+    )
+    np.testing.assert_array_equal(beside, alone)
+
+
+HOT = """
+import sys
+from pathlib import Path
+import numpy as np
+from services.worker import __main__
+from services.worker.reference import distance
+from services.worker.warm_models import WarmModels
+from shared.jobs.document import Method
+from shared.model_catalog import ModelCatalog
+models = WarmModels(ModelCatalog.load(Path("models")), Path(sys.argv[1]))
+models.warm_up()
+version = ModelCatalog.load(Path("models")).get("wine")
+models.get(version.id).engine(Method.TREE_PATH_DEPENDENT).explain(np.zeros((500, len(version.features)), np.float32))
+private = sum(int(line.split()[1]) for line in open("/proc/self/smaps_rollup") if line.startswith("Private_"))
+print(sorted(name for name in sys.modules if name in {"xgboost", "shap", "scipy", "pandas"}), private // 1024)
+"""
+
+
+def test_a_hot_worker_has_neither_xgboost_nor_shap_and_less_than_60_mb_of_its_own(compiled_dir: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOT, str(compiled_dir)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    loaded, _, private = done.stdout.strip().rpartition(" ")
+    assert loaded == "[]"
+    assert int(private) < 60
+
+
+def test_distance_is_relative_to_a_rows_largest_value_and_infinite_for_what_is_no_number() -> None:
+    wanted = np.array([[[100.0, 1.0]], [[0.5, 0.25]]], dtype=np.float32)
+    assert distance(wanted, wanted) == 0
+    assert distance(wanted + np.array([[[0.5, 0]], [[0, 0]]], np.float32), wanted) == pytest.approx(0.005)
+    assert distance(wanted.reshape(2, 2) + np.array([[0, 0], [0.125, 0]], np.float32), wanted) == 0.125
+    assert distance(np.full_like(wanted, np.nan), wanted) == np.inf
