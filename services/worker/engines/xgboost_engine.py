@@ -39,6 +39,10 @@ class XGBoostEngine:
         result[:, :, -1] = self._predict(data, output_margin=True).reshape(len(rows), self._outputs)
         return result
 
+    def contributions(self, rows: Matrix) -> Matrix:
+        """Return contributions and base value alone: (rows, outputs, features + 1)."""
+        return self._predict(self._data(rows), pred_contribs=True).reshape(len(rows), self._outputs, -1)
+
     def margins(self, rows: Matrix) -> Matrix:
         """Return the margins: (rows, outputs)."""
         return self._predict(self._data(rows), output_margin=True).reshape(len(rows), self._outputs)

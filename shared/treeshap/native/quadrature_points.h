@@ -1,26 +1,41 @@
 /* quadrature.h's work for POINTS points, a constant, so that loops over points are unrolled. No include guard. */
 
-/* What each side of a split multiplies the product with: its bit stays (kept), is lost here (lost); and its G. */
+/* What a pair's leaves give together, times the product: where the row goes left (first), and where right. */
+static void JOIN(make_pair_factors, POINTS)(const node *n, const double *t, const double *u, float *to)
+{
+    for (int q = 0; q < POINTS; q++) {
+        const double left = u[q] * n->left_ratio * n->left_value, right = u[q] * n->right_ratio * n->right_value;
+        to[q] = (float)(left + t[q] * n->left_value + right);
+        to[POINTS + q] = (float)(left + right + t[q] * n->right_value);
+    }
+}
+
+/* What a side of a split multiplies the product with, where its bit stays and where it is lost here; and its G. */
+ALWAYS void JOIN(make_side_factors, POINTS)(const double *rule, double ratio, double value, const double *above, float *to)
+{
+    const double *t = rule, *u = rule + MOST_POINTS, *w = rule + 2 * MOST_POINTS;
+    for (int q = 0; q < POINTS; q++) {
+        const double lost = u[q] * ratio, kept = lost + t[q];
+        to[q] = (float)(kept * above[q] * value);
+        to[POINTS + q] = (float)(lost * above[q] * value);
+        to[2 * POINTS + q] = (float)(w[q] * (1 - ratio) / kept);
+    }
+}
+
 static void JOIN(make_factors, POINTS)(const node *n, const double *rule, float *to)
 {
     const double *t = rule, *u = rule + MOST_POINTS, *w = rule + 2 * MOST_POINTS;
-    const double left_value = n->left < 0 ? n->left_value : 1, right_value = n->right < 0 ? n->right_value : 1;
-    float *kept[2] = {to, to + 3 * POINTS}, *lost[2] = {to + POINTS, to + 4 * POINTS};
-    float *gain[2] = {to + 2 * POINTS, to + 5 * POINTS}, *given = to + 6 * POINTS;
-    for (int q = 0; q < POINTS; q++) {
-        const double above = 1 / (t[q] + u[q] * n->ratio_above);
-        const double whole[2] = {(t[q] + u[q] * n->left_ratio), (t[q] + u[q] * n->right_ratio)};
-        const double stays[2] = {whole[0] * above * left_value, whole[1] * above * right_value};
-        const double goes[2] = {u[q] * n->left_ratio * above * left_value, u[q] * n->right_ratio * above * right_value};
-        const int pair = is_simple_pair(n); /* what both give together: where the row goes left, and where right */
-        kept[0][q] = (float)(stays[0] + (pair ? goes[1] : 0));
-        lost[0][q] = (float)(goes[0] + (pair ? stays[1] : 0));
-        kept[1][q] = (float)stays[1];
-        lost[1][q] = (float)goes[1];
-        gain[0][q] = (float)(w[q] * (1 - n->left_ratio) / whole[0]);
-        gain[1][q] = (float)(w[q] * (1 - n->right_ratio) / whole[1]);
-        given[q] = (float)(w[q] * (1 - n->ratio_above) * above);
+    double above[POINTS]; /* one over the feature's factor so far, which this split's takes the place of */
+    if (is_simple_pair(n)) {
+        JOIN(make_pair_factors, POINTS)(n, t, u, to);
+        return;
     }
+    for (int q = 0; q < POINTS; q++)
+        above[q] = n->flags & REPEATED ? 1 / (t[q] + u[q] * n->ratio_above) : 1;
+    JOIN(make_side_factors, POINTS)(rule, n->left_ratio, n->left < 0 ? n->left_value : 1, above, to);
+    JOIN(make_side_factors, POINTS)(rule, n->right_ratio, n->right < 0 ? n->right_value : 1, above, to + 3 * POINTS);
+    for (int q = 0; q < POINTS; q++)
+        to[6 * POINTS + q] = (float)(w[q] * (1 - n->ratio_above) * above[q]);
 }
 
 /* The sum over all points of h G. */

@@ -1,0 +1,1 @@
+"""Benchmarks: what an explanation costs, side by side in one run."""
