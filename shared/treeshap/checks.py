@@ -46,7 +46,7 @@ def _columns_and_trees(compiled: Compiled) -> Iterator[tuple[str, bool]]:
     yield "trees", bool(in_order and begins[-1] == len(compiled.nodes))
     yield "points", bool(np.all((trees["points"] >= 1) & (trees["points"] <= layout.MOST_POINTS)))
     yield "levels", bool(np.all((trees["levels"] >= 0) & (trees["levels"] <= layout.MOST_LEVELS)))
-    yield "has_tables", bool(np.all((trees["has_tables"] == 0) | (trees["has_tables"] == 1)))
+    yield "has_tables", bool(np.all((trees["has_tables"] >= 0) & (trees["has_tables"] <= layout.ONLY_TABLES)))
 
 
 def _nodes(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
@@ -89,7 +89,7 @@ def _children(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[st
 
 def _tables(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     nodes = compiled.nodes
-    wanted = compiled.trees["has_tables"][owner] == 1
+    wanted = compiled.trees["has_tables"][owner] > 0
     above = nodes["above"].astype(np.int64)
     yield "bits of a table", (above < layout.TABLE_BITS) | ~wanted
     above = np.minimum(above, layout.TABLE_BITS)

@@ -16,6 +16,9 @@ MOST_LEVELS = 128
 
 DEFAULT_LEFT, CATEGORICAL, REPEATED = 1, 2, 4
 
+#: `has_tables` of a tree that quadrature must not explain: its tables hold something else.
+ONLY_TABLES = 2
+
 NODE = np.dtype(
     [
         ("ratio_above", "<f8"),

@@ -78,7 +78,7 @@ static void add_tree(block *b, const tree *t)
     else if (t->has_tables && b->count <= FEW)
         for (int row = 0; row < b->count; row++)
             look_up_row(b, t, row);
-    else if (t->has_tables && TABLES_ARE_FASTER)
+    else if (t->has_tables == ONLY_TABLES || (t->has_tables && TABLES_ARE_FASTER))
         look_up(b, t);
     else
         integrate(b, t);

@@ -51,7 +51,11 @@ ALWAYS void add_tables(block *b, const float *table, const int32_t *path, const 
         for (int part = 0; part < registers; part++)
             tables[feature][part] = _mm512_loadu_ps(table + (feature * registers + part) * 16);
     }
+    const char *next = (const char *)(table + features * registers * 16);
     for (int row = 0; row < b->rows; row += 16) {
+        _mm_prefetch(next, _MM_HINT_T0); /* what lies behind the last table is harmless: a prefetch never faults */
+        _mm_prefetch(next + 64, _MM_HINT_T0);
+        next += 128;
         const __m512i index = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(indexes + row)));
         const __mmask16 upper = bits == 6 ? _mm512_test_epi32_mask(index, _mm512_set1_epi32(32)) : 0;
 #pragma GCC unroll 6

@@ -13,7 +13,8 @@ enum {
     TABLE_ROW = 16     /* floats that a feature's table has at least: one AVX-512 register */
 };
 
-enum { DEFAULT_LEFT = 1, CATEGORICAL = 2, REPEATED = 4 };
+enum { DEFAULT_LEFT = 1, CATEGORICAL = 2, REPEATED = 4 }; /* a node's flags */
+enum { ONLY_TABLES = 2 }; /* a tree's has_tables, where quadrature would give something else */
 
 /* An inner node. Those of a tree lie in one piece, each before its left subtree, that before the right one. */
 typedef struct {

@@ -133,7 +133,7 @@ OUT_OF_PLACE = [
     ("trees", "points", 0, 1),
     ("trees", "levels", 0, 1),
     ("trees", "levels", 0, 1000),
-    ("trees", "has_tables", 0, 2),
+    ("trees", "has_tables", 0, 3),
     ("trees", "has_tables", 0, 0),
     ("columns", None, 0, -1),
     ("columns", None, 0, 5),
