@@ -44,7 +44,14 @@ def _columns_and_trees(compiled: Compiled) -> Iterator[tuple[str, bool]]:
     begins = np.concatenate([[0], np.cumsum(trees["nodes"], dtype=np.int64)])
     in_order = np.all(trees["nodes"] >= 0) and np.array_equal(trees["first"], begins[:-1])
     yield "trees", bool(in_order and begins[-1] == len(compiled.nodes))
-    yield "points", bool(np.all((trees["points"] >= 1) & (trees["points"] <= layout.MOST_POINTS)))
+    yield "points", bool(np.all(np.isin(trees["points"], layout.POINTS)))
+    end = trees["factors"].astype(np.int64) * layout.TABLE_ROW + layout.FACTORS * trees["points"] * trees[
+        "nodes"
+    ].astype(np.int64)
+    yield (
+        "factors",
+        bool(np.all((trees["factors"] == -1) | ((trees["factors"] >= 0) & (end <= len(compiled.factors))))),
+    )
     yield "levels", bool(np.all((trees["levels"] >= 0) & (trees["levels"] <= layout.MOST_LEVELS)))
     yield "has_tables", bool(np.all((trees["has_tables"] >= 0) & (trees["has_tables"] <= layout.ONLY_TABLES)))
 

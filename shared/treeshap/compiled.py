@@ -28,6 +28,7 @@ class Compiled:
     start: NDArray[np.float32]
     base: NDArray[np.float32]
     tables: NDArray[np.float32]
+    factors: NDArray[np.float32]
 
     @property
     def outputs(self) -> int:
@@ -50,4 +51,5 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "start": np.dtype("<f4"),
     "base": np.dtype("<f4"),
     "tables": np.dtype("<f4"),
+    "factors": np.dtype("<f4"),
 }

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
+from shared.treeshap.factors import node_factors
 from shared.treeshap.flat_tree import FlatNode, FlatTree, flatten
 from shared.treeshap.forest import Forest, NotCoveredError, Tree
 from shared.treeshap.tables import exact_points, node_tables
 
-#: MB that a model's tables may take; the trees beyond it are computed by quadrature, which takes none.
+#: MB that a model's tables and factors may take; the trees beyond it are computed by quadrature without either.
 TABLE_BUDGET_MB = 64
 #: Nodes whose tables are made at once: bounds what that takes in float64.
 _AT_ONCE = 512
@@ -64,17 +65,20 @@ def compile_forest(
         _add_tree(work, tree, flat)
     trees = np.array(work.trees, dtype=layout.TREE)
     trees["ends_chunk"] = _chunk_ends(ordered)
+    nodes = np.array(work.nodes, dtype=layout.NODE)
+    factors = _make_factors(trees, nodes, work.budget - work.floats)
     per_output = np.bincount([tree.output for tree in ordered], minlength=forest.outputs)
     return Compiled(
         features=forest.features,
         columns=used,
         first_tree=np.concatenate([[0], np.cumsum(per_output)]).astype(np.int32),
         trees=trees,
-        nodes=np.array(work.nodes, dtype=layout.NODE),
+        nodes=nodes,
         categories=np.concatenate([np.zeros(0, np.uint32), *work.words]),
         start=start.astype(np.float32),
         base=(expected + start).astype(np.float32),
         tables=_make_tables(work),
+        factors=factors,
     )
 
 
@@ -95,7 +99,7 @@ def _add_tree(work: _Work, tree: Tree, flat: FlatTree) -> None:
         work.nodes.append(_record(work, tree, node, first, table))
     leaf = 0.0 if flat.nodes else tree.value[0]
     points = exact_points(flat.most_features)
-    work.trees.append((first, len(flat.nodes), points, has_tables, leaf, flat.levels, 0))
+    work.trees.append((first, len(flat.nodes), points, has_tables, leaf, flat.levels, 0, -1))
 
 
 def _chunk_ends(trees: list[Tree]) -> list[bool]:
@@ -169,6 +173,26 @@ def _add_categories(work: _Work, categories: NDArray[np.int64]) -> tuple[int, in
     np.bitwise_or.at(bits, categories // 32, np.uint32(1) << (categories % 32).astype(np.uint32))
     work.words.append(bits)
     return begin, len(bits)
+
+
+def _make_factors(trees: NDArray[Any], nodes: NDArray[Any], budget: int) -> NDArray[np.float32]:
+    """Work out what trees without tables multiply with, and note in the trees where it is, as far as the budget goes."""
+    made, floats = [np.zeros(0, dtype=np.float32)], 0
+    for at in np.flatnonzero((trees["nodes"] > 0) & (trees["has_tables"] == 0)):
+        tree = trees[at]
+        size = (
+            -(-layout.FACTORS * int(tree["points"]) * int(tree["nodes"]) // layout.TABLE_ROW)
+            * layout.TABLE_ROW
+        )
+        if floats + size > budget:
+            break
+        rows = np.zeros(size, dtype=np.float32)
+        found = node_factors(nodes[tree["first"] : tree["first"] + tree["nodes"]], int(tree["points"]))
+        rows[: found.size] = found.ravel()
+        trees["factors"][at] = floats // layout.TABLE_ROW
+        made.append(rows)
+        floats += size
+    return np.concatenate(made)
 
 
 def _make_tables(work: _Work) -> NDArray[np.float32]:

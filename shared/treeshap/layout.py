@@ -10,6 +10,10 @@ TABLE_BITS = 6
 TABLE_ROW = 16
 #: Quadrature points that the kernels hold, and so twice as many different features on a path.
 MOST_POINTS = 16
+#: The numbers of points that the kernels are made for.
+POINTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
+#: Floats that a node takes for each point, where they are worked out beforehand.
+FACTORS = 7
 MOST_FEATURES = 2 * MOST_POINTS
 #: Levels of inner nodes that a tree may have: the kernels recurse.
 MOST_LEVELS = 128
@@ -53,6 +57,7 @@ TREE = np.dtype(
         ("leaf", "<f4"),
         ("levels", "<i4"),
         ("ends_chunk", "<i4"),
+        ("factors", "<i4"),
     ]
 )
 

@@ -37,7 +37,10 @@ class _Model(ctypes.Structure):
     """native/treeshap.h's `model`."""
 
     _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("nodes", "trees", "first_tree", "columns", "tables")),
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("nodes", "trees", "first_tree", "columns", "tables", "factors")
+        ),
         *((name, ctypes.c_void_p) for name in ("categories", "start", "base", "points")),
         *((name, ctypes.c_int32) for name in ("outputs", "used", "features", "levels", "most_nodes")),
     )

@@ -15,6 +15,8 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.treeshap import layout
+
 type Doubles = NDArray[np.float64]
 
 
@@ -26,8 +28,8 @@ def rule(points: int) -> tuple[Doubles, Doubles]:
 
 
 def exact_points(features: int) -> int:
-    """Return how many points are exact for a path of so many different features."""
-    return max(1, (features + 1) // 2)
+    """Return how many points, of those that the kernels are made for, are exact for a path of so many features."""
+    return next(points for points in layout.POINTS if 2 * points >= features)
 
 
 def bits_of(features: int) -> NDArray[np.bool_]:

@@ -77,8 +77,8 @@ static void integrate(block *b, const tree *t)
     case 4: integrate4(b, t); break;
     case 5: integrate5(b, t); break;
     case 6: integrate6(b, t); break;
-    case 7: case 8: integrate8(b, t); break; /* more points than needed are exact as well */
-    case 9: case 10: case 11: case 12: integrate12(b, t); break;
+    case 8: integrate8(b, t); break;
+    case 12: integrate12(b, t); break;
     default: integrate16(b, t);
     }
 }

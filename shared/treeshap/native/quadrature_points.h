@@ -120,14 +120,16 @@ static void JOIN(integrate, POINTS)(block *b, const tree *t)
 {
     const double *rule = b->m->points + (size_t)POINTS * 4 * MOST_POINTS;
     const node *root = b->m->nodes + t->first;
-    for (int i = 0; i < t->nodes; i++)
-        JOIN(make_factors, POINTS)(root + i, rule, b->factors + (size_t)i * FACTORS * POINTS);
+    const float *factors = t->factors < 0 ? b->factors : b->m->factors + (size_t)t->factors * TABLE_ROW;
+    if (t->factors < 0)
+        for (int i = 0; i < t->nodes; i++)
+            JOIN(make_factors, POINTS)(root + i, rule, b->factors + (size_t)i * FACTORS * POINTS);
     float w[POINTS], zero[POINTS];
     for (int q = 0; q < POINTS; q++) {
         w[q] = (float)rule[2 * MOST_POINTS + q];
         zero[q] = (float)rule[3 * MOST_POINTS + q];
     }
-    pass p = {.b = b, .nodes = b->m->nodes, .root = root, .factors = b->factors, .bits = (mask *)b->path_bits,
+    pass p = {.b = b, .nodes = b->m->nodes, .root = root, .factors = factors, .bits = (mask *)b->path_bits,
               .products = (vec *)b->products, .sums = (vec *)b->sums,
               .w = w, .zero = zero};
     vec h[POINTS];

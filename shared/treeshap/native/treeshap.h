@@ -37,11 +37,12 @@ typedef struct {
 
 typedef struct {
     int32_t first, nodes;        /* none: a tree of one leaf */
-    int32_t points;              /* quadrature points that are exact for it */
+    int32_t points;              /* quadrature points that are exact for it: 1 to 6, 8, 12 or 16 */
     int32_t has_tables;
     float leaf;                  /* the leaf of a tree without nodes */
     int32_t levels;
     int32_t ends_chunk;          /* 1: what the trees since the last such one gave is small enough for one float */
+    int32_t factors;             /* in units of TABLE_ROW floats; -1: the kernel makes them */
 } tree;
 
 typedef struct {
@@ -50,6 +51,7 @@ typedef struct {
     const int32_t *first_tree;   /* outputs + 1: the trees of each output lie in one piece */
     const int32_t *columns;      /* the feature of each used column, ascending */
     const float *tables;
+    const float *factors;        /* FACTORS x points for each node of some trees */
     const uint32_t *categories;
     const float *start;          /* the margin before the first tree, for each output */
     const float *base;           /* the base value of each output */
