@@ -133,7 +133,7 @@ static void JOIN(integrate, POINTS)(block *b, const tree *t)
               .products = (vec *)b->products, .sums = (vec *)b->sums,
               .w = w, .zero = zero};
     vec h[POINTS];
-    for (p.row = 0; p.row < b->rows; p.row += LANES) {
+    for (p.row = 0; p.row < b->count; p.row += LANES) {
         for (int q = 0; q < POINTS; q++)
             p.products[q] = all_of(1.0f);
         JOIN(visit, POINTS)(&p, root, everywhere(), h);
