@@ -56,7 +56,9 @@ def disarm() -> None:
 def falsify() -> None:
     """Have engines give wrong values, and wire nothing else: there is no folder that faults could lie in."""
     _WIRING.clear()
-    _WIRING["services.worker.engines.xgboost_engine"] = importlib.import_module("wrong_values").wire
+    wrong_values = importlib.import_module("wrong_values")
+    _WIRING["services.worker.engines.xgboost_engine"] = wrong_values.wire_xgboost
+    _WIRING["services.worker.engines.compiled_engine"] = wrong_values.wire_compiled
     sys.meta_path.insert(0, _Finder())
 
 

@@ -11,20 +11,47 @@ from typing import Any
 OFF = 1e-3
 
 
-def wire(module: ModuleType) -> None:
-    """Have XGBoostEngine give wrong values for the models that SHAPBOX_TEST_WRONG_VALUES names, `NAME=HOW,…`.
-
-    `sum` adds to the first feature; `swap` takes the same from the second, so that all adds up.
-    """
-    how = dict(pair.split("=") for pair in os.environ["SHAPBOX_TEST_WRONG_VALUES"].split(","))
+def wire_xgboost(module: ModuleType) -> None:
+    """Have XGBoostEngine give wrong values, see `_falsify`."""
     engine_class = module.XGBoostEngine
-    load, explain = engine_class.load, engine_class.explain
+    load = engine_class.load
 
     @wraps(load)
     def load_and_note(model_path: Any, outputs: int) -> Any:
         engine = load(model_path, outputs)
-        engine.wrong = how.get(model_path.parent.parent.name)
+        engine.wrong = _how_wrong(model_path.parent.parent.name)
         return engine
+
+    engine_class.load = load_and_note
+    _falsify(engine_class)
+
+
+def wire_compiled(module: ModuleType) -> None:
+    """Have CompiledEngine give wrong values, see `_falsify`."""
+    engine_class = module.CompiledEngine
+    find = engine_class.find
+
+    @wraps(find)
+    def find_and_note(version: Any, folder: Any) -> Any:
+        engine = find(version, folder)
+        if engine is not None:
+            engine.wrong = _how_wrong(version.name)
+        return engine
+
+    engine_class.find = find_and_note
+    _falsify(engine_class)
+
+
+def _how_wrong(model: str) -> str | None:
+    return dict(pair.split("=") for pair in os.environ["SHAPBOX_TEST_WRONG_VALUES"].split(",")).get(model)
+
+
+def _falsify(engine_class: Any) -> None:
+    """Give wrong values for the models that SHAPBOX_TEST_WRONG_VALUES names, `NAME=HOW,…`.
+
+    `sum` adds to the first feature; `swap` takes the same from the second, so that all adds up.
+    """
+    explain = engine_class.explain
 
     @wraps(explain)
     def explain_wrongly(engine: Any, rows: Any) -> Any:
@@ -35,4 +62,4 @@ def wire(module: ModuleType) -> None:
             result[:, :, 1] -= OFF
         return result
 
-    engine_class.load, engine_class.explain = load_and_note, explain_wrongly
+    engine_class.explain = explain_wrongly
