@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def _ways(
         PREDICTIONS: lambda: engine.margins(rows),
     }
     for name, explainer in explainers.items():
-        ways[name] = lambda explainer=explainer: explainer.explain(rows)  # type: ignore[misc]
+        ways[name] = partial(explainer.explain, rows)
     return ways
 
 
