@@ -6,12 +6,15 @@ together: libraries that all of them load are not counted twice.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 #: Where the kernel tells of processes.
 PROC = Path("/proc")
 #: Bytes of the unit that /proc counts in.
 KIB = 1024
+#: Bytes of a page.
+PAGE = os.sysconf("SC_PAGE_SIZE")
 #: MB that supervisord, the api, the monitor and Redis hold while idle, and a worker without shap.
 BASE_IDLE_MB, IDLE_WORKER_MB = 130, 65
 #: The share of a container's limit at which the monitor starts to recycle workers: 475 MB of the 512 MB plan.
@@ -28,6 +31,14 @@ def process_pss_bytes(pid: int, proc: Path = PROC) -> int:
     """
     folder = proc / str(pid)
     return _field(folder / "smaps_rollup", b"Pss:") or _field(folder / "status", b"VmRSS:") or 0
+
+
+def process_resident_bytes(pid: int, proc: Path = PROC) -> int:
+    """Return a process's resident set in bytes, never less than its PSS and quick to read; 0 if it has ended."""
+    try:
+        return int((proc / str(pid) / "statm").read_bytes().split()[1]) * PAGE
+    except OSError:
+        return _field(proc / str(pid) / "status", b"VmRSS:") or 0
 
 
 def _field(file: Path, name: bytes) -> int | None:

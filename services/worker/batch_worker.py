@@ -18,18 +18,16 @@ from rq.utils import now
 from services.worker.batch_run import BatchRunner
 from services.worker.drain_clock import DrainClock
 from services.worker.heartbeat import Heartbeat
+from services.worker.own_size import OwnSize
 from services.worker.shap_return import ShapReturn
 from shared.jobs.queue import Lane
 from shared.log import log_context
-from shared.memory import process_pss_bytes
 from shared.redis_connection import REDIS_AWAY, writes_refused
 
 logger = logging.getLogger(__name__)
 
 #: After so many interactive batches in a row, a waiting bulk batch comes first.
 INTERACTIVE_STREAK = 8
-#: Seconds between two looks at the process's own memory: reading it takes milliseconds.
-MEMORY_CHECK_SECONDS = 1.0
 #: Seconds that RQ waits in BLPOP at most, plus 15. Bounds how long a stop signal can go unheard.
 RQ_WORKER_TTL = 30
 #: Seconds after a stop signal until a batch is left in the middle. supervisord's stopwaitsecs is longer.
@@ -63,9 +61,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         runner.on_shap = shap_return.used
         self._counters = runner.counters
         self._stopping = runner.stopping
-        self._memory_limit = memory_limit_mb * 2**20
+        self._size = OwnSize(memory_limit_mb * 2**20)
         self._streak = 0
-        self._memory_checked = 0.0
         self._dequeuing = False
         DrainClock(DRAIN_SECONDS, self._leave_in_the_middle).start()
 
@@ -136,14 +133,11 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         super().heartbeat(timeout, pipeline)
 
     def _leave_if_grown(self) -> None:
-        if time.monotonic() - self._memory_checked < MEMORY_CHECK_SECONDS:
-            return
-        self._memory_checked = time.monotonic()
-        pss = process_pss_bytes(os.getpid()) or 0
-        if pss <= self._memory_limit:
+        pss = self._size.outgrown()
+        if pss is None:
             return
         logger.warning(
-            "worker leaves: it has grown", extra={"pss_mb": pss >> 20, "limit_mb": self._memory_limit >> 20}
+            "worker leaves: it has grown", extra={"pss_mb": pss >> 20, "limit_mb": self._size.limit >> 20}
         )
         self._counters.add("worker_recycles_total", "self")
         self._counters.flush()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.memory import process_pss_bytes
+from shared.memory import process_pss_bytes, process_resident_bytes
 
 HOG = "import time; hog = bytearray(b'x') * (64 << 20); print('ready', flush=True); time.sleep(60)"
 
@@ -40,3 +40,13 @@ def test_where_no_pss_is_told_the_resident_set_stands_in(tmp_path: Path, rollup:
     if rollup:
         (tmp_path / "7" / "smaps_rollup").write_text(rollup)
     assert process_pss_bytes(7, tmp_path) == 2048 * 1024
+
+
+def test_the_resident_set_is_never_less_than_the_pss() -> None:
+    assert process_pss_bytes(os.getpid()) <= process_resident_bytes(os.getpid()) < 4 << 30
+
+
+def test_the_resident_set_of_an_ended_process_is_nothing() -> None:
+    child = subprocess.Popen(["true"])
+    child.wait()
+    assert process_resident_bytes(child.pid) == 0

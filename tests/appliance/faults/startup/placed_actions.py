@@ -14,6 +14,8 @@ import numpy as np
 BLOWN_MB, STEP_MB = 400, 4
 #: MB that a batch leaves behind that leaks.
 LEAKED_MB = 50
+#: Seconds that a batch that leaks takes at least: on a machine of any speed the guard sees each step.
+LEAK_SECONDS = 0.3
 #: Seconds between two steps, and that all of it is held: whoever watches must have seen it by then.
 STEP_SECONDS, HELD_SECONDS = 0.005, 8.0
 #: Seconds of a batch that a drain can wait for, of one that is too long for it, and of one that hangs.
@@ -56,6 +58,7 @@ def blow_at_once() -> None:
 def leak() -> None:
     """Leave memory behind that nobody gives back."""
     _leaked.append(np.ones(LEAKED_MB * 2**20, dtype=np.uint8))
+    time.sleep(LEAK_SECONDS)
 
 
 def hang() -> None:
