@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import redis
 
+from services.api.direct_lane import DirectLane
 from services.api.endings import Endings
 from services.api.job_digests import JobDigests
 from services.api.result_room import ResultRoom
@@ -58,6 +59,7 @@ class Parts:
     results: ResultRoom
     digests: JobDigests
     status: StatusFile
+    direct: DirectLane
     engines: EngineRecord = field(default_factory=EngineRecord)
     commit: str = "unknown"
     streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
@@ -100,6 +102,7 @@ def assemble(
         results=ResultRoom(settings),
         digests=JobDigests(payloads),
         status=StatusFile(settings),
+        direct=DirectLane(catalog, settings.compiled_dir),
         engines=EngineRecord.read(settings.engines_file),
         commit=commit,
     )

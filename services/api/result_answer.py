@@ -6,6 +6,8 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
+from services.api.direct_result import DirectResult
+from services.api.incoming import Matrix
 from services.api.parts import Parts
 from services.api.problems import JobCancelledError, JobFailedError
 from services.api.query import RowRange
@@ -55,9 +57,16 @@ class ResultAnswer:
 
         Raises NotAcceptableError, BadParameterError, BusyError, and JobNotFoundError if it is deleted just now.
         """
-        writer = choose_writer(req.get_header("Accept"))
         parts = self._parts
-        result = StoredResult.of(job, rows.of(job.rows), parts.payloads, parts.catalog)
+        self._write(req, resp, StoredResult.of(job, rows.of(job.rows), parts.payloads, parts.catalog))
+
+    def give_direct(self, req: Any, resp: Any, job: Job, values: Matrix, rows: RowRange) -> None:
+        """Answer with values that were made on the spot. Raises NotAcceptableError and BadParameterError."""
+        self._write(req, resp, DirectResult.of(job, values, rows.of(job.rows), self._parts.catalog))
+
+    def _write(self, req: Any, resp: Any, result: StoredResult | DirectResult) -> None:
+        writer = choose_writer(req.get_header("Accept"))
+        parts, job = self._parts, result.job
         zipped = accepts_gzip(req.get_header("Accept-Encoding"))
         self._set_headers(resp, job, writer, zipped=zipped)
         if writer.measure and not zipped:
@@ -97,7 +106,8 @@ class ResultAnswer:
         if zipped:
             resp.set_header("Content-Encoding", "gzip")
         if ending := _FILE_ENDINGS.get(writer.media_type):
-            resp.set_header("Content-Disposition", f'attachment; filename="shap-{job.id}.{ending}"')
+            name = job.id or "values"
+            resp.set_header("Content-Disposition", f'attachment; filename="shap-{name}.{ending}"')
 
 
 class _Stream:

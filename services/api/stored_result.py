@@ -35,7 +35,7 @@ class StoredResult:
         return cls(job, wanted, payloads, names.features, names.outputs)
 
     @property
-    def job_id(self) -> str:
+    def job_id(self) -> str | None:
         """The job that made it."""
         return self.job.id
 

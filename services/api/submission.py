@@ -1,35 +1,33 @@
 """From a request's body to an accepted job: the one way in for POST /v1/jobs and POST /v1/explain.
 
 The rows are stored first, batch by batch as they are read; then one transaction makes the job visible. A
-request that fails before that leaves nothing behind.
+request that fails before that leaves nothing behind. Few rows of a compiled model are explained right here, if the
+client waits for them.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import logging
 import os
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
+from services.api.direct_lane import MOST_BODY
+from services.api.direct_run import DirectRun
 from services.api.envelope import REQUEST_ID
-from services.api.intake import SMALL_BODY
+from services.api.incoming import Incoming, Plan, Submitted, Urgency
+from services.api.job_entry import JobEntry
 from services.api.parts import Parts
 from services.api.query import Query
 from services.api.readers.body import open_body
 from services.api.readers.json_rows import BodyOptions, read_json_options
 from services.api.readers.media_types import Reader, choose_reader
-from services.api.readers.row_spec import RowSpec
-from services.api.result_room import result_bytes
 from services.api.storage_room import require_disk
 from shared.batch_plan import plan_batch_rows, plan_interventional_rows
-from shared.errors import BadParameterError, RedisUnavailableError, ShapboxError, UnprocessableError
+from shared.errors import BadParameterError, UnprocessableError
 from shared.jobs.document import Job, Method
-from shared.jobs.ids import new_job_id
-from shared.jobs.store import Accepted, Idempotency
+from shared.jobs.store import Idempotency
 from shared.log import add_to_log_context
 from shared.model_catalog import ModelVersion
 from shared.redis_connection import redis_needed
@@ -38,24 +36,8 @@ from shared.redis_connection import redis_needed
 LARGE_BODY = 2**20
 #: Characters that an Idempotency-Key has, at most.
 MAX_KEY = 255
-#: What is known when Redis went away in the accepting transaction.
-UNCERTAIN = (
-    "It cannot be known whether the job was accepted before that. Send it again in a moment: with an "
-    "Idempotency-Key it is never done twice."
-)
 #: The query parameters that say what to do with the rows.
 OPTION_PARAMETERS = ("model", "method")
-
-_log = logging.getLogger("shapbox.submission")
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What is to be done with the rows."""
-
-    model: ModelVersion
-    method: Method
-    batch_rows: int
 
 
 class Submission:
@@ -63,9 +45,17 @@ class Submission:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._entry = JobEntry(parts)
+        self._direct = DirectRun(parts, self._entry)
 
-    def submit(self, req: Any, query: Query, check_rows: Callable[[int], object] | None = None) -> Accepted:
-        """Store the request's rows and accept a job for them.
+    def submit(
+        self,
+        req: Any,
+        query: Query,
+        urgency: Urgency = Urgency.LATER,
+        check_rows: Callable[[int], object] | None = None,
+    ) -> Submitted:
+        """Store the request's rows and accept a job for them, or explain them here if they are few and urgent.
 
         `check_rows` may refuse the number of rows by raising. Raises any of the errors of a bad request, and
         BusyError, DrainingError, QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError
@@ -76,9 +66,9 @@ class Submission:
         raw: BinaryIO = req.env["wsgi.input"]
         idempotency = _read_idempotency(req, raw)
         if idempotency and (job := self._known(idempotency)):
-            return Accepted(job, created=False)
+            return Submitted(job)
         parts.require_intake()
-        if (req.content_length or 0) > SMALL_BODY:  # of a small one, accept finds out soon enough
+        if (req.content_length or 0) > MOST_BODY:  # of a small one, accept finds out soon enough
             with redis_needed():
                 parts.store.require_room()
         size = parts.settings.max_body_mb * 2**20
@@ -88,9 +78,12 @@ class Submission:
             body = open_body(raw, req.get_header("Content-Encoding"), size, parts.settings.tmp_dir)
             if body is not raw:
                 open_things.callback(body.close)
-            require_disk(parts.settings, _size(body))
+            incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, check_rows)
             plan = self._plan(_read_options(reader, body, query, parts.settings.max_rows))
-            return self._accept(req.env[REQUEST_ID], reader, body, plan, idempotency, check_rows)
+            if urgency is not Urgency.LATER and (submitted := self._direct.run(incoming, plan, urgency)):
+                return submitted
+            require_disk(parts.settings, _size(body))
+            return self._entry.queue(incoming, plan)
 
     def _known(self, idempotency: Idempotency) -> Job | None:
         with redis_needed():
@@ -121,79 +114,6 @@ class Submission:
             f'No model is named and there is no DEFAULT_MODEL. Name one of: {there_are} ("model" in a JSON '
             "body, else ?model=)."
         )
-
-    def _accept(
-        self,
-        request_id: str,
-        reader: Reader,
-        body: BinaryIO,
-        plan: Plan,
-        idempotency: Idempotency | None,
-        check_rows: Callable[[int], object] | None,
-    ) -> Accepted:
-        job_id = new_job_id()
-        with self._stored_or_removed(job_id):
-            rows = self._store_rows(job_id, reader, body, plan)
-            if check_rows:
-                check_rows(rows)
-            job = _new_job(job_id, rows, plan, request_id)
-            with redis_needed(UNCERTAIN):
-                accepted = self._parts.store.accept(job, idempotency)
-        add_to_log_context(job=accepted.job.id)
-        if not accepted.created:  # another request with the same key was faster
-            self._remove(job_id)
-        else:
-            _log.info("job accepted", extra={"rows": rows, "model": job.model})
-        return accepted
-
-    def _store_rows(self, job_id: str, reader: Reader, body: BinaryIO, plan: Plan) -> int:
-        spec = RowSpec(plan.model.features, plan.batch_rows, self._parts.settings.max_rows)
-        rows = 0
-        for batch, chunk in enumerate(reader.read(body, spec)):
-            each = result_bytes(len(chunk), len(plan.model.features), len(plan.model.outputs))
-            self._parts.results.promise(job_id, each)
-            self._parts.payloads.put(job_id, "input", batch, chunk)
-            rows += len(chunk)
-        return rows
-
-    @contextlib.contextmanager
-    def _stored_or_removed(self, job_id: str) -> Iterator[None]:
-        try:
-            yield
-        except RedisUnavailableError:
-            # Whether the transaction was carried out cannot be known, and an accepted job must keep its
-            # rows. If it was not, the sweeper finds rows without a job.
-            self._parts.results.settle(job_id)
-            raise
-        except BaseException:
-            self._remove(job_id)
-            raise
-        else:
-            self._parts.results.settle(job_id)
-
-    def _remove(self, job_id: str) -> None:
-        self._parts.results.release(job_id)
-        try:
-            self._parts.payloads.delete_job(job_id)
-        except ShapboxError as fault:  # the sweeper comes round
-            _log.warning(
-                "rows of a refused job stay behind for the sweeper: %s", fault, extra={"job": job_id}
-            )
-
-
-def _new_job(job_id: str, rows: int, plan: Plan, request_id: str) -> Job:
-    return Job(
-        id=job_id,
-        model=plan.model.id,
-        method=plan.method,
-        rows=rows,
-        batch_rows=plan.batch_rows,
-        features=len(plan.model.features),
-        outputs=len(plan.model.outputs),
-        fallback=plan.model.fallback,
-        created_at=time.time(),
-        request=request_id,
-    )
 
 
 def _read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) -> BodyOptions:

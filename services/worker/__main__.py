@@ -42,6 +42,9 @@ logger = logging.getLogger(__name__)
 
 #: Added to a worker's badness, so that the kernel, if it must kill, takes a worker: it loses the least.
 OOM_SCORE_ADJ = 500
+#: How much a worker's processor time yields to the other programs': whoever waits for an answer waits for the api, and the
+#: monitor must see what a busy worker does.
+NICENESS = 10
 #: Seconds between two looks whether Redis is there, at the start.
 REDIS_WAIT = 0.5
 #: Threads of every native library here: the number of workers is what uses the cores.
@@ -63,6 +66,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", module="shap")  # its advice is for notebooks
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until RQ installs its own
     _offer_to_the_oom_killer()
+    os.nice(NICENESS)
     try:
         return _work(settings, name)
     except KeyboardInterrupt:

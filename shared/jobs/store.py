@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import orjson
 import redis
@@ -87,6 +89,12 @@ class JobStore:
         self._room.require(batches)
 
     @contextlib.contextmanager
+    def _memory(self) -> Iterator[None]:
+        """Check that Redis has memory for a job without batches that wait."""
+        self._room.require(1)
+        yield
+
+    @contextlib.contextmanager
     def _place(self, batches: int) -> Iterator[None]:
         """Check that there is room, with all jobs counted that enter at the same time."""
         with self._lock:
@@ -105,7 +113,24 @@ class JobStore:
 
         Raises QueueFullError, RedisFullError, and IdempotencyConflictError if the key came with another body.
         """
-        job = replace(job, idempotency=idempotency.redis_key if idempotency else "", todo=job.batches)
+        job = replace(job, todo=job.batches)
+        return self._enter(job, idempotency, functools.partial(self._place, job.batches), self._queue)
+
+    def record(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
+        """Make a job visible that is completed, in one transaction. Its inputs and its result are stored already.
+
+        Raises as `accept` does, but needs no place in the queue.
+        """
+        return self._enter(job, idempotency, self._memory, self._complete)
+
+    def _enter(
+        self,
+        job: Job,
+        idempotency: Idempotency | None,
+        room: Callable[[], contextlib.AbstractContextManager[None]],
+        write: Callable[[redis.client.Pipeline, Job], None],
+    ) -> Accepted:
+        job = replace(job, idempotency=idempotency.redis_key if idempotency else "")
         # Watching makes the client give a lost connection up instead of sending EXEC a second time, which
         # would queue a job again that is being worked on.
         watched = [keys.job(job.id)] + ([idempotency.redis_key] if idempotency else [])
@@ -115,9 +140,10 @@ class JobStore:
                 if idempotency and (known := self.known(idempotency)) is not None:
                     return Accepted(known, created=False)
                 try:
-                    with self._place(job.batches):
+                    with room():
                         pipe.multi()
                         self._write(pipe, job, idempotency)
+                        write(pipe, job)
                         pipe.execute()
                 except redis.WatchError:
                     if self._redis.exists(keys.job(job.id)):  # carried out, and only the answer was lost
@@ -201,13 +227,23 @@ class JobStore:
 
     def _write(self, pipe: redis.client.Pipeline, job: Job, idempotency: Idempotency | None) -> None:
         pipe.hset(keys.job(job.id), mapping=job.to_hash())
-        for start in range(0, job.batches, SADD_CHUNK):
-            pipe.sadd(keys.todo(job.id), *range(start, min(start + SADD_CHUNK, job.batches)))
         pipe.zadd(keys.JOBS, {job.id: 0})
         pipe.zadd(keys.with_status(job.status), {job.id: 0})
         if idempotency:
             pipe.set(idempotency.redis_key, f"{job.id} {idempotency.fingerprint}", ex=self._ttl)
+
+    def _queue(self, pipe: redis.client.Pipeline, job: Job) -> None:
+        for start in range(0, job.batches, SADD_CHUNK):
+            pipe.sadd(keys.todo(job.id), *range(start, min(start + SADD_CHUNK, job.batches)))
         self.queues.enqueue(job, range(job.batches), pipe)
+
+    def _complete(self, pipe: redis.client.Pipeline, job: Job) -> None:
+        """Write what a worker's claim and completion would: see lua/claim.lua and lua/complete.lua."""
+        times: dict[Any, Any] = {"started_at": repr(job.started_at), "finished_at": repr(job.finished_at)}
+        pipe.hset(keys.job(job.id), mapping=times)
+        pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})
+        pipe.hincrby(keys.COUNTERS, f"jobs_total|{job.status}", 1)
+        pipe.hincrby(keys.COUNTERS, f"rows_explained_total|{job.model}", job.rows)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
         # No transaction, since Redis refuses those where its memory is full, even for reading. In this order

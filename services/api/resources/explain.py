@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from services.api.authentication import Access
+from services.api.incoming import Matrix, Urgency
 from services.api.parts import Parts
-from services.api.query import Query, read_row_range, read_wait
+from services.api.query import Query, RowRange, read_row_range, read_wait
 from services.api.resources.jobs import answer_job, wait_for_accepted
 from services.api.result_answer import ResultAnswer, require_result
 from services.api.submission import OPTION_PARAMETERS, Submission
 from services.api.writers.negotiation import choose_writer
+from shared.jobs.document import Job
 
 #: Seconds that a request waits for its values unless it says otherwise.
 DEFAULT_WAIT = 30
@@ -32,8 +34,13 @@ class ExplainResource:
         wait = read_wait(query, req.get_header("Prefer"), DEFAULT_WAIT)
         rows = read_row_range(query)
         choose_writer(req.get_header("Accept"))  # refused before any work is done
-        job = self._submission.submit(req, query, rows.of).job
-        job = wait_for_accepted(self._parts, job, wait)
+        urgency = Urgency.VALUES if wait.seconds else Urgency.LATER
+        submitted = self._submission.submit(req, query, urgency, rows.of)
+        if submitted.values is not None:
+            self._give_direct(req, resp, submitted.job, submitted.values, rows)
+            wait.acknowledge(resp)
+            return
+        job = wait_for_accepted(self._parts, submitted.job, wait)
         wait.acknowledge(resp)
         if not job.status.ended:
             answer_job(resp, job, 202)
@@ -41,3 +48,8 @@ class ExplainResource:
         require_result(job)
         self._answer.give(req, resp, job, rows)
         resp.set_header("Content-Location", f"/v1/jobs/{job.id}/result")
+
+    def _give_direct(self, req: Any, resp: Any, job: Job, values: Matrix, rows: RowRange) -> None:
+        self._answer.give_direct(req, resp, job, values, rows)
+        if job.id:
+            resp.set_header("Content-Location", f"/v1/jobs/{job.id}/result")

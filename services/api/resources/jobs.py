@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import orjson
 
 from services.api.authentication import Access
+from services.api.incoming import Urgency
 from services.api.parts import Parts
 from services.api.query import Query, Wait, read_wait
 from services.api.submission import OPTION_PARAMETERS, Submission
@@ -33,7 +34,8 @@ class JobsResource:
         """Accept a job: 202, or 200 if it has ended within the time that the client wants to wait."""
         query = Query(req, *OPTION_PARAMETERS, "wait")
         wait = read_wait(query, req.get_header("Prefer"))
-        job = self._submission.submit(req, query).job
+        urgency = Urgency.JOB if wait.seconds else Urgency.LATER
+        job = self._submission.submit(req, query, urgency).job
         job = wait_for_accepted(self._parts, job, wait)
         wait.acknowledge(resp)
         answer_job(resp, job, 200 if wait.seconds and job.status.ended else 202)

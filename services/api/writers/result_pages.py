@@ -15,8 +15,8 @@ class ResultPages(Protocol):
     """The rows of a result that are asked for (`?offset=`, `?limit=` are applied already), in input order."""
 
     @property
-    def job_id(self) -> str:
-        """The job that made it."""
+    def job_id(self) -> str | None:
+        """The job that made it; None if nobody can ask for that."""
 
     @property
     def model(self) -> str:

@@ -1,0 +1,92 @@
+"""The direct lane: small requests are explained here, in the api's own process, from the tables that the workers map, too.
+
+With a compiled model the values of a row cost less than its way through the queue. Nothing is promised that could be
+lost: whoever is answered has the values, and who is not may ask again. What the lane does not take goes to the workers:
+models that are not compiled, methods that need other engines, and requests of more rows than are explained in a moment.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.jobs.document import Method
+from shared.model_catalog import ModelCatalog
+from shared.model_version import ModelVersion
+from shared.treeshap.activated import find_explainer
+from shared.treeshap.explainer import Explainer
+
+#: Rows that are explained in one go, at most: one block of the kernels.
+MOST_ROWS = 256
+#: Numbers of their values, at most.
+MOST_NUMBERS = 131_072
+#: Seconds that explaining them may take, at most: others want the processor, too.
+MOST_SECONDS = 0.02
+#: Calls that are measured, of which the quickest counts: the first one reads the tables' pages.
+TRIALS = 4
+#: Models that are mapped, the newest version of each: as many as a worker keeps warm.
+MOST_MODELS = 8
+#: Bytes of a body that may hold so few rows; a larger one is read by the way that holds no rows in memory.
+MOST_BODY = 256 * 1024
+
+_log = logging.getLogger("shapbox.direct")
+
+type Matrix = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class DirectModel:
+    """A compiled model, and how many rows of it are explained at once."""
+
+    explainer: Explainer
+    rows: int
+
+    @classmethod
+    def of(cls, version: ModelVersion, explainer: Explainer) -> DirectModel:
+        """Measure what a block of rows takes here: what they hold makes no difference."""
+        rows = np.zeros((MOST_ROWS, len(version.features)), dtype=np.float32)
+        block = min(_processor_seconds(explainer, rows) for _ in range(TRIALS))
+        in_time = int(MOST_SECONDS * MOST_ROWS / max(block, 1e-6))
+        in_memory = MOST_NUMBERS // (len(version.outputs) * (len(version.features) + 2))
+        return cls(explainer, min(MOST_ROWS, in_time, in_memory))
+
+
+def _processor_seconds(explainer: Explainer, rows: Matrix) -> float:
+    """Return what this thread alone needs: at the start of an appliance all programs want the processors."""
+    started = time.thread_time()
+    explainer.explain(rows)
+    return time.thread_time() - started
+
+
+class DirectLane:
+    """The compiled models that this process has mapped. Any thread may call anything."""
+
+    def __init__(self, catalog: ModelCatalog, folder: Path) -> None:
+        """`folder` holds the compiled models. None is open yet."""
+        self._catalog = catalog
+        self._folder = folder
+        self._models: dict[str, DirectModel] = {}
+
+    def start(self) -> None:
+        """Open in the background: until that is done everything goes to the workers."""
+        threading.Thread(target=self.open, name="direct lane", daemon=True).start()
+
+    def open(self) -> None:
+        """Map the compiled models. One that cannot be mapped stays the workers'."""
+        for version in self._catalog.latest()[:MOST_MODELS]:
+            try:
+                explainer = find_explainer(version, self._folder)
+                if explainer is not None:
+                    self._models[version.id] = DirectModel.of(version, explainer)
+            except Exception:  # noqa: BLE001  # whatever one model meets, the others are opened
+                _log.exception("a compiled model is left to the workers", extra={"model": version.id})
+
+    def model(self, version: ModelVersion, method: Method) -> DirectModel | None:
+        """Return what explains a model by a method here; None if the workers must."""
+        return self._models.get(version.id) if method is Method.TREE_PATH_DEPENDENT else None

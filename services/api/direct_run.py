@@ -1,0 +1,77 @@
+"""A small request explained on the spot: read, explained, and kept as a job where somebody may ask for it later.
+
+It counts as a job of one batch does that a worker runs.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+
+from services.api.direct_lane import MOST_BODY, DirectModel
+from services.api.incoming import Incoming, Matrix, Plan, Submitted, Urgency
+from services.api.job_entry import JobEntry
+from services.api.parts import Parts
+from services.api.storage_room import require_disk
+from shared.jobs.document import Job, Status
+from shared.log import add_to_log_context
+
+
+class DirectRun:
+    """Runs what the direct lane takes."""
+
+    def __init__(self, parts: Parts, entry: JobEntry) -> None:
+        self._parts = parts
+        self._entry = entry
+
+    def run(self, incoming: Incoming, plan: Plan, urgency: Urgency) -> Submitted | None:
+        """Explain the rows here; None if they are the workers': the body is then as it was.
+
+        Raises what is wrong with the rows, and, where the job is kept, as JobEntry does.
+        """
+        started = time.monotonic()
+        model = self._parts.direct.model(plan.model, plan.method)
+        if model is None:
+            return None
+        rows = self._read(incoming, plan, model)
+        if rows is None:
+            return None
+        job = replace(
+            plan.job("", len(rows), incoming.request), status=Status.COMPLETED, started_at=time.time()
+        )
+        values = model.explainer.explain(rows)
+        job = replace(job, finished_at=time.time())
+        if urgency is Urgency.VALUES and incoming.idempotency is None:
+            self._count_job(job)
+            submitted = Submitted(job, values)
+        else:
+            require_disk(self._parts.settings, rows.nbytes)
+            submitted = self._entry.keep(incoming, job, rows, values)
+        if submitted.values is not None:
+            self._count_batch(time.monotonic() - started)
+        return submitted
+
+    def _read(self, incoming: Incoming, plan: Plan, model: DirectModel) -> Matrix | None:
+        if incoming.body.seek(0, os.SEEK_END) > MOST_BODY:
+            incoming.body.seek(0)
+            return None
+        incoming.body.seek(0)
+        chunks = incoming.reader.read(incoming.body, plan.spec(self._parts.settings.max_rows))
+        rows = next(chunks)
+        if len(rows) > model.rows or next(chunks, None) is not None:
+            incoming.body.seek(0)
+            return None
+        if incoming.check_rows:
+            incoming.check_rows(len(rows))
+        return rows
+
+    def _count_job(self, job: Job) -> None:
+        """Count what Redis counts by itself where it keeps the job."""
+        add_to_log_context(model=job.model, rows=job.rows)
+        self._parts.counters.add("jobs_total", job.status.value)
+        self._parts.counters.add("rows_explained_total", job.model, amount=job.rows)
+
+    def _count_batch(self, seconds: float) -> None:
+        self._parts.counters.observe("batch_seconds", seconds)
+        self._parts.counters.observe("job_seconds", seconds)

@@ -1,0 +1,82 @@
+"""What goes through the intake of a request with rows: what came in, what is to be done with it, and what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.api.readers.media_types import Reader
+from services.api.readers.row_spec import RowSpec
+from shared.jobs.document import Job, Method
+from shared.jobs.store import Idempotency
+from shared.model_version import ModelVersion
+
+type Matrix = NDArray[np.float32]
+
+
+class Urgency(Enum):
+    """What the client waits for."""
+
+    #: Nothing: it comes back for the job.
+    LATER = auto()
+    #: The job's end: it may come back for the result.
+    JOB = auto()
+    #: The values, and nothing else.
+    VALUES = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Incoming:
+    """A request whose rows are about to be read. `check_rows` may refuse their number by raising."""
+
+    request: str
+    reader: Reader
+    body: BinaryIO
+    idempotency: Idempotency | None
+    check_rows: Callable[[int], object] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done with the rows."""
+
+    model: ModelVersion
+    method: Method
+    batch_rows: int
+
+    def spec(self, max_rows: int) -> RowSpec:
+        """Return what the reader must know."""
+        return RowSpec(self.model.features, self.batch_rows, max_rows)
+
+    def job(self, job_id: str, rows: int, request: str) -> Job:
+        """Return the job of so many rows."""
+        return Job(
+            id=job_id,
+            model=self.model.id,
+            method=self.method,
+            rows=rows,
+            batch_rows=self.batch_rows,
+            features=len(self.model.features),
+            outputs=len(self.model.outputs),
+            fallback=self.model.fallback,
+            created_at=time.time(),
+            request=request,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """The job that a request led to.
+
+    With `values`, of shape (rows, outputs, features + 2), it was explained on the spot. Where its id is empty, it was
+    kept nowhere: the values are all that there is.
+    """
+
+    job: Job
+    values: Matrix | None = None
