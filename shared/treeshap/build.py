@@ -31,10 +31,12 @@ FLAGS = (
     "-Wall",
     "-Wextra",
 )
-#: The kernels of x86: each one's entry, and the instructions that it may use.
+#: The sources that are compiled for each instruction set: what each calls its entry, and how that begins.
+KERNELS = {"kernel.c": ("EXPLAIN", "explain"), "pairs.c": ("PAIRS", "pairs")}
+#: The kernels of x86: how their entries end, and the instructions that they may use.
 X86_KERNELS = {
-    "explain_avx2": ("-mavx2", "-mfma"),
-    "explain_avx512": (
+    "avx2": ("-mavx2", "-mfma"),
+    "avx512": (
         "-mavx512f",
         "-mavx512bw",
         "-mavx512vl",
@@ -74,7 +76,7 @@ def build(target: Path = LIBRARY, extra: Sequence[str] = ()) -> Path:
             ]:
                 done.result()
         linked = Path(folder) / "treeshap.so"
-        _run(compiler, "-shared", *extra, *objects, "-o", linked)
+        _run(compiler, "-shared", *extra, *objects, "-o", linked, "-lm")
         linked.rename(target)
     return target
 
@@ -82,10 +84,11 @@ def build(target: Path = LIBRARY, extra: Sequence[str] = ()) -> Path:
 def _compilations() -> dict[str, list[str]]:
     """Return what is compiled, and each one's own flags."""
     x86 = platform.machine().lower() in X86
-    kernels = {"explain_portable": (), **(X86_KERNELS if x86 else {})}
+    kernels = {"portable": (), **(X86_KERNELS if x86 else {})}
     found = {
-        entry: [*flags, f"-DEXPLAIN={entry}", "-c", str(SOURCES / "kernel.c")]
-        for entry, flags in kernels.items()
+        f"{what}_{name}": [*flags, f"-D{entry}={what}_{name}", "-c", str(SOURCES / source)]
+        for source, (entry, what) in KERNELS.items()
+        for name, flags in kernels.items()
     }
     found["dispatch"] = [*(("-DTREESHAP_X86",) if x86 else ()), "-c", str(SOURCES / "dispatch.c")]
     return found

@@ -17,8 +17,8 @@ class Explainer:
     def __init__(self, compiled: Compiled, library: Library, kernel: Kernel | None = None) -> None:
         """`kernel` is the fastest that this machine can run unless one is named."""
         self.kernel = library.kernels()[0] if kernel is None else kernel
-        self._compiled = compiled
-        self._library = library
+        self.compiled = compiled
+        self.library = library
         self._model = native_model(compiled)
 
     def explain(self, rows: Matrix) -> Matrix:
@@ -27,10 +27,10 @@ class Explainer:
         The margin is the sum of the leaves that a row reaches, in XGBoost's order, and no table's: that the others
         add up to it is a check of theirs. Raises ValueError for rows of another width.
         """
-        features = self._compiled.features
+        features = self.compiled.features
         if rows.ndim != 2 or rows.shape[1] != features:
             raise ValueError(f"rows must have {features} columns, not {rows.shape[1:]}")
         rows = np.ascontiguousarray(rows, dtype=np.float32)
-        result = np.zeros((len(rows), self._compiled.outputs, features + 2), dtype=np.float32)
-        self._library.explain(self._model, rows, result, self.kernel)
+        result = np.zeros((len(rows), self.compiled.outputs, features + 2), dtype=np.float32)
+        self.library.explain(self._model, rows, result, self.kernel)
         return result

@@ -14,9 +14,15 @@ from shared.treeshap import layout
 from shared.treeshap.tables import Doubles, rule
 
 
-def node_factors(nodes: NDArray[Any], points: int) -> NDArray[np.float32]:
-    """Return the factors of a tree's nodes: nodes x FACTORS x points, for each side kept, lost, gain, and what is given."""
+def node_factors(
+    nodes: NDArray[Any], points: int, gain_weights: Doubles | None = None
+) -> NDArray[np.float32]:
+    """Return the factors of a tree's nodes: nodes x FACTORS x points, for each side kept, lost, gain, and what is given.
+
+    `gain_weights` is what gains are weighted by at each point, the rule's own weights unless it is given.
+    """
     at, weights = rule(points)
+    weights = weights if gain_weights is None else gain_weights
     own = np.where(
         (nodes["flags"] & layout.REPEATED != 0)[:, None], at + (1 - at) * nodes["ratio_above"][:, None], 1.0
     )

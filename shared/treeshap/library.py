@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
+from shared.treeshap.pairs import Pairs
 from shared.treeshap.tables import rule
 
 #: Where `build` puts it.
@@ -46,6 +47,18 @@ class _Model(ctypes.Structure):
     )
 
 
+class _PairPlan(ctypes.Structure):
+    """native/treeshap.h's `pair_plan`."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_void_p)
+            for name in ("factors", "first_factor", "first_slot", "slots", "lower", "upper")
+        ),
+        *((name, ctypes.c_int32) for name in ("pairs", "block", "dense")),
+    )
+
+
 class Library:
     """The loaded object. All of its calls release the GIL."""
 
@@ -54,6 +67,7 @@ class Library:
         self._native = ctypes.CDLL(str(path))
         explain = self._native.treeshap_explain
         explain.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
+        self._native.treeshap_pairs.argtypes = [ctypes.c_void_p, *explain.argtypes]
         if self._native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:
             raise OSError(f"{path} was built from other sources: build it again")
 
@@ -67,6 +81,22 @@ class Library:
         """Fill `result`, which is zero, for contiguous rows. Raises MemoryError."""
         answer = self._native.treeshap_explain(
             ctypes.byref(model), rows.ctypes.data, len(rows), result.ctypes.data, int(kernel)
+        )
+        if answer:
+            raise MemoryError("no memory for a block of rows")
+
+    def explain_pairs(
+        self,
+        model: _Model,
+        plan: _PairPlan,
+        rows: NDArray[np.float32],
+        result: NDArray[np.float32],
+        kernel: Kernel,
+    ) -> None:
+        """Fill `result`, which is zero, with interactions, for contiguous rows. Raises MemoryError."""
+        answer = self._native.treeshap_pairs(
+            *(ctypes.byref(model), ctypes.byref(plan)),
+            *(rows.ctypes.data, len(rows), result.ctypes.data, int(kernel)),
         )
         if answer:
             raise MemoryError("no memory for a block of rows")
@@ -95,6 +125,13 @@ def native_model(compiled: Compiled) -> _Model:
         levels=int(compiled.trees["levels"].max(initial=0)),
         most_nodes=int(compiled.trees["nodes"].max(initial=0)),
     )
+
+
+def native_pairs(pairs: Pairs, *, dense: bool) -> _PairPlan:
+    """Return what a kernel takes beside the model. It points into the arrays, which must outlive it."""
+    names = ("factors", "first_factor", "first_slot", "slots", "lower", "upper")
+    arrays: dict[str, Any] = {name: getattr(pairs, name).ctypes.data for name in names}
+    return _PairPlan(**arrays, pairs=pairs.count, block=pairs.block, dense=dense)
 
 
 @functools.cache

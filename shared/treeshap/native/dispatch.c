@@ -35,3 +35,15 @@ VISIBLE int treeshap_explain(const model *m, const float *rows, int64_t count, f
 #endif
     return kernel == PORTABLE ? explain_portable(m, rows, count, out) : -2;
 }
+
+VISIBLE int treeshap_pairs(const model *m, const pair_plan *plan, const float *rows, int64_t count, float *out,
+                           int kernel)
+{
+#ifdef TREESHAP_X86
+    if (kernel == AVX512)
+        return pairs_avx512(m, plan, rows, count, out);
+    if (kernel == AVX2)
+        return pairs_avx2(m, plan, rows, count, out);
+#endif
+    return kernel == PORTABLE ? pairs_portable(m, plan, rows, count, out) : -2;
+}

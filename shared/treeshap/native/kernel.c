@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "splits.h"
 #include "treeshap.h"
 #include "vector.h"
 
@@ -31,22 +32,6 @@ typedef struct {
 static inline int slot(const node *n)
 {
     return 2 * n->level + n->right_child;
-}
-
-/* XGBoost's rule: a category in the set goes right; one that is none, or beyond the set, goes left. */
-static inline int category_goes_left(const uint32_t *set, int words, float x)
-{
-    if (!(x >= 0.0f && x < 16777216.0f))
-        return 1;
-    uint32_t category = (uint32_t)x;
-    return category / 32 >= (uint32_t)words || !(set[category / 32] >> (category % 32) & 1);
-}
-
-static inline int goes_left(const model *m, const node *n, float x)
-{
-    if (n->flags & CATEGORICAL)
-        return x != x ? n->flags & DEFAULT_LEFT : category_goes_left(m->categories + n->categories, n->words, x);
-    return n->flags & DEFAULT_LEFT ? !(x >= n->threshold) : x < n->threshold;
 }
 
 #include "lookup.h"

@@ -25,15 +25,7 @@ typedef struct {
 
 ALWAYS mask lanes_to_left(const pass *p, const node *n)
 {
-    const float *x = p->b->x + (size_t)n->column * BLOCK + p->row;
-    if (n->flags & CATEGORICAL) {
-        int32_t left[LANES];
-        for (int lane = 0; lane < LANES; lane++)
-            left[lane] = goes_left(p->b->m, n, x[lane]) ? -1 : 0;
-        return from_ints(left);
-    }
-    const vec threshold = all_of(n->threshold);
-    return n->flags & DEFAULT_LEFT ? not_greater_equal(load(x), threshold) : less(load(x), threshold);
+    return lanes_left(p->b->m, n, p->b->x + (size_t)n->column * BLOCK + p->row);
 }
 
 ALWAYS void add_where(float *to, mask m, float value)
@@ -41,14 +33,6 @@ ALWAYS void add_where(float *to, mask m, float value)
     store(to, add(load(to), choose(m, all_of(value), all_of(0.0f))));
 }
 
-/* Two leaves under a feature that is new: their h is the product times one of two numbers. */
-ALWAYS int is_simple_pair(const node *n)
-{
-    return n->left < 0 && n->right < 0 && !(n->flags & REPEATED);
-}
-
-#define JOIN_(a, b) a##b
-#define JOIN(a, b) JOIN_(a, b)
 #define POINTS 1
 #include "quadrature_points.h"
 #define POINTS 2

@@ -65,4 +65,23 @@ typedef int explain_rows(const model *m, const float *rows, int64_t count, float
 
 explain_rows explain_portable, explain_avx2, explain_avx512;
 
+enum { PAIR_FACTORS = 7 }; /* floats that a node takes for each point: kept, lost, gain of each side; the gain so far */
+
+/* What interactions need beside the model; made by pairs.py of a model that was checked. */
+typedef struct {
+    const float *factors;        /* PAIR_FACTORS x points for each node of each tree */
+    const int32_t *first_factor; /* trees: in units of TABLE_ROW floats */
+    const int64_t *first_slot;   /* nodes + 1 */
+    const int32_t *slots;        /* for each other feature of a node's path, in its order: the pair */
+    const int32_t *lower, *upper; /* pairs: their two columns, the lower one first */
+    int32_t pairs, block;        /* block: rows that are taken together, a multiple of STEP */
+    int32_t dense;               /* 1: matrices with their diagonals; 0: the pairs alone */
+} pair_plan;
+
+/* Each adds interactions to what is zero before. Dense: rows x outputs x (features + 1)^2, symmetric, on the diagonal minus
+ * what the feature's pairs come to; else rows x outputs x pairs. Returns 0, or -1 where memory could not be had. */
+typedef int pair_rows(const model *m, const pair_plan *plan, const float *rows, int64_t count, float *out);
+
+pair_rows pairs_portable, pairs_avx2, pairs_avx512;
+
 #endif

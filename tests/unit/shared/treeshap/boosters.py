@@ -53,6 +53,12 @@ def contributions(booster: Any, rows: Floats) -> Floats:
     return values.reshape(len(rows), -1, rows.shape[1] + 1)
 
 
+def interactions(booster: Any, rows: Floats) -> Floats:
+    data = import_xgboost().DMatrix(rows, nthread=1)
+    values: Floats = booster.predict(data, pred_interactions=True, validate_features=False)
+    return values.reshape(len(rows), -1, rows.shape[1] + 1, rows.shape[1] + 1)
+
+
 def margins(booster: Any, rows: Floats) -> Floats:
     data = import_xgboost().DMatrix(rows, nthread=1)
     values: Floats = booster.predict(data, output_margin=True, validate_features=False)

@@ -1,16 +1,20 @@
 """Run under the sanitizers: every kernel, models from files, rows of all kinds, and models altered at random."""
 
+import contextlib
 import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from shared.treeshap.checks import find_fault
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer
-from shared.treeshap.library import Library
+from shared.treeshap.forest import NotCoveredError
+from shared.treeshap.interactions import InteractionExplainer
+from shared.treeshap.library import Kernel, Library
 from shared.treeshap.table_file import read_tables
 
 SIZES = (1, 4, 5, 16, 17, 255, 256, 257)
@@ -29,15 +33,23 @@ def main(library: Library, folder: Path, *, checked: bool) -> int:
             compiled = replace(compiled, columns=compiled.columns + 10_000_000)
         for kernel in library.kernels():
             for size in SIZES:
-                Explainer(compiled, library, kernel).explain(rows[:size].copy())
+                explain(compiled, library, kernel, rows[:size].copy())
         altered = [alter(compiled, chance) for _ in range(ALTERED)]
         sound = [one for one in altered if find_fault(one) is None]
         for one in sound:
             for kernel in library.kernels():
-                Explainer(one, library, kernel).explain(rows[:20].copy())
+                explain(one, library, kernel, rows[:20].copy())
         explained += len(sound)
     sys.stdout.write(f"explained {explained} altered models\n")
     return 0
+
+
+def explain(compiled: Compiled, library: Library, kernel: Kernel, rows: NDArray[np.float32]) -> None:
+    values = Explainer(compiled, library, kernel).explain(rows)
+    with contextlib.suppress(NotCoveredError):
+        pairs = InteractionExplainer(compiled, library, kernel)
+        pairs.matrices(rows, values)
+        pairs.top(rows, 3)
 
 
 def alter(compiled: Compiled, chance: np.random.Generator) -> Compiled:

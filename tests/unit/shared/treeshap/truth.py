@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 type Doubles = NDArray[np.float64]
 type Floats = NDArray[np.float32]
+#: A path's features: which rows satisfy its splits on each, and the cover ratio.
+type Path = dict[int, tuple[NDArray[np.bool_], float]]
 
 
 def document_of(booster: Any) -> Any:
@@ -91,17 +94,18 @@ def shapley_by_leaves(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
     """Leaf by leaf with polynomials in float64, for models that are too large for subsets."""
     result = np.zeros((len(rows), outputs, rows.shape[1]))
     for tree in trees_of(document_of(booster)):
-        _add_leaves(tree, rows, result[:, tree["output"]])
+        for value, path in _leaves(tree, rows):
+            _add_leaf(value, path, result[:, tree["output"]])
     return result
 
 
-def _add_leaves(tree: Any, rows: Floats, result: Doubles) -> None:
-    waiting: list[tuple[int, dict[int, tuple[NDArray[np.bool_], float]]]] = [(0, {})]
+def _leaves(tree: Any, rows: Floats) -> Iterator[tuple[float, Path]]:
+    waiting: list[tuple[int, Path]] = [(0, {})]
     while waiting:
         node, path = waiting.pop()
         left, right = tree["left_children"][node], tree["right_children"][node]
         if left < 0:
-            _add_leaf(float(tree["values"][node]), path, result)
+            yield float(tree["values"][node]), path
             continue
         feature = tree["split_indices"][node]
         to_left = np.array([goes_left(tree, node, x) for x in rows[:, feature]])
@@ -110,20 +114,67 @@ def _add_leaves(tree: Any, rows: Floats, result: Doubles) -> None:
             waiting.append((child, {**path, feature: (bit & side, ratio * share)}))
 
 
-def _add_leaf(value: float, path: dict[int, tuple[NDArray[np.bool_], float]], result: Doubles) -> None:
+def _add_leaf(value: float, path: Path, result: Doubles) -> None:
     """Sum over subset sizes: the coefficients of the product of (r_i + b_i z), weighted by Shapley's weights."""
-    features = list(path)
-    for feature in features:
-        polynomial = np.ones((len(result), 1))
-        for other in features:
-            if other == feature:
-                continue
-            bit, ratio = path[other]
-            longer = np.zeros((len(result), polynomial.shape[1] + 1))
-            longer[:, :-1] += polynomial * ratio
-            longer[:, 1:] += polynomial * bit[:, None]
-            polynomial = longer
-        d = len(features)
-        weights = np.array([1 / (d * math.comb(d - 1, size)) for size in range(d)])
-        bit, ratio = path[feature]
-        result[:, feature] += value * (bit - ratio) * (polynomial @ weights)
+    for feature, (bit, ratio) in path.items():
+        polynomial = _polynomial(path, {feature}, len(result))
+        result[:, feature] += value * (bit - ratio) * (polynomial @ _weights(len(path)))
+
+
+def _polynomial(path: Path, without: set[int], rows: int) -> Doubles:
+    """The coefficients of the product of (r_i + b_i z) over the path's features but some: rows x sizes."""
+    polynomial = np.ones((rows, 1))
+    for other, (bit, ratio) in path.items():
+        if other in without:
+            continue
+        longer = np.zeros((rows, polynomial.shape[1] + 1))
+        longer[:, :-1] += polynomial * ratio
+        longer[:, 1:] += polynomial * bit[:, None]
+        polynomial = longer
+    return polynomial
+
+
+def _weights(players: int) -> Doubles:
+    return np.array([1 / (players * math.comb(players - 1, size)) for size in range(players)])
+
+
+def interactions_by_subsets(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
+    """By the definition, over all subsets of a tree's features: rows x outputs x features x features, 0 on the diagonal."""
+    result = np.zeros((len(rows), outputs, rows.shape[1], rows.shape[1]))
+    for tree in trees_of(document_of(booster)):
+        leaves = np.array(tree["left_children"]) < 0
+        features = sorted({f for f, leaf in zip(tree["split_indices"], leaves, strict=True) if not leaf})
+        subsets = [
+            frozenset(some)
+            for size in range(len(features) + 1)
+            for some in itertools.combinations(features, size)
+        ]
+        for at, row in enumerate(rows):
+            worth = {subset: expectation(tree, row, subset) for subset in subsets}
+            for i, j in itertools.permutations(features, 2):
+                result[at, tree["output"], i, j] += _interaction(worth, i, j, len(features))
+    return result
+
+
+def _interaction(worth: dict[frozenset[int], float], i: int, j: int, features: int) -> float:
+    total = 0.0
+    for subset, alone in worth.items():
+        if i not in subset and j not in subset:
+            weight = 1 / (2 * (features - 1) * math.comb(features - 2, len(subset)))
+            total += weight * (worth[subset | {i, j}] - worth[subset | {i}] - worth[subset | {j}] + alone)
+    return total
+
+
+def interactions_by_leaves(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
+    """Leaf by leaf with polynomials in float64, for models that are too large for subsets."""
+    result = np.zeros((len(rows), outputs, rows.shape[1], rows.shape[1]))
+    for tree in trees_of(document_of(booster)):
+        for value, path in _leaves(tree, rows):
+            for i, j in itertools.combinations(path, 2):
+                polynomial = _polynomial(path, {i, j}, len(rows))
+                weights = _weights(len(path) - 1) / 2
+                gains = np.prod([path[one][0] - path[one][1] for one in (i, j)], axis=0)
+                given = value * gains * (polynomial @ weights)
+                result[:, tree["output"], i, j] += given
+                result[:, tree["output"], j, i] += given
+    return result

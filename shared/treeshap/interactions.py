@@ -1,0 +1,93 @@
+"""Interactions of pairs of features with a compiled model: as XGBoost's matrices, or the weightiest pairs of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.treeshap.compiled import Compiled
+from shared.treeshap.library import Kernel, Library, native_model, native_pairs
+from shared.treeshap.pairs import Pairs, find_pairs
+
+type Matrix = NDArray[np.float32]
+
+#: Numbers of pairs that are looked through together.
+_NUMBERS_AT_ONCE = 1 << 20
+
+
+class InteractionExplainer:
+    """One compiled model and one kernel. Any number of threads may use it at once."""
+
+    def __init__(self, compiled: Compiled, library: Library, kernel: Kernel | None = None) -> None:
+        """`kernel` is the fastest that this machine can run unless one is named. Raises NotCoveredError."""
+        self.kernel = library.kernels()[0] if kernel is None else kernel
+        self.compiled = compiled
+        self.library = library
+        self._pairs: Pairs = find_pairs(compiled)
+        self._model = native_model(compiled)
+
+    def matrices(self, rows: Matrix, values: Matrix) -> Matrix:
+        """Return what `Booster.predict(pred_interactions=True)` would: (rows, outputs, features + 1, features + 1).
+
+        `values` is what Explainer gives for the same rows: each matrix's rows add up to its contributions.
+        """
+        features = self.compiled.features
+        result = np.zeros((len(rows), self.compiled.outputs, features + 1, features + 1), dtype=np.float32)
+        self._fill(rows, result, dense=True)
+        diagonal = np.einsum("roii->roi", result)  # a view
+        diagonal += values[:, :, : features + 1]  # the base value is the corner
+        return result
+
+    def top(self, rows: Matrix, count: int) -> Matrix:
+        """Return each row's `count` pairs of the largest absolute values, ordered by it: (rows, outputs, count, 3).
+
+        Each is two features, the lower one first, and the value; those beyond what a row has are 0, 0, 0.
+        """
+        outputs, pairs = self.compiled.outputs, self._pairs.count
+        result = np.zeros((len(rows), outputs, count, 3), dtype=np.float32)
+        for some in slices(len(rows), outputs * pairs):
+            found = np.zeros((some.stop - some.start, outputs, pairs), dtype=np.float32)
+            self._fill(rows[some], found, dense=False)
+            put_weightiest(found, self._pairs.features, result[some])
+        return result
+
+    def _fill(self, rows: Matrix, result: Matrix, *, dense: bool) -> None:
+        features = self.compiled.features
+        if rows.ndim != 2 or rows.shape[1] != features:
+            raise ValueError(f"rows must have {features} columns, not {rows.shape[1:]}")
+        rows = np.ascontiguousarray(rows, dtype=np.float32)
+        plan = native_pairs(self._pairs, dense=dense)
+        self.library.explain_pairs(self._model, plan, rows, result, self.kernel)
+
+
+def put_weightiest(found: Matrix, features: NDArray[np.int32], result: Matrix) -> None:
+    """Write into `result`, which is zero, the weightiest of what was found for pairs of features.
+
+    `found` is (rows, outputs, pairs), `features` (pairs, 2), `result` (rows, outputs, count, 3). A pair that gives
+    nothing is none.
+    """
+    count = min(result.shape[2], found.shape[2])
+    if not count:
+        return
+    weight = np.abs(found)
+    some = np.argpartition(-weight, count - 1, axis=2)[:, :, :count]
+    some.sort(axis=2)  # of equal ones the first pair goes first
+    order = np.argsort(-np.take_along_axis(weight, some, axis=2), axis=2, kind="stable")
+    chosen = np.take_along_axis(some, order, axis=2)
+    values = np.take_along_axis(found, chosen, axis=2)
+    result[:, :, :count, :2] = np.where(values[..., None] != 0, features[chosen], 0)
+    result[:, :, :count, 2] = values
+
+
+def every_pair(features: int) -> NDArray[np.int32]:
+    """Return all pairs of different features, the lower one first: (pairs, 2)."""
+    return np.column_stack(np.triu_indices(features, 1)).astype(np.int32)
+
+
+def slices(rows: int, numbers_each: int) -> Iterator[slice]:
+    """Cut rows so that what each of them takes in between stays small."""
+    step = max(1, _NUMBERS_AT_ONCE // max(numbers_each, 1))
+    for begin in range(0, rows, step):
+        yield slice(begin, min(begin + step, rows))

@@ -1,0 +1,216 @@
+/* Interactions: what each two features of a path give together. Compiled once for each instruction set, with PAIRS as
+ * the name of its entry.
+ *
+ * A leaf of value v gives the pair i, j of its path's features, with b the row's bits and r the cover ratios,
+ *     v / 2 (b_i - r_i)(b_j - r_j) * integral over t from 0 to 1 of the product over k != i, j of F_k,
+ *     F_k = t b_k + (1 - t) r_k,
+ * which Gauss and Legendre's points give exactly. As in quadrature.h the products are made on the way down, and the
+ * sums h of v * product over the leaves below come back up. Here each feature of the path also keeps its gain
+ * G = sqrt(w) (b - r) / F at each point: at a split on feature i, h G_i of both sides, times G_j of each feature j
+ * above, is what the pair i, j gets of the leaves below. Where i is repeated, what h gave with its earlier gain is
+ * taken off. So a split costs as many sums over the points as it has features above it, and no leaf costs any.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "splits.h"
+#include "treeshap.h"
+#include "vector.h"
+
+typedef struct {
+    const model *m;
+    const pair_plan *plan;
+    int rows;            /* of this block, rounded up to what is computed */
+    float *x;            /* used x plan->block: the rows, transposed */
+    float *chunk;        /* pairs x plan->block: what the chunk's trees give */
+    double *sum;         /* pairs x plan->block: what all trees give */
+    double *diagonal;    /* used: of one row */
+    uint8_t *touched;    /* pairs: those that the chunk's trees have */
+    float *products, *sums, *gains, *bits;
+} pair_block;
+
+/* One tree and one register of rows. */
+typedef struct {
+    const pair_block *b;
+    const node *root;
+    const float *factors;    /* PAIR_FACTORS x points for each node of the tree */
+    const float *lost, *root_weights; /* -sqrt(w) / (1 - t), the gain of a lost bit, and sqrt(w) */
+    vec *products;           /* points for each level */
+    vec *sums;               /* 2 x points for each level */
+    vec *gains;              /* points for each feature of the path */
+    mask *bits;              /* by the features' places on the path */
+    int row;                 /* the first of the rows that are visited */
+} pair_pass;
+
+#define POINTS 1
+#include "pairs_points.h"
+#define POINTS 2
+#include "pairs_points.h"
+#define POINTS 3
+#include "pairs_points.h"
+#define POINTS 4
+#include "pairs_points.h"
+#define POINTS 5
+#include "pairs_points.h"
+#define POINTS 6
+#include "pairs_points.h"
+#define POINTS 8
+#include "pairs_points.h"
+#define POINTS 12
+#include "pairs_points.h"
+#define POINTS 16
+#include "pairs_points.h"
+
+static void add_tree(pair_block *b, const tree *t, const float *factors)
+{
+    switch (t->points) {
+    case 1: add_tree1(b, t, factors); break;
+    case 2: add_tree2(b, t, factors); break;
+    case 3: add_tree3(b, t, factors); break;
+    case 4: add_tree4(b, t, factors); break;
+    case 5: add_tree5(b, t, factors); break;
+    case 6: add_tree6(b, t, factors); break;
+    case 8: add_tree8(b, t, factors); break;
+    case 12: add_tree12(b, t, factors); break;
+    default: add_tree16(b, t, factors);
+    }
+}
+
+static void touch(pair_block *b, const tree *t)
+{
+    const pair_plan *plan = b->plan;
+    for (int64_t at = plan->first_slot[t->first], end = plan->first_slot[t->first + t->nodes]; at < end; at++)
+        b->touched[plan->slots[at]] = 1;
+}
+
+static void add_chunk(pair_block *b)
+{
+    const size_t block = (size_t)b->plan->block;
+    for (int pair = 0; pair < b->plan->pairs; pair++) {
+        if (!b->touched[pair])
+            continue;
+        b->touched[pair] = 0;
+        float *chunk = b->chunk + (size_t)pair * block;
+        double *sum = b->sum + (size_t)pair * block;
+        for (int row = 0; row < b->rows; row++)
+            sum[row] += (double)chunk[row];
+        memset(chunk, 0, sizeof(float) * (size_t)b->rows);
+    }
+}
+
+static void add_output(pair_block *b, int output)
+{
+    const model *m = b->m;
+    const size_t plane = (size_t)b->plan->pairs * (size_t)b->plan->block;
+    memset(b->sum, 0, sizeof(double) * plane);
+    memset(b->chunk, 0, sizeof(float) * plane);
+    memset(b->touched, 0, (size_t)b->plan->pairs);
+    for (int at = m->first_tree[output]; at < m->first_tree[output + 1]; at++) {
+        const tree *t = m->trees + at;
+        if (t->nodes && b->plan->pairs) {
+            touch(b, t);
+            add_tree(b, t, b->plan->factors + (size_t)b->plan->first_factor[at] * TABLE_ROW);
+        }
+        if (t->ends_chunk)
+            add_chunk(b);
+    }
+    add_chunk(b);
+}
+
+static void transpose(pair_block *b, const float *rows, int count)
+{
+    const model *m = b->m;
+    for (int column = 0; column < m->used; column++) {
+        float *to = b->x + (size_t)column * (size_t)b->plan->block;
+        for (int row = 0; row < count; row++)
+            to[row] = rows[(size_t)row * (size_t)m->features + (size_t)m->columns[column]];
+        for (int row = count; row < b->rows; row++)
+            to[row] = 0.0f;
+    }
+}
+
+/* One row's pairs, one after the other. */
+static void write_line(const pair_block *b, int row, float *line)
+{
+    for (int pair = 0; pair < b->plan->pairs; pair++)
+        line[pair] = (float)(b->sum[(size_t)pair * (size_t)b->plan->block + (size_t)row] / 2);
+}
+
+/* One row's matrix, which is zero before; on its diagonal what the feature's pairs give to others. */
+static void write_matrix(const pair_block *b, int row, float *matrix)
+{
+    const model *m = b->m;
+    const size_t width = (size_t)m->features + 1;
+    memset(b->diagonal, 0, sizeof(double) * (size_t)m->used);
+    for (int pair = 0; pair < b->plan->pairs; pair++) {
+        const int32_t i = b->plan->lower[pair], j = b->plan->upper[pair];
+        const double given = b->sum[(size_t)pair * (size_t)b->plan->block + (size_t)row] / 2;
+        matrix[(size_t)m->columns[i] * width + (size_t)m->columns[j]] = (float)given;
+        matrix[(size_t)m->columns[j] * width + (size_t)m->columns[i]] = (float)given;
+        b->diagonal[i] -= given;
+        b->diagonal[j] -= given;
+    }
+    for (int column = 0; column < m->used; column++)
+        matrix[(size_t)m->columns[column] * (width + 1)] = (float)b->diagonal[column];
+}
+
+static void write_out(const pair_block *b, int output, int count, float *out)
+{
+    const model *m = b->m;
+    const size_t width = (size_t)m->features + 1, each = b->plan->dense ? width * width : (size_t)b->plan->pairs;
+    for (int row = 0; row < count; row++) {
+        float *to = out + ((size_t)row * (size_t)m->outputs + (size_t)output) * each;
+        if (b->plan->dense)
+            write_matrix(b, row, to);
+        else
+            write_line(b, row, to);
+    }
+}
+
+/* The next piece of memory; where there is none yet, only its size counts. */
+static void *cut(char *memory, size_t *at, size_t bytes)
+{
+    void *piece = memory ? memory + *at : NULL;
+    *at += (bytes + 63) & ~(size_t)63;
+    return piece;
+}
+
+/* Cuts what a block needs out of one piece of memory, and returns how many bytes that takes. */
+static size_t lay_out(pair_block *b, char *memory)
+{
+    const size_t block = (size_t)b->plan->block, pairs = (size_t)b->plan->pairs, used = (size_t)b->m->used;
+    const size_t points = sizeof(float) * STEP * MOST_POINTS, levels = (size_t)b->m->levels + 1;
+    size_t at = 0;
+    b->x = cut(memory, &at, sizeof(float) * used * block);
+    b->chunk = cut(memory, &at, sizeof(float) * pairs * block);
+    b->sum = cut(memory, &at, sizeof(double) * pairs * block);
+    b->diagonal = cut(memory, &at, sizeof(double) * used);
+    b->touched = cut(memory, &at, pairs);
+    b->products = cut(memory, &at, points * levels);
+    b->sums = cut(memory, &at, 2 * points * levels);
+    b->gains = cut(memory, &at, points * 2 * MOST_POINTS);
+    b->bits = cut(memory, &at, sizeof(float) * STEP * 2 * MOST_POINTS);
+    return at + 64; /* never nothing */
+}
+
+int PAIRS(const model *m, const pair_plan *plan, const float *rows, int64_t count, float *out)
+{
+    pair_block b = {.m = m, .plan = plan};
+    const size_t width = (size_t)m->features + 1, each = plan->dense ? width * width : (size_t)plan->pairs;
+    char *memory = aligned_alloc(64, lay_out(&b, NULL));
+    if (!memory)
+        return -1;
+    lay_out(&b, memory);
+    for (int64_t done = 0; done < count; done += plan->block) {
+        const int here = count - done < plan->block ? (int)(count - done) : plan->block;
+        b.rows = (here + STEP - 1) / STEP * STEP;
+        transpose(&b, rows + done * m->features, here);
+        for (int output = 0; output < m->outputs; output++) {
+            add_output(&b, output);
+            write_out(&b, output, here, out + (size_t)done * (size_t)m->outputs * each);
+        }
+    }
+    free(memory);
+    return 0;
+}

@@ -1,0 +1,106 @@
+"""What interactions need beside a compiled model: the pairs of features that meet on a path, and the kernels' factors.
+
+Made in memory of what the compiled model holds, when it is first asked for: whoever wants no interactions pays nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.treeshap import layout
+from shared.treeshap.compiled import Compiled
+from shared.treeshap.factors import node_factors
+from shared.treeshap.forest import NotCoveredError
+from shared.treeshap.tables import rule
+
+#: MB that the factors and the places of pairs may take in a process.
+PAIR_BUDGET_MB = 64
+#: Pairs that a model may have: the kernels hold twelve bytes for each of at least sixteen rows.
+MOST_PAIRS = 250_000
+#: Bytes of pairs that a block of rows may have: what stays in the processor's caches. And the rows that a block has.
+_BLOCK_BYTES = 512 * 1024
+_STEP, _MOST_ROWS = 16, 256
+_BYTES_A_PAIR = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Arrays as native/treeshap.h's `pair_plan` names them. `lower` and `upper` are columns, `features` what those are."""
+
+    factors: NDArray[np.float32]
+    first_factor: NDArray[np.int32]
+    first_slot: NDArray[np.int64]
+    slots: NDArray[np.int32]
+    lower: NDArray[np.int32]
+    upper: NDArray[np.int32]
+    features: NDArray[np.int32]
+
+    @property
+    def count(self) -> int:
+        """How many pairs there are."""
+        return len(self.lower)
+
+    @property
+    def block(self) -> int:
+        """How many rows the kernels should take together."""
+        rows = _BLOCK_BYTES // (_BYTES_A_PAIR * max(self.count, 1)) // _STEP * _STEP
+        return min(max(rows, _STEP), _MOST_ROWS)
+
+
+def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
+    """Work out what a path-dependent model's interactions need. Raises NotCoveredError with the reason why not."""
+    if np.any(compiled.trees["has_tables"] == layout.ONLY_TABLES):
+        raise NotCoveredError("interactions against a background are not worked out")
+    nodes = compiled.nodes
+    sizes = layout.FACTORS * compiled.trees["points"].astype(np.int64) * compiled.trees["nodes"]
+    sizes = -(-sizes // layout.TABLE_ROW) * layout.TABLE_ROW
+    each = nodes["above"].astype(np.int64) - (nodes["flags"] & layout.REPEATED != 0)
+    if 4 * (int(sizes.sum()) + int(each.sum())) > budget_mb * 1e6:
+        raise NotCoveredError(f"its interactions need more than {budget_mb:g} MB beside the model")
+    keys = _pair_keys(nodes, len(compiled.columns))
+    pairs, slots = np.unique(keys, return_inverse=True)
+    if len(pairs) > MOST_PAIRS:
+        raise NotCoveredError(f"more than {MOST_PAIRS:,} pairs of its features meet on a path")
+    lower, upper = (part.astype(np.int32) for part in np.divmod(pairs, max(len(compiled.columns), 1)))
+    return Pairs(
+        factors=_factors(compiled, sizes),
+        first_factor=((np.cumsum(sizes) - sizes) // layout.TABLE_ROW).astype(np.int32),
+        first_slot=np.concatenate([[0], np.cumsum(each)]).astype(np.int64),
+        slots=slots.astype(np.int32),
+        lower=lower,
+        upper=upper,
+        features=np.column_stack([compiled.columns[lower], compiled.columns[upper]]),
+    )
+
+
+def _pair_keys(nodes: NDArray[Any], columns: int) -> NDArray[np.int64]:
+    """Return for each node, and each other feature of its path in order, the two columns as one number."""
+    paths = np.zeros((len(nodes), int(nodes["above"].max(initial=0)) + 1), dtype=np.int64)
+    for level in range(int(nodes["level"].max(initial=0)) + 1):
+        here = np.flatnonzero(nodes["level"] == level)
+        paths[here, nodes["bit"][here]] = nodes["column"][here]
+        for side in ("left", "right"):
+            inner = here[nodes[side][here] >= 0]
+            paths[nodes[side][inner]] = paths[inner]
+    places = np.arange(paths.shape[1])
+    others = (places < nodes["above"][:, None]) & (places != nodes["bit"][:, None])
+    own = np.broadcast_to(nodes["column"][:, None].astype(np.int64), paths.shape)[others]
+    found = paths[others]
+    keys: NDArray[np.int64] = np.minimum(own, found) * columns + np.maximum(own, found)
+    return keys
+
+
+def _factors(compiled: Compiled, sizes: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return quadrature's factors of all trees, the gains by the root of the weight: two gains make it whole."""
+    made = np.zeros(int(sizes.sum()), dtype=np.float32)
+    begin = 0
+    for tree, size in zip(compiled.trees, sizes.tolist(), strict=True):
+        nodes, points = compiled.nodes[tree["first"] : tree["first"] + tree["nodes"]], int(tree["points"])
+        found = node_factors(nodes, points, np.sqrt(rule(points)[1]))
+        made[begin : begin + found.size] = found.ravel()
+        begin += size
+    return made
