@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import BatchTooLargeError
+from shared.interactions import Interactions
 from shared.settings import Settings
 
 #: Bytes of a float32.
@@ -49,3 +50,16 @@ def plan_batch_rows(features: int, outputs: int, settings: Settings, power: int 
 def plan_interventional_rows(batch_rows: int, background_rows: int, outputs: int) -> int:
     """Return how many rows a batch has whose every row is measured against every background row."""
     return max(1, min(batch_rows, INTERVENTIONAL_PAIRS // (background_rows * outputs)))
+
+
+def plan_interaction_rows(features: int, outputs: int, settings: Settings, interactions: Interactions) -> int:
+    """Return how many rows a batch has that come with interactions.
+
+    One row's whole matrices must fit even where only the weightiest pairs are wanted: they are chosen from those. Raises
+    BatchTooLargeError if they do not.
+    """
+    rows = plan_batch_rows(features, outputs, settings, power=2)
+    if interactions.top_pairs is None:
+        return rows
+    each = FLOAT_BYTES * interactions.numbers(features, outputs)
+    return max(1, min(plan_batch_rows(features, outputs, settings), batch_budget_bytes(settings) // each))

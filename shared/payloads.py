@@ -1,7 +1,7 @@
 """Rows and SHAP values: `.npy` objects in an object store, one for each batch and side.
 
 `jobs/JOB/input/000007.npy` holds batch 7's rows, `jobs/JOB/result/000007.npy` what the worker made of
-them. An object is written whole under its name or not at all, so that writing it twice changes nothing.
+them. `jobs/JOB/interactions/000007.npy` is there if the job has interactions. An object is written whole under its name or not at all, so that writing it twice changes nothing.
 More arrays may stand behind the first one, each with its own header, as repeated calls of np.save on one file leave them.
 """
 
@@ -12,7 +12,7 @@ import errno
 import io
 import math
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import batched
 from pathlib import Path
@@ -38,7 +38,7 @@ DELETE_CHUNK = 500
 #: worker must learn that the store is away long before BATCH_TIMEOUT_SECONDS makes it count as hung.
 REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
 
-type Side = Literal["input", "result"]
+type Side = Literal["input", "result", "interactions"]
 type Matrix = NDArray[np.float32]
 
 
@@ -100,17 +100,38 @@ class Payloads:
 
         Raises PayloadMissingError if there is no such object.
         """
-        import numpy as np  # noqa: PLC0415  # as above
-
         path = _path(job_id, side, batch)
-        header = io.BytesIO()
-        np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
         # From the matrix's last byte on: nobody has less than that, and a range of nothing is an error.
-        last = header.tell() + math.prod(shape) * 4 - 1
+        last = _header_bytes(shape) + math.prod(shape) * 4 - 1
         data, place, arrays = self._get(path, {"range": {"offset": last}}), 1, []
         while place < len(data):
             array, place = _read_array(data, place, path)
             arrays.append(array)
+        return arrays
+
+    def get_spans(
+        self, job_id: str, side: Side, batch: int, shape: tuple[int, ...], spans: Sequence[range]
+    ) -> list[NDArray[np.float32]]:
+        """Return spans of a float32 matrix of this shape, each by its numbers' places, without reading the rest.
+
+        Raises PayloadMissingError if there is no such object, or a shorter one.
+        """
+        import numpy as np  # noqa: PLC0415  # as above
+
+        path, begin = _path(job_id, side, batch), _header_bytes(shape)
+        try:
+            with _storage_needed():
+                found = obstore.get_ranges(
+                    self._store,
+                    path,
+                    starts=[begin + 4 * span.start for span in spans],
+                    lengths=[4 * len(span) for span in spans],
+                )
+        except FileNotFoundError:
+            raise PayloadMissingError(f"{path} is not in the object store") from None
+        arrays = [np.frombuffer(memoryview(part), dtype=np.float32) for part in found]
+        if [len(array) for array in arrays] != [len(span) for span in spans]:
+            raise PayloadMissingError(f"{path} is shorter than a matrix of {shape}")
         return arrays
 
     def _get(self, path: str, options: Any = None) -> bytes:
@@ -162,6 +183,15 @@ def _lacks_bucket(fault: Exception) -> bool:
 def _first_line(fault: Exception) -> str:
     """Return what obstore says for people: below it stand its own structures, over dozens of lines."""
     return str(fault).partition("\n")[0]
+
+
+def _header_bytes(shape: tuple[int, ...]) -> int:
+    """Return how long the header of a float32 matrix is."""
+    import numpy as np  # noqa: PLC0415  # as above
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
+    return header.tell()
 
 
 def _read_array(data: bytes, start: int, path: str) -> tuple[NDArray[Any], int]:

@@ -32,7 +32,7 @@ class DirectRun:
         """
         started = time.monotonic()
         model = self._parts.direct.model(plan.model, plan.method)
-        if model is None:
+        if model is None or plan.interactions is not None:
             return None
         rows = self._read(incoming, plan, model)
         if rows is None:
@@ -62,8 +62,7 @@ class DirectRun:
         if len(rows) > model.rows or next(chunks, None) is not None:
             incoming.body.seek(0)
             return None
-        if incoming.check_rows:
-            incoming.check_rows(len(rows))
+        incoming.checks.rows(len(rows))
         return rows
 
     def _count_job(self, job: Job) -> None:

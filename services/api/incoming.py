@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from services.api.readers.media_types import Reader
 from services.api.readers.row_spec import RowSpec
+from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
 from shared.jobs.store import Idempotency
 from shared.model_version import ModelVersion
@@ -32,14 +33,22 @@ class Urgency(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Checks:
+    """What may refuse a request by raising: by its number of rows, and by what it wants beside values."""
+
+    rows: Callable[[int], object] = bool
+    interactions: Callable[[Interactions | None], object] = bool
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
-    """A request whose rows are about to be read. `check_rows` may refuse their number by raising."""
+    """A request whose rows are about to be read."""
 
     request: str
     reader: Reader
     body: BinaryIO
     idempotency: Idempotency | None
-    check_rows: Callable[[int], object] | None
+    checks: Checks
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,7 @@ class Plan:
     model: ModelVersion
     method: Method
     batch_rows: int
+    interactions: Interactions | None = None
 
     def spec(self, max_rows: int) -> RowSpec:
         """Return what the reader must know."""
@@ -67,6 +77,7 @@ class Plan:
             fallback=self.model.fallback,
             created_at=time.time(),
             request=request,
+            interactions=self.interactions,
         )
 
 

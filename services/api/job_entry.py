@@ -40,8 +40,7 @@ class JobEntry:
         job_id = new_job_id()
         with self._stored_or_removed(job_id):
             rows = self._store_rows(job_id, incoming, plan)
-            if incoming.check_rows:
-                incoming.check_rows(rows)
+            incoming.checks.rows(rows)
             job = plan.job(job_id, rows, incoming.request)
             with redis_needed(UNCERTAIN):
                 accepted = self._parts.store.accept(job, incoming.idempotency)
@@ -71,7 +70,9 @@ class JobEntry:
         rows = 0
         spec = plan.spec(self._parts.settings.max_rows)
         for batch, chunk in enumerate(incoming.reader.read(incoming.body, spec)):
-            each = result_bytes(len(chunk), len(plan.model.features), len(plan.model.outputs))
+            each = result_bytes(
+                len(chunk), len(plan.model.features), len(plan.model.outputs), plan.interactions
+            )
             self._parts.results.promise(job_id, each)
             self._parts.payloads.put(job_id, "input", batch, chunk)
             rows += len(chunk)

@@ -8,6 +8,7 @@ from typing import Any
 
 from services.api.direct_result import DirectResult
 from services.api.incoming import Matrix
+from services.api.interaction_result import InteractionResult
 from services.api.parts import Parts
 from services.api.problems import JobCancelledError, JobFailedError
 from services.api.query import RowRange
@@ -52,20 +53,26 @@ class ResultAnswer:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def give(self, req: Any, resp: Any, job: Job, rows: RowRange) -> None:
-        """Answer with the result of `job`, which is completed.
+    def give(self, req: Any, resp: Any, job: Job, rows: RowRange, *, interactions: bool = True) -> None:
+        """Answer with the result of `job`, which is completed, and with its interactions if it has some and they are wanted.
 
         Raises NotAcceptableError, BadParameterError, BusyError, and JobNotFoundError if it is deleted just now.
         """
-        parts = self._parts
-        self._write(req, resp, StoredResult.of(job, rows.of(job.rows), parts.payloads, parts.catalog))
+        with_interactions = job.interactions if interactions else None
+        kind = StoredResult if with_interactions is None else InteractionResult
+        writer = choose_writer(req.get_header("Accept"), with_interactions)
+        self._write(
+            req, resp, writer, kind.of(job, rows.of(job.rows), self._parts.payloads, self._parts.catalog)
+        )
 
     def give_direct(self, req: Any, resp: Any, job: Job, values: Matrix, rows: RowRange) -> None:
         """Answer with values that were made on the spot. Raises NotAcceptableError and BadParameterError."""
-        self._write(req, resp, DirectResult.of(job, values, rows.of(job.rows), self._parts.catalog))
-
-    def _write(self, req: Any, resp: Any, result: StoredResult | DirectResult) -> None:
         writer = choose_writer(req.get_header("Accept"))
+        self._write(req, resp, writer, DirectResult.of(job, values, rows.of(job.rows), self._parts.catalog))
+
+    def _write(
+        self, req: Any, resp: Any, writer: Writer, result: StoredResult | InteractionResult | DirectResult
+    ) -> None:
         parts, job = self._parts, result.job
         zipped = accepts_gzip(req.get_header("Accept-Encoding"))
         self._set_headers(resp, job, writer, zipped=zipped)

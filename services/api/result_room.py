@@ -13,6 +13,7 @@ from shared.batch_plan import FLOAT_BYTES
 from shared.digest.digest import digest_bytes
 from shared.digest.sample import MOST_VALUES
 from shared.errors import StorageFullError
+from shared.interactions import Interactions
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.settings import Settings
@@ -21,11 +22,14 @@ from shared.settings import Settings
 BLOCK_BYTES = 4096
 
 
-def result_bytes(rows: int, features: int, outputs: int) -> int:
-    """Return what the result of one batch takes on the disk, at most, with the digest behind it."""
+def result_bytes(rows: int, features: int, outputs: int, interactions: Interactions | None = None) -> int:
+    """Return what the result of one batch takes on the disk, at most, with its digest and its interactions."""
     values = rows * outputs * (features + 2) * FLOAT_BYTES
     digest = digest_bytes(rows, features, outputs) if features * outputs <= MOST_VALUES else 0
-    return values + digest + 2 * BLOCK_BYTES
+    pairs = 0
+    if interactions is not None:
+        pairs = rows * interactions.numbers(features, outputs) * FLOAT_BYTES + 2 * BLOCK_BYTES
+    return values + digest + pairs + 2 * BLOCK_BYTES
 
 
 class ResultRoom:
@@ -77,4 +81,4 @@ class ResultRoom:
 
 
 def _left(job: Job) -> int:
-    return job.todo * result_bytes(job.batch_rows, job.features, job.outputs)
+    return job.todo * result_bytes(job.batch_rows, job.features, job.outputs, job.interactions)

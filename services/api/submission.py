@@ -10,21 +10,21 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from services.api.direct_lane import MOST_BODY
 from services.api.direct_run import DirectRun
 from services.api.envelope import REQUEST_ID
-from services.api.incoming import Incoming, Plan, Submitted, Urgency
+from services.api.incoming import Checks, Incoming, Plan, Submitted, Urgency
 from services.api.job_entry import JobEntry
+from services.api.job_options import OPTION_PARAMETERS, choose_interactions, read_options
 from services.api.parts import Parts
 from services.api.query import Query
 from services.api.readers.body import open_body
-from services.api.readers.json_rows import BodyOptions, read_json_options
-from services.api.readers.media_types import Reader, choose_reader
+from services.api.readers.json_rows import BodyOptions
+from services.api.readers.media_types import choose_reader
 from services.api.storage_room import require_disk
-from shared.batch_plan import plan_batch_rows, plan_interventional_rows
+from shared.batch_plan import plan_batch_rows, plan_interaction_rows, plan_interventional_rows
 from shared.errors import BadParameterError, UnprocessableError
 from shared.jobs.document import Job, Method
 from shared.jobs.store import Idempotency
@@ -36,8 +36,8 @@ from shared.redis_connection import redis_needed
 LARGE_BODY = 2**20
 #: Characters that an Idempotency-Key has, at most.
 MAX_KEY = 255
-#: The query parameters that say what to do with the rows.
-OPTION_PARAMETERS = ("model", "method")
+#: Those of the query parameters that a fingerprint has always held, also where they are not given.
+_FIRST_PARAMETERS = ("model", "method")
 
 
 class Submission:
@@ -53,12 +53,11 @@ class Submission:
         req: Any,
         query: Query,
         urgency: Urgency = Urgency.LATER,
-        check_rows: Callable[[int], object] | None = None,
+        checks: Checks | None = None,
     ) -> Submitted:
         """Store the request's rows and accept a job for them, or explain them here if they are few and urgent.
 
-        `check_rows` may refuse the number of rows by raising. Raises any of the errors of a bad request, and
-        BusyError, DrainingError, QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError
+        Raises what `checks` raise, any of the errors of a bad request, and BusyError, DrainingError, QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError
         and StorageUnavailableError.
         """
         parts = self._parts
@@ -78,8 +77,9 @@ class Submission:
             body = open_body(raw, req.get_header("Content-Encoding"), size, parts.settings.tmp_dir)
             if body is not raw:
                 open_things.callback(body.close)
-            incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, check_rows)
-            plan = self._plan(_read_options(reader, body, query, parts.settings.max_rows))
+            incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, checks or Checks())
+            plan = self._plan(read_options(reader, body, query, parts.settings.max_rows))
+            incoming.checks.interactions(plan.interactions)
             if urgency is not Urgency.LATER and (submitted := self._direct.run(incoming, plan, urgency)):
                 return submitted
             require_disk(parts.settings, _size(body))
@@ -99,7 +99,12 @@ class Submission:
         if method is Method.INTERVENTIONAL and model.manifest.background:
             background = model.manifest.background.rows
             batch_rows = plan_interventional_rows(batch_rows, background, len(model.outputs))
-        return Plan(model, method, batch_rows)
+        interactions = choose_interactions(options, method)
+        if interactions is not None:
+            batch_rows = plan_interaction_rows(
+                len(model.features), len(model.outputs), self._parts.settings, interactions
+            )
+        return Plan(model, method, batch_rows, interactions)
 
     def _choose_model(self, name: str | None) -> ModelVersion:
         catalog = self._parts.catalog
@@ -114,27 +119,6 @@ class Submission:
             f'No model is named and there is no DEFAULT_MODEL. Name one of: {there_are} ("model" in a JSON '
             "body, else ?model=)."
         )
-
-
-def _read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) -> BodyOptions:
-    """Return the options of the query, and of a JSON body; the two must not contradict each other."""
-    asked = BodyOptions(query.text("model"), query.text("method"))
-    if not reader.options_in_body:
-        return asked
-    said = read_json_options(body, max_rows)
-    body.seek(0)
-    for name, in_query, in_body in (
-        ("model", asked.model, said.model),
-        ("method", asked.method, said.method),
-    ):
-        if in_query is not None and in_body is not None and in_query != in_body:
-            raise UnprocessableError(
-                f"The query says {name}={in_query[:80]!r} and the body {in_body[:80]!r}: say it once."
-            )
-    return BodyOptions(
-        asked.model if said.model is None else said.model,
-        asked.method if said.method is None else said.method,
-    )
 
 
 def _choose_method(name: str | None, model: ModelVersion) -> Method:
@@ -163,6 +147,8 @@ def _read_idempotency(req: Any, body: BinaryIO) -> Idempotency | None:
         raise BadParameterError(f"Idempotency-Key must have 1 to {MAX_KEY} printable ASCII characters.")
     digest = hashlib.sha256()
     for name in OPTION_PARAMETERS:
+        if name not in _FIRST_PARAMETERS and name not in req.params:
+            continue
         digest.update(f"{name}={req.params.get(name, '')}\n".encode())
     for name in ("Content-Type", "Content-Encoding"):
         digest.update(f"{name}: {req.get_header(name) or ''}\n".encode())

@@ -147,6 +147,11 @@ class BatchRunner:
         job = self.store.get(job_id)
         rows = self.payloads.get(job.id, "input", batch)
         result = self._explain(job, rows)
+        if job.interactions is not None:  # first: who finds the result finds these as well
+            engine = self.models.get(job.model).interaction_engine
+            self.payloads.put(
+                job_id, "interactions", batch, engine.interactions(rows, result, job.interactions)
+            )
         digest = Digest.of_batch(job, batch, rows, result).arrays if keeps_digest(job) else ()
         self.payloads.put(job_id, "result", batch, result, *digest)
         outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model)

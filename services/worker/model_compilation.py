@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from services.worker.child_process import run_module
 from services.worker.engines.xgboost_engine import XGBoostEngine
+from services.worker.interaction_check import compare_interactions
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import EngineError, ModelFaultError
 from shared.model_version import ModelVersion
@@ -132,6 +133,7 @@ def _compile(model: Path, sha256: str, folder: Path) -> str | None:
         booster = load_booster(model)
         compiled = compile_booster(booster)
         compare_with_xgboost(compiled, booster, library)
+        compare_interactions(compiled, booster, library, trial_rows(compiled))
         write_tables(table_path(folder, sha256), compiled, sha256)
     except (NotCoveredError, ModelFaultError, OSError) as error:
         return str(error)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from services.worker.engines.compiled_engine import CompiledEngine
-from services.worker.engines.engine import Engine
+from services.worker.engines.engine import Engine, InteractionEngine
 from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, ModelFaultError
@@ -53,6 +53,13 @@ class WarmModel:
             background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
             self._interventional = ShapEngine(self.predictor, background, len(self.version.outputs))
         return self._interventional
+
+    @property
+    def interaction_engine(self) -> InteractionEngine:
+        """The engine of interactions. Raises ModelFaultError if the model cannot be loaded."""
+        if self.compiled is not None and self.compiled.pairs is not None:
+            return self.compiled
+        return self.predictor
 
 
 class WarmModels:

@@ -10,6 +10,8 @@ from typing import Any
 
 import orjson
 
+from shared.interactions import Interactions
+
 
 class Status(StrEnum):
     """Where a job stands. The last three are final."""
@@ -53,6 +55,7 @@ class Job:
     todo: int = 0
     request: str = ""
     idempotency: str = ""
+    interactions: Interactions | None = None
 
     @property
     def batches(self) -> int:
@@ -79,6 +82,7 @@ class Job:
             "created_at": repr(self.created_at),
             "request": self.request,
             "idempotency": self.idempotency,
+            "interactions": self.interactions.text() if self.interactions else "",
         }
 
     @classmethod
@@ -102,6 +106,7 @@ class Job:
             todo=todo,
             request=text["request"],
             idempotency=text["idempotency"],
+            interactions=Interactions.of_text(text.get("interactions", "")),
         )
 
     def document(self) -> dict[str, Any]:
@@ -121,6 +126,10 @@ class Job:
         }
         if self.fallback:
             document["fallback"] = True
+        if self.interactions:
+            document["interactions"] = True
+            if self.interactions.top_pairs is not None:
+                document["top_pairs"] = self.interactions.top_pairs
         return document
 
 

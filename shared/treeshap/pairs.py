@@ -21,6 +21,8 @@ from shared.treeshap.tables import rule
 PAIR_BUDGET_MB = 64
 #: Pairs that a model may have: the kernels hold twelve bytes for each of at least sixteen rows.
 MOST_PAIRS = 250_000
+#: Numbers that a row's matrices may have: one row of them must be compared with XGBoost's at activation.
+MOST_NUMBERS = 1 << 24
 #: Bytes of pairs that a block of rows may have: what stays in the processor's caches. And the rows that a block has.
 _BLOCK_BYTES = 512 * 1024
 _STEP, _MOST_ROWS = 16, 256
@@ -55,6 +57,8 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
     """Work out what a path-dependent model's interactions need. Raises NotCoveredError with the reason why not."""
     if np.any(compiled.trees["has_tables"] == layout.ONLY_TABLES):
         raise NotCoveredError("interactions against a background are not worked out")
+    if compiled.outputs * (compiled.features + 1) ** 2 > MOST_NUMBERS:
+        raise NotCoveredError("it has too many features for interactions")
     nodes = compiled.nodes
     sizes = layout.FACTORS * compiled.trees["points"].astype(np.int64) * compiled.trees["nodes"]
     sizes = -(-sizes // layout.TABLE_ROW) * layout.TABLE_ROW

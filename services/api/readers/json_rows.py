@@ -1,9 +1,9 @@
-"""A JSON body, `{"model": …, "rows": […], "method": …}`, read as a stream in two passes: options, then rows."""
+"""A JSON body, `{"model": …, "rows": […], "method": …, …}`, read as a stream in two passes: options, then rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import orjson
 
@@ -27,6 +27,14 @@ _ANY_ROW_BYTES = 8 * 1024 * 1024
 #: Bytes of rows that are parsed together.
 _TEXT_AT_ONCE = 256 * 1024
 
+#: What the options beside the rows are, and how their values begin; null leaves each out.
+_OPTIONS: dict[str, tuple[type, str, bytes]] = {
+    "model": (str, "a text", b'"n'),
+    "method": (str, "a text", b'"n'),
+    "interactions": (bool, "true or false", b"tfn"),
+    "top_pairs": (int, "a whole number", b"-0123456789n"),
+}
+
 _SHAPE = 'send {"model": "NAME", "rows": [[1.5, null, …], …], "method": "tree_path_dependent"}'
 
 
@@ -36,6 +44,8 @@ class BodyOptions:
 
     model: str | None = None
     method: str | None = None
+    interactions: bool | None = None
+    top_pairs: int | None = None
 
 
 def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOptions:
@@ -45,7 +55,7 @@ def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOpti
     unknown, doubled and missing members, InvalidRowsError for rows that are not flat, and TooManyRowsError
     beyond `max_rows`, if given.
     """
-    options: dict[str, str | None] = {}
+    options: dict[str, Any] = {}
     rows = 0
     for name, value in _walk(JsonScanner(stream, _ANY_ROW_BYTES)):
         if name != "rows":
@@ -117,7 +127,7 @@ def _enter(scanner: JsonScanner) -> None:
 def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
     text = scanner.take_text("where a member's name begins")
     name = _parse(scanner, text)
-    if name not in {"model", "rows", "method"}:
+    if name != "rows" and name not in _OPTIONS:
         raise UnprocessableError(f"The body has no member {quote(name)}: {_SHAPE}.")
     if name in seen:
         raise UnprocessableError(f'The body has "{name}" twice: say it once.')
@@ -128,22 +138,26 @@ def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
 
 def _take_option(scanner: JsonScanner, name: str) -> bytes:
     start = scanner.peek()
-    if start == ord('"'):
-        return scanner.take_text(f'in "{name}"')
-    if start is not None and start in b"n":
-        return scanner.take_word(f'in "{name}"')
+    _, what, starts = _OPTIONS[name]
+    if start is not None and start in starts:
+        take = scanner.take_text if start == ord('"') else scanner.take_word
+        return take(f'in "{name}"')
     if start is None or start not in VALUE_STARTS:
         scanner.take(b'"', f'where the value of "{name}" begins')
-    raise UnprocessableError(f'"{name}" must be a text: {_SHAPE}.')
+    raise UnprocessableError(f'"{name}" must be {what}: {_SHAPE}.')
 
 
-def _read_option(name: str, text: bytes) -> str | None:
+def _read_option(name: str, text: bytes) -> Any:
     if text == b"null":
         return None
     try:
-        return str(orjson.loads(text))
+        value = orjson.loads(text)
     except orjson.JSONDecodeError as fault:
         raise UnreadableBodyError(f'The value of "{name}", {quote(text)}, is not JSON.') from fault
+    kind, what, _ = _OPTIONS[name]
+    if type(value) is not kind:
+        raise UnprocessableError(f'"{name}" must be {what}, not {quote(text)}.')
+    return value
 
 
 def _parse(scanner: JsonScanner, text: bytes) -> str:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from services.api.authentication import Access
-from services.api.incoming import Matrix, Urgency
+from services.api.incoming import Checks, Matrix, Urgency
+from services.api.job_options import OPTION_PARAMETERS
 from services.api.parts import Parts
 from services.api.query import Query, RowRange, read_row_range, read_wait
 from services.api.resources.jobs import answer_job, wait_for_accepted
 from services.api.result_answer import ResultAnswer, require_result
-from services.api.submission import OPTION_PARAMETERS, Submission
+from services.api.submission import Submission
 from services.api.writers.negotiation import choose_writer
 from shared.jobs.document import Job
 
@@ -33,9 +35,10 @@ class ExplainResource:
         query = Query(req, *OPTION_PARAMETERS, "wait", "offset", "limit")
         wait = read_wait(query, req.get_header("Prefer"), DEFAULT_WAIT)
         rows = read_row_range(query)
-        choose_writer(req.get_header("Accept"))  # refused before any work is done
+        writer_for = partial(choose_writer, req.get_header("Accept"))
+        writer_for()  # refused before any work is done
         urgency = Urgency.VALUES if wait.seconds else Urgency.LATER
-        submitted = self._submission.submit(req, query, urgency, rows.of)
+        submitted = self._submission.submit(req, query, urgency, Checks(rows.of, writer_for))
         if submitted.values is not None:
             self._give_direct(req, resp, submitted.job, submitted.values, rows)
             wait.acknowledge(resp)

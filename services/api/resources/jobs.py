@@ -9,9 +9,10 @@ import orjson
 
 from services.api.authentication import Access
 from services.api.incoming import Urgency
+from services.api.job_options import OPTION_PARAMETERS
 from services.api.parts import Parts
 from services.api.query import Query, Wait, read_wait
-from services.api.submission import OPTION_PARAMETERS, Submission
+from services.api.submission import Submission
 from shared.errors import BadParameterError, JobNotFoundError, RedisUnavailableError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id

@@ -26,6 +26,12 @@ def write_json(result: ResultPages) -> Iterator[bytes]:
     NaN becomes null. The blocks are read once for a small result, three times for a large one, and never
     held.
     """
+    yield from write_members(result)
+    yield b"}"
+
+
+def write_members(result: ResultPages) -> Iterator[bytes]:
+    """Write the same without the object's end, so that members may follow."""
     outputs = len(result.output_names)
     kept: list[NDArray[np.float32]] | None = [] if 2 * result.rows * outputs <= _KEPT_NUMBERS else None
     yield _write_head(result) + b',"values":['
@@ -34,7 +40,7 @@ def write_json(result: ResultPages) -> Iterator[bytes]:
         yield b'],"%b":[' % name.encode()
         sums = kept if kept is not None else (block[:, :, -2:] for block in result.blocks())
         yield from _join(squeeze_outputs(block[:, :, place], outputs) for block in sums)
-    yield b"]}"
+    yield b"]"
 
 
 def _write_head(result: ResultPages) -> bytes:

@@ -4,14 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from services.api.writers.accept_header import Preference, parse_accept
 from services.api.writers.csv_result import write_csv
+from services.api.writers.interaction_writers import (
+    measure_npy_matrices,
+    write_json_with_interactions,
+    write_ndjson_with_interactions,
+    write_npy_matrices,
+)
 from services.api.writers.json_result import write_json
 from services.api.writers.ndjson_result import write_ndjson
 from services.api.writers.npy_result import measure_npy, write_npy
-from services.api.writers.result_pages import ResultPages
 from shared.errors import NotAcceptableError
+from shared.interactions import Interactions
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,8 +26,8 @@ class Writer:
     """Writes one media type. `measure` tells the Content-Length (before gzip) where it is known beforehand."""
 
     media_type: str
-    write: Callable[[ResultPages], Iterator[bytes]]
-    measure: Callable[[ResultPages], int] | None = None
+    write: Callable[[Any], Iterator[bytes]]
+    measure: Callable[[Any], int] | None = None
 
 
 #: In the order of preference where the client has none.
@@ -30,12 +37,28 @@ WRITERS = (
     Writer("application/x-ndjson", write_ndjson),
     Writer("application/x-npy", write_npy, measure_npy),
 )
+#: The same for results with interactions. CSV has no place for them, and pairs are no array.
+PAIR_WRITERS = (
+    Writer("application/json", write_json_with_interactions),
+    Writer("application/x-ndjson", write_ndjson_with_interactions),
+)
+MATRIX_WRITERS = (*PAIR_WRITERS, Writer("application/x-npy", write_npy_matrices, measure_npy_matrices))
 
 
-def choose_writer(accept: str | None) -> Writer:
-    """Choose the writer of a result. Raises what `choose_media_type` raises."""
-    media_type = choose_media_type(accept, [writer.media_type for writer in WRITERS], "A result")
-    return next(writer for writer in WRITERS if writer.media_type == media_type)
+def choose_writer(accept: str | None, interactions: Interactions | None = None) -> Writer:
+    """Choose the writer of a result, which takes ResultPages, or InteractionPages if there are interactions.
+
+    Raises what `choose_media_type` raises.
+    """
+    writers: tuple[Writer, ...] = WRITERS
+    what = "A result"
+    if interactions is not None:
+        writers = MATRIX_WRITERS if interactions.top_pairs is None else PAIR_WRITERS
+        what = (
+            "A result with interactions (its values alone can, under /v1/jobs/ID/result?interactions=false)"
+        )
+    media_type = choose_media_type(accept, [writer.media_type for writer in writers], what)
+    return next(writer for writer in writers if writer.media_type == media_type)
 
 
 def choose_media_type(accept: str | None, known: Sequence[str], what: str) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def write_npy(result: ResultPages) -> Iterator[bytes]:
     """Write float32 rows x (features + 1), or rows x outputs x (features + 1), the base value last."""
-    yield _write_header(result)
+    yield npy_header(_shape(result))
     for block in result.blocks():
         contributions = squeeze_outputs(block[:, :, :-1], len(result.output_names))
         yield contributions.astype("<f4", copy=False).tobytes()
@@ -25,7 +25,7 @@ def write_npy(result: ResultPages) -> Iterator[bytes]:
 
 def measure_npy(result: ResultPages) -> int:
     """Count the bytes that `write_npy` will write."""
-    return len(_write_header(result)) + 4 * int(np.prod(_shape(result), dtype=np.int64))
+    return len(npy_header(_shape(result))) + 4 * int(np.prod(_shape(result), dtype=np.int64))
 
 
 def _shape(result: ResultPages) -> tuple[int, ...]:
@@ -34,8 +34,8 @@ def _shape(result: ResultPages) -> tuple[int, ...]:
     return (result.rows, columns) if outputs == 1 else (result.rows, outputs, columns)
 
 
-def _write_header(result: ResultPages) -> bytes:
+def npy_header(shape: tuple[int, ...]) -> bytes:
+    """Write the head of an NPY file of float32."""
     header = io.BytesIO()
-    fields = {"descr": "<f4", "fortran_order": False, "shape": _shape(result)}
-    np.lib.format.write_array_header_1_0(header, fields)
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
     return header.getvalue()

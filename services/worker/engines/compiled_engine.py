@@ -5,12 +5,19 @@ Nothing here needs XGBoost. The file is mapped read-only, so all workers share i
 
 from __future__ import annotations
 
+import functools
+import logging
 from pathlib import Path
 
 from services.worker.engines.engine import Matrix
+from shared.interactions import Interactions
 from shared.model_version import ModelVersion
 from shared.treeshap.activated import find_explainer
 from shared.treeshap.explainer import Explainer
+from shared.treeshap.forest import NotCoveredError
+from shared.treeshap.interactions import InteractionExplainer
+
+logger = logging.getLogger(__name__)
 
 
 class CompiledEngine:
@@ -28,3 +35,19 @@ class CompiledEngine:
     def explain(self, rows: Matrix) -> Matrix:
         """Return contributions, base value and margin: (rows, outputs, features + 2)."""
         return self._explainer.explain(rows)
+
+    @functools.cached_property
+    def pairs(self) -> InteractionExplainer | None:
+        """What explains interactions; made when it is first asked for. None if this model's are not covered."""
+        try:
+            return InteractionExplainer(self._explainer.compiled, self._explainer.library)
+        except NotCoveredError as reason:
+            logger.warning("XGBoost explains this model's interactions", extra={"cause": str(reason)})
+            return None
+
+    def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
+        """Return the rows' interactions in the shape that `wanted` tells, where there are `pairs`."""
+        assert self.pairs is not None
+        if wanted.top_pairs is None:
+            return self.pairs.matrices(rows, values)
+        return self.pairs.top(rows, wanted.top_pairs)

@@ -7,6 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.interactions import Interactions
+
 type Matrix = NDArray[np.float32]
 
 
@@ -20,5 +22,16 @@ class Engine(Protocol):
         features + 2): the features' values, the base value, and the margin that XGBoost predicts, which the
         others should add up to: it is not made of them. Raises EngineError when the model is of a kind that the method cannot
         explain.
+        """
+        ...
+
+
+class InteractionEngine(Protocol):
+    """Works out what pairs of features give together, path-dependent."""
+
+    def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
+        """Return the rows' exact interactions in the shape that `wanted` tells.
+
+        `values` is what an engine gave for the same rows. Raises EngineError when the model is of a kind that has none.
         """
         ...

@@ -13,6 +13,8 @@ import numpy as np
 from services.worker.engines.engine import Matrix
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import EngineError
+from shared.interactions import Interactions
+from shared.treeshap.weightiest import every_pair, put_weightiest, slices
 
 #: What XGBoost's message holds when an allocation was refused.
 OUT_OF_MEMORY = "bad_alloc"
@@ -42,6 +44,22 @@ class XGBoostEngine:
     def contributions(self, rows: Matrix) -> Matrix:
         """Return contributions and base value alone: (rows, outputs, features + 1)."""
         return self._predict(self._data(rows), pred_contribs=True).reshape(len(rows), self._outputs, -1)
+
+    def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
+        """Return the rows' interactions in the shape that `wanted` tells: XGBoost's `pred_interactions`."""
+        del values  # XGBoost works them out again
+        features, outputs = rows.shape[1], self._outputs
+        result = np.zeros(wanted.shape(len(rows), features, outputs), dtype=np.float32)
+        pairs = every_pair(features) if wanted.top_pairs else None
+        # Some rows at a time: what XGBoost returns lies in memory beside the result, twice.
+        for some in slices(len(rows), outputs * (features + 1) ** 2):
+            found = self._predict(self._data(rows[some]), pred_interactions=True)
+            found = found.reshape(-1, outputs, features + 1, features + 1)
+            if pairs is None:
+                result[some] = found
+            else:
+                put_weightiest(found[:, :, pairs[:, 0], pairs[:, 1]], pairs, result[some])
+        return result
 
     def margins(self, rows: Matrix) -> Matrix:
         """Return the margins: (rows, outputs)."""

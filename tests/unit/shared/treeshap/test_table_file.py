@@ -80,7 +80,7 @@ def seal(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("what", "instead"),
     [
-        (b'"format":1', b'"format":2'),
+        (b'"format":2', b'"format":3'),
         (b'"arrays":{', b'"arrowz":{'),
         (b'"tables":[', b'"tables":]'),
         (b'"features":5', b'"features":x'),

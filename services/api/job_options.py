@@ -1,0 +1,79 @@
+"""What a request says beside its rows: in the query, or in a JSON body."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict
+from typing import BinaryIO
+
+from services.api.query import Query
+from services.api.readers.json_rows import BodyOptions, read_json_options
+from services.api.readers.media_types import Reader
+from shared.errors import UnprocessableError
+from shared.interactions import MOST_TOP_PAIRS, Interactions
+from shared.jobs.document import Method
+
+#: The query parameters that say what to do with the rows.
+OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
+
+_FLAGS = {"true": True, "false": False}
+_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
+
+
+def read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) -> BodyOptions:
+    """Return the options of the query, and of a JSON body; the two must not contradict each other."""
+    asked = BodyOptions(
+        query.text("model"), query.text("method"), read_flag(query, "interactions"), _read_top_pairs(query)
+    )
+    if not reader.options_in_body:
+        return asked
+    said = read_json_options(body, max_rows)
+    body.seek(0)
+    merged = asdict(asked)
+    for name, in_body in asdict(said).items():
+        in_query = merged[name]
+        if in_body is None:
+            continue
+        if in_query is not None and in_query != in_body:
+            raise UnprocessableError(
+                f"The query says {name}={_shorten(in_query)} and the body {_shorten(in_body)}: say it once."
+            )
+        merged[name] = in_body
+    return BodyOptions(**merged)
+
+
+def read_flag(query: Query, name: str) -> bool | None:
+    """Return a parameter that is true or false; None if it is not given. Raises UnprocessableError."""
+    text = query.text(name)
+    if text is not None and text not in _FLAGS:
+        raise UnprocessableError(f"{name}={text[:40]!r} is neither true nor false.")
+    return None if text is None else _FLAGS[text]
+
+
+def choose_interactions(options: BodyOptions, method: Method) -> Interactions | None:
+    """Return which interactions are wanted. Raises UnprocessableError for what makes no sense."""
+    top_pairs = options.top_pairs
+    if not options.interactions:
+        if top_pairs is not None:
+            raise UnprocessableError(
+                "top_pairs goes with interactions=true: add that, or leave top_pairs out."
+            )
+        return None
+    if top_pairs is not None and not 1 <= top_pairs <= MOST_TOP_PAIRS:
+        raise UnprocessableError(f"top_pairs={top_pairs} is not a whole number from 1 to {MOST_TOP_PAIRS}.")
+    if method is not Method.TREE_PATH_DEPENDENT:
+        raise UnprocessableError(
+            f"There are no interactions with method={method}: use {Method.TREE_PATH_DEPENDENT}, or leave interactions out."
+        )
+    return Interactions(top_pairs)
+
+
+def _read_top_pairs(query: Query) -> int | None:
+    text = query.text("top_pairs")
+    if text is not None and not _WHOLE.fullmatch(text):
+        raise UnprocessableError(f"top_pairs={text[:40]!r} is not a whole number from 1 to {MOST_TOP_PAIRS}.")
+    return None if text is None else int(text)
+
+
+def _shorten(value: str | int) -> str:
+    return repr(value[:80]) if isinstance(value, str) else str(value).lower()
