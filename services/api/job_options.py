@@ -2,29 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict
 from typing import BinaryIO
 
 from services.api.query import Query
 from services.api.readers.json_rows import BodyOptions, read_json_options
 from services.api.readers.media_types import Reader
-from shared.errors import UnprocessableError
+from shared.errors import BadParameterError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS, Interactions
 from shared.jobs.document import Method
 
 #: The query parameters that say what to do with the rows.
 OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
 
-_FLAGS = {"true": True, "false": False}
-_WHOLE = re.compile(r"\d{1,9}", re.ASCII)
-
 
 def read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) -> BodyOptions:
     """Return the options of the query, and of a JSON body; the two must not contradict each other."""
-    asked = BodyOptions(
-        query.text("model"), query.text("method"), read_flag(query, "interactions"), _read_top_pairs(query)
-    )
+    asked = _read_query(query)
     if not reader.options_in_body:
         return asked
     said = read_json_options(body, max_rows)
@@ -40,14 +34,6 @@ def read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) ->
             )
         merged[name] = in_body
     return BodyOptions(**merged)
-
-
-def read_flag(query: Query, name: str) -> bool | None:
-    """Return a parameter that is true or false; None if it is not given. Raises UnprocessableError."""
-    text = query.text(name)
-    if text is not None and text not in _FLAGS:
-        raise UnprocessableError(f"{name}={text[:40]!r} is neither true nor false.")
-    return None if text is None else _FLAGS[text]
 
 
 def choose_interactions(options: BodyOptions, method: Method) -> Interactions | None:
@@ -68,11 +54,16 @@ def choose_interactions(options: BodyOptions, method: Method) -> Interactions | 
     return Interactions(top_pairs)
 
 
-def _read_top_pairs(query: Query) -> int | None:
-    text = query.text("top_pairs")
-    if text is not None and not _WHOLE.fullmatch(text):
-        raise UnprocessableError(f"top_pairs={text[:40]!r} is not a whole number from 1 to {MOST_TOP_PAIRS}.")
-    return None if text is None else int(text)
+def _read_query(query: Query) -> BodyOptions:
+    top_pairs = None
+    try:
+        interactions = query.flag("interactions")
+        if query.text("top_pairs") is not None:
+            top_pairs = query.whole("top_pairs", 0, 1, MOST_TOP_PAIRS)
+    except BadParameterError as fault:
+        # The same as in a body: read, and wrong.
+        raise UnprocessableError(str(fault)) from fault
+    return BodyOptions(query.text("model"), query.text("method"), interactions, top_pairs)
 
 
 def _shorten(value: str | int) -> str:

@@ -35,6 +35,13 @@ class Query:
             raise BadParameterError(f"The parameter {name} is empty: give it a value, or leave it out.")
         return value
 
+    def flag(self, name: str) -> bool | None:
+        """Return whether a parameter is true or false; None if it is not given."""
+        text = self.text(name)
+        if text not in {None, "true", "false"}:
+            raise BadParameterError(f"{name}={text[:40]!r} is neither true nor false.")
+        return None if text is None else text == "true"
+
     def whole(self, name: str, default: int, least: int, most: int | None = None) -> int:
         """Return a whole number within bounds."""
         text = self.text(name)

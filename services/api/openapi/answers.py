@@ -88,14 +88,21 @@ def result_answer(description: str, *, explained: bool = False) -> Part:
         description,
         {
             "application/json": {"schema": ref("Result")},
-            "text/csv": {"schema": TEXT, "example": CSV_RESULT},
+            "text/csv": {
+                "schema": {
+                    **TEXT,
+                    "description": "Of values alone; a result with interactions is no table: 406.",
+                },
+                "example": CSV_RESULT,
+            },
             "application/x-ndjson": {"schema": TEXT, "example": NDJSON_RESULT},
             "application/x-npy": {
                 "schema": {
                     "type": "string",
                     "contentMediaType": "application/x-npy",
                     "description": "float32, rows x (features + 1), or rows x outputs x (features + 1), base "
-                    "value last: the layout of Booster.predict(pred_contribs=True).",
+                    "value last: the layout of Booster.predict(pred_contribs=True). With interactions that of pred_interactions: "
+                    "each row, or each row and output, is (features + 1) x (features + 1). Pairs (top_pairs) are no array: 406.",
                 }
             },
         },

@@ -26,6 +26,8 @@ type Part = dict[str, Any]
 _READING = (400, 401, 403, 503)
 #: What sending rows can come to.
 _SENDING = (*_READING, 404, 413, 415, 422, 429, 507)
+#: What can be said of rows that are sent.
+_OPTIONS = ("Model", "Method", "Interactions", "TopPairs")
 _OPEN: list[Part] = []
 _DESCRIPTION = (
     "Rows in, exact SHAP values of XGBoost models out. Every GET answers HEAD too. Times are RFC 3339 UTC. "
@@ -86,7 +88,7 @@ def _submit() -> Part:
         "202": job_answer("The job is accepted, and will not be lost."),
         **problems(*_SENDING),
     }
-    parameters = taking("Model", "Method", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
+    parameters = taking(*_OPTIONS, "Wait", "Prefer", "IdempotencyKey", "ContentEncoding")
     summary = "Submit rows as a job"
     return _operation(
         "submitJob", "explain", summary, responses, parameters=parameters, requestBody=rows_body()
@@ -100,7 +102,7 @@ def _explain() -> Part:
         **problems(*_SENDING, 406, 409),
     }
     parameters = taking(
-        *("Model", "Method", "Wait", "Prefer", "IdempotencyKey", "ContentEncoding"),
+        *(*_OPTIONS, "Wait", "Prefer", "IdempotencyKey", "ContentEncoding"),
         *("Accept", "AcceptEncoding", "Offset", "RowLimit"),
     )
     summary = "Submit rows and get their values in one request (waits 30 s by default)"
@@ -135,7 +137,7 @@ def _delete_job() -> Part:
 
 def _get_result() -> Part:
     responses = {"200": result_answer("The values, in input order."), **problems(*_READING, 404, 406, 409)}
-    parameters = taking("JobId", "Accept", "AcceptEncoding", "Offset", "RowLimit")
+    parameters = taking("JobId", "Accept", "AcceptEncoding", "Offset", "RowLimit", "WithInteractions")
     return _operation("getResult", "explain", "Get a job's values", responses, parameters=parameters)
 
 

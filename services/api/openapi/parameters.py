@@ -10,6 +10,7 @@ from services.api.plots.kinds import DISPLAYED, KINDS, MOST_DISPLAYED
 from services.api.query import MAX_WAIT
 from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS
 from services.api.resources.jobs import MAX_PAGE, PAGE
+from shared.interactions import MOST_TOP_PAIRS
 from shared.jobs.document import Method, Status
 
 type Part = dict[str, Any]
@@ -35,6 +36,24 @@ PARAMETERS: dict[str, Part] = {
         "method",
         "What the values are measured against.",
         {"enum": list(Method), "default": Method.TREE_PATH_DEPENDENT},
+    ),
+    "Interactions": _parameter(
+        "query",
+        "interactions",
+        "Whether what each two features give together comes beside the values. Of tree_path_dependent only.",
+        {"type": "boolean", "default": False},
+    ),
+    "TopPairs": _parameter(
+        "query",
+        "top_pairs",
+        "Of the interactions only so many pairs of each row and output, those of the largest absolute values.",
+        {"type": "integer", "minimum": 1, "maximum": MOST_TOP_PAIRS},
+    ),
+    "WithInteractions": _parameter(
+        "query",
+        "interactions",
+        "false leaves the interactions out, which any representation then can hold.",
+        {"type": "boolean", "default": True},
     ),
     "Wait": _parameter(
         "query",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from services.api.openapi.examples import APPLIANCE, JOB, JOB_ID, MODEL, PROBLEM, RESULT, ROWS
+from shared.interactions import MOST_TOP_PAIRS
 from shared.jobs.document import Method, Status
 
 type Schema = dict[str, Any]
@@ -15,6 +16,7 @@ SECONDS: Schema = {"type": "number", "minimum": 0}
 FLAG: Schema = {"type": "boolean"}
 TEXTS: Schema = {"type": "array", "items": TEXT}
 NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
+TOP_PAIRS: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_TOP_PAIRS}
 TIME: Schema = {"type": "string", "format": "date-time"}
 
 
@@ -77,6 +79,16 @@ def _rows() -> Schema:
                 "description": "NAME (its highest version) or NAME@VERSION.",
             },
             "method": {"enum": [*Method, None]},
+            "interactions": {
+                "type": ["boolean", "null"],
+                "description": "Whether interactions come beside the values.",
+            },
+            "top_pairs": {
+                "type": ["integer", "null"],
+                "minimum": 1,
+                "maximum": MOST_TOP_PAIRS,
+                "description": "Only so many pairs of each row and output, the weightiest.",
+            },
         },
         description="A row is an array in the model's feature order, or an object by feature name. null is missing.",
         examples=[ROWS],
@@ -109,7 +121,9 @@ def _job() -> Schema:
             "fallback": {
                 "const": True,
                 "description": "The values come from a stand-in and explain nothing real.",
-            }
+            },
+            "interactions": {"const": True, "description": "Only if they were asked for."},
+            "top_pairs": {**TOP_PAIRS, "description": "Only if they were asked for."},
         },
         examples=[JOB],
     )
@@ -132,9 +146,32 @@ def _result() -> Schema:
                 "description": "The margin: base_values + values summed over the features.",
             },
         },
+        {"interactions": _matrices(), "pairs": _pairs()},
         description="Named so that it loads straight into shap.Explanation.",
         examples=[RESULT],
     )
+
+
+def _matrices() -> Schema:
+    line = {"type": "array", "items": {"anyOf": [{"type": ["number", "null"]}, NUMBERS]}}
+    matrix = {"type": "array", "items": line}
+    return {
+        "type": "array",
+        "items": matrix,
+        "description": "With interactions=true: rows x features x features, or rows x features x features x outputs, as "
+        "shap.TreeExplainer.shap_interaction_values. Symmetric; a line adds up to its feature's value.",
+    }
+
+
+def _pairs() -> Schema:
+    names = {**TEXTS, "minItems": 2, "maxItems": 2}
+    some = {"type": "array", "items": record({"features": names, "value": {"type": ["number", "null"]}})}
+    return {
+        "type": "array",
+        "items": {"anyOf": [some, {"type": "array", "items": some}]},
+        "description": "With top_pairs: of each row, or of each row's outputs, the pairs of the largest absolute values, these "
+        "first. Pairs that give nothing are left out. A pair's value stands twice in a matrix, so both together give twice that.",
+    }
 
 
 def _summary() -> Schema:

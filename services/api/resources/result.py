@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from services.api.authentication import Access
-from services.api.job_options import read_flag
 from services.api.parts import Parts
 from services.api.query import Query, read_row_range
 from services.api.result_answer import ResultAnswer, require_result
@@ -25,7 +24,7 @@ class ResultResource:
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the values of all rows or of a page of them, and their interactions unless they are not wanted."""
         query = Query(req, "offset", "limit", "interactions")
-        rows, interactions = read_row_range(query), read_flag(query, "interactions") is not False
+        rows, interactions = read_row_range(query), query.flag("interactions") is not False
         choose_writer(req.get_header("Accept"))
         with redis_needed():
             job = self._parts.store.get(job_id)

@@ -1,9 +1,18 @@
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.batch_plan import batch_budget_bytes, plan_batch_rows, plan_interventional_rows, row_bytes
+from shared.batch_plan import (
+    batch_budget_bytes,
+    plan_batch_rows,
+    plan_interaction_rows,
+    plan_interventional_rows,
+    row_bytes,
+)
 from shared.errors import BatchTooLargeError
+from shared.interactions import Interactions
 from shared.settings import Settings
 
 
@@ -43,3 +52,26 @@ def test_a_large_background_makes_interventional_batches_small() -> None:
     assert plan_interventional_rows(500, background_rows=100, outputs=1) == 500
     assert plan_interventional_rows(500, background_rows=1000, outputs=5) == 10
     assert plan_interventional_rows(500, background_rows=10**6, outputs=1) == 1
+
+
+def test_a_batch_with_interactions_fits_the_budget_whole_or_as_pairs() -> None:
+    settings = Settings(worker_memory_limit_mb=200)
+    budget = batch_budget_bytes(settings)
+    for features, outputs in ((13, 3), (30, 1), (600, 1), (600, 3), (900, 1)):
+        for interactions in (Interactions(), Interactions(top_pairs=100)):
+            rows = plan_interaction_rows(features, outputs, settings, interactions)
+            assert 1 <= rows <= settings.batch_rows
+            assert rows * 4 * interactions.numbers(features, outputs) <= budget
+    assert plan_interaction_rows(600, 1, settings, Interactions()) < 20
+    assert plan_interaction_rows(600, 1, settings, Interactions(top_pairs=10)) == settings.batch_rows
+
+
+def test_a_row_whose_matrices_do_not_fit_is_refused_with_the_largest_size_that_does() -> None:
+    settings = Settings(worker_memory_limit_mb=200)
+    for interactions in (Interactions(), Interactions(top_pairs=1)):
+        with pytest.raises(BatchTooLargeError, match="at most") as refused:
+            plan_interaction_rows(5000, 2, settings, interactions)
+        most = int(re.findall(r"at most (\d+) features", str(refused.value))[0])
+        assert plan_interaction_rows(most, 2, settings, interactions) >= 1
+        with pytest.raises(BatchTooLargeError):
+            plan_interaction_rows(most + 1, 2, settings, interactions)

@@ -1,5 +1,6 @@
 import time
 
+from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import is_job_id, made_at, new_job_id
 
@@ -24,6 +25,23 @@ def test_a_job_reads_back_from_its_hash() -> None:
     fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
 
     assert Job.from_hash(fields, todo=3) == job
+
+
+def test_a_jobs_interactions_read_back_and_a_hash_of_before_has_none() -> None:
+    for interactions in (None, Interactions(), Interactions(top_pairs=7)):
+        job = a_job(interactions=interactions)
+        fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
+        assert Job.from_hash(fields, todo=3) == job
+    del fields[b"interactions"]
+    assert Job.from_hash(fields, todo=3).interactions is None
+
+
+def test_a_document_tells_interactions_only_where_they_were_asked_for() -> None:
+    assert not {"interactions", "top_pairs"} & set(a_job().document())
+    whole = a_job(interactions=Interactions()).document()
+    assert (whole["interactions"], "top_pairs" in whole) == (True, False)
+    pairs = a_job(interactions=Interactions(top_pairs=7)).document()
+    assert (pairs["interactions"], pairs["top_pairs"]) == (True, 7)
 
 
 def test_the_last_batch_holds_the_rest_of_the_rows() -> None:

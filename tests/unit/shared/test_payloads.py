@@ -97,3 +97,22 @@ def test_what_is_behind_another_matrix_than_was_thought_is_refused(settings: Set
         payloads.get_behind("a" * 32, "result", 0, (2, 1, 4))
     with pytest.raises(PayloadMissingError, match="000001"):
         payloads.get_behind("a" * 32, "result", 1, (2, 1, 4))
+
+
+def test_spans_of_a_matrix_come_back_without_the_rest(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    matrix = np.arange(60, dtype=np.float32).reshape(5, 3, 4)
+    payloads.put("a" * 32, "interactions", 2, matrix)
+    spans = [range(4), range(17, 31), range(59, 60)]
+    found = payloads.get_spans("a" * 32, "interactions", 2, matrix.shape, spans)
+    for span, numbers in zip(spans, found, strict=True):
+        np.testing.assert_array_equal(numbers, matrix.ravel()[span.start : span.stop])
+
+
+def test_spans_of_what_is_not_there_or_is_shorter_are_named(settings: Settings) -> None:
+    payloads = Payloads.open(settings)
+    with pytest.raises(PayloadMissingError, match="000003"):
+        payloads.get_spans("a" * 32, "interactions", 3, (2, 2), [range(4)])
+    payloads.put("a" * 32, "interactions", 3, np.ones((2, 2), dtype=np.float32))
+    with pytest.raises((PayloadMissingError, StorageUnavailableError)):
+        payloads.get_spans("a" * 32, "interactions", 3, (2, 2), [range(2, 6)])

@@ -51,6 +51,31 @@ def test_members_are_read_in_any_order(body: str) -> None:
     np.testing.assert_array_equal(rows, np.array([[1, 2, 3], [4, 5, np.nan]], dtype=np.float32))
 
 
+def test_interactions_and_top_pairs_are_a_flag_and_a_number() -> None:
+    body = '{"interactions": true, "rows": [[1,2,3]], "top_pairs":7 }'
+    assert read(body)[0] == BodyOptions(interactions=True, top_pairs=7)
+    assert read('{"rows": [[1,2,3]],"interactions":false}')[0] == BodyOptions(interactions=False)
+    assert read('{"rows": [[1,2,3]],"interactions":null,"top_pairs":null}')[0] == BodyOptions()
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        *('"interactions": "true"', '"interactions": 1', '"interactions": [true]'),
+        *('"top_pairs": "7"', '"top_pairs": 7.5', '"top_pairs": true', '"top_pairs": 1e2', '"model": true'),
+    ],
+)
+def test_an_option_of_another_kind_is_wrong(member: str) -> None:
+    with pytest.raises(UnprocessableError, match="must be"):
+        read(f'{{"rows": [[1,2,3]], {member}}}')
+
+
+@pytest.mark.parametrize("member", ['"interactions": tru', '"interactions": falsey', '"top_pairs": 0x7'])
+def test_an_option_that_is_no_json_is_unreadable(member: str) -> None:
+    with pytest.raises(UnreadableBodyError):
+        read(f'{{"rows": [[1,2,3]], {member}}}')
+
+
 def test_options_may_be_left_out_or_null() -> None:
     assert read('{"rows": [[1,2,3]], "model": null}')[0] == BodyOptions(None, None)
 

@@ -1,0 +1,362 @@
+"""Interactions from the request to the answer: the api, Redis, the store, and a worker's run in the background."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import secrets
+import threading
+import tracemalloc
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.api import interaction_result
+from services.api.interaction_result import InteractionResult
+from services.api.parts import Parts
+from services.api.result_room import result_bytes
+from services.api.writers.negotiation import choose_writer
+from services.worker.batch_run import BatchRunner
+from services.worker.warm_models import WarmModels
+from shared import batch_plan
+from shared.beacons import Beacon
+from shared.interactions import Interactions
+from shared.jobs.document import Job, Method, Status
+from shared.jobs.ids import new_job_id
+from shared.jobs.recovery import Recovery
+from tests.integration.api.api_client import InProcess, Reply
+from tests.unit.shared.treeshap.boosters import Floats, contributions, interactions
+
+NPY, CSV, NDJSON = "application/x-npy", "text/csv", "application/x-ndjson"
+
+
+@pytest.fixture
+def runner(parts: Parts) -> BatchRunner:
+    me = Beacon("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
+    recovery = Recovery(parts.connection, parts.store)
+    return BatchRunner(
+        parts.store,
+        parts.payloads,
+        WarmModels(parts.catalog),
+        parts.counters,
+        recovery,
+        me,
+        threading.Event(),
+    )
+
+
+@pytest.fixture
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of wine with interactions have seven rows."""
+    monkeypatch.setattr(batch_plan, "batch_budget_bytes", lambda _settings: 7 * 3 * 14 * 14 * 4 + 100)
+
+
+type Explain = Callable[..., str]
+
+
+@pytest.fixture
+def explain(client: InProcess, parts: Parts, runner: BatchRunner) -> Explain:
+    """Submit a model's examples with options, have them explained, and return the result's address."""
+
+    def explain(model: str, rows: int, **options: Any) -> str:
+        body = {"model": model, "rows": examples(parts, model, rows).tolist(), **options}
+        reply = client.post_json("/v1/jobs", body)
+        assert reply.status == 202, reply.detail
+        work(parts, runner)
+        assert parts.store.get(reply.json["id"]).status is Status.COMPLETED
+        return f"/v1/jobs/{reply.json['id']}/result"
+
+    return explain
+
+
+def work(parts: Parts, runner: BatchRunner) -> None:
+    for job in parts.store.active():
+        for batch in range(job.batches):
+            runner.run(job.id, batch)
+
+
+def examples(parts: Parts, model: str, rows: int) -> Floats:
+    path = parts.catalog.get(model).examples_path
+    assert path is not None
+    found: Floats = np.load(path)[:rows]
+    assert len(found) == rows
+    return found
+
+
+def xgboosts(parts: Parts, model: str, rows: int) -> tuple[Floats, Floats]:
+    """Contributions and interactions straight from XGBoost."""
+    booster = WarmModels(parts.catalog).get(parts.catalog.get(model).id).predictor.booster
+    taken = examples(parts, model, rows)
+    return contributions(booster, taken), interactions(booster, taken)
+
+
+def test_matrices_come_beside_the_values_in_shaps_shape(
+    client: InProcess, explain: Explain, parts: Parts
+) -> None:
+    for model, outputs in (("diabetes", 1), ("wine", 3)):
+        values, wanted = xgboosts(parts, model, 20)
+        plain = client.get(explain(model, 20)).json
+        result = client.get(explain(model, 20, interactions=True)).json
+        found = np.array(result.pop("interactions"), np.float32)
+        assert {**result, "job": None} == {**plain, "job": None}
+        shaps = wanted[:, :, :-1, :-1].transpose(0, 2, 3, 1)
+        np.testing.assert_array_equal(found, shaps[..., 0] if outputs == 1 else shaps)
+        lines = found.sum(axis=2) if outputs == 1 else found.sum(axis=2).transpose(0, 2, 1)
+        np.testing.assert_allclose(lines.reshape(20, outputs, -1), values[:, :, :-1], rtol=1e-5, atol=1e-5)
+
+
+def test_npy_is_laid_out_as_pred_interactions(
+    client: InProcess, explain: Explain, parts: Parts, small_batches: None
+) -> None:
+    del small_batches
+    for model in ("diabetes", "wine"):
+        _, wanted = xgboosts(parts, model, 20)
+        path = explain(model, 20, interactions=True)
+        for offset, limit in ((0, 20), (0, 1), (5, 9), (13, 7), (20, 5)):
+            reply = client.get(f"{path}?offset={offset}&limit={limit}", Accept=NPY)
+            assert int(reply.headers["content-length"]) == len(reply.body)
+            page = wanted[offset : offset + limit]
+            np.testing.assert_array_equal(
+                np.load(io.BytesIO(reply.body)), page[:, 0] if model == "diabetes" else page
+            )
+
+
+@pytest.mark.parametrize("model", ["diabetes", "wine"])
+@pytest.mark.parametrize("options", [{}, {"top_pairs": 4}])
+@pytest.mark.parametrize("span", [30, 250, 5000])
+def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
+    client: InProcess,
+    explain: Explain,
+    small_batches: None,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    options: dict[str, Any],
+    span: int,
+) -> None:
+    del small_batches
+    path = explain(model, 17, interactions=True, **options)
+    name = "pairs" if options else "interactions"
+    whole = client.get(path).json
+    monkeypatch.setattr(interaction_result, "SPAN_NUMBERS", span)
+    assert client.get(path).json == whole
+    assert client.get(f"{path}?offset=5&limit=9").json[name] == whole[name][5:14]
+    assert client.get(f"{path}?offset=17").json[name] == []
+    zipped = client.get(path, Accept_Encoding="gzip")
+    assert json.loads(gzip.decompress(zipped.body)) == whole
+    lines = [json.loads(line) for line in client.get(path, Accept=NDJSON).body.splitlines()]
+    assert [line[name] for line in lines] == whole[name]
+    assert [line["values"] for line in lines] == whole["values"]
+    assert [line["prediction"] for line in lines] == whole["predictions"]
+
+
+def test_top_pairs_are_the_weightiest_of_each_row_and_output_by_name(
+    client: InProcess, explain: Explain, parts: Parts
+) -> None:
+    for model in ("diabetes", "wine"):
+        version = parts.catalog.get(model)
+        _, wanted = xgboosts(parts, model, 12)
+        result = client.get(explain(model, 12, interactions=True, top_pairs=3)).json
+        assert "interactions" not in result
+        outputs = len(version.outputs)
+        place = {name: at for at, name in enumerate(version.features)}
+        lower, upper = np.triu_indices(len(version.features), 1)
+        for row, of_row in enumerate(result["pairs"]):
+            for output, pairs in enumerate([of_row] if outputs == 1 else of_row):
+                values = wanted[row, output, lower, upper]
+                largest = np.sort(np.abs(values))[::-1][:3]
+                assert [abs(np.float32(pair["value"])) for pair in pairs] == list(largest[largest > 0])
+                for pair in pairs:
+                    one, other = (place[name] for name in pair["features"])
+                    assert one < other
+                    assert np.float32(pair["value"]) == wanted[row, output, one, other]
+
+
+def test_the_job_document_says_what_was_asked_for_and_nothing_else(client: InProcess) -> None:
+    rows = [[1.0] * 10]
+    plain = client.post_json("/v1/jobs", {"model": "diabetes", "rows": rows}).json
+    for options, added in (
+        ({"interactions": False}, {}),
+        ({"interactions": True}, {"interactions": True}),
+        ({"interactions": True, "top_pairs": 5}, {"interactions": True, "top_pairs": 5}),
+    ):
+        job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": rows, **options}).json
+        assert {name: value for name, value in job.items() if name not in plain} == added
+        assert client.get(job["links"]["self"]).json == job
+
+
+@pytest.mark.parametrize("content_type", [CSV, NDJSON])
+def test_the_query_says_it_for_all_other_bodies(client: InProcess, parts: Parts, content_type: str) -> None:
+    names = parts.catalog.get("diabetes").features
+    line = ",".join("1" for _ in names)
+    body = f"{','.join(names)}\n{line}\n" if content_type == CSV else f"[{line}]\n"
+    path = "/v1/jobs?model=diabetes&interactions=true&top_pairs=9"
+    job = client.post(path, body.encode(), content_type).json
+    assert (job["interactions"], job["top_pairs"]) == (True, 9)
+
+
+@pytest.mark.parametrize(
+    ("query", "members", "told"),
+    [
+        ("interactions=yes", {}, "neither true nor false"),
+        ("interactions=TRUE", {}, "neither true nor false"),
+        ("", {"interactions": "true"}, "true or false"),
+        ("interactions=true&top_pairs=0", {}, "from 1 to 100"),
+        ("interactions=true&top_pairs=101", {}, "from 1 to 100"),
+        ("interactions=true&top_pairs=-1", {}, "from 1 to 100"),
+        ("interactions=true&top_pairs=2.5", {}, "from 1 to 100"),
+        ("", {"interactions": True, "top_pairs": 101}, "from 1 to 100"),
+        ("top_pairs=5", {}, "interactions=true"),
+        ("interactions=false&top_pairs=5", {}, "interactions=true"),
+        ("interactions=false", {"interactions": True}, "say it once"),
+        ("top_pairs=5", {"interactions": True, "top_pairs": 6}, "say it once"),
+        ("interactions=true", {"method": "interventional"}, "use tree_path_dependent"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_with_what_to_do(
+    client: InProcess,
+    nothing_is_left: Callable[[], None],
+    query: str,
+    members: dict[str, Any],
+    told: str,
+) -> None:
+    for path in ("/v1/jobs", "/v1/explain"):
+        reply = client.post_json(f"{path}?{query}", {"model": "wine", "rows": [[1.0] * 13], **members})
+        assert (reply.status, reply.slug) == (422, "unprocessable")
+        assert told in reply.detail
+    nothing_is_left()
+
+
+def test_a_row_whose_matrices_do_not_fit_is_refused_with_what_would(
+    client: InProcess, nothing_is_left: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(batch_plan, "batch_budget_bytes", lambda _settings: 3 * 13 * 13 * 4)
+    for options in ({}, {"top_pairs": 1}):
+        body = {"model": "wine", "rows": [[1.0] * 13], "interactions": True, **options}
+        reply = client.post_json("/v1/jobs", body)
+        assert (reply.status, reply.slug) == (413, "batch-too-large")
+        assert "at most 12 features fit" in reply.detail
+    nothing_is_left()
+
+
+def send(client: InProcess, path: str, options: dict[str, Any], **headers: str) -> Reply:
+    return client.post_json(path, {"model": "diabetes", "rows": [[1.0] * 10], **options}, **headers)
+
+
+def test_what_a_representation_cannot_hold_is_refused_before_any_work_and_says_what_can(
+    client: InProcess, nothing_is_left: Callable[[], None]
+) -> None:
+    for options, accept in (
+        ({"interactions": True}, CSV),
+        ({"interactions": True, "top_pairs": 3}, CSV),
+        ({"interactions": True, "top_pairs": 3}, NPY),
+    ):
+        reply = send(client, "/v1/explain", options, Accept=accept)
+        assert (reply.status, reply.slug) == (406, "not-acceptable")
+        assert "application/json" in reply.detail
+        assert "interactions=false" in reply.detail
+    nothing_is_left()
+
+
+def test_a_result_without_its_interactions_has_every_representation(
+    client: InProcess, explain: Explain
+) -> None:
+    path, plain = explain("diabetes", 9, interactions=True), explain("diabetes", 9)
+    assert client.get(path, Accept=CSV).status == 406
+    assert client.get(path, Accept=f"{CSV}, {NDJSON};q=0.5").headers["content-type"] == NDJSON
+    for accept in (CSV, NPY, NDJSON):
+        without = client.get(f"{path}?interactions=false", Accept=accept)
+        assert without.body == client.get(plain, Accept=accept).body
+    assert client.get(f"{path}?interactions=true").body == client.get(path).body
+    assert client.get(f"{path}?interactions=no").status == 400
+
+
+def test_an_idempotency_key_goes_with_what_was_asked_for(client: InProcess) -> None:
+    path = "/v1/jobs?interactions=true"
+    first = send(client, path, {}, Idempotency_Key="one")
+    assert send(client, path, {}, Idempotency_Key="one").json["id"] == first.json["id"]
+    for other in ("/v1/jobs", "/v1/jobs?interactions=false", f"{path}&top_pairs=3"):
+        reply = send(client, other, {}, Idempotency_Key="one")
+        assert (reply.status, reply.slug) == (422, "idempotency-conflict")
+
+
+def test_summary_and_plots_are_those_of_the_values(client: InProcess, explain: Explain) -> None:
+    answers = []
+    for options in ({}, {"interactions": True}, {"interactions": True, "top_pairs": 2}):
+        job = explain("wine", 25, **options).removesuffix("/result")
+        summary = client.get(f"{job}/summary").json
+        bar = client.get(f"{job}/plots/bar")
+        assert bar.status == 200
+        answers.append((summary["outputs"], bar.body))
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_explain_answers_with_interactions_in_one_request(
+    client: InProcess, parts: Parts, runner: BatchRunner, background: Callable[..., None]
+) -> None:
+    background(lambda: work(parts, runner))
+    rows = examples(parts, "diabetes", 3).tolist()
+    body = {"model": "diabetes", "rows": rows, "interactions": True}
+    _, wanted = xgboosts(parts, "diabetes", 3)
+    reply = client.post_json("/v1/explain?wait=20", body, Accept=NPY)
+    assert reply.status == 200
+    np.testing.assert_array_equal(np.load(io.BytesIO(reply.body)), wanted[:, 0])
+
+
+@pytest.fixture
+def background() -> Iterator[Callable[..., None]]:
+    """Do something again and again until the test's end."""
+    stopping, threads = threading.Event(), []
+
+    def begin(step: Callable[[], None]) -> None:
+        def run() -> None:
+            while not stopping.wait(0.01):
+                step()
+
+        threads.append(threading.Thread(target=run))
+        threads[-1].start()
+
+    yield begin
+    stopping.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_room_is_promised_for_matrices_and_they_take_no_more(
+    client: InProcess, explain: Explain, parts: Parts
+) -> None:
+    job_id = explain("wine", 40, interactions=True).split("/")[3]
+    folder = parts.settings.objects_dir / "jobs" / job_id
+    stored = sum(
+        path.stat().st_size for side in ("result", "interactions") for path in (folder / side).iterdir()
+    )
+    promised = result_bytes(40, 13, 3, Interactions())
+    assert 40 * 3 * 14 * 14 * 4 < stored <= promised < 2 * stored
+    assert client.call("DELETE", f"/v1/jobs/{job_id}").status == 204
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("accept", [NPY, "application/json", NDJSON])
+def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Parts, accept: str) -> None:
+    features, rows = 400, 24  # 15 MB
+    job = Job(new_job_id(), "wide@1", Method.TREE_PATH_DEPENDENT, rows, 12, features, 1)
+    job = replace(job, interactions=Interactions())
+    matrices = np.zeros((12, 1, features + 1, features + 1), dtype=np.float32)
+    matrices[:, :, 7, 9] = 1.5
+    for batch in range(2):
+        parts.payloads.put(job.id, "result", batch, np.zeros((12, 1, features + 2), dtype=np.float32))
+        parts.payloads.put(job.id, "interactions", batch, matrices)
+    result = InteractionResult.of(job, range(rows), parts.payloads, parts.catalog)
+    written = 0
+    tracemalloc.start()
+    for chunk in choose_writer(accept, Interactions()).write(result):
+        written += len(chunk)
+        assert len(chunk) < 4 * 2**20
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert written > rows * features * features * 4
+    assert peak < 6 * 2**20
