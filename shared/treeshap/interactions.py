@@ -24,6 +24,11 @@ class InteractionExplainer:
         self._pairs: Pairs = find_pairs(compiled)
         self._model = native_model(compiled)
 
+    @property
+    def megabytes(self) -> float:
+        """How much memory it takes beside the compiled model."""
+        return self._pairs.megabytes
+
     def matrices(self, rows: Matrix, values: Matrix) -> Matrix:
         """Return what `Booster.predict(pred_interactions=True)` would: (rows, outputs, features + 1, features + 1).
 

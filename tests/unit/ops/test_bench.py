@@ -30,6 +30,20 @@ def test_the_kernels_are_measured_beside_xgboost_as_a_table(
     assert len(re.findall(r"\*\*x [\d.]+\*\*", measured)) == 2 * len(library.kernels())
 
 
+def test_interactions_are_measured_beside_xgboosts_as_a_table(
+    library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = "bench interactions --depths 2 --trees 3 --features 4 --seconds 0"
+    monkeypatch.setattr("sys.argv", words.split())
+    assert bench.main() == 0
+    head, rule, batch, single = capsys.readouterr().out.splitlines()[-4:]
+    assert {text.count("|") for text in (head, rule, batch, single)} == {head.count("|")}
+    assert batch.startswith("| depth 2, 3 trees, 4 features | 500 |")
+    assert single.startswith("| depth 2, 3 trees, 4 features | 1 |")
+    for text in (batch, single):
+        assert len(re.findall(r"\*\*x [\d.e+]+\*\*", text)) == len(library.kernels()) + 1
+
+
 def test_without_kernels_there_is_nothing_to_measure(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

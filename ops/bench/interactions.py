@@ -1,0 +1,106 @@
+"""Interactions by the compiled engine's kernels against XGBoost's `pred_interactions`: one process, one thread."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from ops.bench.timing import Timing, take_turns
+from ops.bench.trained import Shape, train
+from services.worker.engines.xgboost_engine import XGBoostEngine
+from services.worker.lean_xgboost import THREADS
+from services.worker.model_compilation import compile_booster
+from shared.interactions import Interactions
+from shared.treeshap.explainer import Explainer, Matrix
+from shared.treeshap.interactions import InteractionExplainer
+from shared.treeshap.library import Library
+
+#: Rows of a call: a batch, and a single one.
+BATCH, SINGLE = 500, 1
+#: Pairs of a row where only the weightiest are wanted.
+TOP_PAIRS = 10
+#: XGBoost's own, as it is called in the table.
+XGBOOST = "XGBoost `pred_interactions`"
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredInteractions:
+    """One model's line: seconds by way and number of rows, what a process adds to a compiled model, and how far off it is."""
+
+    shape: Shape
+    timings: dict[tuple[str, int], Timing]
+    distance: float
+    made_seconds: float
+    megabytes: float
+
+
+def measure_interactions(
+    shapes: Iterable[Shape], library: Library, seconds: float
+) -> Iterator[MeasuredInteractions]:
+    """Measure each model with every kernel that this machine can run. All but XGBoost's ways include the values."""
+    for shape in shapes:
+        booster, rows = train(shape)
+        booster.set_param({"nthread": THREADS})
+        compiled = compile_booster(booster)
+        engine = XGBoostEngine(booster, compiled.outputs)
+        began = time.perf_counter()
+        pairs = InteractionExplainer(compiled, library)
+        made_seconds = time.perf_counter() - began
+        kernels = {
+            kernel.name: (
+                Explainer(compiled, library, kernel),
+                InteractionExplainer(compiled, library, kernel),
+            )
+            for kernel in library.kernels()
+        }
+        timings = {}
+        for count in (BATCH, SINGLE):
+            ways = _ways(engine, kernels, np.ascontiguousarray(rows[:count]))
+            timings.update({(way, count): took for way, took in take_turns(ways, seconds).items()})
+        some = rows[:20]
+        wanted = engine.interactions(some, some, Interactions())
+        apart = [np.abs(_explain(*both, some) - wanted).max() for both in kernels.values()]
+        yield MeasuredInteractions(shape, timings, float(max(apart)), made_seconds, pairs.megabytes)
+
+
+def interaction_lines(found: Iterable[MeasuredInteractions]) -> Iterator[str]:
+    """Return the table in Markdown: µs a row, the median of all turns (a tenth below, above), and how many times XGBoost."""
+    for number, measured in enumerate(found):
+        ways = list(dict.fromkeys(way for way, _ in measured.timings))
+        if not number:
+            cells = ["model", "rows", *ways, "apart", "made in, of"]
+            yield from (_line(cells), _line(["---"] * len(cells)))
+        for rows in (BATCH, SINGLE):
+            made = f"{measured.made_seconds * 1e3:.0f} ms, {measured.megabytes:.1f} MB"
+            figures = [_cell(measured, way, rows) for way in ways]
+            yield _line([str(measured.shape), str(rows), *figures, f"{measured.distance:.0e}", made])
+
+
+def _ways(
+    engine: XGBoostEngine, kernels: dict[str, tuple[Explainer, InteractionExplainer]], rows: Matrix
+) -> dict[str, Callable[[], object]]:
+    ways: dict[str, Callable[[], object]] = {XGBOOST: lambda: engine.interactions(rows, rows, Interactions())}
+    for name, (values, pairs) in kernels.items():
+        ways[name] = partial(_explain, values, pairs, rows)
+    fastest = next(iter(kernels))
+    ways[f"{fastest}, {TOP_PAIRS} pairs"] = partial(kernels[fastest][1].top, rows, TOP_PAIRS)
+    return ways
+
+
+def _explain(values: Explainer, pairs: InteractionExplainer, rows: Matrix) -> Matrix:
+    return pairs.matrices(rows, values.explain(rows))
+
+
+def _cell(measured: MeasuredInteractions, way: str, rows: int) -> str:
+    timing = measured.timings[way, rows]
+    micros = [f"{each / rows * 1e6:.3g}" for each in (timing.median, timing.low, timing.high)]
+    times = measured.timings[XGBOOST, rows].median / timing.median
+    return f"{micros[0]} ({micros[1]}-{micros[2]})" + (f" **x {times:.3g}**" if way != XGBOOST else "")
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
