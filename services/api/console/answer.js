@@ -135,7 +135,7 @@ export class Answer {
         label,
         accept,
         name: `Download the values as ${label}`,
-        path: this.#job.links.result,
+        path: `${this.#job.links.result}?interactions=false`,
         file: `shap-${this.#job.id}.${ending}`,
         onError: (error) => replace(problem, problemBox(error)),
       }),

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.worker import interaction_check
 from services.worker.engines.compiled_engine import CompiledEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.interaction_check import compare_interactions
@@ -15,6 +16,7 @@ from shared.jobs.document import Method
 from shared.model_catalog import ModelCatalog
 from shared.treeshap import pairs
 from shared.treeshap.forest import NotCoveredError
+from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.library import Library
 from shared.treeshap.weightiest import slices
 from tests.unit.shared.treeshap.boosters import Floats, interactions, train
@@ -93,8 +95,28 @@ def test_interactions_that_are_not_xgboosts_are_found_at_activation(library: Lib
     rows = trial_rows(compiled)
     compare_interactions(compiled, booster, library, rows)
     compiled.nodes["left_ratio"][0] *= 1.1
-    with pytest.raises(NotCoveredError, match=r"interactions and XGBoost's are .* apart"):
+    with pytest.raises(NotCoveredError, match=r"kernel's interactions are .* apart"):
         compare_interactions(compiled, booster, library, rows)
+
+
+def test_where_xgboost_is_not_exact_the_kernels_are_compared_with_each_other(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booster, _ = train(4, 3, 6)
+    other, _ = train(4, 3, 6, seed=1)
+    monkeypatch.setattr(interaction_check, "XGBOOST_EXACT_FEATURES", 1)
+    compiled = compile_booster(booster)
+    rows = trial_rows(compiled)
+    compare_interactions(compiled, other, library, rows)
+    matrices = InteractionExplainer.matrices
+
+    def wrong(self: InteractionExplainer, *of: Floats) -> Floats:
+        return matrices(self, *of) * np.float32(1 + (self.kernel is library.kernels()[0]))
+
+    monkeypatch.setattr(InteractionExplainer, "matrices", wrong)
+    if len(library.kernels()) > 1:
+        with pytest.raises(NotCoveredError, match="apart"):
+            compare_interactions(compiled, other, library, rows)
 
 
 def test_what_is_xgboosts_anyway_is_not_compared(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
