@@ -48,6 +48,8 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
     payloads.put("b" * 32, "result", 1, matrix, np.arange(3.0))
     assert payloads.get_behind("b" * 32, "result", 0, matrix.shape) == []
     np.testing.assert_array_equal(payloads.get_behind("b" * 32, "result", 1, matrix.shape)[0], [0, 1, 2])
+    spans = payloads.get_spans(JOB, "input", 0, matrix.shape, [range(2), range(3, 4)])
+    np.testing.assert_array_equal(np.concatenate(spans), matrix.ravel()[[0, 1, 3]])
     assert sorted(payloads.job_ids()) == [JOB, "b" * 32]
     assert payloads.delete_job(JOB) == 3
     assert payloads.delete_job(JOB) == 0
