@@ -2,7 +2,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.batch_plan import batch_budget_bytes, plan_batch_rows, plan_interventional_rows, row_bytes
+from shared.batch_plan import (
+    COMPILED_TIMES,
+    LARGE_BATCH_MB,
+    ROWS,
+    batch_budget_bytes,
+    plan_batch_rows,
+    plan_interventional_rows,
+    row_bytes,
+)
 from shared.errors import BatchTooLargeError
 from shared.settings import Settings
 
@@ -11,19 +19,42 @@ def test_a_usual_model_gets_the_full_batch() -> None:
     assert plan_batch_rows(features=30, outputs=1, settings=Settings()) == 500
 
 
+def test_a_compiled_model_gets_the_rows_that_take_as_long() -> None:
+    assert (
+        plan_batch_rows(features=30, outputs=1, settings=Settings(), compiled=True) == ROWS * COMPILED_TIMES
+    )
+
+
+def test_a_compiled_model_of_wide_rows_gets_fewer_of_them_but_no_fewer_than_others() -> None:
+    rows = plan_batch_rows(features=99, outputs=1, settings=Settings(), compiled=True)
+
+    assert rows == LARGE_BATCH_MB * 2**20 // 400
+    assert plan_batch_rows(features=4000, outputs=1, settings=Settings(), compiled=True) == ROWS
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_batch_rows_is_exact_where_it_is_set(*, compiled: bool) -> None:
+    for rows in (1, 499, 501, 20_000):
+        assert plan_batch_rows(30, 1, Settings(batch_rows=rows), compiled=compiled) == rows
+
+
 def test_interactions_of_many_features_get_a_smaller_batch() -> None:
     assert plan_batch_rows(features=600, outputs=1, settings=Settings(), power=2) < 500
 
 
-@given(st.integers(1, 5000), st.integers(1, 50), st.integers(1, 2))
-def test_a_batch_always_fits_its_budget_or_is_refused(features: int, outputs: int, power: int) -> None:
+@given(
+    features=st.integers(1, 5000), outputs=st.integers(1, 50), power=st.integers(1, 2), compiled=st.booleans()
+)
+def test_a_batch_always_fits_its_budget_or_is_refused(
+    features: int, outputs: int, power: int, *, compiled: bool
+) -> None:
     settings = Settings()
     try:
-        rows = plan_batch_rows(features, outputs, settings, power)
+        rows = plan_batch_rows(features, outputs, settings, power, compiled=compiled)
     except BatchTooLargeError:
         assert row_bytes(features, outputs, power) > batch_budget_bytes(settings)
     else:
-        assert 1 <= rows <= settings.batch_rows
+        assert 1 <= rows <= ROWS * (COMPILED_TIMES if compiled else 1)
         assert rows * row_bytes(features, outputs, power) <= batch_budget_bytes(settings)
 
 
