@@ -23,7 +23,7 @@ from services.worker.reference import reference_contributions
 from shared.model_version import ModelVersion
 
 #: Rows that the bare processes explain in a turn, all of them together: their rate does not rise with more.
-BARE_ROWS = 10_000
+BARE_ROWS = 6_000
 #: Rows of a result that are compared with XGBoost's own, spread over all of it.
 CHECKED = 2_000
 #: Rows that all clients send in a turn, and the turns.
