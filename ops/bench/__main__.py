@@ -14,6 +14,7 @@ from ops.bench.kernels import measure
 from ops.bench.throughput import ROWS, TURNS, Plan, measure_throughput
 from ops.bench.timing import SECONDS
 from ops.bench.trained import Shape
+from ops.container.box import IMAGE
 from ops.container.engine import DockerError
 from ops.trial_appliance import TrialError
 from services.worker.lean_xgboost import import_xgboost
@@ -39,7 +40,13 @@ def main() -> int:
         "--types", nargs="+", choices=list(throughput_report.TITLES), default=list(throughput_report.TITLES)
     )
     whole.add_argument("--shapes", nargs="+", type=_shape, default=SHAPES, metavar="DEPTHxTREESxFEATURES")
-    whole.add_argument("--container", action="store_true", help="in the image's container of 512 MB")
+    whole.add_argument(
+        "--container",
+        nargs="?",
+        const=IMAGE,
+        metavar="IMAGE",
+        help="in a container of 512 MB, of make image's",
+    )
     whole.add_argument("--setting", nargs="+", default=[], metavar="NAME=VALUE", help="of the appliance")
     options = parser.parse_args()
     print(f"{platform.processor() or platform.machine()}, XGBoost {import_xgboost().__version__}")

@@ -49,11 +49,11 @@ def native(models: Path, settings: Mapping[str, str]) -> Iterator[Appliance]:
 
 
 @contextmanager
-def contained(models: Path, settings: Mapping[str, str]) -> Iterator[Box]:
-    """Run one in the image's container while the block runs. Raises DockerError without Docker or the image."""
+def contained(models: Path, settings: Mapping[str, str], image: str) -> Iterator[Box]:
+    """Run one in an image's container of 512 MB while the block runs. Raises DockerError without Docker or the image."""
     name, port = f"shapbox-bench-{secrets.token_hex(4)}", free_ports(1)[0]
     environment = {"MODELS_DIR": "/models", "API_KEY": secrets.token_hex(16), **settings}
-    box = Box(name, port, name, environment, [f"--volume={models}:/models:ro"])
+    box = Box(name, port, name, environment, [f"--volume={models}:/models:ro"], image=image)
     try:
         box.run()
         box.await_ready()

@@ -40,7 +40,8 @@ class Plan:
     media_types: Sequence[str] = tuple(WRITERS)
     turns: int = TURNS
     clients: int = 1
-    container: bool = False
+    #: The image to run in a container of 512 MB; natively without one.
+    image: str | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -75,8 +76,8 @@ def measure_throughput(shapes: Sequence[Shape], plan: Plan) -> Iterator[Throughp
     Raises BenchError where a job fails or a value is wrong, TrialError or DockerError if the appliance does not start.
     """
     with trained_models(shapes) as (models, versions):
-        place = (contained if plan.container else native)(models, plan.settings)
-        with place as appliance:
+        image, settings = plan.image, plan.settings
+        with contained(models, settings, image) if image else native(models, settings) as appliance:
             for shape, version in versions.items():
                 with _watching(appliance) as peak:
                     found = _measure(appliance, shape, version, plan)
