@@ -140,11 +140,6 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         del pipeline
         self._state = state
 
-    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001  # RQ's signature
-        """Look now and then whether `rq suspend` was called: RQ does so before each batch, with a renewal of its registration."""
-        if time.monotonic() - self._registered >= HEARTBEAT_SECONDS:
-            super().check_for_suspension(burst)
-
     def _leave_if_grown(self) -> None:
         if time.monotonic() - self._memory_checked < MEMORY_CHECK_SECONDS:
             return
