@@ -1,4 +1,8 @@
-"""Batches are planned in bytes, not only in rows: what a worker makes of one must fit its memory."""
+"""Batches are planned in bytes, not only in rows: what a worker makes of one must fit its memory.
+
+A batch is what a worker's death costs, so it is measured in time, too: 500 rows of XGBoost's, and with the compiled engine the
+rows that take no longer than those. Where BATCH_ROWS is set, it is that for every engine.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,11 @@ from shared.errors import BatchTooLargeError
 from shared.interactions import Interactions
 from shared.settings import Settings
 
+#: Rows of a batch where BATCH_ROWS does not say it, and how many times as many the compiled engine explains in the same time:
+#: by its slowest kernel, at the depth where it gains the least (docs/benchmarks.md).
+ROWS, COMPILED_TIMES = 500, 10
+#: MB of the result of a batch that is larger than ROWS: the api holds one for each of its uploads and streams.
+LARGE_BATCH_MB = 1
 #: Bytes of a float32.
 FLOAT_BYTES = 4
 #: How many times a batch's result lies in a worker's memory at the worst moment: as the engine returns it,
@@ -31,20 +40,28 @@ def row_bytes(features: int, outputs: int, power: int = 1) -> int:
     return int(outputs * (features + 1) ** power * FLOAT_BYTES)
 
 
-def plan_batch_rows(features: int, outputs: int, settings: Settings, power: int = 1) -> int:
-    """Return how many rows one batch has: BATCH_ROWS, or as many as fit the memory of a worker.
+def plan_batch_rows(
+    features: int, outputs: int, settings: Settings, power: int = 1, *, compiled: bool = False
+) -> int:
+    """Return how many rows one batch has: BATCH_ROWS, or what suits the engine, or as many as fit the memory of a worker.
 
     Raises BatchTooLargeError if not even one row fits, with the largest size that would.
     """
     budget, each = batch_budget_bytes(settings), row_bytes(features, outputs, power)
     if each <= budget:
-        return min(settings.batch_rows, budget // each)
+        wanted = settings.batch_rows or (_compiled_rows(each) if compiled else ROWS)
+        return min(wanted, budget // each)
     most = int((budget / FLOAT_BYTES / outputs) ** (1 / power)) - 1
     raise BatchTooLargeError(
         f"One row of {features} features and {outputs} outputs needs {each / 2**20:.0f} MB, and a worker has "
         f"{budget / 2**20:.0f} MB for it. With {outputs} outputs at most {max(most, 0)} features fit; or raise "
         "MEMORY_LIMIT_MB."
     )
+
+
+def _compiled_rows(each: int) -> int:
+    """Return how many rows of so many bytes a batch of the compiled engine has."""
+    return max(ROWS, min(ROWS * COMPILED_TIMES, LARGE_BATCH_MB * 2**20 // each))
 
 
 def plan_interventional_rows(batch_rows: int, background_rows: int, outputs: int) -> int:

@@ -59,7 +59,7 @@ class Settings:
     storage_url: str | None = None
     role: Role = Role.ALL
     workers: int | None = None
-    batch_rows: int = 500
+    batch_rows: int | None = None
     memory_limit_mb: int = 475
     worker_memory_limit_mb: int | None = None
     max_body_mb: int = 1024

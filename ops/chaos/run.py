@@ -30,6 +30,8 @@ from shared.redis_connection import Patience, connect
 
 #: Clients that send jobs.
 CLIENTS = 6
+#: Rows of a batch: few, so that the larger jobs have dozens of batches to be struck in.
+BATCH_ROWS = 500
 #: Seconds that the last jobs have to end.
 ENDING_SECONDS = 120.0
 #: Seconds between two looks whether they have.
@@ -150,7 +152,12 @@ class Run:
 def strike(folder: Path, seed: int, seconds: float) -> Outcome:
     """Boot an appliance in a folder, run, and stop it. Raises TrialError if it does not boot or come back."""
     port, metrics_port = quiet_ports(2)
-    settings = {"WORKERS": str(WORKERS), "PORT": str(port), "METRICS_PORT": str(metrics_port)}
+    settings = {
+        "WORKERS": str(WORKERS),
+        "PORT": str(port),
+        "METRICS_PORT": str(metrics_port),
+        "BATCH_ROWS": str(BATCH_ROWS),
+    }
     appliance = Appliance(folder / "data", settings)
     print(f"chaos: booting in {folder}; its log is {appliance.log_path}", flush=True)
     try:

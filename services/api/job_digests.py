@@ -114,7 +114,8 @@ class JobDigests:
 
 def _batch_bytes(job: Job) -> int:
     """Return what one batch takes in memory while its digest is had."""
-    digest = digest_bytes(job.batch_rows, job.features, job.outputs)
+    rows = min(job.batch_rows, job.rows)
+    digest = digest_bytes(rows, job.features, job.outputs)
     if keeps_digest(job):
         return digest
-    return digest + job.batch_rows * (job.features + job.outputs * (job.features + 2)) * FLOAT_BYTES
+    return digest + rows * (job.features + job.outputs * (job.features + 2)) * FLOAT_BYTES

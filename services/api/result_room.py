@@ -81,4 +81,5 @@ class ResultRoom:
 
 
 def _left(job: Job) -> int:
-    return job.todo * result_bytes(job.batch_rows, job.features, job.outputs, job.interactions)
+    # The last batch, often the only one, may have far fewer rows than the others.
+    return job.todo * result_bytes(min(job.batch_rows, job.rows), job.features, job.outputs, job.interactions)

@@ -17,10 +17,11 @@ from services.api.intake import Intake
 from services.api.shares import THREADS
 from shared.settings import Settings
 
-#: Bytes of a body or an answer that wait in memory, per connection; beyond that they wait in a file.
+#: Bytes of a body that wait in memory, per connection; beyond that they wait in a file.
 BUFFER_BYTES = 256 * 1024
-#: Bytes of an answer made ahead of a slow reader.
-AHEAD_BYTES = 2**20
+#: Bytes of an answer made ahead of a slow reader, and of those that wait in memory: more than are made ahead with one block
+#: on top, since a file that is written for each of them and read back costs as much as the writing of JSON.
+AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
 #: Bytes of all of a request's headers.
 HEADER_BYTES = 64 * 1024
 #: Connections at a time; the others wait in the system's queue.
@@ -50,7 +51,7 @@ class Server:
             log_socket_errors=False,
             recv_bytes=64 * 1024,
             inbuf_overflow=BUFFER_BYTES,
-            outbuf_overflow=BUFFER_BYTES,
+            outbuf_overflow=ANSWER_BYTES,
             outbuf_high_watermark=AHEAD_BYTES,
             max_request_header_size=HEADER_BYTES,
             max_request_body_size=2**62,  # Intake bounds it

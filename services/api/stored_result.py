@@ -14,8 +14,9 @@ from shared.jobs.document import Job
 from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
 
-#: Numbers that one block has, at most, unless one row has more: text of it stays below some MB.
-BLOCK_NUMBERS = 65_536
+#: Numbers that one block has, at most, unless one row has more: text of it stays below what glibc asks the kernel for each
+#: time (128 kB), and below what waits in memory for the client.
+BLOCK_NUMBERS = 8_192
 
 
 @dataclass(frozen=True, slots=True)

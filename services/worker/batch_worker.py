@@ -132,6 +132,11 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self._registered = time.monotonic()
         super().heartbeat(timeout, pipeline)
 
+    def set_state(self, state: str, pipeline: Any = None) -> None:
+        """Remember the state, and tell Redis nothing: the beacon says idle or busy, and RQ would do so twice a batch."""
+        del pipeline
+        self._state = state
+
     def _leave_if_grown(self) -> None:
         pss = self._size.outgrown()
         if pss is None:

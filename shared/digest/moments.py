@@ -13,8 +13,9 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-#: Columns that are looked at together: what that takes for the time being stays small for wide models, too.
-BLOCK_FEATURES = 256
+#: Columns that are looked at together, and numbers: what that takes for the time being stays small for wide models and
+#: large batches, too, and below what glibc asks the kernel for each time, which takes longer than the moments.
+BLOCK_FEATURES, BLOCK_NUMBERS = 256, 16_000
 #: A spread that is smaller than this share of the mean is what rounding leaves of a constant.
 ROUNDING = 1e-12
 
@@ -52,6 +53,13 @@ class Moments:
 
         `features` has shape (rows, features), NaN is missing; `values` has shape (rows, outputs, features).
         """
+        step = max(1, BLOCK_NUMBERS // min(BLOCK_FEATURES, values.shape[2]))
+        blocks = [slice(start, start + step) for start in range(0, len(values), step)]
+        parts = [cls._of_rows(features[block], values[block]) for block in blocks]
+        return parts[0] if len(parts) == 1 else cls.merged(parts)
+
+    @classmethod
+    def _of_rows(cls, features: Matrix, values: Matrix) -> Moments:
         rows, outputs, width = values.shape
         table = np.empty((outputs, width, len(Of)))
         for start in range(0, width, BLOCK_FEATURES):

@@ -10,6 +10,7 @@ import pytest
 
 from ops.trial_appliance import Appliance
 from tests.appliance.faults.placing import Faults
+from tests.appliance.faults.submitted import SMALL_BATCHES
 
 #: Makes an appliance with settings of its own; it is not started yet, and stopped when the test ends.
 MakeAppliance = Callable[..., Appliance]
@@ -20,7 +21,7 @@ Say = Callable[[str], None]
 @pytest.fixture(scope="module")
 def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
     """Run one appliance for the tests of a module."""
-    running = Appliance(tmp_path_factory.mktemp("box") / "data")
+    running = Appliance(tmp_path_factory.mktemp("box") / "data", SMALL_BATCHES)
     running.start()
     try:
         yield running
@@ -35,7 +36,7 @@ def make_appliance(tmp_path: Path) -> Iterator[MakeAppliance]:
 
     def make(cgroup: Path | None = None, **settings: str) -> Appliance:
         data_dir = Path(settings.get("DATA_DIR", tmp_path / "data"))
-        made.append(Appliance(data_dir, settings, cgroup))
+        made.append(Appliance(data_dir, {**SMALL_BATCHES, **settings}, cgroup))
         return made[-1]
 
     try:

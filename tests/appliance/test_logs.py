@@ -19,7 +19,13 @@ from shared.build import ROOT
 from shared.model_catalog import ModelCatalog
 from shared.settings import LogFormat
 from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import BATCH_ROWS, as_request, eventually, shaken_examples
+from tests.appliance.faults.submitted import (
+    BATCH_ROWS,
+    SMALL_BATCHES,
+    as_request,
+    eventually,
+    shaken_examples,
+)
 
 #: How the client calls its request.
 REQUEST = "follow-me.1"
@@ -39,7 +45,9 @@ class Life:
 def live(folder: Path, log_format: LogFormat) -> Life:
     """Run an appliance, kill a worker in a batch, another one while idle, and Redis, and stop it."""
     faults = Faults(folder / "faults")
-    appliance = Appliance(folder / "data", {**faults.environment(), "LOG_FORMAT": log_format.value})
+    appliance = Appliance(
+        folder / "data", {**SMALL_BATCHES, **faults.environment(), "LOG_FORMAT": log_format.value}
+    )
     appliance.start()
     try:
         with faults.held():

@@ -20,6 +20,7 @@ from tests.appliance.conftest import Say
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import (
     BATCH_ROWS,
+    SMALL_BATCHES,
     Submitted,
     counters,
     eventually,
@@ -53,7 +54,12 @@ class Fleet:
     def settings(self, port: int | None = None) -> dict[str, str]:
         """Return what all of them share; `port` of a network between them and Redis."""
         store = f"file://{self._folder / 'objects'}"
-        shared = {"REDIS_URL": self.redis.url(port=port), "STORAGE_URL": store, "WORKERS": "1"}
+        shared = {
+            **SMALL_BATCHES,
+            "REDIS_URL": self.redis.url(port=port),
+            "STORAGE_URL": store,
+            "WORKERS": "1",
+        }
         return {**self._faults.environment(), **shared}
 
     def join(self, port: int | None = None) -> WorkerAppliance:

@@ -16,6 +16,7 @@ from ops.container.image import commit
 from ops.trial_appliance import free_ports
 from shared.build import ROOT, VERSION
 from tests.appliance.faults.placing import STARTUP, Faults
+from tests.appliance.faults.submitted import SMALL_BATCHES
 
 #: Set where an engine must be there (.ci/run): its absence is then a failure.
 REQUIRED = "SHAPBOX_CONTAINER_TESTS"
@@ -60,7 +61,14 @@ def make_box(image: str, request: pytest.FixtureRequest) -> Iterator[MakeBox]:
 
     def make(*options: str, **environment: str) -> Box:
         number = len(boxes)
-        box = Box(f"{name}-{number}", free_ports(1)[0], f"{name}-{number}", environment, options, image=image)
+        box = Box(
+            f"{name}-{number}",
+            free_ports(1)[0],
+            f"{name}-{number}",
+            {**SMALL_BATCHES, **environment},
+            options,
+            image=image,
+        )
         boxes.append(box)
         return box
 
@@ -75,7 +83,7 @@ def make_box(image: str, request: pytest.FixtureRequest) -> Iterator[MakeBox]:
 def box(image: str) -> Iterator[Box]:
     """Run one container for the tests of a module."""
     name = f"shapbox-test-{os.getpid()}-shared"
-    running = Box(name, free_ports(1)[0], name, image=image)
+    running = Box(name, free_ports(1)[0], name, SMALL_BATCHES, image=image)
     try:
         running.run()
         running.await_ready()

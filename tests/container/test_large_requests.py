@@ -38,7 +38,7 @@ def body(rows: Matrix) -> bytes:
 
 @pytest.fixture
 def box(make_box: MakeBox) -> Box:
-    running = make_box()
+    running = make_box(BATCH_ROWS="")  # as large as they come
     running.run()
     running.await_ready()
     return running

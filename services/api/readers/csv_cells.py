@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,9 +38,10 @@ def parse_plain(block: bytes, columns: int) -> NDArray[np.float64] | None:
     """
     if block.translate(None, _PLAIN_BYTES):
         return None
-    text = block.replace(b"\r\n", b"\n").removesuffix(b"\n")
+    text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
     if b"\r" in text:
         return None
+    text = text.removesuffix(b"\n")
     try:
         rows = orjson.loads(b"[[" + _fill_missing(text).replace(b"\n", b"],[") + b"]]")
         numbers = np.array(rows, dtype=np.float64)
@@ -52,10 +54,13 @@ def _fill_missing(text: bytes) -> bytes:
     if b"N" in text or b"n" in text:
         for word in (b"NaN", b"nan", b"NAN", b"NA", b"na"):
             text = text.replace(word, b"null")
-    # Twice: in `,,,` every second pair overlaps the one before.
-    text = text.replace(b",,", b",null,").replace(b",,", b",null,")
-    text = text.replace(b",\n", b",null\n").replace(b"\n,", b"\nnull,")
-    return (b"null" if text.startswith(b",") else b"") + text + (b"null" if text.endswith(b",") else b"")
+    # Between two separators that touch, of which one at least is a comma: two ends of lines have a blank line between them.
+    codes = np.frombuffer(b"\n%b\n" % text, dtype=np.uint8)
+    comma = codes == ord(",")
+    either = comma | (codes == ord("\n"))
+    empty = either[:-1] & either[1:] & (comma[:-1] | comma[1:])
+    places = np.flatnonzero(empty).tolist()
+    return b"null".join(text[start:stop] for start, stop in pairwise([0, *places, len(text)]))
 
 
 def parse_row(cells: list[str], row: int, names: Sequence[str], faults: list[RowError]) -> list[float]:

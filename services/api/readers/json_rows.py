@@ -9,7 +9,7 @@ import orjson
 
 from services.api.readers.chunks import Piece, gather_chunks
 from services.api.readers.faults import quote, too_many_rows
-from services.api.readers.json_scanner import VALUE_STARTS, JsonScanner
+from services.api.readers.json_scanner import VALUE_STARTS, JsonScanner, Rows
 from services.api.readers.json_values import JsonRowParser
 from shared.errors import UnprocessableError, UnreadableBodyError
 
@@ -58,10 +58,10 @@ def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOpti
     options: dict[str, Any] = {}
     rows = 0
     for name, value in _walk(JsonScanner(stream, _ANY_ROW_BYTES)):
-        if name != "rows":
+        if not isinstance(value, Rows):
             options[name] = _read_option(name, value)
             continue
-        rows += 1
+        rows += value.count
         if max_rows is not None and rows > max_rows:
             raise too_many_rows(max_rows)
     return BodyOptions(**options)
@@ -80,21 +80,25 @@ def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
     parser = JsonRowParser(spec)
     held: list[bytes] = []
     held_bytes = rows = 0
-    for name, text in _walk(JsonScanner(stream, spec.max_row_bytes)):
-        if name != "rows":
+    for _, taken in _walk(JsonScanner(stream, spec.max_row_bytes)):
+        if not isinstance(taken, Rows):
             continue
-        held.append(text)
-        held_bytes += len(text)
-        if len(held) >= spec.rows_at_once or held_bytes > _TEXT_AT_ONCE:
+        if taken.count == 1:
+            held.append(taken.text)
+            held_bytes += len(taken.text)
+        if held and (taken.count > 1 or len(held) >= spec.rows_at_once or held_bytes > _TEXT_AT_ONCE):
             yield parser.parse(held, rows)
             rows += len(held)
             held, held_bytes = [], 0
+        if taken.count > 1:
+            yield parser.parse_plain(taken.text, rows)
+            rows += taken.count
     if held:
         yield parser.parse(held, rows)
 
 
-def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes]]:
-    """Yield the body's members: ("rows", its text) for each row, (name, text) for each option."""
+def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
+    """Yield the body's members: ("rows", some of them) again and again, (name, text) for each option."""
     _enter(scanner)
     seen: set[str] = set()
     while True:
@@ -102,7 +106,7 @@ def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes]]:
         if name != "rows":
             yield name, _take_option(scanner, name)
         elif (start := scanner.peek()) == ord("[") or start not in VALUE_STARTS:
-            yield from (("rows", text) for text in scanner.take_rows())
+            yield from (("rows", rows) for rows in scanner.take_rows())
         else:
             raise UnprocessableError(f'"rows" must be an array of rows: {_SHAPE}.')
         if scanner.take(b",}", f'after "{name}"') == ord("}"):

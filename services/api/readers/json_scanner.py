@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
 from services.api.readers.faults import invalid_row, row_too_long
 from services.api.readers.json_values import FLAT_ROW
 from services.api.readers.line_blocks import BYTE_ORDER_MARK
+from services.api.readers.plain_rows import count_plain_rows
 from services.api.readers.row_spec import BLOCK_BYTES
 from shared.errors import UnreadableBodyError
 
@@ -28,6 +30,14 @@ VALUE_STARTS = frozenset(b'{["-0123456789tfn')
 _TEXT_BYTES = 4096
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The text of one row, an array or an object, or of `count` plain arrays with commas between them."""
+
+    text: bytes
+    count: int
+
+
 class JsonScanner:
     """Walks over the bytes of one JSON body. A row may take `max_row_bytes`."""
 
@@ -37,6 +47,7 @@ class JsonScanner:
         self._buffer = stream.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
         self._at = 0
         self._dropped = 0
+        self._careful_to = 0
 
     @property
     def offset(self) -> int:
@@ -88,8 +99,8 @@ class JsonScanner:
         self._at = match.end()
         return match[0]
 
-    def take_rows(self) -> Iterator[bytes]:
-        """Step over the array of rows, yielding the text of each. Their insides are left unparsed.
+    def take_rows(self) -> Iterator[Rows]:
+        """Step over the array of rows, yielding their texts: many at once where they are plain. Their insides are left unparsed.
 
         Raises InvalidRowsError for a row that is no flat array or object, or too long.
         """
@@ -99,10 +110,29 @@ class JsonScanner:
             self._at += 1
             return
         while True:
-            yield self._take_row(row)
-            row += 1
+            rows = self._take_plain_rows() or Rows(self._take_row(row), 1)
+            yield rows
+            row += rows.count
             if self.take(b",]", f"after row {row - 1}") == ord("]"):
                 return
+
+    def _take_plain_rows(self) -> Rows | None:
+        """Step over all whole rows that are held, if they are plain; None if not, and once is asked for each block."""
+        if self.peek() != ord("[") or self._at < self._careful_to:
+            return None
+        if self._buffer.find(b"]", self._at) < 0:
+            self._fill()
+        stop = self._buffer.rfind(b"]", self._at, self._at + self._limit) + 1
+        text = self._buffer[self._at : stop]
+        count = count_plain_rows(text)
+        if not count:  # the last bracket may be that of the whole array
+            text = text[: text.rfind(b"]", 0, -1) + 1]
+            count = count_plain_rows(text)
+        if not count:
+            self._careful_to = stop
+            return None
+        self._at += len(text)
+        return Rows(text, count)
 
     def _take_row(self, row: int) -> bytes:
         start = self.peek()
@@ -162,6 +192,6 @@ class JsonScanner:
         # As much again as is held, so that a long row is copied and searched a few times only.
         block = self._stream.read(max(BLOCK_BYTES, len(rest)))
         self._dropped += self._at
-        self._at = 0
+        self._at = self._careful_to = 0
         self._buffer = rest + block
         return bool(block)

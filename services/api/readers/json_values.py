@@ -14,6 +14,7 @@ import orjson
 
 from services.api.readers.chunks import Piece
 from services.api.readers.faults import list_names, quote, shorten_name
+from services.api.readers.plain_rows import parse_plain_rows, split_rows
 from shared.errors import MAX_ROW_ERRORS, RowError, UnreadableBodyError
 
 if TYPE_CHECKING:
@@ -60,6 +61,11 @@ class JsonRowParser:
         if not set(map(type, chain.from_iterable(rows))) <= _NUMBERS:
             rows = [self._keep_numbers(cells, row, faults) for row, cells in enumerate(rows, first_row)]
         return Piece(np.array(rows, dtype=np.float64), faults)
+
+    def parse_plain(self, text: bytes, first_row: int) -> Piece:
+        """Parse rows whose text `count_plain_rows` has counted. Raises what `parse` does."""
+        numbers = parse_plain_rows(text, len(self._features))
+        return self.parse(split_rows(text), first_row) if numbers is None else Piece(numbers)
 
     def _parse_row(self, text: bytes, row: int, faults: list[RowError]) -> Sequence[Any]:
         try:

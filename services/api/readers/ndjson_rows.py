@@ -9,6 +9,7 @@ from services.api.readers.chunks import Piece, gather_chunks
 from services.api.readers.faults import row_too_long
 from services.api.readers.json_values import JsonRowParser
 from services.api.readers.line_blocks import LineTooLongError, read_line_blocks
+from services.api.readers.plain_rows import count_plain_rows
 from shared.errors import UnreadableBodyError
 
 if TYPE_CHECKING:
@@ -37,6 +38,11 @@ def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
     try:
         for block in read_line_blocks(stream, limit):
             empty = False
+            text = block.strip(b"\r\n")
+            if count := _count_plain_lines(text):
+                yield parser.parse_plain(text.replace(b"\n", b","), rows)
+                rows += count
+                continue
             lines = [line for line in map(bytes.strip, block.split(b"\n")) if line]
             for texts in batched(lines, spec.rows_at_once):
                 yield _parse_lines(parser, texts, rows, whole=block.endswith(b"\n"))
@@ -47,6 +53,13 @@ def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
         raise UnreadableBodyError(
             "The body is an empty body: send a JSON array or object on a line for each row."
         )
+
+
+def _count_plain_lines(text: bytes) -> int:
+    """Count the lines of a text that has nothing but one plain array on each; 0 for any other."""
+    between = text.count(b"]\n[")
+    plain = text.count(b"\n") == between and count_plain_rows(text.replace(b"\n", b",")) == between + 1
+    return between + 1 if plain else 0
 
 
 def _parse_lines(parser: JsonRowParser, texts: tuple[bytes, ...], first_row: int, *, whole: bool) -> Piece:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +24,9 @@ from shared.model_version import ModelVersion
 
 type Matrix = NDArray[np.float32]
 
-#: Rows of a batch, as the appliance cuts it by default.
+#: Rows of a batch, and the settings that make it so for every engine: faults want many batches, not many rows.
 BATCH_ROWS = 500
+SMALL_BATCHES: Mapping[str, str] = {"BATCH_ROWS": str(BATCH_ROWS)}
 #: Seconds within which whatever was done to an appliance must be over, on a busy machine.
 PATIENCE = 300.0
 

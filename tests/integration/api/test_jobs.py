@@ -5,12 +5,15 @@ import io
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from services.api.app import create_app
 from services.api.parts import Parts
+from shared.engine_record import EngineRecord
 from shared.jobs.document import Job
 from tests.integration.api.api_client import InProcess
 
@@ -32,6 +35,21 @@ def test_a_submitted_job_is_accepted_with_its_address_and_document(client: InPro
     assert stored.request == reply.headers["x-request-id"]
     last = parts.payloads.get(job["id"], "input", 2)
     np.testing.assert_array_equal(last, np.repeat(np.arange(20, 25, dtype=np.float32)[:, None], 10, axis=1))
+
+
+def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(parts: Parts) -> None:
+    body = rows_of(1200)
+    compiled = EngineRecord("compiled-avx2", {"diabetes@1": "compiled-avx2"})
+
+    def batches(engines: EngineRecord, batch_rows: int | None, **more: str) -> int:
+        settings = replace(parts.settings, batch_rows=batch_rows)
+        client = InProcess(create_app(replace(parts, settings=settings, engines=engines)))
+        return int(client.post_json("/v1/jobs", {**body, **more}).json["batches"]["total"])
+
+    assert batches(compiled, None) == 1
+    assert batches(EngineRecord(), None) == 3
+    assert batches(compiled, None, method="interventional") == 3
+    assert batches(compiled, 100) == batches(EngineRecord(), 100) == 12
 
 
 def test_all_media_types_store_the_same_rows(client: InProcess, parts: Parts) -> None:

@@ -40,6 +40,23 @@ def test_a_worker_completes_a_job_and_leaves_on_sigterm(
     assert all(f" request=r-1 job={job.id} batch={batch} " in explained[batch] for batch in range(5))
 
 
+def test_a_batch_takes_eight_round_trips_to_redis(
+    start: Callable[[], WorkerProcess],
+    accept: Callable[[int], Job],
+    store: JobStore,
+    connection: redis.Redis,
+    wait_until: Callable[..., float],
+) -> None:
+    start()
+    before, batches = connection.info("stats")["total_reads_processed"], 200
+
+    job = accept(batches)
+    wait_until(lambda: store.get(job.id).status is Status.COMPLETED)
+
+    # Beats and this test's own looks are some dozens at most.
+    assert 8 * batches <= connection.info("stats")["total_reads_processed"] - before < 9 * batches
+
+
 def test_a_run_that_raises_is_one_record_with_the_batchs_ids(
     start: Callable[[], WorkerProcess],
     accept: Callable[[int], Job],

@@ -1,9 +1,19 @@
+import io
 import re
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 
 from ops.bench import __main__ as bench
-from ops.bench import timing
+from ops.bench import throughput_report, timing
+from ops.bench.bodies import WRITERS
+from ops.bench.end_to_end import BenchError, EndToEnd, check_values
+from ops.bench.throughput import Throughput
+from ops.bench.trained import Shape
+from services.api.readers.media_types import choose_reader
+from services.api.readers.row_spec import RowSpec
 from shared.treeshap.library import Library
 
 
@@ -51,3 +61,54 @@ def test_without_kernels_there_is_nothing_to_measure(
     monkeypatch.setattr(bench, "find_library", lambda: None)
     assert bench.main() == 1
     assert "not built" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("media_type", WRITERS)
+def test_a_body_holds_the_rows_that_it_was_written_from(media_type: str) -> None:
+    version: Any = SimpleNamespace(id="m@1", features=("a", "b,c", "d"))
+    rows = np.array([[1, np.nan, -2.5e-8], [np.nan] * 3, [3, 4, 5]], dtype=np.float32)
+    spec = RowSpec(version.features, chunk_rows=2, max_rows=3)
+
+    body = io.BytesIO(WRITERS[media_type](version, rows))
+
+    read = np.concatenate(list(choose_reader(media_type).read(body, spec)))
+    np.testing.assert_array_equal(read, rows)
+
+
+def test_a_turns_rate_is_that_of_its_slowest_client_and_stages_are_medians() -> None:
+    measured = Throughput(Shape(6, 100, 30), rows=1000, bare=[100.0, 90.0, 110.0])
+    measured.turns["text/csv"] = [
+        [EndToEnd(500, 1.0, 2.0, 4.0), EndToEnd(500, 1.0, 2.0, 5.0)],
+        [EndToEnd(500, 1.0, 2.0, 2.0), EndToEnd(500, 3.0, 3.5, 4.0)],
+    ]
+    measured.processor["text/csv"] = [{"api": 1.0}, {"api": 3.0}]
+
+    bare, csv = throughput_report.lines(measured)
+
+    assert bare.startswith("| depth 6, 100 trees, 30 features | bare XGBoost processes | 100 (90-110) | 1 |")
+    assert csv == "| | CSV | 225 (200-250) | 2.2 | 1.00 s | 2.00 s | 4.00 s | api 2.0 |"
+    assert csv.count("|") == bare.count("|") == throughput_report.HEADER.partition("\n")[0].count("|")
+
+
+def test_the_whole_appliance_is_measured_beside_bare_processes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (
+        "bench throughput --rows 700 --turns 1 --clients 2 --shapes 2x3x4 --types application/x-npy text/csv"
+    )
+    monkeypatch.setattr("sys.argv", words.split())
+    assert bench.main() == 0
+    head, rule, bare, npy, csv = capsys.readouterr().out.splitlines()[-5:]
+    assert len({line.count("|") for line in (head, rule, bare, npy, csv)}) == 1
+    assert re.match(r"\| \| NPY \| [\d,]+ \([\d,]+-[\d,]+\) \| [\d.]+ \|", npy)
+    assert "workers" in csv
+
+
+def test_wrong_values_end_the_measurement() -> None:
+    rows = np.ones((3, 5), dtype=np.float32)
+    body = io.BytesIO()
+    np.save(body, rows)
+    check_values("application/x-npy", body.getvalue(), np.array([0, 2]), rows[[0, 2], np.newaxis])
+    rows[2, 3] = 2
+    with pytest.raises(BenchError, match="1 of 10 values are wrong"):
+        check_values("application/x-npy", body.getvalue(), np.array([0, 2]), rows[[0, 2], np.newaxis])

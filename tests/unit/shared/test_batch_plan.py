@@ -5,6 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.batch_plan import (
+    COMPILED_TIMES,
+    LARGE_BATCH_MB,
+    ROWS,
     batch_budget_bytes,
     plan_batch_rows,
     plan_interaction_rows,
@@ -20,19 +23,42 @@ def test_a_usual_model_gets_the_full_batch() -> None:
     assert plan_batch_rows(features=30, outputs=1, settings=Settings()) == 500
 
 
+def test_a_compiled_model_gets_the_rows_that_take_as_long() -> None:
+    assert (
+        plan_batch_rows(features=30, outputs=1, settings=Settings(), compiled=True) == ROWS * COMPILED_TIMES
+    )
+
+
+def test_a_compiled_model_of_wide_rows_gets_fewer_of_them_but_no_fewer_than_others() -> None:
+    rows = plan_batch_rows(features=99, outputs=1, settings=Settings(), compiled=True)
+
+    assert rows == LARGE_BATCH_MB * 2**20 // 400
+    assert plan_batch_rows(features=4000, outputs=1, settings=Settings(), compiled=True) == ROWS
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_batch_rows_is_exact_where_it_is_set(*, compiled: bool) -> None:
+    for rows in (1, 499, 501, 20_000):
+        assert plan_batch_rows(30, 1, Settings(batch_rows=rows), compiled=compiled) == rows
+
+
 def test_interactions_of_many_features_get_a_smaller_batch() -> None:
     assert plan_batch_rows(features=600, outputs=1, settings=Settings(), power=2) < 500
 
 
-@given(st.integers(1, 5000), st.integers(1, 50), st.integers(1, 2))
-def test_a_batch_always_fits_its_budget_or_is_refused(features: int, outputs: int, power: int) -> None:
+@given(
+    features=st.integers(1, 5000), outputs=st.integers(1, 50), power=st.integers(1, 2), compiled=st.booleans()
+)
+def test_a_batch_always_fits_its_budget_or_is_refused(
+    features: int, outputs: int, power: int, *, compiled: bool
+) -> None:
     settings = Settings()
     try:
-        rows = plan_batch_rows(features, outputs, settings, power)
+        rows = plan_batch_rows(features, outputs, settings, power, compiled=compiled)
     except BatchTooLargeError:
         assert row_bytes(features, outputs, power) > batch_budget_bytes(settings)
     else:
-        assert 1 <= rows <= settings.batch_rows
+        assert 1 <= rows <= ROWS * (COMPILED_TIMES if compiled else 1)
         assert rows * row_bytes(features, outputs, power) <= batch_budget_bytes(settings)
 
 
@@ -60,10 +86,10 @@ def test_a_batch_with_interactions_fits_the_budget_whole_or_as_pairs() -> None:
     for features, outputs in ((13, 3), (30, 1), (600, 1), (600, 3), (900, 1)):
         for interactions in (Interactions(), Interactions(top_pairs=100)):
             rows = plan_interaction_rows(features, outputs, settings, interactions)
-            assert 1 <= rows <= settings.batch_rows
+            assert 1 <= rows <= ROWS
             assert rows * 4 * interactions.numbers(features, outputs) <= budget
     assert plan_interaction_rows(600, 1, settings, Interactions()) < 20
-    assert plan_interaction_rows(600, 1, settings, Interactions(top_pairs=10)) == settings.batch_rows
+    assert plan_interaction_rows(600, 1, settings, Interactions(top_pairs=10)) == ROWS
 
 
 def test_a_row_whose_matrices_do_not_fit_is_refused_with_the_largest_size_that_does() -> None:

@@ -31,7 +31,10 @@ MATRICES = np_st.arrays(
     st.tuples(st.integers(1, 40), st.integers(1, 6)),
     elements=st.floats(width=32, allow_infinity=False, allow_nan=True),
 )
-NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=8)
+# A name of blanks alone is, as the only column, a blank line of CSV.
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=8).filter(
+    str.strip
+)
 
 
 def to_cells(row: NDArray[np.float32]) -> list[float | None]:

@@ -78,6 +78,15 @@ def test_wide_rows_are_looked_at_block_by_block_with_the_same_result(monkeypatch
     np.testing.assert_array_equal(Moments.of(x, phi).table, whole.table)
 
 
+def test_many_rows_are_looked_at_block_by_block_with_the_same_result() -> None:
+    x, phi = data(6, 2 * moments.BLOCK_NUMBERS // 30 + 1, features=30, outputs=2)
+
+    found = Moments.of(x, phi)
+
+    assert found.rows == len(x)
+    assert_are_numpys(found, x, phi)
+
+
 def test_what_never_changes_has_no_correlation_and_no_deviation() -> None:
     x, phi = data(3, 1000, 2, 1, missing=0)
     x[:, 0] = np.float32(0.1)
