@@ -134,7 +134,10 @@ def _result() -> Schema:
     sums = {"type": "array", "items": {"anyOf": [{"type": ["number", "null"]}, NUMBERS]}}
     return record(
         {
-            "job": TEXT,
+            "job": {
+                **or_null(TEXT),
+                "description": "null where few rows were explained on the spot: no job was kept.",
+            },
             "model": TEXT,
             "method": {"enum": list(Method)},
             "feature_names": TEXTS,

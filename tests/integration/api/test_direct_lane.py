@@ -1,0 +1,274 @@
+"""Few rows of a compiled model, explained in the api's process: the real tables, kernels, Redis and store."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from services.api.direct_lane import MOST_BODY, MOST_ROWS, DirectModel
+from services.api.parts import Parts
+from services.worker.model_compilation import compile_models
+from services.worker.reference import EXACT, distance, reference_contributions
+from shared.build import ROOT
+from shared.jobs import keys
+from shared.jobs.document import Method, Status
+from shared.model_catalog import ModelCatalog
+from shared.treeshap.library import find_library
+from tests.integration.api.api_client import InProcess
+
+ROW = [0.5] * 10
+BODY = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
+
+pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compiled")
+    assert compile_models(ModelCatalog.load(ROOT / "models").versions(), folder) == {}
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def opened(parts: Parts, compiled: Path) -> None:
+    shutil.copytree(compiled, parts.settings.compiled_dir, dirs_exist_ok=True)
+    parts.direct.open()
+
+
+def jobs(parts: Parts) -> list[Any]:
+    return list(parts.store.page(None, 10, None).jobs)
+
+
+def counted(parts: Parts, *name: str) -> float:
+    parts.counters.flush()
+    return parts.counters.read().get(name, 0.0)
+
+
+@pytest.mark.parametrize("model", ["diabetes", "breast-cancer", "wine"])
+def test_a_row_is_explained_exactly_and_no_job_is_made(
+    client: InProcess, parts: Parts, nothing_is_left: Callable[[], None], model: str
+) -> None:
+    version = parts.catalog.get(model)
+    assert version.examples_path is not None
+    rows = np.load(version.examples_path)[:10].astype(np.float32)
+    reply = client.post_json(
+        "/v1/explain", {"model": model, "rows": rows.tolist()}, Accept="application/x-npy"
+    )
+    wanted = reference_contributions(version.model_path, rows)
+    assert (
+        distance(np.load(io.BytesIO(reply.body)), wanted.reshape(np.load(io.BytesIO(reply.body)).shape))
+        <= EXACT
+    )
+    assert "content-location" not in reply.headers
+    nothing_is_left()
+
+
+def test_a_direct_answer_names_no_job_and_counts_as_one(client: InProcess, parts: Parts) -> None:
+    reply = client.post_json("/v1/explain", BODY)
+    assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
+    assert counted(parts, "jobs_total", "completed") == 1
+    assert counted(parts, "rows_explained_total", "diabetes@1") == 3
+    for histogram in ("batch_seconds", "job_seconds"):
+        assert 0 < counted(parts, f"{histogram}_sum") < 1
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/csv", b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n"),
+        ("application/x-ndjson", json.dumps(ROW).encode()),
+        ("application/x-npy", None),
+    ],
+)
+def test_every_kind_of_body_and_answer_is_served(
+    client: InProcess, parts: Parts, content_type: str, body: bytes | None
+) -> None:
+    if body is None:
+        file = io.BytesIO()
+        np.save(file, np.array([ROW], dtype=np.float32))
+        body = file.getvalue()
+    wanted = client.post_json("/v1/explain", {"model": "diabetes", "rows": [ROW]}).json
+    for accept in ("application/json", "text/csv", "application/x-ndjson", "application/x-npy"):
+        reply = client.post("/v1/explain?model=diabetes", body, content_type, Accept=accept)
+        assert reply.status == 200
+        if accept == "application/json":
+            assert reply.json == wanted
+    assert jobs(parts) == []
+
+
+def test_rows_are_paged(client: InProcess) -> None:
+    whole = client.post_json("/v1/explain", BODY).json
+    part = client.post_json("/v1/explain?offset=1&limit=1", BODY).json
+    assert part["values"] == whole["values"][1:2]
+    assert client.post_json("/v1/explain?offset=4", BODY).status == 400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b'{"model": "diabetes", "rows": []}',
+        b'{"model": "diabetes", "rows": [[1]]}',
+        b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,"x"]], "method": "tree_path_dependent"}',
+        b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,1e39]]}',
+        b'{"model": "nobody", "rows": [[1,2,3,4,5,6,7,8,9,10]]}',
+        b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,10]], "method": "magic"}',
+    ],
+)
+def test_bad_input_is_refused_as_on_the_way_to_the_workers(
+    client: InProcess, nothing_is_left: Callable[[], None], body: bytes
+) -> None:
+    direct = client.post_json("/v1/explain", body, X_Request_Id="one")
+    queued = client.post_json("/v1/explain?wait=0", body, X_Request_Id="one")
+    assert direct.status in {400, 404, 422}
+    assert (direct.status, direct.json) == (queued.status, queued.json)
+    nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("?wait=0", BODY),
+        ("?wait=0.05", {**BODY, "rows": [ROW] * (MOST_ROWS + 1)}),
+        ("?wait=0.05", {**BODY, "method": "interventional"}),
+        ("?wait=0.05&interactions=true", BODY),
+    ],
+)
+def test_what_is_not_for_the_direct_lane_goes_to_the_workers(
+    client: InProcess, parts: Parts, query: str, body: Any
+) -> None:
+    assert client.post_json(f"/v1/explain{query}", body).status == 202
+    assert [job.status for job in jobs(parts)] == [Status.QUEUED]
+    assert jobs(parts)[0].rows == len(body["rows"])
+
+
+def test_a_large_body_goes_to_the_workers_however_few_its_rows(client: InProcess, parts: Parts) -> None:
+    body = json.dumps({"model": "diabetes", "rows": [ROW]}).encode() + b" " * MOST_BODY
+    assert client.post_json("/v1/explain?wait=0.05", body).status == 202
+    assert [job.rows for job in jobs(parts)] == [1]
+
+
+def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(client: InProcess, parts: Parts) -> None:
+    reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
+    assert (reply.status, reply.json["status"]) == (200, "completed")
+    assert reply.json["batches"] == {"total": 1, "completed": 1}
+    assert reply.json["created_at"] <= reply.json["started_at"] <= reply.json["finished_at"]
+    result = client.get(reply.json["links"]["result"]).json
+    assert result["values"] == client.post_json("/v1/explain", BODY).json["values"]
+    assert result["job"] == reply.json["id"]
+    assert client.get(f"{reply.json['links']['self']}/summary").status == 200
+    assert client.get("/v1/jobs?status=completed").json["jobs"] == [reply.json]
+    assert counted(parts, "jobs_total", "completed") == 2
+    assert counted(parts, "rows_explained_total", "diabetes@1") == 6
+    assert sum(parts.store.queues.waiting().values()) == 0
+    assert parts.store.expired(time.time() + 1, 10) == [reply.json["id"]]
+
+
+def test_a_kept_job_is_deleted_without_a_trace(
+    client: InProcess, nothing_is_left: Callable[[], None]
+) -> None:
+    job = client.post_json("/v1/jobs", BODY, Prefer="wait=5").json
+    assert client.call("DELETE", job["links"]["self"]).status == 204
+    nothing_is_left()
+
+
+def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, parts: Parts) -> None:
+    first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
+    again = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
+    assert first.json == again.json
+    assert first.headers["content-location"] == f"/v1/jobs/{first.json['job']}/result"
+    assert [job.id for job in jobs(parts)] == [first.json["job"]]
+    other = client.post_json("/v1/explain", {**BODY, "rows": [ROW]}, Idempotency_Key="once")
+    assert (other.status, other.slug) == (422, "idempotency-conflict")
+    assert counted(parts, "jobs_total", "completed") == 1
+
+
+def test_of_two_requests_with_one_key_at_a_time_one_makes_the_job(
+    client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = type(parts.store).record
+
+    def slower(store: Any, job: Any, idempotency: Any = None) -> Any:
+        monkeypatch.setattr(type(parts.store), "record", record)
+        first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
+        assert first.status == 200
+        return record(store, job, idempotency)
+
+    monkeypatch.setattr(type(parts.store), "record", slower)
+    second = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
+    assert [job.id for job in jobs(parts)] == [second.json["job"]]
+    assert parts.payloads.job_ids() == [second.json["job"]]
+
+
+def test_values_are_given_while_redis_is_away(client: InProcess, server: Any) -> None:
+    server.kill()
+    assert client.post_json("/v1/explain", BODY).status == 200
+    reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
+    assert (reply.status, reply.slug) == (503, "redis-unavailable")
+
+
+def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
+    assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [ROW] * 1500}).status == 202
+    assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [ROW] * 1000}).status == 429
+    assert client.post_json("/v1/explain", BODY).status == 200
+    assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").json["status"] == "completed"
+
+
+def test_an_appliance_that_stops_takes_nothing(client: InProcess, parts: Parts) -> None:
+    parts.endings.stop()
+    assert client.post_json("/v1/explain", BODY).slug == "draining"
+
+
+def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper_removes(
+    client: InProcess, parts: Parts, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = type(parts.store).record
+
+    def killed(store: Any, *given: Any) -> Any:
+        server.kill()
+        return record(store, *given)
+
+    monkeypatch.setattr(type(parts.store), "record", killed)
+    assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").status == 503
+    assert len(parts.payloads.job_ids()) == 1
+
+
+def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(client: InProcess, parts: Parts) -> None:
+    diabetes = parts.catalog.get("diabetes")
+    [path] = parts.settings.compiled_dir.glob(f"{diabetes.manifest.sha256}*")
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    parts.direct._models.clear()  # as after a start
+    parts.direct.open()
+    assert parts.direct.model(diabetes, Method.TREE_PATH_DEPENDENT) is None
+    assert parts.direct.model(parts.catalog.get("wine"), Method.TREE_PATH_DEPENDENT) is not None
+    assert client.post_json("/v1/explain?wait=0.05", BODY).status == 202
+
+
+def test_a_slow_model_is_given_fewer_rows(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = parts.catalog.get("diabetes")
+    ready = parts.direct.model(version, Method.TREE_PATH_DEPENDENT)
+    assert ready is not None
+    assert ready.rows == MOST_ROWS
+    explain = type(ready.explainer).explain
+
+    def slowly(explainer: Any, rows: Any) -> Any:
+        until = time.thread_time() + 0.2
+        while time.thread_time() < until:
+            explain(explainer, rows)
+        return rows
+
+    monkeypatch.setattr(type(ready.explainer), "explain", slowly)
+    assert 20 <= DirectModel.of(version, ready.explainer).rows <= 26
+
+
+def test_no_key_of_a_job_is_left_behind_by_a_direct_answer(client: InProcess, parts: Parts) -> None:
+    client.post_json("/v1/explain", BODY)
+    assert parts.connection.keys(f"{keys.JOBS}*") == []
