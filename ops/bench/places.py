@@ -1,0 +1,62 @@
+"""Where a whole appliance is measured: natively, or in its container of 512 MB. Each is one of its own, on ports of its own."""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ops.bench.trained import Shape, train
+from ops.container.box import Box
+from ops.container.slow_model import FILE_MODE, FOLDER_MODE
+from ops.model_intake import Intake, add_model
+from ops.trial_appliance import Appliance, free_ports
+from shared.model_version import ModelVersion
+
+
+@contextmanager
+def trained_models(shapes: Sequence[Shape]) -> Iterator[tuple[Path, dict[Shape, ModelVersion]]]:
+    """Train a model of each shape and add it, as the models tool does, to a folder that goes with the block."""
+    with tempfile.TemporaryDirectory(prefix="shapbox-bench-models-") as folder:
+        models = Path(folder) / "models"
+        models.mkdir()
+        versions = {shape: _add(models, Path(folder), shape) for shape in shapes}
+        for path in (Path(folder), *Path(folder).rglob("*")):
+            path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
+        yield models, versions
+
+
+def _add(models: Path, folder: Path, shape: Shape) -> ModelVersion:
+    booster, _ = train(shape)
+    name = f"depth{shape.depth}-trees{shape.trees}-features{shape.features}"
+    file = folder / f"{name}.ubj"
+    booster.save_model(file)
+    return add_model(models, Intake(name, file))
+
+
+@contextmanager
+def native(models: Path, settings: Mapping[str, str]) -> Iterator[Appliance]:
+    """Run an appliance on this machine while the block runs."""
+    with tempfile.TemporaryDirectory(prefix="shapbox-bench-") as folder:
+        appliance = Appliance(Path(folder) / "data", {"MODELS_DIR": str(models), **settings})
+        appliance.start()
+        try:
+            yield appliance
+        finally:
+            appliance.stop()
+
+
+@contextmanager
+def contained(models: Path, settings: Mapping[str, str]) -> Iterator[Box]:
+    """Run one in the image's container while the block runs. Raises DockerError without Docker or the image."""
+    name, port = f"shapbox-bench-{secrets.token_hex(4)}", free_ports(1)[0]
+    environment = {"MODELS_DIR": "/models", "API_KEY": secrets.token_hex(16), **settings}
+    box = Box(name, port, name, environment, [f"--volume={models}:/models:ro"])
+    try:
+        box.run()
+        box.await_ready()
+        yield box
+    finally:
+        box.remove(with_data=True)
