@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,8 @@ class Service:
     values: Callable[[str, bytes, int], Matrix]
     #: The processes that it consists of now.
     processes: Callable[[], list[psutil.Process]]
+    #: What else a request of ours needs.
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def pss_bytes(self) -> int:
         """Return what all of its processes take."""
@@ -72,15 +74,15 @@ def services(models: Path, version: ModelVersion, *, peers: bool = True) -> Iter
 @contextmanager
 def _ours(models: Path, version: ModelVersion) -> Iterator[Service]:
     with native(models, {"WORKERS": str(WORKERS)}) as appliance:
-        given = {"Authorization": f"Bearer {appliance.api_key}", "Prefer": "wait=60"}
+        key = {"Authorization": f"Bearer {appliance.api_key}"}
 
         def request(kind: str, rows: Matrix) -> bytes:
             path = "/v1/explain" if kind == JSON else f"/v1/explain?model={version.id}"
-            headers = {**given, "Content-Type": kind, "Accept": NPY if kind == NPY else JSON}
+            headers = {**key, "Prefer": "wait=60", "Content-Type": kind, "Accept": NPY if kind == NPY else JSON}
             return request_bytes(path, WRITERS[kind](version, rows), headers)
 
         port = int(appliance.environment["PORT"])
-        yield Service(OURS, port, (NPY, CSV, JSON), request, _json_or_npy, appliance.family)
+        yield Service(OURS, port, (NPY, CSV, JSON), request, _json_or_npy, appliance.family, key)
 
 
 @contextmanager
