@@ -1,44 +1,80 @@
-"""`python -m ops.bench kernel`: the compiled engine's kernels beside XGBoost, as a table."""
+"""`python -m ops.bench [PART …]`: what an explanation costs, side by side in one run; all parts unless some are named.
+
+`--write` puts the tables into docs/benchmarks.md. BENCH_MINUTES bounds the time as `--minutes` does.
+"""
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import platform
+import os
 import sys
+import time
+from collections.abc import Sequence
 
-from ops.bench.kernel_report import header, line
-from ops.bench.kernels import measure
-from ops.bench.timing import SECONDS
-from ops.bench.trained import Shape
-from services.worker.lean_xgboost import import_xgboost
-from shared.treeshap.library import find_library
+from ops.bench.kernel_table import add_kernel_options, print_kernel_table
+from ops.bench.machine import machine_line
+from ops.bench.page import PAGE, PageError, insert
+from ops.bench.parts import MINUTES, PARTS, Effort
+from ops.bench.wire import WireError
+from ops.trial_appliance import TrialError
+from shared.treeshap.library import Library, find_library
+
+#: Measured only when it is named: the kernels alone, of which the engines' table holds the same.
+KERNEL = "kernel"
 
 
 def main() -> int:
-    """Measure and print; return the exit code."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("what", choices=["kernel"])
-    for name, default in (("depths", [3, 4, 6, 8, 10]), ("trees", [100, 500]), ("features", [30, 200])):
-        parser.add_argument(f"--{name}", type=int, nargs="+", default=default)
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="for each model and number of rows")
-    options = parser.parse_args()
+    """Measure and print; return the exit code: 1 if a value was wrong or something could not be measured."""
+    options = _options()
     library = find_library()
     if library is None:
         sys.stderr.write("bench: the kernels are not built: run make setup where a C compiler is\n")
         return 1
-    print(
-        f"{platform.processor() or platform.machine()}, XGBoost {import_xgboost().__version__}, one thread."
-    )
-    print(
-        "µs a row in calls of 500 rows, and of a single one: the median of all turns (a tenth below, above).\n"
-    )
-    kernels = [kernel.name for kernel in library.kernels()]
-    print(header(kernels), flush=True)
-    shapes = (Shape(*each) for each in itertools.product(options.depths, options.trees, options.features))
-    for measured in measure(shapes, library, options.seconds):
-        print(line(measured, kernels), flush=True)
-    return 0
+    if KERNEL in options.parts:
+        print_kernel_table(library, options)
+        return 0
+    effort = Effort(options.minutes, options.quick, not options.no_peers)
+    try:
+        return _measure(options.parts or list(PARTS), effort, library, write=options.write)
+    except (PageError, TrialError, WireError, OSError) as fault:
+        sys.stderr.write(f"bench: {fault}\n")
+        return 1
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"{KERNEL}, {', '.join(PARTS)}")
+    minutes = float(os.environ.get("BENCH_MINUTES") or MINUTES)
+    parser.add_argument("--minutes", type=float, default=minutes, help="for all parts together, roughly")
+    parser.add_argument("--quick", action="store_true", help="tiny models: to see that it works")
+    parser.add_argument("--no-peers", action="store_true", help="ours and XGBoost alone; installs nothing")
+    parser.add_argument("--write", action="store_true", help=f"put the tables into docs/{PAGE.name}")
+    add_kernel_options(parser)
+    options = parser.parse_args()
+    unknown = {*options.parts} - {KERNEL, *PARTS}
+    if unknown or (KERNEL in options.parts and len(options.parts) > 1):
+        parser.error(f"name {KERNEL} alone, or any of {', '.join(PARTS)}")
+    return options
+
+
+def _measure(parts: Sequence[str], effort: Effort, library: Library, *, write: bool) -> int:
+    began, wrong = time.monotonic(), []
+
+    def say(line: str) -> None:
+        sys.stderr.write(f"bench: {time.monotonic() - began:5.0f} s  {line}\n")
+        sys.stderr.flush()
+
+    for name in parts:
+        machine = machine_line()
+        measured = PARTS[name](effort, library, say)
+        wrong += [f"{name}: {each}" for each in measured.wrong]
+        text = f"{machine}\n\n{measured.text}"
+        print(f"\n## {name}\n\n{text}", flush=True)
+        if write:
+            insert(PAGE, name, text)
+    for each in wrong:
+        sys.stderr.write(f"bench: WRONG VALUES: {each}\n")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

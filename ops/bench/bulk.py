@@ -52,7 +52,9 @@ class Load:
     rounds: int
 
 
-def measure_bulk(services: Sequence[Service], bare: BareProcesses, load: Load, say: Callable[[str], None]) -> list[Bulk]:
+def measure_bulk(
+    services: Sequence[Service], bare: BareProcesses, load: Load, say: Callable[[str], None]
+) -> list[Bulk]:
     """Let all of them take turns, round by round."""
     found = [Bulk(BARE, "in memory", bare.rows, _bare_bytes())]
     runs: list[Callable[[], float]] = [bare.rows_a_second]
@@ -83,7 +85,9 @@ def _run(service: Service, kind: str, load: Load, bulk: Bulk) -> Callable[[], fl
     def run() -> float:
         with ThreadPoolExecutor(clients) as pool:
             began = time.perf_counter()
-            answers = list(pool.map(lambda bodies: list(_ask_all(service.port, bodies)), _dealt(bodies, clients)))
+            answers = list(
+                pool.map(lambda bodies: list(_ask_all(service.port, bodies)), _dealt(bodies, clients))
+            )
             seconds = time.perf_counter() - began
         values = service.values(kind, answers[0][0], len(pieces[0]))[: len(load.wanted)]
         bulk.apart = max(bulk.apart, distance(values, load.wanted[: len(values)]))

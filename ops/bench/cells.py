@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ops.bench.peer_engine import PeerFault
+from ops.bench.peer_engine import PeerError
 
 #: Turns of each way at least, unless one takes longer than it may.
 LEAST_TURNS = 3
@@ -49,7 +49,7 @@ def fill_cells(ways: Mapping[str, Way], rows: int, seconds: float) -> dict[str, 
     for name, way in ways.items():
         try:
             counts[name] = rows_that_fit(way, rows, share)
-        except PeerFault as fault:
+        except PeerError as fault:
             found[name] = str(fault)
     taken = _take_turns(ways, counts, seconds)
     for name, each in taken.items():
@@ -81,11 +81,13 @@ def rows_that_fit(way: Way, rows: int, seconds: float) -> int:
 
 def _round(count: int) -> int:
     """Return the next smaller number that begins with 1, 2 or 5 and ends with noughts."""
-    power = 10 ** (len(str(count)) - 1)
+    power = int(10 ** (len(str(count)) - 1))
     return max(step * power for step in (1, 2, 5) if step * power <= max(count, 1))
 
 
-def _take_turns(ways: Mapping[str, Way], counts: Mapping[str, int], seconds: float) -> dict[str, list[float] | str]:
+def _take_turns(
+    ways: Mapping[str, Way], counts: Mapping[str, int], seconds: float
+) -> dict[str, list[float] | str]:
     """Let those with a count take turns until the time is up; who fails drops out."""
     taken: dict[str, list[float] | str] = {name: [] for name in counts}
     began, turns = time.perf_counter(), 0
@@ -97,7 +99,7 @@ def _take_turns(ways: Mapping[str, Way], counts: Mapping[str, int], seconds: flo
                 continue
             try:
                 each.append(_turn(ways[name], counts[name]))
-            except PeerFault as fault:
+            except PeerError as fault:
                 taken[name] = str(fault)
         turns += 1
         if not any(isinstance(each, list) and each[0] * LEAST_TURNS <= seconds for each in taken.values()):

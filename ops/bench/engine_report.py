@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from ops.bench.cells import Cell, Found
 from ops.bench.engines import CONTRIBUTIONS, PEER_NAMES, PREDICTIONS, Line
 from ops.bench.tables import count, short, table
+from services.worker.reference import EXACT
 
-#: Values farther apart than this, relative to the row's largest, are a fault of ours.
-WRONG = 1e-5
 #: Whoever is slower by less than this is as fast: turns differ by more.
 AS_FAST = 0.95
 
@@ -51,7 +50,7 @@ def wrong_values(lines: Sequence[Line]) -> list[str]:
             f"{line.shape}, {name}: {apart:.1e} apart"
             for line in lines
             for name, apart in line.apart.items()
-            if name.startswith("compiled-") and not apart <= WRONG
+            if name.startswith("compiled-") and not apart <= EXACT
         }
     )
 

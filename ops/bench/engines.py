@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ops.bench.cells import Found, Way, fill_cells
 from ops.bench.cores import one_core
-from ops.bench.peer_engine import PeerEngine, PeerFault, peer_engines
+from ops.bench.peer_engine import PeerEngine, PeerError, peer_engines
 from ops.bench.peer_environments import peer_python
 from ops.bench.trained import Shape, kept
 from services.worker.engines.xgboost_engine import XGBoostEngine
@@ -34,19 +34,21 @@ PEER_NAMES = ["shap", "shapiq", "woodelf"]
 COMPARED = 20
 #: Seconds that a library may take for a call before it is given up, at least, and as a share of a line's time.
 PATIENCE, PATIENCE_SHARE = 2.0, 1.0
+#: The part of the time that goes into turns: the rest is training, loading, and finding out how many rows fit.
+MEASURED_SHARE = 0.45
 
 type Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which models, how many rows, and the seconds for each line of the table."""
+    """Which models, how many rows, and the seconds for all of it."""
 
     depths: Sequence[int] = (3, 4, 6, 8, 10)
     trees: Sequence[int] = (100, 500)
     features: Sequence[int] = (30, 200)
     rows: Sequence[int] = (1, 500, 100_000)
-    line_seconds: float = 10.0
+    seconds: float = 720.0
     peers: bool = True
 
     def shapes(self) -> list[Shape]:
@@ -68,13 +70,17 @@ def measure_engines(plan: Plan, library: Library, say: Callable[[str], None]) ->
     """Measure line by line; `say` is told what is under way."""
     python = peer_python("engines") if plan.peers else None
     shapes = plan.shapes()
-    for number, shape in enumerate(shapes, start=1):
-        say(f"{shape} ({number} of {len(shapes)}): training, unless it was")
+    end = time.monotonic() + plan.seconds
+    for number, shape in enumerate(shapes):
+        say(f"{shape} ({number + 1} of {len(shapes)}): training, unless it was")
         booster, rows = kept(shape)
         booster.set_param({"nthread": THREADS})
         rows = _as_many(rows, max(plan.rows))
+        # What one model took too long is taken off the others.
+        left = max(0.0, end - time.monotonic()) / (len(shapes) - number) / len(plan.rows)
+        model = _Model(shape, booster, rows, left * MEASURED_SHARE)
         with one_core(), peer_engines(PEER_NAMES, python) as peers:
-            yield from _lines(plan, _Model(shape, booster, rows), library, peers, say)
+            yield from _lines(plan, model, library, peers, say)
 
 
 def _as_many(rows: Matrix, count: int) -> Matrix:
@@ -88,6 +94,8 @@ class _Model:
     shape: Shape
     booster: Any
     rows: Matrix
+    #: Of each line.
+    seconds: float
 
 
 def _lines(
@@ -96,9 +104,11 @@ def _lines(
     compiled = compile_booster(model.booster)
     xgboost = XGBoostEngine(model.booster, compiled.outputs)
     ours = {kernel.engine: Explainer(compiled, library, kernel) for kernel in library.kernels()}
-    patience = max(PATIENCE, plan.line_seconds * PATIENCE_SHARE)
+    patience = max(PATIENCE, model.seconds * PATIENCE_SHARE)
     wanted = xgboost.contributions(model.rows[:COMPARED])
-    apart = {name: distance(each.explain(model.rows[:COMPARED])[:, :, :-1], wanted) for name, each in ours.items()}
+    apart = {
+        name: distance(each.explain(model.rows[:COMPARED])[:, :, :-1], wanted) for name, each in ours.items()
+    }
     with _loaded(peers, model, patience) as (able, lost):
         apart |= _peers_apart(able, lost, wanted[:, 0, :-1], patience)
         ways: dict[str, Way] = {
@@ -109,7 +119,9 @@ def _lines(
         }
         for rows in plan.rows:
             say(f"{model.shape}: {rows:,} rows a call")
-            cells = fill_cells({name: way for name, way in ways.items() if name not in lost}, rows, plan.line_seconds)
+            cells = fill_cells(
+                {name: way for name, way in ways.items() if name not in lost}, rows, model.seconds
+            )
             # Who was given up once is not waited for again.
             lost |= {name: cell for name, cell in cells.items() if isinstance(cell, str)}
             yield Line(model.shape, rows, {**cells, **lost}, apart)
@@ -130,7 +142,7 @@ def _loaded(
                 peer.load(path, rows)
                 peer.seconds(1, patience)
                 able[peer.name] = peer
-            except PeerFault as fault:
+            except PeerError as fault:
                 lost[peer.name] = str(fault)
         yield able, lost
 
@@ -143,7 +155,7 @@ def _peers_apart(
     for name, peer in peers.items():
         try:
             values = peer.values(len(wanted), patience)
-        except PeerFault as fault:
+        except PeerError as fault:
             lost[name] = str(fault)
             continue
         known = values[:, : wanted.shape[1]]

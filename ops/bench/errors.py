@@ -60,8 +60,13 @@ def error_table(errors: Sequence[Errors]) -> str:
     names = list(errors[0].error)
     head = ["model", "largest value", "XGBoost", *names[1:]]
     lines = [
-        [str(each.shape), f"{each.largest:.3g}", *(f"{each.error[name]:.1e}" for name in names)] for each in errors
+        [str(each.shape), f"{each.largest:.3g}", *(f"{each.error[name]:.1e}" for name in names)]
+        for each in errors
     ]
     worse = [str(each.shape) for each in errors if not each.ours_no_worse]
-    said = f"Larger than XGBoost's: {'; '.join(worse)}." if worse else "No kernel's error is larger than XGBoost's."
+    said = (
+        f"Larger than XGBoost's: {'; '.join(worse)}."
+        if worse
+        else "No kernel's error is larger than XGBoost's."
+    )
     return f"{table(head, lines)}\n\n{said}"

@@ -63,7 +63,9 @@ def measure_over_http(plan: Plan, say: Callable[[str], None]) -> OverHttp:
         found.latencies += measure_latency(running, rows[:1], JSON, plan.rounds, plan.requests, IDLE)
         for kind in (NPY, CSV, JSON):
             say(f"500 rows, {kind}")
-            found.latencies += measure_latency(running, rows[:500], kind, plan.rounds, plan.batch_requests, IDLE)
+            found.latencies += measure_latency(
+                running, rows[:500], kind, plan.rounds, plan.batch_requests, IDLE
+            )
         say(f"single rows beside {plan.huge_rows:,} at {OURS}")
         body = WRITERS[NPY](version, np.resize(rows, (plan.huge_rows, plan.shape.features)))
         url = f"http://127.0.0.1:{ours.port}"
@@ -74,7 +76,9 @@ def measure_over_http(plan: Plan, say: Callable[[str], None]) -> OverHttp:
         for peer in running[1:]:
             say(f"single rows beside bulk requests at {peer.name}")
             with bulk_requests(peer, rows):
-                found.latencies += measure_latency([peer], rows[:1], JSON, plan.rounds, plan.batch_requests, BESIDE_OWN)
+                found.latencies += measure_latency(
+                    [peer], rows[:1], JSON, plan.rounds, plan.batch_requests, BESIDE_OWN
+                )
         wanted = reference_contributions(version.model_path, rows[:COMPARED])[:, 0, :-1]
         bare = stack.enter_context(bare_processes(version.model_path, rows[: plan.bare_rows]))
         found.bulk = measure_bulk(running, bare, Load(rows, plan.peer_rows, wanted, plan.bulk_rounds), say)

@@ -11,6 +11,7 @@ from ops.bench.latency import Latency
 from ops.bench.over_http import OverHttp
 from ops.bench.services import OURS
 from ops.bench.tables import count, short, table
+from services.worker.reference import EXACT
 
 
 def over_http_report(found: OverHttp) -> str:
@@ -24,7 +25,9 @@ def latency_table(latencies: Sequence[Latency]) -> str:
     lines = []
     for each in latencies:
         percentiles = (_spread(*each.percentile(percent)) for percent in (50, 99))
-        lines.append([count(each.rows), each.kind, each.beside, each.service, count(each.requests), *percentiles])
+        lines.append(
+            [count(each.rows), each.kind, each.beside, each.service, count(each.requests), *percentiles]
+        )
     return table(head, lines)
 
 
@@ -54,7 +57,11 @@ def verdict(found: OverHttp) -> str:
     ahead = []
     for ours in (each for each in found.latencies if each.service == OURS):
         for peer in found.latencies:
-            if peer is not ours and (peer.rows, peer.kind, peer.beside) == (ours.rows, ours.kind, ours.beside):
+            if peer is not ours and (peer.rows, peer.kind, peer.beside) == (
+                ours.rows,
+                ours.kind,
+                ours.beside,
+            ):
                 for percent in (50, 99):
                     own, other = ours.percentile(percent)[0], peer.percentile(percent)[0]
                     if other < own:
@@ -68,7 +75,18 @@ def verdict(found: OverHttp) -> str:
         for (service, kind), rate in rates.items()
         if rate > rates.get((OURS, kind), np.inf)
     ]
-    return f"A peer is ahead: {'; '.join(ahead)}." if ahead else f"No peer is ahead of {OURS} anywhere in these tables."
+    return (
+        f"A peer is ahead: {'; '.join(ahead)}."
+        if ahead
+        else f"No peer is ahead of {OURS} anywhere in these tables."
+    )
+
+
+def wrong_results(bulk: Sequence[Bulk]) -> list[str]:
+    """Return whose values are not XGBoost's, in words."""
+    return [
+        f"{each.service}, {each.kind}: {each.apart:.1e} apart" for each in bulk if not each.apart <= EXACT
+    ]
 
 
 def _spread(median: float, low: float, high: float) -> str:

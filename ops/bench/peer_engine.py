@@ -19,12 +19,14 @@ from ops.bench.peer_environments import PEERS
 #: Seconds that importing a library and loading a model may take.
 LOAD_SECONDS = 60.0
 #: What keeps any library from taking a second core: the process may have only one of them, too.
-ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")}
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
 
 type Matrix = NDArray[np.float32]
 
 
-class PeerFault(Exception):
+class PeerError(Exception):
     """The library cannot do it, or not in time; the message is what the table says."""
 
 
@@ -37,16 +39,16 @@ class PeerEngine:
         self._process: subprocess.Popen[bytes] | None = None
 
     def load(self, model: Path, rows: Path, background: Path | None = None) -> None:
-        """Have it load a model. Raises PeerFault."""
+        """Have it load a model. Raises PeerError."""
         words = {"model": str(model), "rows": str(rows), "background": background and str(background)}
         self._ask(LOAD_SECONDS, do="load", **words)
 
     def seconds(self, rows: int, patience: float) -> float:
-        """Have it explain so many rows; return what it took, as it has measured it. Raises PeerFault."""
+        """Have it explain so many rows; return what it took, as it has measured it. Raises PeerError."""
         return float(self._ask(patience, do="time", rows=rows)["seconds"])
 
     def values(self, rows: int, patience: float) -> NDArray[np.float64]:
-        """Return its values of the first so many rows: rows x features. Raises PeerFault."""
+        """Return its values of the first so many rows: rows x features. Raises PeerError."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "values.npy"
             self._ask(patience, do="values", rows=rows, path=str(path))
@@ -76,11 +78,11 @@ class PeerEngine:
             answered, line = True, b""
         if not line:
             self.end()
-            raise PeerFault("its process ended" if answered else f"> {patience:.0f} s")
+            raise PeerError("its process ended" if answered else f"> {patience:.0f} s")
         answer: dict[str, Any] = json.loads(line)
         if "fault" in answer:
             self.end()
-            raise PeerFault(answer["fault"])
+            raise PeerError(answer["fault"])
         return answer
 
     def _start(self) -> subprocess.Popen[bytes]:

@@ -59,7 +59,8 @@ def _make(folder: Path, base: str, lock: Path) -> None:
 
 def main() -> int:
     """`python -m ops.bench.peer_environments`: make them all."""
-    return 0 if all([peer_python(name) for name in PYTHONS]) else 1
+    made = [peer_python(name) for name in PYTHONS]
+    return 0 if all(made) else 1
 
 
 if __name__ == "__main__":

@@ -78,7 +78,12 @@ def _ours(models: Path, version: ModelVersion) -> Iterator[Service]:
 
         def request(kind: str, rows: Matrix) -> bytes:
             path = "/v1/explain" if kind == JSON else f"/v1/explain?model={version.id}"
-            headers = {**key, "Prefer": "wait=60", "Content-Type": kind, "Accept": NPY if kind == NPY else JSON}
+            headers = {
+                **key,
+                "Prefer": "wait=60",
+                "Content-Type": kind,
+                "Accept": NPY if kind == NPY else JSON,
+            }
             return request_bytes(path, WRITERS[kind](version, rows), headers)
 
         port = int(appliance.environment["PORT"])
@@ -132,7 +137,11 @@ def _running(
     """Run a peer's service until the block ends; its processes are found through the first."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            [str(word) for word in words], stdout=log, stderr=log, env={"PATH": "/usr/bin:/bin", **environment}, cwd=folder
+            [str(word) for word in words],
+            stdout=log,
+            stderr=log,
+            env={"PATH": "/usr/bin:/bin", **environment},
+            cwd=folder,
         )
         root = psutil.Process(process.pid)
         try:
@@ -140,7 +149,9 @@ def _running(
             while (answer := answer_or_none(ready)) is None or answer.status != 200:
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    raise RuntimeError(f"{words[:4]} did not start: {log.read()[-1500:].decode(errors='replace')}")
+                    raise RuntimeError(
+                        f"{words[:4]} did not start: {log.read()[-1500:].decode(errors='replace')}"
+                    )
                 time.sleep(0.1)
             yield lambda: [root, *root.children(recursive=True)]
         finally:

@@ -45,7 +45,10 @@ def _answer(body: bytes, kind: str) -> bytes:
         file = io.BytesIO()
         np.save(file, values)
         return file.getvalue()
-    parts = {"values": np.ascontiguousarray(values[:, :-1]), "base_values": np.ascontiguousarray(values[:, -1])}
+    parts = {
+        "values": np.ascontiguousarray(values[:, :-1]),
+        "base_values": np.ascontiguousarray(values[:, -1]),
+    }
     return orjson.dumps(parts, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
