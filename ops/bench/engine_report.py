@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ops.bench.cells import Cell, Found
 from ops.bench.engines import CONTRIBUTIONS, PEER_NAMES, PREDICTIONS, Line
-from ops.bench.tables import count, short, table
+from ops.bench.tables import count, listed, short, table
 from services.worker.reference import EXACT
 
 #: Whoever is slower by less than this is as fast: turns differ by more.
@@ -57,10 +57,8 @@ def wrong_values(lines: Sequence[Line]) -> list[str]:
 
 def verdict(lines: Sequence[Line]) -> str:
     """Return the last line: where ours is slower than XGBoost, if anywhere."""
-    slower = slower_than_xgboost(lines)
-    if slower:
-        return "Slower than XGBoost: " + "; ".join(slower) + "."
-    return f"Nowhere in these {len(lines)} lines is a kernel slower than XGBoost's `{CONTRIBUTIONS}`."
+    nowhere = f"Nowhere in these {len(lines)} lines is a kernel slower than XGBoost's `{CONTRIBUTIONS}`."
+    return listed("Where a kernel is slower than XGBoost:", slower_than_xgboost(lines)) or nowhere
 
 
 def _cells(line: Line, ours: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from ops.bench.bulk import BARE, Bulk
 from ops.bench.latency import Latency
 from ops.bench.over_http import OverHttp
 from ops.bench.services import OURS
-from ops.bench.tables import count, short, table
+from ops.bench.tables import count, listed, short, table
 from services.worker.reference import EXACT
 
 
@@ -75,11 +75,8 @@ def verdict(found: OverHttp) -> str:
         for (service, kind), rate in rates.items()
         if rate > rates.get((OURS, kind), np.inf)
     ]
-    return (
-        f"A peer is ahead: {'; '.join(ahead)}."
-        if ahead
-        else f"No peer is ahead of {OURS} anywhere in these tables."
-    )
+    nowhere = f"No peer is ahead of {OURS} anywhere in these tables."
+    return listed("Where a peer is ahead:", ahead) or nowhere
 
 
 def wrong_results(bulk: Sequence[Bulk]) -> list[str]:

@@ -23,3 +23,8 @@ def short(number: float) -> str:
 def count(number: int) -> str:
     """Return a number of things as people write it."""
     return f"{number:,}"
+
+
+def listed(title: str, items: Sequence[str]) -> str:
+    """Return a title and a line for each item; nothing without items."""
+    return "\n".join([title, "", *(f"- {item}" for item in items)]) if items else ""
