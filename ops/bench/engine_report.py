@@ -66,15 +66,16 @@ def _cells(line: Line, ours: Sequence[str]) -> list[str]:
     return [
         str(line.shape),
         count(line.rows),
-        *(_cell(line.cells.get(name), line.rows) for name in (CONTRIBUTIONS, PREDICTIONS, *ours)),
+        *(cell_text(line.cells.get(name), line.rows) for name in (CONTRIBUTIONS, PREDICTIONS, *ours)),
         f"**x {short(times)}**" if times else "?",
-        *(_cell(line.cells.get(name), line.rows) for name in PEER_NAMES),
+        *(cell_text(line.cells.get(name), line.rows) for name in PEER_NAMES),
         _apart(line, ours),
         _apart(line, PEER_NAMES),
     ]
 
 
-def _cell(found: Found | None, rows: int) -> str:
+def cell_text(found: Found | None, rows: int) -> str:
+    """Return µs a row with their spread and on how many rows, or why there are none."""
     if found is None:
         return "not installed"
     if isinstance(found, str):

@@ -42,13 +42,15 @@ type Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which models, how many rows, and the seconds for all of it."""
+    """Which models, how many rows, and the seconds for all of it but training."""
 
     depths: Sequence[int] = (3, 4, 6, 8, 10)
     trees: Sequence[int] = (100, 500)
     features: Sequence[int] = (30, 200)
     rows: Sequence[int] = (1, 500, 100_000)
     seconds: float = 720.0
+    #: For the turns of each line at least, whatever that adds up to.
+    least_seconds: float = 2.0
     peers: bool = True
 
     def shapes(self) -> list[Shape]:
@@ -70,15 +72,17 @@ def measure_engines(plan: Plan, library: Library, say: Callable[[str], None]) ->
     """Measure line by line; `say` is told what is under way."""
     python = peer_python("engines") if plan.peers else None
     shapes = plan.shapes()
-    end = time.monotonic() + plan.seconds
     for number, shape in enumerate(shapes):
         say(f"{shape} ({number + 1} of {len(shapes)}): training, unless it was")
+        kept(shape)
+    end = time.monotonic() + plan.seconds
+    for number, shape in enumerate(shapes):
         booster, rows = kept(shape)
         booster.set_param({"nthread": THREADS})
         rows = _as_many(rows, max(plan.rows))
-        # What one model took too long is taken off the others.
-        left = max(0.0, end - time.monotonic()) / (len(shapes) - number) / len(plan.rows)
-        model = _Model(shape, booster, rows, left * MEASURED_SHARE)
+        # What one model took too long is taken off the others, down to what a figure needs to be one.
+        left = (end - time.monotonic()) / (len(shapes) - number) / len(plan.rows)
+        model = _Model(shape, booster, rows, max(plan.least_seconds, left * MEASURED_SHARE))
         with one_core(), peer_engines(PEER_NAMES, python) as peers:
             yield from _lines(plan, model, library, peers, say)
 
@@ -112,9 +116,9 @@ def _lines(
     with _loaded(peers, model, patience) as (able, lost):
         apart |= _peers_apart(able, lost, wanted[:, 0, :-1], patience)
         ways: dict[str, Way] = {
-            CONTRIBUTIONS: _timed(xgboost.contributions, model.rows),
-            PREDICTIONS: _timed(xgboost.margins, model.rows),
-            **{name: _timed(each.explain, model.rows) for name, each in ours.items()},
+            CONTRIBUTIONS: timed(xgboost.contributions, model.rows),
+            PREDICTIONS: timed(xgboost.margins, model.rows),
+            **{name: timed(each.explain, model.rows) for name, each in ours.items()},
             **{name: _peer_way(peer, patience) for name, peer in able.items() if name not in lost},
         }
         for rows in plan.rows:
@@ -158,12 +162,13 @@ def _peers_apart(
         except PeerError as fault:
             lost[name] = str(fault)
             continue
-        known = values[:, : wanted.shape[1]]
-        apart[name] = distance(known.astype(np.float32), wanted[:, : known.shape[1]])
+        apart[name] = distance(values.astype(np.float32), wanted)
     return apart
 
 
-def _timed(explain: Callable[[Matrix], object], rows: Matrix) -> Way:
+def timed(explain: Callable[[Matrix], object], rows: Matrix) -> Way:
+    """Return what explains the first so many of these rows and tells how long that took."""
+
     def way(count: int) -> float:
         given = rows[:count]
         began = time.perf_counter()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from ops.bench import engines, over_http
+from ops.bench import against_background, engines, over_http
 from ops.bench.engine_report import engine_table, verdict, wrong_values
 from ops.bench.errors import SHAPES, error_table, measure_errors
 from ops.bench.over_http_report import over_http_report, wrong_results
@@ -20,7 +20,8 @@ MINUTES = 20.0
 ENGINES_SHARE = 0.6
 #: What the quick form measures: enough to see that all of it works.
 QUICK_SHAPE = Shape(2, 3, 4)
-QUICK_ENGINES = engines.Plan((2,), (3,), (4,), (1, 50), 1.0)
+QUICK_ENGINES = engines.Plan((2,), (3,), (4,), (1, 50), 1.0, 0.0)
+QUICK_BACKGROUND = against_background.Plan((QUICK_SHAPE,), (10,), (1, 20), 0.2)
 QUICK_HTTP = over_http.Plan(QUICK_SHAPE, 1, 3, 2, 2_000, 1_000, 500, 500, 1)
 
 
@@ -49,6 +50,13 @@ def measure_engines(effort: Effort, library: Library, say: Say) -> Measured:
     return Measured(f"{engine_table(lines)}\n\n{verdict(lines)}", wrong_values(lines))
 
 
+def measure_interventional(effort: Effort, library: Library, say: Say) -> Measured:
+    """Measure values against a background."""
+    plan = replace(QUICK_BACKGROUND if effort.quick else against_background.Plan(), peers=effort.peers)
+    lines = list(against_background.measure_against_background(plan, library, say))
+    return Measured(against_background.background_table(lines), against_background.wrong_values(lines))
+
+
 def measure_truth(effort: Effort, library: Library, say: Say) -> Measured:
     """Measure the errors of the kernels and of XGBoost."""
     shapes = [QUICK_SHAPE] if effort.quick else SHAPES
@@ -67,6 +75,7 @@ def measure_service(effort: Effort, library: Library, say: Say) -> Measured:
 #: pair of markers with its name must stand.
 PARTS: Mapping[str, Callable[[Effort, Library, Say], Measured]] = {
     "engines": measure_engines,
+    "interventional": measure_interventional,
     "errors": measure_truth,
     "service": measure_service,
 }

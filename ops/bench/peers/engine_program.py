@@ -48,9 +48,8 @@ def shapiq_library(booster: Any, background: Matrix | None) -> tuple[Explain, Ex
 
     def array(found: Any) -> Any:
         by_features = found.values  # noqa: PD011  # a dict of shapiq's, and no data frame
-        features = max(max(key, default=0) for key in by_features) + 1
         nothing = np.zeros(found.n_instances)
-        return np.column_stack([by_features.get((i,), nothing) for i in range(features)])
+        return np.column_stack([by_features.get((i,), nothing) for i in range(found.n_players)])
 
     return explainer.explain_X, array
 

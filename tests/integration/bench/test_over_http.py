@@ -8,7 +8,7 @@ from ops.bench.services import OURS
 
 
 def test_ours_is_measured_over_http_beside_bare_processes() -> None:
-    # The peers' environments are not made here: 700 MB of other people's packages for each run of CI would be too much.
+    # The peers' environments are not made here: 1.3 GB of other people's packages for each run of CI would be too much.
     found = measure_over_http(replace(QUICK_HTTP, peers=False), print)
     assert {each.service for each in found.latencies} == {OURS}
     assert {(each.rows, each.kind) for each in found.latencies} >= {

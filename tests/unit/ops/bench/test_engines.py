@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ops.bench import __main__ as bench
-from ops.bench import engines, parts, trained
+from ops.bench import against_background, engines, parts, trained
 from ops.bench.engine_report import our_names, wrong_values
 from ops.bench.trained import Shape, kept
 from shared.treeshap.explainer import Explainer
@@ -40,6 +40,36 @@ def test_the_quick_form_measures_all_kernels_beside_xgboost(
     assert re.search(r"\*\*x [\d.,]+\*\*", lines[0])
     assert "slower than XGBoost" in printed
     assert "error is larger than XGBoost's" in printed or "Larger than XGBoost's" in printed
+
+
+def test_the_quick_form_measures_interventional_values(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["bench", "interventional", "--quick", "--no-peers"])
+    assert bench.main() == 0
+    printed = capsys.readouterr().out
+    assert printed.count("| depth 2, 3 trees, 4 features | 10 ") == len(parts.QUICK_BACKGROUND.rows)
+    assert "not installed" in printed
+
+
+def test_lines_have_time_for_figures_when_earlier_ones_took_it_all(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+    monkeypatch.setattr(engines, "fill_cells", lambda _ways, _rows, seconds: given.append(seconds) or {})
+    list(
+        engines.measure_engines(
+            replace(parts.QUICK_ENGINES, peers=False, seconds=0.0, least_seconds=2.0), library, print
+        )
+    )
+    assert given == [2.0] * len(parts.QUICK_ENGINES.rows)
+
+
+def test_interventional_values_that_are_not_shaps_are_noticed() -> None:
+    line = against_background.Line(Shape(2, 3, 4), 10, 1, 0.0, {}, {"shap": 0.0, "compiled-portable": 0.1})
+    assert against_background.wrong_values([line]) == [
+        "depth 2, 3 trees, 4 features, 10 background rows, compiled-portable: 1.0e-01 apart"
+    ]
 
 
 def test_a_wrong_value_fails_the_bench(
