@@ -7,6 +7,7 @@ import pytest
 
 from ops.bench import __main__ as bench
 from ops.bench import against_background, engines, parts, trained
+from ops.bench.cells import Found
 from ops.bench.engine_report import our_names, wrong_values
 from ops.bench.trained import Shape, kept
 from shared.treeshap.explainer import Explainer
@@ -56,7 +57,13 @@ def test_lines_have_time_for_figures_when_earlier_ones_took_it_all(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[float] = []
-    monkeypatch.setattr(engines, "fill_cells", lambda _ways, _rows, seconds: given.append(seconds) or {})
+
+    def note(ways: object, rows: int, seconds: float) -> dict[str, Found]:
+        del ways, rows
+        given.append(seconds)
+        return {}
+
+    monkeypatch.setattr(engines, "fill_cells", note)
     list(
         engines.measure_engines(
             replace(parts.QUICK_ENGINES, peers=False, seconds=0.0, least_seconds=2.0), library, print
