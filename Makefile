@@ -2,7 +2,7 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-deploy setup-image python run demo verify preflight deploy chaos soak image up down logs shell prove \
+.PHONY: help setup setup-dev setup-deploy setup-image python run demo verify preflight deploy chaos soak bench image up down logs shell prove \
 	test lint format lock models clean
 MAKEFLAGS += --no-print-directory
 
@@ -30,6 +30,9 @@ chaos: setup ## faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) at an appliance
 
 soak: setup ## an appliance of its own at full load for SOAK_MINUTES (60), watched for growth
 	@$(PY) -m ops.soak
+
+bench: setup ## ours beside XGBoost, shap, shapiq, woodelf, FastAPI, MLServer in BENCH_MINUTES (20); into docs/benchmarks.md
+	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.bench --write
 
 image: setup-image ## build the container's image, and say what each layer holds
 	@$(PY) -m ops.container image
@@ -73,6 +76,8 @@ lock: setup-dev ## resolve the three lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group deploy -c requirements.lock -o requirements-deploy.lock
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-deploy.lock -o requirements-dev.lock
+	@for peer in engines fastapi mlserver; do \
+	.venv/bin/uv pip compile $(COMPILE) ops/bench/peers/$$peer.in -o ops/bench/peers/$$peer.lock; done
 
 COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--python-version 3.12

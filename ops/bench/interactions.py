@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from ops.bench.timing import Timing, take_turns
-from ops.bench.trained import Shape, train
+from ops.bench.trained import Shape, kept
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import THREADS
 from services.worker.model_compilation import compile_booster
@@ -43,7 +43,7 @@ def measure_interactions(
 ) -> Iterator[MeasuredInteractions]:
     """Measure each model with every kernel that this machine can run. All but XGBoost's ways include the values."""
     for shape in shapes:
-        booster, rows = train(shape)
+        booster, rows = kept(shape)
         booster.set_param({"nthread": THREADS})
         compiled = compile_booster(booster)
         engine = XGBoostEngine(booster, compiled.outputs)

@@ -1,0 +1,72 @@
+"""How long a request takes: one connection at a time, the services in turn in the same run, idle and beside bulk work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ops.bench.services import Service
+from ops.bench.wire import Wire
+
+#: Requests of a service one after the other, before it is the next one's turn.
+BLOCK = 25
+#: Requests before any is counted.
+WARM_UP = 50
+
+type Matrix = NDArray[np.float32]
+
+
+@dataclass(slots=True)
+class Latency:
+    """One service's seconds for requests of one kind, round by round."""
+
+    service: str
+    kind: str
+    rows: int
+    beside: str
+    rounds: list[list[float]] = field(default_factory=list)
+
+    def percentile(self, percent: float) -> tuple[float, float, float]:
+        """Return the median of the rounds' percentiles in ms, and the lowest and highest of them."""
+        each = [float(np.percentile(one, percent)) * 1000 for one in self.rounds if one]
+        return (float(np.median(each)), min(each), max(each)) if each else (np.nan, np.nan, np.nan)
+
+    @property
+    def requests(self) -> int:
+        """How many were counted."""
+        return sum(map(len, self.rounds))
+
+
+def measure_latency(
+    services: Sequence[Service], rows: Matrix, kind: str, rounds: int, requests: int, beside: str
+) -> list[Latency]:
+    """Send each service that takes this kind so many requests a round; blocks of them alternate."""
+    asked = [service for service in services if kind in service.kinds]
+    found = [Latency(service.name, kind, len(rows), beside) for service in asked]
+    bodies = [service.request(kind, rows) for service in asked]
+    with ExitStack() as stack:
+        wires = [stack.enter_context(Wire(service.port)) for service in asked]
+        for wire, body in zip(wires, bodies, strict=True):
+            for _ in range(min(WARM_UP, requests)):
+                wire.ask(body)
+        for _ in range(rounds):
+            for latency in found:
+                latency.rounds.append([])
+            for begun in range(0, requests, BLOCK):
+                for latency, wire, body in zip(found, wires, bodies, strict=True):
+                    latency.rounds[-1] += _block(wire, body, min(BLOCK, requests - begun))
+    return found
+
+
+def _block(wire: Wire, body: bytes, requests: int) -> list[float]:
+    seconds = []
+    for _ in range(requests):
+        began = time.perf_counter()
+        wire.ask(body)
+        seconds.append(time.perf_counter() - began)
+    return seconds

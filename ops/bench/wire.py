@@ -1,0 +1,65 @@
+"""A lean HTTP client for measuring: requests are made beforehand, and one socket is kept open."""
+
+from __future__ import annotations
+
+import socket
+from types import TracebackType
+from typing import Self
+
+#: Seconds that an answer may take.
+ANSWER_SECONDS = 120.0
+#: Bytes that are asked for at a time.
+AT_ONCE = 1 << 20
+
+
+class WireError(Exception):
+    """The answer was none, or a refusal."""
+
+
+def request_bytes(path: str, body: bytes, headers: dict[str, str]) -> bytes:
+    """Return a POST as it is sent."""
+    lines = [f"POST {path} HTTP/1.1", "Host: 127.0.0.1", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + body
+
+
+class Wire:
+    """One connection."""
+
+    def __init__(self, port: int) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._file = self._socket.makefile("rb", buffering=1 << 16)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def ask(self, request: bytes) -> bytes:
+        """Send a request and return the answer's body. Raises WireError unless it is a success."""
+        self._socket.sendall(request)
+        status = self._file.readline()
+        length, chunked = 0, False
+        while (line := self._file.readline()) not in {b"\r\n", b""}:
+            name, _, value = line.partition(b":")
+            if name.lower() == b"content-length":
+                length = int(value)
+            elif name.lower() == b"transfer-encoding":
+                chunked = b"chunked" in value
+        body = self._chunks() if chunked else self._file.read(length)
+        if status[9:12] not in {b"200", b"202", b"204"}:
+            raise WireError(f"{status.decode(errors='replace').strip()}: {body[:300]!r}")
+        return body
+
+    def _chunks(self) -> bytes:
+        parts = []
+        while size := int(self._file.readline(), 16):
+            parts.append(self._file.read(size))
+            self._file.readline()
+        self._file.readline()
+        return b"".join(parts)
