@@ -128,7 +128,8 @@ def test_rows_that_would_touch_the_reserve_are_refused(box: Appliance) -> None:
     fill(box, RESERVE_BYTES - 2**20)
     for rows in (sent.rows, sent.rows[:1]):
         check_refusal(offer(box, version, rows), 507, "storage-full")
-        check_refusal(offer(box, version, rows, "/v1/explain"), 507, "storage-full")
+    check_refusal(offer(box, version, sent.rows, "/v1/explain"), 507, "storage-full")
+    assert offer(box, version, sent.rows[:1], "/v1/explain").status == 200  # it needs no disk
     status, found = probes(box)
     assert status == 503
     assert "full" in found["storage"]["detail"]
@@ -169,7 +170,7 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(bo
     until("refused", lambda: connection.info("persistence")["aof_last_write_status"] == "err", appliance=box)
     until("not ready", lambda: not is_ready(box), appliance=box)
     refused = hammer(box, sent[0], FULL_SECONDS)
-    assert len(refused) > 100
+    assert len(refused) > 60
     for answer in refused:
         check_refusal(answer)
     status, found = probes(box)
@@ -202,7 +203,7 @@ def hammer(box: Appliance, busy: Submitted, seconds: float) -> list[Answer]:
             answer = offer(box, version, busy.rows[:rows], path)
             if answer.status in {429, 503, 507}:
                 refused.append(answer)
-            else:  # a page came free in this moment
+            else:  # explained on the spot, or a page came free in this moment
                 assert answer.status in {200, 202}, answer
             time.sleep(0.1)
 

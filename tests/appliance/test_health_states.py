@@ -158,7 +158,7 @@ def redis_is_full(box: Appliance) -> None:
         while time.monotonic() - began < LEASE + HOPELESS + 3 * EARLY:
             assert causes(box) == set()
             assert not is_ready(box)
-            check_refusal(offer(box, the_model(), shaken_examples(the_model(), 1), "/v1/explain"), 503)
+            check_refusal(offer(box, the_model(), shaken_examples(the_model(), 1)), 503)
             time.sleep(0.5)
     connection.close()
     until("ready", lambda: is_ready(box), SLOW, box)

@@ -58,7 +58,7 @@ def falsify() -> None:
     _WIRING.clear()
     wrong_values = importlib.import_module("wrong_values")
     _WIRING["services.worker.engines.xgboost_engine"] = wrong_values.wire_xgboost
-    _WIRING["services.worker.engines.compiled_engine"] = wrong_values.wire_compiled
+    _WIRING["shared.treeshap.activated"] = wrong_values.wire_compiled
     sys.meta_path.insert(0, _Finder())
 
 

@@ -2,8 +2,8 @@
 
 Python imports a module of this name before the program. Production has none, and neither its code nor its
 environment knows of this one: it is there only when a test puts the folder on a trial appliance's PYTHONPATH,
-and acts only when SHAPBOX_TEST_FAULTS names a folder of faults or SHAPBOX_TEST_WRONG_VALUES is set and the program is
-`services.worker`, when SHAPBOX_TEST_UNGUARDED is set and the program is that or `services.monitor`, or when
+and acts only when SHAPBOX_TEST_FAULTS names a folder of faults and the program is `services.worker`, when
+SHAPBOX_TEST_WRONG_VALUES is set and the program is that or `services.api`, when SHAPBOX_TEST_UNGUARDED is set and the program is that or `services.monitor`, or when
 SHAPBOX_TEST_HOG_MB is set and the program is `services.api`.
 """
 
@@ -19,7 +19,9 @@ if sys.orig_argv[1:3] in (["-m", "services.worker"], ["-m", "services.monitor"])
     if os.environ.get("SHAPBOX_TEST_FAULTS") and sys.orig_argv[2] == "services.worker":
         # It lies beside this file, and the repository is not importable yet.
         importlib.import_module("placed_faults").install(os.environ["SHAPBOX_TEST_FAULTS"])
-    if os.environ.get("SHAPBOX_TEST_WRONG_VALUES") and sys.orig_argv[2] == "services.worker":
-        importlib.import_module("placed_faults").falsify()
+if sys.orig_argv[1:3] in (["-m", "services.worker"], ["-m", "services.api"]) and os.environ.get(
+    "SHAPBOX_TEST_WRONG_VALUES"
+):
+    importlib.import_module("placed_faults").falsify()
 if os.environ.get("SHAPBOX_TEST_HOG_MB") and sys.orig_argv[1:3] == ["-m", "services.api"]:
     importlib.import_module("hog")

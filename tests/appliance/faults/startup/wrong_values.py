@@ -27,19 +27,18 @@ def wire_xgboost(module: ModuleType) -> None:
 
 
 def wire_compiled(module: ModuleType) -> None:
-    """Have CompiledEngine give wrong values, see `_falsify`."""
-    engine_class = module.CompiledEngine
-    find = engine_class.find
+    """Have compiled models give wrong values, in the workers and in the api, see `_falsify`."""
+    find = module.find_explainer
 
     @wraps(find)
-    def find_and_note(version: Any, folder: Any) -> Any:
-        engine = find(version, folder)
-        if engine is not None:
-            engine.wrong = _how_wrong(version.name)
-        return engine
+    def find_and_note(version: Any, *more: Any) -> Any:
+        explainer = find(version, *more)
+        if explainer is not None:
+            explainer.wrong = _how_wrong(version.name)
+        return explainer
 
-    engine_class.find = find_and_note
-    _falsify(engine_class)
+    module.find_explainer = find_and_note  # type: ignore[attr-defined]  # a function of that module
+    _falsify(module.Explainer)
 
 
 def _how_wrong(model: str) -> str | None:
