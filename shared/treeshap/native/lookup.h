@@ -1,6 +1,6 @@
 /* Trees with tables: a leaf's contributions by its bits, looked up and added. */
 
-enum { FEW = 4 }; /* rows that are faster one by one: each touches a few floats of a table, and not all of it */
+enum { FEW = 1 }; /* rows that are faster one by one: each touches a few floats of a table, and not all of it */
 
 ALWAYS uint8_t child_bits(const node *n, uint8_t bits, int set)
 {
