@@ -10,6 +10,7 @@ from ops.bench.engine_report import engine_table, verdict, wrong_values
 from ops.bench.errors import SHAPES, error_table, measure_errors
 from ops.bench.interactions import interaction_lines, measure_interactions
 from ops.bench.over_http_report import over_http_report, wrong_results
+from ops.bench.shared_tables import measure_shared_tables, shared_table
 from ops.bench.trained import Shape
 from services.worker.reference import EXACT
 from shared.treeshap.library import Library
@@ -76,6 +77,14 @@ def measure_truth(effort: Effort, library: Library, say: Say) -> Measured:
     return Measured(error_table(list(measure_errors(library, say, shapes))), [])
 
 
+def measure_memory(effort: Effort, library: Library, say: Say) -> Measured:
+    """Measure what processes have of their own beside a large compiled model."""
+    del library
+    say("memory beside a large compiled model")
+    found = measure_shared_tables(QUICK_SHAPE, 1_000) if effort.quick else measure_shared_tables()
+    return Measured(shared_table(found), [])
+
+
 def measure_service(effort: Effort, library: Library, say: Say) -> Measured:
     """Measure the whole appliance and its peers over HTTP."""
     del library
@@ -91,5 +100,6 @@ PARTS: Mapping[str, Callable[[Effort, Library, Say], Measured]] = {
     "interventional": measure_interventional,
     "interactions": measure_pairs,
     "errors": measure_truth,
+    "memory": measure_memory,
     "service": measure_service,
 }

@@ -1,0 +1,68 @@
+"""How much memory of their own hot processes have beside a large compiled model, whose pages all of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ops.bench.bodies import WRITERS
+from ops.bench.end_to_end import run_job
+from ops.bench.places import native, trained_models
+from ops.bench.tables import table
+from ops.bench.throughput import random_rows
+from ops.bench.trained import Shape
+from ops.trial_appliance import Appliance
+
+#: A model whose tables take some 30 MB, and the rows of the job after which memory is read.
+LARGE, ROWS = Shape(6, 850, 30), 200_000
+#: How the rows go in and out.
+MEDIA_TYPE = "application/x-npy"
+
+#: What the kernel calls the pages that nobody else has, changed and unchanged.
+_PRIVATE = (b"Private_Clean:", b"Private_Dirty:")
+
+
+@dataclass(frozen=True, slots=True)
+class SharedTables:
+    """MB: of the compiled files, and by process what it has mapped in memory, its share of it, and what is its alone."""
+
+    shape: Shape
+    rows: int
+    compiled: float
+    processes: Mapping[str, tuple[float, float, float]]
+
+
+def measure_shared_tables(shape: Shape = LARGE, rows: int = ROWS) -> SharedTables:
+    """Start an appliance with that model alone, have a job done, and look at its workers and its api while they are warm."""
+    with trained_models([shape]) as (models, versions), native(models, {}) as appliance:
+        data = random_rows(shape, rows)
+        version = versions[shape]
+        run_job(appliance, version.id, MEDIA_TYPE, WRITERS[MEDIA_TYPE](version, data), rows)
+        files = appliance.settings().compiled_dir.glob("*.shaptables")
+        compiled = sum(path.stat().st_size for path in files) / 2**20
+        return SharedTables(shape, rows, compiled, _processes(appliance))
+
+
+def _processes(appliance: Appliance) -> dict[str, tuple[float, float, float]]:
+    named = {f"worker {number}": pid for number, pid in enumerate(appliance.worker_pids(), 1)}
+    named["api"] = appliance.pids_of("services.api")[0]
+    return {name: _memory(pid) for name, pid in named.items()}
+
+
+def _memory(pid: int) -> tuple[float, float, float]:
+    """Return resident set, PSS and private pages in MB."""
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_bytes().splitlines()
+    kib = {words[0]: int(words[1]) for words in map(bytes.split, lines) if len(words) == 3}
+    private = sum(kib[name] for name in _PRIVATE)
+    return kib[b"Rss:"] / 1024, kib[b"Pss:"] / 1024, private / 1024
+
+
+def shared_table(found: SharedTables) -> str:
+    """Return the table."""
+    head = ["process", "resident, MB", "PSS, MB", "its own alone, MB"]
+    lines: Sequence[Sequence[str]] = [
+        [name, *(f"{each:.0f}" for each in sizes)] for name, sizes in found.processes.items()
+    ]
+    about = f"{found.shape}: {found.compiled:.0f} MB compiled; after a job of {found.rows:,} rows."
+    return f"{about}\n\n{table(head, lines)}"
