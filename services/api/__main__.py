@@ -25,7 +25,7 @@ from shared.settings import Settings
 #: Seconds between two flushes of the counters.
 FLUSH_SECONDS = 1.0
 #: Seconds for which one thread keeps Python's lock while others want it; Python's own 5 ms are more than a small request takes.
-SWITCH_SECONDS = 0.0005
+SWITCH_SECONDS = 0.0001
 
 _log = logging.getLogger("shapbox.api")
 

@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 OOM_SCORE_ADJ = 500
 #: How much a worker's processor time yields to the other programs': whoever waits for an answer waits for the api, and the
 #: monitor must see what a busy worker does.
-NICENESS = 10
+NICENESS = 15
 #: Seconds between two looks whether Redis is there, at the start.
 REDIS_WAIT = 0.5
 #: Threads of every native library here: the number of workers is what uses the cores.

@@ -6,6 +6,7 @@ LeVeque (Updating Formulae and a Pairwise Algorithm for Computing Sample Varianc
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -55,7 +56,10 @@ class Moments:
         """
         step = max(1, BLOCK_NUMBERS // min(BLOCK_FEATURES, values.shape[2]))
         blocks = [slice(start, start + step) for start in range(0, len(values), step)]
-        parts = [cls._of_rows(features[block], values[block]) for block in blocks]
+        parts = []
+        for block in blocks:
+            parts.append(cls._of_rows(features[block], values[block]))
+            os.sched_yield()  # to whoever is waited for: see docs/architecture.md, the direct lane
         return parts[0] if len(parts) == 1 else cls.merged(parts)
 
     @classmethod
