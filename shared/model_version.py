@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from shared.errors import ModelFaultError
+from shared.jobs.document import Method
 from shared.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_model_folder, remedy_for
 
 if TYPE_CHECKING:
@@ -64,6 +65,11 @@ class ModelVersion:
         """The background rows (`.npy`, float32, rows x features), if the model has any."""
         entry = self.manifest.background
         return self.folder / entry.file if entry else None
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods that the model can be explained by: those that need background rows only where it has any."""
+        return tuple(Method) if self.manifest.background else (Method.TREE_PATH_DEPENDENT,)
 
     @property
     def examples_path(self) -> Path | None:

@@ -7,6 +7,7 @@ models that are not compiled, methods that need other engines, and requests of m
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
@@ -71,7 +72,7 @@ class DirectLane:
         """`folder` holds the compiled models. None is open yet."""
         self._catalog = catalog
         self._folder = folder
-        self._models: dict[str, DirectModel] = {}
+        self._models: dict[tuple[str, Method], DirectModel] = {}
 
     def start(self) -> None:
         """Open in the background: until that is done everything goes to the workers."""
@@ -79,14 +80,14 @@ class DirectLane:
 
     def open(self) -> None:
         """Map the compiled models. One that cannot be mapped stays the workers'."""
-        for version in self._catalog.latest()[:MOST_MODELS]:
+        for version, method in itertools.product(self._catalog.latest()[:MOST_MODELS], Method):
             try:
-                explainer = find_explainer(version, self._folder)
+                explainer = find_explainer(version, self._folder, method)
                 if explainer is not None:
-                    self._models[version.id] = DirectModel.of(version, explainer)
+                    self._models[version.id, method] = DirectModel.of(version, explainer)
             except Exception:  # noqa: BLE001  # whatever one model meets, the others are opened
                 _log.exception("a compiled model is left to the workers", extra={"model": version.id})
 
     def model(self, version: ModelVersion, method: Method) -> DirectModel | None:
         """Return what explains a model by a method here; None if the workers must."""
-        return self._models.get(version.id) if method is Method.TREE_PATH_DEPENDENT else None
+        return self._models.get((version.id, method))

@@ -25,7 +25,7 @@ from services.api.readers.json_rows import BodyOptions
 from services.api.readers.media_types import choose_reader
 from services.api.storage_room import require_disk
 from shared.batch_plan import plan_batch_rows, plan_interaction_rows, plan_interventional_rows
-from shared.engine_record import XGBOOST
+from shared.engine_record import SHAP, XGBOOST
 from shared.errors import BadParameterError, UnprocessableError
 from shared.jobs.document import Job, Method
 from shared.jobs.store import Idempotency
@@ -96,11 +96,14 @@ class Submission:
     def _plan(self, options: BodyOptions) -> Plan:
         model = self._choose_model(options.model)
         method = _choose_method(options.method, model)
-        compiled = method is Method.TREE_PATH_DEPENDENT and self._parts.engines.of(model.id) != XGBOOST
+        engine = self._parts.engines.of(model.id, method)
         batch_rows = plan_batch_rows(
-            len(model.features), len(model.outputs), self._parts.settings, compiled=compiled
+            len(model.features),
+            len(model.outputs),
+            self._parts.settings,
+            compiled=engine not in {XGBOOST, SHAP},
         )
-        if method is Method.INTERVENTIONAL and model.manifest.background:
+        if engine == SHAP and model.manifest.background:
             background = model.manifest.background.rows
             batch_rows = plan_interventional_rows(batch_rows, background, len(model.outputs))
         interactions = choose_interactions(options, method)

@@ -31,7 +31,7 @@ from shared.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
-from shared.jobs.document import Job, Method
+from shared.jobs.document import Job
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
@@ -62,7 +62,7 @@ class BatchRunner:
     recovery: Recovery
     me: Beacon
     stopping: Event
-    #: Told after each interventional batch.
+    #: Told after each batch that shap explained.
     on_shap: Callable[[], object] = field(default=bool, init=False)
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
@@ -160,10 +160,11 @@ class BatchRunner:
 
     def _explain(self, job: Job, rows: Matrix) -> Matrix:
         """Return the rows' result, of shape (rows, outputs, features + 2), as the engine gives it."""
+        model = self.models.get(job.model)
         try:
-            return self.models.get(job.model).engine(job.method).explain(rows)
+            return model.engine(job.method).explain(rows)
         finally:
-            if job.method is Method.INTERVENTIONAL:
+            if model.uses_shap(job.method):
                 self.on_shap()
 
     def _give_up(self, job_id: str, batch: int, fault: ShapboxError) -> Outcome:

@@ -1,4 +1,4 @@
-"""Compiles boosters for shared/treeshap, and compares what comes of it with XGBoost before anybody relies on it.
+"""Compiles boosters for shared/treeshap, and tries what comes of it before anybody relies on it.
 
 That is done in a process of its own, so that whoever asks need not carry XGBoost along.
 """
@@ -14,18 +14,22 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from services.worker.background_compilation import compile_against_background
 from services.worker.child_process import run_module
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.interaction_check import compare_interactions
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
+from services.worker.trial_rows import trial_rows
+from shared.compiled_files import compiled_key
 from shared.errors import EngineError, ModelFaultError
-from shared.model_version import ModelVersion
+from shared.jobs.document import Method
+from shared.model_version import ModelVersion, read_version
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
 from shared.treeshap.library import Library, find_library
-from shared.treeshap.table_file import table_path, write_tables
+from shared.treeshap.table_file import TableFileError, table_path, write_tables
 
 #: How far a compiled model's values may be from XGBoost's, relative to the largest of the row.
 TOLERANCE = 1e-5
@@ -33,27 +37,27 @@ TOLERANCE = 1e-5
 XGBOOST_EXACT_FEATURES = 8
 #: Seconds that compiling all models of one call may take.
 COMPILATION_TIMEOUT_SECONDS = 120.0
-#: Rows that are compared: more than a block, so that whole blocks and the rest of one are.
-TRIAL_ROWS = 300
 
 
-def compile_models(versions: Sequence[ModelVersion], folder: Path) -> dict[str, str]:
-    """Compile models into their files in `folder`, in another process; return why some are not, by NAME@VERSION.
+type Wanted = tuple[ModelVersion, Method]
 
-    A model that kills the process costs a new process, and only itself.
+
+def compile_models(wanted: Sequence[Wanted], folder: Path) -> dict[Wanted, str]:
+    """Compile models, each for a method, into files in `folder`, in another process; return why some are not.
+
+    A model's tables against its background are made of its path-dependent ones, which must come first or be there.
+    What kills the process costs a new process, and only itself.
     """
-    reasons: dict[str, str] = {}
-    left = list(versions)
+    reasons: dict[Wanted, str] = {}
+    left = list(wanted)
     while left:
-        words = [
-            word for version in left for word in (str(version.model_path.absolute()), version.manifest.sha256)
-        ]
+        words = [word for version, method in left for word in (method.value, str(version.folder.absolute()))]
         answers, ending = run_module(__name__, [str(folder.absolute()), *words], COMPILATION_TIMEOUT_SECONDS)
-        for version, answer in zip(left, answers, strict=False):
+        for one, answer in zip(left, answers, strict=False):
             if answer["reason"] is not None:
-                reasons[version.id] = answer["reason"]
+                reasons[one] = answer["reason"]
         broken = left[len(answers) : len(answers) + 1]
-        reasons.update({version.id: f"its compilation {ending}" for version in broken})
+        reasons.update(dict.fromkeys(broken, f"its compilation {ending}"))
         left = left[len(answers) + len(broken) :]
     return reasons
 
@@ -88,24 +92,6 @@ def compare_with_xgboost(compiled: Compiled, booster: Any, library: Library) -> 
             raise NotCoveredError(f"the {kernel.name} kernel's values are {residual.max():.1e} off their sum")
 
 
-def trial_rows(compiled: Compiled) -> NDArray[np.float32]:
-    """Return rows whose values are the model's thresholds, their neighbours, categories, and some missing."""
-    chance = np.random.default_rng(0)
-    rows = np.zeros((TRIAL_ROWS, compiled.features), dtype=np.float32)
-    for column, feature in enumerate(compiled.columns):
-        of_it = compiled.nodes["threshold"][compiled.nodes["column"] == column]
-        values = chance.choice(of_it, TRIAL_ROWS)
-        up = np.where(chance.random(TRIAL_ROWS) < 0.5, np.inf, -np.inf).astype(np.float32)
-        values = np.where(chance.random(TRIAL_ROWS) < 0.5, values, np.nextafter(values, up))
-        rows[:, feature] = np.clip(values, -3e38, 3e38)
-    with_categories = compiled.nodes["column"][compiled.nodes["words"] > 0]
-    for column in np.unique(with_categories):
-        rows[:, compiled.columns[column]] = chance.integers(0, 64, TRIAL_ROWS)
-    rows[chance.random(rows.shape) < 0.1] = np.nan
-    rows[0] = np.nan
-    return rows
-
-
 def _start(document: bytes, forest: Forest) -> NDArray[np.float32]:
     """Return the margins that the trees add to: those of the same model with all leaves 0, whatever its objective."""
     empty = orjson.loads(document)
@@ -124,26 +110,30 @@ def _start(document: bytes, forest: Forest) -> NDArray[np.float32]:
     return np.asarray(margins, dtype=np.float32).reshape(-1)
 
 
-def _compile(model: Path, sha256: str, folder: Path) -> str | None:
-    """Compile one model into its file; return the reason if it cannot be."""
+def _compile(version: ModelVersion, method: Method, folder: Path) -> None:
+    """Write one file. Raises NotCoveredError, ModelFaultError, TableFileError and OSError."""
     library = find_library()
     if library is None:
-        return "the kernels are not built"
-    try:
-        booster = load_booster(model)
+        raise NotCoveredError("the kernels are not built")
+    if method is Method.INTERVENTIONAL:
+        compiled = compile_against_background(version, folder, library)
+    else:
+        booster = load_booster(version.model_path)
         compiled = compile_booster(booster)
         compare_with_xgboost(compiled, booster, library)
         compare_interactions(compiled, booster, library, trial_rows(compiled))
-        write_tables(table_path(folder, sha256), compiled, sha256)
-    except (NotCoveredError, ModelFaultError, OSError) as error:
-        return str(error)
-    return None
+    key = compiled_key(version, method) or ""
+    write_tables(table_path(folder, key), compiled, key)
 
 
 def _main(folder: str, *words: str) -> None:
-    """`FOLDER [MODEL SHA256]…`: one JSON line for each model, flushed before the next one is tried."""
-    for model, sha256 in zip(words[::2], words[1::2], strict=True):
-        reason = _compile(Path(model), sha256, Path(folder))
+    """`FOLDER [METHOD MODEL_FOLDER]…`: one JSON line for each file, flushed before the next one is tried."""
+    for method, model in zip(words[::2], words[1::2], strict=True):
+        reason = None
+        try:
+            _compile(read_version(Path(model)), Method(method), Path(folder))
+        except (NotCoveredError, ModelFaultError, TableFileError, OSError) as error:
+            reason = str(error)
         sys.stdout.write(orjson.dumps({"reason": reason}).decode() + "\n")
         sys.stdout.flush()
 

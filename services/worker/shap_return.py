@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 #: What takes the memory, with all that it imports.
 PACKAGE = "shap"
-#: Seconds without an interventional batch after which shap is given back. To load it again takes about one.
+#: Seconds without a batch for shap after which it is given back. To load it again takes about one.
 IDLE_SECONDS = 60.0
 #: Seconds for which no other worker leaves for this reason: longer than a worker's start on half a CPU.
 TURN_SECONDS = 10
@@ -38,7 +38,7 @@ class ShapReturn:
         self._next_try = 0.0
 
     def used(self) -> None:
-        """Say that an interventional batch has just ended; one that was refused has not loaded shap."""
+        """Say that a batch for shap has just ended; one that was refused before may not have loaded it."""
         if PACKAGE in sys.modules:
             self._used = time.monotonic()
 

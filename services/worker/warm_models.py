@@ -26,12 +26,15 @@ MOST_WARM = 8
 
 @dataclass(slots=True)
 class WarmModel:
-    """A model and its engines. All but the compiled one need XGBoost, and are made when they are first asked for."""
+    """A model and its engines. All but the compiled ones need XGBoost, and are made when they are first asked for."""
 
     version: ModelVersion
     compiled: CompiledEngine | None = None
+    #: Where compiled models are; without it XGBoost and shap explain everything.
+    compiled_dir: Path | None = None
     _predictor: XGBoostEngine | None = field(default=None, init=False)
-    _interventional: ShapEngine | None = field(default=None, init=False)
+    _interventional: CompiledEngine | ShapEngine | None = field(default=None, init=False)
+    _needs_shap: bool = field(default=False, init=False)
 
     @property
     def predictor(self) -> XGBoostEngine:
@@ -45,13 +48,7 @@ class WarmModel:
         if method is Method.TREE_PATH_DEPENDENT:
             return self.compiled or self.predictor
         if self._interventional is None:
-            path = self.version.background_path
-            if path is None:
-                raise EngineError(
-                    f"{self.version.id} has no background data, which {method} is measured against."
-                )
-            background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
-            self._interventional = ShapEngine(self.predictor, background, len(self.version.outputs))
+            self._interventional = self._compiled_against_background() or self._load_shap()
         return self._interventional
 
     @property
@@ -61,12 +58,31 @@ class WarmModel:
             return self.compiled
         return self.predictor
 
+    def uses_shap(self, method: Method) -> bool:
+        """Tell whether shap is what the method's engine needs, or needed when it could not be made."""
+        return method is Method.INTERVENTIONAL and self._needs_shap
+
+    def _compiled_against_background(self) -> CompiledEngine | None:
+        if self.compiled_dir is None or self._needs_shap:
+            return None
+        return CompiledEngine.find(self.version, self.compiled_dir, Method.INTERVENTIONAL)
+
+    def _load_shap(self) -> ShapEngine:
+        path = self.version.background_path
+        if path is None:
+            raise EngineError(
+                f"{self.version.id} has no background data, which {Method.INTERVENTIONAL} is measured against."
+            )
+        self._needs_shap = True
+        background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
+        return ShapEngine(self.predictor, background, len(self.version.outputs))
+
 
 class WarmModels:
     """Loads a model when its first batch comes. Used by one thread."""
 
     def __init__(self, catalog: ModelCatalog, compiled_dir: Path | None = None) -> None:
-        """Without `compiled_dir` XGBoost explains everything."""
+        """Without `compiled_dir` XGBoost and shap explain everything."""
         self._catalog = catalog
         self._compiled_dir = compiled_dir
         self._warm: OrderedDict[str, WarmModel] = OrderedDict()
@@ -85,7 +101,7 @@ class WarmModels:
         if faults := faults_in(version.folder):
             raise ModelFaultError(str(faults[0]))
         compiled = CompiledEngine.find(version, self._compiled_dir) if self._compiled_dir else None
-        model = WarmModel(version, compiled)
+        model = WarmModel(version, compiled, self._compiled_dir)
         if compiled is None:
             _ = model.predictor  # now, and not in the middle of a batch
         return model

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+from shared.compiled_files import compiled_key
+from shared.jobs.document import Method
 from shared.model_version import ModelVersion
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
@@ -13,16 +15,23 @@ from shared.treeshap.table_file import TableFileError, read_tables, table_path
 logger = logging.getLogger(__name__)
 
 
-def find_explainer(version: ModelVersion, folder: Path) -> Explainer | None:
-    """Map a model's tables in `folder`; None if it was not compiled, or its file is no good any more."""
+def find_explainer(
+    version: ModelVersion, folder: Path, method: Method = Method.TREE_PATH_DEPENDENT
+) -> Explainer | None:
+    """Map a model's tables in `folder`; None if it was not compiled for the method, or its file is no good any more."""
     library = find_library()
-    sha256 = version.manifest.sha256
-    path = table_path(folder, sha256)
-    if library is None or not path.exists():
+    key = compiled_key(version, method)
+    if library is None or key is None:
+        return None
+    path = table_path(folder, key)
+    if not path.exists():
         return None
     try:
-        return Explainer(read_tables(path, sha256), library)
+        return Explainer(read_tables(path, key), library)
     except (TableFileError, OSError) as fault:
         # The next start makes it again.
-        logger.error("compiled model refused", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all
+        logger.error(  # noqa: TRY400  # the message says all
+            "compiled model refused",
+            extra={"model": version.id, "method": method.value, "cause": str(fault)},
+        )
         return None

@@ -96,10 +96,12 @@ def _children(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[st
 
 def _tables(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     nodes = compiled.nodes
-    wanted = compiled.trees["has_tables"][owner] > 0
+    has_tables = compiled.trees["has_tables"][owner]
+    wanted = has_tables > 0
     above = nodes["above"].astype(np.int64)
-    yield "bits of a table", (above < layout.TABLE_BITS) | ~wanted
-    above = np.minimum(above, layout.TABLE_BITS)
+    most = np.where(has_tables == layout.ONLY_TABLES, layout.MOST_BITS, layout.TABLE_BITS)
+    yield "bits of a table", (above < most) | ~wanted
+    above = np.minimum(above, layout.MOST_BITS)
     features = above + (nodes["flags"] & layout.REPEATED == 0)
     end = (
         nodes["table"].astype(np.int64) * layout.TABLE_ROW

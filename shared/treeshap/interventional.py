@@ -21,11 +21,14 @@ from numpy.typing import NDArray
 
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
+from shared.treeshap.compiler import TABLE_BUDGET_MB
 from shared.treeshap.forest import CATEGORIES_END, NotCoveredError
 from shared.treeshap.tables import Doubles, bits_of
 
-#: Nodes whose tables are made at once.
-_AT_ONCE = 512
+#: Nodes whose tables are made at once: bounds what that takes in float64.
+_AT_ONCE = 128
+
+type Bits = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,67 +39,105 @@ class _Patterns:
     shares: Doubles
 
 
-def against_background(compiled: Compiled, background: NDArray[np.float32]) -> Compiled:
+@dataclass(frozen=True, slots=True)
+class _Background:
+    """The background rows, columns first as the model uses them, and where they are missing."""
+
+    columns: NDArray[np.float32]
+    missing: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, compiled: Compiled, rows: NDArray[np.float32]) -> _Background:
+        columns = np.ascontiguousarray(rows[:, compiled.columns].T)
+        return cls(columns, np.isnan(columns))
+
+
+def against_background(
+    compiled: Compiled, background: NDArray[np.float32], budget_mb: float = TABLE_BUDGET_MB
+) -> Compiled:
     """Return a path-dependent compiled model's twin whose values are measured against background rows.
 
-    Raises NotCoveredError where a tree has no tables: the quadrature needs features to be independent.
+    Raises NotCoveredError where tables do not do: the quadrature needs features to be independent.
     """
-    inner = compiled.trees["nodes"] > 0
-    if not np.all(compiled.trees["has_tables"][inner]):
-        raise NotCoveredError("a tree is too deep for tables, or they are too large")
     if not len(background):
         raise NotCoveredError("there are no background rows")
-    tables = np.zeros_like(compiled.tables)
+    nodes = compiled.nodes.copy()
+    tables = np.zeros(_place_tables(nodes, budget_mb), dtype=np.float32)
+    rows = _Background.of(compiled, background)
     mean = compiled.start.astype(np.float64)
     groups: dict[tuple[int, int], list[_Patterns]] = defaultdict(list)
     for output in range(compiled.outputs):
         for tree in compiled.trees[compiled.first_tree[output] : compiled.first_tree[output + 1]]:
             mean[output] += float(tree["leaf"])
-            for found in _meet(compiled, tree, background):
-                node = compiled.nodes[found.node]
+            for found in _meet(compiled, int(tree["first"]), int(tree["nodes"]), rows):
+                node = nodes[found.node]
                 mean[output] += _mean_of_leaves(node, found.shares)
-                groups[int(node["above"]), _place(node)].append(found)
-    for (known, place), nodes in groups.items():
-        for begin in range(0, len(nodes), _AT_ONCE):
-            _fill(tables, compiled, known, place, nodes[begin : begin + _AT_ONCE])
+                repeated = node["flags"] & layout.REPEATED
+                groups[int(node["above"]), int(node["bit"]) if repeated else -1].append(found)
+    for (known, place), some in groups.items():
+        for begin in range(0, len(some), _AT_ONCE):
+            _fill(tables, nodes, known, place, some[begin : begin + _AT_ONCE])
     trees = compiled.trees.copy()
-    trees["has_tables"] = np.where(inner, layout.ONLY_TABLES, 0)
-    return replace(compiled, trees=trees, tables=tables, base=mean.astype(np.float32))
+    trees["has_tables"] = np.where(trees["nodes"] > 0, layout.ONLY_TABLES, 0)
+    trees["factors"] = -1  # they are quadrature's
+    no_factors = np.zeros(0, dtype=np.float32)
+    return replace(
+        compiled, nodes=nodes, trees=trees, tables=tables, factors=no_factors, base=mean.astype(np.float32)
+    )
 
 
-def _place(node: Any) -> int:
-    """Return where a repeated feature stands on the path, or -1 for a new one."""
-    return int(node["bit"]) if node["flags"] & layout.REPEATED else -1
+def _place_tables(nodes: NDArray[Any], budget_mb: float) -> int:
+    """Note where each node's table goes, of those that have a leaf below; return how many floats they take together."""
+    above = nodes["above"].astype(np.int64)
+    if above.max(initial=0) >= layout.MOST_BITS:
+        raise NotCoveredError(
+            f"a tree is too deep for tables: a leaf depends on more than {layout.MOST_BITS} bits"
+        )
+    features = above + (nodes["flags"] & layout.REPEATED == 0)
+    sizes = np.maximum(layout.TABLE_ROW, 2 << above) * features
+    has_leaf = (nodes["left"] < 0) | (nodes["right"] < 0)
+    sizes = np.where(has_leaf, sizes, 0)
+    floats = int(sizes.sum())
+    if floats * 4 > budget_mb * 1e6:
+        raise NotCoveredError(f"its tables are too large: {floats * 4e-6:.0f} MB, of {budget_mb:.0f}")
+    nodes["table"] = np.where(has_leaf, (np.cumsum(sizes) - sizes) // layout.TABLE_ROW, -1)
+    return floats
 
 
-def _meet(compiled: Compiled, tree: Any, background: NDArray[np.float32]) -> Iterator[_Patterns]:
+def _meet(compiled: Compiled, first: int, count: int, background: _Background) -> Iterator[_Patterns]:
     """Send the background rows down a tree; yield each node that has a leaf below it."""
-    waiting = {int(tree["first"]): np.zeros(len(background), dtype=np.int64)}
-    for at in range(tree["first"], tree["first"] + tree["nodes"]):
-        node, bits = compiled.nodes[at], waiting.pop(at)
-        left = _goes_left(compiled, node, background[:, compiled.columns[node["column"]]])
-        own = 1 << int(node["bit"])
-        for child, side in ((int(node["left"]), left), (int(node["right"]), ~left)):
+    nodes = compiled.nodes[first : first + count]
+    names = ("left", "right", "above", "bit", "flags")
+    waiting = {first: np.zeros(background.columns.shape[1], dtype=np.uint8)}
+    for at, (left, right, above, bit, flags) in enumerate(
+        zip(*(nodes[name].tolist() for name in names), strict=True)
+    ):
+        bits = waiting.pop(first + at)
+        goes_left = _goes_left(compiled, nodes[at], background).view(np.uint8)
+        for child, side in ((left, goes_left), (right, goes_left ^ np.uint8(1))):
             if child >= 0:
-                kept = bits & ~own if node["flags"] & layout.REPEATED else bits | own
-                changes = ~side if node["flags"] & layout.REPEATED else side
-                waiting[child] = np.where(changes, kept, bits)
-        if node["table"] >= 0:
-            above = int(node["above"])
-            counts = np.bincount(bits | left.astype(np.int64) << above, minlength=2 << above)
-            yield _Patterns(at, counts / len(background))
+                waiting[child] = _inherit(bits, side, bit, repeated=bool(flags & layout.REPEATED))
+        if min(left, right) < 0:
+            counts = np.bincount(bits | np.uint8(1 << above) * goes_left, minlength=2 << above)
+            yield _Patterns(first + at, counts / len(bits))
 
 
-def _goes_left(compiled: Compiled, node: Any, x: NDArray[np.float32]) -> NDArray[np.bool_]:
-    missing = np.isnan(x)
-    if not node["flags"] & layout.CATEGORICAL:
-        left = x < node["threshold"]
-    else:
+def _inherit(bits: Bits, side: Bits, bit: int, *, repeated: bool) -> Bits:
+    """Return a child's bits: a new feature's is set where the row takes its side, a repeated one's cleared where not."""
+    place = np.uint8(1 << bit)
+    return bits & ~(place * (side ^ np.uint8(1))) if repeated else bits | place * side
+
+
+def _goes_left(compiled: Compiled, node: Any, background: _Background) -> NDArray[np.bool_]:
+    x, missing = background.columns[node["column"]], background.missing[node["column"]]
+    left: NDArray[np.bool_] = x < node["threshold"]
+    if node["flags"] & layout.CATEGORICAL:
         words = compiled.categories[node["categories"] : node["categories"] + node["words"]]
         valid = (x >= 0) & (x < min(32 * len(words), CATEGORIES_END))
         category = np.where(valid, x, 0).astype(np.int64)
         left = ~(valid & (words[category // 32] >> (category % 32).astype(np.uint32) & 1).astype(np.bool_))
-    return np.where(missing, bool(node["flags"] & layout.DEFAULT_LEFT), left)
+        left &= ~missing
+    return left | missing if node["flags"] & layout.DEFAULT_LEFT else left
 
 
 def _mean_of_leaves(node: Any, shares: Doubles) -> float:
@@ -109,10 +150,10 @@ def _mean_of_leaves(node: Any, shares: Doubles) -> float:
 
 
 def _fill(
-    tables: NDArray[np.float32], compiled: Compiled, known: int, place: int, found: list[_Patterns]
+    tables: NDArray[np.float32], nodes: NDArray[Any], known: int, place: int, found: list[_Patterns]
 ) -> None:
     """Make the tables of nodes that have as many features above and repeat the same one, or none."""
-    nodes = compiled.nodes[[one.node for one in found]]
+    nodes = nodes[[one.node for one in found]]
     shares = np.array([one.shares for one in found])
     bits = bits_of(known + 1)
     features, size = known + (place < 0), 2 << known
@@ -122,9 +163,10 @@ def _fill(
         if place >= 0:
             own[:, place] &= side
         index = own @ (1 << np.arange(features))
-        patterns = shares @ (index[:, None] == np.arange(1 << features))
+        patterns = shares @ (index[:, None] == np.arange(1 << features)).astype(np.float64)
         values = np.where(nodes[name] < 0, nodes[f"{name}_value"], 0).astype(np.float64)
-        made += (values[:, None, None] * np.einsum("nc,bjc->nbj", patterns, _effects(features)))[:, index, :]
+        given = (patterns * values[:, None]) @ _effects(features)
+        made += given.reshape(len(found), 1 << features, features)[:, index, :]
     rows = np.zeros((len(found), features, max(size, layout.TABLE_ROW)), dtype=np.float32)
     rows[:, :, :size] = made.swapaxes(1, 2)
     places = nodes["table"].astype(np.int64)[:, None] * layout.TABLE_ROW + np.arange(rows[0].size)
@@ -133,7 +175,7 @@ def _fill(
 
 @functools.cache
 def _effects(features: int) -> Doubles:
-    """Return what a leaf of value 1 gives each feature, by the bits of the row and of a background row: [b, j, c]."""
+    """Return what a leaf of value 1 gives each feature, by the bits of a background row and of the row: [c, (b, j)]."""
     bits = bits_of(features)
     row, other = bits[:, None, :], bits[None, :, :]
     gains, takes = row & ~other, ~row & other
@@ -141,7 +183,7 @@ def _effects(features: int) -> Doubles:
     weight = np.array([[_weight(i, j) for j in range(features + 1)] for i in range(features + 1)])
     possible = (row | other).all(axis=2)
     found = possible[:, :, None] * (gains * weight[x, y][:, :, None] - takes * weight[y, x][:, :, None])
-    return np.asarray(found, dtype=np.float64).swapaxes(1, 2)
+    return np.ascontiguousarray(found.swapaxes(0, 1), dtype=np.float64).reshape(1 << features, -1)
 
 
 def _weight(own: int, others: int) -> float:

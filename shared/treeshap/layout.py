@@ -6,6 +6,8 @@ import numpy as np
 
 #: Bits that index a table: what the kernels' registers hold.
 TABLE_BITS = 6
+#: The same for trees that have nothing else (ONLY_TABLES): what a byte holds.
+MOST_BITS = 8
 #: Floats that a feature's table has at least.
 TABLE_ROW = 16
 #: Quadrature points that the kernels hold, and so twice as many different features on a path.

@@ -40,6 +40,14 @@ def sizes(appliance: Appliance) -> Mapping[int, int]:
     return {pid: process_pss_bytes(pid) // MB for pid in appliance.worker_pids()}
 
 
+def forget_tables(appliance: Appliance) -> None:
+    """Remove what was compiled against backgrounds: shap then explains what asks for it."""
+    tables = list(appliance.settings().compiled_dir.glob("*-*-*.shaptables"))
+    assert tables
+    for path in tables:
+        path.unlink()
+
+
 def explain_against_background(appliance: Appliance, like: Submitted, faults: Faults) -> str:
     """Submit an interventional job and return its id when each worker has begun one of its batches."""
     path, body, _, headers = as_request(like.version, like.rows)
@@ -75,6 +83,7 @@ def test_after_an_interventional_job_each_worker_is_lean_again_and_no_batch_noti
 ) -> None:
     appliance = make_appliance(**faults.environment(), SHAPBOX_TEST_SHAP_SECONDS=str(IDLE_SECONDS))
     appliance.start()
+    forget_tables(appliance)
     plain = submit(appliance, "diabetes", 2 * BATCH_ROWS)
     plain.check_completed()
     fresh = sizes(appliance)

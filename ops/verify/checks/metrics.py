@@ -30,6 +30,7 @@ NAMES: dict[str, frozenset[str]] = {
     "http_request_seconds_bucket": frozenset({"le"}),
     "program_up": frozenset({"program"}),
     "model_info": frozenset({"model", "version", "engine", "fallback"}),
+    "model_engine_info": frozenset({"model", "version", "method", "engine"}),
     "build_info": frozenset({"version", "commit"}),
 }
 #: Told only where the objects lie in a folder, and once that was looked through.

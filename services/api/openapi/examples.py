@@ -45,6 +45,7 @@ MODEL: dict[str, Any] = {
     "objective": "reg:squarederror",
     "sha256": "0" * 64,
     "engine": "compiled-avx512",
+    "engines": {"tree_path_dependent": "compiled-avx512", "interventional": "compiled-avx512"},
     "fallback": False,
 }
 

@@ -63,7 +63,10 @@ def schemas() -> dict[str, Schema]:
         "Health": _health(),
         "Readiness": _readiness(),
         "Version": record(
-            dict.fromkeys(("version", "commit", "xgboost", "shap", "engine", "python"), TEXT),
+            {
+                **dict.fromkeys(("version", "commit", "xgboost", "shap", "engine", "python"), TEXT),
+                "engines": record(dict.fromkeys((method.value for method in Method), TEXT)),
+            },
             description="What this build is, and which library makes the values.",
         ),
     }
@@ -216,7 +219,11 @@ def _model() -> Schema:
             "outputs": TEXTS,
             "objective": TEXT,
             "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-            "engine": TEXT,
+            "engine": {**TEXT, "description": "What explains the default method."},
+            "engines": record(
+                dict.fromkeys((method.value for method in Method), or_null(TEXT)),
+                description="What explains each method; null where the model has no background rows.",
+            ),
             "fallback": {
                 **FLAG,
                 "description": "Whether it is a stand-in for a model whose files are broken.",

@@ -10,6 +10,7 @@ from services.api.authentication import Access
 from services.api.parts import Parts
 from services.api.query import Query
 from shared.engine_record import EngineRecord
+from shared.jobs.document import Method
 from shared.model_catalog import ModelVersion
 
 
@@ -58,5 +59,9 @@ def model_document(version: ModelVersion, engines: EngineRecord) -> dict[str, An
         "objective": version.manifest.objective,
         "sha256": version.manifest.sha256,
         "engine": engines.of(version.id),
+        "engines": {
+            method.value: engines.of(version.id, method) if method in version.methods else None
+            for method in Method
+        },
         "fallback": version.fallback,
     }

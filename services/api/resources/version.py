@@ -24,6 +24,7 @@ class VersionResource:
                 "commit": parts.commit,
                 **library_versions(),
                 "engine": parts.engines.engine,
+                "engines": parts.engines.best(),
                 "python": platform.python_version(),
             }
         )

@@ -21,8 +21,14 @@ class FactsCollector(Collector):
         self, models: Iterable[ModelVersion], engines: EngineRecord, commit: str, started: float | None
     ) -> None:
         build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
+        served = tuple(models)
         lines: dict[tuple[str, ...], float] = {
-            (m.name, str(m.version), engines.of(m.id), str(m.fallback).lower()): 1.0 for m in models
+            (m.name, str(m.version), engines.of(m.id), str(m.fallback).lower()): 1.0 for m in served
+        }
+        by_method: dict[tuple[str, ...], float] = {
+            (m.name, str(m.version), method.value, engines.of(m.id, method)): 1.0
+            for m in served
+            for method in m.methods
         }
         self._families = [
             gauges(
@@ -36,6 +42,12 @@ class FactsCollector(Collector):
                 "A model that is served; always 1.",
                 ["model", "version", "engine", "fallback"],
                 lines,
+            ),
+            gauges(
+                "model_engine_info",
+                "A model's engine for a method; always 1.",
+                ["model", "version", "method", "engine"],
+                by_method,
             ),
         ]
         if started is not None:

@@ -1,4 +1,4 @@
-"""The compiled engine, for `tree_path_dependent`: tables made at activation, and kernels in C (shared/treeshap).
+"""The compiled engine: tables made at activation, for each method its own, and kernels in C (shared/treeshap).
 
 Nothing here needs XGBoost. The file is mapped read-only, so all workers share its pages.
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from services.worker.engines.engine import Matrix
 from shared.interactions import Interactions
+from shared.jobs.document import Method
 from shared.model_version import ModelVersion
 from shared.treeshap.activated import find_explainer
 from shared.treeshap.explainer import Explainer
@@ -21,15 +22,17 @@ logger = logging.getLogger(__name__)
 
 
 class CompiledEngine:
-    """One compiled model."""
+    """One model, compiled for one method."""
 
     def __init__(self, explainer: Explainer) -> None:
         self._explainer = explainer
 
     @classmethod
-    def find(cls, version: ModelVersion, folder: Path) -> CompiledEngine | None:
+    def find(
+        cls, version: ModelVersion, folder: Path, method: Method = Method.TREE_PATH_DEPENDENT
+    ) -> CompiledEngine | None:
         """Load a model's tables from `folder`; None if it was not compiled, or its file is no good any more."""
-        explainer = find_explainer(version, folder)
+        explainer = find_explainer(version, folder, method)
         return None if explainer is None else cls(explainer)
 
     def explain(self, rows: Matrix) -> Matrix:

@@ -13,7 +13,7 @@ ALWAYS uint8_t child_bits(const node *n, uint8_t bits, int set)
 static void look_up_row(block *b, const tree *t, int row)
 {
     uint8_t *bits = b->bits; /* one a slot here */
-    int32_t path[TABLE_BITS];
+    int32_t path[MOST_BITS];
     bits[0] = 0;
     for (const node *n = b->m->nodes + t->first, *end = n + t->nodes; n < end; n++) {
         const uint8_t here = bits[slot(n)];
@@ -105,7 +105,7 @@ static void look_up_node(block *b, const node *n, int32_t *path)
 
 static void look_up(block *b, const tree *t)
 {
-    int32_t path[TABLE_BITS];
+    int32_t path[MOST_BITS];
     memset(b->bits, 0, BLOCK);
     for (int i = 0; i < t->nodes; i++)
         look_up_node(b, b->m->nodes + t->first + i, path);

@@ -65,6 +65,20 @@ ALWAYS void add_tables(block *b, const float *table, const int32_t *path, const 
     }
 }
 
+/* Tables of more than 64 floats stay in memory. */
+static void gather_tables(block *b, const node *n, const float *table, const int32_t *path, const uint8_t *indexes)
+{
+    const int features = n->above + !(n->flags & REPEATED), size = 2 << n->above;
+    for (int feature = 0; feature < features; feature++, table += size) {
+        float *phi = b->phi + (size_t)path[feature] * BLOCK;
+        for (int row = 0; row < b->rows; row += 16) {
+            const __m512i index = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(indexes + row)));
+            const __m512 found = _mm512_i32gather_ps(index, table, 4);
+            _mm512_store_ps(phi + row, _mm512_add_ps(_mm512_load_ps(phi + row), found));
+        }
+    }
+}
+
 static void add_by_shape(block *b, const node *n, const int32_t *path, const uint8_t *index)
 {
     const float *table = b->m->tables + (size_t)n->table * TABLE_ROW;
@@ -80,7 +94,7 @@ static void add_by_shape(block *b, const node *n, const int32_t *path, const uin
     case 9: add_tables(b, table, path, index, 5, 5); break;
     case 10: add_tables(b, table, path, index, 5, 6); break;
     case 11: add_tables(b, table, path, index, 6, 6); break;
-    default: break;
+    default: gather_tables(b, n, table, path, index); break;
     }
 }
 
@@ -123,7 +137,7 @@ static void look_up_node(block *b, const node *n, int32_t *path)
 
 static void look_up(block *b, const tree *t)
 {
-    int32_t path[TABLE_BITS];
+    int32_t path[MOST_BITS];
     memset(b->bits, 0, BLOCK);
     for (int i = 0; i < t->nodes; i++)
         look_up_node(b, b->m->nodes + t->first + i, path);

@@ -10,6 +10,7 @@ enum {
     STEP = 16,         /* what the rows of a block are rounded up to */
     MOST_POINTS = 16,  /* quadrature points: exact for 32 different features on a path */
     TABLE_BITS = 6,    /* bits that index a table */
+    MOST_BITS = 8,     /* the same in trees that have ONLY_TABLES */
     TABLE_ROW = 16     /* floats that a feature's table has at least: one AVX-512 register */
 };
 

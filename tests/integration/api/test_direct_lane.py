@@ -22,6 +22,7 @@ from shared.jobs import keys
 from shared.jobs.document import Method, Status
 from shared.model_catalog import ModelCatalog
 from shared.treeshap.library import find_library
+from shared.treeshap.table_file import table_path
 from tests.integration.api.api_client import InProcess
 
 ROW = [0.5] * 10
@@ -33,7 +34,10 @@ pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
-    assert compile_models(ModelCatalog.load(ROOT / "models").versions(), folder) == {}
+    models = ModelCatalog.load(ROOT / "models").versions()
+    assert (
+        compile_models([(version, method) for version in models for method in version.methods], folder) == {}
+    )
     return folder
 
 
@@ -69,6 +73,18 @@ def test_a_row_is_explained_exactly_and_no_job_is_made(
     )
     assert "content-location" not in reply.headers
     nothing_is_left()
+
+
+def test_interventional_values_are_given_directly_where_they_are_compiled(
+    client: InProcess, parts: Parts
+) -> None:
+    body = {**BODY, "method": "interventional"}
+    reply = client.post_json("/v1/explain", body)
+    assert (reply.status, reply.json["job"], reply.json["method"]) == (200, None, "interventional")
+    assert reply.json["values"] != client.post_json("/v1/explain", BODY).json["values"]
+    parts.direct._models.pop(("diabetes@1", Method.INTERVENTIONAL))  # as with one that is too deep
+    assert client.post_json("/v1/explain?wait=0.05", body).status == 202
+    assert [job.method for job in jobs(parts)] == [Method.INTERVENTIONAL]
 
 
 def test_a_direct_answer_names_no_job_and_counts_as_one(client: InProcess, parts: Parts) -> None:
@@ -138,7 +154,6 @@ def test_bad_input_is_refused_as_on_the_way_to_the_workers(
     [
         ("?wait=0", BODY),
         ("?wait=0.05", {**BODY, "rows": [ROW] * (MOST_ROWS + 1)}),
-        ("?wait=0.05", {**BODY, "method": "interventional"}),
         ("?wait=0.05&interactions=true", BODY),
     ],
 )
@@ -243,7 +258,7 @@ def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper
 
 def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(client: InProcess, parts: Parts) -> None:
     diabetes = parts.catalog.get("diabetes")
-    [path] = parts.settings.compiled_dir.glob(f"{diabetes.manifest.sha256}*")
+    path = table_path(parts.settings.compiled_dir, diabetes.manifest.sha256)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     parts.direct._models.clear()  # as after a start
     parts.direct.open()

@@ -1,9 +1,13 @@
+import hashlib
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 
 from ops.boot import compiled_models
@@ -11,7 +15,7 @@ from ops.boot.compiled_models import activate_models
 from ops.boot.folders import make_folders
 from services.worker import child_process, model_compilation
 from services.worker.lean_xgboost import import_xgboost
-from shared.engine_record import EngineRecord
+from shared.engine_record import SHAP, EngineRecord
 from shared.errors import BootError
 from shared.model_folder import ModelDraft, write_model_folder
 from shared.settings import Settings
@@ -55,10 +59,12 @@ def test_shipped_models_are_compiled_once_and_recorded(settings: Settings) -> No
     record = activate_models(settings)
     assert record.engine.startswith("compiled-")
     assert dict(record.models) == dict.fromkeys(("breast-cancer@1", "diabetes@1", "wine@1"), record.engine)
+    assert record.interventional == record.models
     assert not record.reasons
+    assert not record.interventional_reasons
     assert EngineRecord.read(settings.engines_file) == record
     files = {path: path.stat().st_mtime_ns for path in settings.compiled_dir.glob("*.shaptables")}
-    assert len(files) == 3
+    assert len(files) == 6  # for each method one
     assert activate_models(settings) == record
     assert {path: path.stat().st_mtime_ns for path in files} == files
 
@@ -121,7 +127,7 @@ def test_a_model_that_kills_its_compilation_costs_only_itself(
     run = child_process.run_module
 
     def crash(module: str, arguments: list[str], timeout: float) -> tuple[list[dict[str, Any]], str]:
-        if "crashes" in arguments[1]:
+        if "crashes" in arguments[2]:
             return [], "ended with -11 (it crashed)"
         return run(module, arguments, timeout)
 
@@ -136,3 +142,34 @@ def test_a_record_that_cannot_be_written_ends_the_start(settings: Settings, add:
     settings.engines_file.mkdir()
     with pytest.raises(BootError, match="cannot be written"):
         activate_models(settings)
+
+
+def test_another_background_is_compiled_anew_and_the_file_of_the_old_one_goes(settings: Settings) -> None:
+    shutil.copytree(ROOT / "models" / "diabetes", settings.models_dir / "diabetes")
+    folder = settings.models_dir / "diabetes" / "1"
+    activate_models(settings)
+    before = {*settings.compiled_dir.glob("*.shaptables")}
+    rows = np.load(folder / "background.npy")[:10]
+    np.save(folder / "background.npy", rows)
+    content = (folder / "background.npy").read_bytes()
+    manifest = orjson.loads((folder / "manifest.json").read_bytes())
+    manifest["background"] |= {
+        "sha256": hashlib.sha256(content).hexdigest(),
+        "size": len(content),
+        "rows": len(rows),
+    }
+    (folder / "manifest.json").write_bytes(orjson.dumps(manifest))
+    record = activate_models(settings)
+    after = {*settings.compiled_dir.glob("*.shaptables")}
+    assert record.interventional["diabetes@1"] == record.engine
+    assert (len(before - after), len(after - before), len(after)) == (1, 1, 2)
+
+
+def test_a_background_that_was_altered_is_left_to_shap_with_the_reason(settings: Settings) -> None:
+    shutil.copytree(ROOT / "models" / "diabetes", settings.models_dir / "diabetes")
+    path = settings.models_dir / "diabetes" / "1" / "background.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    record = activate_models(settings)
+    assert record.models["diabetes@1"] == record.engine
+    assert record.interventional["diabetes@1"] == SHAP
+    assert "altered" in record.interventional_reasons["diabetes@1"]

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,10 +7,12 @@ import numpy as np
 import pytest
 
 from services.worker.engines.compiled_engine import CompiledEngine
+from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.model_compilation import compile_models
-from services.worker.reference import distance
+from services.worker.reference import EXACT, distance
 from services.worker.warm_models import WarmModels
+from shared.compiled_files import compiled_path
 from shared.jobs.document import Method
 from shared.model_catalog import ModelCatalog
 from shared.treeshap.library import Library
@@ -28,7 +31,8 @@ def catalog() -> ModelCatalog:
 def compiled_dir(catalog: ModelCatalog, library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
     del library
     folder = tmp_path_factory.mktemp("compiled")
-    assert compile_models(catalog.versions(), folder) == {}
+    wanted = [(version, method) for method in Method for version in catalog.versions()]
+    assert compile_models(wanted, folder) == {}
     return folder
 
 
@@ -62,17 +66,36 @@ def test_a_model_without_a_file_and_one_with_a_damaged_file_are_xgboosts(
     assert "compiled model refused" in caplog.text
 
 
-def test_interventional_values_are_shaps_beside_a_compiled_model(
-    catalog: ModelCatalog, compiled_dir: Path
+@pytest.mark.parametrize("name", ["diabetes", "breast-cancer", "wine"])
+def test_interventional_values_are_shaps_without_shap(
+    catalog: ModelCatalog, compiled_dir: Path, name: str
+) -> None:
+    version = catalog.get(name)
+    assert version.examples_path is not None
+    rows = np.load(version.examples_path)[:30].astype(np.float32)
+    rows[1, ::2] = np.nan
+    ours, shaps = (WarmModels(catalog, folder).get(version.id) for folder in (compiled_dir, None))
+    got = ours.engine(Method.INTERVENTIONAL).explain(rows)
+    wanted = shaps.engine(Method.INTERVENTIONAL).explain(rows)
+    assert distance(got[:, :, :-1], wanted[:, :, :-1]) <= EXACT
+    np.testing.assert_array_equal(got[:, :, -1], wanted[:, :, -1])
+    assert not ours.uses_shap(Method.INTERVENTIONAL)
+    assert shaps.uses_shap(Method.INTERVENTIONAL)
+
+
+def test_damaged_tables_against_a_background_are_left_to_shap(
+    catalog: ModelCatalog, compiled_dir: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     version = catalog.get("diabetes")
-    assert version.examples_path is not None
-    rows = np.load(version.examples_path)[:3]
-    beside, alone = (
-        WarmModels(catalog, folder).get(version.id).engine(Method.INTERVENTIONAL).explain(rows)
-        for folder in (compiled_dir, None)
-    )
-    np.testing.assert_array_equal(beside, alone)
+    for path in compiled_dir.iterdir():
+        shutil.copy(path, tmp_path)
+    damaged = compiled_path(version, Method.INTERVENTIONAL, tmp_path)
+    assert damaged is not None
+    damaged.write_bytes(damaged.read_bytes()[:-5])
+    model = WarmModels(catalog, tmp_path).get(version.id)
+    assert isinstance(model.engine(Method.INTERVENTIONAL), ShapEngine)
+    assert isinstance(model.engine(Method.TREE_PATH_DEPENDENT), CompiledEngine)
+    assert "compiled model refused" in caplog.text
 
 
 HOT = """
@@ -80,7 +103,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from services.worker import __main__
-from services.worker.reference import distance
+from services.worker.reference import EXACT, distance
 from services.worker.warm_models import WarmModels
 from shared.jobs.document import Method
 from shared.model_catalog import ModelCatalog

@@ -9,7 +9,8 @@ from services.worker import interaction_check
 from services.worker.engines.compiled_engine import CompiledEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.interaction_check import compare_interactions
-from services.worker.model_compilation import compile_booster, compile_models, trial_rows
+from services.worker.model_compilation import compile_booster, compile_models
+from services.worker.trial_rows import trial_rows
 from services.worker.warm_models import WarmModel, WarmModels
 from shared.interactions import Interactions
 from shared.jobs.document import Method
@@ -29,7 +30,16 @@ MODELS = ("breast-cancer", "diabetes", "wine")
 def compiled_dir(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
     del library
     folder = tmp_path_factory.mktemp("compiled")
-    assert compile_models(ModelCatalog.load(ROOT / "models").versions(), folder) == {}
+    assert (
+        compile_models(
+            [
+                (version, Method.TREE_PATH_DEPENDENT)
+                for version in ModelCatalog.load(ROOT / "models").versions()
+            ],
+            folder,
+        )
+        == {}
+    )
     return folder
 
 

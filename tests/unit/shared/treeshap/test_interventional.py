@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from services.worker.model_compilation import compile_booster
+from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import NotCoveredError
@@ -18,6 +19,8 @@ from tests.unit.shared.treeshap.truth import Doubles, document_of, goes_left, tr
 KINDS: dict[str, dict[str, Any]] = {
     "one output": {"depth": 4, "features": 5},
     "features repeated on a path": {"depth": 6, "features": 2},
+    "seven bits": {"depth": 7, "features": 7, "min_child_weight": 0},
+    "eight bits": {"depth": 9, "features": 9, "min_child_weight": 0},
     "several classes": {"depth": 3, "features": 4, "objective": "multi:softprob", "num_class": 3},
     "dart": {"depth": 3, "features": 4, "booster": "dart", "rate_drop": 0.5, "one_drop": 1},
     "categories": {"depth": 4, "features": 3, "categories": 40, "max_cat_to_onehot": 1},
@@ -70,6 +73,13 @@ def test_every_kernel_gives_the_values_of_the_definition_against_a_background(
             np.testing.assert_allclose(got[:, :, -2], np.tile(means, (len(some), 1)), rtol=1e-6, atol=1e-6)
 
 
+def test_the_widest_tables_are_those_of_new_and_of_repeated_features(library: Library) -> None:
+    del library
+    nodes = compile_booster(train(trees=3, **KINDS["eight bits"])[0]).nodes
+    widest = nodes[(nodes["above"] == layout.MOST_BITS - 1) & ((nodes["left"] < 0) | (nodes["right"] < 0))]
+    assert set(widest["flags"] & layout.REPEATED) == {0, layout.REPEATED}
+
+
 def test_they_are_shaps_for_a_model_of_a_hundred_trees_and_a_background_with_missing_values(
     library: Library,
 ) -> None:
@@ -101,7 +111,7 @@ def test_a_background_of_ten_thousand_rows_costs_a_row_nothing(library: Library)
 
 def test_what_has_no_tables_is_not_covered(library: Library) -> None:
     del library
-    booster, x = train(9, 2, 9, min_child_weight=0)
+    booster, x = train(10, 2, 12, min_child_weight=0)
     with pytest.raises(NotCoveredError, match="too deep"):
         against_background(compile_booster(booster), x)
     shallow, x = train(2, 2, 3)

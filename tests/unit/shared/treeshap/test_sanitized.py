@@ -9,6 +9,7 @@ import pytest
 
 from services.worker.model_compilation import compile_booster
 from shared.treeshap import build
+from shared.treeshap.interventional import against_background
 from shared.treeshap.table_file import write_tables
 from tests.unit.conftest import REQUIRED
 from tests.unit.shared.treeshap.boosters import train
@@ -25,6 +26,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "tables": {"depth": 6, "trees": 3, "features": 8},
     "repeated": {"depth": 7, "trees": 3, "features": 2},
     "deep": {"depth": 10, "trees": 2, "features": 10, "min_child_weight": 0},
+    "eight bits": {"depth": 9, "trees": 2, "features": 9, "min_child_weight": 0},
     "classes": {"depth": 3, "trees": 3, "features": 4, "objective": "multi:softprob", "num_class": 3},
     "categories": {"depth": 4, "trees": 3, "features": 3, "categories": 40, "max_cat_to_onehot": 1},
     "leaves": {"depth": 3, "trees": 2, "features": 3, "gamma": 1e9},
@@ -73,8 +75,12 @@ def test_no_kernel_leaves_its_memory_or_does_what_is_undefined_whatever_a_checke
 ) -> None:
     for name, how in MODELS.items():
         booster, x = train(**how)
-        write_tables(tmp_path / f"{name}.shaptables", compile_booster(booster), name)
-        np.save(tmp_path / f"{name}.npy", x)
+        files = {name: compile_booster(booster)}
+        if name != "deep":  # tables would not do
+            files[f"{name}, interventional"] = against_background(files[name], x[:50])
+        for file, compiled in files.items():
+            write_tables(tmp_path / f"{file}.shaptables", compiled, file)
+            np.save(tmp_path / f"{file}.npy", x)
     done = run(sanitized, tmp_path)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "explained" in done.stdout
