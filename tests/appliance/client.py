@@ -142,3 +142,11 @@ def full_redis(connection: redis.Redis, share: float = 1.1) -> Iterator[None]:
     finally:
         for key in connection.scan_iter("test:filler:*"):
             connection.delete(key)
+
+
+def forget_tables(appliance: Appliance) -> None:
+    """Remove what was compiled against backgrounds: shap then explains what asks for it."""
+    tables = list(appliance.settings().compiled_dir.glob("*-*-*.shaptables"))
+    assert tables
+    for path in tables:
+        path.unlink()

@@ -13,6 +13,7 @@ from shared.beacons import Beacons
 from shared.jobs import keys
 from shared.memory import process_pss_bytes
 from shared.redis_connection import Patience, connect
+from tests.appliance.client import forget_tables
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.load import Load
 from tests.appliance.faults.placing import Faults
@@ -38,14 +39,6 @@ LEAN_SECONDS = IDLE_SECONDS + 30.0
 def sizes(appliance: Appliance) -> Mapping[int, int]:
     """Return the workers' PSS in MB, by process."""
     return {pid: process_pss_bytes(pid) // MB for pid in appliance.worker_pids()}
-
-
-def forget_tables(appliance: Appliance) -> None:
-    """Remove what was compiled against backgrounds: shap then explains what asks for it."""
-    tables = list(appliance.settings().compiled_dir.glob("*-*-*.shaptables"))
-    assert tables
-    for path in tables:
-        path.unlink()
 
 
 def explain_against_background(appliance: Appliance, like: Submitted, faults: Faults) -> str:

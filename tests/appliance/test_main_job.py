@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.trial_appliance import NO_ANSWER, Appliance
+from services.api.direct_lane import MOST_ROWS
 from services.worker.reference import EXACT, distance, reference_contributions
 from shared.beacons import Beacons
 from shared.build import ROOT
@@ -28,6 +29,7 @@ from shared.model_version import ModelVersion
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
 from shared.treeshap.library import find_library
+from tests.appliance.client import forget_tables
 from tests.appliance.conftest import MakeAppliance
 from tests.appliance.faults.submitted import eventually
 
@@ -290,11 +292,12 @@ def test_a_worker_that_grows_is_recycled_and_its_job_completes(make_appliance: M
     # Loading shap for interventional values takes a worker beyond this mark.
     appliance = make_appliance(WORKERS="1", WORKER_MEMORY_LIMIT_MB="100")
     appliance.start()
+    forget_tables(appliance)
     version = the_model("diabetes")
     body = json.dumps(
         {
             "model": version.name,
-            "rows": [cells(row) for row in example_rows(version, 3)],
+            "rows": [cells(row) for row in example_rows(version, MOST_ROWS + 1)],  # not the api's own
             "method": "interventional",
         }
     ).encode()
@@ -317,8 +320,9 @@ def test_the_guard_recycles_the_largest_worker_at_the_memory_limit(make_applianc
     # With two workers that have loaded shap, the whole appliance is far above 250 MB.
     appliance = make_appliance(WORKERS="2", MEMORY_LIMIT_MB="250", WORKER_MEMORY_LIMIT_MB="249")
     appliance.start()
+    forget_tables(appliance)
     version = the_model("diabetes")
-    rows = [cells(row) for row in example_rows(version, 1)]
+    rows = [cells(row) for row in example_rows(version, MOST_ROWS + 1)]  # not the api's own
     body = json.dumps({"model": version.name, "rows": rows, "method": "interventional"}).encode()
 
     deadline = time.monotonic() + 60
