@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -158,19 +160,35 @@ def test_no_secret_is_on_any_command_line_or_in_a_log_that_repeats_it(
     key_file.write_text(f"{KEY}\n")
     render.script = ("created", *["build_in_progress"] * 20, "build_failed")
     render.logs["build"] = [f"env RENDER_API_KEY={KEY}"]
+    git_calls = tmp_path / "git-calls"
+    path = _git_that_notes_its_command_lines(tmp_path / "bin", git_calls)
     seen: set[str] = set()
     over = threading.Event()
     watch = threading.Thread(target=_collect_command_lines, args=(seen, over))
     watch.start()
     try:
-        done = deployer.run(RENDER_API_KEY="", RENDER_API_KEY_FILE=str(key_file), PREFLIGHT="yes", IMAGE="no")
+        done = deployer.run(
+            RENDER_API_KEY="", RENDER_API_KEY_FILE=str(key_file), PREFLIGHT="yes", IMAGE="no", PATH=path
+        )
     finally:
         over.set()
         watch.join()
     assert "env RENDER_API_KEY=[secret]" in done.stdout
     assert any("ops.deploy" in line for line in seen)
+    seen.update(git_calls.read_text().splitlines())
     assert any("ls-remote" in line for line in seen)
     assert without_secrets("\n".join(seen))
+
+
+def _git_that_notes_its_command_lines(folder: Path, log: Path) -> str:
+    """Return a PATH on which it comes first: git ends too soon to be seen among the processes each time."""
+    git = shutil.which("git")
+    assert git is not None
+    folder.mkdir()
+    shim = folder / "git"
+    shim.write_text(f'#!/bin/sh\nprintf "%s\\n" "git $*" >> "{log}"\nexec "{git}" "$@"\n')
+    shim.chmod(0o755)
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
 
 
 def _collect_command_lines(seen: set[str], over: threading.Event) -> None:
