@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from ops.bench.services import Service
 from ops.bench.wire import Wire
 
-#: Requests of a service one after the other, before it is the next one's turn.
-BLOCK = 25
+#: Requests of a service one after the other, before it is the next one's turn: of one row, and of more. Connections wait
+#: meanwhile, and uvicorn closes one that has waited for 5 s.
+BLOCK, LARGE_BLOCK = 25, 5
 #: Requests before any is counted.
 WARM_UP = 50
 
@@ -46,6 +47,7 @@ def measure_latency(
     services: Sequence[Service], rows: Matrix, kind: str, rounds: int, requests: int, beside: str
 ) -> list[Latency]:
     """Send each service that takes this kind so many requests a round; blocks of them alternate."""
+    block = BLOCK if len(rows) == 1 else LARGE_BLOCK
     asked = [service for service in services if kind in service.kinds]
     found = [Latency(service.name, kind, len(rows), beside) for service in asked]
     bodies = [service.request(kind, rows) for service in asked]
@@ -57,9 +59,9 @@ def measure_latency(
         for _ in range(rounds):
             for latency in found:
                 latency.rounds.append([])
-            for begun in range(0, requests, BLOCK):
+            for begun in range(0, requests, block):
                 for latency, wire, body in zip(found, wires, bodies, strict=True):
-                    latency.rounds[-1] += _block(wire, body, min(BLOCK, requests - begun))
+                    latency.rounds[-1] += _block(wire, body, min(block, requests - begun))
     return found
 
 
