@@ -23,13 +23,15 @@ from ops.container.engine import DockerError
 from ops.trial_appliance import TrialError
 from shared.treeshap.library import Library, find_library
 
-#: What has options of its own.
+#: What has options of its own, and the options of parts.
 COMMANDS = (*SIZES, "throughput")
+PART_OPTIONS = ("--minutes", "--quick", "--no-peers", "--write")
 
 
 def main() -> int:
     """Measure and print; return the exit code: 1 if a value was wrong or something could not be measured."""
-    alone = sys.argv[1:2] and sys.argv[1] in COMMANDS
+    # `interactions` is both: among parts, or with an option of theirs, it is one of them.
+    alone = sys.argv[1:2] and sys.argv[1] in COMMANDS and not {*sys.argv[2:]} & {*PART_OPTIONS, *PARTS}
     options = _command_options() if alone else _options()
     library = find_library()
     if library is None:
