@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import select
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -62,8 +63,31 @@ def wants_cancel(deploy: str, say: Callable[[str], None]) -> bool:
     """Ask whether a deploy shall be canceled. Raises LeftRunningError if nobody can be asked, or at a second Ctrl-C."""
     if not sys.stdin.isatty():
         raise LeftRunningError("There is no terminal to ask whether to cancel it")
-    say(f"\nCancel the deploy {deploy}? y cancels it, Enter watches on, Ctrl-C leaves it running.")
     try:
-        return input("Cancel? [y/N] ").strip().lower() in {"y", "yes"}
-    except (KeyboardInterrupt, EOFError):
-        raise LeftRunningError("You have left") from None
+        say(f"\nCancel the deploy {deploy}? y cancels it, Enter watches on, Ctrl-C leaves it running.")
+        sys.stdout.write("Cancel? [y/N] ")
+        sys.stdout.flush()
+        _wait_for_line()
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        answer = ""
+    if not answer:  # the end of the input
+        raise LeftRunningError("You have left")
+    return answer.strip().lower() in {"y", "yes"}
+
+
+def _wait_for_line() -> None:
+    """Return when somebody has typed; a Ctrl-C raises KeyboardInterrupt.
+
+    `input()` would miss one that comes just before it begins to read: its handler runs only after the read.
+    """
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    before = signal.set_wakeup_fd(writing)
+    try:
+        while sys.stdin not in select.select([sys.stdin, reading], [], [])[0]:
+            os.read(reading, 64)
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reading)
+        os.close(writing)
