@@ -15,6 +15,9 @@ from shared.settings import Settings
 ROWS, COMPILED_TIMES = 500, 10
 #: MB of the result of a batch that is larger than ROWS: the api holds one for each of its uploads and streams.
 LARGE_BATCH_MB = 1
+#: Rows of a batch with interactions, and numbers of their whole matrices, at most: where XGBoost makes them a row may take
+#: a tenth of a second, and a batch must stay far below BATCH_TIMEOUT_SECONDS.
+INTERACTION_ROWS, INTERACTION_NUMBERS = 100, 2**24
 #: Bytes of a float32.
 FLOAT_BYTES = 4
 #: How many times a batch's result lies in a worker's memory at the worst moment: as the engine returns it,
@@ -76,7 +79,8 @@ def plan_interaction_rows(features: int, outputs: int, settings: Settings, inter
     BatchTooLargeError if they do not.
     """
     rows = plan_batch_rows(features, outputs, settings, power=2)
-    if interactions.top_pairs is None:
-        return rows
-    each = FLOAT_BYTES * interactions.numbers(features, outputs)
-    return max(1, min(plan_batch_rows(features, outputs, settings), batch_budget_bytes(settings) // each))
+    most = min(INTERACTION_ROWS, INTERACTION_NUMBERS // (outputs * (features + 1) ** 2))
+    if interactions.top_pairs is not None:
+        each = FLOAT_BYTES * interactions.numbers(features, outputs)
+        rows = min(plan_batch_rows(features, outputs, settings), batch_budget_bytes(settings) // each)
+    return max(1, min(rows, most))

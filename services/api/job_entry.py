@@ -55,6 +55,7 @@ class JobEntry:
             self._parts.payloads.put(job.id, "result", 0, values)
             with redis_needed(UNCERTAIN):
                 accepted = self._parts.store.record(job, incoming.idempotency)
+        self._parts.results.release(job.id)  # it lies on the disk already
         found = self._note(job, accepted)
         return Submitted(found, values if accepted.created else None)
 

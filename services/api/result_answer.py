@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -83,7 +84,8 @@ class ResultAnswer:
             return
         chunks = gzip_stream(writer.write(result)) if zipped else writer.write(result)
         if whole:
-            resp.data = b"".join(self._begin(job, chunks))
+            with self._told_if_deleted(job):
+                resp.data = b"".join(chunks)
             return
         parts.streams.take()
         stream = _Stream(chunks, parts.streams)
@@ -96,14 +98,20 @@ class ResultAnswer:
 
     def _begin(self, job: Job, chunks: Iterator[bytes]) -> Iterator[bytes]:
         """Read so far that the first batch is known to be there, while the status can still say otherwise."""
-        try:
+        with self._told_if_deleted(job):
             # The first chunk may be a header that needs no rows; the second one never is.
             first = list(itertools.islice(chunks, 2))
+        return itertools.chain(first, chunks)
+
+    @contextlib.contextmanager
+    def _told_if_deleted(self, job: Job) -> Iterator[None]:
+        """Raise JobNotFoundError for an object that is missing because the job was deleted meanwhile."""
+        try:
+            yield
         except PayloadMissingError:
             with redis_needed():
-                self._parts.store.get(job.id)  # JobNotFoundError, if the job is deleted by now
+                self._parts.store.get(job.id)
             raise
-        return itertools.chain(first, chunks)
 
     @staticmethod
     def _set_headers(resp: Any, job: Job, writer: Writer, *, zipped: bool) -> None:

@@ -16,6 +16,7 @@ from services.api.direct_lane import MOST_BODY
 from services.api.direct_run import DirectRun
 from services.api.envelope import REQUEST_ID
 from services.api.incoming import Checks, Incoming, Plan, Submitted, Urgency
+from services.api.intake import SMALL_BODY
 from services.api.job_entry import JobEntry
 from services.api.job_options import OPTION_PARAMETERS, choose_interactions, read_options
 from services.api.parts import Parts
@@ -58,8 +59,8 @@ class Submission:
     ) -> Submitted:
         """Store the request's rows and accept a job for them, or explain them here if they are few and urgent.
 
-        Raises what `checks` raise, any of the errors of a bad request, and BusyError, DrainingError, QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError
-        and StorageUnavailableError.
+        Raises what `checks` raise, any of the errors of a bad request, and BusyError, DrainingError, QueueFullError,
+        RedisFullError, RedisUnavailableError, StorageFullError and StorageUnavailableError.
         """
         parts = self._parts
         reader = choose_reader(req.get_header("Content-Type"))
@@ -71,11 +72,11 @@ class Submission:
         if (req.content_length or 0) > MOST_BODY:  # of a small one, accept finds out soon enough
             with redis_needed():
                 parts.store.require_room()
-        size = parts.settings.max_body_mb * 2**20
+        most = parts.settings.max_body_mb * 2**20
         with contextlib.ExitStack() as open_things:
             if (req.content_length or 0) > LARGE_BODY:
                 open_things.enter_context(parts.uploads)
-            body = open_body(raw, req.get_header("Content-Encoding"), size, parts.settings.tmp_dir)
+            body = open_body(raw, req.get_header("Content-Encoding"), most, parts.settings.tmp_dir)
             if body is not raw:
                 open_things.callback(body.close)
             incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, checks or Checks())
@@ -83,7 +84,10 @@ class Submission:
             incoming.checks.interactions(plan.interactions)
             if urgency is not Urgency.LATER and (submitted := self._direct.run(incoming, plan, urgency)):
                 return submitted
-            require_disk(parts.settings, _size(body))
+            if (size := _size(body)) > SMALL_BODY and (req.content_length or 0) <= MOST_BODY:
+                with redis_needed():  # a small one may unpack to much
+                    parts.store.require_room()
+            require_disk(parts.settings, size)
             return self._entry.queue(incoming, plan)
 
     def _known(self, idempotency: Idempotency) -> Job | None:

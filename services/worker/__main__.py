@@ -42,9 +42,9 @@ logger = logging.getLogger(__name__)
 
 #: Added to a worker's badness, so that the kernel, if it must kill, takes a worker: it loses the least.
 OOM_SCORE_ADJ = 500
-#: How much a worker's processor time yields to the other programs': whoever waits for an answer waits for the api, and the
-#: monitor must see what a busy worker does.
-NICENESS = 15
+#: How much a worker's processor time yields to the other programs': whoever waits for an answer waits for the api. A little
+#: only: with one processor, few busy clients of the api would otherwise keep batches from ending in time.
+NICENESS = 2
 #: Seconds between two looks whether Redis is there, at the start.
 REDIS_WAIT = 0.5
 #: Threads of every native library here: the number of workers is what uses the cores.

@@ -15,7 +15,6 @@ from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.library import Library
-from shared.treeshap.pairs import MOST_NUMBERS
 
 #: How far interactions may be from XGBoost's, relative to the largest of the row.
 TOLERANCE = 1e-5
@@ -23,6 +22,8 @@ TOLERANCE = 1e-5
 XGBOOST_EXACT_FEATURES = 8
 #: Rows that are compared: a register and some more. XGBoost takes several times as long for them as for values.
 ROWS = 20
+#: Numbers of their matrices, at most, of which several are held at a time: boot has little memory. A single row is always compared.
+COMPARED_NUMBERS = 2**21
 
 
 def compare_interactions(compiled: Compiled, booster: Any, library: Library, rows: Matrix) -> None:
@@ -35,7 +36,7 @@ def compare_interactions(compiled: Compiled, booster: Any, library: Library, row
         explainers = [InteractionExplainer(compiled, library, kernel) for kernel in library.kernels()]
     except NotCoveredError:
         return  # XGBoost explains them; a worker finds that out in the same way
-    rows = rows[: min(ROWS, MOST_NUMBERS // each)]
+    rows = rows[: max(1, min(ROWS, COMPARED_NUMBERS // each))]
     values = Explainer(compiled, library).explain(rows)
     if 2 * int(compiled.trees["points"].max(initial=0)) <= XGBOOST_EXACT_FEATURES:
         wanted = _xgboosts(compiled, booster, rows)

@@ -44,7 +44,7 @@ class CompiledEngine:
         """What explains interactions; made when it is first asked for. None if this model's are not covered."""
         try:
             return InteractionExplainer(self._explainer.compiled, self._explainer.library)
-        except NotCoveredError as reason:
+        except (NotCoveredError, MemoryError) as reason:
             logger.warning("XGBoost explains this model's interactions", extra={"cause": str(reason)})
             return None
 

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from shared.batch_plan import (
     COMPILED_TIMES,
+    INTERACTION_NUMBERS,
+    INTERACTION_ROWS,
     LARGE_BATCH_MB,
     ROWS,
     batch_budget_bytes,
@@ -86,10 +88,13 @@ def test_a_batch_with_interactions_fits_the_budget_whole_or_as_pairs() -> None:
     for features, outputs in ((13, 3), (30, 1), (600, 1), (600, 3), (900, 1)):
         for interactions in (Interactions(), Interactions(top_pairs=100)):
             rows = plan_interaction_rows(features, outputs, settings, interactions)
-            assert 1 <= rows <= ROWS
+            assert 1 <= rows <= INTERACTION_ROWS
+            assert rows == 1 or rows * outputs * (features + 1) ** 2 <= INTERACTION_NUMBERS
             assert rows * 4 * interactions.numbers(features, outputs) <= budget
     assert plan_interaction_rows(600, 1, settings, Interactions()) < 20
-    assert plan_interaction_rows(600, 1, settings, Interactions(top_pairs=10)) == ROWS
+    assert plan_interaction_rows(600, 1, settings, Interactions(top_pairs=10)) == 46  # whole, they are 67 MB
+    assert plan_interaction_rows(30, 1, settings, Interactions(top_pairs=10)) == INTERACTION_ROWS
+    assert plan_interaction_rows(2800, 1, Settings(), Interactions(top_pairs=10)) <= 2
 
 
 def test_a_row_whose_matrices_do_not_fit_is_refused_with_the_largest_size_that_does() -> None:
