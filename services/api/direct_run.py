@@ -37,11 +37,10 @@ class DirectRun:
         rows = self._read(incoming, plan, model)
         if rows is None:
             return None
-        job = replace(
-            plan.job("", len(rows), incoming.request), status=Status.COMPLETED, started_at=time.time()
-        )
+        job = plan.job("", len(rows), incoming.request)
+        began = time.time()
         values = model.explainer.explain(rows)
-        job = replace(job, finished_at=time.time())
+        job = replace(job, status=Status.COMPLETED, started_at=began, finished_at=time.time())
         if urgency is Urgency.VALUES and incoming.idempotency is None:
             self._count_job(job)
             submitted = Submitted(job, values)
@@ -56,8 +55,7 @@ class DirectRun:
         if incoming.body.seek(0, os.SEEK_END) > MOST_BODY:
             incoming.body.seek(0)
             return None
-        incoming.body.seek(0)
-        chunks = incoming.reader.read(incoming.body, plan.spec(self._parts.settings.max_rows))
+        chunks = incoming.chunks(plan.spec(self._parts.settings.max_rows))
         rows = next(chunks)
         if len(rows) > model.rows or next(chunks, None) is not None:
             incoming.body.seek(0)

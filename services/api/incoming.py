@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import BinaryIO
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.api.readers.media_types import Reader
+from services.api.readers.plain_body import PlainBody
 from services.api.readers.row_spec import RowSpec
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
@@ -49,6 +50,15 @@ class Incoming:
     body: BinaryIO
     idempotency: Idempotency | None
     checks: Checks
+    #: The whole body, if it is small and plain.
+    plain: PlainBody | None = None
+
+    def chunks(self, spec: RowSpec) -> Iterator[Matrix]:
+        """Read the rows from the body's start, in chunks. Raises what is wrong with them."""
+        if self.plain is not None and self.plain.fits(spec):
+            return self.plain.read(spec)
+        self.body.seek(0)
+        return self.reader.read(self.body, spec)
 
 
 @dataclass(frozen=True, slots=True)

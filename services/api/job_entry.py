@@ -70,7 +70,7 @@ class JobEntry:
     def _store_rows(self, job_id: str, incoming: Incoming, plan: Plan) -> int:
         rows = 0
         spec = plan.spec(self._parts.settings.max_rows)
-        for batch, chunk in enumerate(incoming.reader.read(incoming.body, spec)):
+        for batch, chunk in enumerate(incoming.chunks(spec)):
             each = result_bytes(
                 len(chunk), len(plan.model.features), len(plan.model.outputs), plan.interactions
             )

@@ -2,38 +2,42 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from services.api.query import Query
 from services.api.readers.json_rows import BodyOptions, read_json_options
 from services.api.readers.media_types import Reader
+from services.api.readers.plain_body import PlainBody
 from shared.errors import BadParameterError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS, Interactions
 from shared.jobs.document import Method
 
-#: The query parameters that say what to do with the rows.
+#: The query parameters that say what to do with the rows, in the order of BodyOptions.
 OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
 
 
-def read_options(reader: Reader, body: BinaryIO, query: Query, max_rows: int) -> BodyOptions:
-    """Return the options of the query, and of a JSON body; the two must not contradict each other."""
+def read_options(
+    reader: Reader, body: BinaryIO, query: Query, max_rows: int, plain: PlainBody | None
+) -> BodyOptions:
+    """Return the options of the query, and of a JSON body, `plain` if it is; the two must not contradict each other."""
     asked = _read_query(query)
     if not reader.options_in_body:
         return asked
-    said = read_json_options(body, max_rows)
-    body.seek(0)
-    merged = asdict(asked)
-    for name, in_body in asdict(said).items():
-        in_query = merged[name]
-        if in_body is None:
-            continue
-        if in_query is not None and in_query != in_body:
-            raise UnprocessableError(
-                f"The query says {name}={_shorten(in_query)} and the body {_shorten(in_body)}: say it once."
-            )
-        merged[name] = in_body
-    return BodyOptions(**merged)
+    if plain is not None:
+        said = plain.options
+    else:
+        said = read_json_options(body, max_rows)
+        body.seek(0)
+    return BodyOptions(*(_merge(name, asked, said) for name in OPTION_PARAMETERS))
+
+
+def _merge(name: str, asked: BodyOptions, said: BodyOptions) -> Any:
+    in_query, in_body = getattr(asked, name), getattr(said, name)
+    if in_query is not None and in_body is not None and in_query != in_body:
+        raise UnprocessableError(
+            f"The query says {name}={_shorten(in_query)} and the body {_shorten(in_body)}: say it once."
+        )
+    return in_query if in_body is None else in_body
 
 
 def choose_interactions(options: BodyOptions, method: Method) -> Interactions | None:

@@ -61,9 +61,12 @@ class Server:
         )
         self._dispatcher = first.task_dispatcher
         self._listeners = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
-        make_channel = functools.partial(Channel, intake=Intake(settings), count=app.count_refused)
+        make_channel = functools.partial(
+            Channel, intake=Intake(settings), count=app.count_refused, may_stay=self._may_stay
+        )
         for listener in self._listeners:
             listener.channel_class = make_channel
+            listener.add_task = self._add_task
         self._next_look = 0.0
 
     @property
@@ -89,6 +92,15 @@ class Server:
             self._turn(0.02)
         self._dispatcher.shutdown(timeout=0.1)
         wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
+
+    def _add_task(self, channel: Channel) -> None:
+        """Find a thread for a channel's request, unless one stays with it."""
+        if not channel.kept:
+            self._dispatcher.add_task(channel)
+
+    def _may_stay(self) -> bool:
+        """Tell whether there are threads for others while one waits for a connection's next request."""
+        return self._dispatcher.active_count <= THREADS // 2 and not self._stopping.is_set()
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)

@@ -24,6 +24,7 @@ from services.api.query import Query
 from services.api.readers.body import open_body
 from services.api.readers.json_rows import BodyOptions
 from services.api.readers.media_types import choose_reader
+from services.api.readers.plain_body import read_plain_body
 from services.api.storage_room import require_disk
 from shared.batch_plan import plan_batch_rows, plan_interaction_rows, plan_interventional_rows
 from shared.engine_record import SHAP, XGBOOST
@@ -79,8 +80,10 @@ class Submission:
             body = open_body(raw, req.get_header("Content-Encoding"), most, parts.settings.tmp_dir)
             if body is not raw:
                 open_things.callback(body.close)
-            incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, checks or Checks())
-            plan = self._plan(read_options(reader, body, query, parts.settings.max_rows))
+            plain = read_plain_body(body) if reader.options_in_body else None
+            body.seek(0)
+            incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, checks or Checks(), plain)
+            plan = self._plan(read_options(reader, body, query, parts.settings.max_rows, plain))
             incoming.checks.interactions(plan.interactions)
             if urgency is not Urgency.LATER and (submitted := self._direct.run(incoming, plan, urgency)):
                 return submitted

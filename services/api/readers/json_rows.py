@@ -28,7 +28,7 @@ _ANY_ROW_BYTES = 8 * 1024 * 1024
 _TEXT_AT_ONCE = 256 * 1024
 
 #: What the options beside the rows are, and how their values begin; null leaves each out.
-_OPTIONS: dict[str, tuple[type, str, bytes]] = {
+OPTIONS: dict[str, tuple[type, str, bytes]] = {
     "model": (str, "a text", b'"n'),
     "method": (str, "a text", b'"n'),
     "interactions": (bool, "true or false", b"tfn"),
@@ -131,7 +131,7 @@ def _enter(scanner: JsonScanner) -> None:
 def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
     text = scanner.take_text("where a member's name begins")
     name = _parse(scanner, text)
-    if name != "rows" and name not in _OPTIONS:
+    if name != "rows" and name not in OPTIONS:
         raise UnprocessableError(f"The body has no member {quote(name)}: {_SHAPE}.")
     if name in seen:
         raise UnprocessableError(f'The body has "{name}" twice: say it once.')
@@ -142,7 +142,7 @@ def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
 
 def _take_option(scanner: JsonScanner, name: str) -> bytes:
     start = scanner.peek()
-    _, what, starts = _OPTIONS[name]
+    _, what, starts = OPTIONS[name]
     if start is not None and start in starts:
         take = scanner.take_text if start == ord('"') else scanner.take_word
         return take(f'in "{name}"')
@@ -158,7 +158,7 @@ def _read_option(name: str, text: bytes) -> Any:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as fault:
         raise UnreadableBodyError(f'The value of "{name}", {quote(text)}, is not JSON.') from fault
-    kind, what, _ = _OPTIONS[name]
+    kind, what, _ = OPTIONS[name]
     if type(value) is not kind:
         raise UnprocessableError(f'"{name}" must be {what}, not {quote(text)}.')
     return value

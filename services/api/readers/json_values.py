@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FLAT_ROW = re.compile(rb'[\[{](?:[^\[\]{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 
 #: The types that are numbers or missing. bool is none of them.
-_NUMBERS = frozenset({int, float, type(None)})
+NUMBERS = frozenset({int, float, type(None)})
 
 #: How JSON calls what Python's types hold.
 _JSON_NAMES = {str: "text", bool: "true or false", list: "an array", dict: "an object"}
@@ -58,7 +58,7 @@ class JsonRowParser:
         """
         faults: list[RowError] = []
         rows = [self._parse_row(text, row, faults) for row, text in enumerate(texts, first_row)]
-        if not set(map(type, chain.from_iterable(rows))) <= _NUMBERS:
+        if not set(map(type, chain.from_iterable(rows))) <= NUMBERS:
             rows = [self._keep_numbers(cells, row, faults) for row, cells in enumerate(rows, first_row)]
         return Piece(np.array(rows, dtype=np.float64), faults)
 
@@ -110,9 +110,9 @@ class JsonRowParser:
 
     def _keep_numbers(self, cells: Sequence[Any], row: int, faults: list[RowError]) -> list[Any]:
         for name, cell in zip(self._features, cells, strict=True):
-            if type(cell) not in _NUMBERS:
+            if type(cell) not in NUMBERS:
                 faults.append(RowError(row, name, _say_no_number(cell)))
-        return [cell if type(cell) in _NUMBERS else None for cell in cells]
+        return [cell if type(cell) in NUMBERS else None for cell in cells]
 
 
 def _say_no_number(cell: Any) -> str:

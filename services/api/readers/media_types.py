@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from email.message import Message
@@ -38,6 +39,7 @@ READERS = (
 )
 
 
+@functools.lru_cache(maxsize=16)
 def choose_reader(content_type: str | None) -> Reader:
     """Choose the reader for a Content-Type. Raises UnsupportedMediaTypeError, listing what is read."""
     known = ", ".join(reader.media_type for reader in READERS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,7 @@ PAIR_WRITERS = (
 MATRIX_WRITERS = (*PAIR_WRITERS, Writer("application/x-npy", write_npy_matrices, measure_npy_matrices))
 
 
+@functools.lru_cache(maxsize=16)
 def choose_writer(accept: str | None, interactions: Interactions | None = None) -> Writer:
     """Choose the writer of a result, which takes ResultPages, or InteractionPages if there are interactions.
 
