@@ -213,21 +213,25 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         """Wait for a whole next request, if threads are to spare. What has come of one by then is read on by the loop."""
         deadline = time.monotonic() + STAY_SECONDS
         while not self.requests:
-            if not super().readable() or not self.connected or not self._may_stay():
+            if not (self.connected and super().readable() and self._may_stay()):
                 return False
-            poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                return False
-            try:
-                data = self.socket.recv(self.adj.recv_bytes)
-            except OSError:
-                return False
+            data = self._wait_for_bytes(deadline)
             if not data:
-                return False  # only the loop may close it; it hears the same
+                return False
             self.last_activity = time.time()
             self.received(data)
         return True
+
+    def _wait_for_bytes(self, deadline: float) -> bytes:
+        """Return what comes; nothing if that is late, or the connection's end: only the loop may close it, and it hears the same."""
+        try:
+            poll = select.poll()
+            poll.register(self.socket, select.POLLIN)
+            if poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+                return bytes(self.socket.recv(self.adj.recv_bytes))
+        except (OSError, ValueError):  # ValueError: the server stops, and has closed it
+            pass
+        return b""
 
     @contextlib.contextmanager
     def in_one_go(self) -> Iterator[None]:

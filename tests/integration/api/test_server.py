@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
+import random
 import signal
 import socket
 import struct
@@ -17,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waitress.task import ThreadedTaskDispatcher
 
 from services.api import server as server_module
+from services.api.channel import STAY_SECONDS
 from services.api.parts import Parts
 from shared.build import ROOT
 from shared.settings import Settings
@@ -155,6 +159,73 @@ def test_one_connection_serves_many_requests(http: OverHttp) -> None:
     get = f"GET /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
     data = (get + "\r\n") * 3 + get + "Connection: close\r\n\r\n"
     assert raw(http.port, data.encode()).count(b"HTTP/1.1 200 OK") == 4
+
+
+def test_requests_that_follow_at_once_need_no_other_thread(
+    http: OverHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted: list[object] = []
+    find_thread = ThreadedTaskDispatcher.add_task
+
+    def count(dispatcher: ThreadedTaskDispatcher, task: object) -> None:
+        wanted.append(task)
+        find_thread(dispatcher, task)
+
+    monkeypatch.setattr(ThreadedTaskDispatcher, "add_task", count)
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        for _ in range(60):
+            connection.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+            head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
+            # Both at once: a head that came alone would wake the client for nothing.
+            assert head.startswith(b"HTTP/1.1 200 OK")
+            assert json.loads(body)["version"]
+    assert 1 <= len(wanted) < 30
+
+
+@pytest.mark.parametrize("pause", [0.0, 3 * STAY_SECONDS])
+def test_a_request_that_comes_in_pieces_after_another_is_answered(http: OverHttp, pause: float) -> None:
+    request = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+    def send_the_rest(connection: socket.socket) -> None:
+        for piece in (request[:20], request[20:] + last[:30], last[30:-2], last[-2:]):
+            time.sleep(pause)
+            connection.sendall(piece)
+
+    assert raw(http.port, request, then=send_the_rest).count(b"HTTP/1.1 200 OK") == 3
+
+
+def test_no_request_is_forgotten_between_the_loop_and_the_thread_that_stays(http: OverHttp) -> None:
+    request = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+    chance = random.Random(7)
+    cuts = [0, *sorted(chance.sample(range(400 * len(request)), 300)), 400 * len(request)]
+
+    def send_in_pieces(connection: socket.socket) -> None:
+        data = request * 400
+        for start, stop in itertools.pairwise(cuts):
+            connection.sendall(data[start:stop])
+            time.sleep(chance.choice((0.0, 0.0, 0.0005, 0.001)))
+        connection.shutdown(socket.SHUT_WR)
+
+    assert raw(http.port, b"", then=send_in_pieces).count(b"HTTP/1.1 200 OK") == 400
+
+
+def test_threads_that_stay_leave_enough_for_others(http: OverHttp) -> None:
+    with contextlib.ExitStack() as open_connections:
+        connections = [
+            open_connections.enter_context(socket.create_connection(("127.0.0.1", http.port), timeout=10))
+            for _ in range(100)
+        ]
+        slowest = 0.0
+        for _ in range(5):
+            for connection in connections:
+                connection.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+            started = time.monotonic()
+            assert http.get("/healthz").status == 200
+            slowest = max(slowest, time.monotonic() - started)
+            for connection in connections:
+                assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    assert slowest < 1
 
 
 def test_a_client_that_takes_no_bytes_is_let_go(http: OverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
