@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import redis
 
+from services.monitor.batch_clock import BatchClock
 from services.monitor.process_table import is_descendant
 from services.monitor.programs import Programs
 from services.monitor.worker_lives import End, Machine, Report, WorkerLives
@@ -58,6 +59,7 @@ class Rescue:
         self._machine = machine
         self._timeout = batch_timeout_seconds
         self._alone = alone
+        self._clock = BatchClock()
         self._incoming: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._reports: set[Report] = set()
         self._lost_due = 0.0
@@ -129,15 +131,22 @@ class Rescue:
             beacon = alive.get(held.owner) or self.lives.silent_worker(held.token)
             if beacon is None or beacon.token != held.token or self.lives.is_expected(held.token):
                 continue
-            # A worker that waited for Redis, as we did, has not hung.
+            # A worker that waited for Redis, as we did, or for a processor, has not hung.
             since = max(held.since, self._heard_since)
-            if now - since > self._timeout and self._kill(beacon.host, beacon.pid):
-                self.lives.expect(held.token, End("hung", Blame.DEATH))
-                with log_context(request=held.request, job=held.job_id, batch=held.batch):
-                    logger.error(
-                        "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",
-                        extra={"worker": held.owner, "seconds": round(now - since, 1)},
-                    )
+            worked = now - since
+            if beacon.host == self._machine.host:
+                worked -= self._clock.waits(held, beacon.pid)
+            if worked > self._timeout and self._kill(beacon.host, beacon.pid):
+                self._expect_hung(held, now - since)
+        self._clock.forget_others()
+
+    def _expect_hung(self, held: Running, seconds: float) -> None:
+        self.lives.expect(held.token, End("hung", Blame.DEATH))
+        with log_context(request=held.request, job=held.job_id, batch=held.batch):
+            logger.error(
+                "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",
+                extra={"worker": held.owner, "seconds": round(seconds, 1)},
+            )
 
     def _end_silent(self, alive: Mapping[str, Beacon]) -> None:
         """Kill this machine's workers that run and say nothing: their batches were given to others long ago."""

@@ -3,8 +3,10 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import redis
@@ -209,6 +211,33 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     assert recovered(connection) == {"hung": 1}
     [line] = logged("worker killed")
     assert f" request=r-1 job={job.id} batch=0 " in line
+
+
+def test_a_worker_that_waits_for_a_processor_has_not_hung(
+    rescue: Rescue, accept: Accept, light: Light, take: Take
+) -> None:
+    busy = [sys.executable, "-c", "while True: pass"]
+    one = {min(os.sched_getaffinity(0))}
+    with ExitStack() as started:
+        worker, other = (started.enter_context(subprocess.Popen(busy)) for _ in range(2))
+        started.callback(other.kill)
+        started.callback(worker.kill)
+        for process in (worker, other):
+            os.sched_setaffinity(process.pid, one)
+        os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
+        take(light("worker-1", worker.pid), accept(), 0)
+        rescue.step()
+        time.sleep(3.0)  # BATCH_TIMEOUT_SECONDS is 2 here
+        light("worker-1", worker.pid)
+        rescue.step()
+        assert worker.poll() is None
+        other.kill()  # from now on the worker works, and does not end
+        deadline = time.monotonic() + 20
+        while worker.poll() is None and time.monotonic() < deadline:
+            light("worker-1", worker.pid)
+            rescue.step()
+            time.sleep(0.2)
+        assert worker.returncode == -signal.SIGKILL
 
 
 def test_no_process_outside_the_appliance_is_ever_killed(
