@@ -14,6 +14,7 @@ import mmap
 import os
 import struct
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +44,16 @@ def table_path(folder: Path, model_sha256: str) -> Path:
 
 def write_tables(path: Path, compiled: Compiled, model_sha256: str) -> None:
     """Write a compiled model at once: whole or not at all. Raises OSError if the disk refuses."""
-    content = _content(compiled, model_sha256)
     descriptor, aside = tempfile.mkstemp(prefix=".compiling-", dir=path.parent)
+    digest = hashlib.sha256()
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(content).digest())
-            file.write(content)
+            file.write(_MAGIC + bytes(digest.digest_size))
+            for piece in _pieces(compiled, model_sha256):
+                digest.update(piece)
+                file.write(piece)
+            file.seek(len(_MAGIC))
+            file.write(digest.digest())
             file.flush()
             os.fsync(file.fileno())
         Path(aside).rename(path)
@@ -57,7 +62,8 @@ def write_tables(path: Path, compiled: Compiled, model_sha256: str) -> None:
         raise
 
 
-def _content(compiled: Compiled, model_sha256: str) -> bytes:
+def _pieces(compiled: Compiled, model_sha256: str) -> Iterator[bytes | memoryview]:
+    """Yield what follows the digest, without a copy of the whole: boot has little memory."""
     places: dict[str, tuple[int, int]] = {}
     at = 0
     for name, array in compiled.arrays.items():
@@ -67,10 +73,10 @@ def _content(compiled: Compiled, model_sha256: str) -> bytes:
         {"format": FORMAT, "model": model_sha256, "features": compiled.features, "arrays": places}
     )
     header += b" " * (-(_HEADER_BEGIN + len(header)) % _ALIGNMENT)
-    body = bytearray(at)
+    yield struct.pack("<Q", len(header)) + header
     for name, array in compiled.arrays.items():
-        body[places[name][0] : places[name][0] + array.nbytes] = array.astype(DTYPES[name]).tobytes()
-    return struct.pack("<Q", len(header)) + header + body
+        yield np.ascontiguousarray(array, dtype=DTYPES[name]).view(np.uint8).data
+        yield bytes(-array.nbytes % _ALIGNMENT)
 
 
 def read_tables(path: Path, model_sha256: str) -> Compiled:

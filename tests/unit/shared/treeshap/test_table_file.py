@@ -1,4 +1,5 @@
 import hashlib
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,17 @@ def test_a_model_comes_back_from_its_file_as_it_was(
         Explainer(back, library).explain(x), Explainer(compiled, library).explain(x)
     )
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_large_tables_are_written_without_a_copy_of_them(tmp_path: Path, compiled: Compiled) -> None:
+    large = replace(compiled, tables=np.ones(1 << 20, dtype=np.float32))
+    tracemalloc.start()
+    try:
+        write_tables(table_path(tmp_path, MODEL), large, MODEL)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert most < large.tables.nbytes // 4
 
 
 def test_a_truncated_file_is_refused_wherever_it_ends(path: Path) -> None:
