@@ -65,16 +65,41 @@ ALWAYS void add_tables(block *b, const float *table, const int32_t *path, const 
     }
 }
 
-/* Tables of more than 64 floats stay in memory. */
-static void gather_tables(block *b, const node *n, const float *table, const int32_t *path, const uint8_t *indexes)
+/* Sixteen floats of a table of 128 or 256: pairs of registers by the low bits, then halves by each upper bit. */
+ALWAYS __m512 permute_wide(const __m512 *table, int registers, __m512i index)
 {
-    const int features = n->above + !(n->flags & REPEATED), size = 2 << n->above;
-    for (int feature = 0; feature < features; feature++, table += size) {
+    __m512 found[8];
+    int left = registers / 2;
+#pragma GCC unroll 8
+    for (int pair = 0; pair < left; pair++)
+        found[pair] = _mm512_permutex2var_ps(table[2 * pair], index, table[2 * pair + 1]);
+#pragma GCC unroll 3
+    for (int bit = 32; left > 1; bit *= 2) {
+        const __mmask16 upper = _mm512_test_epi32_mask(index, _mm512_set1_epi32(bit));
+        left /= 2;
+#pragma GCC unroll 4
+        for (int half = 0; half < left; half++)
+            found[half] = _mm512_mask_blend_ps(upper, found[2 * half], found[2 * half + 1]);
+    }
+    return found[0];
+}
+
+/* One feature's table fills up to half of all registers, so features come one after the other. */
+ALWAYS void add_wide_tables(block *b, const float *table, const int32_t *path, const uint8_t *indexes, int features,
+                            int registers)
+{
+    for (int feature = 0; feature < features; feature++, table += registers * 16) {
         float *phi = b->phi + (size_t)path[feature] * BLOCK;
+        __m512 parts[16];
+#pragma GCC unroll 16
+        for (int part = 0; part < registers; part++)
+            parts[part] = _mm512_loadu_ps(table + part * 16);
+        const char *next = (const char *)(table + registers * 16);
         for (int row = 0; row < b->rows; row += 16) {
+            _mm_prefetch(next, _MM_HINT_T0); /* as above */
+            next += 64;
             const __m512i index = _mm512_cvtepu8_epi32(_mm_load_si128((const __m128i *)(indexes + row)));
-            const __m512 found = _mm512_i32gather_ps(index, table, 4);
-            _mm512_store_ps(phi + row, _mm512_add_ps(_mm512_load_ps(phi + row), found));
+            _mm512_store_ps(phi + row, _mm512_add_ps(_mm512_load_ps(phi + row), permute_wide(parts, registers, index)));
         }
     }
 }
@@ -94,7 +119,11 @@ static void add_by_shape(block *b, const node *n, const int32_t *path, const uin
     case 9: add_tables(b, table, path, index, 5, 5); break;
     case 10: add_tables(b, table, path, index, 5, 6); break;
     case 11: add_tables(b, table, path, index, 6, 6); break;
-    default: gather_tables(b, n, table, path, index); break;
+    case 12: add_wide_tables(b, table, path, index, 6, 8); break;
+    case 13: add_wide_tables(b, table, path, index, 7, 8); break;
+    case 14: add_wide_tables(b, table, path, index, 7, 16); break;
+    case 15: add_wide_tables(b, table, path, index, 8, 16); break;
+    default: break;
     }
 }
 

@@ -65,9 +65,10 @@ def test_every_kernel_gives_the_values_of_the_definition_against_a_background(
     wanted = by_definition(booster, rows, background, compiled.outputs)
     scale = 1 + np.abs(wanted).max()
     for kernel in library.kernels():
-        for some in (rows, rows[:1]):  # as a block, and alone
+        for count in (1, 6, 300):  # alone, as the beginning of a block, and as a block and some of another
+            some, right = (np.resize(each, (count, *each.shape[1:])) for each in (rows, wanted))
             got = Explainer(compiled, library, kernel).explain(some)
-            assert np.abs(got[:, :, :-2] - wanted[: len(some)]).max() <= 5e-7 * scale, kernel
+            assert np.abs(got[:, :, :-2] - right).max() <= 5e-7 * scale, kernel
             np.testing.assert_array_equal(got[:, :, -1], margins(booster, some))
             means = margins(booster, background).mean(axis=0, dtype=np.float64)
             np.testing.assert_allclose(got[:, :, -2], np.tile(means, (len(some), 1)), rtol=1e-6, atol=1e-6)
