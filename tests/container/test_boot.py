@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
 
 from ops.container.box import Box
 from ops.container.engine import docker_streams
+from services.api.direct_lane import MOST_ROWS
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import eventually, submit
 from tests.container.conftest import MakeBox, Say
@@ -46,14 +48,24 @@ def test_values_from_the_container_are_xgboosts_own(box: Box, model: str) -> Non
     submit(box, model, 1200).check_completed()
 
 
-def test_interventional_values_come_with_all_of_shap_that_they_need(box: Box) -> None:
-    body = b'{"model": "diabetes", "method": "interventional", "rows": [[59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8, 87]]}'
+def test_interventional_values_come_from_tables_and_with_all_of_shap_where_there_are_none(box: Box) -> None:
+    (compiled,) = _interventional_values(box, 1)  # by the api itself: no worker maps the tables
+    box.exec("sh", "-c", "rm /data/compiled/*-*-*.shaptables")
+    by_shap = _interventional_values(box, MOST_ROWS + 1)
+    assert by_shap == [pytest.approx(compiled, abs=1e-3)] * (MOST_ROWS + 1)
+    assert box.exec("sh", "-c", "grep -ls /shap/ /proc/[0-9]*/maps")
+
+
+def _interventional_values(box: Box, rows: int) -> list[list[float]]:
+    row = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8, 87]
+    body = json.dumps({"model": "diabetes", "method": "interventional", "rows": [row] * rows}).encode()
     answer = box.call("POST", "/v1/explain", body, headers={"Content-Type": "application/json"})
     assert answer.status == 200, answer
     result = answer.json()
-    assert sum(result["values"][0]) + result["base_values"][0] == pytest.approx(
-        result["predictions"][0], abs=1e-3
-    )
+    values: list[list[float]] = result["values"]
+    for each, base, prediction in zip(values, result["base_values"], result["predictions"], strict=True):
+        assert sum(each) + base == pytest.approx(prediction, abs=1e-3)
+    return values
 
 
 def test_the_read_only_root_cannot_be_written_and_need_not_be(box: Box) -> None:

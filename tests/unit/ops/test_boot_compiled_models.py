@@ -1,6 +1,8 @@
 import hashlib
 import logging
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,13 +17,14 @@ from ops.boot.compiled_models import activate_models
 from ops.boot.folders import make_folders
 from services.worker import child_process, model_compilation
 from services.worker.lean_xgboost import import_xgboost
+from shared.compiled_files import compiled_path
 from shared.engine_record import SHAP, EngineRecord
 from shared.errors import BootError
+from shared.jobs.document import Method
 from shared.model_folder import ModelDraft, write_model_folder
 from shared.settings import Settings
 from shared.treeshap.library import Library
-from shared.treeshap.table_file import table_path
-from tests.unit.shared.treeshap.boosters import train
+from tests.unit.shared.treeshap.boosters import Floats, rows_of, train
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,22 +39,28 @@ def settings(tmp_path: Path, library: Library) -> Settings:
 
 @pytest.fixture
 def add(settings: Settings) -> Callable[..., Path]:
-    def add(name: str, **how: Any) -> Path:
+    def add(name: str, background: Floats | None = None, **how: Any) -> Path:
         booster, _ = train(**{"depth": 2, "trees": 2, "features": 3, **how})
         draft = ModelDraft(
             name=name,
             version=1,
             model=bytes(booster.save_raw("ubj")),
-            features=("a", "b", "c"),
+            features=tuple(f"f{number}" for number in range(booster.num_features())),
             outputs=("y",),
             objective="reg:squarederror",
             xgboost_version=str(import_xgboost().__version__),
             training={},
+            background=background,
         )
         version = write_model_folder(settings.models_dir, draft)
-        return table_path(settings.compiled_dir, version.manifest.sha256)
+        method = Method.TREE_PATH_DEPENDENT if background is None else Method.INTERVENTIONAL
+        return compiled_path(version, method, settings.compiled_dir) or Path()
 
     return add
+
+
+def written(settings: Settings) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in settings.compiled_dir.glob("*.shaptables")}
 
 
 def test_shipped_models_are_compiled_once_and_recorded(settings: Settings) -> None:
@@ -63,24 +72,80 @@ def test_shipped_models_are_compiled_once_and_recorded(settings: Settings) -> No
     assert not record.reasons
     assert not record.interventional_reasons
     assert EngineRecord.read(settings.engines_file) == record
-    files = {path: path.stat().st_mtime_ns for path in settings.compiled_dir.glob("*.shaptables")}
+    files = written(settings)
     assert len(files) == 6  # for each method one
     assert activate_models(settings) == record
-    assert {path: path.stat().st_mtime_ns for path in files} == files
+    assert written(settings) == files
 
 
+@pytest.mark.parametrize("background", [None, rows_of(0, 9, 3)], ids=["alone", "with background"])
 @pytest.mark.parametrize(
     "damage", [lambda content: content[:-9], lambda content: content[:-1] + b"x", lambda _: b""]
 )
-def test_a_damaged_file_is_made_again(
-    settings: Settings, add: Callable[..., Path], damage: Callable[[bytes], bytes]
+def test_a_damaged_file_alone_is_made_again(
+    settings: Settings,
+    add: Callable[..., Path],
+    damage: Callable[[bytes], bytes],
+    background: Floats | None,
 ) -> None:
-    path = add("one")
+    path = add("one", background)
     activate_models(settings)
-    whole = path.read_bytes()
+    whole, files = path.read_bytes(), written(settings)
     path.write_bytes(damage(whole))
-    assert not activate_models(settings).reasons
+    record = activate_models(settings)
+    assert not record.reasons
+    assert not record.interventional_reasons
     assert path.read_bytes() == whole
+    again = written(settings)
+    assert again.pop(path) > files.pop(path)
+    assert again == files
+
+
+def test_what_is_too_deep_for_tables_against_a_background_is_shaps_and_compiled_otherwise(
+    settings: Settings, add: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    path = add("deep", rows_of(0, 9, 12), depth=10, features=12, min_child_weight=0)
+    record = activate_models(settings)
+    assert record.of("deep@1") == record.engine
+    assert record.of("deep@1", Method.INTERVENTIONAL) == "shap"
+    assert "too deep for tables" in record.interventional_reasons["deep@1"]
+    assert not record.reasons
+    assert not path.exists()
+    (said,) = [line for line in caplog.records if line.levelno == logging.WARNING]
+    assert said.getMessage().startswith("shap explains a model")
+    assert said.__dict__["cause"] == record.interventional_reasons["deep@1"]
+    files = written(settings)
+    activate_models(settings)
+    assert written(settings) == files
+
+
+def test_of_a_model_without_background_rows_nothing_is_said(
+    settings: Settings, add: Callable[..., Path]
+) -> None:
+    add("one")
+    record = activate_models(settings)
+    assert record.interventional == record.interventional_reasons == {}
+
+
+def test_what_is_killed_while_it_compiles_leaves_whole_files_and_the_next_start_makes_the_rest(
+    settings: Settings,
+) -> None:
+    settings = replace(settings, models_dir=ROOT / "models")
+    folders = sorted(settings.models_dir.glob("*/1"))
+    words = [word for method in Method for folder in folders for word in (method.value, str(folder))]
+    command = [sys.executable, "-m", model_compilation.__name__, str(settings.compiled_dir), *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        for _ in range(4):  # in the middle of those against a background
+            child.stdout.readline()
+        child.kill()
+    whole = written(settings)
+    assert len(whole) >= 4
+    record = activate_models(settings)
+    assert set(record.interventional.values()) == {record.engine}
+    again = written(settings)
+    assert len(again) == 6
+    assert whole.items() <= again.items()
 
 
 def test_a_model_that_is_not_covered_is_xgboosts_with_its_reason_and_the_others_are_compiled(

@@ -95,7 +95,19 @@ def test_damaged_tables_against_a_background_are_left_to_shap(
     model = WarmModels(catalog, tmp_path).get(version.id)
     assert isinstance(model.engine(Method.INTERVENTIONAL), ShapEngine)
     assert isinstance(model.engine(Method.TREE_PATH_DEPENDENT), CompiledEngine)
-    assert "compiled model refused" in caplog.text
+    (said,) = [record for record in caplog.records if record.getMessage() == "compiled model refused"]
+    assert said.__dict__["method"] == "interventional"
+
+
+def test_path_dependent_tables_are_never_taken_for_those_against_a_background(
+    catalog: ModelCatalog, compiled_dir: Path, tmp_path: Path
+) -> None:
+    version = catalog.get("diabetes")
+    plain, other = (compiled_path(version, method, compiled_dir) for method in Method)
+    assert plain is not None
+    assert other is not None
+    shutil.copy(plain, tmp_path / other.name)
+    assert CompiledEngine.find(version, tmp_path, Method.INTERVENTIONAL) is None
 
 
 HOT = """

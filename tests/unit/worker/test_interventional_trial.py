@@ -86,6 +86,15 @@ def test_a_wrong_base_value_is_found(tried: Tried) -> None:
     assert "sum" in tried.fault(replace(tried.compiled, base=base))
 
 
+def test_a_wrong_base_value_that_the_values_make_up_for_is_found(tried: Tried) -> None:
+    tables = tried.compiled.tables.copy()
+    tree = tried.compiled.trees[1]  # not tried one by one
+    node = tried.compiled.nodes[tree["first"] : tree["first"] + tree["nodes"]]["table"].max()
+    tables[node * layout.TABLE_ROW : (node + 1) * layout.TABLE_ROW] -= np.float32(1e-3)
+    altered = replace(tried.compiled, base=tried.compiled.base + np.float32(1e-3), tables=tables)
+    assert "base value" in tried.fault(altered)
+
+
 def test_a_wrong_margin_is_found(tried: Tried) -> None:
     start = tried.compiled.start + np.float32(1e-3)
     assert "margin" in tried.fault(replace(tried.compiled, start=start))
