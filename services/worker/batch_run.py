@@ -14,8 +14,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
 
+import redis
 from redis.exceptions import ResponseError
 
+from services.worker.slices import explain_in_slices
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon
 from shared.counters import Counters
@@ -44,6 +46,15 @@ logger = logging.getLogger(__name__)
 STORAGE_PAUSE = 5.0
 
 
+class NotOursError(Exception):
+    """The batch in hand is not this worker's to run any more."""
+
+    def __init__(self, claim: Claim) -> None:
+        """`claim` is what was answered in the middle of the batch."""
+        super().__init__(claim.value)
+        self.claim = claim
+
+
 class Outcome(StrEnum):
     """How far a run came, where neither the claim nor the completion tells."""
 
@@ -64,6 +75,8 @@ class BatchRunner:
     stopping: Event
     #: Told after each batch that shap explained.
     on_shap: Callable[[], object] = field(default=bool, init=False)
+    #: Told between two slices of a batch.
+    on_slice: Callable[[], object] = field(default=bool, init=False)
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
     def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
@@ -90,6 +103,10 @@ class BatchRunner:
         except JobNotFoundError:
             self._hand_back(job_id, batch, Blame.NONE)
             return Claim.GONE
+        except NotOursError as end:
+            logger.info("batch is not run to its end", extra={"claim": end.claim.value})
+            self._hand_back(job_id, batch, Blame.NONE)  # an ended job's batch is still written down as ours
+            return end.claim
         except (EngineError, ModelFaultError, ModelNotFoundError, PayloadMissingError) as fault:
             return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
@@ -146,7 +163,7 @@ class BatchRunner:
         started = time.monotonic()
         job = self.store.get(job_id)
         rows = self.payloads.get(job.id, "input", batch)
-        result = self._explain(job, rows)
+        result = self._explain(job, batch, rows)
         if job.interactions is not None:  # first: who finds the result finds these as well
             engine = self.models.get(job.model).interaction_engine
             self.payloads.put(
@@ -158,14 +175,28 @@ class BatchRunner:
         self._count(job, outcome, time.monotonic() - started)
         return outcome
 
-    def _explain(self, job: Job, rows: Matrix) -> Matrix:
+    def _explain(self, job: Job, batch: int, rows: Matrix) -> Matrix:
         """Return the rows' result, of shape (rows, outputs, features + 2), as the engine gives it."""
         model = self.models.get(job.model)
         try:
-            return model.engine(job.method).explain(rows)
+            return explain_in_slices(model.engine(job.method), rows, lambda: self._go_on(job.id, batch))
         finally:
             if model.uses_shap(job.method):
                 self.on_shap()
+
+    def _go_on(self, job_id: str, batch: int) -> None:
+        """Say that this worker is still at it. Raises NotOursError if it need not be."""
+        self.on_slice()
+        try:
+            claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
+        except redis.RedisError as fault:
+            if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
+                raise
+            # The values are wanted still, and Redis is not needed before they are there. Nobody is called hung meanwhile.
+            logger.info("batch goes on without Redis", extra={"cause": str(fault)})
+            return
+        if claim is not Claim.RUN:
+            raise NotOursError(claim)
 
     def _give_up(self, job_id: str, batch: int, fault: ShapboxError) -> Outcome:
         """Fail the job for a reason that another try would not change."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -59,6 +60,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self._runner = runner
         self._shap_return = shap_return
         runner.on_shap = shap_return.used
+        runner.on_slice = self._begin_time_anew
         self._counters = runner.counters
         self._stopping = runner.stopping
         self._size = OwnSize(memory_limit_mb * 2**20)
@@ -75,6 +77,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     def execute_job(self, job: Any, queue: Queue) -> None:
         """Run one batch, then see to memory."""
         self._heartbeat.say("busy")
+        self._batch_seconds = job.timeout
         ids = dict(zip(ID_NAMES, job.args, strict=False))  # an earlier version sent two
         self._ids = {"request": ids.pop("request", ""), **ids}
         with log_context(**self._ids):
@@ -136,6 +139,10 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         """Remember the state, and tell Redis nothing: the beacon says idle or busy, and RQ would do so twice a batch."""
         del pipeline
         self._state = state
+
+    def _begin_time_anew(self) -> None:
+        """Set RQ's alarm again, which would break the batch off: its time, like the monitor's, is a slice's."""
+        signal.alarm(self._batch_seconds)
 
     def _leave_if_grown(self) -> None:
         pss = self._size.outgrown()

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 class CompiledEngine:
     """One model, compiled for one method."""
 
+    #: No bound: batches are planned for this engine.
+    rows_at_once: int | None = None
+
     def __init__(self, explainer: Explainer) -> None:
         self._explainer = explainer
 

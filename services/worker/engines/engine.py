@@ -15,6 +15,11 @@ type Matrix = NDArray[np.float32]
 class Engine(Protocol):
     """Explains rows of one model. It is loaded once and kept warm; one thread uses it."""
 
+    @property
+    def rows_at_once(self) -> int | None:
+        """How many rows it explains in one go, so that none lasts long; None if it sets no bound of its own."""
+        ...
+
     def explain(self, rows: Matrix) -> Matrix:
         """Return the exact SHAP values of each row, on the margin's scale, and the margin itself.
 

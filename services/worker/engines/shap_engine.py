@@ -11,6 +11,7 @@ import numpy as np
 
 from services.worker.engines.engine import Matrix
 from services.worker.engines.xgboost_engine import XGBoostEngine
+from shared.batch_plan import ROWS, plan_interventional_rows
 from shared.errors import EngineError
 
 
@@ -33,6 +34,8 @@ class ShapEngine:
             ) from fault
         self._predictor = predictor
         self._outputs = outputs
+        #: What a batch has that is planned for this engine.
+        self.rows_at_once = plan_interventional_rows(ROWS, len(background), outputs)
 
     def explain(self, rows: Matrix) -> Matrix:
         """Return contributions, base value and margin: (rows, outputs, features + 2)."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from services.worker.engines.engine import Matrix
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
+from shared.batch_plan import ROWS
 from shared.errors import EngineError
 from shared.interactions import Interactions
 from shared.treeshap.weightiest import every_pair, put_weightiest, slices
@@ -22,6 +23,9 @@ OUT_OF_MEMORY = "bad_alloc"
 
 class XGBoostEngine:
     """One model in XGBoost, with one thread."""
+
+    #: What a batch has that is planned for this engine.
+    rows_at_once = ROWS
 
     def __init__(self, booster: Any, outputs: int) -> None:
         self.booster = booster

@@ -21,6 +21,7 @@ from shared.jobs import keys
 from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
+from shared.jobs.transitions import Claim
 from shared.settings import Settings
 from tests.integration.conftest import Logged
 
@@ -238,6 +239,21 @@ def test_a_worker_that_waits_for_a_processor_has_not_hung(
             rescue.step()
             time.sleep(0.2)
         assert worker.returncode == -signal.SIGKILL
+
+
+def test_a_worker_that_says_in_time_that_it_is_still_at_it_may_hold_a_batch_longer(
+    store: JobStore, rescue: Rescue, accept: Accept, light: Light, spawn: Spawn, take: Take
+) -> None:
+    job, worker = accept(), spawn()
+    beacon = light("worker-1", worker.pid)
+    take(beacon, job, 0)
+    rescue.step()
+    for _ in range(3):
+        time.sleep(1.2)  # together nearly twice BATCH_TIMEOUT_SECONDS
+        light("worker-1", worker.pid)
+        rescue.step()
+        assert store.transitions.claim(job.id, 0, beacon.name, beacon.token) is Claim.RUN
+    assert worker.poll() is None
 
 
 def test_no_process_outside_the_appliance_is_ever_killed(

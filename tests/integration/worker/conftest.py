@@ -1,20 +1,29 @@
-"""The worker as a process of its own, without supervisord, and jobs for it."""
+"""The worker as a process of its own, without supervisord, and what runs batches in it; jobs for them."""
 
 from __future__ import annotations
 
 import os
+import secrets
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
+import redis
 
+from services.worker.batch_run import BatchRunner
+from services.worker.warm_models import WarmModels
+from shared.beacons import Beacon
+from shared.counters import Counters
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
+from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
+from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.settings import Settings
 
@@ -32,14 +41,33 @@ sys.exit(main())
 
 
 class WorkerProcess:
-    def __init__(self, settings: Settings, shap_seconds: float | None) -> None:
+    def __init__(self, settings: Settings, program: list[str]) -> None:
         self.log = settings.data_dir / "worker.log"
         environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
-        program = ["-m", "services.worker"] if shap_seconds is None else ["-c", IMPATIENT, str(shap_seconds)]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, *program, "--name", "worker-1"], cwd=ROOT, env=environment, stderr=log
             )
+
+
+@pytest.fixture(scope="module")
+def catalog() -> ModelCatalog:
+    return ModelCatalog.load(ROOT / "models")
+
+
+@pytest.fixture
+def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
+    return Recovery(connection, store)
+
+
+@pytest.fixture
+def runner(
+    connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog, recovery: Recovery
+) -> BatchRunner:
+    me = Beacon("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
+    stopping = Event()
+    stopping.set()  # no pause after a failing store
+    return BatchRunner(store, payloads, WarmModels(catalog), Counters(connection), recovery, me, stopping)
 
 
 @pytest.fixture
@@ -48,9 +76,12 @@ def start(
 ) -> Iterator[Callable[..., WorkerProcess]]:
     workers: list[WorkerProcess] = []
 
-    def start(shap_seconds: float | None = None) -> WorkerProcess:
+    def start(shap_seconds: float | None = None, code: str | None = None) -> WorkerProcess:
+        program = ["-m", "services.worker"] if code is None else ["-c", code]
+        if shap_seconds is not None:
+            program = ["-c", IMPATIENT, str(shap_seconds)]
         lines = 0 if not workers else workers[0].log.read_text().count("worker ready")
-        workers.append(WorkerProcess(settings, shap_seconds))
+        workers.append(WorkerProcess(settings, program))
         wait_until(lambda: workers[0].log.read_text().count("worker ready") > lines, seconds=60)
         return workers[-1]
 

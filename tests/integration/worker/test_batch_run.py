@@ -1,5 +1,3 @@
-import os
-import secrets
 import shutil
 import signal
 import subprocess
@@ -8,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from threading import Event
 from typing import Any
 from unittest.mock import ANY
 
@@ -22,8 +19,7 @@ from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import import_xgboost, load_booster
 from services.worker.warm_models import WarmModels
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
+from shared.beacons import Beacons
 from shared.digest import sample
 from shared.digest.digest import Digest
 from shared.jobs import keys
@@ -37,26 +33,6 @@ from shared.payloads import Payloads
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
-
-
-@pytest.fixture(scope="module")
-def catalog() -> ModelCatalog:
-    return ModelCatalog.load(ROOT / "models")
-
-
-@pytest.fixture
-def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
-    return Recovery(connection, store)
-
-
-@pytest.fixture
-def runner(
-    connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog, recovery: Recovery
-) -> BatchRunner:
-    me = Beacon("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
-    stopping = Event()
-    stopping.set()  # no pause after a failing store
-    return BatchRunner(store, payloads, WarmModels(catalog), Counters(connection), recovery, me, stopping)
 
 
 @pytest.fixture
