@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,6 +80,13 @@ def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | Non
             continue
         return None if cpus is None else CpuQuota(version, cpus)
     return None
+
+
+def usable_processors(cgroups: Path = CGROUPS, proc: Path = PROC) -> int:
+    """Return how many threads can compute at a time here, at least one: by the scheduler, and by the cgroup's CPU quota."""
+    processors = len(os.sched_getaffinity(0))
+    quota = find_cpu_quota(cgroups, proc)
+    return processors if quota is None else max(1, min(processors, math.ceil(quota.cpus)))
 
 
 def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Path, int]]:

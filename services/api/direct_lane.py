@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.cgroup import usable_processors
 from shared.jobs.document import Method
 from shared.model_catalog import ModelCatalog
 from shared.model_version import ModelVersion
@@ -68,11 +69,12 @@ def _processor_seconds(explainer: Explainer, rows: Matrix) -> float:
 class DirectLane:
     """The compiled models that this process has mapped. Any thread may call anything."""
 
-    def __init__(self, catalog: ModelCatalog, folder: Path) -> None:
-        """`folder` holds the compiled models. None is open yet."""
+    def __init__(self, catalog: ModelCatalog, folder: Path, at_once: int | None = None) -> None:
+        """`folder` holds the compiled models. None is open yet. `at_once`: requests that are explained at a time."""
         self._catalog = catalog
         self._folder = folder
         self._models: dict[tuple[str, Method], DirectModel] = {}
+        self._places = threading.Semaphore(at_once or usable_processors())
 
     def start(self) -> None:
         """Open in the background: until that is done everything goes to the workers."""
@@ -91,3 +93,12 @@ class DirectLane:
     def model(self, version: ModelVersion, method: Method) -> DirectModel | None:
         """Return what explains a model by a method here; None if the workers must."""
         return self._models.get((version.id, method))
+
+    def explain(self, model: DirectModel, rows: Matrix) -> Matrix:
+        """Explain rows, or wait for a processor to do so.
+
+        The kernels let go of Python's lock: without a bound all of the server's threads would compute at a time, none of them sooner
+        than one after the other, and leave the workers' batches next to nothing of the processors.
+        """
+        with self._places:
+            return model.explainer.explain(rows)

@@ -39,7 +39,7 @@ class DirectRun:
             return None
         job = plan.job("", len(rows), incoming.request)
         began = time.time()
-        values = model.explainer.explain(rows)
+        values = self._parts.direct.explain(model, rows)
         job = replace(job, status=Status.COMPLETED, started_at=began, finished_at=time.time())
         if urgency is Urgency.VALUES and incoming.idempotency is None:
             self._count_job(job)

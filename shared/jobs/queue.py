@@ -17,8 +17,8 @@ from shared.jobs.document import Job
 TASK = "services.worker.task.explain_batch"
 #: Seconds that RQ keeps its record of a job that failed: our own state tells why.
 FAILURE_TTL = 3600
-#: Seconds beyond BATCH_TIMEOUT_SECONDS until RQ interrupts a batch: the monitor comes first.
-TIMEOUT_GRACE = 30
+#: How many times BATCH_TIMEOUT_SECONDS until RQ interrupts a batch: the monitor comes first, which knows what a worker waited for.
+TIMEOUT_TIMES = 10
 
 
 class Lane(StrEnum):
@@ -40,7 +40,7 @@ class BatchQueues:
 
     def __init__(self, connection: redis.Redis, batch_timeout_seconds: int) -> None:
         self._redis = connection
-        self._timeout = batch_timeout_seconds + TIMEOUT_GRACE
+        self._timeout = batch_timeout_seconds * TIMEOUT_TIMES
         self._queues = {lane: rq_queue(connection, lane) for lane in Lane}
 
     def enqueue(self, job: Job, batches: Iterable[int], pipeline: Any = None, *, front: bool = False) -> None:

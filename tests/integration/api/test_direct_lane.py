@@ -7,13 +7,16 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from services.api.direct_lane import MOST_BODY, MOST_ROWS, DirectModel
+from services.api.app import create_app
+from services.api.direct_lane import MOST_BODY, MOST_ROWS, DirectLane, DirectModel
 from services.api.parts import Parts
 from services.worker.model_compilation import compile_models
 from services.worker.reference import EXACT, distance, reference_contributions
@@ -21,6 +24,7 @@ from shared.build import ROOT
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
 from shared.model_catalog import ModelCatalog
+from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
 from tests.integration.api.api_client import InProcess
@@ -282,6 +286,32 @@ def test_a_slow_model_is_given_fewer_rows(parts: Parts, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(type(ready.explainer), "explain", slowly)
     assert 20 <= DirectModel.of(version, ready.explainer).rows <= 26
+
+
+def test_no_more_requests_are_explained_at_a_time_than_there_are_places(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lane = DirectLane(parts.catalog, parts.settings.compiled_dir, at_once=2)
+    lane.open()
+    client = InProcess(create_app(replace(parts, direct=lane)))
+    explain, inside, seen = Explainer.explain, [0], []
+
+    def counting(explainer: Explainer, rows: Any) -> Any:
+        inside[0] += 1
+        seen.append(inside[0])
+        time.sleep(0.02)  # the others come meanwhile
+        inside[0] -= 1
+        return explain(explainer, rows)
+
+    monkeypatch.setattr(Explainer, "explain", counting)
+    with ThreadPoolExecutor(8) as pool:
+        # Both ways to ask for values, each with a resource of its own.
+        asked = [
+            pool.submit(client.post_json, path, BODY, Prefer="wait=5")
+            for path in ("/v1/explain", "/v1/jobs") * 8
+        ]
+    assert {one.result().status for one in asked} == {200}
+    assert max(seen) == 2
 
 
 def test_no_key_of_a_job_is_left_behind_by_a_direct_answer(client: InProcess, parts: Parts) -> None:
