@@ -17,7 +17,7 @@ from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.warm_models import WarmModel, WarmModels
 from shared.batch_plan import INTERVENTIONAL_PAIRS, ROWS
-from shared.jobs import keys, queue
+from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Blame, Recovery
@@ -25,7 +25,6 @@ from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.model_catalog import ModelCatalog
 from shared.payloads import Payloads
-from shared.settings import Settings
 from tests.integration.redis_server import RedisServer
 from tests.integration.worker.conftest import FEATURES, WorkerProcess
 
@@ -176,9 +175,9 @@ sys.exit(main())
 
 
 @pytest.fixture
-def hasty_rq(monkeypatch: pytest.MonkeyPatch) -> None:
+def hasty_rq(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let RQ give each batch two seconds."""
-    monkeypatch.setattr(queue, "TIMEOUT_GRACE", 2 - Settings().batch_timeout_seconds)
+    monkeypatch.setattr(store.queues, "_timeout", 2)
 
 
 @pytest.mark.usefixtures("hasty_rq")
