@@ -11,21 +11,18 @@ from http import HTTPStatus
 from typing import Any
 
 import orjson
-from waitress.channel import HTTPChannel
-from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
 from services.api.authentication import CHALLENGE
+from services.api.bounded_channel import BoundedChannel
 from services.api.envelope import request_id_of
+from services.api.guarded_parser import GuardedParser, RefusedError
 from services.api.intake import Intake
 from services.api.problems import MEDIA_TYPE, problem_document
 from shared.errors import ShapboxError, StorageFullError
 from shared.log import log_context
 
-#: Bytes of a refused body that are read and dropped, so that its client hears the answer instead of a
-#: broken connection.
-DROPPED_BYTES = 256 * 2**20
 #: What is read and dropped before a connection is closed, at most: so many reads of so many bytes.
 DROPPED_READS, DROPPED_READ_BYTES = 16, 64 * 1024
 #: Seconds that a thread stays with a connection that it has answered, for the next request on it.
@@ -33,70 +30,6 @@ STAY_SECONDS = 0.02
 #: Bytes of an answer's first part, at most, that are sent in one go with its head.
 ONE_GO_BYTES = 64 * 1024
 _SLUGS = {400: "bad-request", 431: "headers-too-large", 501: "not-implemented"}
-
-
-class RefusedError(Error):  # type: ignore[misc]  # waitress has no types
-    """A refusal of ours, in the shape of waitress's errors."""
-
-    def __init__(self, cause: ShapboxError) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-
-
-class _Nothing:
-    """A buffer that keeps nothing."""
-
-    def append(self, data: bytes) -> None:
-        """Drop the bytes."""
-
-    def close(self) -> None:
-        """There is nothing to close."""
-
-    def __len__(self) -> int:
-        return 0
-
-
-class GuardedParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Reads one request; asks the intake about its body as soon as its head is there."""
-
-    error: Any
-    body_rcv: Any
-    expect_continue: bool
-
-    def __init__(self, adj: Any, intake: Intake) -> None:
-        super().__init__(adj)
-        self._intake = intake
-        self._asked = False
-
-    def received(self, data: bytes) -> int:
-        """Take bytes off the connection; returns how many."""
-        consumed: int = super().received(data)
-        if self.headers_finished and not self._asked:
-            self._asked = True
-            self._ask()
-        elif not isinstance(self.error, RefusedError) and self.body_bytes_received > self._intake.max_bytes:
-            self.refuse(self._intake.too_large())
-        if isinstance(self.error, RefusedError) and self.body_bytes_received > DROPPED_BYTES:
-            self.completed = True
-        return consumed
-
-    def refuse(self, cause: ShapboxError) -> None:
-        """Keep nothing of the body from now on, and answer with the error when it is over."""
-        self.error = RefusedError(cause)
-        self.body_rcv.getbuf().close()
-        self.body_rcv.buf = _Nothing()
-        if self.expect_continue:  # the client asks before it sends
-            self.expect_continue = False
-            self.completed = True
-
-    def _ask(self) -> None:
-        if self.error is not None:
-            self.expect_continue = False
-        elif self.body_rcv is not None:
-            length = None if self.chunked else self.content_length
-            cause = self._intake.refusal(self.headers, length)
-            if cause is not None:
-                self.refuse(cause)
 
 
 class ProblemTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
@@ -142,7 +75,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
             super().write(data)
 
 
-class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
+class Channel(BoundedChannel):
     """A connection.
 
     `count` is told of each request that does not reach the application. `may_stay` tells whether a thread may wait for the next one.
@@ -151,7 +84,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     error_task_class = ProblemTask
     task_class = AnswerTask
     request: Any
-    requests: list[Any]
 
     def __init__(
         self,
@@ -165,7 +97,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.count = count
         self._may_stay = may_stay
         #: Whether a thread stays with it: the loop then leaves it alone, and no other thread is wanted for it.
-        self.kept = False
+        self.attended = False
         self._held: list[bytes] | None = None
         super().__init__(*args, **more)
 
@@ -184,26 +116,26 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
         Lines about a request carry its ids to the end, also those that waitress logs.
         """
-        self.kept = True
+        self.attended = True
         try:
             self._answer()
             while self._asked_again():
                 self._answer()
         finally:
-            self._let_go()
+            self._leave()
 
     def readable(self) -> bool:
         """Tell whether the loop reads it."""
-        return not self.kept and bool(super().readable())
+        return not self.attended and bool(super().readable())
 
     def _answer(self) -> None:
         with log_context():
             super().service()
 
-    def _let_go(self) -> None:
+    def _leave(self) -> None:
         """Leave the connection to the loop, and what the loop had read before this thread came to another thread."""
         with self.requests_lock:
-            self.kept = False
+            self.attended = False
             if self.connected and self.requests:
                 self.server.add_task(self)
         if self.connected:

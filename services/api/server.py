@@ -22,6 +22,8 @@ BUFFER_BYTES = 256 * 1024
 #: Bytes of an answer made ahead of a slow reader, and of those that wait in memory: more than are made ahead with one block
 #: on top, since a file that is written for each of them and read back costs as much as the writing of JSON.
 AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
+#: Bytes of all answers that wait in memory, beyond which they wait in files: 300 slow readers would fill a container otherwise.
+ANSWERS_BYTES = 16 * 2**20
 #: Bytes of all of a request's headers.
 HEADER_BYTES = 64 * 1024
 #: Connections at a time; the others wait in the system's queue.
@@ -62,7 +64,11 @@ class Server:
         self._dispatcher = first.task_dispatcher
         self._listeners = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
         make_channel = functools.partial(
-            Channel, intake=Intake(settings), count=app.count_refused, may_stay=self._may_stay
+            Channel,
+            intake=Intake(settings),
+            count=app.count_refused,
+            may_stay=self._may_stay,
+            most_kept=ANSWERS_BYTES,
         )
         for listener in self._listeners:
             listener.channel_class = make_channel
@@ -95,7 +101,7 @@ class Server:
 
     def _add_task(self, channel: Channel) -> None:
         """Find a thread for a channel's request, unless one stays with it."""
-        if not channel.kept:
+        if not channel.attended:
             self._dispatcher.add_task(channel)
 
     def _may_stay(self) -> bool:

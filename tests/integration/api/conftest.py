@@ -26,6 +26,7 @@ from shared.payloads import Payloads
 from shared.redis_connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess, OverHttp
+from tests.integration.api.api_process import Process
 
 type Values = NDArray[np.float32]
 type Finish = Callable[[Job], Values]
@@ -128,3 +129,18 @@ def nothing_is_left(parts: Parts) -> Callable[[], None]:
         assert list(Path(parts.settings.tmp_dir).iterdir()) == []
 
     return check
+
+
+@pytest.fixture
+def start(settings: Settings, wait_until: Callable[..., float]) -> Iterator[Callable[[], Process]]:
+    started: list[Process] = []
+
+    def begin(*program: str) -> Process:
+        started.append(Process(settings, *program))
+        wait_until(started[-1].answers)
+        return started[-1]
+
+    yield begin
+    for process in started:
+        process.process.kill()
+        process.process.wait()

@@ -14,8 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -26,7 +25,8 @@ from services.api.channel import STAY_SECONDS
 from services.api.parts import Parts
 from shared.build import ROOT
 from shared.settings import Settings
-from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, OverHttp
+from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, OverHttp
+from tests.integration.api.api_process import Process
 from tests.integration.conftest import Logged
 
 #: More answers than the sockets' buffers hold.
@@ -239,50 +239,6 @@ def test_a_client_that_takes_no_bytes_is_let_go(http: OverHttp, monkeypatch: pyt
             while block := connection.recv(65536):
                 received += len(block)
     assert 0 < received < REQUESTS * len(http.get("/docs").body)
-
-
-class Process:
-    """The api as its own process."""
-
-    def __init__(self, settings: Settings) -> None:
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
-        environment = {
-            **os.environ,
-            "DATA_DIR": str(settings.data_dir),
-            "PORT": str(self.port),
-            "API_KEY": API_KEY,
-            "ADMIN_API_KEY": ADMIN_API_KEY,
-            "METRICS_TOKEN": METRICS_TOKEN,
-        }
-        self.log = Path(settings.data_dir, "api.log")
-        with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "services.api"], cwd=ROOT, env=environment, stderr=log
-            )
-        self.http = OverHttp(self.port)
-
-    def answers(self) -> bool:
-        try:
-            return self.http.get("/healthz").status == 200
-        except OSError:
-            return False
-
-
-@pytest.fixture
-def start(settings: Settings, wait_until: Callable[..., float]) -> Iterator[Callable[[], Process]]:
-    started: list[Process] = []
-
-    def begin() -> Process:
-        started.append(Process(settings))
-        wait_until(started[-1].answers)
-        return started[-1]
-
-    yield begin
-    for process in started:
-        process.process.kill()
-        process.process.wait()
 
 
 def test_the_process_starts_without_redis_and_serves_when_it_comes(

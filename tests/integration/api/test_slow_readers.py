@@ -1,0 +1,174 @@
+"""What waits for clients that do not read takes a bounded part of the api's memory, and is not lost."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from services.api.result_answer import WHOLE_NUMBERS
+from services.api.server import ANSWERS_BYTES
+from shared.jobs.document import Job, Method
+from shared.jobs.ids import new_job_id
+from shared.jobs.store import JobStore
+from shared.memory import process_pss_bytes
+from shared.payloads import Payloads
+from tests.integration.api.api_client import API_KEY
+from tests.integration.api.api_process import Process
+
+MB = 2**20
+CLIENTS = 200
+FEATURES = 13
+#: ANSWERS_BYTES, what the server's threads have in hand, and what they are made with.
+MOST_GROWN_MB = 48
+ROWS = WHOLE_NUMBERS // (FEATURES + 2)
+
+
+#: The api, where the kernel takes as little of an answer as it does on a slow line; on loopback it takes megabytes.
+SMALL_SOCKETS = """
+import os, socket, sys
+from waitress.adjustments import Adjustments
+from services.api.__main__ import main
+
+Adjustments.socket_options = [(socket.SOL_SOCKET, socket.SO_SNDBUF, 16384)]
+sys.exit(main(os.environ))
+"""
+
+
+@pytest.fixture
+def job(store: JobStore, payloads: Payloads) -> Job:
+    """A completed job whose result is the largest that is made whole: 512 KB."""
+    job = Job(
+        id=new_job_id(),
+        model="wine@1",
+        method=Method.TREE_PATH_DEPENDENT,
+        rows=ROWS,
+        batch_rows=ROWS,
+        features=FEATURES,
+        outputs=1,
+        created_at=time.time(),
+    )
+    store.accept(job)
+    store.transitions.claim(job.id, 0, "worker-1", "token")
+    values = np.random.default_rng(1).normal(size=(ROWS, 1, FEATURES + 2)).astype(np.float32)
+    payloads.put(job.id, "result", 0, values)
+    store.transitions.complete(job.id, 0, ROWS, job.model)
+    return job
+
+
+@pytest.fixture
+def program() -> tuple[str, ...]:
+    return ("-c", SMALL_SOCKETS)
+
+
+@pytest.fixture
+def process(start: Callable[..., Process], program: tuple[str, ...]) -> Process:
+    return start(*program)
+
+
+@pytest.fixture
+def ask(process: Process, job: Job) -> Iterator[Callable[[], socket.socket]]:
+    """Ask for the result on a connection of its own whose buffer is small, and read nothing."""
+    request = (
+        f"GET /v1/jobs/{job.id}/result HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
+        "Accept: application/x-npy\r\n\r\n"
+    )
+    with ExitStack() as stack:
+
+        def ask() -> socket.socket:
+            client = stack.enter_context(socket.socket())
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            client.settimeout(20)
+            client.connect(("127.0.0.1", process.port))
+            client.sendall(request.encode())
+            return client
+
+        yield ask
+
+
+@pytest.fixture
+def whole(process: Process, job: Job) -> bytes:
+    """What each of them is to get."""
+    return bytes(process.http.get(f"/v1/jobs/{job.id}/result", Accept="application/x-npy").body)
+
+
+def files(process: Process) -> int:
+    """Return how many temporary files it has open."""
+    found = 0
+    for link in Path(f"/proc/{process.process.pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed just now
+            found += link.readlink().is_relative_to(process.tmp_dir)
+    return found
+
+
+def read(client: socket.socket, length: int) -> bytes:
+    """Read an answer whose body has so many bytes."""
+    received = b""
+    while len(received.partition(b"\r\n\r\n")[2]) < length:
+        received += client.recv(2**20)
+    return received.partition(b"\r\n\r\n")[2]
+
+
+def grown(process: Process, idle: int) -> float:
+    return (process_pss_bytes(process.process.pid) - idle) / MB
+
+
+def test_answers_that_nobody_reads_take_a_bounded_part_of_memory_and_arrive_whole_at_last(
+    process: Process, ask: Callable[[], socket.socket], whole: bytes, wait_until: Callable[..., float]
+) -> None:
+    idle = process_pss_bytes(process.process.pid)
+
+    clients = [ask() for _ in range(CLIENTS)]
+
+    # Each has its answer on its way: beyond what waits in memory they wait in files.
+    wait_until(lambda: files(process) > CLIENTS - 2 * ANSWERS_BYTES // len(whole))
+    assert CLIENTS * len(whole) > 90 * MB
+    assert grown(process, idle) < MOST_GROWN_MB
+    for client in clients:
+        assert read(client, len(whole)) == whole
+    assert files(process) == 0
+    assert grown(process, idle) < MOST_GROWN_MB
+    assert process.http.get("/healthz").status == 200
+
+
+@pytest.mark.parametrize("program", [("-m", "services.api")])  # the kernel takes an answer at once
+def test_connections_that_are_kept_do_not_keep_what_was_sent(
+    process: Process, ask: Callable[[], socket.socket]
+) -> None:
+    idle = process_pss_bytes(process.process.pid)
+    for client in [ask() for _ in range(CLIENTS // 2)]:
+        client.recv(1, socket.MSG_PEEK)
+    assert process.http.get("/healthz").status == 200
+    assert grown(process, idle) < MOST_GROWN_MB / 2
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_what_was_sent_or_waited_for_clients_that_left_leaves_room_for_others(
+    process: Process,
+    ask: Callable[[], socket.socket],
+    whole: bytes,
+    wait_until: Callable[..., float],
+    *,
+    closed: bool,
+) -> None:
+    first = [ask() for _ in range(CLIENTS)]
+    wait_until(lambda: files(process) > CLIENTS // 2)
+
+    for client in first:
+        if closed:
+            client.close()
+        else:  # and the connection is kept
+            assert read(client, len(whole)) == whole
+
+    wait_until(lambda: files(process) == 0)
+    few = [ask() for _ in range(ANSWERS_BYTES // len(whole) - 1)]
+    for client in few:
+        client.recv(1, socket.MSG_PEEK)
+    assert process.http.get("/healthz").status == 200
+    assert files(process) == 0
+    assert all(read(client, len(whole)) == whole for client in few)
