@@ -25,6 +25,7 @@ from services.worker.memory_cap import cap_bytes, limit_growth
 from services.worker.shap_return import ShapReturn
 from services.worker.warm_models import WarmModels
 from shared.beacons import Beacon, Beacons
+from shared.cgroup import usable_processors
 from shared.counters import Counters
 from shared.errors import SettingsError, ShapboxError
 from shared.host_name import host_name
@@ -42,9 +43,11 @@ logger = logging.getLogger(__name__)
 
 #: Added to a worker's badness, so that the kernel, if it must kill, takes a worker: it loses the least.
 OOM_SCORE_ADJ = 500
-#: How much a worker's processor time yields to the other programs': whoever waits for an answer waits for the api. A little
-#: only: with one processor, few busy clients of the api would otherwise keep batches from ending in time.
-NICENESS = 2
+#: How much a worker's processor time yields to the other programs': whoever waits for an answer waits for the api.
+NICENESS = 15
+#: The same where there is one processor: a little only, or few busy clients of the api would keep batches from ending. With more
+#: they cannot: Python runs one of the api's threads at a time.
+NICENESS_ALONE = 2
 #: Seconds between two looks whether Redis is there, at the start.
 REDIS_WAIT = 0.5
 #: Threads of every native library here: the number of workers is what uses the cores.
@@ -66,7 +69,7 @@ def main() -> int:
     warnings.filterwarnings("ignore", module="shap")  # its advice is for notebooks
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # until RQ installs its own
     _offer_to_the_oom_killer()
-    os.nice(NICENESS)
+    os.nice(NICENESS if usable_processors() > 1 else NICENESS_ALONE)
     try:
         return _work(settings, name)
     except KeyboardInterrupt:
