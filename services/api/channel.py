@@ -26,7 +26,7 @@ from shared.log import log_context
 #: What is read and dropped before a connection is closed, at most: so many reads of so many bytes.
 DROPPED_READS, DROPPED_READ_BYTES = 16, 64 * 1024
 #: Seconds that a thread stays with a connection that it has answered, for the next request on it.
-STAY_SECONDS = 0.02
+STAY_SECONDS = 0.2
 #: Bytes of an answer's first part, at most, that are sent in one go with its head.
 ONE_GO_BYTES = 64 * 1024
 _SLUGS = {400: "bad-request", 431: "headers-too-large", 501: "not-implemented"}
