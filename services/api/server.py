@@ -11,7 +11,7 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
-from services.api.channel import Channel
+from services.api.channel import STAY_SECONDS, Channel
 from services.api.envelope import Envelope
 from services.api.intake import Intake
 from services.api.shares import THREADS
@@ -96,7 +96,7 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         while self._busy() and time.monotonic() < deadline:
             self._turn(0.02)
-        self._dispatcher.shutdown(timeout=0.1)
+        self._dispatcher.shutdown(timeout=STAY_SECONDS + 0.1)
         wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
 
     def _add_task(self, channel: Channel) -> None:
