@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import select
-import time
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from typing import Any
@@ -15,18 +13,16 @@ from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import Error
 
 from services.api.authentication import CHALLENGE
-from services.api.bounded_channel import BoundedChannel
 from services.api.envelope import request_id_of
 from services.api.guarded_parser import GuardedParser, RefusedError
 from services.api.intake import Intake
 from services.api.problems import MEDIA_TYPE, problem_document
+from services.api.staying_channel import StayingChannel
 from shared.errors import ShapboxError, StorageFullError
 from shared.log import log_context
 
 #: What is read and dropped before a connection is closed, at most: so many reads of so many bytes.
 DROPPED_READS, DROPPED_READ_BYTES = 16, 64 * 1024
-#: Seconds that a thread stays with a connection that it has answered, for the next request on it.
-STAY_SECONDS = 0.2
 #: Bytes of an answer's first part, at most, that are sent in one go with its head.
 ONE_GO_BYTES = 64 * 1024
 _SLUGS = {400: "bad-request", 431: "headers-too-large", 501: "not-implemented"}
@@ -75,29 +71,18 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
             super().write(data)
 
 
-class Channel(BoundedChannel):
-    """A connection.
-
-    `count` is told of each request that does not reach the application. `may_stay` tells whether a thread may wait for the next one.
-    """
+class Channel(StayingChannel):
+    """A connection. `count` is told of each request that does not reach the application."""
 
     error_task_class = ProblemTask
     task_class = AnswerTask
     request: Any
 
     def __init__(
-        self,
-        *args: Any,
-        intake: Intake,
-        count: Callable[[str | None, int, str], None],
-        may_stay: Callable[[], bool],
-        **more: Any,
+        self, *args: Any, intake: Intake, count: Callable[[str | None, int, str], None], **more: Any
     ) -> None:
         self.parser_class = functools.partial(GuardedParser, intake=intake)
         self.count = count
-        self._may_stay = may_stay
-        #: Whether a thread stays with it: the loop then leaves it alone, and no other thread is wanted for it.
-        self.attended = False
         self._held: list[bytes] | None = None
         super().__init__(*args, **more)
 
@@ -111,59 +96,10 @@ class Channel(BoundedChannel):
                     break
         super().handle_close()
 
-    def service(self) -> None:
-        """Answer one request, and those that follow it at once: to wake two threads for each takes as long as a small answer.
-
-        Lines about a request carry its ids to the end, also those that waitress logs.
-        """
-        self.attended = True
-        try:
-            self._answer()
-            while self._asked_again():
-                self._answer()
-        finally:
-            self._leave()
-
-    def readable(self) -> bool:
-        """Tell whether the loop reads it."""
-        return not self.attended and bool(super().readable())
-
-    def _answer(self) -> None:
+    def answer(self) -> None:
+        """Answer one request. Lines about it carry its ids to the end, also those that waitress logs."""
         with log_context():
-            super().service()
-
-    def _leave(self) -> None:
-        """Leave the connection to the loop, and what the loop had read before this thread came to another thread."""
-        with self.requests_lock:
-            self.attended = False
-            if self.connected and self.requests:
-                self.server.add_task(self)
-        if self.connected:
-            self.server.pull_trigger()
-
-    def _asked_again(self) -> bool:
-        """Wait for a whole next request, if threads are to spare. What has come of one by then is read on by the loop."""
-        deadline = time.monotonic() + STAY_SECONDS
-        while not self.requests:
-            if not (self.connected and super().readable() and self._may_stay()):
-                return False
-            data = self._wait_for_bytes(deadline)
-            if not data:
-                return False
-            self.last_activity = time.time()
-            self.received(data)
-        return True
-
-    def _wait_for_bytes(self, deadline: float) -> bytes:
-        """Return what comes; nothing if that is late, or the connection's end: only the loop may close it, and it hears the same."""
-        try:
-            poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
-            if poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                return bytes(self.socket.recv(self.adj.recv_bytes))
-        except (OSError, ValueError):  # ValueError: the server stops, and has closed it
-            pass
-        return b""
+            super().answer()
 
     @contextlib.contextmanager
     def in_one_go(self) -> Iterator[None]:
@@ -178,7 +114,7 @@ class Channel(BoundedChannel):
     def write_soon(self, data: Any) -> int:
         """Send bytes, or a file, as soon as the client takes them; returns how many bytes."""
         if self._held is None or not isinstance(data, bytes):
-            return int(super().write_soon(data))
+            return super().write_soon(data)
         self._held.append(data)
         return len(data)
 

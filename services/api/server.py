@@ -11,10 +11,11 @@ from typing import Any
 from waitress import wasyncore
 from waitress.server import BaseWSGIServer, create_server
 
-from services.api.channel import STAY_SECONDS, Channel
+from services.api.channel import Channel
 from services.api.envelope import Envelope
 from services.api.intake import Intake
 from services.api.shares import THREADS
+from services.api.staying_channel import STAY_SECONDS, Attending
 from shared.settings import Settings
 
 #: Bytes of a body that wait in memory, per connection; beyond that they wait in a file.
@@ -62,17 +63,20 @@ class Server:
             cleanup_interval=10,
         )
         self._dispatcher = first.task_dispatcher
+        self._attending = Attending()
         self._listeners = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
         make_channel = functools.partial(
             Channel,
             intake=Intake(settings),
             count=app.count_refused,
+            attending=self._attending,
             may_stay=self._may_stay,
             most_kept=ANSWERS_BYTES,
         )
         for listener in self._listeners:
             listener.channel_class = make_channel
             listener.add_task = self._add_task
+            listener.pull_trigger = functools.partial(self._wake, listener.trigger.pull_trigger)
         self._next_look = 0.0
 
     @property
@@ -103,6 +107,11 @@ class Server:
         """Find a thread for a channel's request, unless one stays with it."""
         if not channel.attended:
             self._dispatcher.add_task(channel)
+
+    def _wake(self, pull: Callable[[], None]) -> None:
+        """Wake the loop, if there is anything to do: waitress does after each answer, also where a thread stays."""
+        if self._attending.needs_the_loop():
+            pull()
 
     def _may_stay(self) -> bool:
         """Tell whether there are threads for others while one waits for a connection's next request."""

@@ -18,11 +18,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
 from services.api import server as server_module
-from services.api.channel import STAY_SECONDS
 from services.api.parts import Parts
+from services.api.staying_channel import STAY_SECONDS
 from shared.build import ROOT
 from shared.settings import Settings
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, OverHttp
@@ -161,8 +162,22 @@ def test_one_connection_serves_many_requests(http: OverHttp) -> None:
     assert raw(http.port, data.encode()).count(b"HTTP/1.1 200 OK") == 4
 
 
-def test_requests_that_follow_at_once_need_no_other_thread(
-    http: OverHttp, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def loop_turns(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """When the server's loop was woken."""
+    turns: list[float] = []
+    turn = wasyncore.loop
+
+    def count(**named: Any) -> None:
+        turn(**named)
+        turns.append(time.monotonic())
+
+    monkeypatch.setattr(wasyncore, "loop", count)
+    return turns
+
+
+def test_requests_that_follow_at_once_need_neither_another_thread_nor_the_loop(
+    http: OverHttp, loop_turns: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted: list[object] = []
     find_thread = ThreadedTaskDispatcher.add_task
@@ -180,6 +195,39 @@ def test_requests_that_follow_at_once_need_no_other_thread(
             assert head.startswith(b"HTTP/1.1 200 OK")
             assert json.loads(body)["version"]
     assert 1 <= len(wanted) < 30
+    assert len(loop_turns) < 30
+
+
+def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
+    http: OverHttp, loop_turns: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = wasyncore.dispatcher.send
+    sending, others_came = threading.Event(), threading.Event()
+
+    def send_late(channel: wasyncore.dispatcher, *args: Any, **named: Any) -> int:
+        sending.set()
+        assert others_came.wait(10)
+        return int(send(channel, *args, **named))
+
+    monkeypatch.setattr(wasyncore.dispatcher, "send", send_late)
+    with contextlib.ExitStack() as open_connections:
+
+        def connect() -> socket.socket:
+            return open_connections.enter_context(
+                socket.create_connection(("127.0.0.1", http.port), timeout=10)
+            )
+
+        asking = connect()
+        asking.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert sending.wait(10)
+        before = len(loop_turns)
+        for _ in range(5):  # each wakes the loop, which then sees bytes that are not sent yet
+            connect()
+            time.sleep(0.05)
+        turns = len(loop_turns) - before
+        others_came.set()
+        assert asking.recv(65536).startswith(b"HTTP/1.1 200 OK")
+    assert 1 <= turns < 20
 
 
 @pytest.mark.parametrize("pause", [0.0, 3 * STAY_SECONDS])
