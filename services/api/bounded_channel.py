@@ -47,9 +47,9 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
             move_to_files(self.outbufs)
             self.kept_bytes = bytes_in_memory(self.outbufs)
 
-    def _flush_some(self, *args: Any, **named: Any) -> bool:
+    def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
         """Send what the client takes, and let go of an answer when the last of it is sent."""
-        sent = bool(super()._flush_some(*args, **named))
+        sent = bool(super()._flush_some(do_close=do_close))
         if sent and not self.requests:  # an answer that is being made goes on in the same buffer
             self._let_go()
         return sent
@@ -60,9 +60,7 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
             return
         with self.outbuf_lock:
             last = self.outbufs[-1]
-            if (
-                len(last) or not self.connected
-            ):  # another thread has just written: waitress flushes without the lock at times
+            if len(last) or not self.connected:  # written to, or closed, since it was looked at
                 return
             self.kept_bytes = 0
             if last.overflowed or bytes_in_memory([last]) > SMALL_BYTES:

@@ -24,7 +24,8 @@ BUFFER_BYTES = 256 * 1024
 #: Bytes of an answer made ahead of a slow reader, and of those that wait in memory: more than are made ahead with one block
 #: on top, since a file that is written for each of them and read back costs as much as the writing of JSON.
 AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
-#: Bytes of an answer that the system takes ahead of a slow reader's line: by itself it takes 4 MB of each, and a container pays for them.
+#: Bytes of an answer that the system takes ahead of a slow reader's line: by itself it takes up to 4 MB of each, and a container pays
+#: for them.
 UNSENT_BYTES = 128 * 1024
 #: Bytes of all answers that wait in memory, beyond which they wait in files: 300 slow readers would fill a container otherwise.
 ANSWERS_BYTES = 16 * 2**20
@@ -83,6 +84,7 @@ class Server:
             listener.add_task = self._add_task
             listener.pull_trigger = functools.partial(self._wake, listener.trigger.pull_trigger)
         self._next_look = 0.0
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -106,6 +108,7 @@ class Server:
         while self._busy() and time.monotonic() < deadline:
             self._turn(0.02)
         self._dispatcher.shutdown(timeout=STAY_SECONDS + 0.1)
+        self._closed = True
         wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
 
     def _add_task(self, channel: Channel) -> None:
@@ -114,8 +117,11 @@ class Server:
             self._dispatcher.add_task(channel)
 
     def _wake(self, pull: Callable[[], None]) -> None:
-        """Wake the loop, if there is anything to do: waitress does after each answer, also where a thread stays."""
-        if self._attending.needs_the_loop():
+        """Wake the loop, if there is anything to do: waitress does after each answer, also where a thread stays.
+
+        A closed pipe is not pulled: its number may be another file's by then.
+        """
+        if not self._closed and self._attending.needs_the_loop():
             pull()
 
     def _may_stay(self) -> bool:
@@ -133,10 +139,15 @@ class Server:
         return [part for part in self._map.values() if isinstance(part, Channel)]
 
     def _busy(self) -> bool:
-        return any(channel.requests or channel.total_outbufs_len for channel in self._channels())
+        return any(
+            channel.attended or channel.requests or channel.total_outbufs_len for channel in self._channels()
+        )
 
     def _close_stalled(self, before: float) -> None:
-        """Close what takes no bytes any more: its request would keep a thread for ever."""
+        """Close what takes no bytes any more: its request would keep a thread for ever.
+
+        Also what is to be closed: waitress waits until it can be written to, which it cannot while the system holds UNSENT_BYTES.
+        """
         for channel in self._channels():
-            if channel.total_outbufs_len and channel.last_activity < before:
+            if channel.needs_the_loop() and channel.last_activity < before:
                 channel.handle_close()

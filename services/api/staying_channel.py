@@ -7,10 +7,11 @@ the thread's processor, it does so until the system's next tick, 4 ms later.
 
 from __future__ import annotations
 
+import contextlib
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from services.api.bounded_channel import BoundedChannel
@@ -48,6 +49,9 @@ class StayingChannel(BoundedChannel):
             self.answer()
             while self._asked_again():
                 self.answer()
+        except BaseException:
+            self._give_up()
+            raise
         finally:
             self._attending.channel = None
             self._leave()
@@ -58,11 +62,12 @@ class StayingChannel(BoundedChannel):
 
     def readable(self) -> bool:
         """Tell whether the loop reads it."""
-        return not self.attended and bool(super().readable())
+        # In this order: a thread may take a request, answer it and stay between the two. Without a request only the loop begins one.
+        return bool(super().readable()) and not self.attended
 
     def writable(self) -> bool:
         """Tell whether the loop sends what waits, or closes: not what a thread is sending right now."""
-        return not self._sending and self.needs_the_loop()
+        return self.needs_the_loop() and not self._sending
 
     def needs_the_loop(self) -> bool:
         """Tell whether the client has not taken all, or the connection is to be closed."""
@@ -70,13 +75,32 @@ class StayingChannel(BoundedChannel):
 
     def write_soon(self, data: Any) -> int:
         """Send; what the client does not take is left to the loop."""
+        with self._by_itself():
+            return super().write_soon(data)
+
+    def send_continue(self) -> None:
+        """Ask the client for the body that it has announced."""
+        with self._by_itself():
+            super().send_continue()
+
+    @contextlib.contextmanager
+    def _by_itself(self) -> Iterator[None]:
+        """Keep the loop from what is sent meanwhile."""
         self._sending = True
         try:
-            return super().write_soon(data)
+            yield
         finally:
             self._sending = False
-            if self.needs_the_loop():
+            if self.connected and self.needs_the_loop():
                 self.server.pull_trigger()  # it may have been woken before, and have seen the bytes as this thread's
+
+    def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
+        """Send what the client takes. Only the loop may close a connection, and only one thread may send at a time.
+
+        Waitress's loop sends without the lock while there is no request: there a thread that stays may send already.
+        """
+        with self.outbuf_lock:
+            return super()._flush_some(do_close=do_close and self._attending.channel is not self)
 
     def _flush_outbufs_below_high_watermark(self) -> None:
         """Wait, where much is ahead of the client, until the loop has sent some of it."""
@@ -84,6 +108,14 @@ class StayingChannel(BoundedChannel):
             sending, self._sending = self._sending, False
             super()._flush_outbufs_below_high_watermark()
             self._sending = sending
+
+    def _give_up(self) -> None:
+        """Have the connection closed: what brought down the thread that answered a request would bring down the next one, too."""
+        with self.requests_lock:
+            for request in self.requests:
+                request.close()
+            self.requests = []
+            self.will_close = True
 
     def _leave(self) -> None:
         """Leave the connection to the loop, and what the loop had read before this thread came to another thread."""
@@ -109,11 +141,14 @@ class StayingChannel(BoundedChannel):
 
     def _wait_for_bytes(self, deadline: float) -> bytes:
         """Return what comes; nothing if that is late, or the connection's end: only the loop may close it, and it hears the same."""
+        connection = self.socket
+        if connection is None:  # the server stops, and has closed it
+            return b""
         try:
             poll = select.poll()
-            poll.register(self.socket, select.POLLIN)
+            poll.register(connection, select.POLLIN)
             if poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                return bytes(self.socket.recv(self.adj.recv_bytes))
-        except (OSError, ValueError):  # ValueError: the server stops, and has closed it
+                return bytes(connection.recv(self.adj.recv_bytes))
+        except (OSError, ValueError):  # ValueError: it is closed since
             pass
         return b""
