@@ -107,8 +107,8 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         while self._busy() and time.monotonic() < deadline:
             self._turn(0.02)
-        self._dispatcher.shutdown(timeout=STAY_SECONDS + 0.1)
         self._closed = True
+        self._dispatcher.shutdown(timeout=STAY_SECONDS + 0.1)
         wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
 
     def _add_task(self, channel: Channel) -> None:

@@ -75,6 +75,8 @@ class StayingChannel(BoundedChannel):
 
     def write_soon(self, data: Any) -> int:
         """Send; what the client does not take is left to the loop."""
+        if not self.total_outbufs_len:  # nothing has waited for the client until now
+            self.last_activity = time.time()
         with self._by_itself():
             return super().write_soon(data)
 
@@ -112,10 +114,10 @@ class StayingChannel(BoundedChannel):
     def _give_up(self) -> None:
         """Have the connection closed: what brought down the thread that answered a request would bring down the next one, too."""
         with self.requests_lock:
-            for request in self.requests:
+            requests, self.requests, self.will_close = self.requests, [], True
+        for request in requests:
+            with contextlib.suppress(Exception):
                 request.close()
-            self.requests = []
-            self.will_close = True
 
     def _leave(self) -> None:
         """Leave the connection to the loop, and what the loop had read before this thread came to another thread."""

@@ -15,11 +15,11 @@ from waitress import trigger, wasyncore
 from waitress.channel import HTTPChannel
 
 from services.api import server as server_module
+from services.api import staying_channel
 from services.api.channel import Channel
 from services.api.envelope import Envelope, StartResponse
 from services.api.parts import Parts
 from services.api.server import UNSENT_BYTES, Server
-from services.api.staying_channel import STAY_SECONDS
 
 type App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
@@ -168,9 +168,46 @@ def test_a_connection_to_be_closed_is_closed_also_if_the_system_has_taken_what_i
     assert received.count(b"x") >= size
 
 
-def test_a_request_that_comes_to_a_staying_thread_at_the_stop_is_answered(
-    serve: Callable[[App], Served],
+def test_an_answer_that_was_long_in_coming_is_not_taken_for_one_that_nobody_reads(
+    serve: Callable[[App], Served], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(server_module, "STALL_SECONDS", 0.3)
+    monkeypatch.setattr(server_module, "LOOK_SECONDS", 0.0)
+    send = wasyncore.dispatcher.send
+    sending, others_came = threading.Event(), threading.Event()
+
+    def send_late(channel: wasyncore.dispatcher, data: bytes, **named: Any) -> int:
+        sending.set()
+        assert others_came.wait(10)
+        return int(send(channel, data, **named))
+
+    def say_late(_environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
+        time.sleep(0.5)
+        start_response("200 OK", [("Content-Length", "200000")])
+        yield b"x" * 100_000
+        time.sleep(0.1)  # a loop that has decided to close comes to it now
+        yield b"x" * 100_000
+
+    monkeypatch.setattr(wasyncore.dispatcher, "send", send_late)
+    served = serve(say_late)
+    with contextlib.ExitStack() as stack:
+        asking = stack.enter_context(served.connect())
+        asking.sendall(ASK)
+        assert sending.wait(10)
+        for _ in range(3):  # each makes the loop look
+            stack.enter_context(served.connect())
+            time.sleep(0.02)
+        others_came.set()
+        received = b""
+        while received.count(b"x") < 200_000 and (block := asking.recv(65536)):
+            received += block
+    assert received.count(b"x") == 200_000
+
+
+def test_a_request_that_comes_to_a_staying_thread_at_the_stop_is_answered(
+    serve: Callable[[App], Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staying_channel, "STAY_SECONDS", 1.0)
     stopping = threading.Event()
 
     def say_ok_late(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -179,7 +216,7 @@ def test_a_request_that_comes_to_a_staying_thread_at_the_stop_is_answered(
 
     served = serve(say_ok_late)
     with served.connect() as asking:
-        for pause in (2 * STAY_SECONDS, 0.0):  # while the server's threads begin, none of them stays
+        for pause in (1.5, 0.0):  # while the server's threads begin, none of them stays
             asking.sendall(ASK)
             assert answer(asking).endswith(b"read 0")
             time.sleep(pause)
