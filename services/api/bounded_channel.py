@@ -47,7 +47,7 @@ class BoundedChannel(HTTPChannel):  # type: ignore[misc]  # waitress has no type
             move_to_files(self.outbufs)
             self.kept_bytes = bytes_in_memory(self.outbufs)
 
-    def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
+    def _flush_some(self, *, do_close: bool = True) -> bool:
         """Send what the client takes, and let go of an answer when the last of it is sent."""
         sent = bool(super()._flush_some(do_close=do_close))
         if sent and not self.requests:  # an answer that is being made goes on in the same buffer

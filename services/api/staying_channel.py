@@ -96,7 +96,7 @@ class StayingChannel(BoundedChannel):
             if self.connected and self.needs_the_loop():
                 self.server.pull_trigger()  # it may have been woken before, and have seen the bytes as this thread's
 
-    def _flush_some(self, do_close: bool = True) -> bool:  # noqa: FBT001, FBT002  # waitress's
+    def _flush_some(self, *, do_close: bool = True) -> bool:
         """Send what the client takes. Only the loop may close a connection, and only one thread may send at a time.
 
         Waitress's loop sends without the lock while there is no request: there a thread that stays may send already.
