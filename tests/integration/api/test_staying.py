@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from waitress import trigger, wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 
 from services.api import server as server_module
 from services.api import staying_channel
@@ -283,7 +284,11 @@ def test_a_request_that_brings_its_thread_down_is_not_tried_for_ever(
     def fall_again(_task: object) -> None:
         raise fault
 
+    def disk_is_full(_request: object) -> None:
+        raise OSError
+
     monkeypatch.setattr("services.api.channel.ProblemTask.execute", fall_again)
+    monkeypatch.setattr(HTTPRequestParser, "close", disk_is_full)
     served = serve(fall)
     with served.connect() as asking:
         asking.sendall(ASK)
