@@ -13,7 +13,10 @@ from shared.settings import Settings
 
 
 class RedisServer:
-    """Listens on the settings' unix socket, with an append-only file beside it."""
+    """Listens on the settings' unix socket, with an append-only file beside it, written as the appliance's is.
+
+    With Redis's own `everysec` what it has answered may reach the file two seconds later: services/monitor/aof_sync.py.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self.socket = settings.redis_socket
@@ -21,9 +24,8 @@ class RedisServer:
 
     def start(self) -> None:
         command = ["redis-server", "--port", "0", "--unixsocket", str(self.socket), "--save", ""]
-        self.process = subprocess.Popen(
-            [*command, "--dir", str(self.socket.parent), "--appendonly", "yes"], stdout=subprocess.DEVNULL
-        )
+        command += ["--dir", str(self.socket.parent), "--appendonly", "yes", "--appendfsync", "no"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         client = redis.Redis(unix_socket_path=str(self.socket))
         until(lambda: _answers(client))
         client.close()

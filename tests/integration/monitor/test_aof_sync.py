@@ -54,7 +54,7 @@ def test_redis_answers_only_what_a_kill_cannot_take_back(
     settings: Settings, server: RedisServer, connection: redis.Redis
 ) -> None:
     assert "appendfsync no" in redis_config(settings)
-    connection.config_set("appendfsync", "no")
+    assert connection.config_get("appendfsync") == {"appendfsync": "no"}
     for number in range(500):
         connection.rpush("accepted", number)
     server.signal(signal.SIGKILL)
