@@ -12,6 +12,7 @@ import pytest
 import redis
 
 from services.monitor import rescue as rescue_module
+from services.monitor.process_table import is_stopped
 from services.monitor.programs import Program, Programs
 from services.monitor.rescue import Rescue
 from services.monitor.worker_lives import FOREIGN_SILENT_SECONDS, Machine
@@ -24,6 +25,7 @@ from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim
 from shared.settings import Settings
 from tests.integration.conftest import Logged
+from tests.integration.redis_server import until
 
 HOST = "this-machine"
 
@@ -410,6 +412,7 @@ def test_a_stopped_workers_batch_is_given_to_another_only_when_redis_has_answere
     take(beacon, job, 0)
     rescue.step()
     worker.send_signal(signal.SIGSTOP)
+    until(lambda: is_stopped(worker.pid))  # it must get a processor for that, too
     connection.delete(keys.beacon(beacon.name))  # as after an outage that was longer than the lease
     rescue.step()
     assert store.queues.waiting_batches() == set()
