@@ -16,7 +16,7 @@ from shared.treeshap.flat_tree import FlatNode, FlatTree, flatten
 from shared.treeshap.forest import Forest, NotCoveredError, Tree
 from shared.treeshap.tables import exact_points, node_tables
 
-#: MB that a model's tables and factors may take; the trees beyond it are computed by quadrature without either.
+#: MB that a model's tables and then factors may take; the trees beyond it are computed by quadrature without either.
 TABLE_BUDGET_MB = 64
 #: Nodes whose tables are made at once: bounds what that takes in float64.
 _AT_ONCE = 512
@@ -176,9 +176,13 @@ def _add_categories(work: _Work, categories: NDArray[np.int64]) -> tuple[int, in
 
 
 def _make_factors(trees: NDArray[Any], nodes: NDArray[Any], budget: int) -> NDArray[np.float32]:
-    """Work out what trees without tables multiply with, and note in the trees where it is, as far as the budget goes."""
+    """Work out what quadrature multiplies with, and note in the trees where it is, as far as the budget goes.
+
+    Trees without tables come first: they have nothing else. Those with tables are explained so where rows are few.
+    """
     made, floats = [np.zeros(0, dtype=np.float32)], 0
-    for at in np.flatnonzero((trees["nodes"] > 0) & (trees["has_tables"] == 0)):
+    order = np.argsort(trees["has_tables"], kind="stable")
+    for at in order[trees["nodes"][order] > 0]:
         tree = trees[at]
         size = (
             -(-layout.FACTORS * int(tree["points"]) * int(tree["nodes"]) // layout.TABLE_ROW)

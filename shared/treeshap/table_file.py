@@ -26,7 +26,7 @@ from shared.treeshap.compiled import DTYPES, Compiled
 
 #: Changes whenever the same model would be compiled into another file, or is compared with XGBoost in more ways; the
 #: file's name holds it.
-FORMAT = 2
+FORMAT = 3
 _MAGIC = b"SHAPTBL\n"
 _DIGEST_END = len(_MAGIC) + 32
 _HEADER_BEGIN = _DIGEST_END + 8

@@ -54,6 +54,15 @@ static void add_chunk(block *b)
     }
 }
 
+/* A few rows wait for memory: factors lie in the order in which they are read, a row's floats of all tables do not. */
+static int is_integrated(const block *b, const tree *t)
+{
+    if (t->has_tables == ONLY_TABLES)
+        return 0;
+    const int few = t->factors < 0 ? b->count > 1 && !TABLES_ARE_FASTER : b->count <= LANES || !TABLES_ARE_FASTER;
+    return !t->has_tables || few;
+}
+
 static void add_tree(block *b, const tree *t)
 {
     for (int i = 0; i < t->nodes; i++)
@@ -61,13 +70,12 @@ static void add_tree(block *b, const tree *t)
     if (!t->nodes)
         for (int row = 0; row < b->rows; row++)
             b->margin[row] += t->leaf;
-    else if (t->has_tables && b->count <= FEW)
-        for (int row = 0; row < b->count; row++)
-            look_up_row(b, t, row);
-    else if (t->has_tables == ONLY_TABLES || (t->has_tables && TABLES_ARE_FASTER))
-        look_up(b, t);
-    else
+    else if (is_integrated(b, t))
         integrate(b, t);
+    else if (b->count == 1)
+        look_up_row(b, t);
+    else
+        look_up(b, t);
 }
 
 static void explain_output(block *b, int output)

@@ -1,7 +1,5 @@
 /* Trees with tables: a leaf's contributions by its bits, looked up and added. */
 
-enum { FEW = 1 }; /* rows that are faster one by one: each touches a few floats of a table, and not all of it */
-
 ALWAYS uint8_t child_bits(const node *n, uint8_t bits, int set)
 {
     const uint8_t place = (uint8_t)(1 << n->bit);
@@ -10,25 +8,26 @@ ALWAYS uint8_t child_bits(const node *n, uint8_t bits, int set)
     return set ? bits | place : bits;
 }
 
-static void look_up_row(block *b, const tree *t, int row)
+/* The same for a block of one row, which touches a few floats of a table and not all of it. */
+static void look_up_row(block *b, const tree *t)
 {
     uint8_t *bits = b->bits; /* one a slot here */
     int32_t path[MOST_BITS];
     bits[0] = 0;
     for (const node *n = b->m->nodes + t->first, *end = n + t->nodes; n < end; n++) {
         const uint8_t here = bits[slot(n)];
-        const int left = goes_left(b->m, n, b->x[(size_t)n->column * BLOCK + row]) != 0;
+        const int left = goes_left(b->m, n, b->x[(size_t)n->column * BLOCK]) != 0;
         path[n->bit] = n->column;
         bits[2 * n->level + 2] = child_bits(n, here, left);
         bits[2 * n->level + 3] = child_bits(n, here, !left);
         if (n->table < 0)
             continue;
         if ((left ? n->left : n->right) < 0 && here == (1 << n->above) - 1)
-            b->margin[row] += left ? n->left_value : n->right_value;
+            b->margin[0] += left ? n->left_value : n->right_value;
         const int features = n->above + !(n->flags & REPEATED), size = n->above < 3 ? TABLE_ROW : 2 << n->above;
         const float *table = b->m->tables + (size_t)n->table * TABLE_ROW + (here | left << n->above);
         for (int feature = 0; feature < features; feature++, table += size)
-            b->phi[(size_t)path[feature] * BLOCK + row] += *table;
+            b->phi[(size_t)path[feature] * BLOCK] += *table;
     }
 }
 

@@ -74,6 +74,23 @@ def test_tables_stop_at_their_budget_and_the_trees_beyond_are_as_exact(library: 
     )
 
 
+def test_a_row_alone_is_as_exact_where_nothing_is_left_of_the_budget_for_factors(library: Library) -> None:
+    booster, x = train(6, 20, 8)
+    whole = compile_booster(booster)
+    bare = compile_forest(
+        read_forest(bytes(booster.save_raw("json"))), whole.start, whole.tables.nbytes / 1e6
+    )
+    assert (whole.trees["factors"] >= 0).all()
+    assert (bare.trees["factors"] == -1).all()
+    assert bare.trees["has_tables"].all()
+    for kernel in library.kernels():
+        wanted = Explainer(whole, library, kernel).explain(x[:1])
+        np.testing.assert_allclose(
+            Explainer(bare, library, kernel).explain(x[:1]), wanted, atol=1e-6, err_msg=kernel.engine
+        )
+        assert wanted[:, :, :-2].any()
+
+
 def test_a_row_alone_and_in_a_block_have_the_same_margin_and_no_rows_give_nothing(library: Library) -> None:
     booster, x = train(6, 10, 8)
     explainer = Explainer(compile_booster(booster), library)

@@ -12,7 +12,7 @@ from shared.treeshap.checks import find_fault
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library
-from shared.treeshap.table_file import TableFileError, read_tables, table_path, write_tables
+from shared.treeshap.table_file import FORMAT, TableFileError, read_tables, table_path, write_tables
 from tests.unit.shared.treeshap.boosters import Floats, train
 
 MODEL = "a" * 64
@@ -92,7 +92,7 @@ def seal(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("what", "instead"),
     [
-        (b'"format":2', b'"format":3'),
+        (b'"format":%d' % FORMAT, b'"format":0'),
         (b'"arrays":{', b'"arrowz":{'),
         (b'"tables":[', b'"tables":]'),
         (b'"features":5', b'"features":x'),
@@ -144,7 +144,7 @@ OUT_OF_PLACE = [
     ("trees", "points", 0, 0),
     ("trees", "points", 0, 1),
     ("trees", "levels", 0, 1),
-    ("trees", "factors", 0, 0),
+    ("trees", "factors", 0, 1 << 20),
     ("trees", "factors", 0, -2),
     ("trees", "points", 0, 7),
     ("trees", "levels", 0, 1000),
