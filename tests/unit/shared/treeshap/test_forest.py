@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,14 @@ def test_a_compiled_model_that_disagrees_with_xgboost_is_not_used(library: Libra
     compare_with_xgboost(compile_booster(booster), booster, library)
     with pytest.raises(NotCoveredError, match="apart"):
         compare_with_xgboost(compile_booster(other), booster, library)
+
+
+def test_a_compiled_model_that_is_wrong_for_rows_alone_is_not_used(library: Library) -> None:
+    booster, _ = train(3, 3, 4)
+    compiled = compile_booster(booster)
+    assert (compiled.trees["has_tables"] & (compiled.trees["factors"] >= 0)).all()
+    with pytest.raises(NotCoveredError, match="apart"):
+        compare_with_xgboost(replace(compiled, factors=compiled.factors * 1.01), booster, library)
 
 
 def test_the_margin_begins_where_xgboosts_does_for_every_objective() -> None:
