@@ -54,13 +54,15 @@ static void add_chunk(block *b)
     }
 }
 
-/* A few rows wait for memory: factors lie in the order in which they are read, a row's floats of all tables do not. */
+/* Whether a tree is explained by quadrature. Few rows wait for memory: factors lie in the order in which they are read, a
+ * row's floats of all tables do not. But to make factors for one row alone takes longer than to look it up. */
 static int is_integrated(const block *b, const tree *t)
 {
-    if (t->has_tables == ONLY_TABLES)
-        return 0;
-    const int few = t->factors < 0 ? b->count > 1 && !TABLES_ARE_FASTER : b->count <= LANES || !TABLES_ARE_FASTER;
-    return !t->has_tables || few;
+    if (!t->has_tables || t->has_tables == ONLY_TABLES)
+        return !t->has_tables;
+    if (t->factors < 0)
+        return b->count > 1 && !TABLES_ARE_FASTER;
+    return b->count <= LANES || !TABLES_ARE_FASTER;
 }
 
 static void add_tree(block *b, const tree *t)

@@ -8,7 +8,7 @@ ALWAYS uint8_t child_bits(const node *n, uint8_t bits, int set)
     return set ? bits | place : bits;
 }
 
-/* The same for a block of one row, which touches a few floats of a table and not all of it. */
+/* For a block of one row, which touches a few floats of a table and not all of it. */
 static void look_up_row(block *b, const tree *t)
 {
     uint8_t *bits = b->bits; /* one a slot here */

@@ -10,7 +10,7 @@ from services.worker.lean_xgboost import import_xgboost
 from services.worker.model_compilation import compare_with_xgboost, compile_booster
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.forest import NotCoveredError, read_forest
-from shared.treeshap.library import Library
+from shared.treeshap.library import Kernel, Library
 from tests.unit.shared.treeshap.boosters import document_with, rows_of, train, tree_document
 
 STUMP: dict[str, Any] = {
@@ -90,7 +90,10 @@ def test_a_compiled_model_that_disagrees_with_xgboost_is_not_used(library: Libra
         compare_with_xgboost(compile_booster(other), booster, library)
 
 
-def test_a_compiled_model_that_is_wrong_for_rows_alone_is_not_used(library: Library) -> None:
+def test_a_compiled_model_that_is_wrong_for_rows_alone_is_not_used(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Library, "kernels", lambda _: [Kernel.PORTABLE])  # it explains blocks by tables
     booster, _ = train(3, 3, 4)
     compiled = compile_booster(booster)
     assert (compiled.trees["has_tables"] & (compiled.trees["factors"] >= 0)).all()
