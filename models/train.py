@@ -17,14 +17,14 @@ import xgboost
 from sklearn import datasets, metrics
 from sklearn.model_selection import train_test_split
 
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from shared.model_version import ModelVersion
+    from shared.models.version import ModelVersion
 
 #: Seeds the split, the training and the choice of background rows.
 SEED = 20261123
@@ -162,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for recipe in RECIPES:
         if not options.names or recipe.name in options.names:
             made = train_model(recipe, options.models_dir)
-            print(f"{made.id}  {made.manifest.training['held_out_score']}  sha256 {made.manifest.sha256}")
+            print(f"{made.id}  {made.contract.training['held_out_score']}  sha256 {made.contract.sha256}")
 
 
 if __name__ == "__main__":

@@ -16,8 +16,8 @@ from ops.address import key_file, local_address, short_path
 from ops.http_call import Answer, answer_or_none
 from shared.errors import ShapboxError
 from shared.log import configure_logging
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from shared.settings import LogFormat, Settings
 
 #: Seconds between two looks.

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from ops.model_matrix import read_matrix
 from services.worker.model_inspection import ModelInspection, convert_model
 from shared.errors import ModelFaultError
-from shared.manifest import NAME_PATTERN, VERSION_PATTERN
-from shared.model_catalog import faults_in, sha256_of
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.catalog import faults_in, sha256_of
+from shared.models.contract import NAME_PATTERN, VERSION_PATTERN
+from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
-    from shared.model_version import ModelVersion
+    from shared.models.version import ModelVersion
 
 #: The formats that XGBoost reads and that are taken here.
 MODEL_SUFFIXES = (".ubj", ".json")

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from ops.model_intake import Intake, add_model
 from services.worker.model_inspection import find_model_faults
 from shared.errors import ModelFaultError
-from shared.model_catalog import ModelCatalog, ModelFault, find_faults
-from shared.model_version import read_version, version_folders
+from shared.models.catalog import ModelCatalog, ModelFault, find_faults
+from shared.models.version import read_version, version_folders
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,7 +41,7 @@ def list_models(models_dir: Path) -> int:
     header = ("MODEL", "FEATURES", "OUTPUTS", "OBJECTIVE", "BACKGROUND", "EXAMPLES", "SHA256")
     rows = []
     for version in ModelCatalog.load(models_dir).versions():
-        manifest = version.manifest
+        manifest = version.contract
         matrices = (
             f"{entry.rows} rows" if entry else "-" for entry in (manifest.background, manifest.examples)
         )
@@ -74,7 +74,7 @@ def verify(models_dir: Path) -> int:
 def add(models_dir: Path, intake: Intake) -> int:
     """Add a model and print what it became; raises ModelFaultError if it is refused."""
     version = add_model(models_dir, intake)
-    manifest = version.manifest
+    manifest = version.contract
     print(
         f"Added {version.id} in {version.folder}: {len(manifest.features)} features, objective {manifest.objective}."
     )

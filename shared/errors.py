@@ -160,6 +160,20 @@ class UnprocessableError(ShapboxError):
     title = "The request was understood and is wrong"
 
 
+class ModelRefusedError(UnprocessableError):
+    """The model is there and its activation refused it. The message says why."""
+
+    slug = "model-refused"
+    title = "This model is refused"
+
+
+class MethodRefusedError(UnprocessableError):
+    """The model cannot be explained by this method. The message says why."""
+
+    slug = "method-refused"
+    title = "This model cannot be explained by this method"
+
+
 class InvalidRowsError(UnprocessableError):
     """Some rows cannot be explained: wrong column count, unknown or missing feature, not a number, infinity."""
 
@@ -250,6 +264,13 @@ class ModelFaultError(ShapboxError):
 
     slug = "model-fault"
     title = "A model's files are not what its manifest says"
+
+
+class EngineFaultError(ShapboxError):
+    """An engine broke, or its values do not add up to the margin: they are not given out."""
+
+    slug = "engine-fault"
+    title = "The engine's values are wrong"
 
 
 class EngineError(ShapboxError):

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 type Matrix = NDArray[np.float32]
 

@@ -13,7 +13,7 @@ from ops.container.box import Box
 from ops.container.slow_model import FILE_MODE, FOLDER_MODE
 from ops.model_intake import Intake, add_model
 from ops.trial_appliance import Appliance, free_ports
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from ops.bench.wire import request_bytes
 from ops.http_call import answer_or_none
 from ops.trial_appliance import free_ports
 from shared.memory import process_pss_bytes
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 type Matrix = NDArray[np.float32]
 

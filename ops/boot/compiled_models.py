@@ -6,12 +6,12 @@ import logging
 from pathlib import Path
 
 from services.worker.model_compilation import Wanted, compile_models
-from shared.compiled_files import compiled_key, compiled_path
 from shared.engine_record import SHAP, XGBOOST, EngineRecord
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.compiled_files import compiled_key, compiled_path
+from shared.models.version import ModelVersion
 from shared.settings import Settings
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import TableFileError, read_tables, table_path

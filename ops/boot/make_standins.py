@@ -10,8 +10,8 @@ from pathlib import Path
 
 from services.worker.standin import write_standin, write_standins
 from shared.errors import ShapboxError
-from shared.model_catalog import find_faults
-from shared.model_version import version_folders
+from shared.models.catalog import find_faults
+from shared.models.version import version_folders
 
 #: What a stand-in is called where nothing says what should have been there.
 NAMELESS = "fallback"

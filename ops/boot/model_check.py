@@ -10,7 +10,7 @@ import sys
 
 from shared.build import ROOT
 from shared.errors import BootError, ModelNotFoundError
-from shared.model_catalog import ModelCatalog, find_faults
+from shared.models.catalog import ModelCatalog, find_faults
 from shared.settings import Settings
 
 #: Seconds that making the stand-ins may take.

@@ -25,7 +25,7 @@ from ops.trial_appliance import Appliance, TrialError
 from shared.build import ROOT
 from shared.counters import Counters
 from shared.jobs.store import JobStore
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.redis_connection import Patience, connect
 
 #: Clients that send jobs.

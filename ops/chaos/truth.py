@@ -13,7 +13,7 @@ from ops.chaos.ledger import Entry
 from ops.chaos.wishes import Pools
 from services.worker.warm_models import WarmModels
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 
 class Truth:

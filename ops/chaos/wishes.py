@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from ops.soak.row_pool import Form, Matrix, RowPool
 from shared.jobs.document import Method
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 #: Rows of a model's pool, and so of the largest job.
 POOL_ROWS = 12_000

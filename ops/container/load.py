@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ops.reached import Reached
 from services.worker.reference import EXACT, bare_explainer, distance
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 NPY = {"Content-Type": "application/x-npy"}
 

@@ -19,8 +19,8 @@ from ops.measure.appliance import example_rows
 from ops.trial_appliance import free_ports
 from services.worker.lean_xgboost import import_xgboost
 from services.worker.reference import EXACT, bare_explainer, distance
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 
 #: Clients, and rows of each of their jobs.
 CLIENTS, JOB_ROWS = 4, 10_000

@@ -10,7 +10,7 @@ import numpy as np
 from ops.model_intake import Intake, add_model
 from services.worker.lean_xgboost import import_xgboost
 from shared.build import ROOT
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 #: The trees, their depth, and the features.
 TREES, DEPTH, FEATURES = 500, 6, 30

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from ops.demo.failure import DemoError
 from services.worker.reference import reference_contributions
 from shared.errors import ShapboxError
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from shared.settings import Settings
 
 
@@ -22,7 +22,7 @@ def find_model(settings: Settings, wanted: str, served: list[dict[str, object]])
     if model.examples_path is None:
         raise DemoError(f"{model.id} has no example rows: choose another one with --model.")
     theirs = [one["sha256"] for one in served if f"{one['name']}@{one['version']}" == model.id]
-    if model.manifest.sha256 not in theirs:
+    if model.contract.sha256 not in theirs:
         raise DemoError(f"The appliance does not serve the {model.id} that lies in {model.folder}.")
     return model
 

@@ -17,8 +17,8 @@ import psutil
 from numpy.typing import NDArray
 
 from shared.memory import process_pss_bytes
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from shared.settings import Settings
 
 #: Seconds between two looks at the processes' memory.

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.measure.appliance import Appliance, MeasureError, example_rows
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 #: Requests of one row on the idle appliance, and those before them that are not counted.
 IDLE_REQUESTS, WARM_UP = 1000, 50

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ops.measure.appliance import Appliance, MeasureError, example_rows
 from services.worker.reference import EXACT, distance, reference_contributions
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 #: Rows of the small job that the huge one is compared with.
 SMALL = 1000

@@ -18,7 +18,7 @@ from ops.measure.appliance import example_rows
 from ops.preflight.finding import Finding
 from ops.render.blueprint import Blueprint
 from ops.trial_appliance import free_ports
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.settings import KEY_NAMES
 
 #: The image's own name: a trial changes nothing of what `make up` runs.

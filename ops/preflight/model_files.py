@@ -7,7 +7,7 @@ from pathlib import Path
 from ops.models import verify_models
 from ops.preflight.finding import Finding
 from ops.render.blueprint import Blueprint
-from shared.model_version import version_folders
+from shared.models.version import version_folders
 
 #: The setting that lets stand-ins answer.
 ALLOWS = "ALLOW_FALLBACK_MODEL"

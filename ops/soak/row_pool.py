@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ops.measure.appliance import example_rows
 from services.worker.reference import reference_contributions
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 #: Rows of a pool, and so of the largest job.
 POOL_ROWS = 20_000

@@ -21,7 +21,7 @@ from ops.soak.samples import Kind, Sample, SampleFile, read_samples
 from ops.soak.tally import Tally
 from ops.trial_appliance import Appliance, memory_cgroup
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.settings import Settings
 
 #: MB of the container's plan.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 type Matrix = NDArray[np.float32]
 

@@ -8,8 +8,8 @@ from typing import Any, Self
 
 from ops.verify.outcome import FailedError
 from shared.errors import ShapboxError
-from shared.model_catalog import ModelCatalog, faults_in
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog, faults_in
+from shared.models.version import ModelVersion
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class LocalModels:
     def twin(self, model: ServedModel) -> ModelVersion | None:
         """Return the copy whose file is the served one, byte by byte."""
         for version in self._versions:
-            same = (version.manifest.sha256, version.features) == (model.sha256, model.features)
+            same = (version.contract.sha256, version.features) == (model.sha256, model.features)
             if same and len(version.outputs) == len(model.outputs) and not faults_in(version.folder):
                 return version
         return None

@@ -17,7 +17,7 @@ from services.api.storage_room import PROBE_SECONDS
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings

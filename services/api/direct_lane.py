@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from shared.cgroup import usable_processors
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from shared.treeshap.activated import find_explainer
 from shared.treeshap.explainer import Explainer
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from services.api.incoming import Matrix
 from services.api.job_names import JobNames
 from shared.jobs.document import Job
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from services.api.readers.row_spec import RowSpec
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
 from shared.jobs.store import Idempotency
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 type Matrix = NDArray[np.float32]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from shared.errors import ModelNotFoundError
 from shared.jobs.document import Job
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from shared.counters import Counters
 from shared.engine_record import EngineRecord
 from shared.errors import DrainingError
 from shared.jobs.store import JobStore
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.settings import Settings
 

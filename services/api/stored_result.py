@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from services.api.job_names import JobNames
 from shared.errors import PayloadMissingError
 from shared.jobs.document import Job
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 
 #: Numbers that one block has, at most, unless one row has more: text of it stays below what glibc asks the kernel for each

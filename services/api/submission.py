@@ -32,7 +32,7 @@ from shared.errors import BadParameterError, UnprocessableError
 from shared.jobs.document import Job, Method
 from shared.jobs.store import Idempotency
 from shared.log import add_to_log_context
-from shared.model_catalog import ModelVersion
+from shared.models.catalog import ModelVersion
 from shared.redis_connection import redis_needed
 
 #: Bytes above which reading a body counts as a long request.
@@ -110,8 +110,8 @@ class Submission:
             self._parts.settings,
             compiled=engine not in {XGBOOST, SHAP},
         )
-        if engine == SHAP and model.manifest.background:
-            background = model.manifest.background.rows
+        if engine == SHAP and model.contract.background:
+            background = model.contract.background.rows
             batch_rows = plan_interventional_rows(batch_rows, background, len(model.outputs))
         interactions = choose_interactions(options, method)
         if interactions is not None:

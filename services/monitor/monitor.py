@@ -34,8 +34,8 @@ from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from shared.payloads import Payloads
 from shared.recycle_wish import RecycleWish
 from shared.redis_connection import Patience, connect

@@ -33,7 +33,7 @@ from shared.jobs.queue import Lane, rq_queue
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.log import configure_logging
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import REDIS_AWAY, Patience, connect, writes_refused
 from shared.settings import Settings

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.interventional_trial import try_tables
 from services.worker.lean_xgboost import load_booster
-from shared.compiled_files import compiled_key
 from shared.errors import ModelFaultError
 from shared.jobs.document import Method
-from shared.model_version import ModelVersion
+from shared.models.compiled_files import compiled_key
+from shared.models.version import ModelVersion
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.forest import read_forest
 from shared.treeshap.interventional import against_background
@@ -42,7 +42,7 @@ def compile_against_background(version: ModelVersion, folder: Path, library: Lib
 
 def _read_background(version: ModelVersion) -> NDArray[np.float32]:
     """Return the rows that the manifest speaks of, and no others: the file is named after them."""
-    entry, path = version.manifest.background, version.background_path
+    entry, path = version.contract.background, version.background_path
     if entry is None or path is None:
         raise ModelFaultError("it has no background rows")
     content = path.read_bytes()

@@ -20,10 +20,10 @@ from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.interaction_check import compare_interactions
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from services.worker.trial_rows import trial_rows
-from shared.compiled_files import compiled_key
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
-from shared.model_version import ModelVersion, read_version
+from shared.models.compiled_files import compiled_key
+from shared.models.version import ModelVersion, read_version
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.explainer import Explainer

@@ -18,13 +18,13 @@ import numpy as np
 from services.worker.child_process import run_module
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import ModelFaultError
-from shared.manifest import remedy_for
-from shared.model_catalog import ModelFault
+from shared.models.catalog import ModelFault
+from shared.models.contract import remedy_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from shared.model_version import ModelVersion
+    from shared.models.version import ModelVersion
 
 #: Seconds that looking into all files of one call may take; a damaged file can keep XGBoost busy for ever.
 INSPECTION_TIMEOUT_SECONDS = 60.0
@@ -132,7 +132,7 @@ def _disagreements(version: ModelVersion, finding: ModelInspection | ModelFaultE
     if isinstance(finding, ModelFaultError):
         yield str(finding)
         return
-    manifest = version.manifest
+    manifest = version.contract
     if finding.features != len(manifest.features):
         yield f"the model takes {finding.features} features, its manifest names {len(manifest.features)}"
     elif finding.feature_names not in {(), manifest.features}:

@@ -14,15 +14,15 @@ import numpy as np
 
 from services.worker.lean_xgboost import THREADS, import_xgboost
 from shared.errors import ModelFaultError
-from shared.manifest import MANIFEST_FILE, Manifest, is_model_folder
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.contract import MANIFEST_FILE, Contract, is_model_folder
+from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from shared.model_catalog import ModelFault
-    from shared.model_version import ModelVersion
+    from shared.models.catalog import ModelFault
+    from shared.models.version import ModelVersion
 
 #: The features of a stand-in for a model of which nothing is known.
 GENERIC_FEATURES = ("f0", "f1", "f2", "f3")
@@ -84,9 +84,9 @@ def remove_standins(standins_dir: Path) -> None:
         shutil.rmtree(standins_dir)
 
 
-def _readable_manifest(source: Path) -> Manifest | None:
+def _readable_manifest(source: Path) -> Contract | None:
     try:
-        return Manifest.from_json(source.read_bytes(), source)
+        return Contract.from_json(source.read_bytes(), source)
     except (OSError, ModelFaultError):
         return None
 

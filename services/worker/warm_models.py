@@ -15,8 +15,8 @@ from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog, faults_in
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog, faults_in
+from shared.models.version import ModelVersion
 
 logger = logging.getLogger(__name__)
 

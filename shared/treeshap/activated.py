@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from shared.compiled_files import compiled_key
 from shared.jobs.document import Method
-from shared.model_version import ModelVersion
+from shared.models.compiled_files import compiled_key
+from shared.models.version import ModelVersion
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import TableFileError, read_tables, table_path

@@ -15,8 +15,8 @@ import redis
 from ops.http_call import Answer
 from ops.trial_appliance import NO_ANSWER, Appliance
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from tests.appliance.faults.submitted import Matrix, Submitted, as_request
 
 #: Statuses that say: not now.

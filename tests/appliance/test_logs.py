@@ -16,7 +16,7 @@ from ops.announce import announcement
 from ops.boot.output.raw_lines import redis_record
 from ops.trial_appliance import Appliance
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.settings import LogFormat
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import (

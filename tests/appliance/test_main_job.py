@@ -24,8 +24,8 @@ from shared.beacons import Beacons
 from shared.build import ROOT
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings
 from shared.treeshap.library import find_library

@@ -20,7 +20,7 @@ from ops.soak.samples import read_samples
 from ops.soak.tally import Tally
 from ops.trial_appliance import Appliance
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 
 def run(*arguments: str, minutes: str = "0.5") -> subprocess.CompletedProcess[str]:

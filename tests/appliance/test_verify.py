@@ -24,8 +24,8 @@ from ops.verify.run import VerifyOptions, run_verify
 from ops.verify.visit import Visit
 from services.worker.lean_xgboost import import_xgboost, load_booster
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.catalog import ModelCatalog
+from shared.models.store import ModelDraft, write_model_folder
 from tests.appliance.client import probes, stopped, until
 from tests.appliance.faults.placing import STARTUP
 from tests.appliance.faults.supervised import Supervisor
@@ -49,7 +49,7 @@ def shift_leaves(models: Path, name: str) -> None:
         if child == -1:
             tree["split_conditions"][node] += OFF
     shifted = import_xgboost().Booster(model_file=bytearray(json.dumps(document).encode()))
-    manifest = version.manifest
+    manifest = version.contract
     draft = ModelDraft(
         name=name,
         version=1,

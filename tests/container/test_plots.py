@@ -13,7 +13,7 @@ from ops.container.load import have_done
 from ops.container.peak import peak_of
 from ops.container.pictures import Picture, fetch_pictures
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from tests.appliance.faults.submitted import shaken_examples
 from tests.container.conftest import Say
 

@@ -15,7 +15,7 @@ from services.api.writers.csv_result import quote_line
 from services.api.writers.negotiation import choose_media_type
 from services.api.writers.number_texts import dump_items
 from shared.errors import ModelFaultError, NotFoundError
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 #: Rows by default and at most, and the numbers that one answer holds at most: it is made whole.
 EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS = 100, 10_000, 131_072

@@ -11,7 +11,7 @@ from services.api.parts import Parts
 from services.api.query import Query
 from shared.engine_record import EngineRecord
 from shared.jobs.document import Method
-from shared.model_catalog import ModelVersion
+from shared.models.catalog import ModelVersion
 
 
 class ModelsResource:
@@ -56,8 +56,8 @@ def model_document(version: ModelVersion, engines: EngineRecord) -> dict[str, An
         "version": version.version,
         "features": list(version.features),
         "outputs": list(version.outputs),
-        "objective": version.manifest.objective,
-        "sha256": version.manifest.sha256,
+        "objective": version.contract.objective,
+        "sha256": version.contract.sha256,
         "engine": engines.of(version.id),
         "engines": {
             method.value: engines.of(version.id, method) if method in version.methods else None

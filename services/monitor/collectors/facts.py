@@ -11,7 +11,7 @@ from prometheus_client.registry import Collector
 from services.monitor.collectors.families import gauge, gauges
 from shared.build import VERSION, library_versions
 from shared.engine_record import EngineRecord
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 
 
 class FactsCollector(Collector):

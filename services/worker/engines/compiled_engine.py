@@ -12,7 +12,7 @@ from pathlib import Path
 from services.worker.engines.engine import Matrix
 from shared.interactions import Interactions
 from shared.jobs.document import Method
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 from shared.treeshap.activated import find_explainer
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import NotCoveredError

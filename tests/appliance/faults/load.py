@@ -12,7 +12,7 @@ from typing import Self
 from ops.http_call import Answer, call
 from ops.trial_appliance import NO_ANSWER, Appliance
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from tests.appliance.faults.submitted import Submitted, as_request, shaken_examples
 
 #: Seconds between two calls of one client, and of the one that submits: the queue must not only grow.

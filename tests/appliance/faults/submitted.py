@@ -19,8 +19,8 @@ from services.worker.reference import EXACT, bare_explainer, distance
 from shared.build import ROOT
 from shared.counters import SEPARATOR, Counters
 from shared.jobs import keys
-from shared.model_catalog import ModelCatalog
-from shared.model_version import ModelVersion
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
 
 type Matrix = NDArray[np.float32]
 

@@ -21,7 +21,7 @@ from shared.beacons import Beacon, Beacons
 from shared.build import ROOT
 from shared.jobs import keys
 from shared.jobs.document import Job
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings

@@ -178,7 +178,7 @@ def test_an_unknown_query_parameter_is_refused(client: InProcess) -> None:
 
 def test_interventional_needs_background_rows(client: InProcess, parts: Parts) -> None:
     version = parts.catalog.get("diabetes")
-    object.__setattr__(version.manifest, "background", None)
+    object.__setattr__(version.contract, "background", None)
     reply = client.post_json("/v1/jobs?method=interventional", rows(GOOD))
     assert (reply.status, reply.slug) == (422, "unprocessable")
     assert "background" in reply.detail

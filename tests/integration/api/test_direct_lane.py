@@ -23,7 +23,7 @@ from services.worker.reference import EXACT, distance, reference_contributions
 from shared.build import ROOT
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
@@ -262,7 +262,7 @@ def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper
 
 def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(client: InProcess, parts: Parts) -> None:
     diabetes = parts.catalog.get("diabetes")
-    path = table_path(parts.settings.compiled_dir, diabetes.manifest.sha256)
+    path = table_path(parts.settings.compiled_dir, diabetes.contract.sha256)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     parts.direct._models.clear()  # as after a start
     parts.direct.open()

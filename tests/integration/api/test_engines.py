@@ -41,7 +41,7 @@ def test_only_batches_for_shap_are_small_where_the_background_is_large(
 
 
 def test_models_and_version_tell_the_engine_of_each_method(client: InProcess, parts: Parts) -> None:
-    object.__setattr__(parts.catalog.get("breast-cancer").manifest, "background", None)
+    object.__setattr__(parts.catalog.get("breast-cancer").contract, "background", None)
     models = {model["name"]: model for model in client.get("/v1/models").json["models"]}
     assert [(name, model["engine"], *model["engines"].values()) for name, model in models.items()] == [
         ("breast-cancer", "xgboost", "xgboost", None),

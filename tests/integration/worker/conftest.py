@@ -23,7 +23,7 @@ from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.settings import Settings
 

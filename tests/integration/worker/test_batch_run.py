@@ -28,7 +28,7 @@ from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.settings import Settings
 
@@ -219,7 +219,7 @@ from shared.counters import Counters
 from shared.jobs import keys
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
 from shared.settings import Settings

@@ -23,7 +23,7 @@ from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from tests.integration.redis_server import RedisServer
 from tests.integration.worker.conftest import FEATURES, WorkerProcess

@@ -8,7 +8,7 @@ import pytest
 
 from models.train import RECIPES, train_model
 from services.worker.lean_xgboost import import_xgboost, load_booster
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 SHIPPED = ModelCatalog.load(Path(__file__).parents[3] / "models")
 
@@ -38,7 +38,7 @@ def test_training_twice_gives_the_same_bytes_and_the_shipped_predictions(
 
 
 def test_the_shipped_models_are_any_good() -> None:
-    scores = {version.name: version.manifest.training["held_out_score"] for version in SHIPPED.versions()}
+    scores = {version.name: version.contract.training["held_out_score"] for version in SHIPPED.versions()}
 
     assert scores["breast-cancer"]["roc_auc"] > 0.98
     assert scores["wine"]["accuracy"] > 0.9

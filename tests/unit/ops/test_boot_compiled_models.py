@@ -17,11 +17,11 @@ from ops.boot.compiled_models import activate_models
 from ops.boot.folders import make_folders
 from services.worker import child_process, model_compilation
 from services.worker.lean_xgboost import import_xgboost
-from shared.compiled_files import compiled_path
 from shared.engine_record import SHAP, EngineRecord
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.compiled_files import compiled_path
+from shared.models.store import ModelDraft, write_model_folder
 from shared.settings import Settings
 from shared.treeshap.library import Library
 from tests.unit.shared.treeshap.boosters import Floats, rows_of, train

@@ -26,7 +26,7 @@ from ops.boot.sizing import Sizing
 from shared.build import ROOT
 from shared.errors import BootError
 from shared.host_name import host_name
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.settings import KEY_NAMES, Role, Settings
 
 

@@ -10,7 +10,7 @@ from ops.demo.comparison import compare
 from ops.demo.example_rows import examples, reference, repeated
 from ops.demo.report import ProgressBar, bar, ranking, table
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.settings import Settings
 
 FEATURES = ["age", "weight"]

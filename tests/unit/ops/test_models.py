@@ -12,7 +12,7 @@ import pytest
 
 from ops.models import run, verify_models
 from services.worker.lean_xgboost import import_xgboost
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 if TYPE_CHECKING:
     from collections.abc import Callable

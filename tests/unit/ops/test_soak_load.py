@@ -13,7 +13,7 @@ from ops.soak.mixture import EXACT, INTERVENTIONAL_ROWS, LEAST_ROWS, MOST_ROWS, 
 from ops.soak.results import ACCEPTS, Matrix, fault_in_sums, fault_in_values, read_result
 from ops.soak.row_pool import Form, RowPool
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 MODELS = ("breast-cancer@1", "diabetes@1", "wine@1")
 

@@ -12,9 +12,9 @@ from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.model_compilation import compile_models
 from services.worker.reference import EXACT, distance
 from services.worker.warm_models import WarmModels
-from shared.compiled_files import compiled_path
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
+from shared.models.compiled_files import compiled_path
 from shared.treeshap.library import Library
 from shared.treeshap.table_file import table_path
 
@@ -58,7 +58,7 @@ def test_a_model_without_a_file_and_one_with_a_damaged_file_are_xgboosts(
 ) -> None:
     version = catalog.get("diabetes")
     assert isinstance(WarmModels(catalog).get(version.id).engine(Method.TREE_PATH_DEPENDENT), XGBoostEngine)
-    sha256 = version.manifest.sha256
+    sha256 = version.contract.sha256
     content = table_path(compiled_dir, sha256).read_bytes()
     table_path(tmp_path, sha256).write_bytes(content[:-5])
     engine = WarmModels(catalog, tmp_path).get(version.id).engine(Method.TREE_PATH_DEPENDENT)
@@ -118,7 +118,7 @@ from services.worker import __main__
 from services.worker.reference import EXACT, distance
 from services.worker.warm_models import WarmModels
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 models = WarmModels(ModelCatalog.load(Path("models")), Path(sys.argv[1]))
 models.warm_up()
 version = ModelCatalog.load(Path("models")).get("wine")

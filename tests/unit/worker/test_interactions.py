@@ -14,7 +14,7 @@ from services.worker.trial_rows import trial_rows
 from services.worker.warm_models import WarmModel, WarmModels
 from shared.interactions import Interactions
 from shared.jobs.document import Method
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 from shared.treeshap import pairs
 from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.interactions import InteractionExplainer

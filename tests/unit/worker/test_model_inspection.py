@@ -16,8 +16,8 @@ from services.worker.model_inspection import (
     inspect_models,
 )
 from shared.errors import ModelFaultError
-from shared.model_catalog import ModelCatalog
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.catalog import ModelCatalog
+from shared.models.store import ModelDraft, write_model_folder
 
 SHIPPED = Path(__file__).parents[3] / "models"
 

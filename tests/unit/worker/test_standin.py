@@ -10,7 +10,7 @@ from services.worker.lean_xgboost import import_xgboost, load_booster
 from services.worker.model_inspection import find_model_faults
 from services.worker.standin import GENERIC_FEATURES, write_standin, write_standins
 from shared.errors import ModelFaultError
-from shared.model_catalog import ModelCatalog, find_faults
+from shared.models.catalog import ModelCatalog, find_faults
 
 SHIPPED = Path(__file__).parents[3] / "models"
 
@@ -33,7 +33,7 @@ def test_a_broken_model_gets_a_standin_with_its_features_and_outputs(
     assert catalog.get("wine").fallback
     assert made.features == ModelCatalog.load(models_dir).get("wine").features
     assert len(made.outputs) == 3
-    assert made.manifest.objective == "multi:softprob"
+    assert made.contract.objective == "multi:softprob"
     assert find_faults(tmp_path / "standins") == []
     assert find_model_faults([made]) == []
     assert not catalog.get("diabetes").fallback

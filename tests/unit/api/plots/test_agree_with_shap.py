@@ -25,7 +25,7 @@ from services.api.plots.swarm import swarm_offsets
 from services.api.plots.waterfall import WaterfallFigures
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 mpl.use("Agg")
 

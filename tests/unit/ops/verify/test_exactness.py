@@ -13,14 +13,14 @@ from ops.verify.plausible_rows import plausible_rows
 from ops.verify.served import LocalModels, ServedModel
 from services.worker.reference import reference_contributions
 from shared.build import ROOT
-from shared.model_catalog import ModelCatalog
+from shared.models.catalog import ModelCatalog
 
 ROWS = 40
 NAMES = ("breast-cancer", "diabetes", "wine")
 
 
 def served(name: str, **changes: Any) -> ServedModel:
-    manifest = ModelCatalog.load(ROOT / "models").get(name).manifest
+    manifest = ModelCatalog.load(ROOT / "models").get(name).contract
     model = ServedModel(manifest.id, manifest.features, manifest.outputs, manifest.sha256, fallback=False)
     return replace(model, **changes)
 

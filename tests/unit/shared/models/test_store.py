@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from shared.errors import ModelFaultError
-from shared.model_catalog import find_faults
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.catalog import find_faults
+from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,7 +32,7 @@ def test_a_written_folder_is_whole_and_leaves_nothing_beside_it(tmp_path: Path) 
 
     assert find_faults(tmp_path) == []
     assert os.listdir(tmp_path / "wine") == ["1"]  # noqa: PTH208 - hidden names must show
-    assert version.manifest.size == 5
+    assert version.contract.size == 5
 
 
 def test_a_version_that_is_there_is_kept_unless_replacing_is_asked_for(tmp_path: Path) -> None:

@@ -6,12 +6,16 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from shared.errors import ModelFaultError, ModelNotFoundError
-from shared.manifest import VERSION_PATTERN, FileEntry, remedy_for
-from shared.model_version import ModelVersion, read_version, version_folders
+import orjson
+
+from shared.errors import ModelFaultError, ModelNotFoundError, ModelRefusedError
+from shared.models.activation import Activations, State, VersionRecord
+from shared.models.contract import MANIFEST_FILE, VERSION_PATTERN, Contract, FileEntry, remedy_for
+from shared.models.manifest_reader import read_contract
+from shared.models.version import ModelVersion, read_version, version_folders
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 __all__ = ["ModelCatalog", "ModelFault", "ModelVersion", "faults_in", "find_faults", "sha256_of"]
@@ -30,19 +34,34 @@ class ModelFault:
         return f"{self.model}: {self.what}. {self.remedy}"
 
 
+@dataclass(frozen=True, slots=True)
+class RefusedModel:
+    """A version that is not served, and why. `contract` is None where its manifest cannot be read."""
+
+    id: str
+    reason: str
+    contract: Contract | None = None
+    activation: VersionRecord | None = None
+
+
 class ModelCatalog:
     """Every version of every model, by name. It never changes: load another one after models were added."""
 
-    def __init__(self, versions: Mapping[tuple[str, int], ModelVersion]) -> None:
+    def __init__(
+        self, versions: Mapping[tuple[str, int], ModelVersion], refused: Iterable[RefusedModel] = ()
+    ) -> None:
         self._versions = dict(sorted(versions.items()))
         self._latest = {version.name: version for version in self._versions.values()}
+        self._refused = {one.id: one for one in refused}
 
     @classmethod
-    def load(cls, models_dir: Path, standins_dir: Path | None = None) -> Self:
-        """Read all manifests under `models_dir`; a stand-in takes the place of the model it stands in for.
+    def load(
+        cls, models_dir: Path, standins_dir: Path | None = None, activations: Activations | None = None
+    ) -> Self:
+        """Read all manifests under `models_dir`; a placeholder takes the place of the model it stands in for.
 
-        Only manifests are read: use `find_faults` to check the files themselves. Raises ModelFaultError if a
-        manifest that no stand-in replaces cannot be used, and if there is no model at all.
+        Only manifests are read: use `find_faults` to check the files themselves. A version whose manifest cannot be used, or that
+        `activations` refuse, is among the refused. Raises ModelFaultError if none is left.
         """
         folders = {
             (folder.parent.name, folder.name): folder
@@ -50,15 +69,19 @@ class ModelCatalog:
             if root is not None
             for folder in version_folders(root)
         }
-        versions = [read_version(folder) for folder in folders.values()]
-        if not versions:
+        if not folders:
             raise ModelFaultError(str(_no_models(models_dir)))
-        return cls({(version.name, version.version): version for version in versions})
+        found = [_activated(folder, activations or Activations()) for folder in folders.values()]
+        refused = [one for one in found if isinstance(one, RefusedModel)]
+        versions = {(one.name, one.version): one for one in found if isinstance(one, ModelVersion)}
+        if not versions:
+            raise ModelFaultError("\n".join(one.reason for one in refused))
+        return cls(versions, refused)
 
     def get(self, wanted: str) -> ModelVersion:
-        """Find a model by `NAME` (its highest version) or `NAME@VERSION`.
+        """Find a model by `NAME` (its highest version that is ready) or `NAME@VERSION`.
 
-        Raises ModelNotFoundError, which lists the models there are.
+        Raises ModelNotFoundError, which lists the models there are, and ModelRefusedError with the reason.
         """
         name, at, version = wanted.partition("@")
         found = self._latest.get(name)
@@ -66,15 +89,26 @@ class ModelCatalog:
             number = int(version) if VERSION_PATTERN.fullmatch(version) else 0
             found = self._versions.get((name, number))
         if found is None:
+            self._raise_refused(wanted)
             there_are = ", ".join(version.id for version in self.versions())
             raise ModelNotFoundError(
                 f"There is no model {wanted[:80]!r}. Use one of: {there_are or 'none yet'}."
             )
         return found
 
+    def _raise_refused(self, wanted: str) -> None:
+        """Raise ModelRefusedError if the version, or every version of the name, is refused."""
+        for one in reversed(self._refused.values()):
+            if wanted in {one.id, one.id.partition("@")[0]}:
+                raise ModelRefusedError(f"Model {one.id} is refused: {one.reason}")
+
     def versions(self) -> tuple[ModelVersion, ...]:
-        """All versions of all models, by name and then by version."""
+        """All versions of all models that are served, by name and then by version."""
         return tuple(self._versions.values())
+
+    def refused(self) -> tuple[RefusedModel, ...]:
+        """All versions that are not served, by name and then by version."""
+        return tuple(self._refused.values())
 
     def latest(self) -> tuple[ModelVersion, ...]:
         """Take the highest version of each model, by name."""
@@ -82,6 +116,24 @@ class ModelCatalog:
 
     def __len__(self) -> int:
         return len(self._versions)
+
+
+def _activated(folder: Path, activations: Activations) -> ModelVersion | RefusedModel:
+    """Read a folder's manifest, and take from the records what activation found out."""
+    name = f"{folder.parent.name}@{folder.name}"
+    record = activations.versions.get(name)
+    try:
+        version = read_version(folder)
+        if version.fallback:  # its record is that of the model that it stands in for
+            return version
+        contract = version.contract
+        if record is not None and record.contract is not None:
+            contract = read_contract(orjson.dumps(dict(record.contract)), folder / MANIFEST_FILE)
+    except ModelFaultError as fault:
+        return RefusedModel(name, str(fault))
+    if record is not None and record.state is State.REFUSED:
+        return RefusedModel(name, record.reason or "the reason is not known", contract, record)
+    return ModelVersion(contract, folder, record)
 
 
 def find_faults(models_dir: Path) -> list[ModelFault]:
@@ -103,13 +155,13 @@ def faults_in(folder: Path) -> list[ModelFault]:
         remedy = remedy_for(folder)
         what = str(error).removesuffix(f". {remedy}")
         return [ModelFault(f"{folder.parent.name}@{folder.name}", folder, what, remedy)]
-    manifest = version.manifest
-    found = [_fault_of_file(version.model_path, manifest.sha256, manifest.size)]
-    found += [
-        _fault_of_matrix(folder / entry.file, entry, len(manifest.features))
-        for entry in (manifest.background, manifest.examples)
-        if entry is not None
-    ]
+    contract = version.contract
+    features, outputs = len(contract.features), len(contract.outputs)
+    matrices = [(contract.background, features), (contract.examples, features)]
+    if contract.expected is not None:
+        matrices += [(contract.expected.rows, features), (contract.expected.margins, outputs)]
+    found = [_fault_of_file(version.model_path, contract.sha256, contract.size)]
+    found += [_fault_of_matrix(folder / entry.file, entry, columns) for entry, columns in matrices if entry]
     return [ModelFault(version.id, folder, what, remedy_for(folder)) for what in found if what]
 
 
@@ -146,7 +198,7 @@ def _fault_of_file(path: Path, sha256: str, size: int | None = None) -> str | No
     return None
 
 
-def _fault_of_matrix(path: Path, entry: FileEntry, features: int) -> str | None:
+def _fault_of_matrix(path: Path, entry: FileEntry, columns: int) -> str | None:
     """Say what is wrong with a float32 matrix, or None."""
     import numpy as np  # noqa: PLC0415  # 6 MB, which the monitor need not pay: it reads manifests only
 
@@ -157,6 +209,6 @@ def _fault_of_matrix(path: Path, entry: FileEntry, features: int) -> str | None:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError) as error:
         return f"{path.name} is no .npy matrix ({error})"
-    if matrix.dtype != np.float32 or matrix.shape != (entry.rows, features):
-        return f"{path.name} is {matrix.dtype} {matrix.shape}, not float32 {(entry.rows, features)}"
+    if matrix.dtype != np.float32 or matrix.shape != (entry.rows, columns):
+        return f"{path.name} is {matrix.dtype} {matrix.shape}, not float32 {(entry.rows, columns)}"
     return None

@@ -8,19 +8,26 @@ import io
 import os
 import shutil
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from shared.errors import ModelFaultError
-from shared.manifest import MANIFEST_FILE, MODEL_FILE, FileEntry, Manifest, is_model_folder, remedy_for
-from shared.model_version import ModelVersion
+from shared.models.contract import (
+    MANIFEST_FILE,
+    MODEL_FILE,
+    Contract,
+    Expected,
+    FileEntry,
+    is_model_folder,
+    remedy_for,
+)
+from shared.models.manifest_reader import read_contract
+from shared.models.version import ModelVersion
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 _BACKGROUND_FILE = "background.npy"
@@ -29,22 +36,19 @@ _EXAMPLES_FILE = "examples.npy"
 
 @dataclass(frozen=True, slots=True)
 class ModelDraft:
-    """Everything that a model's folder is made of; hashes and file names are filled in when it is written.
+    """Everything that a model's folder is made of.
 
-    `model` is the model in UBJSON; `background` and `examples` are rows x features.
+    `contract` without what is filled in when the folder is written: `sha256`, `size` and the entries of files. `model` is the model
+    in UBJSON; `background` and `examples` are rows x features, `expected` is such rows and their margins, rows x outputs.
     """
 
-    name: str
-    version: int
+    contract: Contract
     model: bytes = field(repr=False)
-    features: tuple[str, ...]
-    outputs: tuple[str, ...]
-    objective: str
-    xgboost_version: str
-    training: Mapping[str, Any] = field(hash=False)
     background: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     examples: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
-    fallback: bool = False
+    expected: tuple[NDArray[np.float32], NDArray[np.float32]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
 
 def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) -> ModelVersion:
@@ -53,9 +57,11 @@ def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) 
     Raises ModelFaultError for a draft that makes no valid manifest, FileExistsError if the version is there
     and `replace` is false, OSError if the disk refuses. In all of these the disk is as it was.
     """
-    folder = root / draft.name / str(draft.version)
+    folder = root / draft.contract.name / str(draft.contract.version)
     if not is_model_folder(folder):
-        raise ModelFaultError(f"{draft.name!r} version {draft.version} is no model. {remedy_for(folder)}")
+        raise ModelFaultError(
+            f"{draft.contract.name!r} version {draft.contract.version} is no model. {remedy_for(folder)}"
+        )
     manifest, files = _lay_out(draft, folder)
     if folder.exists() and not replace:
         raise FileExistsError(f"{folder} is there already")
@@ -77,32 +83,32 @@ def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) 
     return ModelVersion(manifest, folder)
 
 
-def _lay_out(draft: ModelDraft, folder: Path) -> tuple[Manifest, dict[str, bytes]]:
+def _lay_out(draft: ModelDraft, folder: Path) -> tuple[Contract, dict[str, bytes]]:
     """Make the manifest and the bytes of each file; the manifest is read back, so a bad one is never written."""
     files = {MODEL_FILE: draft.model}
-    manifest = Manifest(
-        name=draft.name,
-        version=draft.version,
+    expected = None
+    if draft.expected is not None:
+        expected = Expected(
+            *(
+                _lay_out_matrix(f"expected-{name}.npy", matrix, files)
+                for name, matrix in zip(("rows", "margins"), draft.expected, strict=True)
+            )
+        )
+    contract = replace(
+        draft.contract,
         sha256=hashlib.sha256(draft.model).hexdigest(),
         size=len(draft.model),
-        features=draft.features,
-        outputs=draft.outputs,
-        objective=draft.objective,
-        xgboost_version=draft.xgboost_version,
-        training=draft.training,
-        background=_lay_out_matrix(_BACKGROUND_FILE, draft.background, files),
-        examples=_lay_out_matrix(_EXAMPLES_FILE, draft.examples, files),
-        fallback=draft.fallback,
+        background=None
+        if draft.background is None
+        else _lay_out_matrix(_BACKGROUND_FILE, draft.background, files),
+        examples=None if draft.examples is None else _lay_out_matrix(_EXAMPLES_FILE, draft.examples, files),
+        expected=expected,
     )
-    files[MANIFEST_FILE] = manifest.to_json()
-    return Manifest.from_json(files[MANIFEST_FILE], folder / MANIFEST_FILE), files
+    files[MANIFEST_FILE] = contract.to_json()
+    return read_contract(files[MANIFEST_FILE], folder / MANIFEST_FILE), files
 
 
-def _lay_out_matrix(
-    name: str, matrix: NDArray[np.float32] | None, files: dict[str, bytes]
-) -> FileEntry | None:
-    if matrix is None:
-        return None
+def _lay_out_matrix(name: str, matrix: NDArray[np.float32], files: dict[str, bytes]) -> FileEntry:
     buffer = io.BytesIO()
     np.save(buffer, np.ascontiguousarray(matrix, dtype=np.float32), allow_pickle=False)
     files[name] = buffer.getvalue()

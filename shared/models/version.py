@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 
 from shared.errors import ModelFaultError
 from shared.jobs.document import Method
-from shared.manifest import MANIFEST_FILE, MODEL_FILE, Manifest, is_model_folder, remedy_for
+from shared.models.activation import SHAP, XGBOOST, Explanation, MethodRecord, VersionRecord
+from shared.models.contract import MANIFEST_FILE, MODEL_FILE, Contract, is_model_folder, remedy_for
+from shared.models.manifest_reader import read_contract
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,40 +22,44 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version of a model: its manifest and the folder that its files lie in."""
+    """One version of a model: its contract, the folder that its files lie in, and how its activation ended.
 
-    manifest: Manifest
+    `activation` is None where none has been recorded: XGBoost and shap then explain it.
+    """
+
+    contract: Contract
     folder: Path
+    activation: VersionRecord | None = None
 
     @property
     def id(self) -> str:
         """The full name, `NAME@VERSION`."""
-        return self.manifest.id
+        return self.contract.id
 
     @property
     def name(self) -> str:
         """The name, without the version."""
-        return self.manifest.name
+        return self.contract.name
 
     @property
     def version(self) -> int:
         """The version, from 1."""
-        return self.manifest.version
+        return self.contract.version
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns that the model takes, in its order."""
-        return self.manifest.features
+        """The names of the columns that the model takes, in its order."""
+        return self.contract.feature_names
 
     @property
     def outputs(self) -> tuple[str, ...]:
         """One name for each margin that the model gives."""
-        return self.manifest.outputs
+        return self.contract.outputs
 
     @property
     def fallback(self) -> bool:
-        """Whether this is a stand-in for a model that could not be used."""
-        return self.manifest.fallback
+        """Whether this is a placeholder for a model that could not be used."""
+        return self.contract.fallback
 
     @property
     def model_path(self) -> Path:
@@ -63,19 +69,28 @@ class ModelVersion:
     @property
     def background_path(self) -> Path | None:
         """The background rows (`.npy`, float32, rows x features), if the model has any."""
-        entry = self.manifest.background
+        entry = self.contract.background
         return self.folder / entry.file if entry else None
-
-    @property
-    def methods(self) -> tuple[Method, ...]:
-        """The methods that the model can be explained by: those that need background rows only where it has any."""
-        return tuple(Method) if self.manifest.background else (Method.TREE_PATH_DEPENDENT,)
 
     @property
     def examples_path(self) -> Path | None:
         """Rows to try the model with (`.npy`, float32, rows x features), if it has any."""
-        entry = self.manifest.examples
+        entry = self.contract.examples
         return self.folder / entry.file if entry else None
+
+    @property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods that the model can be explained by."""
+        return tuple(method for method in Method if self.method_record(method).engine is not None)
+
+    def method_record(self, wanted: Method | Explanation) -> MethodRecord:
+        """Return which engine explains a method or interactions, or why none does."""
+        explanation = Explanation(wanted.value)
+        if explanation is Explanation.INTERVENTIONAL and self.contract.background is None:
+            return MethodRecord(None, "the model was added without background rows")
+        if self.activation is not None and explanation in self.activation.methods:
+            return self.activation.methods[explanation]
+        return MethodRecord(SHAP if explanation is Explanation.INTERVENTIONAL else XGBOOST)
 
 
 def read_version(folder: Path) -> ModelVersion:
@@ -84,7 +99,7 @@ def read_version(folder: Path) -> ModelVersion:
     if not is_model_folder(folder):
         raise ModelFaultError(f"{folder} is not named as a model's folder is. {remedy_for(folder)}")
     try:
-        manifest = Manifest.from_json(source.read_bytes(), source)
+        manifest = read_contract(source.read_bytes(), source)
     except OSError as error:
         raise ModelFaultError(f"{source} cannot be read: {error.strerror}. {remedy_for(folder)}") from error
     if (manifest.name, str(manifest.version)) != (folder.parent.name, folder.name):

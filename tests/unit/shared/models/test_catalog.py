@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from shared.errors import ModelFaultError, ModelNotFoundError
-from shared.model_catalog import ModelCatalog, find_faults
-from shared.model_folder import ModelDraft, write_model_folder
+from shared.models.catalog import ModelCatalog, find_faults
+from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from shared.model_version import ModelVersion
+    from shared.models.version import ModelVersion
 
 
 def make(root: Path, name: str = "wine", version: int = 1, *, fallback: bool = False) -> ModelVersion:

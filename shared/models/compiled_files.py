@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from shared.jobs.document import Method
-from shared.model_version import ModelVersion
+from shared.models.version import ModelVersion
 from shared.treeshap.table_file import table_path
 
 
 def compiled_key(version: ModelVersion, method: Method) -> str | None:
     """Name what a method's tables are made of, so that others are never taken for them; None without background rows."""
-    manifest = version.manifest
+    manifest = version.contract
     if method is Method.TREE_PATH_DEPENDENT:
         return manifest.sha256
     return f"{manifest.sha256}-{manifest.background.sha256}" if manifest.background else None

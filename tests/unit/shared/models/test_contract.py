@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ModelFaultError
-from shared.manifest import FileEntry, Manifest, is_model_folder
+from shared.models.contract import Contract, FileEntry, is_model_folder
 
 SOURCE = Path("models/wine/2/manifest.json")
 
@@ -32,26 +32,26 @@ def text_with(**changes: Any) -> bytes:
 
 
 def test_a_manifest_is_read_with_the_right_types() -> None:
-    manifest = Manifest.from_json(text_with(), SOURCE)
+    manifest = Contract.from_json(text_with(), SOURCE)
 
     assert manifest.id == "wine@2"
     assert manifest.features == ("alcohol", "säure")
     assert manifest.background == FileEntry("background.npy", "b" * 64, 3)
     assert manifest.examples is None
-    assert hash(manifest) == hash(Manifest.from_json(text_with(), SOURCE))
+    assert hash(manifest) == hash(Contract.from_json(text_with(), SOURCE))
 
 
 def test_a_manifest_survives_being_written_and_read() -> None:
-    manifest = Manifest.from_json(text_with(fallback=True), SOURCE)
+    manifest = Contract.from_json(text_with(fallback=True), SOURCE)
 
-    assert Manifest.from_json(manifest.to_json()) == manifest
-    assert Manifest.from_json(manifest.to_json()).to_json() == manifest.to_json()
+    assert Contract.from_json(manifest.to_json()) == manifest
+    assert Contract.from_json(manifest.to_json()).to_json() == manifest.to_json()
 
 
 def test_keys_that_may_be_left_out_may_be_left_out() -> None:
     document = {key: WHOLE[key] for key in WHOLE if key not in {"size", "background", "examples", "fallback"}}
 
-    manifest = Manifest.from_json(json.dumps(document).encode(), SOURCE)
+    manifest = Contract.from_json(json.dumps(document).encode(), SOURCE)
 
     assert (manifest.size, manifest.background, manifest.examples, manifest.fallback) == (
         None,
@@ -107,7 +107,7 @@ def test_keys_that_may_be_left_out_may_be_left_out() -> None:
 )
 def test_a_wrong_manifest_is_refused_with_file_fault_and_remedy(text: bytes, what: str) -> None:
     with pytest.raises(ModelFaultError) as refused:
-        Manifest.from_json(text, SOURCE)
+        Contract.from_json(text, SOURCE)
 
     message = str(refused.value)
     assert message.startswith(f"{SOURCE} cannot be used: ")

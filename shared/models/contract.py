@@ -1,0 +1,209 @@
+"""The contract that stands beside every model, `models/NAME/VERSION/manifest.json`: what the model takes and gives.
+
+It is read by every service, so that none but the worker ever has to open the model itself. What users call "the model" is more
+than its trees: which of them count, the names of categories, the numbers that mean "missing", the link from margin to prediction.
+All of it stands here. Reading is strict (shared/models/manifest_reader.py).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+#: What a contract's file is called in its model's folder.
+MANIFEST_FILE = "manifest.json"
+#: What the model's file is called in its folder.
+MODEL_FILE = "model.ubj"
+#: The format that is written. Format 1, which had no number, is read and upgraded.
+FORMAT = 2
+#: A model's name: one path segment, never a path, safe in a URL and in a Prometheus label.
+NAME_PATTERN = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+#: A version as a folder's name and after the `@`: a whole number from 1, without leading zeros.
+VERSION_PATTERN = re.compile(r"[1-9][0-9]{0,8}")
+#: The only library whose models are read.
+XGBOOST = "xgboost"
+
+#: A category's label, as the training data has it.
+type Label = str | int
+
+
+class Kind(StrEnum):
+    """What a feature's values are."""
+
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    CATEGORY = "category"
+
+
+class Link(StrEnum):
+    """How a margin becomes what the owner's own `predict` returns; the objective says which."""
+
+    IDENTITY = "identity"
+    SIGMOID = "sigmoid"
+    SOFTMAX = "softmax"
+    #: The class of the largest margin.
+    ARGMAX = "argmax"
+    EXP = "exp"
+    #: 1 for a margin above 0, else 0.
+    STEP = "step"
+
+
+class TreesReason(StrEnum):
+    """Why so many boosting rounds are used."""
+
+    ALL = "all"
+    BEST_ITERATION = "best_iteration"
+    CHOSEN = "chosen"
+
+
+class Adverse(StrEnum):
+    """Which direction of a margin is adverse for the person that a row describes."""
+
+    HIGH = "high"
+    LOW = "low"
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One column. `labels` are a category's, in code order; empty where the model knows codes only."""
+
+    name: str
+    kind: Kind = Kind.NUMBER
+    labels: tuple[Label, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Trees:
+    """How many boosting rounds count, of how many, and why. A model without rounds (gblinear) has 0 of 0."""
+
+    used: int
+    total: int
+    reason: TreesReason = TreesReason.ALL
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """What is told a person of a feature or group: a code and a text."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """A float32 matrix beside the model: its file name, the SHA-256 of its bytes, and how many rows it has."""
+
+    file: str
+    sha256: str
+    rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What the owner's own model returned: `rows` x features, and their `margins`, rows x outputs."""
+
+    rows: FileEntry
+    margins: FileEntry
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a model is, as its manifest says.
+
+    `sha256` and `size` (bytes; None where not recorded) are those of `model.ubj`. `features` are the columns in the model's order,
+    `outputs` name one margin each. `missing` are numbers that mean "missing", besides NaN. `trees` is None in a manifest of
+    format 1, until activation has looked into the model. `background` and `examples` are `.npy` files of float32, rows x features,
+    with codes for categories. `groups` name features that belong together; `reasons` are by feature or group; `never_reasons` must
+    not be given as one. `training` is provenance, for people: it is kept as it is. `fallback` marks a placeholder model.
+    """
+
+    name: str
+    version: int
+    sha256: str
+    features: tuple[Feature, ...]
+    outputs: tuple[str, ...]
+    objective: str
+    library_version: str
+    training: Mapping[str, Any] = field(hash=False)
+    library: str = XGBOOST
+    link: Link = Link.IDENTITY
+    missing: tuple[float, ...] = ()
+    trees: Trees | None = None
+    precision: str = "float32"
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    reasons: Mapping[str, Reason] = field(default_factory=dict, hash=False)
+    never_reasons: tuple[str, ...] = ()
+    adverse: Adverse | None = None
+    background: FileEntry | None = None
+    examples: FileEntry | None = None
+    expected: Expected | None = None
+    fallback: bool = False
+    size: int | None = None
+    format: int = FORMAT
+
+    @property
+    def id(self) -> str:
+        """The model's full name, `NAME@VERSION`."""
+        return f"{self.name}@{self.version}"
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The features' names, in the model's order."""
+        return tuple(feature.name for feature in self.features)
+
+    def document(self) -> dict[str, Any]:
+        """Return the contract as JSON-serializable values, as the manifest holds it."""
+        document = asdict(self)
+        for one in document["features"]:
+            if one["kind"] != Kind.CATEGORY:
+                del one["labels"]
+        return {"format": document.pop("format"), **document}
+
+    def to_json(self) -> bytes:
+        """Write the manifest as UTF-8 JSON that reads well in a diff; the same contract gives the same bytes."""
+        document = replace(self, format=FORMAT).document()
+        return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+
+
+#: The links of XGBoost's objectives that are not the identity.
+_LINKS = {
+    "binary:logistic": Link.SIGMOID,
+    "reg:logistic": Link.SIGMOID,
+    "binary:hinge": Link.STEP,
+    "multi:softprob": Link.SOFTMAX,
+    "multi:softmax": Link.ARGMAX,
+    "count:poisson": Link.EXP,
+    "reg:gamma": Link.EXP,
+    "reg:tweedie": Link.EXP,
+    "survival:cox": Link.EXP,
+    "survival:aft": Link.EXP,
+}
+
+
+def link_of(objective: str) -> Link:
+    """Return how an XGBoost objective's `predict` turns margins into predictions."""
+    return _LINKS.get(objective, Link.IDENTITY)
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder is named as a model's must be, `…/NAME/VERSION`."""
+    return bool(NAME_PATTERN.fullmatch(folder.parent.name) and VERSION_PATTERN.fullmatch(folder.name))
+
+
+def remedy_for(folder: Path) -> str:
+    """Say how a model's folder whose files or name are wrong is put right."""
+    if folder.name and not is_model_folder(folder):
+        return (
+            "Name it NAME/VERSION (a name of a-z, 0-9, '.', '_' and '-'; a whole number from 1), "
+            "or move it out of the models' folder."
+        )
+    name, version = (folder.parent.name or "NAME"), (folder.name or "N")
+    return (
+        f"Restore {folder} from version control, or add the model again with "
+        f"`python -m ops.models add {name} FILE --version {version}`."
+    )
