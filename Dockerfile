@@ -42,6 +42,7 @@ ARG VERSION=unknown
 ARG COMMIT=unknown
 LABEL org.opencontainers.image.title="Shapbox" \
       org.opencontainers.image.description="An appliance that serves exact SHAP values of XGBoost models." \
+      org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
 # Where a container differs from a bare machine; every other default stands in shared/settings.py.

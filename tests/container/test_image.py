@@ -9,7 +9,7 @@ import pytest
 from ops.container.box import Box
 from ops.container.engine import docker
 from ops.container.image import commit, layers, report
-from shared.build import VERSION
+from shared.build import ROOT, VERSION
 from tests.container.conftest import Say
 
 #: MB that the image may add to its base.
@@ -65,6 +65,12 @@ def test_its_labels_say_version_and_commit(image: str) -> None:
     labels = json.loads(docker("inspect", image))[0]["Config"]["Labels"]
     assert labels["org.opencontainers.image.version"] == VERSION
     assert labels["org.opencontainers.image.revision"] == commit()
+
+
+def test_it_names_its_licence_and_carries_its_text(image: str) -> None:
+    labels = json.loads(docker("inspect", image))[0]["Config"]["Labels"]
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert inside(image, "cat", "/opt/shapbox/app/LICENSE") == (ROOT / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_all_modules_are_compiled_so_that_a_start_compiles_nothing(image: str) -> None:
