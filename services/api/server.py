@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import socket
 import threading
 import time
@@ -46,7 +48,7 @@ class Server:
 
     def __init__(self, app: Envelope, settings: Settings) -> None:
         self._map: dict[int, Any] = {}
-        self._stopping = threading.Event()
+        self._stopping = False  # no Event: its lock could not be taken again by a signal handler
         first = create_server(
             app,
             map=self._map,
@@ -83,7 +85,11 @@ class Server:
             listener.channel_class = make_channel
             listener.add_task = self._add_task
             listener.pull_trigger = functools.partial(self._wake, listener.trigger.pull_trigger)
+            # A full pipe wakes the loop already: nobody should wait for room in it, least of all with the lock.
+            os.set_blocking(listener.trigger.trigger, False)
         self._next_look = 0.0
+        #: Held to write to the loop's pipes, and to set `_closed`. Reentrant: a signal handler may interrupt its own thread.
+        self._pipes = threading.RLock()
         self._closed = False
 
     @property
@@ -92,13 +98,13 @@ class Server:
         return int(self._listeners[0].effective_port)
 
     def stop(self) -> None:
-        """Make `run` return, soon. May be called from a signal handler or another thread."""
-        self._stopping.set()
+        """Make `run` return, soon. May be called from a signal handler or another thread, also after `run` has returned."""
+        self._stopping = True
         self._listeners[0].pull_trigger()
 
     def run(self, on_stop: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is called; then call `on_stop` and finish what is under way, for a bounded time."""
-        while not self._stopping.is_set():
+        while not self._stopping:
             self._turn(1.0)
         self._turn(0.0)  # connections that were made before now are still heard
         on_stop()
@@ -107,7 +113,8 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         while self._busy() and time.monotonic() < deadline:
             self._turn(0.02)
-        self._closed = True
+        with self._pipes:  # whoever writes to a pipe right now is waited for
+            self._closed = True
         self._dispatcher.shutdown(timeout=STAY_SECONDS + 0.1)
         wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
 
@@ -119,14 +126,17 @@ class Server:
     def _wake(self, pull: Callable[[], None]) -> None:
         """Wake the loop, if there is anything to do: waitress does after each answer, also where a thread stays.
 
-        A closed pipe is not pulled: its number may be another file's by then.
+        A closed pipe is not written to: its number may be another file's by then.
         """
-        if not self._closed and self._attending.needs_the_loop():
-            pull()
+        if not self._attending.needs_the_loop():
+            return
+        with self._pipes, contextlib.suppress(BlockingIOError):
+            if not self._closed:
+                pull()
 
     def _may_stay(self) -> bool:
         """Tell whether there are threads for others while one waits for a connection's next request."""
-        return self._dispatcher.active_count <= THREADS // 2 and not self._stopping.is_set()
+        return self._dispatcher.active_count <= THREADS // 2 and not self._stopping
 
     def _turn(self, timeout: float) -> None:
         wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
