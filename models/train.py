@@ -17,6 +17,7 @@ import xgboost
 from sklearn import datasets, metrics
 from sklearn.model_selection import train_test_split
 
+from shared.models.contract import Contract, Feature, Trees, link_of
 from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
@@ -126,14 +127,17 @@ def train_model(recipe: Recipe, models_dir: Path) -> ModelVersion:
     booster = xgboost.train(params, matrix, num_boost_round=recipe.trees)
     predicted = booster.predict(xgboost.DMatrix(rows_out, feature_names=list(features), nthread=1))
     chosen = np.sort(np.random.default_rng(SEED).permutation(len(rows_in))[:BACKGROUND_ROWS])
-    draft = ModelDraft(
+    contract = Contract(
         name=recipe.name,
         version=1,
-        model=bytes(booster.save_raw("ubj")),
-        features=features,
+        sha256="",
+        # All columns are numbers: none of these data sets has categories.
+        features=tuple(map(Feature, features)),
         outputs=recipe.outputs,
         objective=recipe.params["objective"],
-        xgboost_version=xgboost.__version__,
+        link=link_of(recipe.params["objective"]),
+        library_version=xgboost.__version__,
+        trees=Trees(booster.num_boosted_rounds(), booster.num_boosted_rounds()),
         training={
             "script": "models/train.py",
             "data": f"sklearn.datasets, scikit-learn {sklearn.__version__}",
@@ -144,6 +148,10 @@ def train_model(recipe: Recipe, models_dir: Path) -> ModelVersion:
             "held_out_score": {k: round(v, 4) for k, v in recipe.score(labels_out, predicted).items()},
             "date": TRAINED_ON,
         },
+    )
+    draft = ModelDraft(
+        contract,
+        bytes(booster.save_raw("ubj")),
         background=rows_in[chosen],
         examples=rows if recipe.all_rows_as_examples else rows_out,
     )

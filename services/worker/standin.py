@@ -8,13 +8,15 @@ real one. Its manifest says `fallback: true`, which every answer passes on.
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from services.worker.lean_xgboost import THREADS, import_xgboost
 from shared.errors import ModelFaultError
-from shared.models.contract import MANIFEST_FILE, Contract, is_model_folder
+from shared.models.contract import MANIFEST_FILE, Contract, Feature, Kind, Trees, is_model_folder, link_of
+from shared.models.manifest_reader import read_contract
 from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
@@ -43,24 +45,36 @@ def write_standin(models_dir: Path, standins_dir: Path, name: str, version: int)
     Raises ModelFaultError if the name or the version is none, OSError if the disk refuses.
     """
     known = _readable_manifest(models_dir / name / str(version) / MANIFEST_FILE)
-    features = known.features if known else GENERIC_FEATURES
-    outputs = known.outputs if known else GENERIC_OUTPUTS
-    objective, model = _train(len(features), len(outputs), known.objective if known else GENERIC_OBJECTIVE)
-    zeros = np.zeros((_ROWS, len(features)), dtype=np.float32)
-    draft = ModelDraft(
+    contract = known or _generic_contract()
+    objective, model = _train(contract)
+    contract = replace(
+        contract,
         name=name,
         version=version,
-        model=model,
-        features=features,
-        outputs=outputs,
         objective=objective,
-        xgboost_version=str(import_xgboost().__version__),
+        library_version=str(import_xgboost().__version__),
+        trees=Trees(1, 1),
         training={"stand_in_for": f"{name}@{version}", "manifest_read": known is not None},
-        background=zeros,
-        examples=zeros,
         fallback=True,
     )
+    # 0 is the code of every category's first label.
+    zeros = np.zeros((_ROWS, len(contract.features)), dtype=np.float32)
+    draft = ModelDraft(contract, model, background=zeros, examples=zeros)
     return write_model_folder(standins_dir, draft, replace=True)
+
+
+def _generic_contract() -> Contract:
+    return Contract(
+        name="unknown",
+        version=1,
+        sha256="",
+        features=tuple(map(Feature, GENERIC_FEATURES)),
+        outputs=GENERIC_OUTPUTS,
+        objective=GENERIC_OBJECTIVE,
+        link=link_of(GENERIC_OBJECTIVE),
+        library_version="",
+        training={},
+    )
 
 
 def write_standins(models_dir: Path, standins_dir: Path, faults: Iterable[ModelFault]) -> list[ModelVersion]:
@@ -86,28 +100,30 @@ def remove_standins(standins_dir: Path) -> None:
 
 def _readable_manifest(source: Path) -> Contract | None:
     try:
-        return Contract.from_json(source.read_bytes(), source)
+        return read_contract(source.read_bytes(), source)
     except (OSError, ModelFaultError):
         return None
 
 
-def _train(features: int, outputs: int, objective: str) -> tuple[str, bytes]:
+def _train(contract: Contract) -> tuple[str, bytes]:
     """Train one round of nothing; the objective that it could be done with, and the model in UBJSON."""
     xgboost = import_xgboost()
-    kinds = [objective, GENERIC_OBJECTIVE]
+    types = ["c" if feature.kind is Kind.CATEGORY else "float" for feature in contract.features]
+    outputs = len(contract.outputs)
+    kinds = [contract.objective, GENERIC_OBJECTIVE]
     while True:
         kind = kinds.pop(0)
         try:
-            booster = _train_nothing(features, outputs, kind)
+            booster = _train_nothing(types, outputs, kind)
         except (xgboost.core.XGBoostError, ValueError):
             if not kinds:
                 raise
             continue
-        if _outputs_of(booster, features) == outputs:
+        if _outputs_of(booster, types) == outputs:
             return kind, bytes(booster.save_raw("ubj"))
 
 
-def _train_nothing(features: int, outputs: int, objective: str) -> Any:
+def _train_nothing(types: list[str], outputs: int, objective: str) -> Any:
     xgboost = import_xgboost()
     params = {"objective": objective, "nthread": THREADS, "max_depth": 1, "eta": 0.0, "base_score": 0.5}
     rows = max(_ROWS, outputs)
@@ -115,10 +131,14 @@ def _train_nothing(features: int, outputs: int, objective: str) -> Any:
     if objective.startswith("multi:"):
         params["num_class"] = outputs
         labels = np.arange(rows, dtype=np.float32) % outputs
-    matrix = xgboost.DMatrix(np.zeros((rows, features), dtype=np.float32), labels, nthread=THREADS)
+    matrix = xgboost.DMatrix(
+        np.zeros((rows, len(types)), dtype=np.float32), labels, feature_types=types, nthread=THREADS
+    )
     return xgboost.train({**params, "verbosity": 0}, matrix, num_boost_round=1)
 
 
-def _outputs_of(booster: Any, features: int) -> int:
-    row = import_xgboost().DMatrix(np.zeros((1, features), dtype=np.float32), nthread=THREADS)
+def _outputs_of(booster: Any, types: list[str]) -> int:
+    row = import_xgboost().DMatrix(
+        np.zeros((1, len(types)), dtype=np.float32), feature_types=types, nthread=THREADS
+    )
     return int(np.atleast_2d(booster.predict(row, output_margin=True)).shape[1])

@@ -49,17 +49,7 @@ def shift_leaves(models: Path, name: str) -> None:
         if child == -1:
             tree["split_conditions"][node] += OFF
     shifted = import_xgboost().Booster(model_file=bytearray(json.dumps(document).encode()))
-    manifest = version.contract
-    draft = ModelDraft(
-        name=name,
-        version=1,
-        model=bytes(shifted.save_raw("ubj")),
-        features=manifest.features,
-        outputs=manifest.outputs,
-        objective=manifest.objective,
-        xgboost_version=manifest.xgboost_version,
-        training=manifest.training,
-    )
+    draft = ModelDraft(version.contract, bytes(shifted.save_raw("ubj")))
     write_model_folder(models, draft, replace=True)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -11,6 +12,16 @@ from services.worker.model_inspection import find_model_faults
 from services.worker.standin import GENERIC_FEATURES, write_standin, write_standins
 from shared.errors import ModelFaultError
 from shared.models.catalog import ModelCatalog, find_faults
+from shared.models.contract import Adverse, Feature, Kind, Link, Trees
+from shared.models.version import read_version
+from shared.models.contract import Adverse, Feature, Kind, Link, Trees
+from shared.models.version import read_version
+from shared.models.contract import Adverse, Feature, Kind, Link, Trees
+from shared.models.version import read_version
+from shared.models.contract import Adverse, Feature, Kind, Link, Trees
+from shared.models.version import read_version
+from shared.models.contract import Adverse, Feature, Kind, Link, Trees
+from shared.models.version import read_version
 
 SHIPPED = Path(__file__).parents[3] / "models"
 
@@ -31,8 +42,9 @@ def test_a_broken_model_gets_a_standin_with_its_features_and_outputs(
     catalog = ModelCatalog.load(models_dir, tmp_path / "standins")
     assert catalog.get("wine").folder == made.folder
     assert catalog.get("wine").fallback
-    assert made.features == ModelCatalog.load(models_dir).get("wine").features
-    assert len(made.outputs) == 3
+    wine = ModelCatalog.load(models_dir).get("wine").contract
+    assert made.contract.features == wine.features
+    assert (made.outputs, made.contract.link) == (wine.outputs, wine.link)
     assert made.contract.objective == "multi:softprob"
     assert find_faults(tmp_path / "standins") == []
     assert find_model_faults([made]) == []
@@ -46,6 +58,141 @@ def test_a_standin_explains_nothing(models_dir: Path, tmp_path: Path) -> None:
     values = load_booster(made.model_path).predict(import_xgboost().DMatrix(rows), pred_contribs=True)
     assert values.shape == (5, 11)
     assert not values[:, :-1].any()
+
+
+def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    manifest = models_dir / "diabetes/1/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
+    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
+    document["features"][3] = {"name": "bp", "kind": "boolean"}
+    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
+    manifest.write_text(json.dumps(document))
+
+    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
+
+    known = read_version(models_dir / "diabetes/1").contract
+    assert made.contract.features == known.features
+    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
+    assert made.contract.missing == (-999.0,)
+    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
+    assert made.contract.never_reasons == ("sex",)
+    assert made.contract.trees == Trees(1, 1)
+    booster = load_booster(made.model_path)
+    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
+    assert made.examples_path is not None
+    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
+    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
+
+
+def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    manifest = models_dir / "diabetes/1/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
+    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
+    document["features"][3] = {"name": "bp", "kind": "boolean"}
+    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
+    manifest.write_text(json.dumps(document))
+
+    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
+
+    known = read_version(models_dir / "diabetes/1").contract
+    assert made.contract.features == known.features
+    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
+    assert made.contract.missing == (-999.0,)
+    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
+    assert made.contract.never_reasons == ("sex",)
+    assert made.contract.trees == Trees(1, 1)
+    booster = load_booster(made.model_path)
+    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
+    assert made.examples_path is not None
+    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
+    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
+
+
+def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    manifest = models_dir / "diabetes/1/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
+    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
+    document["features"][3] = {"name": "bp", "kind": "boolean"}
+    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
+    manifest.write_text(json.dumps(document))
+
+    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
+
+    known = read_version(models_dir / "diabetes/1").contract
+    assert made.contract.features == known.features
+    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
+    assert made.contract.missing == (-999.0,)
+    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
+    assert made.contract.never_reasons == ("sex",)
+    assert made.contract.trees == Trees(1, 1)
+    booster = load_booster(made.model_path)
+    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
+    assert made.examples_path is not None
+    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
+    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
+
+
+def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    manifest = models_dir / "diabetes/1/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
+    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
+    document["features"][3] = {"name": "bp", "kind": "boolean"}
+    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
+    manifest.write_text(json.dumps(document))
+
+    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
+
+    known = read_version(models_dir / "diabetes/1").contract
+    assert made.contract.features == known.features
+    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
+    assert made.contract.missing == (-999.0,)
+    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
+    assert made.contract.never_reasons == ("sex",)
+    assert made.contract.trees == Trees(1, 1)
+    booster = load_booster(made.model_path)
+    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
+    assert made.examples_path is not None
+    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
+    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
+
+
+def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(
+    models_dir: Path, tmp_path: Path
+) -> None:
+    manifest = models_dir / "diabetes/1/manifest.json"
+    document = json.loads(manifest.read_text())
+    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
+    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
+    document["features"][3] = {"name": "bp", "kind": "boolean"}
+    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
+    manifest.write_text(json.dumps(document))
+
+    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
+
+    known = read_version(models_dir / "diabetes/1").contract
+    assert made.contract.features == known.features
+    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
+    assert made.contract.missing == (-999.0,)
+    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
+    assert made.contract.never_reasons == ("sex",)
+    assert made.contract.trees == Trees(1, 1)
+    booster = load_booster(made.model_path)
+    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
+    assert made.examples_path is not None
+    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
+    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
 
 
 def test_a_model_whose_manifest_cannot_be_read_gets_a_generic_standin(
