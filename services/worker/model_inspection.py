@@ -8,8 +8,10 @@ XGBoost out of the memory of whoever asks.
 from __future__ import annotations
 
 import json
+import re
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,9 +19,11 @@ import numpy as np
 
 from services.worker.child_process import run_module
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
+from services.worker.model_features import features_of
 from shared.errors import ModelFaultError
 from shared.models.catalog import ModelFault
-from shared.models.contract import remedy_for
+from shared.models.contract import Feature, Kind, Trees, remedy_for
+from shared.ubjson import read_ubjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -32,27 +36,40 @@ INSPECTION_TIMEOUT_SECONDS = 60.0
 #: How far base value + contributions may be from the margin, relative to its size.
 ADDITIVITY_TOLERANCE = 1e-3
 
+#: For `load_booster`: leave the booster whole. A slice has no attributes.
+_ALL_ROUNDS = Trees(0, 0)
+
+#: Where in its source XGBoost's own messages say they come from; that helps nobody here.
+_SOURCE_LINE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+
 
 @dataclass(frozen=True, slots=True)
 class ModelInspection:
     """What a model file says of itself, after a row of missing values was predicted and explained with it.
 
-    `feature_names` is empty if the model was trained without names. `categorical` are the positions of
-    categorical features. `outputs` counts margins. `xgboost_version` is that of the library that looked.
+    `features` have the file's names, or f0, f1, … where it has none (`named` is false then). `outputs` counts margins. `rounds` are all
+    boosting rounds in the file, 0 for gblinear. `best_iteration` is the last round that `model.predict` uses after early stopping; a value
+    that names no round stays in `attributes`, as all that the file notes beside the model does. `library_version` is that of the
+    XGBoost that looked into the file.
     """
 
-    features: int
-    feature_names: tuple[str, ...]
-    categorical: tuple[int, ...]
+    features: tuple[Feature, ...]
+    named: bool
     outputs: int
     objective: str
-    xgboost_version: str
+    booster: str
+    rounds: int
+    best_iteration: int | None
+    attributes: Mapping[str, str] = field(hash=False)
+    library_version: str
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """Take it back out of what `dataclasses.asdict` made of it and JSON carried."""
-        names, categorical = tuple(document.pop("feature_names")), tuple(document.pop("categorical"))
-        return cls(**document, feature_names=names, categorical=categorical)
+        """Read what `dataclasses.asdict` and JSON made of an inspection."""
+        features = tuple(
+            Feature(one["name"], Kind(one["kind"]), tuple(one["labels"])) for one in document.pop("features")
+        )
+        return cls(features=features, **document)
 
 
 def inspect_models(
@@ -106,8 +123,44 @@ def look_into(booster: Any, file: str) -> ModelInspection:
 
     Raises ModelFaultError, naming `file`, if that fails or gives no sum.
     """
+    try:
+        learner = read_ubjson(bytes(booster.save_raw("ubj")))["learner"]
+        features = features_of(learner, file)
+        objective = str(learner["objective"]["name"])
+        training = _training_of(booster, learner["gradient_booster"])
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFaultError(
+            f"{file} describes itself in a way that is not understood: {error!r}"
+        ) from error
+    return ModelInspection(
+        features=features,
+        named=bool(learner.get("feature_names")),
+        outputs=_try_out(booster, len(features), file),
+        objective=objective,
+        library_version=str(import_xgboost().__version__),
+        **training,
+    )
+
+
+def _training_of(booster: Any, described: dict[str, Any]) -> dict[str, Any]:
+    """Return what the file says of its rounds: the kind of booster, how many rounds, the best one, attributes."""
+    attributes: dict[str, str] = dict(booster.attributes())
+    name = str(described["name"])
+    if name == "gblinear":
+        return {"booster": name, "rounds": 0, "best_iteration": None, "attributes": attributes}
+    rounds = int(booster.num_boosted_rounds())
+    noted = attributes.get("best_iteration", "")
+    best = int(noted) if noted.isascii() and noted.isdigit() and int(noted) < rounds else None
+    if best is not None:
+        del attributes["best_iteration"]
+    dropped = len(described.get("weight_drop", ())) or len(described.get("model", {}).get("weight_drop", ()))
+    kind = "dart" if dropped else name
+    return {"booster": kind, "rounds": rounds, "best_iteration": best, "attributes": attributes}
+
+
+def _try_out(booster: Any, features: int, file: str) -> int:
+    """Predict and explain one row of missing values, and return how many margins the model gives."""
     xgboost = import_xgboost()
-    features = int(booster.num_features())
     row = xgboost.DMatrix(np.full((1, features), np.nan, dtype=np.float32), nthread=THREADS)
     try:
         margins = np.atleast_2d(booster.predict(row, output_margin=True, validate_features=False))
@@ -117,15 +170,7 @@ def look_into(booster: Any, file: str) -> ModelInspection:
     off = np.abs(values.reshape(margins.shape[1], features + 1).sum(axis=1) - margins[0])
     if not np.all(off <= ADDITIVITY_TOLERANCE * (1 + np.abs(margins[0]))):
         raise ModelFaultError(f"{file} gives SHAP values that do not add up to its prediction")
-    config = json.loads(booster.save_config())
-    return ModelInspection(
-        features=features,
-        feature_names=tuple(booster.feature_names or ()),
-        categorical=tuple(i for i, kind in enumerate(booster.feature_types or ()) if kind == "c"),
-        outputs=int(margins.shape[1]),
-        objective=str(config["learner"]["objective"]["name"]),
-        xgboost_version=str(xgboost.__version__),
-    )
+    return int(margins.shape[1])
 
 
 def _disagreements(version: ModelVersion, finding: ModelInspection | ModelFaultError) -> Iterator[str]:
@@ -133,9 +178,9 @@ def _disagreements(version: ModelVersion, finding: ModelInspection | ModelFaultE
         yield str(finding)
         return
     manifest = version.contract
-    if finding.features != len(manifest.features):
-        yield f"the model takes {finding.features} features, its manifest names {len(manifest.features)}"
-    elif finding.feature_names not in {(), manifest.features}:
+    if len(finding.features) != len(manifest.features):
+        yield f"the model takes {len(finding.features)} features, its manifest names {len(manifest.features)}"
+    elif finding.named and tuple(one.name for one in finding.features) != manifest.feature_names:
         yield "the model's feature names are not the manifest's, or in another order"
     if finding.outputs != len(manifest.outputs):
         yield f"the model gives {finding.outputs} outputs, its manifest names {len(manifest.outputs)}"
@@ -156,12 +201,12 @@ def _finding(answer: dict[str, Any]) -> ModelInspection | ModelFaultError:
 
 def _answer(path: Path, copy: Path | None = None) -> dict[str, Any]:
     try:
-        booster = load_booster(path)
+        booster = load_booster(path, _ALL_ROUNDS)
         inspection = look_into(booster, path.name)
         if copy is not None:
             copy.write_bytes(booster.save_raw("ubj"))
     except (ModelFaultError, OSError) as error:
-        return {"fault": str(error)}
+        return {"fault": _SOURCE_LINE.sub("", str(error))}
     return asdict(inspection)
 
 
