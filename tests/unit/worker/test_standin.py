@@ -14,10 +14,6 @@ from shared.errors import ModelFaultError
 from shared.models.catalog import ModelCatalog, find_faults
 from shared.models.contract import Adverse, Feature, Kind, Link, Trees
 from shared.models.version import read_version
-from shared.models.contract import Adverse, Feature, Kind, Link, Trees
-from shared.models.version import read_version
-from shared.models.contract import Adverse, Feature, Kind, Link, Trees
-from shared.models.version import read_version
 
 SHIPPED = Path(__file__).parents[3] / "models"
 
@@ -59,56 +55,6 @@ def test_a_standin_explains_nothing(models_dir: Path, tmp_path: Path) -> None:
 def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(
     models_dir: Path, tmp_path: Path
 ) -> None:
-    manifest = models_dir / "diabetes/1/manifest.json"
-    document = json.loads(manifest.read_text())
-    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
-    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
-    document["features"][3] = {"name": "bp", "kind": "boolean"}
-    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
-    manifest.write_text(json.dumps(document))
-
-    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
-
-    known = read_version(models_dir / "diabetes/1").contract
-    assert made.contract.features == known.features
-    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
-    assert made.contract.missing == (-999.0,)
-    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
-    assert made.contract.never_reasons == ("sex",)
-    assert made.contract.trees == Trees(1, 1)
-    booster = load_booster(made.model_path)
-    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
-    assert made.examples_path is not None
-    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
-    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
-
-
-def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(models_dir: Path, tmp_path: Path) -> None:
-    manifest = models_dir / "diabetes/1/manifest.json"
-    document = json.loads(manifest.read_text())
-    document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
-    document["features"][2] = {"name": "bmi", "kind": "category", "labels": [20, 30]}
-    document["features"][3] = {"name": "bp", "kind": "boolean"}
-    document |= {"missing": [-999], "link": "exp", "adverse": "high", "never_reasons": ["sex"]}
-    manifest.write_text(json.dumps(document))
-
-    made = write_standin(models_dir, tmp_path / "standins", "diabetes", 1)
-
-    known = read_version(models_dir / "diabetes/1").contract
-    assert made.contract.features == known.features
-    assert made.contract.features[1] == Feature("sex", Kind.CATEGORY, ("f", "m"))
-    assert made.contract.missing == (-999.0,)
-    assert (made.contract.link, made.contract.adverse) == (Link.EXP, Adverse.HIGH)
-    assert made.contract.never_reasons == ("sex",)
-    assert made.contract.trees == Trees(1, 1)
-    booster = load_booster(made.model_path)
-    assert booster.feature_types[:4] == ["float", "c", "c", "float"]
-    assert made.examples_path is not None
-    rows = import_xgboost().DMatrix(np.load(made.examples_path), feature_types=booster.feature_types)
-    assert not booster.predict(rows, pred_contribs=True)[:, :-1].any()
-
-
-def test_a_standin_takes_the_rows_of_its_model_and_its_zeros_are_codes(models_dir: Path, tmp_path: Path) -> None:
     manifest = models_dir / "diabetes/1/manifest.json"
     document = json.loads(manifest.read_text())
     document["features"][1] = {"name": "sex", "kind": "category", "labels": ["f", "m"]}
