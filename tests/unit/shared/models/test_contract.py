@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -7,21 +8,78 @@ from typing import Any
 import pytest
 
 from shared.errors import ModelFaultError
-from shared.models.contract import Contract, FileEntry, is_model_folder
+from shared.models.contract import (
+    Adverse,
+    Contract,
+    Expected,
+    Feature,
+    FileEntry,
+    Kind,
+    Link,
+    Reason,
+    Trees,
+    TreesReason,
+    is_model_folder,
+    link_of,
+)
+from shared.models.manifest_reader import read_contract
 
 SOURCE = Path("models/wine/2/manifest.json")
+ENTRY = {"file": "background.npy", "sha256": "b" * 64, "rows": 3}
 
+#: What a manifest of format 2 must have.
+NEEDED: dict[str, Any] = {
+    "format": 2,
+    "name": "wine",
+    "version": 2,
+    "sha256": "a" * 64,
+    "features": [
+        {"name": "alcohol", "kind": "number"},
+        {"name": "organic", "kind": "boolean"},
+        {"name": "säure", "kind": "category", "labels": ["low", "high"]},
+        {"name": "region", "kind": "category", "labels": [10, 20, -3]},
+        {"name": "cellar", "kind": "category", "labels": []},
+    ],
+    "outputs": ["margin"],
+    "objective": "binary:logistic",
+    "library": "xgboost",
+    "library_version": "3.4.1",
+    "link": "sigmoid",
+    "missing": [-999, 0.5],
+    "trees": {"used": 7, "total": 19, "reason": "best_iteration"},
+    "precision": "float32",
+    "training": {"rows": 5, "params": {"eta": 0.1}},
+}
 WHOLE: dict[str, Any] = {
+    **NEEDED,
+    "size": 123,
+    "groups": {"place": ["region", "cellar"]},
+    "reasons": {
+        "place": {"code": "R1", "text": "Where it grew"},
+        "alcohol": {"code": "R2", "text": "Strength"},
+    },
+    "never_reasons": ["säure"],
+    "adverse": "high",
+    "background": ENTRY,
+    "examples": None,
+    "expected": {
+        "rows": {**ENTRY, "file": "expected-rows.npy"},
+        "margins": {**ENTRY, "file": "expected-margins.npy"},
+    },
+    "fallback": False,
+}
+#: A manifest of format 1, which has no number.
+OLD: dict[str, Any] = {
     "name": "wine",
     "version": 2,
     "sha256": "a" * 64,
     "size": 123,
     "features": ["alcohol", "säure"],
-    "outputs": ["margin"],
-    "objective": "reg:squarederror",
-    "xgboost_version": "3.4.1",
-    "training": {"rows": 5, "params": {"eta": 0.1}},
-    "background": {"file": "background.npy", "sha256": "b" * 64, "rows": 3},
+    "outputs": ["a", "b", "c"],
+    "objective": "multi:softprob",
+    "xgboost_version": "3.0.5",
+    "training": {},
+    "background": ENTRY,
     "examples": None,
     "fallback": False,
 }
@@ -31,83 +89,268 @@ def text_with(**changes: Any) -> bytes:
     return json.dumps({**WHOLE, **changes}).encode()
 
 
+def text_without(key: str) -> bytes:
+    return json.dumps({name: value for name, value in WHOLE.items() if name != key}).encode()
+
+
+def old_with(**changes: Any) -> bytes:
+    return json.dumps({**OLD, **changes}).encode()
+
+
+def one_feature(**members: Any) -> bytes:
+    return json.dumps({**NEEDED, "features": [members]}).encode()
+
+
 def test_a_manifest_is_read_with_the_right_types() -> None:
-    manifest = Contract.from_json(text_with(), SOURCE)
+    contract = read_contract(text_with(), SOURCE)
 
-    assert manifest.id == "wine@2"
-    assert manifest.features == ("alcohol", "säure")
-    assert manifest.background == FileEntry("background.npy", "b" * 64, 3)
-    assert manifest.examples is None
-    assert hash(manifest) == hash(Contract.from_json(text_with(), SOURCE))
-
-
-def test_a_manifest_survives_being_written_and_read() -> None:
-    manifest = Contract.from_json(text_with(fallback=True), SOURCE)
-
-    assert Contract.from_json(manifest.to_json()) == manifest
-    assert Contract.from_json(manifest.to_json()).to_json() == manifest.to_json()
-
-
-def test_keys_that_may_be_left_out_may_be_left_out() -> None:
-    document = {key: WHOLE[key] for key in WHOLE if key not in {"size", "background", "examples", "fallback"}}
-
-    manifest = Contract.from_json(json.dumps(document).encode(), SOURCE)
-
-    assert (manifest.size, manifest.background, manifest.examples, manifest.fallback) == (
-        None,
-        None,
-        None,
-        False,
+    assert contract == Contract(
+        name="wine",
+        version=2,
+        sha256="a" * 64,
+        features=(
+            Feature("alcohol"),
+            Feature("organic", Kind.BOOLEAN),
+            Feature("säure", Kind.CATEGORY, ("low", "high")),
+            Feature("region", Kind.CATEGORY, (10, 20, -3)),
+            Feature("cellar", Kind.CATEGORY),
+        ),
+        outputs=("margin",),
+        objective="binary:logistic",
+        library_version="3.4.1",
+        training={"rows": 5, "params": {"eta": 0.1}},
+        link=Link.SIGMOID,
+        missing=(-999.0, 0.5),
+        trees=Trees(7, 19, TreesReason.BEST_ITERATION),
+        groups={"place": ("region", "cellar")},
+        reasons={"place": Reason("R1", "Where it grew"), "alcohol": Reason("R2", "Strength")},
+        never_reasons=("säure",),
+        adverse=Adverse.HIGH,
+        background=FileEntry("background.npy", "b" * 64, 3),
+        expected=Expected(
+            FileEntry("expected-rows.npy", "b" * 64, 3), FileEntry("expected-margins.npy", "b" * 64, 3)
+        ),
+        size=123,
     )
+    assert contract.id == "wine@2"
+    assert contract.feature_names == ("alcohol", "organic", "säure", "region", "cellar")
+    assert hash(contract) == hash(read_contract(text_with(), SOURCE))
 
 
 @pytest.mark.parametrize(
-    ("text", "what"),
+    "text", [text_with(fallback=True), json.dumps(NEEDED).encode(), text_with(adverse=None)]
+)
+def test_a_manifest_survives_being_written_and_read(text: bytes) -> None:
+    contract = read_contract(text, SOURCE)
+
+    assert read_contract(contract.to_json()) == contract
+    assert read_contract(contract.to_json()).to_json() == contract.to_json()
+
+
+def test_what_is_written_is_what_was_read() -> None:
+    written = json.loads(read_contract(text_with(), SOURCE).to_json())
+
+    assert written == WHOLE
+    assert "labels" not in written["features"][0]
+
+
+def test_keys_that_may_be_left_out_may_be_left_out() -> None:
+    contract = read_contract(json.dumps(NEEDED).encode(), SOURCE)
+
+    assert (contract.size, contract.background, contract.examples, contract.expected) == (
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (contract.groups, contract.reasons, contract.never_reasons, contract.adverse) == ({}, {}, (), None)
+    assert contract.fallback is False
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["net\u00a0income", "tab\there", " padded ", "new\nline", "a,b;c", '"quoted"', "\u2028", "😀", "0"],
+)
+def test_odd_names_and_labels_are_kept_as_they_are(name: str) -> None:
+    features = [{"name": name, "kind": "category", "labels": [name, name + " "]}]
+    contract = read_contract(
+        text_with(features=features, groups={}, reasons={}, never_reasons=[name]), SOURCE
+    )
+
+    again = read_contract(contract.to_json(), SOURCE)
+    assert again.features == (Feature(name, Kind.CATEGORY, (name, name + " ")),)
+    assert again.never_reasons == (name,)
+
+
+def test_labels_that_are_numbers_stay_numbers_and_texts_stay_texts() -> None:
+    features = [
+        {"name": "number", "kind": "category", "labels": [1, 2]},
+        {"name": "text", "kind": "category", "labels": ["1", "2"]},
+    ]
+    contract = read_contract(json.dumps({**NEEDED, "features": features}).encode())
+
+    assert [feature.labels for feature in read_contract(contract.to_json()).features] == [(1, 2), ("1", "2")]
+
+
+def test_a_manifest_of_format_1_is_upgraded() -> None:
+    contract = read_contract(old_with(), SOURCE)
+
+    assert contract.format == 1
+    assert contract.features == (Feature("alcohol", Kind.NUMBER), Feature("säure", Kind.NUMBER))
+    assert (contract.library, contract.library_version) == ("xgboost", "3.0.5")
+    assert contract.link is Link.SOFTMAX
+    assert contract.trees is None  # activation reads it from the model
+    assert (contract.missing, contract.precision) == ((), "float32")
+    assert contract.background == FileEntry("background.npy", "b" * 64, 3)
+
+
+def test_an_upgraded_manifest_is_written_as_format_2() -> None:
+    completed = dataclasses.replace(read_contract(old_with(), SOURCE), trees=Trees(3, 3))
+
+    written = json.loads(completed.to_json())
+
+    assert written["format"] == 2
+    assert "xgboost_version" not in written
+    assert read_contract(completed.to_json()) == dataclasses.replace(completed, format=2)
+
+
+@pytest.mark.parametrize(
+    ("objective", "link"),
     [
-        (b"", "it is empty"),
-        (b"  \n", "it is empty"),
-        (text_with()[:40], "it is not JSON"),
-        (b"\xff\xfe\x00", "it is not JSON"),
-        (b"[" * 100_000, "it is not JSON"),
-        (b"[]", "it is not a JSON object"),
-        (b"{}", "it lacks name, version"),
-        (text_with(backgroud=None), "unknown keys (backgroud)"),
-        (text_with(name="../etc"), "'name' must be a name"),
-        (text_with(name="a/b"), "'name' must be a name"),
-        (text_with(name="Wine"), "'name' must be a name"),
-        (text_with(name=7), "'name' must be a text"),
-        (text_with(version="2"), "'version' must be a whole number"),
-        (text_with(version=True), "'version' must be a whole number"),
-        (text_with(version=0), "'version' must be a whole number"),
-        (text_with(size=-1), "'size' must be a whole number"),
-        (text_with(sha256="A" * 64), "'sha256' must be a SHA-256"),
-        (text_with(features=[]), "'features' must be a list"),
-        (text_with(features="abc"), "'features' must be a list"),
-        (text_with(features=["a", "a"]), "'features' names something twice"),
-        (text_with(features=["a", "b\n"]), "'features' must hold printable texts"),
-        (text_with(outputs=[1]), "'outputs' must hold printable texts"),
-        (text_with(objective=""), "'objective' must be a text"),
-        (text_with(training=[]), "'training' must be an object"),
-        (text_with(fallback="yes"), "'fallback' must be true or false"),
-        (text_with(background="background.npy"), "'background' must be null or an object"),
-        (
-            text_with(background={"file": "x.npy", "sha256": "b" * 64}),
-            "'background' must be null or an object",
-        ),
-        (
-            text_with(examples={"file": "../../etc/passwd", "sha256": "b" * 64, "rows": 1}),
-            "'examples.file' must be the name of a file in the same folder",
-        ),
-        (text_with(examples={"file": "x.npy", "sha256": "no", "rows": 1}), "'examples.sha256' must be"),
-        (
-            text_with(examples={"file": "x.npy", "sha256": "b" * 64, "rows": 1.5}),
-            "'rows' must be a whole number",
-        ),
+        ("reg:squarederror", "identity"),
+        ("binary:logistic", "sigmoid"),
+        ("binary:logitraw", "identity"),
+        ("multi:softprob", "softmax"),
+        ("multi:softmax", "argmax"),
+        ("count:poisson", "exp"),
+        ("binary:hinge", "step"),
+        ("rank:ndcg", "identity"),
     ],
 )
+def test_the_objective_says_how_a_margin_becomes_a_prediction(objective: str, link: str) -> None:
+    assert link_of(objective) == link
+    assert read_contract(old_with(objective=objective)).link == link
+
+
+_REFUSED: list[tuple[bytes, str]] = [
+    (b"", "it is empty"),
+    (b"  \n", "it is empty"),
+    (text_with()[:40], "it is not JSON"),
+    (b"\xff\xfe\x00", "it is not JSON"),
+    (b"[" * 100_000, "it is not JSON"),
+    (b"[]", "it is not a JSON object"),
+    (b"{}", "it lacks name, version"),
+    (text_with(format=3), "its format is 3, and this version of Shapbox reads 1 to 2"),
+    (text_with(format=0), "its format is 0"),
+    (text_with(format="2"), "its format is '2'"),
+    (text_with(format=True), "its format is True"),
+    (text_with(format=None), "its format is None"),
+    *((text_without(key), f"it lacks {key}") for key in NEEDED if key != "format"),
+    (text_without("format"), "it lacks xgboost_version"),
+    (text_with(backgroud=None), "unknown keys (backgroud)"),
+    (text_with(xgboost_version="3"), "unknown keys (xgboost_version)"),
+    (text_with(name="../etc"), "'name' must be a name"),
+    (text_with(name="a/b"), "'name' must be a name"),
+    (text_with(name="Wine"), "'name' must be a name"),
+    (text_with(name=7), "'name' must be a text"),
+    (text_with(version="2"), "'version' must be a whole number"),
+    (text_with(version=True), "'version' must be a whole number"),
+    (text_with(version=0), "'version' must be a whole number"),
+    (text_with(size=-1), "'size' must be a whole number"),
+    (text_with(sha256="A" * 64), "'sha256' must be a SHA-256"),
+    (text_with(features=[]), "'features' must be a list"),
+    (text_with(features="abc"), "'features' must be a list"),
+    (text_with(features=["alcohol"]), "each of 'features' must be an object"),
+    (one_feature(name="a"), "each of 'features' must be an object"),
+    (one_feature(kind="number"), "each of 'features' must be an object"),
+    (one_feature(name="a", kind="number", unit="m"), "each of 'features' must be an object"),
+    (one_feature(name="", kind="number"), "a feature's name must be a text"),
+    (one_feature(name=1, kind="number"), "a feature's name must be a text"),
+    (one_feature(name="a", kind="c"), "the kind of 'a' must be one of number, boolean, category, and is 'c'"),
+    (one_feature(name="a", kind=None), "the kind of 'a' must be one of"),
+    (one_feature(name="a", kind="number", labels=["x"]), "'a' has labels and is no category"),
+    (one_feature(name="a", kind="boolean", labels=["x"]), "'a' has labels and is no category"),
+    (one_feature(name="a", kind="category", labels="xy"), "the labels of 'a' must be all texts or all whole"),
+    (one_feature(name="a", kind="category", labels=["x", 1]), "the labels of 'a' must be all texts or"),
+    (one_feature(name="a", kind="category", labels=[1.5]), "the labels of 'a' must be all texts or"),
+    (one_feature(name="a", kind="category", labels=[True]), "the labels of 'a' must be all texts or"),
+    (one_feature(name="a", kind="category", labels=[["x"]]), "the labels of 'a' must be all texts or"),
+    (one_feature(name="a", kind="category", labels=["x", "x"]), "'a' has a label twice"),
+    (text_with(features=WHOLE["features"] + WHOLE["features"][:1]), "'features' names something twice"),
+    (text_with(outputs=[]), "'outputs' must be a list of names"),
+    (text_with(outputs=[1]), "'outputs' must hold texts that are not empty"),
+    (text_with(outputs=["a", "a"]), "'outputs' names something twice"),
+    (text_with(objective=""), "'objective' must be a text"),
+    (text_with(library="lightgbm"), "'library' must be xgboost, and is 'lightgbm'"),
+    (text_with(library_version=3), "'library_version' must be a text"),
+    (text_with(precision=""), "'precision' must be a text"),
+    (
+        text_with(link="logit"),
+        "'link' must be one of identity, sigmoid, softmax, argmax, exp, step, and is 'logit'",
+    ),
+    (text_with(link=None), "'link' must be one of"),
+    (text_with(missing=-999), "'missing' must be a list of finite numbers"),
+    (text_with(missing=["-999"]), "'missing' must be a list of finite numbers"),
+    (text_with(missing=[True]), "'missing' must be a list of finite numbers"),
+    (text_with(missing=[float("nan")]), "'missing' must be a list of finite numbers"),
+    (text_with(trees=7), "'trees' must be an object of used, total and reason"),
+    (text_with(trees=None), "'trees' must be an object of used, total and reason"),
+    (text_with(trees={"used": 1, "total": 1}), "'trees' must be an object of used, total and reason"),
+    (
+        text_with(trees={"used": 1, "total": 1, "reason": "best"}),
+        "'trees.reason' must be one of all, best_iteration",
+    ),
+    (text_with(trees={"used": -1, "total": 1, "reason": "all"}), "'used' must be a whole number from 0"),
+    (text_with(trees={"used": 2, "total": 1, "reason": "all"}), "'trees' says that 2 of 1 are used"),
+    (text_with(trees={"used": 0, "total": 1, "reason": "all"}), "'trees' says that 0 of 1 are used"),
+    (text_with(training=[1]), "'training' must be an object"),
+    (text_with(fallback="yes"), "'fallback' must be true or false"),
+    (text_with(groups=["a"]), "'groups' must be an object"),
+    (text_with(groups={"place": "region"}), "'groups.place' must be a list of names"),
+    (text_with(groups={"place": []}), "'groups.place' must be a list of names"),
+    (text_with(groups={"place": [1]}), "'groups.place' must hold texts"),
+    (text_with(groups={"place": ["postcode"]}), "the group 'place' names 'postcode', which is no feature"),
+    (text_with(groups={"region": ["region"]}), "the group 'region' is called as a feature is"),
+    (text_with(reasons=["R1"]), "'reasons' must be an object"),
+    (text_with(reasons={"alcohol": "R1"}), "'reasons.alcohol' must be an object of code and text"),
+    (text_with(reasons={"alcohol": {"code": "R1"}}), "'reasons.alcohol' must be an object of code and text"),
+    (text_with(reasons={"alcohol": {"code": "R1", "text": ""}}), "'reasons.alcohol' must hold texts"),
+    (
+        text_with(reasons={"price": {"code": "R1", "text": "x"}}),
+        "'price', which is neither a feature nor a group",
+    ),
+    (text_with(never_reasons=["price"]), "'price', which is neither a feature nor a group"),
+    (text_with(never_reasons="price"), "'never_reasons' must be a list of names"),
+    (text_with(never_reasons=["säure", "säure"]), "'never_reasons' names something twice"),
+    (text_with(adverse="up"), "'adverse' must be one of high, low, and is 'up'"),
+    (text_with(background="background.npy"), "'background' must be null or an object"),
+    (text_with(background={"file": "x.npy", "sha256": "b" * 64}), "'background' must be null or an object"),
+    (text_with(examples={**ENTRY, "file": "../../etc/passwd"}), "'examples.file' must be the name of a file"),
+    (text_with(examples={**ENTRY, "file": ".hidden"}), "'examples.file' must be the name of a file"),
+    (text_with(examples={**ENTRY, "sha256": "no"}), "'examples.sha256' must be"),
+    (text_with(examples={**ENTRY, "rows": 1.5}), "'rows' must be a whole number"),
+    (text_with(examples={**ENTRY, "rows": 0}), "'rows' must be a whole number"),
+    (text_with(expected=[]), "'expected' must be null or an object of rows and margins"),
+    (text_with(expected={"rows": ENTRY}), "'expected' must be null or an object of rows and margins"),
+    (text_with(expected={"rows": ENTRY, "margins": None}), "'expected' must hold as many margins as rows"),
+    (
+        text_with(expected={"rows": ENTRY, "margins": {**ENTRY, "rows": 2}}),
+        "must hold as many margins as rows",
+    ),
+    (text_with(expected={"rows": ENTRY, "margins": "x.npy"}), "'expected.margins' must be null or an object"),
+    (old_with(format=2), "it lacks library, library_version"),
+    (old_with(features=WHOLE["features"]), "'features' must hold texts that are not empty"),
+    (old_with(features=["a", "a"]), "'features' names something twice"),
+    (old_with(features=["a", ""]), "'features' must hold texts that are not empty"),
+    (old_with(trees=None), "unknown keys (trees)"),
+    (old_with(missing=[-1]), "unknown keys (missing)"),
+]
+
+
+@pytest.mark.parametrize(("text", "what"), _REFUSED)
 def test_a_wrong_manifest_is_refused_with_file_fault_and_remedy(text: bytes, what: str) -> None:
     with pytest.raises(ModelFaultError) as refused:
-        Contract.from_json(text, SOURCE)
+        read_contract(text, SOURCE)
 
     message = str(refused.value)
     assert message.startswith(f"{SOURCE} cannot be used: ")
