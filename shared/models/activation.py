@@ -98,7 +98,7 @@ class Activations:
     def write(self, path: Path) -> None:
         """Write the file at once. Raises OSError."""
         aside = path.with_suffix(".new")
-        aside.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2))
+        aside.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
         aside.rename(path)
 
     @classmethod

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from shared.errors import ModelFaultError, ModelNotFoundError
+from shared.errors import ModelFaultError, ModelNotFoundError, ModelRefusedError
+from shared.jobs.document import Method
+from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog, find_faults
+from shared.models.contract import Contract, Feature, Trees, TreesReason
 from shared.models.store import ModelDraft, write_model_folder
 
 if TYPE_CHECKING:
@@ -19,20 +22,25 @@ if TYPE_CHECKING:
 
 def make(root: Path, name: str = "wine", version: int = 1, *, fallback: bool = False) -> ModelVersion:
     rows = np.arange(6, dtype=np.float32).reshape(3, 2)
-    draft = ModelDraft(
+    contract = Contract(
         name=name,
         version=version,
-        model=b"the catalog never looks into a model",
-        features=("a", "b"),
+        sha256="",
+        features=(Feature("a"), Feature("b")),
         outputs=("margin",),
         objective="reg:squarederror",
-        xgboost_version="3.4.1",
+        library_version="3.4.1",
+        trees=Trees(2, 3, TreesReason.BEST_ITERATION),
         training={},
-        background=rows,
-        examples=rows[:1],
         fallback=fallback,
     )
-    return write_model_folder(root, draft)
+    model = b"the catalog never looks into a model"
+    return write_model_folder(root, ModelDraft(contract, model, background=rows, examples=rows[:1]))
+
+
+def refusing(*ids: str, reason: str = "it takes too long to compile") -> Activations:
+    record = VersionRecord("key", State.REFUSED, reason)
+    return Activations("compiled-avx2", dict.fromkeys(ids, record))
 
 
 def change_manifest(where: ModelVersion, **changes: Any) -> None:
@@ -94,12 +102,130 @@ def test_a_standin_takes_the_place_of_the_broken_model(tmp_path: Path) -> None:
     assert not catalog.get("wine@1").fallback
 
 
-def test_a_broken_manifest_is_never_passed_over(tmp_path: Path) -> None:
+def test_an_unreadable_manifest_refuses_its_version_and_no_other(tmp_path: Path) -> None:
     make(tmp_path, "bread")
     (make(tmp_path).folder / "manifest.json").unlink()
+    (make(tmp_path, version=2).folder / "manifest.json").write_bytes(b"{")
 
-    with pytest.raises(ModelFaultError, match=r"wine/1/manifest\.json cannot be read.*Restore"):
-        ModelCatalog.load(tmp_path)
+    catalog = ModelCatalog.load(tmp_path)
+
+    assert [version.id for version in catalog.versions()] == ["bread@1"]
+    assert [one.id for one in catalog.refused()] == ["wine@1", "wine@2"]
+    assert all(one.contract is None and one.activation is None for one in catalog.refused())
+    missing, broken = (one.reason for one in catalog.refused())
+    assert "wine/1/manifest.json cannot be read: No such file" in missing
+    assert "wine/2/manifest.json cannot be used: it is not JSON" in broken
+    assert missing.count("Restore") == broken.count("Restore") == 1
+
+
+def test_if_every_version_is_refused_all_reasons_are_told(tmp_path: Path) -> None:
+    (make(tmp_path, "bread").folder / "manifest.json").unlink()
+    make(tmp_path)
+
+    with pytest.raises(ModelFaultError) as refused:
+        ModelCatalog.load(tmp_path, activations=refusing("wine@1"))
+
+    assert "bread/1/manifest.json cannot be read" in str(refused.value)
+    assert "it takes too long to compile" in str(refused.value)
+
+
+def test_a_version_that_activation_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
+    for version in (1, 2, 3):
+        make(tmp_path, version=version)
+    activations = refusing("wine@3")
+    catalog = ModelCatalog.load(tmp_path, activations=activations)
+
+    assert catalog.get("wine").id == "wine@2"
+    assert [version.id for version in catalog.versions()] == ["wine@1", "wine@2"]
+    (refused,) = catalog.refused()
+    assert refused.id == "wine@3"
+    assert refused.reason == "it takes too long to compile"
+    assert refused.contract is not None
+    assert refused.contract.id == "wine@3"
+    assert refused.activation == activations.versions["wine@3"]
+    with pytest.raises(ModelRefusedError, match="Model wine@3 is refused: it takes too long to compile"):
+        catalog.get("wine@3")
+
+
+def test_a_name_of_which_every_version_is_refused_tells_of_the_highest(tmp_path: Path) -> None:
+    make(tmp_path, "bread")
+    for version in (1, 2):
+        make(tmp_path, version=version)
+    activations = Activations(
+        versions={
+            "wine@1": VersionRecord("key", State.REFUSED, "the older reason"),
+            "wine@2": VersionRecord("key", State.REFUSED, "the newer reason"),
+        }
+    )
+    catalog = ModelCatalog.load(tmp_path, activations=activations)
+
+    with pytest.raises(ModelRefusedError, match="Model wine@2 is refused: the newer reason"):
+        catalog.get("wine")
+    with pytest.raises(ModelNotFoundError):
+        catalog.get("wine@3")
+    with pytest.raises(ModelNotFoundError):
+        catalog.get("win")
+
+
+def test_what_activation_found_goes_with_a_version(tmp_path: Path) -> None:
+    make(tmp_path)
+    interactions = MethodRecord(None, "they are off by 0.5")
+    compiled = MethodRecord("compiled-avx2", difference=1e-7, residual=1e-8, row_microseconds=1.5)
+    record = VersionRecord(
+        "key",
+        State.READY,
+        methods={Explanation.INTERACTIONS: interactions, Explanation.TREE_PATH_DEPENDENT: compiled},
+    )
+    version = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@1": record})).get("wine")
+
+    assert version.activation == record
+    assert version.method_record(Method.TREE_PATH_DEPENDENT) == compiled
+    assert version.method_record(Explanation.INTERACTIONS) == interactions
+    # Nothing is recorded of it: the libraries explain it.
+    assert version.method_record(Method.INTERVENTIONAL).engine == "shap"
+
+
+def test_a_manifest_of_format_1_is_completed_from_the_record(tmp_path: Path) -> None:
+    whole = make(tmp_path).contract
+    old = {
+        "name": "wine",
+        "version": 1,
+        "sha256": whole.sha256,
+        "features": ["a", "b"],
+        "outputs": ["margin"],
+        "objective": "reg:squarederror",
+        "xgboost_version": "3.0.5",
+        "training": {},
+    }
+    (tmp_path / "wine/1/manifest.json").write_text(json.dumps(old))
+    record = VersionRecord("key", State.READY, contract=json.loads(whole.to_json()))
+
+    assert ModelCatalog.load(tmp_path).get("wine").contract.trees is None
+    version = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@1": record})).get("wine")
+    assert version.contract == whole
+    assert version.contract.trees == Trees(2, 3, TreesReason.BEST_ITERATION)
+
+
+def test_a_record_whose_contract_cannot_be_read_refuses_its_version(tmp_path: Path) -> None:
+    make(tmp_path, "bread")
+    make(tmp_path)
+    record = VersionRecord("key", State.READY, contract={"format": 9})
+
+    catalog = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@1": record}))
+
+    assert [one.id for one in catalog.refused()] == ["wine@1"]
+    assert "its format is 9" in catalog.refused()[0].reason
+
+
+def test_a_standin_is_served_though_the_model_is_refused(tmp_path: Path) -> None:
+    make(tmp_path / "models")
+    make(tmp_path / "standins", fallback=True)
+
+    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "standins", refusing("wine@1"))
+
+    assert catalog.get("wine").fallback
+    assert catalog.get("wine").activation is None
+    assert catalog.refused() == ()
 
 
 def test_no_models_at_all_is_a_fault(tmp_path: Path) -> None:
@@ -146,7 +272,9 @@ def _lose_background(version: ModelVersion) -> None:
         (_lose_background, "background.npy cannot be read: No such file or directory"),
         (lambda version: (version.folder / "examples.npy").write_bytes(b"x"), "examples.npy was altered"),
         (
-            lambda version: change_manifest(version, features=["a", "b", "c"]),
+            lambda version: change_manifest(
+                version, features=[{"name": name, "kind": "number"} for name in "abc"]
+            ),
             "is float32 (3, 2), not float32 (3, 3)",
         ),
         (
