@@ -5,6 +5,7 @@ It counts as a job of one batch does that a worker runs.
 
 from __future__ import annotations
 
+import functools
 import os
 import time
 from dataclasses import replace
@@ -14,6 +15,8 @@ from services.api.incoming import Incoming, Matrix, Plan, Submitted, Urgency
 from services.api.job_entry import JobEntry
 from services.api.parts import Parts
 from services.api.storage_room import require_disk
+from shared.engine_call import EngineCalls
+from shared.errors import EngineFaultError
 from shared.jobs.document import Job, Status
 from shared.log import add_to_log_context
 
@@ -28,7 +31,8 @@ class DirectRun:
     def run(self, incoming: Incoming, plan: Plan, urgency: Urgency) -> Submitted | None:
         """Explain the rows here; None if they are the workers': the body is then as it was.
 
-        Raises what is wrong with the rows, and, where the job is kept, as JobEntry does.
+        Raises what is wrong with the rows; EngineFaultError if the engine breaks or its sums are off, and then nothing is kept;
+        and, where the job is kept, as JobEntry does.
         """
         started = time.monotonic()
         model = self._parts.direct.model(plan.model, plan.method)
@@ -39,8 +43,14 @@ class DirectRun:
             return None
         job = plan.job("", len(rows), incoming.request)
         began = time.time()
-        values = self._parts.direct.explain(model, rows)
-        job = replace(job, status=Status.COMPLETED, started_at=began, finished_at=time.time())
+        values, residual = self._explain(plan, model, rows)
+        job = replace(
+            job,
+            status=Status.COMPLETED,
+            started_at=began,
+            finished_at=time.time(),
+            largest_residual=residual,
+        )
         if urgency is Urgency.VALUES and incoming.idempotency is None:
             self._count_job(job)
             submitted = Submitted(job, values)
@@ -49,7 +59,18 @@ class DirectRun:
             submitted = self._entry.keep(incoming, job, rows, values)
         if submitted.values is not None:
             self._count_batch(time.monotonic() - started)
+            self._parts.counters.most("largest_residual", residual, job.model)
         return submitted
+
+    def _explain(self, plan: Plan, model: DirectModel, rows: Matrix) -> tuple[Matrix, float]:
+        """Return the rows' values and their largest residual. Raises EngineFaultError."""
+        calls = EngineCalls(plan.model.method_record(plan.method).engine or "unknown", plan.model.id)
+        try:
+            values = calls.explain(functools.partial(self._parts.direct.explain, model), rows)
+        except EngineFaultError:
+            self._parts.counters.add("engine_faults_total", plan.model.id)
+            raise
+        return values, calls.largest_residual
 
     def _read(self, incoming: Incoming, plan: Plan, model: DirectModel) -> Matrix | None:
         if incoming.body.seek(0, os.SEEK_END) > MOST_BODY:

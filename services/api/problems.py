@@ -13,7 +13,7 @@ import orjson
 
 from services.api.authentication import CHALLENGE
 from services.api.envelope import REQUEST_ID
-from shared.errors import InvalidRowsError, RedisUnavailableError, ShapboxError
+from shared.errors import EngineFaultError, InvalidRowsError, RedisUnavailableError, ShapboxError
 from shared.redis_connection import REDIS_AWAY, redis_needed
 
 MEDIA_TYPE = "application/problem+json"
@@ -55,7 +55,10 @@ class JobCancelledError(ProblemWithMembersError):
 
 
 def problem_document(error: ShapboxError, request_id: str) -> dict[str, Any]:
-    """Return the document of an error; that of an unexpected one tells nothing of the inside."""
+    """Return the document of an error; that of an unexpected one tells nothing of the inside.
+
+    That of an engine does: as with a job, its reason and what to do are for the client.
+    """
     document: dict[str, Any] = {
         "type": f"/problems/{error.slug}",
         "title": error.title,
@@ -67,7 +70,7 @@ def problem_document(error: ShapboxError, request_id: str) -> dict[str, Any]:
         document["errors"] = [asdict(row) for row in error.errors]
     if isinstance(error, ProblemWithMembersError):
         document |= error.members
-    if error.status == 500:
+    if error.status == 500 and not isinstance(error, EngineFaultError):
         document["detail"] = f"This is not your fault. The log tells more under request {request_id}."
     return document
 

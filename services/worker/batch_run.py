@@ -23,25 +23,41 @@ from shared.beacons import Beacon
 from shared.counters import Counters
 from shared.digest.digest import Digest
 from shared.digest.sample import keeps_digest
+from shared.engine_call import EngineCalls
 from shared.errors import (
     EngineError,
+    EngineFaultError,
     JobNotFoundError,
+    MethodRefusedError,
     ModelFaultError,
     ModelNotFoundError,
+    ModelRefusedError,
     PayloadMissingError,
     ShapboxError,
     StorageFullError,
     StorageUnavailableError,
 )
-from shared.jobs.document import Job
+from shared.jobs.document import Job, Method
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
+from shared.models.activation import Explanation
+from shared.models.version import ModelVersion
 from shared.payloads import Matrix, Payloads
 from shared.redis_connection import REDIS_AWAY, writes_refused
 
 logger = logging.getLogger(__name__)
 
+#: What another try would not change: the job fails the first time.
+PERMANENT = (
+    EngineError,
+    EngineFaultError,
+    MethodRefusedError,
+    ModelFaultError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    PayloadMissingError,
+)
 #: Seconds to wait before work goes on after the object store failed: the batch is handed back meanwhile.
 STORAGE_PAUSE = 5.0
 
@@ -107,7 +123,7 @@ class BatchRunner:
             logger.info("batch is not run to its end", extra={"claim": end.claim.value})
             self._hand_back(job_id, batch, Blame.NONE)  # an ended job's batch is still written down as ours
             return end.claim
-        except (EngineError, ModelFaultError, ModelNotFoundError, PayloadMissingError) as fault:
+        except PERMANENT as fault:
             return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
             self._put_off(job_id, batch, fault)
@@ -163,26 +179,52 @@ class BatchRunner:
         started = time.monotonic()
         job = self.store.get(job_id)
         rows = self.payloads.get(job.id, "input", batch)
-        result = self._explain(job, batch, rows)
-        if job.interactions is not None:  # first: who finds the result finds these as well
-            engine = self.models.get(job.model).interaction_engine
-            self.payloads.put(
-                job_id, "interactions", batch, engine.interactions(rows, result, job.interactions)
-            )
+        try:
+            result, residual = self._explain(job, batch, rows)
+            if job.interactions is not None:  # first: who finds the result finds these as well
+                found, off = self._interactions(job, batch, rows, result)
+                residual = max(residual, off)
+                self.payloads.put(job_id, "interactions", batch, found)
+        except EngineFaultError:
+            self.counters.add("engine_faults_total", job.model)
+            raise
         digest = Digest.of_batch(job, batch, rows, result).arrays if keeps_digest(job) else ()
         self.payloads.put(job_id, "result", batch, result, *digest)
-        outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model)
+        outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model, residual)
         self._count(job, outcome, time.monotonic() - started)
         return outcome
 
-    def _explain(self, job: Job, batch: int, rows: Matrix) -> Matrix:
-        """Return the rows' result, of shape (rows, outputs, features + 2), as the engine gives it."""
+    def _explain(self, job: Job, batch: int, rows: Matrix) -> tuple[Matrix, float]:
+        """Return the rows' result, (rows, outputs, features + 2), as the engine gives it, and its largest residual.
+
+        Raises EngineFaultError if the engine breaks, or its sums are off.
+        """
         model = self.models.get(job.model)
+        calls = self._calls(model.version, job.method, job.rows_of(batch).start)
         try:
-            return explain_in_slices(model.engine(job.method), rows, lambda: self._go_on(job.id, batch))
+            engine = calls.call(model.engine, job.method)
+            result = explain_in_slices(engine, rows, calls, lambda: self._go_on(job.id, batch))
         finally:
             if model.uses_shap(job.method):
                 self.on_shap()
+        return result, calls.largest_residual
+
+    def _interactions(self, job: Job, batch: int, rows: Matrix, result: Matrix) -> tuple[Matrix, float]:
+        """Return the rows' interactions and their largest residual; 0 where only the engine can check them.
+
+        Raises EngineFaultError if the engine breaks, or its sums are off.
+        """
+        assert job.interactions is not None
+        model = self.models.get(job.model)
+        calls = self._calls(model.version, Explanation.INTERACTIONS, job.rows_of(batch).start)
+        engine = calls.call(lambda: model.interaction_engine)
+        found = calls.call(engine.interactions, rows, result, job.interactions)
+        if job.interactions.top_pairs is None:
+            calls.check_matrices(found, result)
+        return found, calls.largest_residual
+
+    def _calls(self, version: ModelVersion, wanted: Method | Explanation, first_row: int) -> EngineCalls:
+        return EngineCalls(version.method_record(wanted).engine or "unknown", version.id, first_row)
 
     def _go_on(self, job_id: str, batch: int) -> None:
         """Say that this worker is still at it. Raises NotOursError if it need not be."""
@@ -202,7 +244,11 @@ class BatchRunner:
         """Fail the job for a reason that another try would not change."""
         # A job that ended before (cancelled, and its rows deleted) has not failed.
         if self.store.fail(job_id, fault.slug, f"Batch {batch}: {fault}"):
-            logger.error("job failed", extra={"problem": fault.slug, "detail": str(fault)})
+            logger.error(
+                "job failed",
+                extra={"problem": fault.slug, "detail": str(fault)},
+                exc_info=_broken_engine(fault),
+            )
         self._hand_back(job_id, batch, Blame.NONE)
         return Outcome.FAILED
 
@@ -212,3 +258,8 @@ class BatchRunner:
         if outcome is Completion.COMPLETED:
             # The api's clock wrote that, and may be another machine's: a sum that falls would count as a restart.
             self.counters.observe("job_seconds", max(0.0, time.time() - job.created_at))
+
+
+def _broken_engine(fault: ShapboxError) -> BaseException | None:
+    """Return what an engine raised, whose traceback says where it broke; None for all else, whose message says all."""
+    return fault.__cause__ if isinstance(fault, EngineFaultError) else None

@@ -11,18 +11,24 @@ from collections.abc import Callable
 import numpy as np
 
 from services.worker.engines.engine import Engine, Matrix
+from shared.engine_call import EngineCalls
 
 
-def explain_in_slices(engine: Engine, rows: Matrix, between: Callable[[], object]) -> Matrix:
-    """Return what the engine makes of the rows; `between` is called between two slices, and ends all by raising."""
+def explain_in_slices(
+    engine: Engine, rows: Matrix, calls: EngineCalls, between: Callable[[], object]
+) -> Matrix:
+    """Return what the engine makes of the rows, each slice checked; `between` is called between two, and ends all by raising.
+
+    Raises as EngineCalls does.
+    """
     most = engine.rows_at_once
     if most is None or len(rows) <= most:
-        return engine.explain(rows)
-    first = engine.explain(rows[:most])
+        return calls.explain(engine.explain, rows)
+    first = calls.explain(engine.explain, rows[:most])
     result = np.empty((len(rows), *first.shape[1:]), dtype=first.dtype)
     result[:most] = first
     for begin in range(most, len(rows), most):
         between()
         some = slice(begin, begin + most)
-        result[some] = engine.explain(rows[some])
+        result[some] = calls.explain(engine.explain, rows[some], begin)
     return result

@@ -37,7 +37,10 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. Times are seconds since the epoch; `todo` counts batches without a recorded result."""
+    """One job. Times are seconds since the epoch; `todo` counts batches without a recorded result.
+
+    `largest_residual` is the largest of all recorded batches (shared/sum_check.py); None until there is one.
+    """
 
     id: str
     model: str
@@ -56,6 +59,7 @@ class Job:
     request: str = ""
     idempotency: str = ""
     interactions: Interactions | None = None
+    largest_residual: float | None = None
 
     @property
     def batches(self) -> int:
@@ -83,6 +87,7 @@ class Job:
             "request": self.request,
             "idempotency": self.idempotency,
             "interactions": self.interactions.text() if self.interactions else "",
+            "largest_residual": "" if self.largest_residual is None else repr(self.largest_residual),
         }
 
     @classmethod
@@ -100,13 +105,14 @@ class Job:
             fallback=text["fallback"] == "1",
             status=Status(text["status"]),
             created_at=float(text["created_at"]),
-            started_at=_time(text.get("started_at")),
-            finished_at=_time(text.get("finished_at")),
+            started_at=_number(text.get("started_at")),
+            finished_at=_number(text.get("finished_at")),
             error=orjson.loads(text["error"]) if text.get("error") else None,
             todo=todo,
             request=text["request"],
             idempotency=text["idempotency"],
             interactions=Interactions.of_text(text.get("interactions", "")),
+            largest_residual=_number(text.get("largest_residual")),
         )
 
     def document(self) -> dict[str, Any]:
@@ -122,6 +128,7 @@ class Job:
             "started_at": rfc3339(self.started_at),
             "finished_at": rfc3339(self.finished_at),
             "error": self.error,
+            "largest_residual": self.largest_residual,
             "links": {"self": f"/v1/jobs/{self.id}", "result": f"/v1/jobs/{self.id}/result"},
         }
         if self.fallback:
@@ -133,7 +140,7 @@ class Job:
         return document
 
 
-def _time(text: str | None) -> float | None:
+def _number(text: str | None) -> float | None:
     return float(text) if text else None
 
 

@@ -119,7 +119,8 @@ class JobStore:
     def record(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
         """Make a job visible that is completed, in one transaction. Its inputs and its result are stored already.
 
-        Raises as `accept` does, but needs no place in the queue.
+        Raises as `accept` does, but needs no place in the queue. Its largest residual becomes the job's; the model's is the
+        caller's to tell (Counters.most).
         """
         return self._enter(job, idempotency, self._memory, self._complete)
 

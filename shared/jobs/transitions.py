@@ -56,9 +56,9 @@ class Transitions:
         """Take a batch for `owner`, whose present life is `token`."""
         return Claim(self._claim(args=[job_id, batch, owner, token]).decode())
 
-    def complete(self, job_id: str, batch: int, rows: int, model: str) -> Completion:
-        """Record that a batch's result is stored; the last one completes the job."""
-        return Completion(self._complete(args=[job_id, batch, rows, model]).decode())
+    def complete(self, job_id: str, batch: int, rows: int, model: str, residual: float) -> Completion:
+        """Record that a batch's result, with its largest residual, is stored; the last one completes the job."""
+        return Completion(self._complete(args=[job_id, batch, rows, model, repr(float(residual))]).decode())
 
     def release(
         self, job_id: str, batch: int, holder: bytes, *, limit: int, problem: bytes, blame: int

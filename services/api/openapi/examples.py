@@ -23,6 +23,7 @@ JOB: dict[str, Any] = {
     "started_at": "2026-01-05T09:30:00.012Z",
     "finished_at": None,
     "error": None,
+    "largest_residual": 3.1e-07,
     "links": {"self": f"/v1/jobs/{JOB_ID}", "result": f"/v1/jobs/{JOB_ID}/result"},
 }
 

@@ -118,6 +118,11 @@ def _job() -> Schema:
             "started_at": or_null(TIME),
             "finished_at": or_null(TIME),
             "error": or_null(error),
+            "largest_residual": {
+                **or_null({"type": "number", "minimum": 0}),
+                "description": "How far base value and contributions of a row are from its margin, at most, relative to the "
+                "largest of 1, |margin| and |contribution|. null until a batch is done. Beyond 1e-4 the job fails with engine-fault.",
+            },
             "links": links,
         },
         {
@@ -300,6 +305,7 @@ def _readiness() -> Schema:
             "required": {**FLAG, "description": "Whether new work needs it: a fault makes the answer 503."},
             "detail": TEXT,
             "fallback": {**TEXTS, "description": "Models that are only stand-ins."},
+            "refused": {**TEXTS, "description": "Models that are not served; GET /v1/models tells why."},
         },
     }
     names = ("redis", "queue", "workers", "storage", "models", "draining", "monitor")

@@ -1,14 +1,14 @@
-"""The counters and histograms that all processes add to, and Redis keeps."""
+"""The counters, histograms and maxima that all processes add to, and Redis keeps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from services.monitor.collectors.families import PREFIX, Labels, counters
+from services.monitor.collectors.families import PREFIX, Labels, counters, gauges
 from services.monitor.guard import REASONS
 from services.monitor.rescue import CAUSES
 from shared.counters import BUCKETS
@@ -28,6 +28,10 @@ COUNTERS: Mapping[str, tuple[Labels, str]] = {
         (),
         "Batches that were given up, and failed their job, for having ended too many workers.",
     ),
+    "engine_faults_total": (
+        ("model",),
+        "Batches and requests that failed because an engine broke, or its values did not add up to the margin.",
+    ),
     "http_requests_total": (("method", "route", "status"), "HTTP requests that were answered."),
 }
 #: Histograms: name → labels and help.
@@ -43,8 +47,8 @@ HISTOGRAMS: Mapping[str, tuple[Labels, str]] = {
 _BOUNDS = (*(str(bound) for bound in BUCKETS), "+Inf")
 
 
-def sum_families(sums: Sums, models: Iterable[str]) -> Iterator[Metric]:
-    """Yield all counters and histograms. `models` are the NAME@VERSION that are there."""
+def sum_families(sums: Sums, models: Sequence[str]) -> Iterator[Metric]:
+    """Yield all counters, histograms and maxima. `models` are the NAME@VERSION that are there."""
     known: dict[str, list[Labels]] = {
         "jobs_total": [(status.value,) for status in Status if status.ended],
         "rows_explained_total": [(model,) for model in models],
@@ -52,9 +56,16 @@ def sum_families(sums: Sums, models: Iterable[str]) -> Iterator[Metric]:
         "worker_recycles_total": [(reason,) for reason in REASONS],
         "memory_unrelieved_total": [()],
         "batches_poisoned_total": [()],
+        "engine_faults_total": [(model,) for model in models],
     }
     for name, (labels, text) in COUNTERS.items():
         yield counters(name, text, labels, _of(sums, name, len(labels)), known.get(name, []))
+    yield gauges(
+        "largest_residual",
+        "The largest residual of a model's values since the data folder began; beyond 1e-4 no result is given out.",
+        ["model"],
+        _of(sums, "largest_residual", 1),
+    )
     for name, (labels, text) in HISTOGRAMS.items():
         yield _histogram(name, text, labels, sums)
 

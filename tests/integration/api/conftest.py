@@ -93,7 +93,7 @@ def finish(parts: Parts) -> Finish:
             rows = job.rows_of(batch)
             parts.store.transitions.claim(job.id, batch, "worker-1", "token")
             parts.payloads.put(job.id, "result", batch, values[rows.start : rows.stop])
-            parts.store.transitions.complete(job.id, batch, len(rows), job.model)
+            parts.store.transitions.complete(job.id, batch, len(rows), job.model, 0.0)
         return values
 
     return work

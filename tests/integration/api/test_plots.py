@@ -63,7 +63,7 @@ def make(parts: Parts) -> Make:
             behind = Digest.of_batch(job, batch, features[wanted], results[wanted]).arrays if digests else ()
             parts.payloads.put(job.id, "result", batch, results[wanted], *behind)
             parts.store.transitions.claim(job.id, batch, "worker-1", "token")
-            parts.store.transitions.complete(job.id, batch, 1, job.model)
+            parts.store.transitions.complete(job.id, batch, 1, job.model, 0.0)
         return job, features, results
 
     return make

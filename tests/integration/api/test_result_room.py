@@ -75,7 +75,7 @@ def test_room_is_given_back_as_results_are_made_and_when_the_job_has_ended(
     room.refresh(store)
     assert room._total == 4 * result_bytes(10, 2, 1)
     store.transitions.claim(job.id, 0, "me", "life")
-    store.transitions.complete(job.id, 0, 10, job.model)
+    store.transitions.complete(job.id, 0, 10, job.model, 0.0)
     room.refresh(store)
     assert room._total == 3 * result_bytes(10, 2, 1)
     store.cancel(job.id)

@@ -46,7 +46,7 @@ def job(store: JobStore, payloads: Payloads) -> Job:
     store.transitions.claim(job.id, 0, "worker-1", "token")
     values = np.random.default_rng(1).normal(size=(ROWS, 1, FEATURES + 2)).astype(np.float32)
     payloads.put(job.id, "result", 0, values)
-    store.transitions.complete(job.id, 0, ROWS, job.model)
+    store.transitions.complete(job.id, 0, ROWS, job.model, 0.0)
     return job
 
 

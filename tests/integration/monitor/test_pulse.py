@@ -180,7 +180,7 @@ def test_a_queue_of_which_living_workers_take_nothing_stands_still(
     take(beacon, job, 0)
     assert felt.after(1).standstill_seconds == 0
     assert felt.after(1).standstill_seconds == 0  # one is at work, however long
-    store.transitions.complete(job.id, 0, 10, job.model)
+    store.transitions.complete(job.id, 0, 10, job.model, 0.0)
     felt.after(1)
     assert felt.after(1).standstill_seconds > 0
     Beacons(felt.pulse._redis).put_out(beacon.name)

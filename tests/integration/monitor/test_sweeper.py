@@ -29,7 +29,7 @@ def sweeper(connection: redis.Redis, store: JobStore, payloads: Payloads) -> Swe
 
 def finish(store: JobStore, job: Job) -> None:
     store.transitions.claim(job.id, 0, "me", "life")
-    assert store.transitions.complete(job.id, 0, job.rows, job.model) == "completed"
+    assert store.transitions.complete(job.id, 0, job.rows, job.model, 0.0) == "completed"
 
 
 def old_id(seconds: float) -> str:
@@ -238,7 +238,7 @@ def test_a_result_that_is_written_after_the_cancelling_goes_as_well(
     assert store.cancel(job.id)
     payloads.delete_job(job.id)  # what the api does
     payloads.put(job.id, "result", 0, np.zeros((1, 2), np.float32))  # the worker has not heard of it
-    assert store.transitions.complete(job.id, 0, 1, job.model) == "ended"
+    assert store.transitions.complete(job.id, 0, 1, job.model, 0.0) == "ended"
     assert Sweeper(connection, store, payloads, 24).sweep_objects(time.time() + 180) == 1
     assert payloads.job_ids() == []
     [line] = logged("left-over objects deleted")

@@ -47,7 +47,7 @@ def test_the_batch_that_completes_the_set_completes_the_job(store: JobStore) -> 
     outcomes = []
     for batch in (2, 0, 1):
         assert store.transitions.claim(job.id, batch, "w", "t") is Claim.RUN
-        outcomes.append(store.transitions.complete(job.id, batch, 10, job.model))
+        outcomes.append(store.transitions.complete(job.id, batch, 10, job.model, 0.0))
 
     assert outcomes == [Completion.RECORDED, Completion.RECORDED, Completion.COMPLETED]
     ended = store.get(job.id)
@@ -56,11 +56,26 @@ def test_the_batch_that_completes_the_set_completes_the_job(store: JobStore) -> 
     assert ended.started_at is not None
 
 
+def test_the_largest_residual_of_all_batches_is_kept_with_the_job_and_with_the_model(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    job, another = store.accept(a_job()).job, store.accept(a_job()).job
+    seen = [store.get(job.id).largest_residual]
+    for batch, residual in enumerate((2e-7, 1.5e-5, 9e-6)):
+        store.transitions.complete(job.id, batch, 10, job.model, residual)
+        seen.append(store.get(job.id).largest_residual)
+    store.transitions.complete(another.id, 0, 10, another.model, 0.0)
+
+    assert seen == [None, 2e-7, 1.5e-5, 1.5e-5]
+    assert store.get(another.id).largest_residual == 0.0
+    assert connection.hget("shapbox:counters", "largest_residual|wine@1") == b"1.5e-05"
+
+
 def test_a_batch_recorded_twice_counts_once(store: JobStore, connection: redis.Redis) -> None:
     job = store.accept(a_job()).job
 
-    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
-    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.REPEATED
+    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
+    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.REPEATED
 
     assert store.get(job.id).todo == 2
     assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"10"
@@ -81,7 +96,7 @@ def test_a_cancelled_job_stays_cancelled_whatever_its_workers_do(store: JobStore
     assert store.cancel(job.id)
     assert not store.cancel(job.id)
 
-    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.ENDED
+    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.ENDED
     assert store.transitions.claim(job.id, 1, "w", "t") is Claim.ENDED
     assert not store.fail(job.id, "engine", "too late")
     assert store.get(job.id).status is Status.CANCELLED
@@ -177,7 +192,7 @@ def test_pages_go_from_the_newest_to_the_oldest_without_gap_or_overlap(store: Jo
 def test_jobs_are_listed_by_status(store: JobStore) -> None:
     jobs = [store.accept(a_job(rows=1)).job for _ in range(3)]
     store.cancel(jobs[0].id)
-    store.transitions.complete(jobs[1].id, 0, 1, "wine@1")
+    store.transitions.complete(jobs[1].id, 0, 1, "wine@1", 0.0)
 
     assert [job.id for job in store.page(Status.CANCELLED, 10, None).jobs] == [jobs[0].id]
     assert [job.id for job in store.page(Status.COMPLETED, 10, None).jobs] == [jobs[1].id]

@@ -142,7 +142,7 @@ def test_a_batch_whose_result_was_recorded_before_the_death_is_not_run_again(
     recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
 ) -> None:
     store.transitions.claim(job.id, 0, "w", "t")
-    store.transitions.complete(job.id, 0, 10, job.model)
+    store.transitions.complete(job.id, 0, 10, job.model, 0.0)
 
     assert release_all(recovery, beacons) == []
     assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.DONE
@@ -155,8 +155,8 @@ def test_a_slow_worker_that_was_taken_for_dead_and_the_next_one_count_a_batch_on
     release_all(recovery, beacons)
     store.transitions.claim(job.id, 0, "next", "t")
 
-    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
-    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.REPEATED
+    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
+    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.REPEATED
     assert store.get(job.id).todo == 2
 
 

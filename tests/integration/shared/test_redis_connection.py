@@ -66,6 +66,27 @@ def test_counters_keep_what_redis_did_not_take(settings: Settings, server: Any) 
     connection.close()
 
 
+def test_of_a_maximum_the_largest_of_all_processes_is_kept(settings: Settings, server: Any) -> None:
+    connection = connect(settings, Patience.IMPATIENT, name="test")
+    processes = Counters(connection), Counters(connection)
+    for counters, values in zip(processes, ((3e-7, 2e-7), (1e-7,)), strict=True):
+        for value in values:
+            counters.most("largest_residual", value, "wine@1")
+        counters.add("jobs_total", "completed")
+        counters.flush()
+    assert processes[0].read() == {("largest_residual", "wine@1"): 3e-7, ("jobs_total", "completed"): 2}
+
+    processes[1].most("largest_residual", 4e-5, "wine@1")
+    server.kill()
+    with pytest.raises(redis.RedisError):
+        processes[1].flush()
+    processes[1].most("largest_residual", 1e-5, "wine@1")
+    server.start()
+    processes[1].flush()
+    assert processes[1].read()["largest_residual", "wine@1"] == 4e-5
+    connection.close()
+
+
 def test_a_flush_that_a_stopped_redis_carries_out_later_counts_once(settings: Settings, server: Any) -> None:
     connection = connect(settings, Patience.IMPATIENT, name="test")
     counters = Counters(connection)

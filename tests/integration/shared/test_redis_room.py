@@ -86,9 +86,9 @@ def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
     beacons.beat(Beacon("w", "host", 1, "life"))
     assert list(beacons.alive()) == ["w"]
     assert store.transitions.claim(job.id, 0, "w", "life") is Claim.RUN
-    assert store.transitions.complete(job.id, 0, 10, job.model) is Completion.RECORDED
+    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
     assert store.transitions.claim(job.id, 1, "w", "life") is Claim.RUN
-    assert store.transitions.complete(job.id, 1, 10, job.model) is Completion.COMPLETED
+    assert store.transitions.complete(job.id, 1, 10, job.model, 0.0) is Completion.COMPLETED
     assert store.cancel(other.id)
     assert store.get(other.id).status is Status.CANCELLED
     assert store.transitions.forget(job.id)

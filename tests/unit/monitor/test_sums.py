@@ -33,6 +33,7 @@ def test_known_label_values_are_there_from_the_start() -> None:
         assert found["shapbox_worker_recycles_total", (("reason", reason),)] == 0
     assert found["shapbox_rows_explained_total", (("model", "wine@1"),)] == 0
     assert found["shapbox_batches_poisoned_total", ()] == 0
+    assert found["shapbox_engine_faults_total", (("model", "wine@1"),)] == 0
     assert found["shapbox_batch_seconds_count", ()] == 0
 
 
@@ -40,6 +41,12 @@ def test_sums_keep_their_labels_in_order() -> None:
     found = samples({("http_requests_total", "GET", "/v1/jobs/{job_id}", "200"): 3.0})
     labels = (("method", "GET"), ("route", "/v1/jobs/{job_id}"), ("status", "200"))
     assert found["shapbox_http_requests_total", labels] == 3
+
+
+def test_a_models_largest_residual_is_there_once_there_is_one() -> None:
+    assert not [name for name, _ in samples({}) if "residual" in name]
+    found = samples({("largest_residual", "wine@1"): 3e-07})
+    assert found["shapbox_largest_residual", (("model", "wine@1"),)] == 3e-07
 
 
 def test_a_histogram_with_labels_has_one_of_each_for_each_of_their_values() -> None:

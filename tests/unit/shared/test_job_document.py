@@ -36,6 +36,16 @@ def test_a_jobs_interactions_read_back_and_a_hash_of_before_has_none() -> None:
     assert Job.from_hash(fields, todo=3).interactions is None
 
 
+def test_the_largest_residual_reads_back_and_a_hash_of_before_has_none() -> None:
+    for residual in (None, 0.0, 3.1e-07):
+        job = a_job(largest_residual=residual)
+        fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
+        assert Job.from_hash(fields, todo=3) == job
+        assert job.document()["largest_residual"] == residual
+    del fields[b"largest_residual"]
+    assert Job.from_hash(fields, todo=3).largest_residual is None
+
+
 def test_a_document_tells_interactions_only_where_they_were_asked_for() -> None:
     assert not {"interactions", "top_pairs"} & set(a_job().document())
     whole = a_job(interactions=Interactions()).document()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from shared.errors import EngineFaultError
+from shared.sum_check import (
+    ADVICE,
+    CERTAIN,
+    TOLERANCE,
+    SumsDifferError,
+    check_interactions,
+    check_sums,
+)
+
+type Matrix = NDArray[np.float32]
+
+
+def result_of(values: NDArray[np.float64], base: float = 0.5) -> Matrix:
+    """Return (rows, outputs, features + 2) for contributions (rows, outputs, features), with exact margins."""
+    bases = np.full((*values.shape[:2], 1), base)
+    margins = values.sum(axis=2, keepdims=True) + bases
+    return np.concatenate([values, bases, margins], axis=2).astype(np.float32)
+
+
+def contributions(rows: int = 700, outputs: int = 3, features: int = 30, scale: float = 1.0) -> Matrix:
+    return result_of(np.random.default_rng(7).normal(scale=scale, size=(rows, outputs, features)))
+
+
+def residuals_of(result: Matrix) -> NDArray[np.float64]:
+    """The definition, in float64."""
+    exact = result.astype(np.float64)
+    values, base, margin = exact[..., :-2], exact[..., -2], exact[..., -1]
+    scale = np.maximum(1.0, np.maximum(np.abs(margin), np.abs(values).max(axis=2)))
+    return np.asarray(np.abs(base + values.sum(axis=2) - margin) / scale)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6, 1e30])
+def test_exact_values_are_accepted_however_large(scale: float) -> None:
+    assert check_sums(contributions(scale=scale)) <= CERTAIN
+
+
+def test_contributions_that_cancel_are_accepted_for_what_float32_can_do() -> None:
+    values = np.zeros((5, 1, 4))
+    values[:, 0] = [1e6, -1e6, 3.0, -3.0]
+    result = result_of(values, base=0.0)
+    result[2, 0, -1] += 1.0  # of a million: a step of float32 there is 0.0625
+    assert check_sums(result) == pytest.approx(1e-6, rel=1e-3)
+
+
+@pytest.mark.parametrize("row", [0, 3, 699])
+@pytest.mark.parametrize("off", [1e-3, -1e-3, 0.67])
+def test_an_error_is_found_in_whichever_row_and_output_it_is(row: int, off: float) -> None:
+    result = contributions()
+    result[row, 1, -1] = result[row, 1, :-1].sum(dtype=np.float64) + off * max(
+        1.0, float(np.abs(result[row, 1]).max())
+    )
+    with pytest.raises(SumsDifferError, match=rf"off their margin for output 1 in row {row};"):
+        check_sums(result)
+
+
+def test_an_error_is_measured_by_the_rows_own_scale() -> None:
+    result = result_of(np.full((1, 1, 2), 1e6))
+    result[0, 0, -1] += 100.0
+    assert check_sums(result) == pytest.approx(5e-5, rel=1e-2)
+    result[0, 0, -1] += 200.0
+    with pytest.raises(SumsDifferError):
+        check_sums(result)
+
+
+def test_a_difference_just_above_the_tolerance_is_a_fault_and_one_just_below_is_told() -> None:
+    result = result_of(np.zeros((1, 1, 3)))
+    result[0, 0, -1] = 0.5 + 0.98 * TOLERANCE
+    assert check_sums(result) == pytest.approx(0.98 * TOLERANCE, rel=1e-3)
+    result[0, 0, -1] = 0.5 + 1.02 * TOLERANCE
+    with pytest.raises(SumsDifferError):
+        check_sums(result)
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", [0, -2, -1])
+def test_a_number_that_is_not_finite_is_a_fault(number: float, column: int) -> None:
+    result = contributions(rows=5)
+    result[4, 2, column] = number
+    with pytest.raises(SumsDifferError, match="values are not all finite numbers for output 2 in row 4;"):
+        check_sums(result)
+
+
+def test_two_infinities_that_would_cancel_are_a_fault() -> None:
+    result = contributions(rows=2)
+    result[1, 0, 0], result[1, 0, -1] = np.inf, np.inf
+    with pytest.raises(SumsDifferError, match="not all finite"):
+        check_sums(result)
+
+
+@pytest.mark.parametrize("scale", [1.0, 300.0, 1e6])
+def test_what_is_told_is_the_largest_residual_by_its_definition(scale: float) -> None:
+    result = contributions(scale=scale)
+    result[123, 1, -1] *= np.float32(1 + 4e-5)
+    wanted = residuals_of(result).max()
+    assert check_sums(result) == pytest.approx(wanted, abs=CERTAIN)
+    assert wanted > CERTAIN
+    assert check_sums(result) == pytest.approx(wanted, rel=1e-3)
+
+
+@pytest.mark.parametrize(("rows", "outputs", "features"), [(1, 1, 1), (3, 70, 2), (2, 1, 70_000), (0, 2, 3)])
+def test_every_shape_is_checked_to_its_last_row(rows: int, outputs: int, features: int) -> None:
+    result = contributions(rows, outputs, features)
+    assert check_sums(result) <= TOLERANCE
+    if rows:
+        result[-1, -1, -1] += 1 + abs(result[-1, -1, -1])
+        with pytest.raises(SumsDifferError):
+            check_sums(result)
+
+
+def test_the_message_blames_no_rows_and_says_what_to_do() -> None:
+    result = contributions(rows=5, outputs=1)
+    result[3, 0, -1] += 0.67
+    with pytest.raises(EngineFaultError) as caught:
+        check_sums(result, first_row=40)
+    assert str(caught.value) == (
+        f"The engine's values are 0.67 off their margin in row 43; no result was stored. {ADVICE}"
+    )
+    named = caught.value
+    assert isinstance(named, SumsDifferError)
+    assert str(named.of("shap", "loans@3", 1000)) == (
+        "The shap engine's values of model loans@3 are 0.67 off their margin in row 1043; "
+        f"no result was stored. {ADVICE}"
+    )
+
+
+def matrices_of(rows: int, outputs: int, features: int) -> tuple[Matrix, Matrix]:
+    """Return symmetric matrices, and the result that their lines add up to."""
+    pairs = np.random.default_rng(3).normal(size=(rows, outputs, features + 1, features + 1))
+    pairs += pairs.swapaxes(2, 3)
+    pairs[:, :, -1] = pairs[:, :, :, -1] = 0
+    pairs[:, :, -1, -1] = 0.5
+    sums = pairs.sum(axis=3)
+    result = np.concatenate([sums, sums.sum(axis=2, keepdims=True)], axis=2)
+    return pairs.astype(np.float32), result.astype(np.float32)
+
+
+def test_interactions_that_add_up_are_accepted() -> None:
+    assert 0 < check_interactions(*matrices_of(40, 2, 12)) <= CERTAIN
+
+
+@pytest.mark.parametrize(
+    ("line", "said"), [(0, "off the value of feature 0"), (12, "off the base value")], ids=["value", "base"]
+)
+def test_a_line_that_is_off_is_found(line: int, said: str) -> None:
+    matrices, result = matrices_of(40, 2, 12)
+    matrices[39, 1, line, line] += 0.25
+    with pytest.raises(SumsDifferError, match=rf"interactions are 0.25 {said} for output 1 in row 49;"):
+        check_interactions(matrices, result, first_row=10)
+
+
+def test_interactions_that_are_not_finite_are_a_fault() -> None:
+    matrices, result = matrices_of(4, 1, 3)
+    matrices[2, 0, 1, 2] = np.nan
+    with pytest.raises(SumsDifferError, match="interactions are not all finite numbers in row 2;"):
+        check_interactions(matrices, result)
+
+
+def test_large_interactions_that_cancel_are_accepted() -> None:
+    matrices = np.zeros((1, 1, 3, 3), np.float32)
+    matrices[0, 0, :2, :2] = [[1e6, -1e6], [-1e6, 1e6 + 1]]
+    result = np.zeros((1, 1, 4), np.float32)  # the million and one is a step of float32 off
+    assert check_interactions(matrices, result) == pytest.approx(1e-6, rel=1e-3)
