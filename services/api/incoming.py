@@ -72,7 +72,7 @@ class Plan:
 
     def spec(self, max_rows: int) -> RowSpec:
         """Return what the reader must know."""
-        return RowSpec(self.model.features, self.batch_rows, max_rows)
+        return RowSpec.of(self.model.contract, self.batch_rows, max_rows)
 
     def job(self, job_id: str, rows: int, request: str) -> Job:
         """Return the job of so many rows."""

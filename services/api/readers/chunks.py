@@ -99,7 +99,7 @@ def _to_float32(
         return single, []
     rows, columns = (places[:MAX_ROW_ERRORS].tolist() for places in np.nonzero(infinite))
     return single, [
-        RowError(first_row + row, spec.features[column], _say_beyond(float(values[row, column])))
+        RowError(first_row + row, spec.names[column], _say_beyond(float(values[row, column])))
         for row, column in zip(rows, columns, strict=True)
     ]
 

@@ -45,8 +45,8 @@ class _CsvBody:
     def read_pieces(self) -> Iterator[Piece]:
         blocks = self._read_blocks()
         header, rest = self._read_header(blocks)
-        order = order_columns(header, self._spec.features)
-        names = [self._spec.features[order.index(column)] for column in range(len(order))]
+        order = order_columns(header, self._spec.names)
+        names = [self._spec.names[order.index(column)] for column in range(len(order))]
         reordered = order != sorted(order)
         self._rows = 0
         if rest:

@@ -76,13 +76,37 @@ def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float
     return gather_chunks(_read_pieces(stream, spec), spec)
 
 
+def read_json_file(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
+    """Read a JSON file: an array of rows, as pandas writes it, or an object that holds nothing but "rows".
+
+    Raises what `read_json_rows` does.
+    """
+    return gather_chunks(_parse_rows(_find_rows_of_file(JsonScanner(stream, spec.max_row_bytes)), spec), spec)
+
+
+def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:
+    if scanner.peek() == ord("["):
+        yield from scanner.take_rows()
+        _check_end(scanner)
+        return
+    for name, taken in _walk(scanner):
+        if not isinstance(taken, Rows):
+            raise UnprocessableError(
+                f'A file of rows holds "rows" alone, and this one has "{name}" too: remove it.'
+            )
+        yield taken
+
+
 def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
+    members = _walk(JsonScanner(stream, spec.max_row_bytes))
+    return _parse_rows((taken for _, taken in members if isinstance(taken, Rows)), spec)
+
+
+def _parse_rows(texts: Iterator[Rows], spec: RowSpec) -> Iterator[Piece]:
     parser = JsonRowParser(spec)
     held: list[bytes] = []
     held_bytes = rows = 0
-    for _, taken in _walk(JsonScanner(stream, spec.max_row_bytes)):
-        if not isinstance(taken, Rows):
-            continue
+    for taken in texts:
         if taken.count == 1:
             held.append(taken.text)
             held_bytes += len(taken.text)
@@ -105,7 +129,9 @@ def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
         name = _read_name(scanner, seen)
         if name != "rows":
             yield name, _take_option(scanner, name)
-        elif (start := scanner.peek()) == ord("[") or start not in VALUE_STARTS:
+        elif (start := scanner.peek()) == ord("{"):
+            yield name, scanner.take_single_row()
+        elif start == ord("[") or start not in VALUE_STARTS:
             yield from (("rows", rows) for rows in scanner.take_rows())
         else:
             raise UnprocessableError(f'"rows" must be an array of rows: {_SHAPE}.')
@@ -113,8 +139,12 @@ def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
             break
     if "rows" not in seen:
         raise UnprocessableError(f'"rows" is missing: {_SHAPE}.')
+    _check_end(scanner)
+
+
+def _check_end(scanner: JsonScanner) -> None:
     if scanner.peek() is not None:
-        raise scanner.unreadable("something follows the end of the object")
+        raise scanner.unreadable("something follows its end")
 
 
 def _enter(scanner: JsonScanner) -> None:

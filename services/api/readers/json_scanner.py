@@ -116,6 +116,10 @@ class JsonScanner:
             if self.take(b",]", f"after row {row - 1}") == ord("]"):
                 return
 
+    def take_single_row(self) -> Rows:
+        """Step over one row that stands where the array of rows may stand, an object by name."""
+        return Rows(self._take_row(0), 1)
+
     def _take_plain_rows(self) -> Rows | None:
         """Step over all whole rows that are held, if they are plain; None if not, and once is asked for each block."""
         if self.peek() != ord("[") or self._at < self._careful_to:

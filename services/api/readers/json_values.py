@@ -45,11 +45,11 @@ class JsonRowParser:
     """Parses rows of one model. Use one parser a body."""
 
     def __init__(self, spec: RowSpec) -> None:
-        self._features = spec.features
-        self._known = frozenset(spec.features)
-        self._pick = itemgetter(*spec.features)
+        self._features = spec.names
+        self._known = frozenset(spec.names)
+        self._pick = itemgetter(*spec.names)
         # Then the colons in an object's text are those after its names: see _is_plain.
-        self._colons_tell = not any(":" in name for name in spec.features)
+        self._colons_tell = not any(":" in name for name in spec.names)
 
     def parse(self, texts: Sequence[bytes], first_row: int) -> Piece:
         """Parse rows, the first of which has the index `first_row`.

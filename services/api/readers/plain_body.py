@@ -6,7 +6,7 @@ is left to the careful way (json_rows), which alone can name the row, the column
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -16,12 +16,14 @@ import orjson
 from services.api.readers.chunks import Piece, gather_chunks
 from services.api.readers.json_rows import OPTIONS, BodyOptions
 from services.api.readers.json_values import NUMBERS
-from services.api.readers.row_spec import BLOCK_BYTES, RowSpec
+from services.api.readers.row_spec import BLOCK_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
+
+    from services.api.readers.row_spec import RowSpec
 
 #: Bytes of a small body, at most: no row in it can be too long.
 SMALL_BYTES = BLOCK_BYTES
@@ -40,7 +42,7 @@ class PlainBody:
 
     def read(self, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
         """Yield its rows as every reader does, if they fit. Raises InvalidRowsError and TooManyRowsError."""
-        few = RowSpec(spec.features, min(spec.chunk_rows, len(self.numbers)), spec.max_rows)
+        few = replace(spec, chunk_rows=min(spec.chunk_rows, len(self.numbers)))
         return gather_chunks([Piece(self.numbers)], few)
 
 

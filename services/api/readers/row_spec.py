@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Self
+
+from shared.models.contract import Feature, Kind
+
+if TYPE_CHECKING:
+    from shared.models.contract import Contract, Label
 
 #: Bytes read from a body at a time.
 BLOCK_BYTES = 64 * 1024
@@ -13,25 +20,53 @@ _CELL_BYTES = 96
 #: Bytes of a row beside its cells.
 _ROW_BYTES = 4096
 
-#: Bytes one byte of a name can take when it is escaped (`\\u00e9`).
+#: Bytes one byte of a name or label can take when it is escaped (`\\u00e9`).
 _ESCAPED_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class RowSpec:
-    """The model's features in its order, the rows of one chunk, and the rows of one body at most."""
+    """The model's features in its order, the rows of one chunk, the rows of one body at most, and the missing markers.
 
-    features: tuple[str, ...]
+    `missing` are numbers that mean "missing", besides NaN.
+    """
+
+    features: tuple[Feature, ...]
     chunk_rows: int
     max_rows: int
+    missing: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, contract: Contract, chunk_rows: int, max_rows: int) -> Self:
+        """Return the spec of a model's rows."""
+        return cls(contract.features, chunk_rows, max_rows, contract.missing)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The features' names, in the model's order."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def has_categories(self) -> bool:
+        """Whether some cells are labels or codes."""
+        return any(feature.kind is Kind.CATEGORY for feature in self.features)
 
     @property
     def max_row_bytes(self) -> int:
         """Bytes that one row of text may take, so that a row without an end does not fill the memory."""
-        cells = sum(_CELL_BYTES + _ESCAPED_BYTES * len(name.encode()) for name in self.features)
-        return max(BLOCK_BYTES, _ROW_BYTES + cells)
+        texts = sum(
+            len(feature.name.encode()) + (_longest(feature.labels) if feature.labels else 0)
+            for feature in self.features
+        )
+        return max(BLOCK_BYTES, _ROW_BYTES + _CELL_BYTES * len(self.features) + _ESCAPED_BYTES * texts)
 
     @property
     def rows_at_once(self) -> int:
         """Rows that are parsed together: few when they are wide, so that Python's objects stay few."""
         return max(1, min(self.chunk_rows, 16_384 // max(1, len(self.features))))
+
+
+@lru_cache(maxsize=256)
+def _longest(labels: tuple[Label, ...]) -> int:
+    """Return the bytes of the longest label."""
+    return max(len(str(label).encode("utf-8", "replace")) for label in labels)

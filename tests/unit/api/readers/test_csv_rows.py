@@ -10,11 +10,12 @@ import pytest
 from services.api.readers.csv_rows import read_csv
 from services.api.readers.row_spec import RowSpec
 from shared.errors import InvalidRowsError, TooManyRowsError, UnreadableBodyError
+from tests.unit.api.readers.features import numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPEC = RowSpec(("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
+SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
 
 
 def read(body: bytes | str, spec: RowSpec = SPEC) -> NDArray[np.float32]:
@@ -65,12 +66,12 @@ def test_empty_cells_and_the_words_for_missing_become_nan(word: str) -> None:
 
 
 def test_a_model_of_one_feature_takes_quoted_empty_cells_as_missing_and_blank_lines_as_none() -> None:
-    got = read('x\n1\n\n""\n2\n', RowSpec(("x",), 10, 10))
+    got = read('x\n1\n\n""\n2\n', RowSpec(numbers("x"), 10, 10))
     assert_rows(got, [[1], [np.nan], [2]])
 
 
 def test_feature_names_may_hold_commas_quotes_and_line_breaks() -> None:
-    spec = RowSpec(("a,b", 'say "x"', "two\nlines"), 10, 10)
+    spec = RowSpec(numbers("a,b", 'say "x"', "two\nlines"), 10, 10)
     assert_rows(read('"a,b","say ""x""","two\nlines"\n1,2,3\n', spec), [[1, 2, 3]])
 
 

@@ -10,11 +10,12 @@ import pytest
 from services.api.readers.ndjson_rows import read_ndjson
 from services.api.readers.row_spec import RowSpec
 from shared.errors import InvalidRowsError, TooManyRowsError, UnreadableBodyError
+from tests.unit.api.readers.features import numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPEC = RowSpec(("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
+SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
 
 
 def read(body: bytes | str, spec: RowSpec = SPEC) -> NDArray[np.float32]:
@@ -35,7 +36,7 @@ def test_arrays_and_objects_may_stand_side_by_side() -> None:
 
 
 def test_a_model_of_one_feature_takes_objects_too() -> None:
-    assert read('{"x": 1}\n[2]\n', RowSpec(("x",), 9, 9)).tolist() == [[1], [2]]
+    assert read('{"x": 1}\n[2]\n', RowSpec(numbers("x"), 9, 9)).tolist() == [[1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_faulty_row_is_refused_with_its_number_and_the_feature(
 
 
 def test_doubled_features_are_found_though_names_hold_colons() -> None:
-    spec = RowSpec(("a:b", "c"), 9, 9)
+    spec = RowSpec(numbers("a:b", "c"), 9, 9)
     assert read('{"a:b":1,"c":2}', spec).tolist() == [[1, 2]]
     assert refusal('{"a\\u003ab":1,"c":2,"c":3}', spec).errors[0].column == "c"
 

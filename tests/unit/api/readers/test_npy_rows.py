@@ -11,11 +11,12 @@ import pytest
 from services.api.readers.npy_rows import read_npy
 from services.api.readers.row_spec import RowSpec
 from shared.errors import InvalidRowsError, TooManyRowsError, UnreadableBodyError
+from tests.unit.api.readers.features import numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SPEC = RowSpec(("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
+SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
 ROWS = np.array([[1, 2, 3], [4, np.nan, 6], [7, 8, 9]], dtype=np.float32)
 
 

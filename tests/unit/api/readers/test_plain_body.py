@@ -13,8 +13,9 @@ from services.api.readers.json_rows import read_json_options, read_json_rows
 from services.api.readers.plain_body import SMALL_BYTES, read_plain_body
 from services.api.readers.row_spec import RowSpec
 from shared.errors import ShapboxError
+from tests.unit.api.readers.features import numbers
 
-SPEC = RowSpec(("age", "sex", "bmi"), chunk_rows=2, max_rows=4)
+SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=2, max_rows=4)
 
 CELLS = st.none() | st.integers() | st.floats() | st.booleans() | st.sampled_from(["1", '"', {}, [], [1.0]])
 NUMBERS = st.none() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)

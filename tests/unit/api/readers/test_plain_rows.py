@@ -17,13 +17,14 @@ from services.api.readers.ndjson_rows import read_ndjson
 from services.api.readers.plain_rows import count_plain_rows, parse_plain_rows, split_rows
 from services.api.readers.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import InvalidRowsError, UnprocessableError
+from tests.unit.api.readers.features import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
-SPEC = RowSpec(("age", "sex", "bmi"), chunk_rows=500, max_rows=1_000_000)
+SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=500, max_rows=1_000_000)
 #: Enough for several blocks of a body.
 MANY = 4 * BLOCK_BYTES // len("[1,2,3],")
 

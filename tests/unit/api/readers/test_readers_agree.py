@@ -19,6 +19,7 @@ from services.api.readers.media_types import READERS
 from services.api.readers.ndjson_rows import read_ndjson
 from services.api.readers.npy_rows import read_npy
 from services.api.readers.row_spec import RowSpec
+from tests.unit.api.readers.features import numbers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def test_the_same_matrix_comes_out_of_all_readers_whatever_the_chunks(
         data.draw(st.lists(NAMES, min_size=columns, max_size=columns, unique_by=lambda name: name.strip()))
     )
     order = data.draw(st.permutations(range(columns)))
-    spec = RowSpec(names, chunk_rows, len(matrix))
+    spec = RowSpec(numbers(*names), chunk_rows, len(matrix))
     rows = write_rows(matrix, names, order)
     bodies: dict[Callable[[BinaryIO, RowSpec], Iterator[NDArray[np.float32]]], bytes] = {
         read_csv: write_csv_body(matrix, names, order),
@@ -93,13 +94,13 @@ def test_the_same_matrix_comes_out_of_all_readers_whatever_the_chunks(
         assert all(chunk.flags.c_contiguous and chunk.dtype == np.float32 for chunk in chunks)
 
 
-SPEC = RowSpec(tuple(f"feature_{number}" for number in range(10)), 500, 1_000_000)
+SPEC = RowSpec(numbers(*(f"feature_{number}" for number in range(10))), 500, 1_000_000)
 
 
 def make_body(media_type: str, rows: int) -> io.BytesIO:
     line = ",".join(["0.12345678"] * 10)
     if media_type == "text/csv":
-        return io.BytesIO((",".join(SPEC.features) + "\n" + (line + "\n") * rows).encode())
+        return io.BytesIO((",".join(SPEC.names) + "\n" + (line + "\n") * rows).encode())
     if media_type == "application/x-ndjson":
         return io.BytesIO((f"[{line}]\n" * rows).encode())
     if media_type == "application/json":

@@ -14,6 +14,7 @@ from ops.bench.throughput import Throughput
 from ops.bench.trained import Shape
 from services.api.readers.media_types import choose_reader
 from services.api.readers.row_spec import RowSpec
+from shared.models.contract import Feature
 from shared.treeshap.library import Library
 
 
@@ -67,7 +68,7 @@ def test_without_kernels_there_is_nothing_to_measure(
 def test_a_body_holds_the_rows_that_it_was_written_from(media_type: str) -> None:
     version: Any = SimpleNamespace(id="m@1", features=("a", "b,c", "d"))
     rows = np.array([[1, np.nan, -2.5e-8], [np.nan] * 3, [3, 4, 5]], dtype=np.float32)
-    spec = RowSpec(version.features, chunk_rows=2, max_rows=3)
+    spec = RowSpec(tuple(map(Feature, version.features)), chunk_rows=2, max_rows=3)
 
     body = io.BytesIO(WRITERS[media_type](version, rows))
 
