@@ -11,7 +11,8 @@ from pathlib import Path
 from ops.bench.trained import Shape, train
 from ops.container.box import Box
 from ops.container.slow_model import FILE_MODE, FOLDER_MODE
-from ops.model_intake import Intake, add_model
+from ops.models.importing import add_model
+from ops.models.options import ImportOptions
 from ops.trial_appliance import Appliance, free_ports
 from shared.models.version import ModelVersion
 
@@ -33,7 +34,7 @@ def _add(models: Path, folder: Path, shape: Shape) -> ModelVersion:
     name = f"depth{shape.depth}-trees{shape.trees}-features{shape.features}"
     file = folder / f"{name}.ubj"
     booster.save_model(file)
-    return add_model(models, Intake(name, file))
+    return add_model(models, ImportOptions(name, file))
 
 
 @contextmanager

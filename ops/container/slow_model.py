@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ops.model_intake import Intake, add_model
+from ops.models.importing import add_model
+from ops.models.options import ImportOptions
 from services.worker.lean_xgboost import import_xgboost
 from shared.build import ROOT
 from shared.models.version import ModelVersion
@@ -25,7 +26,7 @@ def models_with_slow_one(folder: Path) -> tuple[Path, ModelVersion]:
     models = folder / "models"
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     model, examples = _train(folder)
-    version = add_model(models, Intake("slow", model, examples=examples))
+    version = add_model(models, ImportOptions("slow", model, examples=examples, examples_rows=EXAMPLES))
     for path in (folder, *folder.rglob("*")):
         path.chmod(FOLDER_MODE if path.is_dir() else FILE_MODE)
     return models, version

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.models import verify_models
+from ops.models.verification import verify_models
 from ops.preflight.finding import Finding
 from ops.render.blueprint import Blueprint
 from shared.models.version import version_folders

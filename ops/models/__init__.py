@@ -1,0 +1,1 @@
+"""The models command: `python -m ops.models add | inspect | remove | list | verify`."""

@@ -1,0 +1,120 @@
+"""The command line: `python -m ops.models add | inspect | remove | list | verify`.
+
+It works on the folder that MODELS_DIR names, or on `models`. The exit code is 0 if all is well, 1 if a model is at fault or was
+refused, and 2 if the command was called wrongly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ops.models.importing import prepare_import, write_import
+from ops.models.listing import list_models
+from ops.models.options import ImportOptions, add_arguments, joined, read_arguments
+from ops.models.printed import describe_import, describe_inspection
+from ops.models.removal import remove_model
+from ops.models.source import read_source
+from ops.models.verification import verify_models
+from shared.errors import ModelFaultError
+from shared.models.activation import Activations
+from shared.models.version import version_folders
+from shared.settings import Settings
+
+#: The exit code that says: a model is at fault, or was refused.
+FAULTY = 1
+
+
+def main() -> int:
+    """Run with the process's arguments and environment."""
+    defaults = Settings()
+    models_dir = Path(os.environ.get("MODELS_DIR") or defaults.models_dir)
+    data_dir = Path(os.environ.get("DATA_DIR") or defaults.data_dir)
+    return run(sys.argv[1:], models_dir, data_dir)
+
+
+def run(arguments: Sequence[str], models_dir: Path, data_dir: Path | None = None) -> int:
+    """Do what the arguments say, and return the exit code. DATA_DIR has the records of activation, if any."""
+    options = _parser().parse_args(joined(list(arguments)))
+    try:
+        match options.command:
+            case "add":
+                return _add(models_dir, read_arguments(options), dry_run=options.dry_run)
+            case "inspect":
+                return _inspect(options.file)
+            case "remove":
+                return _remove(models_dir, options.model)
+            case "list":
+                return _list(models_dir, data_dir)
+            case _:
+                return _verify(models_dir)
+    except ModelFaultError as error:
+        print(error if str(error).endswith((".", "`")) else f"{error}.", file=sys.stderr)
+    except OSError as error:
+        print(f"The disk refused: {error}. Check the path, its permissions and the space.", file=sys.stderr)
+    return FAULTY
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ops.models", description="The models that Shapbox serves."
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    add_arguments(commands.add_parser("add", help="import a trained XGBoost model"))
+    inspecting = commands.add_parser("inspect", help="show what a model file says of itself")
+    inspecting.add_argument("file", metavar="FILE", type=Path)
+    removing = commands.add_parser("remove", help="remove a version of a model")
+    removing.add_argument("model", metavar="NAME@VERSION")
+    commands.add_parser("list", help="list the models, and why any is refused")
+    commands.add_parser("verify", help="check every model's files, and load and try every model")
+    return parser
+
+
+def _add(models_dir: Path, options: ImportOptions, *, dry_run: bool) -> int:
+    prepared = prepare_import(models_dir, options)
+    print(describe_import(prepared))
+    if prepared.same is not None:
+        print(f"{prepared.same.id} is the same model; nothing was added.")
+        return 0
+    if dry_run:
+        print(f"Dry run: nothing was written. Without --dry-run this adds {prepared.draft.contract.id}.")
+        return 0
+    version = write_import(models_dir, prepared)
+    print(f"Added {version.id} in {version.folder}. Restart or deploy the appliance to serve it.")
+    return 0
+
+
+def _inspect(file: Path) -> int:
+    print(f"{file}\n{describe_inspection(read_source(file).inspection)}")
+    return 0
+
+
+def _remove(models_dir: Path, wanted: str) -> int:
+    left = remove_model(models_dir, wanted)
+    print(f"Removed {wanted}. Restart or deploy the appliance to stop serving it.")
+    if left:
+        print(f"Still there: {', '.join(left)}.")
+    elif not any(folder.is_dir() for folder in version_folders(models_dir)):
+        print(f"No model is left in {models_dir}: the appliance needs one to start.")
+    return 0
+
+
+def _list(models_dir: Path, data_dir: Path | None) -> int:
+    recorded = None if data_dir is None else replace(Settings(), data_dir=data_dir).activations_file
+    table, refused = list_models(models_dir, Activations.read(recorded) if recorded else Activations())
+    print(table)
+    return FAULTY if refused else 0
+
+
+def _verify(models_dir: Path) -> int:
+    faults = verify_models(models_dir)
+    for fault in faults:
+        print(f"FAULT  {fault.model}: {fault.what}.\n       {fault.remedy}")
+    for folder in version_folders(models_dir):
+        if folder not in {fault.folder for fault in faults}:
+            print(f"ok     {folder.parent.name}@{folder.name}")
+    return FAULTY if faults else 0

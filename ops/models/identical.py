@@ -1,0 +1,63 @@
+"""Finds a version that is the same model: the same source file, under the same contract, with the same rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from shared.errors import ModelFaultError
+from shared.models.catalog import faults_in
+from shared.models.contract import FORMAT, Contract
+from shared.models.store import ModelDraft
+from shared.models.version import ModelVersion, read_version
+
+#: Notes of an import that may differ between two imports of one model.
+_SOURCE_NAME = "added_from"
+
+
+def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> ModelVersion | None:
+    """Return a whole version of the draft's name that is the same model; only `version`, if that is given."""
+    folder = models_dir / draft.contract.name
+    if not folder.is_dir():
+        return None
+    named = [folder / str(version)] if version else sorted(folder.iterdir())
+    for one in named:
+        if (
+            one.is_dir()
+            and not one.name.startswith((".", "_"))
+            and not faults_in(one)
+            and _is_same(one, draft)
+        ):
+            return read_version(one)
+    return None
+
+
+def _is_same(folder: Path, draft: ModelDraft) -> bool:
+    try:
+        there = read_version(folder)
+    except ModelFaultError:
+        return False
+    expected = there.contract.expected
+    files = [entry.file if entry else None for entry in (there.contract.background, there.contract.examples)]
+    files += [expected.rows.file, expected.margins.file] if expected else [None, None]
+    wanted: list[Any] = [draft.background, draft.examples, *(draft.expected or (None, None))]
+    return _essence(there.contract) == _essence(draft.contract) and all(
+        _same_matrix(folder / file if file else None, matrix)
+        for file, matrix in zip(files, wanted, strict=True)
+    )
+
+
+def _essence(contract: Contract) -> Contract:
+    """Leave out of a contract what the import fills in: the version, this machine's XGBoost, files and their hashes."""
+    training = {key: value for key, value in contract.training.items() if key != _SOURCE_NAME}
+    bare = replace(contract, version=1, sha256="", size=None, library_version="", training=training)
+    return replace(bare, background=None, examples=None, expected=None, format=min(contract.format, FORMAT))
+
+
+def _same_matrix(path: Path | None, matrix: Any) -> bool:
+    if path is None or matrix is None:
+        return path is None and matrix is None
+    return np.array_equal(np.load(path, allow_pickle=False), matrix, equal_nan=True)
