@@ -17,6 +17,7 @@ from services.api.storage_room import PROBE_SECONDS
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging
+from shared.models.activation import Activations
 from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import Patience, connect
@@ -52,13 +53,15 @@ def main(environment: Mapping[str, str]) -> int:
 
 
 def _assemble(settings: Settings, commit: str) -> Parts:
+    activations = Activations.read(settings.activations_file)
     return assemble(
         settings,
         connect(settings, Patience.IMPATIENT, name="api"),
         connect(settings, Patience.STEADY, name="api-background"),
         Payloads.open(settings),
-        ModelCatalog.load(settings.models_dir, settings.standins_dir),
+        ModelCatalog.load(settings.models_dir, settings.standins_dir, activations),
         commit,
+        activations,
     )
 
 

@@ -8,9 +8,11 @@ from services.api.query import Query
 from services.api.readers.json_rows import BodyOptions, read_json_options
 from services.api.readers.media_types import Reader
 from services.api.readers.plain_body import PlainBody
-from shared.errors import BadParameterError, UnprocessableError
+from shared.errors import BadParameterError, MethodRefusedError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS, Interactions
 from shared.jobs.document import Method
+from shared.models.activation import Explanation
+from shared.models.version import ModelVersion
 
 #: The query parameters that say what to do with the rows, in the order of BodyOptions.
 OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
@@ -40,8 +42,8 @@ def _merge(name: str, asked: BodyOptions, said: BodyOptions) -> Any:
     return in_query if in_body is None else in_body
 
 
-def choose_interactions(options: BodyOptions, method: Method) -> Interactions | None:
-    """Return which interactions are wanted. Raises UnprocessableError for what makes no sense."""
+def choose_interactions(options: BodyOptions, method: Method, model: ModelVersion) -> Interactions | None:
+    """Return which interactions are wanted. Raises UnprocessableError for what makes no sense or the model has not."""
     top_pairs = options.top_pairs
     if not options.interactions:
         if top_pairs is not None:
@@ -54,6 +56,12 @@ def choose_interactions(options: BodyOptions, method: Method) -> Interactions | 
     if method is not Method.TREE_PATH_DEPENDENT:
         raise UnprocessableError(
             f"There are no interactions with method={method}: use {Method.TREE_PATH_DEPENDENT}, or leave interactions out."
+        )
+    record = model.method_record(Explanation.INTERACTIONS)
+    if record.engine is None:
+        raise MethodRefusedError(
+            f"Model {model.id} cannot be explained with interactions: {record.reason or 'the reason is not known'}"
+            "; leave interactions out."
         )
     return Interactions(top_pairs)
 

@@ -16,9 +16,9 @@ from services.api.storage_room import StorageProbe
 from shared.appliance_status import ApplianceStatus
 from shared.beacons import Beacons
 from shared.counters import Counters
-from shared.engine_record import EngineRecord
 from shared.errors import DrainingError
 from shared.jobs.store import JobStore
+from shared.models.activation import Activations
 from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.settings import Settings
@@ -60,7 +60,7 @@ class Parts:
     digests: JobDigests
     status: StatusFile
     direct: DirectLane
-    engines: EngineRecord = field(default_factory=EngineRecord)
+    activations: Activations = field(default_factory=Activations)
     commit: str = "unknown"
     streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
     uploads: Share = field(default_factory=lambda: Share(UPLOADS, "large uploads"))
@@ -86,6 +86,7 @@ def assemble(
     payloads: Payloads,
     catalog: ModelCatalog,
     commit: str = "unknown",
+    activations: Activations | None = None,
 ) -> Parts:
     """Put the parts together. `background_connection` is for threads that can wait: listening, counting."""
     store = JobStore(connection, settings)
@@ -103,6 +104,6 @@ def assemble(
         digests=JobDigests(payloads),
         status=StatusFile(settings),
         direct=DirectLane(catalog, settings.compiled_dir),
-        engines=EngineRecord.read(settings.engines_file),
+        activations=activations or Activations(),
         commit=commit,
     )

@@ -27,11 +27,11 @@ from services.api.readers.media_types import choose_reader
 from services.api.readers.plain_body import read_plain_body
 from services.api.storage_room import require_disk
 from shared.batch_plan import plan_batch_rows, plan_interaction_rows, plan_interventional_rows
-from shared.engine_record import SHAP, XGBOOST
-from shared.errors import BadParameterError, UnprocessableError
+from shared.errors import BadParameterError, MethodRefusedError, UnprocessableError
 from shared.jobs.document import Job, Method
 from shared.jobs.store import Idempotency
 from shared.log import add_to_log_context
+from shared.models.activation import SHAP, XGBOOST
 from shared.models.catalog import ModelVersion
 from shared.redis_connection import redis_needed
 
@@ -103,7 +103,7 @@ class Submission:
     def _plan(self, options: BodyOptions) -> Plan:
         model = self._choose_model(options.model)
         method = _choose_method(options.method, model)
-        engine = self._parts.engines.of(model.id, method)
+        engine = model.method_record(method).engine
         batch_rows = plan_batch_rows(
             len(model.features),
             len(model.outputs),
@@ -113,7 +113,7 @@ class Submission:
         if engine == SHAP and model.contract.background:
             background = model.contract.background.rows
             batch_rows = plan_interventional_rows(batch_rows, background, len(model.outputs))
-        interactions = choose_interactions(options, method)
+        interactions = choose_interactions(options, method, model)
         if interactions is not None:
             batch_rows = plan_interaction_rows(
                 len(model.features), len(model.outputs), self._parts.settings, interactions
@@ -136,18 +136,20 @@ class Submission:
 
 
 def _choose_method(name: str | None, model: ModelVersion) -> Method:
-    if name is None:
-        return Method.TREE_PATH_DEPENDENT
+    """Return the method that is asked for, if the model can be explained by it. Raises UnprocessableError."""
+    wanted = Method.TREE_PATH_DEPENDENT.value if name is None else name
     try:
-        method = Method(name)
+        method = Method(wanted)
     except ValueError:
         raise UnprocessableError(
-            f"There is no method {name[:80]!r}. Use one of: {', '.join(Method)}."
+            f"There is no method {wanted[:80]!r}. Use one of: {', '.join(Method)}."
         ) from None
-    if method is Method.INTERVENTIONAL and model.background_path is None:
-        raise UnprocessableError(
-            f"Model {model.id} has no background rows, which interventional values are measured against. "
-            f"Use {Method.TREE_PATH_DEPENDENT}, or add them with `python -m ops.models add --background`."
+    record = model.method_record(method)
+    if record.engine is None:
+        others = " or ".join(model.methods)
+        raise MethodRefusedError(
+            f"Model {model.id} cannot be explained by {method}: {record.reason or 'the reason is not known'}"
+            + (f"; use {others}." if others else ".")
         )
     return method
 

@@ -43,6 +43,21 @@ class RefusedModel:
     contract: Contract | None = None
     activation: VersionRecord | None = None
 
+    @property
+    def name(self) -> str:
+        """The name, without the version."""
+        return self.id.rpartition("@")[0]
+
+    @property
+    def version(self) -> int | None:
+        """The version; None for a folder that is not named as a version is."""
+        version = self.id.rpartition("@")[2]
+        return int(version) if VERSION_PATTERN.fullmatch(version) else None
+
+    def order(self) -> tuple[str, int, str]:
+        """Return what they are sorted by: the name, then the version."""
+        return self.name, self.version or 0, self.id
+
 
 class ModelCatalog:
     """Every version of every model, by name. It never changes: load another one after models were added."""
@@ -52,7 +67,7 @@ class ModelCatalog:
     ) -> None:
         self._versions = dict(sorted(versions.items()))
         self._latest = {version.name: version for version in self._versions.values()}
-        self._refused = {one.id: one for one in refused}
+        self._refused = {one.id: one for one in sorted(refused, key=RefusedModel.order)}
 
     @classmethod
     def load(
@@ -89,18 +104,20 @@ class ModelCatalog:
             number = int(version) if VERSION_PATTERN.fullmatch(version) else 0
             found = self._versions.get((name, number))
         if found is None:
-            self._raise_refused(wanted)
+            refused = self.find_refused(wanted)
+            if refused is not None:
+                raise ModelRefusedError(f"Model {refused.id} is refused: {refused.reason}")
             there_are = ", ".join(version.id for version in self.versions())
             raise ModelNotFoundError(
                 f"There is no model {wanted[:80]!r}. Use one of: {there_are or 'none yet'}."
             )
         return found
 
-    def _raise_refused(self, wanted: str) -> None:
-        """Raise ModelRefusedError if the version, or every version of the name, is refused."""
-        for one in reversed(self._refused.values()):
-            if wanted in {one.id, one.id.partition("@")[0]}:
-                raise ModelRefusedError(f"Model {one.id} is refused: {one.reason}")
+    def find_refused(self, wanted: str) -> RefusedModel | None:
+        """Return the refused version that `NAME@VERSION` names, or the highest one of a `NAME` that has no other."""
+        if wanted in self._latest:
+            return None
+        return next((one for one in reversed(self._refused.values()) if wanted in {one.id, one.name}), None)
 
     def versions(self) -> tuple[ModelVersion, ...]:
         """All versions of all models that are served, by name and then by version."""
@@ -118,22 +135,31 @@ class ModelCatalog:
         return len(self._versions)
 
 
+def with_record(version: ModelVersion, record: VersionRecord | None) -> ModelVersion:
+    """Return a version with what activation found out; its contract is the one that activation completed, if it did.
+
+    Raises ModelFaultError if that one cannot be used.
+    """
+    if (
+        record is None or version.fallback
+    ):  # a placeholder's record is that of the model that it stands in for
+        return version
+    contract = version.contract
+    if record.contract is not None:
+        contract = read_contract(orjson.dumps(dict(record.contract)), version.folder / MANIFEST_FILE)
+    return ModelVersion(contract, version.folder, record)
+
+
 def _activated(folder: Path, activations: Activations) -> ModelVersion | RefusedModel:
-    """Read a folder's manifest, and take from the records what activation found out."""
     name = f"{folder.parent.name}@{folder.name}"
     record = activations.versions.get(name)
     try:
-        version = read_version(folder)
-        if version.fallback:  # its record is that of the model that it stands in for
-            return version
-        contract = version.contract
-        if record is not None and record.contract is not None:
-            contract = read_contract(orjson.dumps(dict(record.contract)), folder / MANIFEST_FILE)
+        version = with_record(read_version(folder), record)
     except ModelFaultError as fault:
         return RefusedModel(name, str(fault))
-    if record is not None and record.state is State.REFUSED:
-        return RefusedModel(name, record.reason or "the reason is not known", contract, record)
-    return ModelVersion(contract, folder, record)
+    if record is not None and record.state is State.REFUSED and not version.fallback:
+        return RefusedModel(name, record.reason or "the reason is not known", version.contract, record)
+    return version
 
 
 def find_faults(models_dir: Path) -> list[ModelFault]:

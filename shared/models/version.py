@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Why a model has no interventional values.
+_NO_BACKGROUND = (
+    "it was added without background rows, which these values are measured against "
+    "(`python -m ops.models add` takes --background)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
     """One version of a model: its contract, the folder that its files lie in, and how its activation ended.
@@ -87,7 +94,7 @@ class ModelVersion:
         """Return which engine explains a method or interactions, or why none does."""
         explanation = Explanation(wanted.value)
         if explanation is Explanation.INTERVENTIONAL and self.contract.background is None:
-            return MethodRecord(None, "the model was added without background rows")
+            return MethodRecord(None, _NO_BACKGROUND)
         if self.activation is not None and explanation in self.activation.methods:
             return self.activation.methods[explanation]
         return MethodRecord(SHAP if explanation is Explanation.INTERVENTIONAL else XGBOOST)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.api.openapi.building import TEXT, ref
 from services.api.openapi.examples import CSV_RESULT, NDJSON_RESULT
-from services.api.openapi.schemas import TEXT, ref
 
 type Part = dict[str, Any]
 
@@ -19,7 +19,8 @@ PROBLEMS = {
     "409": "The job has not ended (Retry-After), has failed (`job-failed`) or was cancelled (`job-cancelled`).",
     "413": "The body, the number of rows or one row's explanation is too large.",
     "415": "The Content-Type or Content-Encoding is none that is read here.",
-    "422": "Readable, but wrong: the first 20 faulty cells are in `errors`. Or too wide for a summary (`too-wide`).",
+    "422": "Readable, but wrong: the first 20 faulty cells are in `errors`. Or too wide for a summary (`too-wide`), or the "
+    "model (`model-refused`) or what is asked of it (`method-refused`) is refused.",
     "429": "The queue is full.",
     "503": "Redis, the store, the monitor or every worker is away, the appliance is stopping, or too busy.",
     "507": "The disk is full.",

@@ -15,9 +15,10 @@ from services.api.openapi.answers import (
     result_answer,
     seen_job_answer,
 )
+from services.api.openapi.building import TEXT, ref
 from services.api.openapi.examples import CSV_ROWS
 from services.api.openapi.parameters import PARAMETERS, rows_body, taking
-from services.api.openapi.schemas import TEXT, ref, schemas
+from services.api.openapi.schemas import schemas
 from shared.build import VERSION
 
 type Part = dict[str, Any]
@@ -162,8 +163,11 @@ def _get_plot() -> Part:
 
 
 def _model_paths() -> Part:
-    one = {"200": answer("The model.", json_of("Model")), **problems(400, 401, 403, 404)}
-    every = {"200": answer("All versions of all models.", json_of("ModelList")), **problems(400, 401, 403)}
+    one = {"200": answer("The model, refused or not.", json_of("Model")), **problems(400, 401, 403, 404)}
+    every = {
+        "200": answer("All versions of all models, refused ones too.", json_of("ModelList")),
+        **problems(400, 401, 403),
+    }
     return {
         "/v1/models": {"get": _operation("listModels", "models", "List the models", every)},
         "/v1/models/{name}": {
@@ -181,7 +185,7 @@ def _get_examples() -> Part:
     vary: Part = {"Vary": {"description": "Accept.", "schema": TEXT}}
     responses = {
         "200": answer("Rows, as a body that could be sent to /v1/jobs.", content, vary),
-        **problems(400, 401, 403, 404, 406),
+        **problems(400, 401, 403, 404, 406, 422),
     }
     summary = "Get rows to try a model with (CSV by default)"
     parameters = taking("ModelName", "ExampleLimit", "ExamplesAccept")

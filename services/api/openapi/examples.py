@@ -41,12 +41,66 @@ RESULT: dict[str, Any] = {
 MODEL: dict[str, Any] = {
     "name": "example",
     "version": 1,
-    "features": ["age", "income"],
+    "state": "ready",
+    "reason": None,
+    "features": ["age", "home"],
     "outputs": ["score"],
     "objective": "reg:squarederror",
     "sha256": "0" * 64,
     "engine": "compiled-avx512",
-    "engines": {"tree_path_dependent": "compiled-avx512", "interventional": "compiled-avx512"},
+    "engines": {"tree_path_dependent": "compiled-avx512", "interventional": None},
+    "fallback": False,
+    "contract": {
+        "format": 2,
+        "name": "example",
+        "version": 1,
+        "sha256": "0" * 64,
+        "size": 146_613,
+        "library": "xgboost",
+        "library_version": "3.4.1",
+        "features": [
+            {"name": "age", "kind": "number"},
+            {"name": "home", "kind": "category", "labels": ["own", "rent"]},
+        ],
+        "outputs": ["score"],
+        "objective": "reg:squarederror",
+        "link": "identity",
+        "missing": [-999.0],
+        "trees": {"used": 93, "total": 120, "reason": "best_iteration"},
+        "precision": "float32",
+        "groups": {},
+        "reasons": {"home": {"code": "R07", "text": "How you live"}},
+        "never_reasons": ["age"],
+        "adverse": "high",
+        "background": None,
+        "examples": {"file": "examples.npy", "sha256": "1" * 64, "rows": 100},
+        "expected": None,
+        "training": {},
+        "fallback": False,
+    },
+    "activation": {
+        "state": "ready",
+        "reason": None,
+        "seconds": 1.8,
+        "methods": {
+            "tree_path_dependent": {
+                "engine": "compiled-avx512",
+                "reason": None,
+                "difference": 2.1e-07,
+                "residual": 1.4e-07,
+                "row_microseconds": 1.5,
+            }
+        },
+    },
+}
+
+REFUSED_MODEL: dict[str, Any] = {
+    **dict.fromkeys(MODEL),
+    "name": "example",
+    "version": 2,
+    "state": "refused",
+    "reason": "model.ubj is empty",
+    "engines": {"tree_path_dependent": None, "interventional": None},
     "fallback": False,
 }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.api.openapi.building import TEXT, ref
 from services.api.openapi.examples import CSV_ROWS, JOB_ID, NDJSON_ROWS
-from services.api.openapi.schemas import TEXT, ref
 from services.api.plots.kinds import DISPLAYED, KINDS, MOST_DISPLAYED
 from services.api.query import MAX_WAIT
 from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS

@@ -2,43 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from services.api.openapi.examples import APPLIANCE, JOB, JOB_ID, MODEL, PROBLEM, RESULT, ROWS
+from services.api.openapi.building import (
+    COUNT,
+    FLAG,
+    NUMBERS,
+    SECONDS,
+    TEXT,
+    TEXTS,
+    TIME,
+    Schema,
+    or_null,
+    record,
+    ref,
+)
+from services.api.openapi.examples import APPLIANCE, JOB, JOB_ID, PROBLEM, RESULT, ROWS
+from services.api.openapi.model_schemas import model_schemas
 from shared.interactions import MOST_TOP_PAIRS
 from shared.jobs.document import Method, Status
 
-type Schema = dict[str, Any]
-
-TEXT: Schema = {"type": "string"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
-SECONDS: Schema = {"type": "number", "minimum": 0}
-FLAG: Schema = {"type": "boolean"}
-TEXTS: Schema = {"type": "array", "items": TEXT}
-NUMBERS: Schema = {"type": "array", "items": {"type": ["number", "null"]}}
 TOP_PAIRS: Schema = {"type": "integer", "minimum": 1, "maximum": MOST_TOP_PAIRS}
-TIME: Schema = {"type": "string", "format": "date-time"}
-
-
-def record(required: dict[str, Schema], optional: dict[str, Schema] | None = None, **more: Any) -> Schema:
-    """Return the schema of an object with these members and no others."""
-    return {
-        "type": "object",
-        "required": list(required),
-        "properties": {**required, **(optional or {})},
-        "additionalProperties": False,
-        **more,
-    }
-
-
-def ref(name: str) -> Schema:
-    """Return a reference to a schema of this module."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def or_null(schema: Schema) -> Schema:
-    """Return the schema of that or null."""
-    return {"anyOf": [schema, {"type": "null"}]}
 
 
 def schemas() -> dict[str, Schema]:
@@ -49,8 +31,7 @@ def schemas() -> dict[str, Schema]:
         "JobList": record({"jobs": {"type": "array", "items": ref("Job")}, "next": or_null(TEXT)}),
         "Result": _result(),
         "Summary": _summary(),
-        "Model": _model(),
-        "ModelList": record({"models": {"type": "array", "items": ref("Model")}}),
+        **model_schemas(),
         "Problem": _problem(),
         "RowError": record({"row": or_null(COUNT), "column": or_null(TEXT), "detail": TEXT}),
         "Appliance": _appliance(),
@@ -212,29 +193,6 @@ def _summary() -> Schema:
             "outputs": {"type": "array", "items": output},
         },
         description="Exact over all rows. Features are ordered by mean_abs, largest first.",
-    )
-
-
-def _model() -> Schema:
-    return record(
-        {
-            "name": TEXT,
-            "version": {"type": "integer", "minimum": 1},
-            "features": TEXTS,
-            "outputs": TEXTS,
-            "objective": TEXT,
-            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$"},
-            "engine": {**TEXT, "description": "What explains the default method."},
-            "engines": record(
-                dict.fromkeys((method.value for method in Method), or_null(TEXT)),
-                description="What explains each method; null where the model has no background rows.",
-            ),
-            "fallback": {
-                **FLAG,
-                "description": "Whether it is a stand-in for a model whose files are broken.",
-            },
-        },
-        examples=[MODEL],
     )
 
 

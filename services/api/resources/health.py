@@ -124,10 +124,15 @@ class ReadyResource:
     def _models(self) -> Finding:
         versions = self._parts.catalog.versions()
         fallback = [version.id for version in versions if version.fallback]
+        refused = [one.id for one in self._parts.catalog.refused()]
         detail = f"{len(versions)} there"
         if fallback:
             detail += f", {len(fallback)} of them only a stand-in that explains nothing real"
-        return _finding(ok=bool(versions), detail=detail, count=len(versions), fallback=fallback)
+        if refused:  # each by itself: the others are served
+            detail += f", and refused (GET /v1/models tells why): {', '.join(refused)}"
+        return _finding(
+            ok=bool(versions), detail=detail, count=len(versions), fallback=fallback, refused=refused
+        )
 
     def _draining(self) -> Finding:
         draining = self._parts.draining

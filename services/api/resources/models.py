@@ -1,4 +1,4 @@
-"""/v1/models: the models that rows can be explained with."""
+"""/v1/models: the models that rows can be explained with, and those that are refused."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import orjson
 from services.api.authentication import Access
 from services.api.parts import Parts
 from services.api.query import Query
-from shared.engine_record import EngineRecord
 from shared.jobs.document import Method
-from shared.models.catalog import ModelVersion
+from shared.models.activation import State, VersionRecord
+from shared.models.catalog import ModelCatalog, ModelVersion, RefusedModel
+from shared.models.contract import Contract
 
 
 class ModelsResource:
@@ -23,17 +24,16 @@ class ModelsResource:
         self._parts = parts
 
     def on_get(self, req: Any, resp: Any) -> None:
-        """List the models."""
+        """List the models, by name and then by version."""
         Query(req)
-        models = [model_document(version, self._parts.engines) for version in self._parts.catalog.versions()]
         resp.content_type = "application/json"
-        resp.data = orjson.dumps({"models": models})
+        resp.data = orjson.dumps({"models": _all_documents(self._parts.catalog)})
 
     on_head = on_get
 
 
 class ModelResource:
-    """One model: NAME is its highest version, NAME@VERSION that one."""
+    """One model: NAME is its highest version that is ready, NAME@VERSION that one, refused or not."""
 
     access = Access.JOBS
 
@@ -43,25 +43,51 @@ class ModelResource:
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with the model's document."""
         Query(req)
+        catalog = self._parts.catalog
+        refused = catalog.find_refused(name)
+        document = _refused_document(refused) if refused else _ready_document(catalog.get(name))
         resp.content_type = "application/json"
-        resp.data = orjson.dumps(model_document(self._parts.catalog.get(name), self._parts.engines))
+        resp.data = orjson.dumps(document)
 
     on_head = on_get
 
 
-def model_document(version: ModelVersion, engines: EngineRecord) -> dict[str, Any]:
-    """Return what a client needs to know of a model."""
+def _all_documents(catalog: ModelCatalog) -> list[dict[str, Any]]:
+    documents = [_ready_document(version) for version in catalog.versions()]
+    documents += [_refused_document(one) for one in catalog.refused()]
+    return sorted(documents, key=lambda one: (one["name"], one["version"] or 0))
+
+
+def _ready_document(version: ModelVersion) -> dict[str, Any]:
+    engines = {method.value: version.method_record(method).engine for method in Method}
+    document = _document(version.name, version.version, version.contract, engines, version.activation)
+    return {**document, "state": State.READY.value, "reason": None}
+
+
+def _refused_document(refused: RefusedModel) -> dict[str, Any]:
+    engines = dict.fromkeys(method.value for method in Method)
+    document = _document(refused.name, refused.version, refused.contract, engines, refused.activation)
+    return {**document, "state": State.REFUSED.value, "reason": refused.reason}
+
+
+def _document(
+    name: str,
+    version: int | None,
+    contract: Contract | None,
+    engines: dict[str, str | None],
+    activation: VersionRecord | None,
+) -> dict[str, Any]:
+    """Return what a client needs to know of a version; null is what is not known without a contract."""
     return {
-        "name": version.name,
-        "version": version.version,
-        "features": list(version.features),
-        "outputs": list(version.outputs),
-        "objective": version.contract.objective,
-        "sha256": version.contract.sha256,
-        "engine": engines.of(version.id),
-        "engines": {
-            method.value: engines.of(version.id, method) if method in version.methods else None
-            for method in Method
-        },
-        "fallback": version.fallback,
+        "name": name,
+        "version": version,
+        "features": contract and list(contract.feature_names),
+        "outputs": contract and list(contract.outputs),
+        "objective": contract and contract.objective,
+        "sha256": contract and contract.sha256,
+        "engine": engines[Method.TREE_PATH_DEPENDENT],
+        "engines": engines,
+        "fallback": contract is not None and contract.fallback,
+        "contract": contract and contract.document(),
+        "activation": activation and activation.document(),
     }

@@ -23,8 +23,8 @@ class VersionResource:
                 "version": VERSION,
                 "commit": parts.commit,
                 **library_versions(),
-                "engine": parts.engines.engine,
-                "engines": parts.engines.best(),
+                "engine": parts.activations.engine,
+                "engines": parts.activations.best(),
                 "python": platform.python_version(),
             }
         )

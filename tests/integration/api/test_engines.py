@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -7,22 +8,41 @@ import pytest
 from services.api.app import create_app
 from services.api.parts import Parts
 from shared import batch_plan
-from shared.engine_record import EngineRecord
+from shared.build import ROOT
 from shared.jobs.document import Method
+from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
 
-#: Wine's values against its background are shap's, diabetes's are compiled.
-RECORD = EngineRecord(
+COMPILED = MethodRecord("compiled-avx2", None, 1e-7, 2e-7, 1.5)
+
+
+def record(
+    *, path_dependent: MethodRecord = COMPILED, interventional: MethodRecord = COMPILED
+) -> VersionRecord:
+    methods = {
+        Explanation.TREE_PATH_DEPENDENT: path_dependent,
+        Explanation.INTERVENTIONAL: interventional,
+        Explanation.INTERACTIONS: MethodRecord(None, "they are off by 0.5"),
+    }
+    return VersionRecord("key", State.READY, methods=methods, seconds=0.5)
+
+
+#: Wine's values against its background are shap's, diabetes's are compiled; those of breast-cancer are wrong.
+ACTIVATIONS = Activations(
     "compiled-avx2",
-    {"diabetes@1": "compiled-avx2", "wine@1": "compiled-avx2"},
-    interventional={"diabetes@1": "compiled-avx2", "wine@1": "shap"},
-    interventional_reasons={"wine@1": "too deep"},
+    {
+        "diabetes@1": record(),
+        "wine@1": record(interventional=MethodRecord("shap", "too deep")),
+        "breast-cancer@1": record(interventional=MethodRecord(None, "values miss the margin by 0.67")),
+    },
 )
 
 
 @pytest.fixture
 def client(parts: Parts) -> InProcess:
-    return InProcess(create_app(replace(parts, engines=RECORD)))
+    catalog = ModelCatalog.load(ROOT / "models", activations=ACTIVATIONS)
+    return InProcess(create_app(replace(parts, activations=ACTIVATIONS, catalog=catalog)))
 
 
 @pytest.mark.parametrize(("model", "features", "batches"), [("diabetes", 10, 3), ("wine", 13, 25)])
@@ -40,18 +60,62 @@ def test_only_batches_for_shap_are_small_where_the_background_is_large(
         assert job["batches"]["total"] == wanted
 
 
-def test_models_and_version_tell_the_engine_of_each_method(client: InProcess, parts: Parts) -> None:
-    object.__setattr__(parts.catalog.get("breast-cancer").contract, "background", None)
+def test_models_and_version_tell_the_engine_of_each_method(client: InProcess) -> None:
     models = {model["name"]: model for model in client.get("/v1/models").json["models"]}
     assert [(name, model["engine"], *model["engines"].values()) for name, model in models.items()] == [
-        ("breast-cancer", "xgboost", "xgboost", None),
+        ("breast-cancer", "compiled-avx2", "compiled-avx2", None),
         ("diabetes", "compiled-avx2", "compiled-avx2", "compiled-avx2"),
         ("wine", "compiled-avx2", "compiled-avx2", "shap"),
     ]
     assert list(models["wine"]["engines"]) == list(Method)
+    assert models["wine"]["activation"]["methods"]["interventional"]["reason"] == "too deep"
+    assert models["wine"]["activation"]["methods"]["tree_path_dependent"]["row_microseconds"] == 1.5
     assert client.get("/v1/models/wine").json == models["wine"]
     version = client.get("/version", key=None).json
     assert version["engines"] == dict.fromkeys(Method, "compiled-avx2")
+
+
+#: Rows that no reader could read: they are not looked at.
+UNREADABLE = b"\xff\n1,2"
+
+
+def test_a_refused_method_is_refused_with_its_reason_before_rows_are_read(
+    client: InProcess, nothing_is_left: Callable[[], None]
+) -> None:
+    reply = client.post("/v1/explain?model=breast-cancer&method=interventional", UNREADABLE, "text/csv")
+    assert (reply.status, reply.slug) == (422, "method-refused")
+    assert reply.detail == (
+        "Model breast-cancer@1 cannot be explained by interventional: values miss the margin by 0.67; "
+        "use tree_path_dependent."
+    )
+    body = {"model": "breast-cancer", "method": "interventional", "rows": [["x"]]}
+    for path in ("/v1/jobs", "/v1/explain"):
+        assert client.post_json(path, body).slug == "method-refused"
+    nothing_is_left()
+
+
+def test_refused_interactions_do_not_refuse_the_values(client: InProcess) -> None:
+    reply = client.post("/v1/jobs?model=wine&interactions=true", UNREADABLE, "text/csv")
+    assert (reply.status, reply.slug) == (422, "method-refused")
+    assert reply.detail == (
+        "Model wine@1 cannot be explained with interactions: they are off by 0.5; leave interactions out."
+    )
+    assert client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]}).status == 202
+
+
+def test_if_the_default_method_is_refused_another_one_is_named(parts: Parts) -> None:
+    refused = MethodRecord(None, "XGBoost and the reference disagree")
+    activations = Activations(versions={"wine@1": record(path_dependent=refused)})
+    catalog = ModelCatalog.load(ROOT / "models", activations=activations)
+    client = InProcess(create_app(replace(parts, catalog=catalog)))
+
+    reply = client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]})
+    assert reply.detail.endswith(
+        "by tree_path_dependent: XGBoost and the reference disagree; use interventional."
+    )
+    body = {"model": "wine", "method": "interventional", "rows": [[0.5] * 13]}
+    assert client.post_json("/v1/jobs", body).status == 202
+    assert client.get("/v1/models/wine").json["engine"] is None
 
 
 def test_without_kernels_they_are_xgboost_and_shap(parts: Parts) -> None:

@@ -75,7 +75,7 @@ def test_of_a_large_file_only_the_first_rows_are_read(
 
 def test_a_model_without_examples_says_so(client: InProcess, parts: Parts) -> None:
     version = parts.catalog.get("wine")
-    object.__setattr__(version, "manifest", replace(version.contract, examples=None))
+    object.__setattr__(version, "contract", replace(version.contract, examples=None))
     reply = client.get("/v1/models/wine/examples")
     assert (reply.status, reply.slug) == (404, "no-examples")
     assert "wine@1" in reply.detail

@@ -13,8 +13,9 @@ import pytest
 
 from services.api.app import create_app
 from services.api.parts import Parts
-from shared.engine_record import EngineRecord
 from shared.jobs.document import Job
+from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
 
 ROW = [0.5] * 10
@@ -39,17 +40,21 @@ def test_a_submitted_job_is_accepted_with_its_address_and_document(client: InPro
 
 def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(parts: Parts) -> None:
     body = rows_of(1200)
-    compiled = EngineRecord("compiled-avx2", {"diabetes@1": "compiled-avx2"})
+    methods = {Explanation.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2")}
+    compiled = Activations(
+        "compiled-avx2", {"diabetes@1": VersionRecord("key", State.READY, methods=methods)}
+    )
 
-    def batches(engines: EngineRecord, batch_rows: int | None, **more: str) -> int:
+    def batches(activations: Activations, batch_rows: int | None, **more: str) -> int:
         settings = replace(parts.settings, batch_rows=batch_rows)
-        client = InProcess(create_app(replace(parts, settings=settings, engines=engines)))
+        catalog = ModelCatalog.load(settings.models_dir, activations=activations)
+        client = InProcess(create_app(replace(parts, settings=settings, catalog=catalog)))
         return int(client.post_json("/v1/jobs", {**body, **more}).json["batches"]["total"])
 
     assert batches(compiled, None) == 1
-    assert batches(EngineRecord(), None) == 3
+    assert batches(Activations(), None) == 3
     assert batches(compiled, None, method="interventional") == 3
-    assert batches(compiled, 100) == batches(EngineRecord(), 100) == 12
+    assert batches(compiled, 100) == batches(Activations(), 100) == 12
 
 
 def test_all_media_types_store_the_same_rows(client: InProcess, parts: Parts) -> None:

@@ -110,7 +110,7 @@ def test_a_missing_monitor_does_not_make_it_unready(client: InProcess) -> None:
 
 def test_a_stand_in_is_flagged_everywhere(client: InProcess, parts: Parts) -> None:
     version = parts.catalog.get("diabetes")
-    object.__setattr__(version, "manifest", replace(version.contract, fallback=True))
+    object.__setattr__(version, "contract", replace(version.contract, fallback=True))
     ready = client.get("/readyz")
     assert (ready.status, ready.json["probes"]["models"]["fallback"]) == (200, ["diabetes@1"])
     assert client.get("/v1/models/diabetes").json["fallback"] is True

@@ -149,22 +149,27 @@ def test_a_version_that_activation_refused_is_listed_with_its_reason(tmp_path: P
 
 def test_a_name_of_which_every_version_is_refused_tells_of_the_highest(tmp_path: Path) -> None:
     make(tmp_path, "bread")
-    for version in (1, 2):
+    for version in (2, 10):
         make(tmp_path, version=version)
     activations = Activations(
         versions={
-            "wine@1": VersionRecord("key", State.REFUSED, "the older reason"),
-            "wine@2": VersionRecord("key", State.REFUSED, "the newer reason"),
+            "wine@2": VersionRecord("key", State.REFUSED, "the older reason"),
+            "wine@10": VersionRecord("key", State.REFUSED, "the newer reason"),
         }
     )
     catalog = ModelCatalog.load(tmp_path, activations=activations)
 
-    with pytest.raises(ModelRefusedError, match="Model wine@2 is refused: the newer reason"):
+    with pytest.raises(ModelRefusedError, match="Model wine@10 is refused: the newer reason"):
         catalog.get("wine")
     with pytest.raises(ModelNotFoundError):
         catalog.get("wine@3")
     with pytest.raises(ModelNotFoundError):
         catalog.get("win")
+    assert [(one.name, one.version) for one in catalog.refused()] == [("wine", 2), ("wine", 10)]
+    highest = catalog.find_refused("wine")
+    assert highest is not None
+    assert highest.id == "wine@10"
+    assert catalog.find_refused("bread") is catalog.find_refused("wine@3") is None
 
 
 def test_what_activation_found_goes_with_a_version(tmp_path: Path) -> None:
