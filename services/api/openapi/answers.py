@@ -22,6 +22,7 @@ PROBLEMS = {
     "422": "Readable, but wrong: the first 20 faulty cells are in `errors`. Or too wide for a summary (`too-wide`), or the "
     "model (`model-refused`) or what is asked of it (`method-refused`) is refused.",
     "429": "The queue is full.",
+    "500": "An engine broke, or its values do not add up to the margin (`engine-fault`); or a fault inside.",
     "503": "Redis, the store, the monitor or every worker is away, the appliance is stopping, or too busy.",
     "507": "The disk is full.",
 }

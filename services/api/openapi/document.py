@@ -26,7 +26,7 @@ type Part = dict[str, Any]
 #: What reading any address under /v1 can come to.
 _READING = (400, 401, 403, 503)
 #: What sending rows can come to.
-_SENDING = (*_READING, 404, 413, 415, 422, 429, 507)
+_SENDING = (*_READING, 404, 413, 415, 422, 429, 500, 507)
 #: What can be said of rows that are sent.
 _OPTIONS = ("Model", "Method", "Interactions", "TopPairs")
 _OPEN: list[Part] = []

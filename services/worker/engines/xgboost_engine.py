@@ -15,6 +15,7 @@ from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.batch_plan import ROWS
 from shared.errors import EngineError
 from shared.interactions import Interactions
+from shared.sum_check import check_interactions
 from shared.treeshap.weightiest import every_pair, put_weightiest, slices
 
 #: What XGBoost's message holds when an allocation was refused.
@@ -51,7 +52,6 @@ class XGBoostEngine:
 
     def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
         """Return the rows' interactions in the shape that `wanted` tells: XGBoost's `pred_interactions`."""
-        del values  # XGBoost works them out again
         features, outputs = rows.shape[1], self._outputs
         result = np.zeros(wanted.shape(len(rows), features, outputs), dtype=np.float32)
         pairs = every_pair(features) if wanted.top_pairs else None
@@ -61,7 +61,8 @@ class XGBoostEngine:
             found = found.reshape(-1, outputs, features + 1, features + 1)
             if pairs is None:
                 result[some] = found
-            else:
+            else:  # pairs have no sums that anybody could check later
+                check_interactions(found, values[some], some.start)
                 put_weightiest(found[:, :, pairs[:, 0], pairs[:, 1]], pairs, result[some])
         return result
 
