@@ -23,6 +23,9 @@ SHORT_FOLDER = Path("/tmp")  # noqa: S108  # boot refuses a folder there that be
 #: MEMORY_LIMIT_MB at least: less does not hold the programs and one worker. And at most.
 LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB = 200, 1_048_576
 
+#: MB that boot and the libraries of an activation take, and MB that a model may take beside them at least.
+ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB = 175, 64
+
 #: The secrets, by setting name. Boot makes those that are unset.
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
 
@@ -66,6 +69,8 @@ class Settings:
     max_rows: int = 5_000_000
     max_queued_batches: int = 20_000
     batch_timeout_seconds: int = 60
+    activation_memory_mb: int | None = None
+    activation_seconds: int = 120
     result_ttl_hours: float = 24.0
     default_model: str | None = None
     allow_fallback_model: bool = False
@@ -157,9 +162,16 @@ class Settings:
         return self.data_dir.absolute() / "compiled"
 
     @property
-    def engines_file(self) -> Path:
-        """Which engine explains which model, as boot found it out."""
-        return self.compiled_dir / "engines.json"
+    def activations_file(self) -> Path:
+        """How each model's activation ended, as boot found it out."""
+        return self.compiled_dir / "activations.json"
+
+    @property
+    def activation_growth_mb(self) -> int:
+        """The MB that activating one model may take beside the libraries: ACTIVATION_MEMORY_MB, or what the container leaves."""
+        return self.activation_memory_mb or max(
+            self.memory_limit_mb - ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB
+        )
 
     @property
     def redis_dir(self) -> Path:
@@ -306,6 +318,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "MAX_ROWS": _whole(1, 1_000_000_000),
     "MAX_QUEUED_BATCHES": _whole(1, 1_000_000),
     "BATCH_TIMEOUT_SECONDS": _whole(1, 3600),
+    "ACTIVATION_MEMORY_MB": _whole(LEAST_ACTIVATION_MB, 1_048_576),
+    "ACTIVATION_SECONDS": _whole(1, 3600),
     "RESULT_TTL_HOURS": _hours,
     "DEFAULT_MODEL": str,
     "ALLOW_FALLBACK_MODEL": _flag,

@@ -22,7 +22,7 @@ from ops.bench.peer_environments import peer_python
 from ops.bench.tables import count, short, table
 from ops.bench.trained import Shape, kept
 from services.worker.lean_xgboost import THREADS
-from services.worker.model_compilation import compile_booster
+from services.worker.activation.compilation import compile_booster
 from services.worker.reference import EXACT, distance
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.interventional import against_background

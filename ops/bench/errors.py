@@ -13,7 +13,7 @@ from ops.bench.trained import Shape, kept
 from ops.bench.truth import exact_values
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import THREADS
-from services.worker.model_compilation import compile_booster
+from services.worker.activation.compilation import compile_booster
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library
 

@@ -13,7 +13,7 @@ from ops.bench.timing import Timing, take_turns
 from ops.bench.trained import Shape, kept
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import THREADS
-from services.worker.model_compilation import compile_booster
+from services.worker.activation.compilation import compile_booster
 from shared.interactions import Interactions
 from shared.treeshap.explainer import Explainer, Matrix
 from shared.treeshap.interactions import InteractionExplainer

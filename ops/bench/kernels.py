@@ -13,7 +13,7 @@ from ops.bench.timing import Timing, take_turns
 from ops.bench.trained import Shape, train
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import THREADS
-from services.worker.model_compilation import compile_booster
+from services.worker.activation.compilation import compile_booster
 from services.worker.reference import distance
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer, Matrix

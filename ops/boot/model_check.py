@@ -1,4 +1,4 @@
-"""No appliance starts with a model that is not what its manifest says, unless a stand-in was asked for."""
+"""Checks models' files before the start: a model at fault is refused, and replaced by a placeholder where that was asked for."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import subprocess
 import sys
 
 from shared.build import ROOT
-from shared.errors import BootError, ModelNotFoundError
-from shared.models.catalog import ModelCatalog, find_faults
+from shared.errors import BootError, ModelFaultError, ModelNotFoundError, ModelRefusedError
+from shared.models.activation import Activations
+from shared.models.catalog import ModelCatalog, ModelFault, find_faults
+from shared.models.version import version_folders
 from shared.settings import Settings
 
 #: Seconds that making the stand-ins may take.
@@ -19,29 +21,55 @@ STANDIN_SECONDS = 60
 _log = logging.getLogger(__name__)
 
 
-def check_models(settings: Settings) -> int:
-    """Check every model, make stand-ins where ALLOW_FALLBACK_MODEL is set; return how many models there are.
+def check_models(settings: Settings) -> list[ModelFault]:
+    """Check every model's files, and make placeholders where ALLOW_FALLBACK_MODEL is set; return what is wrong.
 
-    Raises BootError that names each faulty model and the remedy.
+    A model whose files are at fault is refused, and the others are served. Raises BootError, which names each faulty model and the
+    remedy, if no model is left or DEFAULT_MODEL is not there.
     """
     shutil.rmtree(settings.standins_dir, ignore_errors=True)  # a mended model is used again
-    faults = [str(fault) for fault in find_faults(settings.models_dir)]
-    if not faults:
-        faults = _missing_default(settings)
-    if faults and not settings.allow_fallback_model:
-        raise BootError(_refusal(faults))
-    if faults:
-        _make_standins(settings, faults)
-    return len(ModelCatalog.load(settings.models_dir, settings.standins_dir))
+    faults = find_faults(settings.models_dir)
+    missing = _missing_default(settings, faults)
+    texts = [*map(str, faults), *missing]
+    if texts and settings.allow_fallback_model:
+        _make_standins(settings, texts)
+    elif missing or (faults and not _some_are_whole(settings, faults)):
+        raise BootError(_refusal(texts))
+    return faults
 
 
-def _missing_default(settings: Settings) -> list[str]:
-    if settings.default_model is None:
-        return []
+def require_ready_models(settings: Settings, activations: Activations) -> int:
+    """Return how many versions are ready. Raises BootError if none is, or DEFAULT_MODEL is refused."""
     try:
-        ModelCatalog.load(settings.models_dir, settings.standins_dir).get(settings.default_model)
-    except ModelNotFoundError as error:
-        return [f"DEFAULT_MODEL: {error}"]
+        catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir, activations)
+    except ModelFaultError as error:
+        raise BootError(f"No model can be served:\n{error}") from error
+    if settings.default_model is not None:
+        try:
+            catalog.get(settings.default_model)
+        except (ModelNotFoundError, ModelRefusedError) as error:
+            raise BootError(f"DEFAULT_MODEL cannot be served: {error}") from error
+    return len(catalog)
+
+
+def _some_are_whole(settings: Settings, faults: list[ModelFault]) -> bool:
+    faulty = {fault.folder for fault in faults}
+    return any(folder not in faulty for folder in version_folders(settings.models_dir))
+
+
+def _missing_default(settings: Settings, faults: list[ModelFault]) -> list[str]:
+    """Say what is wrong with DEFAULT_MODEL: it is not there, or its files are at fault and no placeholder is wanted."""
+    name, _, number = (settings.default_model or "").partition("@")
+    if not name:
+        return []
+    faulty = {fault.folder for fault in faults}
+    folders = [one for one in version_folders(settings.models_dir) if one.parent.name == name]
+    wanted = [one for one in folders if not number or one.name == number]
+    if not wanted:
+        there_are = ", ".join(f"{one.parent.name}@{one.name}" for one in version_folders(settings.models_dir))
+        return [f"DEFAULT_MODEL: There is no model {name[:80]!r}. Use one of: {there_are or 'none yet'}."]
+    if all(one in faulty for one in wanted):
+        return [f"DEFAULT_MODEL: {settings.default_model} is among the models that cannot be used"]
     return []
 
 

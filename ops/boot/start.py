@@ -8,13 +8,13 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ops.boot.compiled_models import activate_models
 from ops.boot.folders import empty_folder, make_folders
 from ops.boot.host_name import ensure_host_name
 from ops.boot.keys import ensure_keys
 from ops.boot.lock import await_orphaned_redis, hold_lock
 from ops.boot.memory_limit import MemoryLimit
-from ops.boot.model_check import check_models
+from ops.boot.model_activation import activate_models
+from ops.boot.model_check import check_models, require_ready_models
 from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
 from ops.boot.redis_check import check_redis
@@ -48,8 +48,8 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
         write_redis_config(settings)
     check_ports(settings)
     check_redis(settings, environment)
-    models = check_models(settings)
-    engines = activate_models(settings)
+    activations = activate_models(settings, check_models(settings))
+    models = require_ready_models(settings, activations)
     empty_folder(settings.tmp_dir)
     settings.status_file.unlink(missing_ok=True)  # it tells of the life before
     key_files = ensure_keys(settings)
@@ -65,7 +65,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
         "host": host,
         **_decided(settings, sizing, cpus, memory),
         "models": models,
-        "engine": engines.engine,
+        "engine": activations.engine,
     }
     where = {
         "data_dir": str(settings.data_dir.absolute()),

@@ -29,7 +29,7 @@ from services.monitor.sweeper import Surroundings, Sweeper
 from services.monitor.worker_lives import Machine
 from services.monitor.working_set import choose_source
 from shared.counters import Counters
-from shared.engine_record import EngineRecord
+from shared.models.activation import Activations
 from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
@@ -201,9 +201,8 @@ class Monitor:
         registry = CollectorRegistry()
         registry.register(self._make_redis_collector(models))
         registry.register(MachineCollector(self._guard, self._storage, self._programs, self._pulse))
-        engines = EngineRecord.read(self._settings.engines_file)
         started = started_at(self._machine.supervisor_pid)
-        registry.register(FactsCollector(models, engines, commit, started))
+        registry.register(FactsCollector(models, self._catalog().refused() if models else (), commit, started))
         return registry
 
     def _make_redis_collector(self, models: tuple[ModelVersion, ...]) -> Collector:
@@ -216,9 +215,13 @@ class Monitor:
         limit = self._settings.max_queued_batches
         return RedisCollector(reading, self._pulse, [model.id for model in models], limit)
 
+    def _catalog(self) -> ModelCatalog:
+        activations = Activations.read(self._settings.activations_file)
+        return ModelCatalog.load(self._settings.models_dir, self._settings.standins_dir, activations)
+
     def _models(self) -> tuple[ModelVersion, ...]:
         try:
-            return ModelCatalog.load(self._settings.models_dir, self._settings.standins_dir).versions()
+            return self._catalog().versions()
         except ModelFaultError as fault:  # boot refuses it; the monitor watches on all the same
             logger.warning("the models are not known", extra={"cause": str(fault)})
             return ()

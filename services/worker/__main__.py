@@ -33,6 +33,7 @@ from shared.jobs.queue import Lane, rq_queue
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.log import configure_logging
+from shared.models.activation import Activations
 from shared.models.catalog import ModelCatalog
 from shared.payloads import Payloads
 from shared.redis_connection import REDIS_AWAY, Patience, connect, writes_refused
@@ -88,7 +89,9 @@ def main() -> int:
 def _work(settings: Settings, process_name: str) -> int:
     host = host_name(os.environ)
     me = Beacon(f"{host}/{process_name}", host, os.getpid(), secrets.token_hex(8))
-    models = WarmModels(ModelCatalog.load(settings.models_dir, settings.standins_dir), settings.compiled_dir)
+    activations = Activations.read(settings.activations_file)
+    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir, activations)
+    models = WarmModels(catalog, settings.compiled_dir)
     models.warm_up()
     connection = connect(settings, Patience.STEADY, name=me.name)
     beacons, counters, store = Beacons(connection), Counters(connection), JobStore(connection, settings)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from pathlib import Path
 
+    from shared.models.contract import Trees
+
 #: Packages that XGBoost imports if it finds them, and that predicting does not need.
 HIDDEN_PACKAGES = frozenset({"sklearn", "pandas"})
 
@@ -117,11 +119,13 @@ def _asked_with_scipy_only(question: Callable[[Any], bool]) -> Callable[[Any], b
     return asked
 
 
-def load_booster(path: Path) -> Any:
-    """Load an `xgboost.Booster` from a .ubj or .json file, set to one thread whatever OMP_NUM_THREADS says.
+def load_booster(path: Path, trees: Trees | None = None) -> Any:
+    """Load an `xgboost.Booster` with the rounds that count, set to one thread whatever OMP_NUM_THREADS says.
 
-    Check the file's SHA-256 first, or do this in a process that may be lost: XGBoost can crash on a damaged
-    file. Raises ModelFaultError if XGBoost refuses the file, OSError if it cannot be read.
+    The file is UBJSON or JSON and holds all rounds; `trees` says how many of them are used. Without it these are the ones that
+    `model.predict` uses: up to `best_iteration` where the file has that. Check the file's SHA-256 first, or do this in a process
+    that may be lost: XGBoost can crash on a damaged file. Raises ModelFaultError if XGBoost refuses the file, OSError if it
+    cannot be read.
     """
     xgboost = import_xgboost()
     content = path.read_bytes()
@@ -133,4 +137,20 @@ def load_booster(path: Path) -> Any:
         raise ModelFaultError(
             f"{path.name} is no model that XGBoost {xgboost.__version__} can load: {said}"
         ) from error
-    return booster
+    return used_rounds(booster, trees)
+
+
+def used_rounds(booster: Any, trees: Trees | None = None) -> Any:
+    """Return a booster of the rounds that count, as `load_booster` says; the same one where these are all."""
+    xgboost = import_xgboost()
+    total = booster.num_boosted_rounds()
+    best = booster.attr("best_iteration")
+    used = trees.used if trees is not None else total if best is None else int(best) + 1
+    if not 0 < used < total:
+        return booster
+    try:
+        sliced = booster[:used]
+    except xgboost.core.XGBoostError:  # a linear model has weights, and its rounds are no parts of it
+        return booster
+    sliced.set_param({"nthread": THREADS})
+    return sliced

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
+from shared.models.contract import Trees
 
 #: How far values may be from XGBoost's own, as `distance` tells it.
 EXACT = 1e-5
@@ -16,17 +17,21 @@ EXACT = 1e-5
 type Explain = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def reference_contributions(model_path: Path, rows: NDArray[np.float32]) -> NDArray[np.float32]:
+def reference_contributions(
+    model_path: Path, rows: NDArray[np.float32], trees: Trees | None = None
+) -> NDArray[np.float32]:
     """Return `Booster.predict(pred_contribs=True)` for rows x features: rows x outputs x (features + 1), base last.
+
+    `trees` are the contract's; without them the rounds that `model.predict` uses count.
 
     Raises ModelFaultError if the model cannot be loaded, OSError if it cannot be read.
     """
-    return bare_explainer(model_path)(rows)
+    return bare_explainer(model_path, trees)(rows)
 
 
-def bare_explainer(model_path: Path) -> Explain:
+def bare_explainer(model_path: Path, trees: Trees | None = None) -> Explain:
     """Return what a process with nothing but XGBoost would call: the same, with the model loaded once."""
-    booster = load_booster(model_path)
+    booster = load_booster(model_path, trees)
     dmatrix = import_xgboost().DMatrix
 
     def explain(rows: NDArray[np.float32]) -> NDArray[np.float32]:

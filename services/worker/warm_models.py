@@ -15,6 +15,7 @@ from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
+from shared.models.activation import XGBOOST, Explanation
 from shared.models.catalog import ModelCatalog, faults_in
 from shared.models.version import ModelVersion
 
@@ -40,11 +41,14 @@ class WarmModel:
     def predictor(self) -> XGBoostEngine:
         """The model in XGBoost. Raises ModelFaultError if it cannot be loaded."""
         if self._predictor is None:
-            self._predictor = XGBoostEngine.load(self.version.model_path, len(self.version.outputs))
+            self._predictor = XGBoostEngine.load(self.version)
         return self._predictor
 
     def engine(self, method: Method) -> Engine:
         """Return the engine of a method. Raises EngineError if the model cannot be explained by it."""
+        record = self.version.method_record(method)
+        if record.engine is None:
+            raise EngineError(f"{self.version.id} cannot be explained by {method}: {record.reason}.")
         if method is Method.TREE_PATH_DEPENDENT:
             return self.compiled or self.predictor
         if self._interventional is None:
@@ -53,8 +57,11 @@ class WarmModel:
 
     @property
     def interaction_engine(self) -> InteractionEngine:
-        """The engine of interactions. Raises ModelFaultError if the model cannot be loaded."""
-        if self.compiled is not None and self.compiled.pairs is not None:
+        """The engine of interactions. Raises EngineError if the model has none, ModelFaultError if it cannot be loaded."""
+        record = self.version.method_record(Explanation.INTERACTIONS)
+        if record.engine is None:
+            raise EngineError(f"{self.version.id} has no interactions: {record.reason}.")
+        if self.compiled is not None and record.engine != XGBOOST and self.compiled.pairs is not None:
             return self.compiled
         return self.predictor
 
@@ -100,14 +107,16 @@ class WarmModels:
         # XGBoost can crash on a damaged file, which boot has not seen if it was damaged since.
         if faults := faults_in(version.folder):
             raise ModelFaultError(str(faults[0]))
-        compiled = CompiledEngine.find(version, self._compiled_dir) if self._compiled_dir else None
+        compiled = None
+        if self._compiled_dir and _wants_tables(version):
+            compiled = CompiledEngine.find(version, self._compiled_dir)
         model = WarmModel(version, compiled, self._compiled_dir)
         if compiled is None:
             _ = model.predictor  # now, and not in the middle of a batch
         return model
 
     def warm_up(self) -> None:
-        """Load the newest version of each model, up to what stays loaded, and explain one row with it.
+        """Load the newest version of each model that is ready, up to what stays loaded, and explain one row with it.
 
         One that was damaged after boot costs only the jobs that ask for it.
         """
@@ -117,3 +126,8 @@ class WarmModels:
                 self.get(version.id).engine(Method.TREE_PATH_DEPENDENT).explain(row)
             except (ModelFaultError, EngineError) as fault:
                 logger.error("model not loaded", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all
+
+
+def _wants_tables(version: ModelVersion) -> bool:
+    """Tell whether activation found the compiled engine right for path-dependent values, or has not looked."""
+    return version.activation is None or version.method_record(Method.TREE_PATH_DEPENDENT).engine != XGBOOST

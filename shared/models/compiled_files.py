@@ -11,10 +11,13 @@ from shared.treeshap.table_file import table_path
 
 def compiled_key(version: ModelVersion, method: Method) -> str | None:
     """Name what a method's tables are made of, so that others are never taken for them; None without background rows."""
-    manifest = version.contract
+    contract = version.contract
+    model = contract.sha256
+    if contract.trees is not None and contract.trees.used < contract.trees.total:
+        model = f"{model}-{contract.trees.used}"
     if method is Method.TREE_PATH_DEPENDENT:
-        return manifest.sha256
-    return f"{manifest.sha256}-{manifest.background.sha256}" if manifest.background else None
+        return model
+    return f"{model}-{contract.background.sha256}" if contract.background else None
 
 
 def compiled_path(version: ModelVersion, method: Method, folder: Path) -> Path | None:

@@ -22,6 +22,9 @@ TABLE_BUDGET_MB = 64
 _AT_ONCE = 512
 
 
+type _Kind = tuple[int, int | None]
+
+
 @dataclass(frozen=True, slots=True)
 class _TableRequest:
     """A node whose table is wanted: where it goes, and what it is made of."""
@@ -34,17 +37,19 @@ class _TableRequest:
 
 @dataclass(slots=True)
 class _Work:
-    """The arrays while they grow."""
+    """The arrays while they grow: a large model has millions of nodes, so none is kept as Python's objects for long."""
 
     columns: dict[int, int]
+    #: Floats that tables and factors may take, and room for so many tables: what is not written takes no memory.
     budget: int
-    nodes: list[tuple[Any, ...]] = field(default_factory=list)
+    tables: NDArray[np.float32]
+    nodes: list[NDArray[Any]] = field(default_factory=lambda: [np.zeros(0, dtype=layout.NODE)])
+    node_count: int = 0
     trees: list[tuple[Any, ...]] = field(default_factory=list)
     words: list[NDArray[np.uint32]] = field(default_factory=list)
+    word_count: int = 0
     #: By the number of features above and the place of a repeated one: those that are made alike.
-    requests: dict[tuple[int, int | None], list[_TableRequest]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
+    requests: dict[_Kind, list[_TableRequest]] = field(default_factory=lambda: defaultdict(list))
     floats: int = 0
 
 
@@ -56,7 +61,10 @@ def compile_forest(
         raise NotCoveredError("its margins do not begin at one finite number for each output")
     splits = [tree.feature[tree.left >= 0] for tree in forest.trees]
     used = np.unique(np.concatenate([np.zeros(0, np.int32), *splits])).astype(np.int32)
-    work = _Work({int(feature): i for i, feature in enumerate(used)}, int(budget_mb * 1e6 / 4))
+    budget = int(budget_mb * 1e6 / 4)
+    work = _Work(
+        {int(feature): i for i, feature in enumerate(used)}, budget, np.zeros(budget, dtype=np.float32)
+    )
     expected = np.zeros(forest.outputs)
     ordered = sorted(forest.trees, key=lambda tree: tree.output)
     for tree in ordered:
@@ -65,7 +73,9 @@ def compile_forest(
         _add_tree(work, tree, flat)
     trees = np.array(work.trees, dtype=layout.TREE)
     trees["ends_chunk"] = _chunk_ends(ordered)
-    nodes = np.array(work.nodes, dtype=layout.NODE)
+    for kind in work.requests:
+        _make_tables(work, kind)
+    nodes = np.concatenate(work.nodes)
     factors = _make_factors(trees, nodes, work.budget - work.floats)
     per_output = np.bincount([tree.output for tree in ordered], minlength=forest.outputs)
     return Compiled(
@@ -77,7 +87,7 @@ def compile_forest(
         categories=np.concatenate([np.zeros(0, np.uint32), *work.words]),
         start=start.astype(np.float32),
         base=(expected + start).astype(np.float32),
-        tables=_make_tables(work),
+        tables=work.tables[: work.floats],
         factors=factors,
     )
 
@@ -87,16 +97,19 @@ def _add_tree(work: _Work, tree: Tree, flat: FlatTree) -> None:
         raise NotCoveredError(f"a path has more than {layout.MOST_FEATURES} different features")
     if flat.levels > layout.MOST_LEVELS:
         raise NotCoveredError(f"a tree has more than {layout.MOST_LEVELS} levels")
-    first = len(work.nodes)
+    first = work.node_count
     parents = [node for node in flat.nodes if min(node.left, node.right) < 0]
     floats = sum(_table_floats(node) for node in parents)
     few = all(len(node.above) < layout.TABLE_BITS for node in flat.nodes)
     has_tables = few and bool(flat.nodes) and work.floats + floats <= work.budget
+    records = []
     for node in flat.nodes:
         table = -1
         if has_tables and min(node.left, node.right) < 0:
             table = _request_table(work, tree, node)
-        work.nodes.append(_record(work, tree, node, first, table))
+        records.append(_record(work, tree, node, first, table))
+    work.nodes.append(np.array(records, dtype=layout.NODE))
+    work.node_count += len(records)
     leaf = 0.0 if flat.nodes else tree.value[0]
     points = exact_points(flat.most_features)
     work.trees.append((first, len(flat.nodes), points, has_tables, leaf, flat.levels, 0, -1))
@@ -113,7 +126,7 @@ def _chunk_ends(trees: list[Tree]) -> list[bool]:
     for tree, size in zip(trees, sizes, strict=True):
         most[tree.output] = max(most[tree.output], size)
     ends, together = [], 0.0
-    for tree, size, following in zip(trees, sizes, [*sizes[1:], np.inf], strict=True):
+    for tree, size, following in zip(trees, sizes, [*sizes, np.inf][1:], strict=True):
         together += size
         ends.append(together + following > most[tree.output])
         together = 0.0 if ends[-1] else together
@@ -125,9 +138,11 @@ def _table_floats(node: FlatNode) -> int:
 
 
 def _request_table(work: _Work, tree: Tree, node: FlatNode) -> int:
-    key = (len(node.above), node.place if node.repeated else None)
+    kind = (len(node.above), node.place if node.repeated else None)
     above = tuple(node.above.values())
-    work.requests[key].append(_TableRequest(work.floats, above, _leaf_values(tree, node), node.ratios))
+    work.requests[kind].append(_TableRequest(work.floats, above, _leaf_values(tree, node), node.ratios))
+    if len(work.requests[kind]) == _AT_ONCE:
+        _make_tables(work, kind)
     table = work.floats // layout.TABLE_ROW
     work.floats += _table_floats(node)
     return table
@@ -168,10 +183,11 @@ def _record(work: _Work, tree: Tree, node: FlatNode, first: int, table: int) -> 
 
 def _add_categories(work: _Work, categories: NDArray[np.int64]) -> tuple[int, int]:
     """Keep a set as bits; return its first word and how many it has."""
-    begin = sum(map(len, work.words))
+    begin = work.word_count
     bits = np.zeros(int(categories.max(initial=-1)) // 32 + 1, dtype=np.uint32)
     np.bitwise_or.at(bits, categories // 32, np.uint32(1) << (categories % 32).astype(np.uint32))
     work.words.append(bits)
+    work.word_count += len(bits)
     return begin, len(bits)
 
 
@@ -199,20 +215,21 @@ def _make_factors(trees: NDArray[Any], nodes: NDArray[Any], budget: int) -> NDAr
     return np.concatenate(made)
 
 
-def _make_tables(work: _Work) -> NDArray[np.float32]:
-    tables = np.zeros(work.floats, dtype=np.float32)
-    for (known, place), requests in work.requests.items():
-        for begin in range(0, len(requests), _AT_ONCE):
-            batch = requests[begin : begin + _AT_ONCE]
-            made = node_tables(
-                np.array([one.above for one in batch]).reshape(len(batch), known),
-                place,
-                (np.array([one.values[0] for one in batch]), np.array([one.values[1] for one in batch])),
-                (np.array([one.ratios[0] for one in batch]), np.array([one.ratios[1] for one in batch])),
-            )
-            features, size = made.shape[1:]
-            rows = np.zeros((len(batch), features, max(size, layout.TABLE_ROW)), dtype=np.float32)
-            rows[:, :, :size] = made
-            places = np.array([one.offset for one in batch])[:, None] + np.arange(rows[0].size)
-            tables[places] = rows.reshape(len(batch), -1)
-    return tables
+def _make_tables(work: _Work, kind: _Kind) -> None:
+    """Make the tables that are requested of a kind, and forget the requests."""
+    known, place = kind
+    batch = work.requests[kind]
+    if not batch:
+        return
+    made = node_tables(
+        np.array([one.above for one in batch]).reshape(len(batch), known),
+        place,
+        (np.array([one.values[0] for one in batch]), np.array([one.values[1] for one in batch])),
+        (np.array([one.ratios[0] for one in batch]), np.array([one.ratios[1] for one in batch])),
+    )
+    features, size = made.shape[1:]
+    rows = np.zeros((len(batch), features, max(size, layout.TABLE_ROW)), dtype=np.float32)
+    rows[:, :, :size] = made
+    places = np.array([one.offset for one in batch])[:, None] + np.arange(rows[0].size)
+    work.tables[places] = rows.reshape(len(batch), -1)
+    work.requests[kind] = []

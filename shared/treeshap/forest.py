@@ -1,13 +1,14 @@
-"""An XGBoost model as it describes itself in JSON, read into trees; what is not understood is refused."""
+"""An XGBoost model as it describes itself in UBJSON, read into trees; what is not understood is refused."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
+
+from shared.ubjson import read_ubjson
 
 #: Cover ratios below this are taken for this, and those below a node without cover for a half, as XGBoost does.
 LEAST_SHARE = 1e-12
@@ -55,10 +56,22 @@ class Forest:
     trees: tuple[Tree, ...]
 
 
-def read_forest(document: bytes) -> Forest:
-    """Read what `Booster.save_raw("json")` gives. Raises NotCoveredError with the reason."""
+def read_forest(content: bytes) -> Forest:
+    """Read what `Booster.save_raw("ubj")` gives. Raises NotCoveredError with the reason."""
     try:
-        learner = orjson.loads(document)["learner"]
+        document = read_ubjson(content)
+    except ValueError as error:
+        raise NotCoveredError(f"its description is not understood: {error}") from error
+    return forest_of(document)
+
+
+def forest_of(document: Any) -> Forest:
+    """Read a model's description, parsed from UBJSON or JSON. Raises NotCoveredError with the reason.
+
+    A tree whose leaves hold a value for each output becomes one tree for each output.
+    """
+    try:
+        learner = document["learner"]
         booster = learner["gradient_booster"]
         name = booster["name"]
         if name not in TREE_BOOSTERS:
@@ -68,8 +81,9 @@ def read_forest(document: bytes) -> Forest:
         outputs = max(int(facts["num_class"]), int(facts.get("num_target", 1)), 1)
         weights = model.get("weight_drop") or booster.get("weight_drop") or [1.0] * len(model["trees"])
         trees = tuple(
-            _read_tree(tree, output, np.float32(weight))
-            for tree, output, weight in zip(model["trees"], model["tree_info"], weights, strict=True)
+            tree
+            for described, output, weight in zip(model["trees"], model["tree_info"], weights, strict=True)
+            for tree in _read_tree(described, int(output), np.float32(weight))
         )
     except (KeyError, TypeError, ValueError, IndexError) as error:
         raise NotCoveredError(f"its description is not understood: {type(error).__name__} {error}") from error
@@ -78,26 +92,41 @@ def read_forest(document: bytes) -> Forest:
     return forest
 
 
-def _read_tree(document: dict[str, Any], output: int, weight: np.float32) -> Tree:
-    if int(document["tree_param"].get("size_leaf_vector", 1)) > 1:
-        raise NotCoveredError("its leaves hold a value for each output (multi_output_tree)")
+def _read_tree(document: Any, output: int, weight: np.float32) -> list[Tree]:
+    """Return the tree, or one for each output where its leaves hold a vector: all but the values is shared."""
     left = np.array(document["left_children"], dtype=np.int32)
+    right = np.where(left < 0, -1, np.array(document["right_children"], dtype=np.int32)).astype(np.int32)
     with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused later
         value = np.array(document["split_conditions"]).astype(np.float32)
         value[left < 0] *= weight
-    return Tree(
-        output=int(output),
+    tree = Tree(
+        output=output,
         left=left,
-        right=np.array(document["right_children"], dtype=np.int32),
+        right=right,
         feature=np.array(document["split_indices"], dtype=np.int32),
         value=value,
         default_left=np.array(document["default_left"], dtype=np.bool_),
         cover=np.array(document["sum_hessian"], dtype=np.float32),
         categories=_read_categories(document),
     )
+    size = int(document["tree_param"].get("size_leaf_vector", 1))
+    return [tree] if size <= 1 else _split_vectors(document, tree, size, weight)
 
 
-def _read_categories(document: dict[str, Any]) -> dict[int, NDArray[np.int64]]:
+def _split_vectors(document: Any, tree: Tree, size: int, weight: np.float32) -> list[Tree]:
+    """XGBoost keeps the index of a leaf's vector in the place of its right child."""
+    leaves = np.flatnonzero(tree.left < 0)
+    vectors = np.array(document["leaf_weights"], dtype=np.float32).reshape(-1, size)
+    vectors = vectors[np.array(document["right_children"], dtype=np.int64)[leaves]] * weight
+    trees = []
+    for output in range(size):
+        value = tree.value.copy()
+        value[leaves] = vectors[:, output]
+        trees.append(replace(tree, output=output, value=value))
+    return trees
+
+
+def _read_categories(document: Any) -> dict[int, NDArray[np.int64]]:
     every = np.array(document.get("categories", ()), dtype=np.int64)
     spans = zip(
         document.get("categories_nodes", ()),

@@ -10,7 +10,8 @@ from prometheus_client.registry import Collector
 
 from services.monitor.collectors.families import gauge, gauges
 from shared.build import VERSION, library_versions
-from shared.engine_record import EngineRecord
+from shared.models.activation import Explanation
+from shared.models.catalog import RefusedModel
 from shared.models.version import ModelVersion
 
 
@@ -18,17 +19,23 @@ class FactsCollector(Collector):
     """Builds its families once. `started` is when the appliance was, in seconds since the epoch."""
 
     def __init__(
-        self, models: Iterable[ModelVersion], engines: EngineRecord, commit: str, started: float | None
+        self,
+        models: Iterable[ModelVersion],
+        refused: Iterable[RefusedModel],
+        commit: str,
+        started: float | None,
     ) -> None:
         build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
         served = tuple(models)
         lines: dict[tuple[str, ...], float] = {
-            (m.name, str(m.version), engines.of(m.id), str(m.fallback).lower()): 1.0 for m in served
+            (m.name, str(m.version), _engine(m, Explanation.TREE_PATH_DEPENDENT), str(m.fallback).lower()): 1.0
+            for m in served
         }
         by_method: dict[tuple[str, ...], float] = {
-            (m.name, str(m.version), method.value, engines.of(m.id, method)): 1.0
+            (m.name, str(m.version), wanted.value, engine): 1.0
             for m in served
-            for method in m.methods
+            for wanted in Explanation
+            if (engine := _engine(m, wanted))
         }
         self._families = [
             gauges(
@@ -50,6 +57,17 @@ class FactsCollector(Collector):
                 by_method,
             ),
         ]
+        refusals: dict[tuple[str, ...], float] = {
+            (name, version): 1.0 for name, _, version in (one.id.partition("@") for one in refused)
+        }
+        self._families.append(
+            gauges(
+                "model_refused",
+                "A version that is not served, since its activation refused it; always 1.",
+                ["model", "version"],
+                refusals,
+            )
+        )
         if started is not None:
             self._families.append(
                 gauge(
@@ -60,3 +78,7 @@ class FactsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         return iter(self._families)
+
+
+def _engine(version: ModelVersion, wanted: Explanation) -> str:
+    return version.method_record(wanted).engine or ""

@@ -5,7 +5,6 @@ The algorithm is XGBoost's QuadratureTreeSHAP, behind `Booster.predict(pred_cont
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.batch_plan import ROWS
 from shared.errors import EngineError
 from shared.interactions import Interactions
+from shared.models.version import ModelVersion
 from shared.sum_check import check_interactions
 from shared.treeshap.weightiest import every_pair, put_weightiest, slices
 
@@ -34,9 +34,9 @@ class XGBoostEngine:
         self._xgboost = import_xgboost()
 
     @classmethod
-    def load(cls, model_path: Path, outputs: int) -> XGBoostEngine:
-        """Load a UBJ model that has so many outputs. Raises ModelFaultError if XGBoost cannot."""
-        return cls(load_booster(model_path), outputs)
+    def load(cls, version: ModelVersion) -> XGBoostEngine:
+        """Load a version's model, with the rounds that its contract uses. Raises ModelFaultError if XGBoost cannot."""
+        return cls(load_booster(version.model_path, version.contract.trees), len(version.outputs))
 
     def explain(self, rows: Matrix) -> Matrix:
         """Return contributions, base value and margin: (rows, outputs, features + 2)."""
@@ -51,7 +51,10 @@ class XGBoostEngine:
         return self._predict(self._data(rows), pred_contribs=True).reshape(len(rows), self._outputs, -1)
 
     def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
-        """Return the rows' interactions in the shape that `wanted` tells: XGBoost's `pred_interactions`."""
+        """Return the rows' interactions in the shape that `wanted` tells: XGBoost's `pred_interactions`.
+
+        Top pairs are chosen from whole matrices, which must add up to `values`. Raises SumsDifferError if they do not.
+        """
         features, outputs = rows.shape[1], self._outputs
         result = np.zeros(wanted.shape(len(rows), features, outputs), dtype=np.float32)
         pairs = every_pair(features) if wanted.top_pairs else None

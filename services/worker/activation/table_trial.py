@@ -17,9 +17,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from services.worker.activation.leaf_by_leaf import values_of_tree
+from services.worker.activation.trial_rows import rows_for_tables
 from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.leaf_by_leaf import values_of_tree
-from services.worker.trial_rows import trial_rows
 from shared.errors import EngineError
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
@@ -41,9 +41,13 @@ type Floats = NDArray[np.float32]
 
 def try_tables(
     compiled: Compiled, forest: Forest, predictor: XGBoostEngine, background: Floats, library: Library
-) -> None:
-    """Raise NotCoveredError, which says what is wrong and how far, if tables against a background are not right."""
-    rows = trial_rows(compiled)
+) -> tuple[float, float]:
+    """Return how far trees' values and sums are off at most.
+
+    Raises NotCoveredError, which says what is wrong and how far, if tables against a background are not right.
+    """
+    difference = residual = 0.0
+    rows = rows_for_tables(compiled, forest)
     few = np.concatenate([rows[: TRIED_ROWS - 1], background[:1]])
     try:
         margins, bases = predictor.margins(rows), predictor.margins(background)
@@ -58,6 +62,11 @@ def try_tables(
     ):
         if not off <= tolerance:
             raise NotCoveredError(f"against the background, the {what} is {off:.1e} off")
+        if tolerance == TREE_TOLERANCE:
+            difference = max(difference, off)
+        else:
+            residual = max(residual, off)
+    return difference, residual
 
 
 def _trees(

@@ -1,0 +1,141 @@
+"""Models are activated before the appliance starts; what was found out of the same bytes by the same build is used again."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+from pathlib import Path
+
+import orjson
+
+from services.worker.activation.activate import Limits, activate_version
+from shared.build import ROOT, library_versions
+from shared.errors import BootError
+from shared.jobs.document import Method
+from shared.models.activation import XGBOOST, Activations, State, VersionRecord
+from shared.models.catalog import ModelCatalog, ModelFault, with_record
+from shared.models.compiled_files import compiled_key, compiled_path
+from shared.models.contract import MANIFEST_FILE
+from shared.models.version import ModelVersion
+from shared.settings import Settings
+from shared.treeshap.library import LIBRARY, find_library
+from shared.treeshap.table_file import TableFileError, read_tables, table_path
+
+#: The code that an activation's outcome depends on.
+CODE = ("shared", "services/worker")
+
+_log = logging.getLogger(__name__)
+
+
+def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations:
+    """Activate every version that is not yet; record all of them, those with `faults` in their files as refused.
+
+    A version that is refused affects no other. Raises BootError if the record cannot be written, or no version is ready.
+    """
+    known = Activations.read(settings.activations_file).versions
+    library = find_library()
+    if library is None:
+        _log.warning("the kernels of the compiled engine are not built: XGBoost and shap explain everything")
+    records = {
+        f"{fault.folder.parent.name}@{fault.folder.name}": VersionRecord(
+            "", State.REFUSED, f"{fault.what}. {fault.remedy}"
+        )
+        for fault in faults
+    }
+    build = _build_digest(settings)
+    began, verified = time.monotonic(), 0
+    served = []
+    for version in _untouched(settings, records):
+        key = _key(version, build)
+        record = known.get(version.id)
+        if record is None or record.key != key or _has_lost_tables(version, record, settings.compiled_dir):
+            record = activate_version(version, settings.compiled_dir, _limits(settings), key)
+            verified += 1
+        records[version.id] = record
+        served.append(with_record(version, record))
+    activations = Activations(XGBOOST if library is None else library.kernels()[0].engine, records)
+    _keep(settings, activations, served)
+    _log.info(
+        "models activated",
+        extra={"verified": verified, "versions": len(records), "seconds": round(time.monotonic() - began, 2)},
+    )
+    _tell(activations)
+    return activations
+
+
+def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
+    """Return the versions whose files are whole; placeholders are among them."""
+    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
+    return tuple(one for one in catalog.versions() if one.fallback or one.id not in faulty)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(settings.activation_growth_mb, settings.activation_seconds)
+
+
+def _build_digest(settings: Settings) -> str:
+    """Return a digest of the code, the kernels, the libraries and the limits."""
+    digest = hashlib.sha256()
+    for path in sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+        digest.update(path.read_bytes())
+    if LIBRARY.exists():
+        digest.update(LIBRARY.read_bytes())
+    library = find_library()
+    kernels = [] if library is None else [kernel.name for kernel in library.kernels()]
+    limits = _limits(settings)
+    digest.update(orjson.dumps([library_versions(), kernels, limits.memory_mb, limits.seconds]))
+    return digest.hexdigest()
+
+
+def _key(version: ModelVersion, build: str) -> str:
+    """Name all that the outcome of a version's activation depends on. Its manifest names its files' digests."""
+    manifest = (version.folder / MANIFEST_FILE).read_bytes()
+    return hashlib.sha256(build.encode() + manifest).hexdigest()
+
+
+def _has_lost_tables(version: ModelVersion, record: VersionRecord, folder: Path) -> bool:
+    """Tell whether a file is missing or damaged that the record says was compiled."""
+    if record.state is State.REFUSED:
+        return False
+    activated = with_record(version, record)
+    for method in Method:
+        if (activated.method_record(method).engine or "").startswith("compiled"):
+            key = compiled_key(activated, method) or ""
+            try:
+                read_tables(table_path(folder, key), key)
+            except (TableFileError, OSError):
+                return True
+    return False
+
+
+def _keep(settings: Settings, activations: Activations, served: list[ModelVersion]) -> None:
+    try:
+        activations.write(settings.activations_file)
+        _remove_others(served, settings)
+    except OSError as error:
+        raise BootError(f"{settings.compiled_dir} cannot be written: {error.strerror or error}.") from error
+
+
+def _remove_others(versions: list[ModelVersion], settings: Settings) -> None:
+    """Remove files of models and backgrounds that are gone, of other versions of the format, and half-written ones."""
+    folder = settings.compiled_dir
+    wanted = {compiled_path(version, method, folder) for version in versions for method in Method}
+    for path in folder.iterdir():
+        if path not in wanted and path != settings.activations_file and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def _tell(activations: Activations) -> None:
+    """Log what is refused, and what a slower engine explains."""
+    for model, record in activations.versions.items():
+        if record.state is State.REFUSED:
+            _log.error("model refused: %s", record.reason, extra={"model": model})
+        for name, method in record.methods.items():
+            if method.engine is None:
+                _log.warning(
+                    "method refused: %s", method.reason, extra={"model": model, "method": name.value}
+                )
+            elif method.reason is not None:
+                what = {"model": model, "method": name.value, "engine": method.engine}
+                _log.warning("a slower engine explains: %s", method.reason, extra=what)

@@ -1,0 +1,154 @@
+"""Activates versions in child processes, and tells from how each ended whether a version is ready or refused."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from shared.build import ROOT
+from shared.models.activation import Explanation, MethodRecord, State, VersionRecord
+from shared.models.version import ModelVersion
+
+#: A child may take so many times its limit by the clock, since others may have the processors.
+CLOCK_TIMES = 5
+#: What native code and Python say before they end for want of memory.
+_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
+#: A child's libraries use one thread and one heap: the cap counts what they reserve, also where they do not use it.
+_LEAN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TQDM_DISABLE": "1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one activation may take: MB of memory beside the libraries, and seconds of one processor."""
+
+    memory_mb: int
+    seconds: int
+
+
+@dataclass(slots=True)
+class _Said:
+    """What the children of one activation have printed, and how the last of them ended before its last step."""
+
+    step: str = "inspection"
+    contract: Mapping[str, Any] | None = None
+    methods: dict[Explanation, MethodRecord] = field(default_factory=dict)
+    refused: str | None = None
+    shap: str | None = None
+    out_of_memory: bool = False
+    ending: str | None = None
+
+    def hear(self, line: bytes) -> None:
+        words = orjson.loads(line)
+        self.step = words.get("step", self.step)
+        self.contract = words.get("contract", self.contract)
+        self.refused = words.get("refused", self.refused)
+        self.shap = words.get("shap", self.shap)
+        self.out_of_memory |= "out_of_memory" in words
+        if "method" in words:
+            self.methods[Explanation(words["method"])] = MethodRecord(**words["record"])
+
+
+@dataclass(slots=True)
+class _Children:
+    """Starts children for one version, one after the other."""
+
+    version: ModelVersion
+    compiled_dir: Path
+    limits: Limits
+    said: _Said = field(default_factory=_Said)
+
+    def run(self, *stages: str) -> None:
+        """Let a child do some stages. Raises OSError if it cannot be started."""
+        command = [sys.executable, "-m", "services.worker.activation.child"]
+        command += [str(self.version.folder.absolute()), str(self.compiled_dir.absolute())]
+        command += [str(self.limits.memory_mb), str(self.limits.seconds), *stages]
+        said, late = self.said, False
+        said.step, said.ending, said.out_of_memory = "inspection", None, False
+        with subprocess.Popen(  # noqa: S603  # this very Python and a module of ours, no shell
+            command,
+            cwd=ROOT,
+            env={**os.environ, **_LEAN},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as child:
+            try:
+                output, errors = child.communicate(timeout=self.limits.seconds * CLOCK_TIMES)
+            except subprocess.TimeoutExpired:
+                late = True
+                child.kill()
+                output, errors = child.communicate()
+        for line in output.splitlines():
+            if line.endswith(b"}"):
+                said.hear(line)
+        if said.refused is None and said.step != "end":
+            said.ending = self._ending(child.returncode, errors.decode(errors="replace"), late=late)
+
+    def _ending(self, code: int, errors: str, *, late: bool) -> str:
+        step, limits = self.said.step, self.limits
+        if self.said.out_of_memory or any(word in errors for word in _OUT_OF_MEMORY):
+            return (
+                f"its {step} needs more than {limits.memory_mb} MB of memory (ACTIVATION_MEMORY_MB): use fewer or "
+                "shallower trees, or raise the setting where there is more memory"
+            )
+        if late or -code in {signal.SIGXCPU, signal.SIGKILL}:
+            return (
+                f"its {step} did not end within {limits.seconds} s of processor time (ACTIVATION_SECONDS): use fewer "
+                "or shallower trees, or raise the setting"
+            )
+        last = (errors.strip().splitlines() or ["no message"])[-1][:200]
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return f"its {step} broke off with {how} ({last})"
+
+
+def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, key: str) -> VersionRecord:
+    """Inspect, compile and verify one version in child processes; what was compiled is in `compiled_dir`.
+
+    Raises OSError if a child cannot be started.
+    """
+    began = time.monotonic()
+    children = _Children(version, compiled_dir, limits)
+    children.run("values", "interactions", "interventional")
+    said = children.said
+    if Explanation.TREE_PATH_DEPENDENT in said.methods:
+        # A stage that ended the child is tried once more alone: what came before it has left less of the limits.
+        for stage, explanation in (
+            ("interactions", Explanation.INTERACTIONS),
+            ("interventional", Explanation.INTERVENTIONAL),
+        ):
+            if said.ending is not None and explanation not in said.methods and said.shap is None:
+                children.run(stage)
+                if said.ending is not None and explanation not in said.methods:
+                    said.methods[explanation] = MethodRecord(None, said.ending)
+        if said.shap is not None:
+            _verify_shap(children)
+    return _record(said, key, round(time.monotonic() - began, 2))
+
+
+def _verify_shap(children: _Children) -> None:
+    """Find out whether shap gives the interventional values for which there are no tables."""
+    said = children.said
+    children.run("shap")
+    record = said.methods.get(Explanation.INTERVENTIONAL) or MethodRecord(None, said.ending)
+    reason = "; ".join(filter(None, (said.shap, record.reason)))
+    said.methods[Explanation.INTERVENTIONAL] = replace(record, reason=reason)
+
+
+def _record(said: _Said, key: str, seconds: float) -> VersionRecord:
+    """Refuse the version if nothing explains it."""
+    methods, reason = said.methods, said.refused
+    if Explanation.TREE_PATH_DEPENDENT not in methods:
+        reason = reason or said.ending
+    elif not any(one.engine for one in methods.values()):
+        reason = "; ".join(dict.fromkeys(one.reason or "" for one in methods.values()))
+    state = State.READY if reason is None else State.REFUSED
+    return VersionRecord(key, state, reason, said.contract, methods if reason is None else {}, seconds)

@@ -1,0 +1,112 @@
+"""Reads UBJSON as XGBoost writes it (https://ubjson.org, draft 12), with arrays of numbers as NumPy arrays.
+
+A model's JSON takes some 500 bytes of Python objects a node; its typed arrays take what they hold.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+#: Numbers by their marker: all are big-endian.
+_NUMBERS = {
+    ord("i"): np.dtype(">i1"),
+    ord("U"): np.dtype(">u1"),
+    ord("I"): np.dtype(">i2"),
+    ord("l"): np.dtype(">i4"),
+    ord("L"): np.dtype(">i8"),
+    ord("d"): np.dtype(">f4"),
+    ord("D"): np.dtype(">f8"),
+}
+_WORDS = {ord("Z"): None, ord("T"): True, ord("F"): False}
+#: Containers within each other, at most: Python's stack is finite.
+_MOST_DEPTH = 64
+
+
+def read_ubjson(content: bytes) -> Any:
+    """Read one value. Typed arrays of numbers become NumPy arrays in native byte order. Raises ValueError."""
+    try:
+        return _Reader(content).value(0)
+    except (IndexError, struct.error, UnicodeDecodeError) as error:
+        raise ValueError("this UBJSON breaks off or is none") from error
+
+
+class _Reader:
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self._at = 0
+
+    def value(self, depth: int) -> Any:
+        return self._value(self._marker(), depth)
+
+    def _marker(self) -> int:
+        self._at += 1
+        return self._content[self._at - 1]
+
+    def _value(self, marker: int, depth: int) -> Any:
+        if depth > _MOST_DEPTH:
+            raise ValueError("this UBJSON is nested too deeply")
+        if marker in _NUMBERS:
+            return self._numbers(_NUMBERS[marker], 1)[0].item()
+        if marker in _WORDS:
+            return _WORDS[marker]
+        if marker == ord("S"):
+            return self._text()
+        if marker == ord("{"):
+            return self._object(depth)
+        if marker == ord("["):
+            return self._array(depth)
+        raise ValueError(f"byte {self._at - 1} of this UBJSON, {marker}, is no marker")
+
+    def _numbers(self, dtype: np.dtype[Any], count: int) -> Any:
+        begin = self._at
+        self._at += count * dtype.itemsize
+        if count < 0 or self._at > len(self._content):
+            raise ValueError("this UBJSON breaks off in an array")
+        return np.frombuffer(self._content, dtype, count, begin).astype(dtype.newbyteorder("="))
+
+    def _length(self) -> int:
+        marker = self._marker()
+        if marker not in _NUMBERS or _NUMBERS[marker].kind == "f":
+            raise ValueError("a length in this UBJSON is not a whole number")
+        length = int(self._numbers(_NUMBERS[marker], 1)[0])
+        if not 0 <= length <= len(self._content):
+            raise ValueError(f"a length in this UBJSON is {length}")
+        return length
+
+    def _text(self) -> str:
+        length = self._length()
+        self._at += length
+        if self._at > len(self._content):
+            raise ValueError("this UBJSON breaks off in a text")
+        return self._content[self._at - length : self._at].decode()
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        while self._content[self._at] != ord("}"):
+            name = self._text()
+            found[name] = self.value(depth + 1)
+        self._at += 1
+        return found
+
+    def _array(self, depth: int) -> Any:
+        kind, count = None, None
+        if self._content[self._at] == ord("$"):
+            self._at += 1
+            kind = self._marker()
+        if self._content[self._at] == ord("#"):
+            self._at += 1
+            count = self._length()
+        if kind is not None:
+            if kind not in _NUMBERS or count is None:
+                raise ValueError("a typed array in this UBJSON holds no numbers")
+            return self._numbers(_NUMBERS[kind], count)
+        if count is not None:
+            return [self.value(depth + 1) for _ in range(count)]
+        items = []
+        while self._content[self._at] != ord("]"):
+            items.append(self.value(depth + 1))
+        self._at += 1
+        return items
