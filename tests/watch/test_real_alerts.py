@@ -44,7 +44,13 @@ WELL_SECONDS = 8
 #: Seconds after which a worker that has nothing to do is there to stay.
 SETTLING_SECONDS = 2.0
 #: What each test below provokes. What could not be is to stand in NOT_PROVOKED, with the reason.
-FAILURES = {"ShapboxPoisonBatch", "ShapboxJobsFail", "ShapboxRecycleStorm", "ShapboxErrors"}
+FAILURES = {
+    "ShapboxPoisonBatch",
+    "ShapboxEngineFault",
+    "ShapboxJobsFail",
+    "ShapboxRecycleStorm",
+    "ShapboxErrors",
+}
 STANDSTILL = {
     "ShapboxNoWorkers",
     "ShapboxWorkerSilent",
@@ -165,11 +171,14 @@ def test_what_fails_fires(watched: Watched) -> None:
         with faults.held():
             poisonous = submit(appliance, "breast-cancer", 3 * BATCH_ROWS)
             faults.place(poisonous.id, 1, "compute", "kill", PLENTY)
+            ill_explained = submit(appliance, "wine", 2 * BATCH_ROWS)
+            faults.place(ill_explained.id, 0, "compute", "break")
             leaking = submit(appliance, "wine", LEAKS * BATCH_ROWS)
             for batch in range(LEAKS):
                 faults.place(leaking.id, batch, "compute", "leak")
         watched.prometheus.wait_for(FAILURES, begun)
     assert poisonous.finish()["error"]["type"] == "/problems/poison-batch"
+    assert ill_explained.finish()["error"]["type"] == "/problems/engine-fault"
     finish(leaking)
     recycles, deploys = (filled_in(expression.text) for expression in annotation_expressions())
     assert watched.prometheus.samples(f"last_over_time(({recycles})[60s:1s])")

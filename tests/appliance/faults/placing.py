@@ -12,7 +12,7 @@ from typing import Literal, get_args
 #: The places, in the order in which a batch comes by.
 type Point = Literal["unclaimed", "read", "compute", "stored", "recorded"]
 #: What happens there.
-type Action = Literal["kill", "steps", "once", "leak", "hang", "hanggil", "slow", "long"]
+type Action = Literal["kill", "steps", "once", "leak", "hang", "hanggil", "slow", "long", "break"]
 
 #: The folder that goes on the workers' PYTHONPATH.
 STARTUP = Path(__file__).parent / "startup"

@@ -81,6 +81,11 @@ def take_long() -> None:
     _wait_in_native_code(ctypes.CDLL(None), LONG_SECONDS)
 
 
+def break_off() -> None:
+    """Raise what nobody expects of an engine."""
+    raise RuntimeError("a placed fault")
+
+
 def _wait_in_native_code(library: ctypes.CDLL, seconds: float) -> None:
     """Lock a mutex that is locked: unlike sleep(), this goes on after a signal."""
     mutex = ctypes.create_string_buffer(MUTEX_BYTES)  # all zeros: a new one
@@ -98,4 +103,5 @@ ACTIONS: Mapping[str, Callable[[], None]] = {
     "hanggil": hang_with_gil,
     "slow": be_slow,
     "long": take_long,
+    "break": break_off,
 }
