@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from services.api.job_names import JobNames
 from shared.digest.digest import Digest
 from shared.digest.moments import Of
 from shared.jobs.document import Job
+from shared.models.contract import Kind
 
 
 def summary_document(job: Job, digest: Digest, names: JobNames) -> dict[str, Any]:
@@ -21,21 +21,24 @@ def summary_document(job: Job, digest: Digest, names: JobNames) -> dict[str, Any
         "model": job.model,
         "method": job.method.value,
         "rows": job.rows,
-        "outputs": [_output(digest, place, name, names.features) for place, name in enumerate(names.outputs)],
+        "outputs": [_output(digest, place, names) for place in range(len(names.outputs))],
     }
 
 
-def _output(digest: Digest, output: int, name: str, features: Sequence[str]) -> dict[str, Any]:
+def _output(digest: Digest, output: int, names: JobNames) -> dict[str, Any]:
     moments = digest.moments
     table = moments.table[output]
     deviation, correlation = moments.deviation[output], moments.correlation[output]
     missing = moments.missing[output]
+    for place, column in enumerate(names.columns):
+        if column.kind is Kind.CATEGORY:  # its codes are in no order
+            correlation[place] = math.nan
     return {
-        "output": name,
+        "output": names.outputs[output],
         "base_value": float(digest.results[0, output, -2]),
         "features": [
             {
-                "feature": features[place],
+                "feature": names.columns[place].name,
                 "mean_abs": float(table[place, Of.ABS_MEAN]),
                 "mean": float(table[place, Of.MEAN]),
                 "deviation": float(deviation[place]),

@@ -178,7 +178,7 @@ def _summary() -> Schema:
             "max": number,
             "correlation": {
                 **or_null(number),
-                "description": "Pearson's, of the SHAP value with the feature's; null where either never changes.",
+                "description": "Pearson's, of the SHAP value with the feature's; null where either never changes, and for categories.",
             },
             "missing": {**COUNT, "description": "Rows in which the feature has no value."},
         }

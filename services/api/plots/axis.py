@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.api.plots.numbers import told_apart
-from services.api.plots.svg import Drawing
+from services.api.plots.svg import LETTER, Drawing, shortened
 
 #: The distances between ticks, times a power of ten.
 _STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 #: Pixels between two ticks, at least about.
 _TICK_PIXELS = 90.0
+#: The size of what stands at ticks, and the letters that a name there has room for at least.
+_TICK_SIZE, _LEAST_LETTERS = 11.5, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,27 @@ def draw_bottom_axis(drawing: Drawing, scale: Scale, y: float, label: str) -> No
     for tick in scale.ticks():
         drawing.line((scale(tick), y), (scale(tick), y + 4), opacity=0.55)
         drawing.text((scale(tick), y + 19), scale.label(tick), anchor="middle", size=11.5, opacity=0.75)
+    drawing.text(((scale.start + scale.end) / 2, y + 41), label, anchor="middle")
+
+
+def draw_bottom_names(
+    drawing: Drawing, scale: Scale, y: float, label: str, names: Mapping[float, str]
+) -> None:
+    """Draw a horizontal axis at `y` with names at some places; of very many, those that have room."""
+    drawing.line((scale.start, y), (scale.end, y), opacity=0.55)
+    pixels = (scale.end - scale.start) / (scale.most - scale.least)  # from one whole number to the next
+    letter = LETTER * _TICK_SIZE
+    every = max(1, math.ceil(_LEAST_LETTERS * letter / pixels))
+    letters = int(every * pixels / letter) - 1
+    last = -math.inf
+    for place, name in sorted(names.items()):
+        drawing.line((scale(place), y), (scale(place), y + 4), opacity=0.55)
+        if place - last < every:
+            continue
+        short = shortened(name, letters)
+        tip = name if short != name else ""
+        drawing.text((scale(place), y + 19), short, anchor="middle", size=_TICK_SIZE, opacity=0.75, tip=tip)
+        last = place
     drawing.text(((scale.start + scale.end) / 2, y + 41), label, anchor="middle")
 
 

@@ -13,7 +13,7 @@ from services.api.plots.colours import RED
 from services.api.plots.frame import Frame
 from services.api.plots.numbers import plain, signed
 from services.api.plots.ranking import Ranking
-from services.api.plots.svg import Drawing
+from services.api.plots.svg import Drawing, shortened
 
 #: Pixels of a bar's height.
 _THICK = 22
@@ -35,7 +35,9 @@ class BarFigures:
 
 def draw_bar(figures: BarFigures, title: str) -> Drawing:
     """Draw the plot."""
-    frame = Frame.for_lines(figures.labels, f"Mean absolute SHAP values, {title}", title)
+    frame = Frame.for_lines(
+        [shortened(label) for label in figures.labels], f"Mean absolute SHAP values, {title}", title
+    )
     drawing, most = frame.drawing, float(figures.mean_abs.max())
     scale = Scale(0.0, (most or 1.0) * 1.12, frame.left, frame.right)
     for place, (label, value) in enumerate(zip(figures.labels, figures.mean_abs.tolist(), strict=True)):

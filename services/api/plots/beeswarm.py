@@ -16,7 +16,7 @@ from services.api.plots.colour_bar import draw_colour_bar
 from services.api.plots.frame import LINE, Frame
 from services.api.plots.ranking import Ranking
 from services.api.plots.shades import MISSING, draw_shaded, shades
-from services.api.plots.svg import Drawing
+from services.api.plots.svg import Drawing, shortened
 from services.api.plots.swarm import swarm_offsets
 
 #: Pixels of a dot's radius, and of the room for the colour bar.
@@ -50,7 +50,12 @@ class BeeswarmFigures:
 
 def draw_beeswarm(figures: BeeswarmFigures, title: str) -> Drawing:
     """Draw the plot."""
-    frame = Frame.for_lines(figures.labels, f"SHAP values of single rows, {title}", title, beside=_BESIDE)
+    frame = Frame.for_lines(
+        [shortened(label) for label in figures.labels],
+        f"SHAP values of single rows, {title}",
+        title,
+        beside=_BESIDE,
+    )
     drawing, values = frame.drawing, figures.values
     scale = Scale.around(min(values.min(), 0.0), max(values.max(), 0.0), frame.left, frame.right)
     drawing.line((scale(0.0), frame.top), (scale(0.0), frame.bottom), opacity=0.45)

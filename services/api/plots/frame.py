@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from services.api.plots.svg import Drawing, shortened, text_width
+from services.api.plots.svg import Drawing, text_width
 
 #: Pixels of a plot's width, of a line's height, and of what is below all lines.
 WIDTH, LINE, BELOW = 800.0, 34.0, 56.0
@@ -32,8 +32,8 @@ class Frame:
         above: float = 44.0,
         below: float = BELOW,
     ) -> Frame:
-        """Make room for so many lines, and `beside` pixels on the right. The title goes above."""
-        left = min(max(text_width(shortened(label)) for label in labels) + 24.0, WIDTH / 2)
+        """Make room for lines with these labels as they are drawn, and `beside` pixels on the right. The title goes above."""
+        left = min(max(text_width(label) for label in labels) + 24.0, WIDTH / 2)
         bottom = above + len(labels) * LINE
         drawing = Drawing(WIDTH, bottom + below, description)
         drawing.text((16, 24), title, size=12, opacity=0.75)

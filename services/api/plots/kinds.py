@@ -82,7 +82,7 @@ def _waterfall(parts: Parts, job: Job, wish: Wish) -> Drawing:
     features, results = parts.digests.row(job, wish.row)
     values: NDArray[np.float32] = results[output, :-2]
     figures = WaterfallFigures.of(
-        features, values, float(results[output, -2]), names.features, wish.max_display
+        features, values, float(results[output, -2]), names.columns, wish.max_display
     )
     return draw_waterfall(figures, f"{_title(job, names, output)}, row {wish.row}")
 
@@ -93,7 +93,7 @@ def _dependence(parts: Parts, job: Job, wish: Wish) -> Drawing:
     digest = parts.digests.of(job)
     weightiest = int(np.argmax(digest.moments.mean_abs[output]))
     feature = _place("feature", wish.feature, names.features, default=weightiest)
-    figures = DependenceFigures.of(feature, digest.features, digest.results[:, output, :-2], names.features)
+    figures = DependenceFigures.of(feature, digest.features, digest.results[:, output, :-2], names.columns)
     return draw_dependence(figures, _title(job, names, output, shown=len(digest.features)))
 
 

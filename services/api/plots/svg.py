@@ -105,9 +105,9 @@ def text_width(text: str, size: float = 13) -> float:
     return len(text) * LETTER * size
 
 
-def shortened(text: str) -> str:
+def shortened(text: str, longest: int = LONGEST) -> str:
     """Return a text, cut where it would take the room of what it names."""
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _short(number: float) -> str:

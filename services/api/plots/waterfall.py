@@ -10,21 +10,25 @@ from numpy.typing import NDArray
 
 from services.api.plots.axis import Scale, draw_bottom_axis
 from services.api.plots.colours import BLUE, RED
+from services.api.plots.feature_values import value_text
 from services.api.plots.frame import LINE, Frame
 from services.api.plots.numbers import plain, signed
 from services.api.plots.ranking import Ranking
-from services.api.plots.svg import Drawing, text_width
+from services.api.plots.svg import Drawing, shortened, text_width
+from shared.models.contract import Feature
 
 #: Pixels of an arrow's thickness and of its head, and of what stands above and below.
 _THICK, _HEAD, _ABOVE, _BELOW = 24.0, 7.0, 66.0, 64.0
+#: Letters of a value that are shown: a category's label can be long.
+_GIVEN_LETTERS = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line: what it is called, its value (None for the rest), its SHAP value, and where that begins and ends."""
+    """One line: what it is called, its value as text (None for the rest), its SHAP value, and where that begins and ends."""
 
     label: str
-    given: float | None
+    given: str | None
     value: float
     start: float
     end: float
@@ -32,7 +36,12 @@ class Step:
     @property
     def text(self) -> str:
         """What stands before the line."""
-        return self.label if self.given is None else f"{plain(self.given, 3)} = {self.label}"
+        return self.label if self.given is None else f"{self.given} = {self.label}"
+
+    @property
+    def before(self) -> str:
+        """What stands before the name: the value, cut if it is a long label."""
+        return "" if self.given is None else f"{shortened(self.given, _GIVEN_LETTERS)} = "
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +58,17 @@ class WaterfallFigures:
         features: NDArray[np.float32],
         values: NDArray[np.float32],
         base_value: float,
-        names: Sequence[str],
+        columns: Sequence[Feature],
         max_display: int,
     ) -> WaterfallFigures:
         """Order one row's values, (features,), by their size."""
         ranking = Ranking.by(np.abs(values), max_display)
-        labels = ranking.labels(names, rest="{} other features")
-        given = [float(features[place]) for place in ranking.shown] + ([None] if ranking.rest else [])
+        labels = ranking.labels([column.name for column in columns], rest="{} other features")
+        given: list[str | None] = [
+            value_text(columns[place], float(features[place])) for place in ranking.shown
+        ]
+        if ranking.rest:
+            given.append(None)
         margin = end = base_value + float(values.sum(dtype=np.float64))
         steps = []
         for label, own, value in zip(labels, given, ranking.gather(values).tolist(), strict=True):
@@ -66,7 +79,7 @@ class WaterfallFigures:
 
 def draw_waterfall(figures: WaterfallFigures, title: str) -> Drawing:
     """Draw the plot."""
-    texts = [step.text for step in figures.steps]
+    texts = [step.before + shortened(step.label) for step in figures.steps]
     frame = Frame.for_lines(
         texts, f"SHAP values of one row, {title}", title, beside=40, above=_ABOVE, below=_BELOW
     )
@@ -92,7 +105,7 @@ def draw_waterfall(figures: WaterfallFigures, title: str) -> Drawing:
 
 
 def _write_label(drawing: Drawing, place: tuple[float, float], step: Step) -> None:
-    drawing.name(place, step.label, before="" if step.given is None else f"{plain(step.given, 3)} = ")
+    drawing.name(place, step.label, before=step.before)
 
 
 def _draw_arrow(drawing: Drawing, scale: Scale, step: Step, y: float) -> None:

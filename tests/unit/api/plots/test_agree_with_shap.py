@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -26,6 +25,7 @@ from services.api.plots.waterfall import WaterfallFigures
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
+from shared.models.contract import Feature
 
 mpl.use("Agg")
 
@@ -60,7 +60,7 @@ def explained(request: pytest.FixtureRequest) -> Explained:
     assert version.examples_path is not None
     rows = np.load(version.examples_path).astype(np.float32)
     rows[np.random.default_rng(0).random(rows.shape) < 0.05] = np.nan
-    results = XGBoostEngine.load(Path(version.model_path), len(version.outputs)).explain(rows)
+    results = XGBoostEngine.load(version).explain(rows)
     output = len(version.outputs) - 1
     return Explained(version.features, rows, results[:, output, :-2], float(results[0, output, -2]))
 
@@ -147,8 +147,9 @@ def test_dots_of_the_beeswarm_have_shaps_colours(explained: Explained, axes: Any
 @pytest.mark.parametrize("row", [0, 17])
 def test_the_waterfall_has_shaps_steps(explained: Explained, max_display: int, row: int) -> None:
     plt.figure()
+    columns = [Feature(name) for name in explained.names]
     figures = WaterfallFigures.of(
-        explained.features[row], explained.values[row], explained.base_value, explained.names, max_display
+        explained.features[row], explained.values[row], explained.base_value, columns, max_display
     )
 
     shap.plots.waterfall(explained.explanation[row], max_display=max_display, show=False)
@@ -165,9 +166,11 @@ def test_the_waterfall_has_shaps_steps(explained: Explained, max_display: int, r
     labels = [label.get_text() for label in axes.get_yticklabels()][:lines]
     for step, label in zip(figures.steps, labels[::-1], strict=True):
         assert label.endswith(step.label)
-        if step.given is not None and not np.isnan(step.given):
-            shown = label.partition(" = ")[0].replace("\N{MINUS SIGN}", "-")
-            assert float(shown) == pytest.approx(step.given, abs=5.1e-4)
+        if step.given is not None and step.given != "missing":
+            shown, own = (
+                text.partition(" = ")[0].replace("\N{MINUS SIGN}", "-") for text in (label, step.given)
+            )
+            assert float(shown) == pytest.approx(float(own), abs=5.1e-4)
     ticks = " ".join(label.get_text() for other in plt.gcf().axes[1:] for label in other.get_xticklabels())
     sums = [float(number) for number in re.findall(r"-?\d+\.?\d*", ticks.replace("\N{MINUS SIGN}", "-"))]
     assert sums == pytest.approx([figures.base_value, figures.margin], abs=5.1e-4)
@@ -183,9 +186,10 @@ def _start(patch: Any) -> tuple[float, float]:
 
 
 def test_the_dependence_plots_points_and_colours_are_shaps(explained: Explained, axes: Any) -> None:
+    columns = [Feature(name) for name in explained.names]
     for feature in np.argsort(-explained.mean_abs)[:4].tolist():
         axes.clear()
-        figures = DependenceFigures.of(feature, explained.features, explained.values, explained.names)
+        figures = DependenceFigures.of(feature, explained.features, explained.values, columns)
 
         explanation = explained.explanation
         shap.plots.scatter(

@@ -1,3 +1,4 @@
+import itertools
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -9,10 +10,12 @@ from services.api.plots.bar import BarFigures, draw_bar
 from services.api.plots.beeswarm import BeeswarmFigures, draw_beeswarm
 from services.api.plots.colours import BLUE, RED, STEPS, ramp
 from services.api.plots.dependence import DependenceFigures, draw_dependence
+from services.api.plots.feature_values import value_text
 from services.api.plots.numbers import plain, signed
 from services.api.plots.shades import MISSING, shade_bounds, shades
 from services.api.plots.svg import Drawing
 from services.api.plots.waterfall import WaterfallFigures, draw_waterfall
+from shared.models.contract import Feature, Kind
 
 SVG = "{http://www.w3.org/2000/svg}"
 NASTY = '<script>alert(1)</script> & "quotes" \x00\x1b and a name that goes on and on for ever'
@@ -20,11 +23,12 @@ NASTY = '<script>alert(1)</script> & "quotes" \x00\x1b and a name that goes on a
 
 def drawn(features: NDArray[np.float32], values: NDArray[np.float32], names: list[str]) -> list[Drawing]:
     mean_abs = np.abs(values.astype(np.float64)).mean(axis=0)
+    columns = [Feature(name) for name in names]
     return [
         draw_bar(BarFigures.of(mean_abs, names, 3), "m@1"),
         draw_beeswarm(BeeswarmFigures.of(features, values, mean_abs, names, 3), "m@1"),
-        draw_waterfall(WaterfallFigures.of(features[0], values[0], 0.5, names, 3), "m@1"),
-        draw_dependence(DependenceFigures.of(0, features, values, names), "m@1"),
+        draw_waterfall(WaterfallFigures.of(features[0], values[0], 0.5, columns, 3), "m@1"),
+        draw_dependence(DependenceFigures.of(0, features, values, columns), "m@1"),
     ]
 
 
@@ -174,3 +178,87 @@ def test_shades_trim_the_outer_twentieths_and_know_missing_values() -> None:
     assert found[100] == MISSING
     assert (shades(np.full(5, np.nan)) == MISSING).all()
     assert len(set(shades(np.full(5, 3.0)).tolist())) == 1
+
+
+HOME = Feature("home", Kind.CATEGORY, ("own", "rent", "with parents and five brothers", NASTY))
+REGION = Feature("region", Kind.CATEGORY, (10, 20, 30, 40))
+CODES = Feature("codes", Kind.CATEGORY)
+
+
+def texts_of(drawing: Drawing) -> list[str]:
+    root = ET.fromstring(drawing.svg().decode())
+    return ["".join(part for part in text.itertext()) for text in root.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "text"),
+    [
+        (HOME, 0.0, "own"),
+        (HOME, 1.0, "rent"),
+        (HOME, 4.0, "code 4"),
+        (HOME, float("nan"), "missing"),
+        (REGION, 2.0, "30"),
+        (CODES, 7.0, "code 7"),
+        (Feature("age"), 1.23456, "1.235"),
+        (Feature("age"), float("nan"), "missing"),
+    ],
+)
+def test_a_value_is_shown_as_people_know_it(feature: Feature, value: float, text: str) -> None:
+    assert value_text(feature, value) == text
+
+
+def test_the_waterfall_shows_labels() -> None:
+    features = np.array([1, 2, 5, np.nan, 2.5], np.float32)
+    columns = [HOME, REGION, CODES, Feature("home now", Kind.CATEGORY, ("own",)), Feature("age")]
+    figures = WaterfallFigures.of(features, np.array([5, 4, 3, 2, 1], np.float32), 0.0, columns, 10)
+
+    drawing = draw_waterfall(figures, "m@1")
+
+    shown = [step.text for step in figures.steps]
+    assert shown == ["rent = home", "30 = region", "code 5 = codes", "missing = home now", "2.5 = age"]
+    assert {"rent = home", "30 = region", "code 5 = codes"} <= set(texts_of(drawing))
+
+
+def test_a_long_label_is_cut_in_the_waterfall_and_whole_in_its_tip() -> None:
+    figures = WaterfallFigures.of(np.array([2], np.float32), np.ones(1, np.float32), 0.0, [HOME], 10)
+
+    picture = draw_waterfall(figures, "m@1").svg().decode()
+
+    assert ">with parents … = </tspan>home<" in picture
+    assert "<title>with parents and five brothers = home: +1</title>" in picture
+
+
+def test_the_dependence_plot_of_a_category_has_its_labels_below_and_a_column_for_each() -> None:
+    features = np.array([[0, 1], [0, 2], [1, 2], [3, 2], [np.nan, 1]], np.float32)
+    values = features.copy() + 0.5
+    values[np.isnan(values)] = 0
+    figures = DependenceFigures.of(0, features, values, [HOME, REGION])
+    drawing = draw_dependence(figures, "m@1")
+
+    texts = texts_of(drawing)
+    assert {"own", "rent", "home"} <= set(texts)
+    assert not {"0", "1", "2", "3"} & set(texts[: texts.index("home")])
+    ET.fromstring(drawing.svg().decode())
+
+
+def test_the_colour_bar_of_a_category_ends_in_labels() -> None:
+    chance = np.random.default_rng(3)
+    features = np.stack([np.arange(200) // 50, chance.integers(0, 4, 200)], axis=1).astype(np.float32)
+    values = np.stack([features[:, 1] * 2, np.zeros(200)], axis=1).astype(np.float32)
+    figures = DependenceFigures.of(0, features, values, [Feature("age"), REGION])
+
+    assert figures.other == REGION
+    assert {"10", "40"} <= set(texts_of(draw_dependence(figures, "m@1")))
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 3000])
+def test_of_very_many_categories_those_labels_are_shown_that_have_room(count: int) -> None:
+    many = Feature("town", Kind.CATEGORY, tuple(f"town number {place}" for place in range(count)))
+    features = np.arange(count, dtype=np.float32)[:, None]
+    drawing = draw_dependence(DependenceFigures.of(0, features, features, [many]), "m@1")
+
+    root = ET.fromstring(drawing.svg().decode())
+    ticks = [text for text in root.iter(f"{SVG}text") if "".join(text.itertext()).startswith("town ")]
+    places = [float(text.get("x", "")) for text in ticks]
+    assert 1 <= len(ticks) <= 13
+    assert all(after - before > 40 for before, after in itertools.pairwise(places))
