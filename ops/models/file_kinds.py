@@ -129,7 +129,7 @@ def _described_packed(inner: bytes, file: str, packer: str, command: str) -> str
         out = "model.json" if inner[1:2] in b'" \r\n\t' else "model.ubj"
         if not command:
             command = (
-                "python -c 'import sys, zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))' "
+                "python3 -c 'import sys, zlib; sys.stdout.buffer.write(zlib.decompress(sys.stdin.buffer.read()))' "
                 "< {file} > {out}"
             )
         run = command.replace("{file}", shlex.quote(file)).replace("{out}", out)

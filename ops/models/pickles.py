@@ -7,6 +7,8 @@ import re
 
 #: How a pickle of protocol 0 or 1 begins: with a global, or with a dict or list.
 _TEXT_PICKLE = re.compile(rb"c[\w.]+\n\w+\n|\([dl]p\d*\n|\(c[\w.]+\n")
+#: An XGBoost class where joblib's arrays hide the opcodes that name it.
+_NAMED = re.compile(rb"(xgboost\.(?:sklearn|core))\W{1,6}(XGB\w+|Booster)")
 #: What pickles of any object name besides the object's class.
 _PLUMBING = ("copyreg", "copy_reg", "builtins", "__builtin__", "collections", "numpy", "joblib", "_codecs")
 _SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
@@ -75,8 +77,8 @@ def classes_in(content: bytes) -> list[tuple[str, str]]:
                 last = str(argument)
             if last is not None:
                 texts.append(last)
-    except (ValueError, IndexError, UnicodeDecodeError, OverflowError, KeyError):
-        pass  # joblib puts arrays between a pickle's opcodes; what comes before them says enough
+    except (ValueError, IndexError, UnicodeDecodeError, OverflowError, KeyError):  # an array of joblib's
+        found += [(module.decode(), name.decode()) for module, name in _NAMED.findall(content)]
     return found
 
 

@@ -20,6 +20,8 @@ _KINDS = {
     "q": Kind.NUMBER,
     "quantitative": Kind.NUMBER,
 }
+#: Features at most. A damaged file may say that it has billions.
+MAX_FEATURES = 1_000_000
 #: How many names or labels a message lists.
 _SHOWN = 5
 
@@ -30,6 +32,10 @@ def features_of(learner: dict[str, Any], file: str) -> tuple[Feature, ...]:
     Raises ModelFaultError, naming `file`, for names, types or labels that do not fit the model or say two things.
     """
     count = int(learner["learner_model_param"]["num_feature"])
+    if count > MAX_FEATURES:
+        raise ModelFaultError(
+            f"{file} says that it has {count} features. At most {MAX_FEATURES} can be served"
+        )
     given = [str(name) for name in learner.get("feature_names", [])]
     types = [str(kind) for kind in learner.get("feature_types", [])]
     if given and len(given) != count:

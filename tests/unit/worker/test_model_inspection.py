@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from services.worker.model_inspection import (
 )
 from shared.errors import ModelFaultError
 from shared.models.catalog import ModelCatalog
+from shared.models.contract import Contract, Feature, Kind, Label, Trees
 from shared.models.store import ModelDraft, write_model_folder
 
 SHIPPED = Path(__file__).parents[3] / "models"
@@ -32,20 +34,136 @@ def save(path: Path, names: list[str] | None = None, **params: Any) -> Path:
     return path
 
 
+EMPTY: dict[str, Any] = {"offsets": [], "values": []}
+
+
+def saved(path: Path, booster: Any) -> Path:
+    path.write_bytes(booster.save_raw("ubj"))
+    return path
+
+
+def with_learner(folder: Path, cats: list[dict[str, Any]] | None = None, **changes: Any) -> Path:
+    """Save a model whose file says other things of its features."""
+    document = json.loads(save(folder / "m.json").read_bytes())
+    document["learner"].update(changes)
+    if cats is not None:
+        document["learner"]["gradient_booster"]["model"]["cats"] = encoded(cats)
+    path = folder / "changed.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def encoded(cats: list[dict[str, Any]]) -> dict[str, Any]:
+    counts = [len(one["offsets"][:-1]) if "offsets" in one else len(one["values"]) for one in cats]
+    segments = np.cumsum([0, *counts]).tolist()
+    order = [index for count in counts for index in range(count)]
+    return {"enc": cats, "feature_segments": segments, "sorted_idx": order}
+
+
+def contract(name: str, features: tuple[str, ...], outputs: tuple[str, ...], objective: str) -> Contract:
+    return Contract(
+        name=name,
+        version=1,
+        sha256="0" * 64,
+        features=tuple(map(Feature, features)),
+        outputs=outputs,
+        objective=objective,
+        library_version="3.4.1",
+        training={},
+        trees=Trees(2, 2),
+    )
+
+
 def test_a_model_tells_its_features_outputs_and_objective(tmp_path: Path) -> None:
     path = save(tmp_path / "m.ubj", ["a", "b", "c"], objective="multi:softprob", num_class=4)
 
     seen = inspect_model(path)
 
     version = str(import_xgboost().__version__)
-    assert seen == ModelInspection(3, ("a", "b", "c"), (), 4, "multi:softprob", version)
+    features = tuple(map(Feature, ("a", "b", "c")))
+    assert seen == ModelInspection(features, True, 4, "multi:softprob", "gbtree", 2, None, {}, version)
 
 
-@pytest.mark.parametrize("booster", ["gbtree", "dart"])
-def test_a_model_without_names_has_none_and_json_reads_as_well(tmp_path: Path, booster: str) -> None:
-    seen = inspect_model(save(tmp_path / "m.json", objective="binary:logistic", booster=booster))
+@pytest.mark.parametrize(("booster", "rounds"), [("gbtree", 2), ("dart", 2), ("gblinear", 0)])
+def test_a_model_without_names_gets_some_and_json_reads_as_well(
+    tmp_path: Path, booster: str, rounds: int
+) -> None:
+    drop: dict[str, Any] = {"rate_drop": 0.5, "one_drop": 1} if booster == "dart" else {}
+    seen = inspect_model(save(tmp_path / "m.json", objective="binary:logistic", booster=booster, **drop))
 
-    assert (seen.features, seen.feature_names, seen.outputs) == (3, (), 1)
+    assert [feature.name for feature in seen.features] == ["f0", "f1", "f2"]
+    assert (seen.named, seen.outputs, seen.booster, seen.rounds) == (False, 1, booster, rounds)
+
+
+def test_types_are_kinds(tmp_path: Path) -> None:
+    rows = np.array([[0, 1, 0.5, 7]] * 4, np.float32)
+    matrix = import_xgboost().DMatrix(
+        rows, np.arange(4), feature_types=["c", "i", "float", "int"], enable_categorical=True, nthread=1
+    )
+    seen = inspect_model(saved(tmp_path / "m.ubj", import_xgboost().train({}, matrix, 1)))
+
+    kinds = [Kind.CATEGORY, Kind.BOOLEAN, Kind.NUMBER, Kind.NUMBER]
+    assert [feature.kind for feature in seen.features] == kinds
+    assert seen.features[0].labels == ()
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ({"offsets": [0, 2, 4], "values": list("\u00e9ab".encode())}, ("\u00e9", "ab")),
+        ({"type": 15, "values": [30, -10]}, (30, -10)),
+    ],
+)
+def test_labels_are_in_code_order(tmp_path: Path, values: dict[str, Any], labels: tuple[Label, ...]) -> None:
+    path = with_learner(tmp_path, feature_types=["c", "float", "float"], cats=[values, EMPTY, EMPTY])
+
+    assert [one.labels for one in inspect_model(path).features] == [labels, (), ()]
+
+
+def test_best_iteration_is_read_and_other_attributes_are_kept(tmp_path: Path) -> None:
+    booster = import_xgboost().Booster(model_file=save(tmp_path / "m.ubj"))
+    booster.set_attr(best_iteration="0", best_score="0.5", note="mine")
+    seen = inspect_model(saved(tmp_path / "best.ubj", booster))
+    booster.set_attr(best_iteration="2")
+    beyond = inspect_model(saved(tmp_path / "beyond.ubj", booster))
+
+    assert (seen.best_iteration, seen.rounds) == (0, 2)
+    assert seen.attributes == {"best_score": "0.5", "note": "mine"}
+    assert (beyond.best_iteration, beyond.attributes["best_iteration"]) == (None, "2")
+
+
+@pytest.mark.parametrize(
+    ("learner", "said"),
+    [
+        ({"feature_names": ["p", "q"]}, "has 3 features and 2 feature names ('p', 'q')"),
+        ({"feature_names": ["p", "q", "p"]}, "has feature names more than once: 'p'"),
+        ({"feature_names": ["p", "", "q"]}, "names feature 1 ''"),
+        ({"feature_types": ["float", "x", "c"]}, "feature 'f1' is of type 'x'"),
+        ({"feature_types": ["c"]}, "has 3 features and 1 feature types ('c')"),
+        (
+            {"feature_types": ["c", "q", "q"], "cats": [{"type": 15, "values": [4, 4]}, EMPTY, EMPTY]},
+            "has labels of 'f0' more than once: 4",
+        ),
+    ],
+)
+def test_what_is_ambiguous_is_refused(tmp_path: Path, learner: dict[str, Any], said: str) -> None:
+    with pytest.raises(ModelFaultError, match=r"^changed\.json ") as caught:
+        inspect_model(with_learner(tmp_path, **learner))
+
+    assert said in str(caught.value)
+
+
+def test_a_wrong_number_of_features_is_one_line(tmp_path: Path) -> None:
+    path = save(tmp_path / "m.json")
+    document = json.loads(path.read_bytes())
+    document["learner"]["learner_model_param"]["num_feature"] = "many"
+    path.write_text(json.dumps(document))
+
+    with pytest.raises(ModelFaultError, match=r"^m\.json ") as caught:
+        inspect_model(path)
+
+    assert "\n" not in str(caught.value)
+    assert "/workspace/" not in str(caught.value)
 
 
 def test_converting_gives_the_same_predictions(tmp_path: Path) -> None:
@@ -108,20 +226,11 @@ def test_the_shipped_models_are_what_their_manifests_say() -> None:
 
 
 def test_a_manifest_that_disagrees_with_its_model_is_a_fault(tmp_path: Path) -> None:
-    draft = ModelDraft(
-        name="odd",
-        version=1,
-        model=save(tmp_path / "m.ubj", ["a", "b", "c"]).read_bytes(),
-        features=("a", "b"),
-        outputs=("x", "y"),
-        objective="binary:logistic",
-        xgboost_version="3.4.1",
-        training={},
-    )
-    wrong_order = ModelDraft(
-        "order", 1, draft.model, ("b", "a", "c"), ("x",), "reg:squarederror", "3.4.1", {}
-    )
-    versions = [write_model_folder(tmp_path, each) for each in (draft, wrong_order)]
+    model = save(tmp_path / "m.ubj", ["a", "b", "c"]).read_bytes()
+    odd = contract("odd", ("a", "b"), ("x", "y"), "binary:logistic")
+    order = contract("order", ("b", "a", "c"), ("x",), "reg:squarederror")
+    drafts = [ModelDraft(one, model) for one in (odd, order)]
+    versions = [write_model_folder(tmp_path, each) for each in drafts]
 
     whats = [fault.what for fault in find_model_faults(versions)]
 

@@ -2,56 +2,25 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from ops.models import run, verify_models
-from services.worker.lean_xgboost import import_xgboost
+from ops.models.command import run
+from ops.models.verification import verify_models
+from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
+from tests.unit.ops.models.training import saved, trained
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROOT = Path(__file__).parents[3]
-
-
-def train(path: Path, names: list[str] | None = None, **params: Any) -> Path:
-    xgboost = import_xgboost()
-    rows = np.random.default_rng(1).normal(size=(60, 3)).astype(np.float32)
-    labels = np.arange(60) % params.get("num_class", 2)
-    matrix = xgboost.DMatrix(rows, labels, feature_names=names, nthread=1)
-    path.write_bytes(
-        xgboost.train({"nthread": 1, "max_depth": 2, **params}, matrix, 2).save_raw(path.suffix[1:])
-    )
-    return path
-
-
-@pytest.fixture
-def models_dir(tmp_path: Path) -> Path:
-    return tmp_path / "models"
-
-
-@pytest.fixture
-def model(tmp_path: Path) -> Path:
-    return train(tmp_path / "trained.json", ["a", "b", "c d"])
-
-
-@pytest.fixture
-def refuse(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command that must be refused, and give what it says; nothing may have been written."""
-
-    def refused(*arguments: object) -> str:
-        there = sorted(models_dir.rglob("*"))
-        assert run([str(argument) for argument in arguments], models_dir) == 1
-        assert sorted(models_dir.rglob("*")) == there
-        return capsys.readouterr().err
-
-    return refused
+ROOT = Path(__file__).parents[4]
 
 
 def test_the_shipped_models_verify() -> None:
@@ -82,7 +51,7 @@ def test_the_tool_runs_as_a_program_on_the_folder_that_the_environment_names(
 def test_versions_count_up_and_keep_what_the_model_says(
     models_dir: Path, model: Path, tmp_path: Path
 ) -> None:
-    unnamed = train(tmp_path / "unnamed.ubj", objective="multi:softprob", num_class=3)
+    unnamed = saved(tmp_path / "unnamed.ubj", trained(objective="multi:softprob", num_class=3))
 
     assert run(["add", "mine", str(model)], models_dir) == 0
     assert run(["add", "mine", str(unnamed)], models_dir) == 0
@@ -123,20 +92,15 @@ def test_a_matrix_that_does_not_fit_is_refused_and_nothing_written(
     path = tmp_path / "rows.csv"
     path.write_text("a,b\n1,2\n")
 
-    assert "header lacks c d" in refuse("add", "mine", model, "--background", path)
+    said = refuse("add", "mine", model, "--background", path)
+
+    assert str(path) in said
+    assert "c d" in said
 
 
 @pytest.mark.parametrize("name", ["../mine", "a/b", "/etc/x", "Mine", "", ".", "..", "a@1", "-x\n"])
-def test_a_name_that_is_none_is_refused(refuse: Callable[..., str], model: Path, name: str) -> None:
-    assert "is no name for a model" in refuse("add", "--", name, model)
-
-
-def test_a_file_that_is_no_model_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
-    path = tmp_path / "m.ubj"
-    assert "There is no file" in refuse("add", "mine", path)
-    path.write_bytes(b"no model")
-    assert "m.ubj is no model that XGBoost" in refuse("add", "mine", path)
-    assert "neither .ubj nor .json" in refuse("add", "mine", tmp_path / "m.pkl")
+def test_an_invalid_name_is_refused(refuse: Callable[..., str], model: Path, name: str) -> None:
+    assert "cannot be a model's name" in refuse("add", "--", name, model)
 
 
 def test_wrong_output_names_are_refused(refuse: Callable[..., str], model: Path) -> None:
@@ -147,8 +111,8 @@ def test_a_whole_version_never_changes_and_a_broken_one_is_mended(
     models_dir: Path, model: Path, refuse: Callable[..., str]
 ) -> None:
     run(["add", "mine", str(model)], models_dir)
-    said = refuse("add", "mine", model, "--version", "1")
-    assert "is there and whole" in said
+    said = refuse("add", "mine", model, "--version", "1", "--outputs", "other")
+    assert "mine@1 exists with another content" in said
     assert "add version 2" in said
 
     (models_dir / "mine/1/model.ubj").write_bytes(b"broken")
@@ -161,7 +125,8 @@ def test_verifying_finds_a_manifest_that_disagrees_with_a_model_that_is_whole(
 ) -> None:
     run(["add", "mine", str(model)], models_dir)
     manifest = models_dir / "mine/1/manifest.json"
-    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "features": ["a", "b"]}))
+    document = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**document, "features": document["features"][:2]}))
 
     (fault,) = verify_models(models_dir)
 
@@ -172,3 +137,56 @@ def test_verifying_finds_a_manifest_that_disagrees_with_a_model_that_is_whole(
 def test_no_models_are_a_fault_and_not_an_empty_list(refuse: Callable[..., str], models_dir: Path) -> None:
     assert "there is no folder" in refuse("list")
     assert verify_models(models_dir)[0].remedy.startswith("Restore it from version control")
+
+
+def test_identical_bytes_are_reported_and_not_added_again(
+    do: Callable[..., str], models_dir: Path, model: Path
+) -> None:
+    do("add", "mine", model)
+    copy = model.with_name("copy.model")
+    copy.write_bytes(model.read_bytes())
+
+    assert "mine@1 is the same model; nothing was added." in do("add", "mine", copy)
+    assert "mine@1 is the same model; nothing was added." in do("add", "mine", copy, "--version", "1")
+    assert [path.name for path in (models_dir / "mine").iterdir()] == ["1"]
+
+    do("add", "mine", copy, "--missing", "-999")  # another contract
+    do("add", "other", copy)  # another name
+    assert len(ModelCatalog.load(models_dir)) == 3
+
+
+def test_removing_leaves_other_versions_and_says_what_there_is(
+    do: Callable[..., str], refuse: Callable[..., str], models_dir: Path, model: Path
+) -> None:
+    do("add", "mine", model)
+    do("add", "mine", model, "--outputs", "other")
+
+    assert "Say which version of mine to remove: mine@1, mine@2." in refuse("remove", "mine")
+    assert "There are: mine@1, mine@2." in refuse("remove", "mine@3")
+    assert "There are: mine@1, mine@2." in refuse("remove", "../models@1")
+    assert "Still there: mine@2." in do("remove", "mine@1")
+    assert [path.name for path in (models_dir / "mine").iterdir()] == ["2"]
+    (models_dir / "mine/2/manifest.json").write_bytes(b"broken")
+    assert "No model is left" in do("remove", "mine@2")
+    assert list(models_dir.iterdir()) == []
+
+
+def test_the_list_shows_how_activation_ended(
+    do: Callable[..., str], models_dir: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("good", "bad"):
+        do("add", name, model)
+    nothing = MethodRecord(None, "there are no trees")
+    records = {
+        "good@1": VersionRecord("k", State.READY, methods={Explanation.INTERACTIONS: nothing}),
+        "bad@1": VersionRecord("k", State.REFUSED, "the compiler took more than 60 s"),
+    }
+    (tmp_path / "data/compiled").mkdir(parents=True)
+    Activations(versions=records).write(tmp_path / "data/compiled/activations.json")
+
+    assert run(["list"], models_dir, tmp_path / "data") == 1
+
+    said = capsys.readouterr().out
+    assert re.search(r"^good@1 +ready +3 ", said, re.MULTILINE)
+    assert "good@1 is not explained by interactions: there are no trees" in said
+    assert "bad@1 is refused: the compiler took more than 60 s" in said
