@@ -6,13 +6,14 @@ A manifest that is nearly right explains the wrong columns. Format 1 had no `for
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
+
+import orjson
 
 from shared.errors import ModelFaultError
 from shared.models.contract import (
@@ -112,8 +113,8 @@ class _Reader:
     def __init__(self, source: Path, text: bytes) -> None:
         self._source = source
         try:
-            document = json.loads(text)
-        except (ValueError, RecursionError) as error:
+            document = orjson.loads(text)  # strict: no NaN, and no text that cannot be written again
+        except ValueError as error:
             self.fail(f"it is not JSON ({error})" if text.strip() else "it is empty")
         if not isinstance(document, dict):
             self.fail("it is not a JSON object")

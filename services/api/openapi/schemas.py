@@ -54,9 +54,10 @@ def schemas() -> dict[str, Schema]:
 
 
 def _rows() -> Schema:
-    named = {"type": "object", "additionalProperties": {"type": ["number", "null"]}}
+    cell: Schema = {"type": ["number", "string", "boolean", "null"]}
+    array, named = {"type": "array", "items": cell}, {"type": "object", "additionalProperties": cell}
     return record(
-        {"rows": {"type": "array", "minItems": 1, "items": {"anyOf": [NUMBERS, named]}}},
+        {"rows": {"type": "array", "minItems": 1, "items": {"anyOf": [array, named]}}},
         {
             "model": {
                 "type": ["string", "null"],
@@ -74,7 +75,7 @@ def _rows() -> Schema:
                 "description": "Only so many pairs of each row and output, the weightiest.",
             },
         },
-        description="A row is an array in the model's feature order, or an object by feature name. null is missing.",
+        description="A row is an array in the model's feature order, or an object by feature name. A cell is a number, true, false or a category's label; null is missing.",
         examples=[ROWS],
     )
 

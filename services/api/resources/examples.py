@@ -1,7 +1,10 @@
-"""/v1/models/NAME/examples: rows to try a model with."""
+"""/v1/models/NAME/examples: rows to try a model with, with the labels of categories."""
 
 from __future__ import annotations
 
+import csv
+import io
+import math
 from typing import Any
 
 import numpy as np
@@ -11,15 +14,19 @@ from numpy.typing import NDArray
 from services.api.authentication import Access
 from services.api.parts import Parts
 from services.api.query import Query
-from services.api.writers.csv_result import quote_line
 from services.api.writers.negotiation import choose_media_type
 from services.api.writers.number_texts import dump_items
 from shared.errors import ModelFaultError, NotFoundError
+from shared.models.contract import Feature, Kind, Label
 from shared.models.version import ModelVersion
 
 #: Rows by default and at most, and the numbers that one answer holds at most: it is made whole.
 EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS = 100, 10_000, 131_072
 CSV, JSON = "text/csv", "application/json"
+#: Texts that the reader of CSV takes for a missing value: the first one that is no label is written.
+MISSING_TEXTS = ("", "NA", "N/A", "nan", "null", "None", "<NA>", "#N/A")
+
+type Cell = float | Label | None
 
 
 class NoExamplesError(NotFoundError):
@@ -45,7 +52,9 @@ class ExamplesResource:
         rows = _read_rows(version, limit)
         resp.content_type = media_type
         resp.set_header("Vary", "Accept")
-        resp.data = _as_csv(version, rows) if media_type == CSV else _as_json(version, rows)
+        features = version.contract.features
+        cells = _cells(features, rows)
+        resp.data = _as_csv(features, cells) if media_type == CSV else _as_json(version.id, cells)
 
     on_head = on_get
 
@@ -64,10 +73,35 @@ def _read_rows(version: ModelVersion, limit: int) -> NDArray[np.float32]:
         raise ModelFaultError(f"The example rows of {version.id} cannot be read: {fault}") from fault
 
 
-def _as_csv(version: ModelVersion, rows: NDArray[np.float32]) -> bytes:
-    lines = dump_items(rows)[1:-1].replace(b"null", b"").replace(b"],[", b"\r\n")
-    return b"%b\r\n%b\r\n" % (quote_line(version.features), lines)
+def _cells(features: tuple[Feature, ...], rows: NDArray[np.float32]) -> list[list[Cell]]:
+    """Return the rows as they may be sent: numbers, labels, and None for a missing value."""
+    # Through JSON, a float32 becomes the number with the fewest digits that gives it back.
+    cells: list[list[Cell]] = orjson.loads(b"[%b]" % dump_items(rows))
+    for place, feature in enumerate(features):
+        if feature.kind is Kind.CATEGORY:
+            for row, code in zip(cells, rows[:, place].tolist(), strict=True):
+                row[place] = _label(feature, code)
+    return cells
 
 
-def _as_json(version: ModelVersion, rows: NDArray[np.float32]) -> bytes:
-    return b'{"model":%b,"rows":[%b]}' % (orjson.dumps(version.id), dump_items(rows))
+def _label(feature: Feature, code: float) -> Cell:
+    """Return a code's label; the code itself where the model knows no labels."""
+    if math.isnan(code):
+        return None
+    return feature.labels[int(code)] if code < len(feature.labels) else int(code)
+
+
+def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]]) -> bytes:
+    missing = [
+        next((text for text in MISSING_TEXTS if text not in feature.labels), "") for feature in features
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([feature.name for feature in features])
+    for row in rows:
+        writer.writerow([none if cell is None else cell for cell, none in zip(row, missing, strict=True)])
+    return text.getvalue().encode()
+
+
+def _as_json(model: str, rows: list[list[Cell]]) -> bytes:
+    return orjson.dumps({"model": model, "rows": rows})

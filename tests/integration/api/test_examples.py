@@ -10,10 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.api.app import create_app
 from services.api.parts import Parts
 from services.api.resources import examples
+from shared.models.catalog import ModelCatalog
+from shared.models.contract import Feature, Kind
+from shared.models.store import ModelDraft, write_model_folder
 from shared.models.version import ModelVersion
 from tests.integration.api.api_client import METRICS_TOKEN, InProcess
+from tests.integration.api.credit_model import CREDIT, CREDIT_ROWS
 
 
 def shipped(parts: Parts, name: str) -> np.ndarray:
@@ -88,3 +93,57 @@ def test_what_is_asked_for_wrongly_is_refused(client: InProcess) -> None:
         assert client.get(f"/v1/models/wine/examples?limit={limit}").slug == "bad-parameter"
     assert client.get("/v1/models/wine/examples", key=None).status == 401
     assert client.get("/v1/models/wine/examples", key=METRICS_TOKEN).status == 403
+
+
+#: Labels that are hard to send: quotes, a comma, a line's end, blanks, and words for missing values.
+HARD = (" padded ", "a,b", 'say "x"', "two\nlines", "tab\there", "NA", "", "\u00a0", "1.0", "true")
+
+
+@pytest.fixture
+def labelled(parts: Parts, tmp_path: Path) -> tuple[InProcess, Parts]:
+    """Serve a model with categories, one of which has labels that are hard to send."""
+    hard = Feature("hard\tname", Kind.CATEGORY, HARD)
+    contract = replace(CREDIT, features=(*CREDIT.features, hard))
+    rows = np.tile(CREDIT_ROWS, (6, 1))
+    last = np.array([*range(len(HARD)), np.nan, np.nan], np.float32)[:, None]
+    write_model_folder(tmp_path, ModelDraft(contract, b"x", examples=np.hstack([rows, last])))
+    changed = replace(parts, catalog=ModelCatalog.load(tmp_path))
+    return InProcess(create_app(changed)), changed
+
+
+@pytest.mark.parametrize("media_type", ["text/csv", "application/json"])
+def test_labels_come_back_as_the_same_codes(labelled: tuple[InProcess, Parts], media_type: str) -> None:
+    client, parts = labelled
+    body = client.get("/v1/models/credit/examples", Accept=media_type).body
+
+    reply = client.post("/v1/jobs?model=credit@2", body, media_type)
+
+    assert reply.status == 202, reply.detail
+    batches = [parts.payloads.get(reply.json["id"], "input", batch) for batch in range(2)]
+    np.testing.assert_array_equal(np.concatenate(batches), shipped(parts, "credit"))
+
+
+def test_categories_are_labels_and_not_codes(labelled: tuple[InProcess, Parts]) -> None:
+    client, _ = labelled
+    rows = client.get("/v1/models/credit/examples?limit=2", Accept="application/json").json["rows"]
+    assert rows == [[1.5, 0, "rent, shared", 10, 3, " padded "], [None, 1, None, -20, None, "a,b"]]
+    text = client.get("/v1/models/credit/examples?limit=2").body.decode()
+    assert list(csv.reader(io.StringIO(text)))[1:] == [
+        ["1.5", "0.0", "rent, shared", "10", "3", " padded "],
+        ["", "1.0", "", "-20", "", "a,b"],
+    ]
+
+
+def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(parts: Parts, tmp_path: Path) -> None:
+    contract = replace(CREDIT, features=(Feature("home", Kind.CATEGORY, ("own", "")),), groups={}, reasons={})
+    contract = replace(contract, never_reasons=())
+    rows = np.array([[0], [1], [np.nan], [1], [0]], np.float32)
+    write_model_folder(tmp_path, ModelDraft(contract, b"x", examples=rows))
+    changed = replace(parts, catalog=ModelCatalog.load(tmp_path))
+    client = InProcess(create_app(changed))
+
+    body = client.get("/v1/models/credit/examples").body
+    reply = client.post("/v1/jobs?model=credit", body, "text/csv")
+
+    assert reply.json["rows"] == 5
+    np.testing.assert_array_equal(changed.payloads.get(reply.json["id"], "input", 0), rows)

@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from services.api.app import create_app
@@ -14,34 +13,9 @@ from services.api.parts import Parts
 from shared.build import ROOT
 from shared.models.activation import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
-from shared.models.contract import Adverse, Contract, Feature, Kind, Link, Reason, Trees, TreesReason
 from shared.models.store import ModelDraft, write_model_folder
 from tests.integration.api.api_client import InProcess
-
-CONTRACT = Contract(
-    name="credit",
-    version=2,
-    sha256="",
-    features=(
-        Feature("net\u00a0income"),
-        Feature("married", Kind.BOOLEAN),
-        Feature("home", Kind.CATEGORY, ("own", "rent, shared")),
-        Feature("region", Kind.CATEGORY, (10, -20)),
-        Feature("code", Kind.CATEGORY),
-    ),
-    outputs=("default",),
-    objective="binary:logistic",
-    link=Link.SIGMOID,
-    library_version="3.4.1",
-    missing=(-999.0,),
-    trees=Trees(7, 19, TreesReason.BEST_ITERATION),
-    groups={"where": ("home", "region")},
-    reasons={"where": Reason("R1", "Where you live")},
-    never_reasons=("married",),
-    adverse=Adverse.HIGH,
-    training={"rows": 5},
-)
-ROWS = np.array([[1.5, 0, 1, 0, 3], [np.nan, 1, np.nan, 1, np.nan]], dtype=np.float32)
+from tests.integration.api.credit_model import CREDIT, CREDIT_ROWS
 
 
 @pytest.fixture
@@ -49,7 +23,7 @@ def models_dir(tmp_path: Path) -> Path:
     """A models' folder with a model of every kind of feature, and one that cannot be read."""
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models/wine", models / "wine")
-    write_model_folder(models, ModelDraft(CONTRACT, b"not looked into", examples=ROWS))
+    write_model_folder(models, ModelDraft(CREDIT, b"not looked into", examples=CREDIT_ROWS))
     (models / "broken/10").mkdir(parents=True)
     return models
 
