@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ops.http_call import Answer
 from ops.verify.outcome import NO_ANSWER, FailedError
 from ops.verify.target import JOBS_KEYS, Target, json_or_none, said
+from shared.sum_check import TOLERANCE
 
 #: Seconds that the network and a proxy may add to what a call waits for.
 MARGIN_SECONDS = 15.0
@@ -41,6 +42,8 @@ class Jobs:
         self._there: list[str] = []
         #: How many jobs were made.
         self.made = 0
+        #: The largest residual of all jobs that were finished; None until one told of its own.
+        self.largest_residual: float | None = None
 
     def explain(self, model: str, rows: NDArray[np.float32], seconds: float) -> tuple[dict[str, Any], float]:
         """Have rows explained in one request; return the result and the seconds it took.
@@ -54,6 +57,8 @@ class Jobs:
             raise UnfinishedError(f"no values after {took:.0f} s, the job is {answer.json().get('status')}")
         if answer.status != 200:
             raise FailedError(f"POST /v1/explain for {model} answers {said(answer)}.", _REMEDY)
+        if job_id:
+            self._note_residual(self._read(f"/v1/jobs/{job_id}"))
         self._delete(job_id)
         return dict(answer.json()), took
 
@@ -67,7 +72,7 @@ class Jobs:
     def finish(self, job_id: str, seconds: float) -> dict[str, Any]:
         """Wait for a job's end, return its result and delete it.
 
-        Raises UnfinishedError if it does not end in time, FailedError if it fails.
+        Raises UnfinishedError if it does not end in time, FailedError if it fails or its residual is too large.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -82,6 +87,7 @@ class Jobs:
                 )
         if document["status"] != "completed":
             raise FailedError(f"The job has {document['status']}: {document['error']}.", _REMEDY)
+        self._note_residual(document)
         result = self._read(f"/v1/jobs/{job_id}/result")
         self._delete(job_id)
         return result
@@ -98,6 +104,11 @@ class Jobs:
         except NO_ANSWER:
             pass  # they are told of
         return [*self._there, *(f"one sent as {key}" for key in self._unanswered)]
+
+    def _note_residual(self, document: dict[str, Any]) -> None:
+        residual = residual_of(document)
+        if residual is not None:
+            self.largest_residual = max(residual, self.largest_residual or 0.0)
 
     def _cancel(self, job_id: str) -> None:
         """Delete a job that may not have ended: it ends by that, and its document stays."""
@@ -145,6 +156,29 @@ class Jobs:
         if job_id or answer.status < 500:
             self._unanswered.pop(key, None)
         return job_id
+
+
+def residual_of(document: Mapping[str, Any]) -> float | None:
+    """Return the largest residual of a completed job; None if an earlier version made its document, which knows of none.
+
+    Raises FailedError if it is beyond what engines are allowed, or the job was not checked.
+    """
+    if "largest_residual" not in document:
+        return None
+    residual = document["largest_residual"]
+    if residual is None:
+        raise FailedError(
+            f"Job {document['id']} of {document['model']} is completed, and its sums were not checked.",
+            "Workers of an earlier version may still run beside this api: deploy all of them with one version.",
+        )
+    if not residual <= TOLERANCE:
+        raise FailedError(
+            f"The values of {document['model']} are off their margins: the largest residual of job {document['id']} is "
+            f"{residual:.0e}, and {TOLERANCE:.0e} is allowed.",
+            "Do not use these values: roll back to the deploy before, and report it with the model.",
+            f"largest residual {residual:.0e}",
+        )
+    return float(residual)
 
 
 def job_of(headers: Mapping[str, str], document: Any) -> str | None:

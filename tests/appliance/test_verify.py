@@ -132,6 +132,7 @@ def test_a_sound_appliance_passes_and_no_job_is_left(appliance: Appliance) -> No
     measured = {check.name: check.measured for check in report.checks}
     for name in ("breast-cancer@1", "diabetes@1", "wine@1", "job"):
         assert "XGBoost's own" in measured[name]
+    assert re.search(r", largest residual \de-0[678]$", measured["job"])
     assert "jobs meanwhile, all exact" in measured["recycle"]
     assert "of 475 MB" in measured["memory"]
     assert jobs_of(appliance) == []

@@ -16,6 +16,7 @@ NAMES: dict[str, frozenset[str]] = {
     "job_seconds_bucket": frozenset({"le"}),
     "batches_recovered_total": frozenset({"cause"}),
     "worker_recycles_total": frozenset({"reason"}),
+    "engine_faults_total": frozenset({"model"}),
     "queue_batches": frozenset({"queue"}),
     "queue_oldest_seconds": frozenset({"queue"}),
     "workers": frozenset({"state"}),

@@ -37,7 +37,9 @@ def job(visit: Visit) -> str:
     exact = [one.check(result) for result, one in results]
     worst = max(exact, key=lambda one: (one.difference or 0.0, one.residual))
     jobs = f"{len(sent)} jobs of" if len(sent) > 1 else "a job of"
-    return f"{jobs} {JOB_ROWS} rows in {took:.1f} s, {worst}"
+    residual = visit.jobs.largest_residual
+    told = "no residual told" if residual is None else f"largest residual {residual:.0e}"
+    return f"{jobs} {JOB_ROWS} rows in {took:.1f} s, {worst}, {told}"
 
 
 def sync_call(visit: Visit) -> str:

@@ -21,7 +21,7 @@ NAMES = ("breast-cancer", "diabetes", "wine")
 
 def served(name: str, **changes: Any) -> ServedModel:
     manifest = ModelCatalog.load(ROOT / "models").get(name).contract
-    model = ServedModel(manifest.id, manifest.features, manifest.outputs, manifest.sha256, fallback=False)
+    model = ServedModel(manifest.id, manifest.feature_names, manifest.outputs, manifest.sha256, fallback=False)
     return replace(model, **changes)
 
 
