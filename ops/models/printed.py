@@ -51,6 +51,7 @@ def describe_import(prepared: PreparedImport) -> str:
         _line("outputs", f"{', '.join(contract.outputs)}; link {contract.link}"),
         _line("missing", _missing(contract.missing, source if contract.missing else None)),
         *_features(contract.features, named=seen.named),
+        *_code_lines(contract.features, seen.features),
         *_owner_lines(prepared),
         *_rows_lines(prepared),
         *_unused(seen),
@@ -106,6 +107,18 @@ def _features(features: tuple[Feature, ...], *, named: bool) -> Iterator[str]:
         yield f"  {'':10}  {feature.name!r}  {feature.kind}{_labels_text(feature)}"
         if "\\u" in feature.name:
             yield f"  {'':10}    XGBoost does not decode \\u in JSON: the name has a backslash in it"
+
+
+def _code_lines(features: tuple[Feature, ...], found: tuple[Feature, ...]) -> Iterator[str]:
+    """Say of which features --labels names the codes."""
+    for feature, before in zip(features, found, strict=True):
+        if feature.labels and not before.labels:
+            numbers = (
+                "numbers 0, 1, … that it splits as numbers" if before.kind is Kind.NUMBER else "codes 0, 1, …"
+            )
+            yield _line(
+                "labels", f"{feature.name!r}: the model was trained on {numbers}; --labels names them"
+            )
 
 
 def _labels_text(feature: Feature) -> str:
