@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,18 +13,41 @@ import pytest
 from numpy.typing import NDArray
 
 from services.api.parts import Parts
+from services.worker.activation.activate import Limits, activate_version
+from shared.build import ROOT
 from shared.jobs.document import Status
+from shared.models.activation import State
+from shared.models.catalog import ModelCatalog
 from shared.sum_check import ADVICE
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from tests.integration.api.api_client import InProcess
-from tests.integration.api.test_direct_lane import BODY, compiled, counted, jobs, opened
-
-__all__ = ["compiled", "opened"]
 
 type Matrix = NDArray[np.float32]
 
+BODY = {"model": "diabetes", "rows": [[0.5] * 10, [None] * 10, [1.5] * 10]}
+
 pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("compiled")
+    version = ModelCatalog.load(ROOT / "models").get("diabetes")
+    record = activate_version(version, folder, Limits(memory_mb=600, seconds=60), "key")
+    assert record.state is State.READY
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def opened(parts: Parts, compiled: Path) -> None:
+    shutil.copytree(compiled, parts.settings.compiled_dir, dirs_exist_ok=True)
+    parts.direct.open()
+
+
+def counted(parts: Parts, *name: str) -> float:
+    parts.counters.flush()
+    return parts.counters.read().get(name, 0.0)
 
 
 @pytest.fixture
@@ -100,5 +125,5 @@ def test_the_largest_residual_is_counted_and_stands_in_the_job_that_is_kept(
     assert reply.json["status"] == Status.COMPLETED
     residual = reply.json["largest_residual"]
     assert residual == pytest.approx(5e-5, rel=0.05)
-    assert [job.largest_residual for job in jobs(parts)] == [residual]
+    assert [job.largest_residual for job in parts.store.page(None, 10, None).jobs] == [residual]
     assert counted(parts, "largest_residual", "diabetes@1") == residual

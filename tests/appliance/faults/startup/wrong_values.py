@@ -17,9 +17,9 @@ def wire_xgboost(module: ModuleType) -> None:
     load = engine_class.load
 
     @wraps(load)
-    def load_and_note(model_path: Any, outputs: int) -> Any:
-        engine = load(model_path, outputs)
-        engine.wrong = _how_wrong(model_path.parent.parent.name)
+    def load_and_note(version: Any) -> Any:
+        engine = load(version)
+        engine.wrong = _how_wrong(version.name)
         return engine
 
     engine_class.load = load_and_note
