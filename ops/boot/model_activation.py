@@ -13,7 +13,7 @@ from services.worker.activation.activate import Limits, activate_version
 from shared.build import ROOT, library_versions
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.models.activation import XGBOOST, Activations, State, VersionRecord
+from shared.models.activation import XGBOOST, Activations, State, VersionRecord, is_compiled
 from shared.models.catalog import ModelCatalog, ModelFault, with_record
 from shared.models.compiled_files import compiled_key, compiled_path
 from shared.models.contract import MANIFEST_FILE
@@ -100,7 +100,7 @@ def _has_lost_tables(version: ModelVersion, record: VersionRecord, folder: Path)
         return False
     activated = with_record(version, record)
     for method in Method:
-        if (activated.method_record(method).engine or "").startswith("compiled"):
+        if is_compiled(activated.method_record(method)):
             key = compiled_key(activated, method) or ""
             try:
                 read_tables(table_path(folder, key), key)
@@ -118,9 +118,14 @@ def _keep(settings: Settings, activations: Activations, served: list[ModelVersio
 
 
 def _remove_others(versions: list[ModelVersion], settings: Settings) -> None:
-    """Remove files of models and backgrounds that are gone, of other versions of the format, and half-written ones."""
+    """Remove tables that no version uses, those of other versions of the format, and half-written ones."""
     folder = settings.compiled_dir
-    wanted = {compiled_path(version, method, folder) for version in versions for method in Method}
+    wanted = {
+        compiled_path(version, method, folder)
+        for version in versions
+        for method in Method
+        if is_compiled(version.method_record(method))
+    }
     for path in folder.iterdir():
         if path not in wanted and path != settings.activations_file and path.is_file():
             path.unlink(missing_ok=True)

@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +19,9 @@ from numpy.typing import NDArray
 from shared.cgroup import usable_processors
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
+from shared.models.compiled_files import compiled_path
 from shared.models.version import ModelVersion
+from shared.settings import Settings
 from shared.treeshap.activated import find_explainer
 from shared.treeshap.explainer import Explainer
 
@@ -32,8 +33,8 @@ MOST_NUMBERS = 131_072
 MOST_SECONDS = 0.02
 #: Calls that are measured, of which the quickest counts: the first one reads the tables' pages.
 TRIALS = 4
-#: Models that are mapped, the newest version of each: as many as a worker keeps warm.
-MOST_MODELS = 8
+#: The share of MEMORY_LIMIT_MB that the mapped tables of all models may take.
+MEMORY_SHARE = 0.25
 #: Bytes of a body that may hold so few rows; a larger one is read by the way that holds no rows in memory.
 MOST_BODY = 256 * 1024
 
@@ -69,10 +70,11 @@ def _processor_seconds(explainer: Explainer, rows: Matrix) -> float:
 class DirectLane:
     """The compiled models that this process has mapped. Any thread may call anything."""
 
-    def __init__(self, catalog: ModelCatalog, folder: Path, at_once: int | None = None) -> None:
-        """`folder` holds the compiled models. None is open yet. `at_once`: requests that are explained at a time."""
+    def __init__(self, catalog: ModelCatalog, settings: Settings, at_once: int | None = None) -> None:
+        """No model is open yet. `at_once`: requests that are explained at a time."""
         self._catalog = catalog
-        self._folder = folder
+        self._folder = settings.compiled_dir
+        self._room = int(settings.memory_limit_mb * MEMORY_SHARE * 2**20)
         self._models: dict[tuple[str, Method], DirectModel] = {}
         self._places = threading.Semaphore(at_once or usable_processors())
 
@@ -81,14 +83,25 @@ class DirectLane:
         threading.Thread(target=self.open, name="direct lane", daemon=True).start()
 
     def open(self) -> None:
-        """Map the compiled models. One that cannot be mapped stays the workers'."""
-        for version, method in itertools.product(self._catalog.latest()[:MOST_MODELS], Method):
+        """Map the compiled models that fit the memory share, newest versions first. The others stay the workers'."""
+        latest = self._catalog.latest()
+        older = [version for version in self._catalog.versions() if version not in latest]
+        for version, method in itertools.product((*latest, *older), Method):
             try:
-                explainer = find_explainer(version, self._folder, method)
-                if explainer is not None:
-                    self._models[version.id, method] = DirectModel.of(version, explainer)
-            except Exception:  # noqa: BLE001  # whatever one model meets, the others are opened
+                self._open(version, method)
+            except Exception:  # noqa: BLE001  # one model's trouble is no other's
                 _log.exception("a compiled model is left to the workers", extra={"model": version.id})
+
+    def _open(self, version: ModelVersion, method: Method) -> None:
+        path = compiled_path(version, method, self._folder)
+        size = path.stat().st_size if path is not None and path.exists() else 0
+        if size > self._room:
+            _log.info("a compiled model is left to the workers: no room", extra={"model": version.id})
+            return
+        explainer = find_explainer(version, self._folder, method)
+        if explainer is not None:
+            self._room -= size
+            self._models[version.id, method] = DirectModel.of(version, explainer)
 
     def model(self, version: ModelVersion, method: Method) -> DirectModel | None:
         """Return what explains a model by a method here; None if the workers must."""

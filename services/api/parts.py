@@ -103,7 +103,7 @@ def assemble(
         results=ResultRoom(settings),
         digests=JobDigests(payloads),
         status=StatusFile(settings),
-        direct=DirectLane(catalog, settings.compiled_dir),
+        direct=DirectLane(catalog, settings),
         activations=activations or Activations(),
         commit=commit,
     )

@@ -108,7 +108,7 @@ class WarmModels:
         if faults := faults_in(version.folder):
             raise ModelFaultError(str(faults[0]))
         compiled = None
-        if self._compiled_dir and _wants_tables(version):
+        if self._compiled_dir:
             compiled = CompiledEngine.find(version, self._compiled_dir)
         model = WarmModel(version, compiled, self._compiled_dir)
         if compiled is None:
@@ -126,8 +126,3 @@ class WarmModels:
                 self.get(version.id).engine(Method.TREE_PATH_DEPENDENT).explain(row)
             except (ModelFaultError, EngineError) as fault:
                 logger.error("model not loaded", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all
-
-
-def _wants_tables(version: ModelVersion) -> bool:
-    """Tell whether activation found the compiled engine right for path-dependent values, or has not looked."""
-    return version.activation is None or version.method_record(Method.TREE_PATH_DEPENDENT).engine != XGBOOST

@@ -52,6 +52,11 @@ class MethodRecord:
     row_microseconds: float | None = None
 
 
+def is_compiled(record: MethodRecord) -> bool:
+    """Tell whether the compiled engine explains a method."""
+    return record.engine not in {None, XGBOOST, SHAP}
+
+
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
     """What became of one version.

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 from shared.jobs.document import Method
+from shared.models.activation import is_compiled
 from shared.models.compiled_files import compiled_key
 from shared.models.version import ModelVersion
 from shared.treeshap.explainer import Explainer
@@ -21,7 +22,7 @@ def find_explainer(
     """Map a model's tables in `folder`; None if it was not compiled for the method, or its file is no good any more."""
     library = find_library()
     key = compiled_key(version, method)
-    if library is None or key is None:
+    if library is None or key is None or not _found_right(version, method):
         return None
     path = table_path(folder, key)
     if not path.exists():
@@ -35,3 +36,8 @@ def find_explainer(
             extra={"model": version.id, "method": method.value, "cause": str(fault)},
         )
         return None
+
+
+def _found_right(version: ModelVersion, method: Method) -> bool:
+    """Tell whether activation found the tables right, or has not looked: a file may be left of another build."""
+    return version.activation is None or is_compiled(version.method_record(method))
