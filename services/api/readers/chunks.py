@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from services.api.readers.faults import invalid_rows, no_rows, too_many_rows
+from services.api.readers.faults import invalid_rows, no_rows, show_number, too_many_rows
+from services.api.readers.missing import Markers, round_to_float32
 from shared.errors import MAX_ROW_ERRORS, RowError
 
 if TYPE_CHECKING:
@@ -36,30 +37,47 @@ class Piece:
 def gather_chunks(pieces: Iterable[Piece], spec: RowSpec) -> Iterator[NDArray[np.float32]]:
     """Yield C-contiguous float32 chunks of `spec.chunk_rows` x features; only the last one may be shorter.
 
-    Raises InvalidRowsError at the end of the chunk in which a fault was found (or at the 20th fault), and
-    where there is no row; TooManyRowsError beyond `spec.max_rows`.
+    Missing markers become NaN. Raises InvalidRowsError with the faults of the first chunk that has some, at most
+    20, and where there is no row; TooManyRowsError beyond `spec.max_rows`.
     """
     buffer = _Buffer(spec)
-    faults: list[RowError] = []
+    faults = _Faults(spec)
     total = 0
     for piece in pieces:
         values, beyond = _to_float32(piece.values, total, spec)
+        faults.add(piece.faults + beyond)
         total += len(values)
+        faults.check(total)
         if total > spec.max_rows:
             raise too_many_rows(spec.max_rows)
-        faults += piece.faults + beyond
-        if len(faults) >= MAX_ROW_ERRORS:
-            raise invalid_rows(faults)
-        for chunk in buffer.cut(values):
-            if faults:
-                raise invalid_rows(faults)
-            yield chunk
-    if faults:
-        raise invalid_rows(faults)
+        yield from buffer.cut(values)
+    faults.check(None)
     if not total:
         raise no_rows()
     if len(buffer.rest):
         yield buffer.rest
+
+
+class _Faults:
+    """Faults up to the end of the first chunk that has some: the same ones, however the rows come in pieces."""
+
+    def __init__(self, spec: RowSpec) -> None:
+        self._spec = spec
+        self._found: list[RowError] = []
+
+    def add(self, faults: list[RowError]) -> None:
+        """Add the faults of further rows."""
+        self._found += faults
+
+    def check(self, rows: int | None) -> None:
+        """Raise InvalidRowsError if the first chunk with faults is among so many rows, or if these are all rows."""
+        if not self._found:
+            return
+        first = min(error.row or 0 for error in self._found)
+        stop = min((first // self._spec.chunk_rows + 1) * self._spec.chunk_rows, self._spec.max_rows)
+        in_chunk = [error for error in self._found if (error.row or 0) < stop]
+        if in_chunk and (rows is None or rows >= stop or len(in_chunk) >= MAX_ROW_ERRORS):
+            raise invalid_rows(in_chunk)
 
 
 class _Buffer:
@@ -92,8 +110,9 @@ class _Buffer:
 def _to_float32(
     values: NDArray[np.floating], first_row: int, spec: RowSpec
 ) -> tuple[NDArray[np.float32], list[RowError]]:
-    with np.errstate(over="ignore", invalid="ignore"):
-        single = values.astype(np.float32, copy=False)
+    single = round_to_float32(values)
+    if spec.missing:
+        single = Markers(spec.missing).erase(single)
     infinite = np.isinf(single)
     if not infinite.any():
         return single, []
@@ -106,5 +125,5 @@ def _to_float32(
 
 def _say_beyond(value: float) -> str:
     if np.isinf(value):
-        return "infinity cannot be explained; send a finite number, or leave it out as missing"
-    return f"{value!r} is beyond float32's range (±{_LARGEST:.8g}), which models compute in; scale it or leave it out as missing"
+        return "infinity is not a value that the model can take; send a finite number"
+    return f"{show_number(value)} is beyond float32's range (±{_LARGEST:.8g}), in which the model computes; scale the column as in the training data"

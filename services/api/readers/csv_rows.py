@@ -4,39 +4,51 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from itertools import chain
 from typing import TYPE_CHECKING, BinaryIO
 
-import numpy as np
-
 from services.api.readers.chunks import Piece, gather_chunks
-from services.api.readers.csv_cells import parse_plain, parse_row
-from services.api.readers.csv_header import order_columns
+from services.api.readers.csv_header import order_columns, refuse_other_separator
+from services.api.readers.csv_plain import parse_plain
 from services.api.readers.faults import no_rows, quote, row_too_long
 from services.api.readers.line_blocks import LineTooLongError, read_line_blocks
+from services.api.readers.table import table_of
 from shared.errors import InvalidRowsError, RowError, UnreadableBodyError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from services.api.readers.row_spec import RowSpec
 
 
+#: Whole records, up to their end or to a quoted cell that does not end. It never backtracks.
+_RECORDS = re.compile(rb'(?:(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+)?+[,\r\n])*+')
+
+#: A record may take the reader's limit, and so may the lines that its block has before and after it.
+_HELD_LIMITS = 5
+
+
 def read_csv(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
     """Read CSV rows in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
 
-    The header names the features in any order. An empty cell, `nan` or `NA` is missing; blank lines are
-    skipped. Raises UnreadableBodyError, InvalidRowsError and TooManyRowsError.
+    The header names the features in any order. An empty cell, `nan`, `NA`, `null`, `None` and the like are missing,
+    true and false are 1 and 0, and a category is given by its label. Blank lines are skipped, except where the model
+    has one feature: there they are missing values. Raises UnreadableBodyError, InvalidRowsError and TooManyRowsError.
     """
     return gather_chunks(_CsvBody(stream, spec).read_pieces(), spec)
 
 
 class _CsvBody:
-    """One pass over a CSV body, with the count of rows and bytes for what is told about faults."""
+    """One pass over a CSV body; it counts rows and bytes to tell where faults are."""
 
     def __init__(self, stream: BinaryIO, spec: RowSpec) -> None:
         self._spec = spec
+        self._table = table_of(spec)
+        self._columns = len(spec.features)
         self._limit = spec.max_row_bytes
         self._lines = read_line_blocks(stream, self._limit)
         self._rows: int | None = None  # None while the header is being read
@@ -45,16 +57,13 @@ class _CsvBody:
     def read_pieces(self) -> Iterator[Piece]:
         blocks = self._read_blocks()
         header, rest = self._read_header(blocks)
-        order = order_columns(header, self._spec.names)
-        names = [self._spec.names[order.index(column)] for column in range(len(order))]
-        reordered = order != sorted(order)
+        columns = order_columns(header, self._spec.names)
+        order = None if columns == sorted(columns) else columns
         self._rows = 0
-        if rest:
-            yield from self._parse_block(rest, names, order if reordered else None)
-        for block in blocks:
-            yield from self._parse_block(block, names, order if reordered else None)
+        for block in chain([rest] if rest else [], blocks):
+            yield from self._parse_block(block, order)
         if not self._rows:
-            raise no_rows("the CSV has a header alone; put a line for each row under it")
+            raise no_rows("the CSV has only a header; add a line for each row")
 
     def _read_blocks(self) -> Iterator[bytes]:
         """Yield blocks of whole records: a line break inside quotes does not end one."""
@@ -64,8 +73,8 @@ class _CsvBody:
                 self._check_bytes(block)
                 held += block
                 self._offset += len(block)
-                # Quotes come in pairs in whole records. Beyond the limit csv is left to say what is wrong.
-                if held.count(b'"') % 2 == 0 or len(held) > 2 * self._limit:
+                # Beyond the limit csv is left to say what is wrong.
+                if _is_whole(held) or len(held) > _HELD_LIMITS * self._limit:
                     yield held
                     held = b""
         except LineTooLongError:
@@ -91,33 +100,48 @@ class _CsvBody:
     def _read_header(self, blocks: Iterator[bytes]) -> tuple[list[str], bytes]:
         """Read the first record that is not blank. Returns its cells and the rest of its block."""
         for block in blocks:
-            if block.isspace():
-                continue
-            reader = csv.reader(self._open_text(block), strict=True)
-            for cells in self._read_records(reader):
-                if not _is_blank(cells):
-                    lines = self._open_text(block).readlines()
-                    return cells, "".join(lines[reader.line_num :]).encode()
-        raise UnreadableBodyError(
-            "The body is an empty body: send CSV with a header and a line for each row."
-        )
+            lines = self._open_text(block).readlines()
+            reader = csv.reader(lines, strict=True)
+            try:
+                for cells in self._read_records(reader):
+                    if not _is_blank(cells) or cells[:1] == list(self._spec.names):
+                        return cells, "".join(lines[reader.line_num :]).encode()
+            except UnreadableBodyError as fault:
+                raise refuse_other_separator(lines[reader.line_num - 1]) or fault from None
+        raise UnreadableBodyError("The body is empty: send CSV with a header and a line for each row.")
 
-    def _parse_block(self, block: bytes, names: list[str], order: list[int] | None) -> Iterator[Piece]:
+    def _parse_block(self, block: bytes, order: list[int] | None) -> Iterator[Piece]:
         assert self._rows is not None
-        if block.isspace():
+        first_row = self._rows
+        numbers = parse_plain(block, self._columns) if self._table.takes_numbers_in_csv else None
+        if numbers is not None:
+            self._rows += len(numbers)
+            yield self._table.from_numbers(numbers if order is None else numbers[:, order], first_row)
             return
-        numbers = parse_plain(block, len(names))
         faults: list[RowError] = []
-        if numbers is None:
-            rows: list[list[float]] = []
-            for cells in self._read_records(csv.reader(self._open_text(block), strict=True)):
-                if cells and not (len(names) > 1 and _is_blank(cells)):
-                    rows.append(parse_row(cells, self._rows + len(rows), names, faults))
-            if not rows:
-                return
-            numbers = np.array(rows, dtype=np.float64)
-        self._rows += len(numbers)
-        yield Piece(numbers if order is None else numbers[:, order], faults)
+        rows: list[list[str]] = []
+        for cells in self._read_records(csv.reader(self._open_text(block), strict=True)):
+            if _is_blank(cells) and self._columns > 1:
+                continue
+            whole = cells or [""]
+            if len(whole) != self._columns:
+                faults.append(RowError(self._rows, None, self._say_ragged(whole)))
+                whole = [""] * self._columns
+            rows.append(whole)
+            self._rows += 1
+        if rows:
+            columns = list(zip(*rows, strict=True))
+            if order is not None:
+                columns = [columns[place] for place in order]
+            piece = self._table.from_text(columns, len(rows), first_row)
+            piece.faults.extend(faults)
+            yield piece
+
+    def _say_ragged(self, cells: list[str]) -> str:
+        what = f"the row has {len(cells)} cells, the header has {self._columns}"
+        if len(cells) == self._columns + 1 and not cells[-1].strip():
+            return f"{what}; remove the comma at its end"
+        return f"{what}; quote cells that hold commas" if len(cells) > self._columns else what
 
     def _open_text(self, block: bytes) -> io.StringIO:
         try:
@@ -133,10 +157,15 @@ class _CsvBody:
         try:
             yield from reader
         except csv.Error as fault:
-            where = "the header" if self._rows is None else f"the lines after row {self._rows}"
+            where = "the header" if self._rows is None else f"row {self._rows}"
             raise UnreadableBodyError(
                 f"The CSV cannot be read in {where} ({fault}): close every quote, and double quotes inside quotes."
             ) from fault
+
+
+def _is_whole(text: bytes) -> bool:
+    """Tell whether a text ends outside quotes. A quote opens a quoted cell only where the cell begins."""
+    return b'"' not in text or _RECORDS.match(text).end() == len(text)  # type: ignore[union-attr]  # matches always
 
 
 def _is_blank(cells: list[str]) -> bool:

@@ -15,6 +15,9 @@ _QUOTED_CHARACTERS = 40
 #: Characters of a client's column name that an answer repeats.
 _NAME_CHARACTERS = 80
 
+#: float64 holds all whole numbers below this one.
+_EXACT = 2**53
+
 #: Names that one sentence lists.
 _LISTED_NAMES = 5
 
@@ -27,16 +30,22 @@ def quote(value: object) -> str:
     return text if len(text) <= _QUOTED_CHARACTERS + 2 else text[:_QUOTED_CHARACTERS] + "…"
 
 
+def show_number(number: float) -> str:
+    """Show a number of the client's: 5 and 5.0 alike, however it was written."""
+    single = float(number)
+    return str(int(single)) if single.is_integer() and abs(single) < _EXACT else repr(single)
+
+
 def shorten_name(name: str) -> str:
     """Make a client's name fit to be repeated: not long, and without halves of characters."""
     return name[:_NAME_CHARACTERS].encode("utf-8", "replace").decode() + "…" * (len(name) > _NAME_CHARACTERS)
 
 
-def list_names(names: Iterable[str]) -> str:
-    """Show a few names of many."""
+def list_names(names: Iterable[str | int], limit: int = _LISTED_NAMES) -> str:
+    """Show a few names or labels of many."""
     known = list(names)
-    shown = ", ".join(quote(name) for name in known[:_LISTED_NAMES])
-    more = len(known) - _LISTED_NAMES
+    shown = ", ".join(quote(name) for name in known[:limit])
+    more = len(known) - limit
     return f"{shown} and {more} more" if more > 0 else shown
 
 

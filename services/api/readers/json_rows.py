@@ -70,7 +70,8 @@ def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOpti
 def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
     """Read the rows of a JSON body in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
 
-    A row is an array in feature order or an object by name; `null` is missing. Raises UnreadableBodyError,
+    A row is an array in feature order or an object by name; `null` and NaN are missing, true and false are 1 and 0, and a category
+    is given by its label. An object in place of the array of rows is a single row. Raises UnreadableBodyError,
     UnprocessableError, InvalidRowsError and TooManyRowsError.
     """
     return gather_chunks(_read_pieces(stream, spec), spec)
@@ -134,7 +135,7 @@ def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
         elif start == ord("[") or start not in VALUE_STARTS:
             yield from (("rows", rows) for rows in scanner.take_rows())
         else:
-            raise UnprocessableError(f'"rows" must be an array of rows: {_SHAPE}.')
+            raise UnprocessableError(f'"rows" must be an array of rows, or one row as an object: {_SHAPE}.')
         if scanner.take(b",}", f'after "{name}"') == ord("}"):
             break
     if "rows" not in seen:
@@ -150,7 +151,7 @@ def _check_end(scanner: JsonScanner) -> None:
 def _enter(scanner: JsonScanner) -> None:
     start = scanner.peek()
     if start is None:
-        raise UnreadableBodyError(f"The body is an empty body: {_SHAPE}.")
+        raise UnreadableBodyError(f"The body is empty: {_SHAPE}.")
     if start != ord("{") and start in VALUE_STARTS:
         raise UnprocessableError(f"The body must be a JSON object: {_SHAPE}.")
     scanner.take(b"{", "where the body begins")
@@ -164,7 +165,7 @@ def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
     if name != "rows" and name not in OPTIONS:
         raise UnprocessableError(f"The body has no member {quote(name)}: {_SHAPE}.")
     if name in seen:
-        raise UnprocessableError(f'The body has "{name}" twice: say it once.')
+        raise UnprocessableError(f'The body has "{name}" more than once: send it once.')
     seen.add(name)
     scanner.take(b":", f'after the name "{name}"')
     return name

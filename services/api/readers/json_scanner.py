@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from services.api.readers.faults import invalid_row, row_too_long
 from services.api.readers.json_values import FLAT_ROW
-from services.api.readers.line_blocks import BYTE_ORDER_MARK
+from services.api.readers.line_blocks import read_first_block
 from services.api.readers.plain_rows import count_plain_rows
 from services.api.readers.row_spec import BLOCK_BYTES
 from shared.errors import UnreadableBodyError
@@ -25,6 +25,9 @@ _LAST_SPACE = ord(" ")
 
 #: Bytes with which a JSON value can begin.
 VALUE_STARTS = frozenset(b'{["-0123456789tfn')
+
+#: What is wrong with a row that is not flat.
+_NESTED = "the row holds an array or object; a row is flat: numbers, labels, true, false and null"
 
 #: Bytes of a member's name or text, at most.
 _TEXT_BYTES = 4096
@@ -44,7 +47,7 @@ class JsonScanner:
     def __init__(self, stream: BinaryIO, max_row_bytes: int) -> None:
         self._stream = stream
         self._limit = max_row_bytes
-        self._buffer = stream.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
+        self._buffer = read_first_block(stream, BLOCK_BYTES)
         self._at = 0
         self._dropped = 0
         self._careful_to = 0
@@ -118,7 +121,10 @@ class JsonScanner:
 
     def take_single_row(self) -> Rows:
         """Step over one row that stands where the array of rows may stand, an object by name."""
-        return Rows(self._take_row(0), 1)
+        nested = (
+            "the row holds an array or object; send an array of rows, as to_dict(orient='records') makes it"
+        )
+        return Rows(self._take_row(0, nested), 1)
 
     def _take_plain_rows(self) -> Rows | None:
         """Step over all whole rows that are held, if they are plain; None if not, and once is asked for each block."""
@@ -138,7 +144,7 @@ class JsonScanner:
         self._at += len(text)
         return Rows(text, count)
 
-    def _take_row(self, row: int) -> bytes:
+    def _take_row(self, row: int, nested: str = _NESTED) -> bytes:
         start = self.peek()
         if start is not None and start not in b"[{":
             if start not in VALUE_STARTS:
@@ -155,9 +161,7 @@ class JsonScanner:
                 self._at = end + 1
                 return text
             if stop in {b"[", b"{"}:
-                raise invalid_row(
-                    row, "the row holds an array or object; a row is flat, numbers and null only"
-                )
+                raise invalid_row(row, nested)
             if len(self._buffer) - self._at > self._limit:
                 raise row_too_long(row, self._limit)
             if not self._fill():

@@ -1,50 +1,46 @@
-"""Rows written in JSON, an array or an object by name, made into numbers in the model's feature order."""
+"""Rows written in JSON, an array or an object by name, made into values in the model's feature order."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections import Counter
-from itertools import chain
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
-from services.api.readers.chunks import Piece
-from services.api.readers.faults import list_names, quote, shorten_name
+from services.api.readers.cells import name_json
+from services.api.readers.faults import list_names, shorten_name
 from services.api.readers.plain_rows import parse_plain_rows, split_rows
+from services.api.readers.table import table_of
 from shared.errors import MAX_ROW_ERRORS, RowError, UnreadableBodyError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from services.api.readers.chunks import Piece
     from services.api.readers.row_spec import RowSpec
 
 #: An array or object up to its end, or up to what stands in a flat one's way. It never backtracks.
 FLAT_ROW = re.compile(rb'[\[{](?:[^\[\]{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
 
-#: The types that are numbers or missing. bool is none of them.
-NUMBERS = frozenset({int, float, type(None)})
+#: What some programs write in spite of JSON: NaN is missing, infinity is refused like a number beyond float32's range.
+_LITERALS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 
-#: How JSON calls what Python's types hold.
-_JSON_NAMES = {str: "text", bool: "true or false", list: "an array", dict: "an object"}
+#: Digits of a whole number that is kept exact, as it may be a label.
+_WHOLE_DIGITS = 20
 
 #: Where the JSON library's message says the place.
 _PLACE = re.compile(r": line \d+ column \d+ \(char (\d+)\)$")
-
-
-class _Literal(str):
-    """NaN, Infinity or -Infinity, as some programs write in spite of JSON."""
-
-    __slots__ = ()
 
 
 class JsonRowParser:
     """Parses rows of one model. Use one parser a body."""
 
     def __init__(self, spec: RowSpec) -> None:
+        self._table = table_of(spec)
         self._features = spec.names
         self._known = frozenset(spec.names)
         self._pick = itemgetter(*spec.names)
@@ -58,14 +54,16 @@ class JsonRowParser:
         """
         faults: list[RowError] = []
         rows = [self._parse_row(text, row, faults) for row, text in enumerate(texts, first_row)]
-        if not set(map(type, chain.from_iterable(rows))) <= NUMBERS:
-            rows = [self._keep_numbers(cells, row, faults) for row, cells in enumerate(rows, first_row)]
-        return Piece(np.array(rows, dtype=np.float64), faults)
+        piece = self._table.from_json(rows, first_row)
+        piece.faults.extend(faults)
+        return piece
 
     def parse_plain(self, text: bytes, first_row: int) -> Piece:
         """Parse rows whose text `count_plain_rows` has counted. Raises what `parse` does."""
         numbers = parse_plain_rows(text, len(self._features))
-        return self.parse(split_rows(text), first_row) if numbers is None else Piece(numbers)
+        if numbers is None or not self._table.takes_floats:
+            return self.parse(split_rows(text), first_row)
+        return self._table.from_numbers(numbers, first_row)
 
     def _parse_row(self, text: bytes, row: int, faults: list[RowError]) -> Sequence[Any]:
         try:
@@ -86,7 +84,7 @@ class JsonRowParser:
                 return parsed
             return {None: f"the row has {len(parsed)} values, the model has {count} features"}
         if not isinstance(parsed, dict):
-            return {None: f"a row is an array or an object by name, this is {_name_json(parsed)}"}
+            return {None: f"a row is an array or an object by name, this is {name_json(parsed)}"}
         if parsed.keys() == self._known and (self._is_plain(text) or not _find_doubled(text)):
             return self._pick(parsed) if count > 1 else list(parsed.values())
         return self._compare_names(parsed, text)
@@ -97,40 +95,28 @@ class JsonRowParser:
 
     def _compare_names(self, parsed: dict[str, Any], text: bytes) -> dict[str | None, str]:
         wrong: dict[str | None, str] = {
-            shorten_name(name): "the row names this twice or more" for name in _find_doubled(text)
+            shorten_name(name): "the row has this name more than once; send it once"
+            for name in _find_doubled(text)
         }
         unknown = [name for name in parsed if name not in self._known]
         for name in unknown[:MAX_ROW_ERRORS]:
             wrong.setdefault(shorten_name(name), "the model has no such feature")
-        hint = f" (the row has {list_names(unknown)} instead)" if unknown else ""
-        for name in self._features:
-            if name not in parsed:
-                wrong[name] = f"the row lacks this feature{hint}; use null for a missing value"
+        lacking = (
+            f"the row lacks this feature and has {list_names(unknown)} instead; name each of the model's features"
+            if unknown
+            else "the row lacks this feature; if its value is missing, send null"
+        )
+        wrong |= {name: lacking for name in self._features if name not in parsed}
         return wrong
-
-    def _keep_numbers(self, cells: Sequence[Any], row: int, faults: list[RowError]) -> list[Any]:
-        for name, cell in zip(self._features, cells, strict=True):
-            if type(cell) not in NUMBERS:
-                faults.append(RowError(row, name, _say_no_number(cell)))
-        return [cell if type(cell) in NUMBERS else None for cell in cells]
-
-
-def _say_no_number(cell: Any) -> str:
-    if isinstance(cell, _Literal):
-        return f"{cell} is not JSON; use null for missing values"
-    what = f"the text {quote(cell)}" if isinstance(cell, str) else _name_json(cell)
-    return f"{what} is not a number; use null for a missing value"
-
-
-def _name_json(value: Any) -> str:
-    if value is None:
-        return "null"
-    return _JSON_NAMES.get(type(value), f"the number {quote(value)}")
 
 
 def _find_doubled(text: bytes) -> list[str]:
-    pairs = json.loads(text, object_pairs_hook=list, parse_constant=_Literal, parse_int=float)
+    pairs = json.loads(text, object_pairs_hook=list, parse_constant=_LITERALS.get, parse_int=_parse_whole)
     return [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+
+
+def _parse_whole(text: str) -> float:
+    return int(text) if len(text) <= _WHOLE_DIGITS else float(text)
 
 
 def _parse_leniently(text: bytes, row: int, fault: orjson.JSONDecodeError) -> Any:
@@ -138,7 +124,7 @@ def _parse_leniently(text: bytes, row: int, fault: orjson.JSONDecodeError) -> An
     flat = FLAT_ROW.match(text)
     if flat and flat.end() == len(text) - 1:
         try:
-            return json.loads(text.decode(), parse_constant=_Literal, parse_int=float)
+            return json.loads(text.decode(), parse_constant=_LITERALS.get, parse_int=_parse_whole)
         except ValueError:
             pass
     place = _PLACE.search(str(fault))

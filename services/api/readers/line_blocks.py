@@ -10,11 +10,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: The byte-order mark that some programs write before UTF-8.
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class LineTooLongError(Exception):
     """A line does not end within the limit. The reader that knows the row turns it into what a client reads."""
+
+
+def read_first_block(stream: BinaryIO, size: int) -> bytes:
+    """Read the first bytes of a text, at least one if there is one, without a byte-order mark."""
+    block = stream.read(size)
+    while block and len(block) <= len(_BYTE_ORDER_MARK) and _BYTE_ORDER_MARK.startswith(block[:3]):
+        more = stream.read(size)
+        block += more
+        if not more:
+            break
+    return block.removeprefix(_BYTE_ORDER_MARK)
 
 
 def read_line_blocks(stream: BinaryIO, max_line_bytes: int) -> Iterator[bytes]:
@@ -22,7 +33,7 @@ def read_line_blocks(stream: BinaryIO, max_line_bytes: int) -> Iterator[bytes]:
 
     At most one line over `max_line_bytes` (and one block) is ever held: then LineTooLongError is raised.
     """
-    rest = stream.read(BLOCK_BYTES).removeprefix(BYTE_ORDER_MARK)
+    rest = read_first_block(stream, BLOCK_BYTES)
     while True:
         end = rest.rfind(b"\n") + 1
         if end:

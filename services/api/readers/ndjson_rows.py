@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def read_ndjson(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
     """Read rows, an array or an object a line, in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
 
-    `null` is missing; blank lines are skipped. Raises UnreadableBodyError, InvalidRowsError and
+    `null` and NaN are missing, true and false are 1 and 0, and a category is given by its label; blank lines are skipped. Raises UnreadableBodyError, InvalidRowsError and
     TooManyRowsError.
     """
     return gather_chunks(_read_pieces(stream, spec), spec)
@@ -50,9 +50,7 @@ def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
     except LineTooLongError:
         raise row_too_long(rows, limit) from None
     if empty:
-        raise UnreadableBodyError(
-            "The body is an empty body: send a JSON array or object on a line for each row."
-        )
+        raise UnreadableBodyError("The body is empty: send a JSON array or object on a line for each row.")
 
 
 def _count_plain_lines(text: bytes) -> int:
@@ -68,6 +66,8 @@ def _parse_lines(parser: JsonRowParser, texts: tuple[bytes, ...], first_row: int
     except UnreadableBodyError as fault:
         if whole:
             raise
+        if len(texts) > 1:
+            parser.parse(texts[:-1], first_row)
         raise UnreadableBodyError(
             f"The body seems cut off: its last line has no end. {fault} Send it again in full."
         ) from fault

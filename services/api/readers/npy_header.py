@@ -23,37 +23,35 @@ _MAX_HEADER_BYTES = 10_000
 #: Bytes of the header's length, by major version.
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}
 
-_MATRIX = re.compile(r"[<>|=]?f[48]")
+#: Floats of 2 to 8 bytes, integers of 1 to 8, and booleans.
+_NUMBERS = re.compile(r"[<>|=]?(?:f[248]|[iu][1248]|b1)")
 
-_REMEDY = "send np.ascontiguousarray(rows, dtype=np.float32) saved with np.save"
+_REMEDY = "write it with np.save"
 
 
 @dataclass(frozen=True, slots=True)
 class NpyHeader:
-    """A C-ordered matrix of `rows` x the model's features; `dtype` is float32 or float64 in either byte order."""
+    """A matrix of numbers, `rows` x the model's features, which lies column by column if it is in Fortran order."""
 
     dtype: np.dtype[Any]
     rows: int
+    fortran_order: bool
 
 
 def read_npy_header(stream: BinaryIO, spec: RowSpec) -> NpyHeader:
     """Read and check the header; the stream then stands at the first value.
 
-    Raises UnreadableBodyError where this is no NPY file, InvalidRowsError where it is another array than
-    can be explained, TooManyRowsError beyond `spec.max_rows`.
+    Raises UnreadableBodyError for what is not an NPY file, InvalidRowsError for an array that is not rows of
+    numbers for this model, TooManyRowsError beyond `spec.max_rows`.
     """
     magic = stream.read(len(_MAGIC) + 2)
     if not magic:
-        raise UnreadableBodyError("The body is an empty body: send a file that np.save wrote.")
+        raise UnreadableBodyError("The body is empty: send a file that np.save wrote.")
     if not magic.startswith(_MAGIC) or len(magic) < len(_MAGIC) + 2:
-        raise UnreadableBodyError(
-            "This is no NPY file (its first bytes are others): send what np.save wrote."
-        )
+        raise UnreadableBodyError("The body is not an NPY file: send a file that np.save wrote.")
     length_bytes = _LENGTH_BYTES.get(magic[6])
     if length_bytes is None:
-        raise UnreadableBodyError(
-            f"NPY version {magic[6]}.{magic[7]} is not known here: use 1.0, 2.0 or 3.0."
-        )
+        raise UnreadableBodyError(f"NPY version {magic[6]}.{magic[7]} is not known: use 1.0, 2.0 or 3.0.")
     length = int.from_bytes(_read_exactly(stream, length_bytes), "little")
     if length > _MAX_HEADER_BYTES:
         raise UnreadableBodyError(
@@ -61,9 +59,10 @@ def read_npy_header(stream: BinaryIO, spec: RowSpec) -> NpyHeader:
         )
     fields = _parse(_read_exactly(stream, length), "utf-8" if magic[6] == 3 else "latin-1")
     dtype = _check_dtype(fields["descr"])
-    if fields["fortran_order"] is not False:
-        raise InvalidRowsError("The array is in Fortran order: send np.ascontiguousarray(rows).")
-    return NpyHeader(dtype, _check_shape(fields["shape"], spec))
+    fortran_order = fields["fortran_order"]
+    if not isinstance(fortran_order, bool):
+        raise UnreadableBodyError(f"The NPY header's fortran_order is neither True nor False: {_REMEDY}.")
+    return NpyHeader(dtype, _check_shape(fields["shape"], spec), fortran_order)
 
 
 def _read_exactly(stream: BinaryIO, count: int) -> bytes:
@@ -87,19 +86,23 @@ def _parse(header: bytes, encoding: str) -> dict[str, Any]:
 
 
 def _check_dtype(descr: object) -> np.dtype[Any]:
-    if isinstance(descr, str) and _MATRIX.fullmatch(descr):
+    if isinstance(descr, str) and _NUMBERS.fullmatch(descr):
         return np.dtype(descr)
     if isinstance(descr, str) and descr.lstrip("<>|=").startswith("O"):
         raise InvalidRowsError(
-            "The array holds Python objects, which are never unpickled here: send rows.astype(np.float32)."
+            "The array holds Python objects, which are never unpickled: send numbers, with codes for categories, "
+            "as rows.astype(np.float32)."
         )
     what = f"of type {quote(descr)}" if isinstance(descr, str) else "of a structured type"
-    raise InvalidRowsError(f"The array is {what}, not float32 or float64: send rows.astype(np.float32).")
+    raise InvalidRowsError(
+        f"The array is {what}: send an array of floats (of at most 64 bits), integers or booleans, with codes for "
+        "categories."
+    )
 
 
 def _check_shape(shape: object, spec: RowSpec) -> int:
     if not isinstance(shape, tuple) or any(type(size) is not int or size < 0 for size in shape):
-        raise UnreadableBodyError(f"The NPY header's shape {quote(shape)} is no shape: {_REMEDY}.")
+        raise UnreadableBodyError(f"The NPY header's shape {quote(shape)} is not a shape: {_REMEDY}.")
     features = len(spec.features)
     if len(shape) != 2:
         raise InvalidRowsError(

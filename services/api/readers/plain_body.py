@@ -1,7 +1,7 @@
 """A small JSON body of plain rows, parsed in one call: what nearly all single requests send.
 
-A body is plain if nothing in it needs a second look: known members, each once, and rows of numbers and nulls of one length. Any other
-is left to the careful way (json_rows), which alone can name the row, the column and the remedy.
+A body is plain if it has known members, each once, and rows of numbers and nulls of one length. Any other body is left to json_rows,
+which can name the row, the column and the remedy.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import orjson
 
 from services.api.readers.chunks import Piece, gather_chunks
 from services.api.readers.json_rows import OPTIONS, BodyOptions
-from services.api.readers.json_values import NUMBERS
 from services.api.readers.row_spec import BLOCK_BYTES
+from services.api.readers.table import table_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,25 +25,30 @@ if TYPE_CHECKING:
 
     from services.api.readers.row_spec import RowSpec
 
+#: The types of the cells of plain rows: true and false are left to the careful way.
+_PLAIN_TYPES = frozenset({int, float, type(None)})
+
 #: Bytes of a small body, at most: no row in it can be too long.
 SMALL_BYTES = BLOCK_BYTES
 
 
 @dataclass(frozen=True, slots=True)
 class PlainBody:
-    """A whole body: what it says beside its rows, and these, rows x columns, with NaN for null."""
+    """A whole body: its options and its rows, rows x columns, with NaN for null."""
 
     options: BodyOptions
     numbers: NDArray[np.float64]
 
     def fits(self, spec: RowSpec) -> bool:
-        """Tell whether its rows are as long as the model's."""
-        return bool(self.numbers.shape[1] == len(spec.features))
+        """Tell whether its rows are as long as the model's, and its labels can be told from them."""
+        if self.numbers.shape[1] != len(spec.features):
+            return False
+        return not spec.has_categories or table_of(spec).takes_floats
 
     def read(self, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
         """Yield its rows as every reader does, if they fit. Raises InvalidRowsError and TooManyRowsError."""
-        few = replace(spec, chunk_rows=min(spec.chunk_rows, len(self.numbers)))
-        return gather_chunks([Piece(self.numbers)], few)
+        piece = table_of(spec).from_numbers(self.numbers, 0) if spec.has_categories else Piece(self.numbers)
+        return gather_chunks([piece], replace(spec, chunk_rows=min(spec.chunk_rows, len(self.numbers))))
 
 
 def read_plain_body(stream: BinaryIO) -> PlainBody | None:
@@ -72,7 +77,7 @@ def _is_each_said_once(members: dict[str, Any], text: bytes) -> bool:
 def _are_plain(rows: Any) -> bool:
     if not isinstance(rows, list) or not rows or set(map(type, rows)) != {list}:
         return False
-    return len(set(map(len, rows))) == 1 and NUMBERS.issuperset(map(type, chain.from_iterable(rows)))
+    return len(set(map(len, rows))) == 1 and _PLAIN_TYPES.issuperset(map(type, chain.from_iterable(rows)))
 
 
 def _is_option(name: str, value: Any) -> bool:

@@ -49,7 +49,7 @@ CASES: dict[str, tuple[str, bytes, int, str, str]] = {
         "age",
     ),
     "text for a number": (JSON, rows(GOOD, ["old", *GOOD[1:]]), 422, "invalid-rows", "'age'"),
-    "boolean for a number": (JSON, rows([True, *GOOD[1:]]), 422, "invalid-rows", "'age'"),
+    "array for a number": (NDJSON, b"[[1]" + b",1" * 9 + b"]", 422, "invalid-rows", "'age'"),
     "beyond float32": (JSON, rows([1e39, *GOOD[1:]]), 422, "invalid-rows", "float32"),
     "no rows": (JSON, rows(), 422, "invalid-rows", "no rows"),
     "empty JSON body": (JSON, b"", 400, "unreadable-body", "empty"),
@@ -102,13 +102,30 @@ CASES: dict[str, tuple[str, bytes, int, str, str]] = {
         "invalid-rows",
         "objects",
     ),
-    "NPY in Fortran order": (
+    "NPY of texts": (NPY, npy(np.full((3, 10), "old")), 422, "invalid-rows", "integers or booleans"),
+    "NPY of an integer that float32 changes": (
         NPY,
-        npy(np.asfortranarray(np.ones((3, 10), np.float32))),
+        npy(np.full((3, 10), 2**24 + 1)),
         422,
         "invalid-rows",
-        "Fortran",
+        "16777217",
     ),
+    "CSV with an index": (CSV, f",{HEADER}\n0,{GOOD_LINE}\n".encode(), 422, "invalid-rows", "index=False"),
+    "CSV with a comma too many": (
+        CSV,
+        f"{HEADER},\n{GOOD_LINE},\n".encode(),
+        422,
+        "invalid-rows",
+        "remove the comma",
+    ),
+    "CSV with quoted semicolons": (
+        CSV,
+        '";"'.join(["", *NAMES, ""])[2:-2].encode() + b"\n1;2\n",
+        422,
+        "invalid-rows",
+        "sep=",
+    ),
+    "CSV without a header": (CSV, f"{GOOD_LINE}\n".encode(), 422, "invalid-rows", "'age', 'sex'"),
     "NPY of 3 dimensions": (NPY, npy(np.ones((1, 1, 10), np.float32)), 422, "invalid-rows", "3 dimensions"),
     "NPY with a lying header": (NPY, LYING, 400, "unreadable-body", "9 rows"),
     "NPY of another width": (NPY, npy(np.ones((2, 9), np.float32)), 422, "invalid-rows", "9 columns"),
@@ -180,7 +197,7 @@ def test_interventional_needs_background_rows(client: InProcess, parts: Parts) -
     version = parts.catalog.get("diabetes")
     object.__setattr__(version.contract, "background", None)
     reply = client.post_json("/v1/jobs?method=interventional", rows(GOOD))
-    assert (reply.status, reply.slug) == (422, "unprocessable")
+    assert (reply.status, reply.slug) == (422, "method-refused")
     assert "background" in reply.detail
 
 

@@ -58,16 +58,37 @@ def test_chunks_have_the_wanted_rows_and_are_contiguous_and_the_last_may_be_shor
     assert all(chunk.flags.c_contiguous and chunk.dtype == np.float32 for chunk in chunks)
 
 
-@pytest.mark.parametrize("word", ["", "nan", "NaN", "NAN", "NA", "na", "Na", "-nan", '""', " "])
+@pytest.mark.parametrize(
+    "word",
+    [
+        *("", '""', " ", "nan", "NaN", "NAN", "-nan", "+NaN", "NA", "na", "Na", "N/A", "n/a"),
+        *("null", "NULL", "None", "none", "<NA>", "#N/A"),
+    ],
+)
 def test_empty_cells_and_the_words_for_missing_become_nan(word: str) -> None:
     nan = np.nan
     body = f"age,sex,bmi\n{word},2,3\n{word},{word},3\n1,2,{word}\n{word},{word},{word}\n"
     assert_rows(read(body), [[nan, 2, 3], [nan, nan, 3], [1, 2, nan], [nan, nan, nan]])
 
 
-def test_a_model_of_one_feature_takes_quoted_empty_cells_as_missing_and_blank_lines_as_none() -> None:
-    got = read('x\n1\n\n""\n2\n', RowSpec(numbers("x"), 10, 10))
-    assert_rows(got, [[1], [np.nan], [2]])
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ('x\n1\n\n""\n2\n', [1, np.nan, np.nan, 2]),
+        ("x\n5\n\n", [5, np.nan]),
+        ("x\n5", [5]),
+        ("\n\nx\n\n", [np.nan]),
+        ("x\r\n\r\n   \r\n5\r\n", [np.nan, np.nan, 5]),
+        ("x\r5\r\r6", [5, np.nan, 6]),
+        (f"x\n{'1\n' * 32_766}\n1\n", [*[1] * 32_766, np.nan, 1]),
+        (f"x\n{'1\n' * 32_767}\n", [*[1] * 32_767, np.nan]),
+        (f"x\n{'\n' * 70_000}", [np.nan] * 70_000),
+    ],
+)
+def test_a_blank_line_is_a_missing_value_where_the_model_has_one_feature(
+    body: str, wanted: list[float]
+) -> None:
+    assert_rows(read(body, RowSpec(numbers("x"), 1000, 100_000)), [[value] for value in wanted])
 
 
 def test_feature_names_may_hold_commas_quotes_and_line_breaks() -> None:
@@ -93,13 +114,21 @@ def test_a_row_with_too_many_columns_is_refused_with_its_row_number() -> None:
         ("age,sex", "missing: 'bmi'"),
         ("age,sex,bmi,sex", "doubled: 'sex'"),
         ("age;sex;bmi", "semicolons"),
-        ("1.5,2,3", "put the header before it"),
+        ('"age";"sex";"bmi"', "semicolons"),
+        ('"age;years"\t"sex"\t"bmi"', "tabs"),
+        ('"age"|"sex"|"bmi"', "vertical bars"),
+        ("age;sex;bmi", 'sep=","'),
+        ("0,1,2", "replace it by one with the model's features, 'age', 'sex', 'bmi'"),
+        (",age,sex,bmi", "to_csv(..., index=False)"),
+        ("Unnamed: 0,age,sex,bmi", "to_csv(..., index=False)"),
+        ("age,sex,bmi,", "remove the comma at the end of each line"),
+        ("1.5,2,3", "put a header before it, with the model's features, 'age', 'sex', 'bmi'"),
     ],
 )
 def test_a_header_with_other_columns_is_refused_and_they_are_named(header: str, named: str) -> None:
     fault = refusal(f"{header}\n1,2,3\n")
     assert named in str(fault)
-    assert all(error.row is None and error.column for error in fault.errors)
+    assert all(error.row is None and error.column is not None for error in fault.errors)
 
 
 def test_text_in_a_number_column_is_named_by_row_and_column_and_quoted() -> None:
@@ -109,7 +138,7 @@ def test_text_in_a_number_column_is_named_by_row_and_column_and_quoted() -> None
 
 
 @pytest.mark.parametrize(
-    "cell", ["1_000", '"1,5"', "0x10", "true", "null", "1 2", "\u0661", "--1", "5'", '5"']
+    "cell", ["1_000", '"1,5"', "0x10", "1 2", "\u0661", "--1", "yes", "nah", "nanna", "5'", '5"']
 )
 def test_what_only_looks_like_a_number_is_refused(cell: str) -> None:
     assert refusal(f"age,sex,bmi\n{cell},2,3\n").errors[0].column == "age"
@@ -144,7 +173,7 @@ def test_faults_are_gathered_over_the_chunk_and_no_more_than_twenty_are_told() -
 
 @pytest.mark.parametrize("body", [b"", b"\n\n", b"\xef\xbb\xbf", b"  \r\n"])
 def test_an_empty_body_is_unreadable(body: bytes) -> None:
-    with pytest.raises(UnreadableBodyError, match="empty body"):
+    with pytest.raises(UnreadableBodyError, match="is empty"):
         read(body)
 
 

@@ -92,8 +92,8 @@ def test_options_may_be_left_out_or_null() -> None:
         ('{"model": "m"}', '"rows" is missing'),
         ('{"rows": 5}', "must be an array"),
         ('{"rows": null}', "must be an array"),
-        ('{"rows": [[1,2,3]], "rows": [[1,2,3]]}', "twice"),
-        ('{"model": "a", "rows": [[1,2,3]], "model": "b"}', "twice"),
+        ('{"rows": [[1,2,3]], "rows": [[1,2,3]]}', "more than once"),
+        ('{"model": "a", "rows": [[1,2,3]], "model": "b"}', "more than once"),
         ('{"rows": [[1,2,3]], "data": []}', "no member 'data'"),
         ('{"rows": [[1,2,3]], "model": 5}', "must be a text"),
         ('{"rows": [[1,2,3]], "method": ["x"]}', "must be a text"),
@@ -118,13 +118,14 @@ def test_an_empty_list_of_rows_is_refused(rows: str) -> None:
         ("null", None, "brackets of its own"),
         ('{"age":1,"sex":2}', "bmi", "lacks"),
         ('{"age":1,"sex":2,"bmi":3,"height":4}', "height", "no such feature"),
-        ('{"age":1,"age":1,"sex":2,"bmi":3}', "age", "twice"),
+        ('{"age":1,"age":1,"sex":2,"bmi":3}', "age", "more than once"),
         ('[1,"]",3]', "sex", "not a number"),
         ('[1,"\\"]",3]', "sex", "not a number"),
         ('[1,"[{",3]', "sex", "not a number"),
         ('{"age":1,"sex":2,"bmi":3,"}":4}', "}", "no such feature"),
-        ("[1,NaN,3]", "sex", "use null for missing"),
-        ("[1,false,3]", "sex", "true or false"),
+        ('[1,"5",3]', "sex", "without quotes"),
+        ('[1,"NA",3]', "sex", "send null"),
+        ("[1,Infinity,3]", "sex", "infinity"),
         ("[1,1e999,3]", "sex", "infinity"),
         ("[1,-1e39,3]", "sex", "float32's range"),
         ("[1,[2],3]", None, "flat"),
@@ -140,9 +141,44 @@ def test_a_faulty_row_is_refused_with_its_number_and_the_feature(
     assert told in error.detail
 
 
+def test_a_feature_under_another_name_is_shown_beside_the_one_that_is_lacking() -> None:
+    errors = refusal('[{"age":1,"bmi":2,"sexx":3}]').errors
+    assert [error.column for error in errors] == ["sexx", "sex"]
+    assert "has 'sexx' instead" in errors[1].detail
+    assert "null" not in errors[1].detail
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        '{"age":1,"sex":true,"bmi":null}',
+        '[{"bmi":NaN,"sex":1.0,"age":true}]',
+        "[[1,true,NaN]]",
+        "[[true,1,null]]",
+    ],
+)
+def test_a_single_row_needs_no_array_and_true_is_1_and_nan_is_missing(rows: str) -> None:
+    np.testing.assert_array_equal(read(f'{{"rows": {rows}}}')[1], [[1, 1, np.nan]])
+    assert read_json_options(io.BytesIO(f'{{"rows": {rows}, "model": "m"}}'.encode()), 1).model == "m"
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("{}", "lacks this feature"),
+        ('{"age":1}', "lacks this feature"),
+        ('{"age":[1,2],"sex":[1,2],"bmi":[1,2]}', "orient='records'"),
+        ('{"0":{"age":1,"sex":1,"bmi":1}}', "orient='records'"),
+        ("[1,2,3]", "brackets of its own"),
+    ],
+)
+def test_an_object_that_is_no_single_row_is_refused_with_the_remedy(rows: str, told: str) -> None:
+    assert told in refusal(rows).errors[0].detail
+
+
 @pytest.mark.parametrize("body", ["", " \n", "\ufeff"])
 def test_an_empty_body_is_unreadable(body: str) -> None:
-    with pytest.raises(UnreadableBodyError, match="empty body"):
+    with pytest.raises(UnreadableBodyError, match="is empty"):
         read(body)
 
 

@@ -45,21 +45,19 @@ def test_a_model_of_one_feature_takes_objects_too() -> None:
         ("[1,2]", None, "2 values"),
         ("[1,2,3,4]", None, "4 values"),
         ("[]", None, "0 values"),
-        ("5", None, "the number 5"),
+        ("5", None, "this is 5"),
         ('"age"', None, "text"),
         ("null", None, "null"),
         ('{"age":1,"sex":2}', "bmi", "lacks"),
         ('{"age":1,"sex":2,"bmi":3,"height":4}', "height", "no such feature"),
-        ('{"age":1,"sex":2,"bmi":3,"bmi":3}', "bmi", "twice"),
-        ('{"age":1,"sex":2,"bmi":3,"\\u0062mi":4}', "bmi", "twice"),
+        ('{"age":1,"sex":2,"bmi":3,"bmi":3}', "bmi", "more than once"),
+        ('{"age":1,"sex":2,"bmi":3,"\\u0062mi":4}', "bmi", "more than once"),
         ('[1,"tall",3]', "sex", "'tall'"),
-        ("[1,true,3]", "sex", "true or false"),
-        ("[1,[2],3]", "sex", "an array"),
+        ("[1,[2],3]", "sex", "an array is not a number"),
         ('[1,{"a":2},3]', "sex", "an object"),
         ('{"age":1,"sex":"2","bmi":3}', "sex", "'2'"),
-        ("[1,2,NaN]", "bmi", "use null for missing"),
-        ("[1,-Infinity,3]", "sex", "use null for missing"),
-        ('{"age":NaN,"sex":2,"bmi":3}', "age", "use null for missing"),
+        ("[1,-Infinity,3]", "sex", "infinity"),
+        ("[1,Infinity,NaN]", "sex", "infinity"),
         ("[1e999,2,3]", "age", "infinity"),
         (f"[1,2,{'9' * 5000}]", "bmi", "infinity"),
         ("[1,2,1e39]", "bmi", "float32's range"),
@@ -87,7 +85,7 @@ def test_half_a_surrogate_in_a_name_can_still_be_told() -> None:
 
 @pytest.mark.parametrize("body", [b"", b"\xef\xbb\xbf"])
 def test_an_empty_body_is_unreadable(body: bytes) -> None:
-    with pytest.raises(UnreadableBodyError, match="empty body"):
+    with pytest.raises(UnreadableBodyError, match="is empty"):
         read(body)
 
 

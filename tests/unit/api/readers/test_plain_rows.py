@@ -84,7 +84,7 @@ def read(rows: list[str], media: str) -> list[NDArray[np.float32]]:
 
 @pytest.mark.parametrize("media", ["json", "ndjson"])
 @pytest.mark.parametrize("place", [0, 1, MANY // 2, MANY - 2, MANY - 1])
-@pytest.mark.parametrize("faulty", ["[1,2]", "[1,true,3]", '[1,"2",3]', "[1,1e999,3]", '{"age":1}'])
+@pytest.mark.parametrize("faulty", ["[1,2]", '[1,"2",3]', "[1,1e999,3]", '{"age":1}'])
 def test_a_fault_among_many_plain_rows_is_told_with_its_row(media: str, place: int, faulty: str) -> None:
     rows = ["[1,2,3]"] * MANY
     rows[place] = faulty
