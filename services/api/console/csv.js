@@ -24,6 +24,11 @@ export function firstLines(text, lines, whole) {
   return rows;
 }
 
+// One line, with quotes where a cell needs them.
+export function line(cells) {
+  return cells.map((cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell)).join(",");
+}
+
 function push(row, cell) {
   row.push(cell);
   return "";

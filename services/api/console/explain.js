@@ -3,18 +3,24 @@
 import { send } from "/console/api.js";
 import { announce } from "/console/announce.js";
 import { Choices } from "/console/choices.js";
+import { line } from "/console/csv.js";
 import { el, replace } from "/console/elements.js";
 import { preview } from "/console/preview.js";
 import { problemBox } from "/console/problem.js";
 import { ENDINGS, fromExamples, fromFile, fromText } from "/console/source.js";
 
 const HINT =
-  "A header with the features' names in any order; an empty cell is missing. NDJSON and NPY work as well.";
+  "A header with the features' names in any order, categories by their labels; an empty cell is missing. NDJSON and NPY work as well.";
 
 export class Explain {
   #choices = new Choices(() => this.#heedModel());
   #place = el("div");
   #problem = el("div", { hidden: true });
+  #useExamples = el(
+    "button",
+    { type: "button", class: "main", hidden: true, onclick: () => this.#takeExamples() },
+    "Use example rows",
+  );
   #source = null;
 
   constructor() {
@@ -23,23 +29,30 @@ export class Explain {
     this.element = el("section", { class: "card", "aria-labelledby": "explain" }, head, form);
     this.element.addEventListener("paste", (event) => this.#heedPaste(event));
     this.#askForRows();
-    this.#choices.load().catch((error) => this.#complain(error));
+    this.#choices.load().then(
+      () => this.#heedModel(),
+      (error) => this.#complain(error),
+    );
   }
 
   #heedModel() {
     // Other rows may be fine with another model; its examples are not.
     if (this.#source?.examples) this.#askForRows();
+    this.#useExamples.hidden = !this.#choices.hasExamples;
+  }
+
+  #takeExamples() {
+    this.#take(() => fromExamples(this.#choices.model));
   }
 
   #askForRows() {
     this.#source = null;
     const file = el("input", { type: "file", id: "file", accept: ENDINGS });
     file.addEventListener("change", () => file.files[0] && this.#take(() => fromFile(file.files[0])));
-    const useExamples = () => this.#take(() => fromExamples(this.#choices.model));
     const buttons = [
       el("span", {}, file, el("label", { class: "as-button", for: "file" }, "Choose a file")),
       el("button", { type: "button", onclick: () => this.#askForText() }, "Paste rows"),
-      el("button", { type: "button", class: "main", onclick: useExamples }, "Use example rows"),
+      this.#useExamples,
     ];
     const words = [el("strong", {}, "Drop a CSV file here"), el("p", { class: "soft" }, HINT)];
     const zone = el("div", { class: "drop" }, words, el("div", { class: "buttons" }, buttons));
@@ -63,7 +76,7 @@ export class Explain {
 
   #askForText() {
     this.#calm();
-    const placeholder = this.#choices.features.join(",");
+    const placeholder = line(this.#choices.features);
     const text = el("textarea", { id: "pasted", spellcheck: "false", placeholder });
     const field = el(
       "div",

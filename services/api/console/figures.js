@@ -8,7 +8,8 @@ export const megabytes = (bytes) => bytes / MB;
 export const count = (number) => whole.format(number);
 
 // "1 row", "2,000 rows"
-export const counted = (number, thing) => `${count(number)} ${thing}${number === 1 ? "" : "s"}`;
+export const counted = (number, thing, things = `${thing}s`) =>
+  `${count(number)} ${number === 1 ? thing : things}`;
 
 export function size(bytes) {
   if (bytes < 1000) return `${bytes} bytes`;

@@ -51,7 +51,8 @@ export async function fromFile(file) {
 }
 
 export function fromText(text) {
-  const body = text.trim() ? `${text.trim()}\n` : "";
+  // Blanks at either end may belong to a name or a label: only empty lines are dropped.
+  const body = text.trim() ? `${text.replace(/^[\r\n]+|[\r\n]+$/g, "")}\n` : "";
   if (!body)
     throw Object.assign(new Error("Paste a line with the features' names, and a line for each row."), {
       title: "There is nothing to explain",
