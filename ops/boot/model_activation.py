@@ -43,6 +43,7 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
         )
         for fault in faults
     }
+    engine = XGBOOST if library is None else library.kernels()[0].engine
     build = _build_digest(settings)
     began, verified = time.monotonic(), 0
     served = []
@@ -52,10 +53,12 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
         if record is None or record.key != key or _has_lost_tables(version, record, settings.compiled_dir):
             record = activate_version(version, settings.compiled_dir, _limits(settings), key)
             verified += 1
+            # At once: the start after one that was killed goes on with the next model.
+            _write(settings, Activations(engine, {**known, **records, version.id: record}))
         records[version.id] = record
         served.append(with_record(version, record))
-    activations = Activations(XGBOOST if library is None else library.kernels()[0].engine, records)
-    _keep(settings, activations, served)
+    activations = Activations(engine, records)
+    _write(settings, activations, served)
     _log.info(
         "models activated",
         extra={"verified": verified, "versions": len(records), "seconds": round(time.monotonic() - began, 2)},
@@ -109,10 +112,12 @@ def _has_lost_tables(version: ModelVersion, record: VersionRecord, folder: Path)
     return False
 
 
-def _keep(settings: Settings, activations: Activations, served: list[ModelVersion]) -> None:
+def _write(settings: Settings, activations: Activations, served: list[ModelVersion] | None = None) -> None:
+    """Keep the record, and of the tables only those of `served`, if that is given."""
     try:
         activations.write(settings.activations_file)
-        _remove_others(served, settings)
+        if served is not None:
+            _remove_others(served, settings)
     except OSError as error:
         raise BootError(f"{settings.compiled_dir} cannot be written: {error.strerror or error}.") from error
 
