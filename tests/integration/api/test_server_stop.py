@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -78,6 +79,6 @@ def test_a_full_pipe_holds_nobody_up(running: Running) -> None:
 
 
 def fill(pipe: int) -> None:
-    with pytest.raises(BlockingIOError):
-        while True:
-            os.write(pipe, b"x" * 4096)
+    with contextlib.suppress(BlockingIOError):
+        while os.write(pipe, b"x" * 4096):
+            pass

@@ -197,7 +197,7 @@ def test_rq_does_not_break_a_batch_off_whose_slices_together_take_longer_than_a_
 
 def test_each_engine_explains_in_one_go_what_is_planned_for_it(catalog: ModelCatalog) -> None:
     version = catalog.get("wine")
-    predictor = XGBoostEngine.load(version.model_path, 3)
+    predictor = XGBoostEngine.load(version)
     background = np.zeros((400, FEATURES), dtype=np.float32)
     assert predictor.rows_at_once == ROWS
     assert ShapEngine(predictor, background, 3).rows_at_once == INTERVENTIONAL_PAIRS // (400 * 3)
