@@ -146,7 +146,8 @@ def _read_json(column: Column, cells: Sequence[Any]) -> _Values:
 def _read_text(column: Column, cells: Sequence[str]) -> _Values:
     if isinstance(column, NumberColumn):
         text = "".join(cells)
-        if text.isascii() and "_" not in text:
+        # Python also takes 1_000 and digits of other scripts, and gives -nan a sign of its own.
+        if text.isascii() and "_" not in text and "-n" not in text.lower():
             try:
                 return list(map(float, cells)), {}
             except ValueError:
