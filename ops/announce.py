@@ -17,6 +17,7 @@ from ops.http_call import Answer, answer_or_none
 from shared.errors import ShapboxError
 from shared.log import configure_logging
 from shared.models.catalog import ModelCatalog
+from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion
 from shared.settings import LogFormat, Settings
 
@@ -76,14 +77,16 @@ def _example_body(settings: Settings) -> str | None:
     return json.dumps({"model": model.name, "rows": [_first_row(model)]}, separators=(",", ":"))
 
 
-def _first_row(model: ModelVersion) -> list[float | None]:
+def _first_row(model: ModelVersion) -> list[Cell]:
     if model.examples_path is None:
         return []
-    row = np.load(model.examples_path, mmap_mode="r", allow_pickle=False)[0]
-    return [None if np.isnan(value) else _short(float(value)) for value in row]
+    rows = np.load(model.examples_path, mmap_mode="r", allow_pickle=False)[:1]
+    return [_short(cell) for cell in labelled_rows(model.contract.features, rows)[0]]
 
 
-def _short(value: float) -> float:
+def _short(value: Cell) -> Cell:
+    if not isinstance(value, float):
+        return value
     rounded = float(f"{value:.{FIGURES}g}")
     return int(rounded) if rounded.is_integer() and abs(rounded) < 10**FIGURES else rounded
 

@@ -41,4 +41,4 @@ def repeated(rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
 
 def reference(model: ModelVersion, rows: NDArray[np.float32], count: int) -> NDArray[np.float32]:
     """Return XGBoost's own values of what `repeated` gives, computing each different row once."""
-    return repeated(reference_contributions(model.model_path, rows[:count]), count)
+    return repeated(reference_contributions(model.model_path, rows[:count], model.contract.trees), count)

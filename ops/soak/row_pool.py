@@ -49,7 +49,13 @@ class RowPool:
         matrix = example_rows(version, rows)
         as_json = [orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in matrix]
         as_csv = [line[1:-1].replace(b"null", b"") for line in as_json]
-        return cls(version, matrix, reference_contributions(version.model_path, matrix), as_json, as_csv)
+        return cls(
+            version,
+            matrix,
+            reference_contributions(version.model_path, matrix, version.contract.trees),
+            as_json,
+            as_csv,
+        )
 
     def body(self, form: Form, first: int, count: int, method: str) -> bytes:
         """Return `count` rows from `first` on as a request's body."""

@@ -52,12 +52,12 @@ class Expectation:
     def of(cls, model: ServedModel, local: LocalModels, count: int) -> Self:
         """Make rows for a model and, where a copy of it lies here, XGBoost's own values of them."""
         twin, namesake = local.twin(model), local.namesake(model)
-        rows = plausible_rows(len(model.features), twin or namesake, count)
+        rows = plausible_rows(model.columns, twin or namesake, count)
         copy = twin or namesake
         if copy is None:
             return cls(model, rows)
         try:
-            wanted = Values.of_contributions(reference_contributions(copy.model_path, rows))
+            wanted = Values.of_contributions(reference_contributions(copy.model_path, rows, model.trees))
         except ShapboxError:  # of a kind that XGBoost here cannot load: the sums are checked all the same
             return cls(model, rows)
         return cls(model, rows, wanted, None if twin else str(copy.folder))

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ops.http_call import Answer
 from ops.verify.outcome import NO_ANSWER, FailedError
+from ops.verify.served import ServedModel
 from ops.verify.target import JOBS_KEYS, Target, json_or_none, said
+from shared.models.labelled_rows import labelled_rows
 from shared.sum_check import TOLERANCE
 
 #: Seconds that the network and a proxy may add to what a call waits for.
@@ -45,7 +47,9 @@ class Jobs:
         #: The largest residual of all jobs that were finished; None until one told of its own.
         self.largest_residual: float | None = None
 
-    def explain(self, model: str, rows: NDArray[np.float32], seconds: float) -> tuple[dict[str, Any], float]:
+    def explain(
+        self, model: ServedModel, rows: NDArray[np.float32], seconds: float
+    ) -> tuple[dict[str, Any], float]:
         """Have rows explained in one request; return the result and the seconds it took.
 
         Raises UnfinishedError if the values are not there in time, FailedError if they are refused.
@@ -56,17 +60,17 @@ class Jobs:
         if answer.status == 202:
             raise UnfinishedError(f"no values after {took:.0f} s, the job is {answer.json().get('status')}")
         if answer.status != 200:
-            raise FailedError(f"POST /v1/explain for {model} answers {said(answer)}.", _REMEDY)
+            raise FailedError(f"POST /v1/explain for {model.id} answers {said(answer)}.", _REMEDY)
         if job_id:
             self._note_residual(self._read(f"/v1/jobs/{job_id}"))
         self._delete(job_id)
         return dict(answer.json()), took
 
-    def submit(self, model: str, rows: NDArray[np.float32], seconds: float) -> str:
+    def submit(self, model: ServedModel, rows: NDArray[np.float32], seconds: float) -> str:
         """Send rows as a job and return its id. Raises FailedError if they are refused."""
         answer, job_id = self._send("/v1/jobs", model, rows, seconds)
         if answer.status != 202 or job_id is None:
-            raise FailedError(f"POST /v1/jobs for {model} answers {said(answer)}.", _REMEDY)
+            raise FailedError(f"POST /v1/jobs for {model.id} answers {said(answer)}.", _REMEDY)
         return job_id
 
     def finish(self, job_id: str, seconds: float) -> dict[str, Any]:
@@ -127,13 +131,12 @@ class Jobs:
         return dict(answer.json())
 
     def _send(
-        self, path: str, model: str, rows: NDArray[np.float32], seconds: float
+        self, path: str, model: ServedModel, rows: NDArray[np.float32], seconds: float
     ) -> tuple[Answer, str | None]:
         """Send rows; return the answer and its job. While the queue is full, again as Retry-After says."""
         self._number += 1
         key = f"{self._prefix}-{self._number}"
-        document = {"model": model, "rows": np.ascontiguousarray(rows)}
-        body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+        body = orjson.dumps({"model": model.id, "rows": labelled_rows(model.columns, rows)})
         deadline = time.monotonic() + seconds
         self._unanswered[key] = body
         while True:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.models.contract import Feature, Kind
 from shared.models.version import ModelVersion
 
 type Matrix = NDArray[np.float32]
@@ -15,12 +18,14 @@ MISSING = 0.03
 LEAST_POWER, MOST_POWER = -1.0, 3.0
 
 
-def plausible_rows(features: int, local: ModelVersion | None, count: int, seed: int = 1) -> Matrix:
-    """Return `count` rows, some cells of them missing. The same arguments give the same rows."""
+def plausible_rows(
+    columns: Sequence[Feature], local: ModelVersion | None, count: int, seed: int = 1
+) -> Matrix:
+    """Return `count` rows with codes for categories, some cells of them missing. The same arguments give the same rows."""
     chance = np.random.default_rng(seed)
     examples = _examples(local)
     rows = (
-        _made_up(features, count, chance) if examples is None else examples[np.arange(count) % len(examples)]
+        _made_up(columns, count, chance) if examples is None else examples[np.arange(count) % len(examples)]
     )
     rows = np.array(rows, dtype=np.float32)
     rows[chance.random(rows.shape) < MISSING] = np.nan
@@ -33,6 +38,12 @@ def _examples(local: ModelVersion | None) -> Matrix | None:
     return np.asarray(np.load(local.examples_path, allow_pickle=False), dtype=np.float32)
 
 
-def _made_up(features: int, count: int, chance: np.random.Generator) -> Matrix:
-    sizes = 10.0 ** chance.uniform(LEAST_POWER, MOST_POWER, features)
-    return np.asarray(chance.normal(0.5, 1.0, (count, features)) * sizes, dtype=np.float32)
+def _made_up(columns: Sequence[Feature], count: int, chance: np.random.Generator) -> Matrix:
+    sizes = 10.0 ** chance.uniform(LEAST_POWER, MOST_POWER, len(columns))
+    rows = np.asarray(chance.normal(0.5, 1.0, (count, len(columns))) * sizes, dtype=np.float32)
+    for place, column in enumerate(columns):
+        if column.kind is Kind.CATEGORY:  # of one without labels, 0 and 1 are codes that every model knows
+            rows[:, place] = chance.integers(0, len(column.labels) or 2, count)
+        elif column.kind is Kind.BOOLEAN:
+            rows[:, place] = chance.integers(0, 2, count)
+    return rows

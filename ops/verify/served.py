@@ -9,6 +9,7 @@ from typing import Any, Self
 from ops.verify.outcome import FailedError
 from shared.errors import ShapboxError
 from shared.models.catalog import ModelCatalog, faults_in
+from shared.models.contract import Feature, Kind, Trees, TreesReason
 from shared.models.version import ModelVersion
 
 
@@ -17,10 +18,17 @@ class ServedModel:
     """One model, as /v1/models tells of it."""
 
     id: str
-    features: tuple[str, ...]
+    columns: tuple[Feature, ...]
     outputs: tuple[str, ...]
     sha256: str
     fallback: bool
+    #: The boosting rounds that count; None where an earlier version of Shapbox does not tell.
+    trees: Trees | None = None
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The features' names."""
+        return tuple(column.name for column in self.columns)
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
@@ -28,15 +36,31 @@ class ServedModel:
         try:
             return cls(
                 id=f"{document['name']}@{document['version']}",
-                features=tuple(document["features"]),
+                columns=_columns(document),
                 outputs=tuple(document["outputs"]),
                 sha256=str(document["sha256"]),
                 fallback=bool(document["fallback"]),
+                trees=_trees(document),
             )
-        except (KeyError, TypeError) as fault:
+        except (KeyError, TypeError, ValueError) as fault:
             raise FailedError(
                 f"/v1/models tells of a model without {fault}.", "See which version runs there: /version."
             ) from fault
+
+
+def _columns(document: dict[str, Any]) -> tuple[Feature, ...]:
+    """Return the columns; of an appliance without contracts all are numbers."""
+    if not document.get("contract"):
+        return tuple(map(Feature, document["features"]))
+    return tuple(
+        Feature(one["name"], Kind(one["kind"]), tuple(one.get("labels", ())))
+        for one in document["contract"]["features"]
+    )
+
+
+def _trees(document: dict[str, Any]) -> Trees | None:
+    trees = (document.get("contract") or {}).get("trees")
+    return trees and Trees(trees["used"], trees["total"], TreesReason(trees["reason"]))
 
 
 class LocalModels:

@@ -17,10 +17,14 @@ def models(visit: Visit) -> str:
     answer = visit.target.get("/v1/models", visit.target.take(JOBS_KEYS))
     if answer.status != 200:
         raise FailedError(f"GET /v1/models answers {said(answer)}.", "The appliance's log says more.")
-    visit.served = [ServedModel.of(document) for document in answer.json()["models"]]
+    documents = answer.json()["models"]
+    refused = [document for document in documents if document.get("state") == "refused"]
+    visit.served = [ServedModel.of(document) for document in documents if document not in refused]
     if not visit.served:
         raise FailedError("No model is served.", "Add one with `python -m ops.models add`, and deploy again.")
-    return ", ".join(model.id for model in visit.served)
+    served = ", ".join(model.id for model in visit.served)
+    reasons = "; ".join(f"{one['name']}@{one['version']}: {one['reason']}" for one in refused)
+    return f"{served}; {len(refused)} refused ({reasons})" if refused else served
 
 
 def model(asked: ServedModel, visit: Visit) -> str:
@@ -33,7 +37,7 @@ def model(asked: ServedModel, visit: Visit) -> str:
             "ALLOW_FALLBACK_MODEL, and such a deploy does not start.",
         )
     expectation = Expectation.of(asked, visit.local, ROWS)
-    result, seconds = visit.jobs.explain(asked.id, expectation.rows, visit.options.answer_seconds)
+    result, seconds = visit.jobs.explain(asked, expectation.rows, visit.options.answer_seconds)
     exact = expectation.check(result)
     visit.sound.append(asked)
     return f"{ROWS} rows in {seconds * 1000:.0f} ms, {exact}"

@@ -47,11 +47,11 @@ def _load(visit: Visit, watch: Watch, single: Sequence[Expectation], batches: Se
     job_due = health_due = calls = 0.0
     while (now := time.monotonic() - started) < seconds:
         one = next(rows)
-        one.check(visit.jobs.explain(one.model.id, one.rows, patience)[0])
+        one.check(visit.jobs.explain(one.model, one.rows, patience)[0])
         calls += 1
         if now >= job_due:
             job_due, one = now + JOB_SECONDS, next(jobs)
-            one.check(visit.jobs.finish(visit.jobs.submit(one.model.id, one.rows, patience), patience))
+            one.check(visit.jobs.finish(visit.jobs.submit(one.model, one.rows, patience), patience))
             calls += 1
         if now >= health_due:
             health_due = now + HEALTH_SECONDS

@@ -31,7 +31,7 @@ def job(visit: Visit) -> str:
     expected = [Expectation.of(model, visit.local, JOB_ROWS) for model in sound_models(visit)]
     seconds = visit.options.answer_seconds
     started = time.monotonic()
-    sent = [(visit.jobs.submit(one.model.id, one.rows, seconds), one) for one in expected]
+    sent = [(visit.jobs.submit(one.model, one.rows, seconds), one) for one in expected]
     results = [(visit.jobs.finish(job_id, seconds * len(sent)), one) for job_id, one in sent]
     took = time.monotonic() - started
     exact = [one.check(result) for result, one in results]
@@ -45,9 +45,9 @@ def job(visit: Visit) -> str:
 def sync_call(visit: Visit) -> str:
     """Have single rows explained, and take the time."""
     model = sound_models(visit)[0]
-    rows = plausible_rows(len(model.features), visit.local.twin(model), SYNC_CALLS)
+    rows = plausible_rows(model.columns, visit.local.twin(model), SYNC_CALLS)
     took = [
-        visit.jobs.explain(model.id, rows[number : number + 1], visit.options.answer_seconds)[1]
+        visit.jobs.explain(model, rows[number : number + 1], visit.options.answer_seconds)[1]
         for number in range(SYNC_CALLS)
     ]
     measured = f"1 row: p50 {statistics.median(took) * 1000:.0f} ms, slowest of {SYNC_CALLS} {max(took) * 1000:.0f} ms"

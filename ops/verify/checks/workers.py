@@ -42,7 +42,7 @@ def recycle(visit: Visit) -> str:
     while (fresh := _fresh(before, after := _processes(visit))) is None or _recycles(visit) <= recycles:
         if time.monotonic() > deadline:
             raise _never_came(visit, before, after, asked=_recycles(visit) > recycles)
-        job_id = visit.jobs.submit(expectation.model.id, expectation.rows, visit.options.answer_seconds)
+        job_id = visit.jobs.submit(expectation.model, expectation.rows, visit.options.answer_seconds)
         expectation.check(visit.jobs.finish(job_id, visit.options.answer_seconds))
         jobs += 1
     return (

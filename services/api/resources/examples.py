@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,9 @@ from services.api.authentication import Access
 from services.api.parts import Parts
 from services.api.query import Query
 from services.api.writers.negotiation import choose_media_type
-from services.api.writers.number_texts import dump_items
 from shared.errors import ModelFaultError, NotFoundError
-from shared.models.contract import Feature, Kind, Label
+from shared.models.contract import Feature
+from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion
 
 #: Rows by default and at most, and the numbers that one answer holds at most: it is made whole.
@@ -25,8 +24,6 @@ EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS = 100, 10_000, 131_072
 CSV, JSON = "text/csv", "application/json"
 #: Texts that the reader of CSV takes for a missing value: the first one that is no label is written.
 MISSING_TEXTS = ("", "NA", "N/A", "nan", "null", "None", "<NA>", "#N/A")
-
-type Cell = float | Label | None
 
 
 class NoExamplesError(NotFoundError):
@@ -53,7 +50,7 @@ class ExamplesResource:
         resp.content_type = media_type
         resp.set_header("Vary", "Accept")
         features = version.contract.features
-        cells = _cells(features, rows)
+        cells = labelled_rows(features, rows)
         resp.data = _as_csv(features, cells) if media_type == CSV else _as_json(version.id, cells)
 
     on_head = on_get
@@ -71,24 +68,6 @@ def _read_rows(version: ModelVersion, limit: int) -> NDArray[np.float32]:
         return np.array(matrix[: min(limit, most)], dtype=np.float32)
     except (OSError, ValueError) as fault:
         raise ModelFaultError(f"The example rows of {version.id} cannot be read: {fault}") from fault
-
-
-def _cells(features: tuple[Feature, ...], rows: NDArray[np.float32]) -> list[list[Cell]]:
-    """Return the rows as they may be sent: numbers, labels, and None for a missing value."""
-    # Through JSON, a float32 becomes the number with the fewest digits that gives it back.
-    cells: list[list[Cell]] = orjson.loads(b"[%b]" % dump_items(rows))
-    for place, feature in enumerate(features):
-        if feature.kind is Kind.CATEGORY:
-            for row, code in zip(cells, rows[:, place].tolist(), strict=True):
-                row[place] = _label(feature, code)
-    return cells
-
-
-def _label(feature: Feature, code: float) -> Cell:
-    """Return a code's label; the code itself where the model knows no labels."""
-    if math.isnan(code):
-        return None
-    return feature.labels[int(code)] if code < len(feature.labels) else int(code)
 
 
 def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]]) -> bytes:

@@ -14,6 +14,8 @@ from ops.verify.served import LocalModels, ServedModel
 from services.worker.reference import reference_contributions
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
+from shared.models.contract import Feature, Kind, Trees, TreesReason
+from shared.models.labelled_rows import labelled_rows
 
 ROWS = 40
 NAMES = ("breast-cancer", "diabetes", "wine")
@@ -21,7 +23,7 @@ NAMES = ("breast-cancer", "diabetes", "wine")
 
 def served(name: str, **changes: Any) -> ServedModel:
     manifest = ModelCatalog.load(ROOT / "models").get(name).contract
-    model = ServedModel(manifest.id, manifest.feature_names, manifest.outputs, manifest.sha256, fallback=False)
+    model = ServedModel(manifest.id, manifest.features, manifest.outputs, manifest.sha256, fallback=False)
     return replace(model, **changes)
 
 
@@ -116,19 +118,55 @@ def test_numbers_are_read_as_the_float32_that_they_were_written_from() -> None:
 
 def test_rows_are_the_models_examples_with_some_cells_missing() -> None:
     version = ModelCatalog.load(ROOT / "models").get("wine")
-    rows = plausible_rows(13, version, 1000)
+    rows = plausible_rows(version.contract.features, version, 1000)
     assert version.examples_path is not None
     examples = np.load(version.examples_path)
     missing = np.isnan(rows)
     assert 0.01 < missing.mean() < 0.05
     wanted = examples[np.arange(1000) % len(examples)]
     np.testing.assert_array_equal(rows[~missing], wanted[~missing])
-    np.testing.assert_array_equal(rows, plausible_rows(13, version, 1000))
+    np.testing.assert_array_equal(rows, plausible_rows(version.contract.features, version, 1000))
 
 
 def test_rows_of_a_model_that_is_not_here_are_finite_and_of_all_sizes() -> None:
-    rows = plausible_rows(30, None, 200)
+    rows = plausible_rows([Feature(str(place)) for place in range(30)], None, 200)
     assert rows.dtype == np.float32
     assert not np.isinf(rows).any()
     spreads = np.nanstd(rows, axis=0)
     assert spreads.max() / spreads.min() > 100
+
+
+def test_made_up_rows_of_categories_are_codes_that_can_be_sent_as_labels() -> None:
+    columns = (
+        Feature("home", Kind.CATEGORY, ("own", "rent")),
+        Feature("age"),
+        Feature("term", Kind.CATEGORY, (10, 20, 30)),
+        Feature("married", Kind.BOOLEAN),
+        Feature("code", Kind.CATEGORY),
+    )
+    rows = plausible_rows(columns, None, 200)
+    sent = list(zip(*labelled_rows(columns, rows), strict=True))
+    assert set(sent[0]) == {"own", "rent", None}
+    assert set(sent[2]) == {10, 20, 30, None}
+    assert set(sent[3]) == {0, 1, None}
+    assert set(sent[4]) == {0, 1, None}
+
+
+def test_a_served_model_has_its_columns_and_trees_from_the_contract_if_there_is_one() -> None:
+    document: dict[str, Any] = {
+        "name": "loans",
+        "version": 2,
+        "features": ["home"],
+        "outputs": ["risk"],
+        "sha256": "0" * 64,
+        "fallback": False,
+    }
+    assert ServedModel.of(document).columns == (Feature("home"),)
+    assert ServedModel.of(document).trees is None
+    contract = {
+        "features": [{"name": "home", "kind": "category", "labels": ["own"]}],
+        "trees": {"used": 3, "total": 9, "reason": "best_iteration"},
+    }
+    model = ServedModel.of({**document, "contract": contract})
+    assert model.columns == (Feature("home", Kind.CATEGORY, ("own",)),)
+    assert model.trees == Trees(3, 9, TreesReason.BEST_ITERATION)
