@@ -16,6 +16,7 @@ from ops.address import key_file, local_address, short_path
 from ops.http_call import Answer, answer_or_none
 from shared.errors import ShapboxError
 from shared.log import configure_logging
+from shared.models.activation import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion
@@ -67,7 +68,9 @@ def announcement(settings: Settings, environment: Mapping[str, str]) -> str:
 def _example_body(settings: Settings) -> str | None:
     """Return the JSON that explains one real row of the model with the fewest features; None without examples."""
     try:
-        models = ModelCatalog.load(settings.models_dir, settings.standins_dir).latest()
+        models = ModelCatalog.load(
+            settings.models_dir, settings.standins_dir, Activations.read(settings.activations_file)
+        ).latest()
     except ShapboxError:
         return None
     fitting = [model for model in models if model.examples_path is not None]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ops.demo.failure import DemoError
 from services.worker.reference import reference_contributions
 from shared.errors import ShapboxError
+from shared.models.activation import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.settings import Settings
@@ -16,7 +17,9 @@ from shared.settings import Settings
 def find_model(settings: Settings, wanted: str, served: list[dict[str, object]]) -> ModelVersion:
     """Return our copy of the model that the appliance serves under this name; raises DemoError if they differ."""
     try:
-        model = ModelCatalog.load(settings.models_dir, settings.standins_dir).get(wanted)
+        model = ModelCatalog.load(
+            settings.models_dir, settings.standins_dir, Activations.read(settings.activations_file)
+        ).get(wanted)
     except ShapboxError as error:
         raise DemoError(str(error)) from error
     if model.examples_path is None:
