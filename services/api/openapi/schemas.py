@@ -61,7 +61,7 @@ def _rows() -> Schema:
         {
             "model": {
                 "type": ["string", "null"],
-                "description": "NAME (its highest version) or NAME@VERSION.",
+                "description": "NAME (its highest version that is ready) or NAME@VERSION.",
             },
             "method": {"enum": [*Method, None]},
             "interactions": {

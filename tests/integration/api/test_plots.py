@@ -17,15 +17,19 @@ import pytest
 from numpy.typing import NDArray
 
 from services.api import job_digests
+from services.api.app import create_app
 from services.api.parts import Parts
 from services.api.plots import raster
 from services.api.plots.png_writer import MOST_PIXELS
 from services.api.plots.svg import Drawing
 from services.api.shares import PLOTS
+from shared.build import ROOT
 from shared.digest import sample
 from shared.digest.digest import Digest
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
+from shared.models.activation import Activations, State, VersionRecord
+from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess, Reply
 
 KINDS = ("bar", "beeswarm", "waterfall", "dependence")
@@ -405,3 +409,15 @@ def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
     monkeypatch.setattr(parts.store, "get", lambda job_id: replace(get(job_id), model="gone@3"))
 
     assert ">f0<" in plot(client, job, "bar").body.decode()
+
+
+def test_a_job_whose_model_was_refused_since_keeps_its_names(
+    client: InProcess, make: Make, parts: Parts
+) -> None:
+    job, *_ = make("wine")
+    refused = VersionRecord("key", State.REFUSED, "it takes too long")
+    catalog = ModelCatalog.load(ROOT / "models", activations=Activations(versions={"wine@1": refused}))
+    later = InProcess(create_app(replace(parts, catalog=catalog)))
+
+    assert plot(later, job, "bar").body == plot(client, job, "bar").body
+    assert later.get(f"/v1/jobs/{job.id}/summary").json == client.get(f"/v1/jobs/{job.id}/summary").json
