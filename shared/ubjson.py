@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 #: Numbers by their marker: all are big-endian.
-_NUMBERS = {
+_NUMBERS: dict[int, np.dtype[Any]] = {
     ord("i"): np.dtype(">i1"),
     ord("U"): np.dtype(">u1"),
     ord("I"): np.dtype(">i2"),

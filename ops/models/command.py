@@ -19,9 +19,9 @@ from ops.models.options import ImportOptions, add_arguments, joined, read_argume
 from ops.models.printed import describe_import, describe_inspection
 from ops.models.removal import remove_model
 from ops.models.source import read_source
-from ops.models.verification import verify_models
+from ops.models.verification import activate_all
 from shared.errors import ModelFaultError
-from shared.models.activation import Activations
+from shared.models.activation import Activations, State
 from shared.models.version import version_folders
 from shared.settings import Settings
 
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     removing = commands.add_parser("remove", help="remove a version of a model")
     removing.add_argument("model", metavar="NAME@VERSION")
     commands.add_parser("list", help="list the models, and why any is refused")
-    commands.add_parser("verify", help="check every model's files, and load and try every model")
+    commands.add_parser("verify", help="check every model's files, and activate every model on trial")
     return parser
 
 
@@ -111,10 +111,12 @@ def _list(models_dir: Path, data_dir: Path | None) -> int:
 
 
 def _verify(models_dir: Path) -> int:
-    faults = verify_models(models_dir)
+    faults, records = activate_all(models_dir)
     for fault in faults:
         print(f"FAULT  {fault.model}: {fault.what}.\n       {fault.remedy}")
-    for folder in version_folders(models_dir):
-        if folder not in {fault.folder for fault in faults}:
+    for folder, record in records.items():
+        if record.state is State.READY:
             print(f"ok     {folder.parent.name}@{folder.name}")
+            refused = ((name, one.reason) for name, one in record.methods.items() if one.engine is None)
+            print("".join(f"       {name} is refused: {reason}.\n" for name, reason in refused), end="")
     return FAULTY if faults else 0

@@ -1,20 +1,41 @@
-"""Verifies the models in a folder: their files byte by byte, then each model against its manifest."""
+"""Verifies the models in a folder: their files byte by byte, then what each would become if it were activated here."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from services.worker.model_inspection import find_model_faults
+from services.worker.activation.activate import Limits, activate_version
+from shared.models.activation import VersionRecord
 from shared.models.catalog import ModelFault, find_faults
+from shared.models.contract import remedy_for
 from shared.models.version import read_version, version_folders
+from shared.settings import Settings
 
 
 def verify_models(models_dir: Path) -> list[ModelFault]:
-    """Check every model: its files byte by byte, then, where they are whole, by loading and explaining with it.
+    """Check every model's files, then activate those that are whole; return what is wrong."""
+    return activate_all(models_dir)[0]
 
-    Models are loaded in a process of their own, so a bad one cannot crash the caller.
+
+def activate_all(models_dir: Path) -> tuple[list[ModelFault], dict[Path, VersionRecord]]:
+    """Do the same, and return also how each activation ended, by the version's folder.
+
+    The appliance's default limits hold. Models are loaded in processes of their own, and what is compiled is not kept.
     """
     faults = find_faults(models_dir)
     faulty = {fault.folder for fault in faults}
-    whole = [read_version(folder) for folder in version_folders(models_dir) if folder not in faulty]
-    return faults + find_model_faults(whole)
+    defaults = Settings()
+    limits = Limits(defaults.activation_growth_mb, defaults.activation_seconds)
+    records = {}
+    with tempfile.TemporaryDirectory(prefix="shapbox-verify-") as scratch:
+        for folder in version_folders(models_dir):
+            if folder in faulty:
+                continue
+            version = read_version(folder)
+            records[folder] = record = activate_version(version, Path(scratch), limits, "")
+            if record.reason is not None:
+                faults.append(
+                    ModelFault(version.id, folder, record.reason.removesuffix("."), remedy_for(folder))
+                )
+    return faults, records

@@ -145,7 +145,11 @@ def used_rounds(booster: Any, trees: Trees | None = None) -> Any:
     xgboost = import_xgboost()
     total = booster.num_boosted_rounds()
     best = booster.attr("best_iteration")
-    used = trees.used if trees is not None else total if best is None else int(best) + 1
+    used = total
+    if trees is not None:
+        used = trees.used
+    elif best is not None and best.isdecimal():
+        used = int(best) + 1
     if not 0 < used < total:
         return booster
     try:

@@ -21,14 +21,12 @@ from services.worker.child_process import run_module
 from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
 from services.worker.model_features import features_of
 from shared.errors import ModelFaultError
-from shared.models.catalog import ModelFault
-from shared.models.contract import Feature, Kind, Trees, remedy_for
+from shared.models.contract import Feature, Kind, Trees
 from shared.ubjson import read_ubjson
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from shared.models.version import ModelVersion
 
 #: Seconds that looking into all files of one call may take; a damaged file can keep XGBoost busy for ever.
 INSPECTION_TIMEOUT_SECONDS = 60.0
@@ -107,17 +105,6 @@ def convert_model(source: Path, target: Path) -> ModelInspection:
     return _given(_finding(answers[0]))
 
 
-def find_model_faults(versions: Iterable[ModelVersion]) -> list[ModelFault]:
-    """Compare models with their manifests by loading them; faults of models whose files were found whole."""
-    asked = list(versions)
-    findings = inspect_models([version.model_path for version in asked])
-    return [
-        ModelFault(version.id, version.folder, what, remedy_for(version.folder))
-        for version, finding in zip(asked, findings, strict=True)
-        for what in _disagreements(version, finding)
-    ]
-
-
 def look_into(booster: Any, file: str) -> ModelInspection:
     """Describe a loaded booster, predicting and explaining one row of missing values with it.
 
@@ -171,21 +158,6 @@ def _try_out(booster: Any, features: int, file: str) -> int:
     if not np.all(off <= ADDITIVITY_TOLERANCE * (1 + np.abs(margins[0]))):
         raise ModelFaultError(f"{file} gives SHAP values that do not add up to its prediction")
     return int(margins.shape[1])
-
-
-def _disagreements(version: ModelVersion, finding: ModelInspection | ModelFaultError) -> Iterator[str]:
-    if isinstance(finding, ModelFaultError):
-        yield str(finding)
-        return
-    manifest = version.contract
-    if len(finding.features) != len(manifest.features):
-        yield f"the model takes {len(finding.features)} features, its manifest names {len(manifest.features)}"
-    elif finding.named and tuple(one.name for one in finding.features) != manifest.feature_names:
-        yield "the model's feature names are not the manifest's, or in another order"
-    if finding.outputs != len(manifest.outputs):
-        yield f"the model gives {finding.outputs} outputs, its manifest names {len(manifest.outputs)}"
-    if finding.objective != manifest.objective:
-        yield f"the model's objective is {finding.objective}, its manifest says {manifest.objective}"
 
 
 def _given(finding: ModelInspection | ModelFaultError) -> ModelInspection:

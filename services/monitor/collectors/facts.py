@@ -28,7 +28,12 @@ class FactsCollector(Collector):
         build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
         served = tuple(models)
         lines: dict[tuple[str, ...], float] = {
-            (m.name, str(m.version), _engine(m, Explanation.TREE_PATH_DEPENDENT), str(m.fallback).lower()): 1.0
+            (
+                m.name,
+                str(m.version),
+                _engine(m, Explanation.TREE_PATH_DEPENDENT),
+                str(m.fallback).lower(),
+            ): 1.0
             for m in served
         }
         by_method: dict[tuple[str, ...], float] = {
@@ -57,13 +62,12 @@ class FactsCollector(Collector):
                 by_method,
             ),
         ]
-        refusals: dict[tuple[str, ...], float] = {
-            (name, version): 1.0 for name, _, version in (one.id.partition("@") for one in refused)
-        }
+        refusals: dict[tuple[str, ...], float] = {(m.name, str(m.version)): 0.0 for m in served}
+        refusals |= {(name, version): 1.0 for name, _, version in (one.id.partition("@") for one in refused)}
         self._families.append(
             gauges(
                 "model_refused",
-                "A version that is not served, since its activation refused it; always 1.",
+                "1 for a version that is not served, since its activation refused it; else 0.",
                 ["model", "version"],
                 refusals,
             )

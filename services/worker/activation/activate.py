@@ -66,8 +66,8 @@ class _Children:
     limits: Limits
     said: _Said = field(default_factory=_Said)
 
-    def run(self, *stages: str) -> None:
-        """Let a child do some stages. Raises OSError if it cannot be started."""
+    def run(self, *stages: str) -> str | None:
+        """Let a child do some stages; return how it ended, if that was before its last step. Raises OSError."""
         command = [sys.executable, "-m", "services.worker.activation.child"]
         command += [str(self.version.folder.absolute()), str(self.compiled_dir.absolute())]
         command += [str(self.limits.memory_mb), str(self.limits.seconds), *stages]
@@ -92,6 +92,7 @@ class _Children:
                 said.hear(line)
         if said.refused is None and said.step != "end":
             said.ending = self._ending(child.returncode, errors.decode(errors="replace"), late=late)
+        return said.ending
 
     def _ending(self, code: int, errors: str, *, late: bool) -> str:
         step, limits = self.said.step, self.limits
@@ -120,18 +121,21 @@ def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, 
     children.run("values", "interactions", "interventional")
     said = children.said
     if Explanation.TREE_PATH_DEPENDENT in said.methods:
-        # A stage that ended the child is tried once more alone: what came before it has left less of the limits.
-        for stage, explanation in (
-            ("interactions", Explanation.INTERACTIONS),
-            ("interventional", Explanation.INTERVENTIONAL),
-        ):
-            if said.ending is not None and explanation not in said.methods and said.shap is None:
-                children.run(stage)
-                if said.ending is not None and explanation not in said.methods:
-                    said.methods[explanation] = MethodRecord(None, said.ending)
+        _try_alone(children, "interactions", Explanation.INTERACTIONS)
+        _try_alone(children, "interventional", Explanation.INTERVENTIONAL)
         if said.shap is not None:
             _verify_shap(children)
     return _record(said, key, round(time.monotonic() - began, 2))
+
+
+def _try_alone(children: _Children, stage: str, explanation: Explanation) -> None:
+    """Try a stage that was not reached or ended its child once more alone: what came before left less of the limits."""
+    said = children.said
+    if said.ending is None or explanation in said.methods or said.shap is not None:
+        return
+    reason = children.run(stage)
+    if reason is not None and explanation not in said.methods:
+        said.methods[explanation] = MethodRecord(None, reason)
 
 
 def _verify_shap(children: _Children) -> None:

@@ -142,14 +142,21 @@ def _lay_out(trees: tuple[Tree, ...], row: Floats) -> _Nodes:
     left, right = (np.where(inner, child + offsets, -1).astype(np.int64) for child in (left, right))
     cover = cover.astype(np.float64)
     above = np.where(cover > 0, cover, 1.0)
-    shares = tuple(
+    to_left, to_right = (
         np.where(cover > 0, np.maximum(cover[child] / above, LEAST_SHARE), 0.5) for child in (left, right)
     )
     goes_left = np.concatenate([goes_left_in(tree, row) for tree in trees])
     output = np.repeat([tree.output for tree in trees], sizes)
     return _Nodes(
-        left, right, feature.astype(np.int64), value.astype(np.float64), goes_left, shares, output, roots
-    )  # type: ignore[arg-type]  # two of them
+        left=left,
+        right=right,
+        feature=feature.astype(np.int64),
+        value=value.astype(np.float64),
+        goes_left=goes_left,
+        shares=(to_left, to_right),
+        output=output,
+        roots=roots,
+    )
 
 
 def goes_left_in(tree: Tree, row: Floats) -> NDArray[np.bool_]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.worker.activation.completion import complete_contract
 from services.worker.lean_xgboost import import_xgboost
 from services.worker.model_inspection import (
     ModelInspection,
     convert_model,
-    find_model_faults,
     inspect_model,
     inspect_models,
 )
@@ -222,21 +222,30 @@ def test_the_shipped_models_are_what_their_manifests_say() -> None:
     versions = ModelCatalog.load(SHIPPED).versions()
 
     assert len(versions) >= 3
-    assert find_model_faults(versions) == []
+    for version in versions:
+        found = inspect_model(version.model_path)
+        assert complete_contract(version.contract, found) == version.contract
 
 
-def test_a_manifest_that_disagrees_with_its_model_is_a_fault(tmp_path: Path) -> None:
-    model = save(tmp_path / "m.ubj", ["a", "b", "c"]).read_bytes()
-    odd = contract("odd", ("a", "b"), ("x", "y"), "binary:logistic")
-    order = contract("order", ("b", "a", "c"), ("x",), "reg:squarederror")
-    drafts = [ModelDraft(one, model) for one in (odd, order)]
-    versions = [write_model_folder(tmp_path, each) for each in drafts]
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (("two", ("a", "b"), ("x",), "reg:squarederror"), "takes 3 features, its manifest names 2"),
+        (
+            ("outputs", ("a", "b", "c"), ("x", "y"), "reg:squarederror"),
+            "gives 1 outputs, its manifest names 2",
+        ),
+        (("objective", ("a", "b", "c"), ("x",), "binary:logistic"), "objective is reg:squarederror"),
+        (
+            ("order", ("b", "a", "c"), ("x",), "reg:squarederror"),
+            "names are not the manifest's, or in another",
+        ),
+    ],
+)
+def test_a_manifest_that_disagrees_with_its_model_is_a_fault(
+    tmp_path: Path, said: tuple[str, tuple[str, ...], tuple[str, ...], str], what: str
+) -> None:
+    found = inspect_model(save(tmp_path / "m.ubj", ["a", "b", "c"]))
 
-    whats = [fault.what for fault in find_model_faults(versions)]
-
-    assert whats == [
-        "the model takes 3 features, its manifest names 2",
-        "the model gives 1 outputs, its manifest names 2",
-        "the model's objective is reg:squarederror, its manifest says binary:logistic",
-        "the model's feature names are not the manifest's, or in another order",
-    ]
+    with pytest.raises(ModelFaultError, match=what):
+        complete_contract(contract(*said), found)

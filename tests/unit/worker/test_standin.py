@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.worker.activation.completion import complete_contract
 from services.worker.lean_xgboost import import_xgboost, load_booster
-from services.worker.model_inspection import find_model_faults
+from services.worker.model_inspection import inspect_model
 from services.worker.standin import GENERIC_FEATURES, write_standin, write_standins
 from shared.errors import ModelFaultError
 from shared.models.catalog import ModelCatalog, find_faults
@@ -39,7 +40,7 @@ def test_a_broken_model_gets_a_standin_with_its_features_and_outputs(
     assert (made.outputs, made.contract.link) == (wine.outputs, wine.link)
     assert made.contract.objective == "multi:softprob"
     assert find_faults(tmp_path / "standins") == []
-    assert find_model_faults([made]) == []
+    assert complete_contract(made.contract, inspect_model(made.model_path)) == made.contract
     assert not catalog.get("diabetes").fallback
 
 
@@ -87,7 +88,7 @@ def test_a_model_whose_manifest_cannot_be_read_gets_a_generic_standin(
     (made,) = write_standins(models_dir, tmp_path / "standins", find_faults(models_dir))
 
     assert made.features == GENERIC_FEATURES
-    assert find_model_faults([made]) == []
+    assert complete_contract(made.contract, inspect_model(made.model_path)) == made.contract
 
 
 @pytest.mark.parametrize(
@@ -100,7 +101,7 @@ def test_every_objective_gets_some_standin(models_dir: Path, tmp_path: Path, obj
     made = write_standin(models_dir, tmp_path / "standins", "wine", 1)
 
     assert len(made.outputs) == 3
-    assert find_model_faults([made]) == []
+    assert complete_contract(made.contract, inspect_model(made.model_path)) == made.contract
 
 
 def test_standins_of_an_earlier_start_are_gone(models_dir: Path, tmp_path: Path) -> None:
