@@ -202,7 +202,9 @@ class Monitor:
         registry.register(self._make_redis_collector(models))
         registry.register(MachineCollector(self._guard, self._storage, self._programs, self._pulse))
         started = started_at(self._machine.supervisor_pid)
-        registry.register(FactsCollector(models, self._catalog().refused() if models else (), commit, started))
+        registry.register(
+            FactsCollector(models, self._catalog().refused() if models else (), commit, started)
+        )
         return registry
 
     def _make_redis_collector(self, models: tuple[ModelVersion, ...]) -> Collector:

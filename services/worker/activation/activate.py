@@ -87,6 +87,9 @@ class _Children:
                 late = True
                 child.kill()
                 output, errors = child.communicate()
+            except BaseException:  # a start that is interrupted leaves nothing behind
+                child.kill()
+                raise
         for line in output.splitlines():
             if line.endswith(b"}"):
                 said.hear(line)

@@ -6,8 +6,10 @@ version is refused. What it has printed counts also if the next step kills it; t
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import resource
+import signal
 import sys
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -17,7 +19,6 @@ from typing import Any
 import numpy as np
 import orjson
 
-from services.worker.activation.compilation import compile_booster
 from services.worker.activation.completion import complete_contract
 from services.worker.activation.interventional import read_background, verify_shap, verify_tables
 from services.worker.activation.subject import Subject
@@ -31,10 +32,13 @@ from shared.models.compiled_files import compiled_key
 from shared.models.contract import Trees
 from shared.models.version import read_version
 from shared.treeshap.compiled import Compiled
+from shared.treeshap.compiler import compile_forest
 from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import read_tables, table_path, write_tables
 
+#: prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
+PR_SET_PDEATHSIG = 1
 #: Rounds of a file of which all are wanted.
 _ALL = Trees(0, 0)
 
@@ -102,7 +106,7 @@ class Activation:
         if self._subject.forest is None:
             return None, self._subject.unread
         try:
-            return compile_booster(self._subject.booster), None
+            return compile_forest(self._subject.forest, self._subject.start), None
         except NotCoveredError as reason:
             return None, str(reason)
 
@@ -150,7 +154,8 @@ class Activation:
 
 
 def limit(memory_mb: int, seconds: int) -> None:
-    """Let this process grow by so much address space, and compute for so long."""
+    """Let this process grow by so much address space, compute for so long, and not outlive the one that started it."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     size = pages * resource.getpagesize() + memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from services.worker.activation.compilation import start_margins
 from services.worker.activation.float64 import Doubles, exact_interactions, exact_values
-from services.worker.activation.trial_rows import trial_rows
+from services.worker.activation.trial_rows import EXPLAINED_LEAVES, rows_within, trial_rows
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from shared.models.contract import Contract
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
@@ -40,6 +40,8 @@ class Subject:
     rows: Floats
     #: XGBoost's own values, base value and margin of `rows`.
     values: Floats
+    #: Rows that a kernel explains at once: more than a block, where there is memory for the result.
+    at_once: int
     _exact: dict[int, Doubles] = field(default_factory=dict)
 
     @classmethod
@@ -53,6 +55,7 @@ class Subject:
         except NotCoveredError as reason:
             forest, unread = None, str(reason)
         rows = trial_rows(forest, contract.features, len(contract.outputs))
+        rows, at_once = rows[: rows_within(EXPLAINED_LEAVES, forest)], len(rows)
         return cls(
             contract,
             booster,
@@ -63,6 +66,7 @@ class Subject:
             start,
             rows,
             predictor.explain(rows),
+            at_once,
         )
 
     @property
