@@ -46,7 +46,7 @@ def trial_rows(forest: Forest | None, features: Sequence[Feature], outputs: int)
 
 def rows_within(leaves_visited: int, forest: Forest | None) -> int:
     """Return for how many rows no more leaves are visited than that; for a few in any case."""
-    leaves = sum(np.count_nonzero(tree.left < 0) for tree in forest.trees) if forest is not None else 0
+    leaves = 0 if forest is None else sum(int((tree.left < 0).sum()) for tree in forest.trees)
     return max(LEAST_ROWS, leaves_visited // max(1, leaves))
 
 

@@ -74,13 +74,14 @@ def verify_values(subject: Subject, compiled: Compiled | None, uncovered: str | 
 
 def _judge_kernel(subject: Subject, explainer: Explainer) -> tuple[Finding, float]:
     name = f"the {explainer.kernel.name} kernel's values"
-    count = len(subject.rows)
+    count, features = subject.rows.shape
     # XGBoost explains few rows of a large model; the kernel gets them again and again, so that they fill its blocks.
-    many = np.tile(subject.rows, (max(1, subject.at_once // count), 1))
+    many = np.resize(subject.rows, (subject.at_once, features))
     seconds = row_microseconds(explainer.explain, many)
     every = explainer.explain(many)
     for begin in range(0, len(many), count):
-        finding = _judge_values(subject, name, every[begin : begin + count], subject.values)
+        some = every[begin : begin + count]
+        finding = _judge_values(subject, name, some, subject.values[: len(some)])
         if finding.fault is not None:
             return finding, seconds
     few = subject.rows[:ALONE_ROWS, None]
