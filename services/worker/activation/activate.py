@@ -124,8 +124,9 @@ def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, 
     children.run("values", "interactions", "interventional")
     said = children.said
     if Explanation.TREE_PATH_DEPENDENT in said.methods:
-        _try_alone(children, "interactions", Explanation.INTERACTIONS)
-        _try_alone(children, "interventional", Explanation.INTERVENTIONAL)
+        if said.ending is not None:
+            _try_alone(children, "interactions", Explanation.INTERACTIONS)
+            _try_alone(children, "interventional", Explanation.INTERVENTIONAL)
         if said.shap is not None:
             _verify_shap(children)
     return _record(said, key, round(time.monotonic() - began, 2))
@@ -134,7 +135,7 @@ def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, 
 def _try_alone(children: _Children, stage: str, explanation: Explanation) -> None:
     """Try a stage that was not reached or ended its child once more alone: what came before left less of the limits."""
     said = children.said
-    if said.ending is None or explanation in said.methods or said.shap is not None:
+    if explanation in said.methods or said.shap is not None:
         return
     reason = children.run(stage)
     if reason is not None and explanation not in said.methods:
