@@ -5,7 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.model_compilation import compare_with_xgboost, compile_booster
+from services.worker.activation.compilation import compile_booster
+from services.worker.activation.float64 import exact_values
+from services.worker.activation.trial_rows import rows_for_tables
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import read_forest
@@ -21,6 +23,8 @@ from tests.unit.shared.treeshap.boosters import (
 )
 from tests.unit.shared.treeshap.truth import shapley_by_leaves, shapley_by_subsets
 
+#: XGBoost's own quadrature is exact for so many different features on a path.
+XGBOOST_EXACT_FEATURES = 8
 KINDS: dict[str, dict[str, Any]] = {
     "one output": {"depth": 4, "features": 6},
     "features repeated on a path": {"depth": 6, "features": 2},
@@ -28,6 +32,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "deeper than tables and repeated": {"depth": 9, "features": 3, "min_child_weight": 0},
     "several classes": {"depth": 3, "features": 4, "objective": "multi:softprob", "num_class": 3},
     "several targets": {"depth": 3, "features": 4, "targets": 2},
+    "a vector in each leaf": {"depth": 4, "features": 4, "targets": 3, "multi_strategy": "multi_output_tree"},
+    "a single leaf in each tree": {"depth": 3, "features": 3, "gamma": 1e9, "base_score": 0.1},
     "a forest in each round": {"depth": 3, "features": 4, "num_parallel_tree": 3, "subsample": 0.5},
     "dart": {"depth": 3, "features": 4, "booster": "dart", "rate_drop": 0.5, "one_drop": 1},
     "categories in a set": {"depth": 4, "features": 4, "categories": 40, "max_cat_to_onehot": 1},
@@ -72,7 +78,7 @@ def test_no_kernel_is_further_from_the_truth_than_xgboost(
     xgboosts = np.abs(contributions(booster, rows)[:, :, :-1] - truth)
     for kernel in library.kernels():
         for budget in (64, 0):
-            forest = read_forest(bytes(booster.save_raw("json")))
+            forest = read_forest(bytes(booster.save_raw("ubj")))
             compiled = compile_forest(forest, compile_booster(booster).start, budget)
             ours = np.abs(Explainer(compiled, library, kernel).explain(rows)[:, :, :-2] - truth)
             assert ours.max() <= xgboosts.max()
@@ -101,7 +107,21 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
     if dart:
         params |= {"booster": "dart", "rate_drop": 0.4}
     booster, _ = train(depth, trees, features, seed, **params)
-    compare_with_xgboost(compile_booster(booster), booster, library)
+    compiled, forest = compile_booster(booster), read_forest(bytes(booster.save_raw("ubj")))
+    rows = rows_for_tables(compiled, forest)
+    wanted: Any = contributions(booster, rows)
+    scale = 1 + np.abs(wanted).max(axis=2, keepdims=True)
+    if compiled.trees["points"].max(initial=0) * 2 > XGBOOST_EXACT_FEATURES:
+        rows, scale = rows[:40], scale[:40]
+        wanted = exact_values(forest, compiled.start, rows)[:, :, :-1]
+    for kernel in library.kernels():
+        explainer = Explainer(compiled, library, kernel)
+        alone = np.concatenate([explainer.explain(row[None]) for row in rows[:40]])
+        for got in (explainer.explain(rows), alone):
+            assert (np.abs(got[:, :, :-1] - wanted[: len(got)]) / scale[: len(got)]).max() <= 1e-5, kernel
+            np.testing.assert_array_equal(got[:, :, -1], margins(booster, rows[: len(got)]))
+            sums = got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1]
+            assert (np.abs(sums) / scale[: len(got), :, 0]).max() <= 1e-5, kernel
 
 
 EDGES = [
@@ -190,3 +210,11 @@ def test_a_path_of_more_features_than_xgboosts_eight_points_take_is_exact_all_th
     for kernel in library.kernels():
         got = Explainer(compile_booster(booster), library, kernel).explain(rows)
         np.testing.assert_allclose(got[:, :, :-2], wanted, atol=2e-6)
+
+
+def test_a_model_without_trees_gives_its_start_and_nothing_to_features(library: Library) -> None:
+    booster, x = train(3, 0, 4, base_score=0.25)
+    compiled = compile_booster(booster)
+    for kernel in library.kernels():
+        got = Explainer(compiled, library, kernel).explain(x[:40])
+        np.testing.assert_array_equal(got, np.tile([0, 0, 0, 0, 0.25, 0.25], (40, 1, 1)))

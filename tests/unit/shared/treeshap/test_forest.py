@@ -1,17 +1,15 @@
-import json
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
+from services.worker.activation.compilation import compile_booster
 from services.worker.lean_xgboost import import_xgboost
-from services.worker.model_compilation import compare_with_xgboost, compile_booster
 from shared.treeshap.compiler import compile_forest
-from shared.treeshap.forest import NotCoveredError, read_forest
-from shared.treeshap.library import Kernel, Library
+from shared.treeshap.forest import NotCoveredError, forest_of, read_forest
 from tests.unit.shared.treeshap.boosters import document_with, rows_of, train, tree_document
+from tests.unit.shared.treeshap.truth import document_of
 
 STUMP: dict[str, Any] = {
     "splits": {0: (0, 0.5, True)},
@@ -20,20 +18,23 @@ STUMP: dict[str, Any] = {
 }
 
 
-def read(document: Any) -> Any:
-    return read_forest(json.dumps(document).encode())
-
-
 def test_a_linear_booster_is_not_covered() -> None:
     booster, _ = train(0, 2, 3, booster="gblinear")
     with pytest.raises(NotCoveredError, match="gblinear has no trees"):
         compile_booster(booster)
 
 
-def test_leaves_with_a_value_for_each_output_are_not_covered() -> None:
+def test_a_tree_with_a_vector_in_each_leaf_becomes_one_for_each_output() -> None:
     booster, _ = train(2, 2, 3, targets=2, multi_strategy="multi_output_tree")
-    with pytest.raises(NotCoveredError, match="multi_output_tree"):
-        compile_booster(booster)
+    forest = read_forest(bytes(booster.save_raw("ubj")))
+    assert (forest.outputs, [tree.output for tree in forest.trees]) == (2, [0, 1, 0, 1])
+    first, second = forest.trees[:2]
+    inner = first.left >= 0
+    np.testing.assert_array_equal(first.value[inner], second.value[inner])
+    described = document_of(booster)["learner"]["gradient_booster"]["model"]["trees"][0]
+    vectors = np.array(described["leaf_weights"], dtype=np.float32).reshape(-1, 2)
+    places = np.array(described["right_children"])[~inner]
+    np.testing.assert_array_equal(np.column_stack([first.value, second.value])[~inner], vectors[places])
 
 
 def alter(name: str, value: Any) -> Callable[[Any], None]:
@@ -53,16 +54,27 @@ def alter(name: str, value: Any) -> Callable[[Any], None]:
 )
 def test_what_is_not_understood_is_named_and_not_covered(fault: Callable[[Any], None], reason: str) -> None:
     document = document_with([tree_document(**STUMP, features=2)], 2)
-    read(document)
+    forest_of(document)
     fault(document["learner"]["gradient_booster"]["model"]["trees"][0])
     with pytest.raises(NotCoveredError, match=reason):
-        read(document)
+        forest_of(document)
 
 
 def test_what_is_no_models_document_is_not_covered() -> None:
-    for content in (b"", b"[]", b"{}", b'{"learner": {"gradient_booster": {"name": "gbtree"}}}'):
-        with pytest.raises(NotCoveredError):
+    for content in (b"", b"[]", b"{}", b"{i\x07learner{i\x10gradient_booster{i\x04nameSi\x06gbtree}}}"):
+        with pytest.raises(NotCoveredError, match="not understood"):
             read_forest(content)
+    documents: list[Any] = [None, [], {}, {"learner": {"gradient_booster": {"name": "gbtree"}}}]
+    for document in documents:
+        with pytest.raises(NotCoveredError, match="not understood"):
+            forest_of(document)
+
+
+def test_a_description_that_breaks_off_is_not_covered() -> None:
+    booster, _ = train(2, 2, 3)
+    content = bytes(booster.save_raw("ubj"))
+    with pytest.raises(NotCoveredError, match="not understood: this UBJSON breaks off"):
+        read_forest(content[: len(content) // 2])
 
 
 def test_a_path_of_more_features_than_the_kernels_hold_is_not_covered() -> None:
@@ -70,35 +82,16 @@ def test_a_path_of_more_features_than_the_kernels_hold_is_not_covered() -> None:
     splits = {2**level - 1: (level, 0.0, False) for level in range(depth)}
     leaves = {2**level: 1.0 for level in range(1, depth + 1)} | {2**depth - 1: 7.0}
     covers = dict.fromkeys([*splits, *leaves], 1.0)
-    forest = read(document_with([tree_document(splits, leaves, covers, depth)], depth))
+    forest = forest_of(document_with([tree_document(splits, leaves, covers, depth)], depth))
     with pytest.raises(NotCoveredError, match="more than 32 different features"):
         compile_forest(forest, np.zeros(1, dtype=np.float32))
 
 
 def test_a_start_that_is_not_finite_is_not_covered() -> None:
-    forest = read(document_with([tree_document(**STUMP, features=2)], 2))
+    forest = forest_of(document_with([tree_document(**STUMP, features=2)], 2))
     for start in ([np.inf], [0.0, 0.0]):
         with pytest.raises(NotCoveredError, match="margins"):
             compile_forest(forest, np.array(start, dtype=np.float32))
-
-
-def test_a_compiled_model_that_disagrees_with_xgboost_is_not_used(library: Library) -> None:
-    booster, _ = train(3, 3, 4)
-    other, _ = train(3, 3, 4, seed=1)
-    compare_with_xgboost(compile_booster(booster), booster, library)
-    with pytest.raises(NotCoveredError, match="apart"):
-        compare_with_xgboost(compile_booster(other), booster, library)
-
-
-def test_a_compiled_model_that_is_wrong_for_rows_alone_is_not_used(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Library, "kernels", lambda _: [Kernel.PORTABLE])  # it explains blocks by tables
-    booster, _ = train(3, 3, 4)
-    compiled = compile_booster(booster)
-    assert (compiled.trees["has_tables"] & (compiled.trees["factors"] >= 0)).all()
-    with pytest.raises(NotCoveredError, match="apart"):
-        compare_with_xgboost(replace(compiled, factors=compiled.factors * 1.01), booster, library)
 
 
 def test_the_margin_begins_where_xgboosts_does_for_every_objective() -> None:

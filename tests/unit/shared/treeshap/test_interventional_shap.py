@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.leaf_by_leaf import values_of_tree
-from services.worker.model_compilation import compile_booster
+from services.worker.activation.compilation import compile_booster
+from services.worker.activation.leaf_by_leaf import values_of_tree
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import read_forest
 from shared.treeshap.interventional import against_background
@@ -43,7 +43,7 @@ def by_shap(booster: Any, rows: Floats, background: Floats, outputs: int) -> Dou
 
 def by_definition(booster: Any, rows: Floats, background: Floats, outputs: int) -> Doubles:
     values = np.zeros((len(rows), outputs, rows.shape[1]))
-    for tree in read_forest(bytes(booster.save_raw("json"))).trees:
+    for tree in read_forest(bytes(booster.save_raw("ubj"))).trees:
         values[:, tree.output] += [values_of_tree(tree, row, background) for row in rows]
     return values
 

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.model_compilation import compile_booster
+from services.worker.activation.compilation import compile_booster
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.explainer import Explainer
@@ -49,7 +49,7 @@ def test_all_kernels_give_the_same_for_any_number_of_rows(
 
 def test_tables_and_quadrature_give_the_same(library: Library) -> None:
     booster, x = train(6, 10, 8)
-    forest = read_forest(bytes(booster.save_raw("json")))
+    forest = read_forest(bytes(booster.save_raw("ubj")))
     start = compile_booster(booster).start
     with_tables, without = (compile_forest(forest, start, budget) for budget in (64, 0))
     assert with_tables.trees["has_tables"].all()
@@ -63,7 +63,7 @@ def test_tables_and_quadrature_give_the_same(library: Library) -> None:
 
 def test_tables_stop_at_their_budget_and_the_trees_beyond_are_as_exact(library: Library) -> None:
     booster, x = train(6, 20, 8)
-    forest = read_forest(bytes(booster.save_raw("json")))
+    forest = read_forest(bytes(booster.save_raw("ubj")))
     whole = compile_booster(booster)
     budget = whole.tables.nbytes / 2e6
     half = compile_forest(forest, whole.start, budget)
@@ -77,9 +77,7 @@ def test_tables_stop_at_their_budget_and_the_trees_beyond_are_as_exact(library: 
 def test_a_row_alone_is_as_exact_where_nothing_is_left_of_the_budget_for_factors(library: Library) -> None:
     booster, x = train(6, 20, 8)
     whole = compile_booster(booster)
-    bare = compile_forest(
-        read_forest(bytes(booster.save_raw("json"))), whole.start, whole.tables.nbytes / 1e6
-    )
+    bare = compile_forest(read_forest(bytes(booster.save_raw("ubj"))), whole.start, whole.tables.nbytes / 1e6)
     assert (whole.trees["factors"] >= 0).all()
     assert (bare.trees["factors"] == -1).all()
     assert bare.trees["has_tables"].all()

@@ -34,7 +34,20 @@ def trees_of(document: Any) -> list[Any]:
             tree["categories_nodes"], tree["categories_segments"], tree["categories_sizes"], strict=True
         )
         tree["sets"] = {node: set(tree["categories"][at : at + size]) for node, at, size in spans}
-    return list(model["trees"])
+    return [one for tree in model["trees"] for one in _by_outputs(tree)]
+
+
+def _by_outputs(tree: Any) -> list[Any]:
+    """Return a tree whose leaves hold vectors as one for each output: a leaf has its vector's place as right child."""
+    size = int(tree["tree_param"]["size_leaf_vector"])
+    if size <= 1:
+        return [tree]
+    vectors = np.array(tree["leaf_weights"]).astype(np.float32).astype(np.float64).reshape(-1, size)
+    places = [
+        right if left < 0 else 0
+        for left, right in zip(tree["left_children"], tree["right_children"], strict=True)
+    ]
+    return [{**tree, "output": output, "values": vectors[places, output]} for output in range(size)]
 
 
 def goes_left(tree: Any, node: int, x: np.float32) -> bool:
