@@ -18,16 +18,15 @@ import pytest
 from services.api.app import create_app
 from services.api.direct_lane import MOST_BODY, MOST_ROWS, DirectLane, DirectModel
 from services.api.parts import Parts
-from services.worker.model_compilation import compile_models
 from services.worker.reference import EXACT, distance, reference_contributions
 from shared.build import ROOT
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
-from shared.models.catalog import ModelCatalog
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
 from tests.integration.api.api_client import InProcess
+from tests.support.activated import activated_catalog
 
 ROW = [0.5] * 10
 BODY = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
@@ -38,10 +37,7 @@ pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("compiled")
-    models = ModelCatalog.load(ROOT / "models").versions()
-    assert (
-        compile_models([(version, method) for version in models for method in version.methods], folder) == {}
-    )
+    activated_catalog(ROOT / "models", folder)
     return folder
 
 
@@ -291,7 +287,7 @@ def test_a_slow_model_is_given_fewer_rows(parts: Parts, monkeypatch: pytest.Monk
 def test_no_more_requests_are_explained_at_a_time_than_there_are_places(
     parts: Parts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane = DirectLane(parts.catalog, parts.settings.compiled_dir, at_once=2)
+    lane = DirectLane(parts.catalog, parts.settings, at_once=2)
     lane.open()
     client = InProcess(create_app(replace(parts, direct=lane)))
     explain, inside, seen = Explainer.explain, [0], []

@@ -9,7 +9,6 @@ import pytest
 from services.worker.engines.compiled_engine import CompiledEngine
 from services.worker.engines.shap_engine import ShapEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.model_compilation import compile_models
 from services.worker.reference import EXACT, distance
 from services.worker.warm_models import WarmModels
 from shared.jobs.document import Method
@@ -17,23 +16,21 @@ from shared.models.catalog import ModelCatalog
 from shared.models.compiled_files import compiled_path
 from shared.treeshap.library import Library
 from shared.treeshap.table_file import table_path
+from tests.support.activated import activated_catalog
 
 ROOT = Path(__file__).parents[3]
 MODELS = ("breast-cancer", "diabetes", "wine")
 
 
 @pytest.fixture(scope="module")
-def catalog() -> ModelCatalog:
-    return ModelCatalog.load(ROOT / "models")
+def compiled_dir(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    del library
+    return tmp_path_factory.mktemp("compiled")
 
 
 @pytest.fixture(scope="module")
-def compiled_dir(catalog: ModelCatalog, library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    del library
-    folder = tmp_path_factory.mktemp("compiled")
-    wanted = [(version, method) for method in Method for version in catalog.versions()]
-    assert compile_models(wanted, folder) == {}
-    return folder
+def catalog(compiled_dir: Path) -> ModelCatalog:
+    return activated_catalog(ROOT / "models", compiled_dir)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -44,7 +41,7 @@ def test_values_are_within_1e5_of_xgboosts_and_margins_are_the_same_to_the_bit(
     assert version.examples_path is not None
     rows = np.load(version.examples_path).copy()
     rows[::3, 1] = np.nan
-    wanted = XGBoostEngine.load(version.model_path, len(version.outputs)).explain(rows)
+    wanted = XGBoostEngine.load(version).explain(rows)
     model = WarmModels(catalog, compiled_dir).get(version.id)
     assert isinstance(model.engine(Method.TREE_PATH_DEPENDENT), CompiledEngine)
     got = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)

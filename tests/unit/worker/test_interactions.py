@@ -1,25 +1,20 @@
-"""Both engines' interactions, the way from one to the other, and the comparison at activation."""
+"""Both engines' interactions, and the way from one to the other."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from services.worker import interaction_check
 from services.worker.engines.compiled_engine import CompiledEngine
 from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.interaction_check import compare_interactions
-from services.worker.model_compilation import compile_booster, compile_models
-from services.worker.trial_rows import trial_rows
 from services.worker.warm_models import WarmModel, WarmModels
 from shared.interactions import Interactions
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
 from shared.treeshap import pairs
-from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.library import Library
 from shared.treeshap.weightiest import slices
+from tests.support.activated import activated_catalog
 from tests.unit.shared.treeshap.boosters import Floats, interactions, train
 
 ROOT = Path(__file__).parents[3]
@@ -29,23 +24,16 @@ MODELS = ("breast-cancer", "diabetes", "wine")
 @pytest.fixture(scope="module")
 def compiled_dir(library: Library, tmp_path_factory: pytest.TempPathFactory) -> Path:
     del library
-    folder = tmp_path_factory.mktemp("compiled")
-    assert (
-        compile_models(
-            [
-                (version, Method.TREE_PATH_DEPENDENT)
-                for version in ModelCatalog.load(ROOT / "models").versions()
-            ],
-            folder,
-        )
-        == {}
-    )
-    return folder
+    return tmp_path_factory.mktemp("compiled")
 
 
-def model_and_rows(name: str, folder: Path | None) -> tuple[WarmModel, Floats, Floats]:
+@pytest.fixture(scope="module")
+def catalog(compiled_dir: Path) -> ModelCatalog:
+    return activated_catalog(ROOT / "models", compiled_dir)
+
+
+def model_and_rows(catalog: ModelCatalog, name: str, folder: Path | None) -> tuple[WarmModel, Floats, Floats]:
     """A model, some of its examples with values missing, and their values."""
-    catalog = ModelCatalog.load(ROOT / "models")
     model = WarmModels(catalog, folder).get(catalog.get(name).id)
     assert model.version.examples_path is not None
     rows = np.load(model.version.examples_path)[:40].copy()
@@ -54,9 +42,9 @@ def model_and_rows(name: str, folder: Path | None) -> tuple[WarmModel, Floats, F
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_both_engines_give_xgboosts_matrices(compiled_dir: Path, name: str) -> None:
+def test_both_engines_give_xgboosts_matrices(catalog: ModelCatalog, compiled_dir: Path, name: str) -> None:
     for folder, kind in ((compiled_dir, CompiledEngine), (None, XGBoostEngine)):
-        model, rows, values = model_and_rows(name, folder)
+        model, rows, values = model_and_rows(catalog, name, folder)
         engine = model.interaction_engine
         assert isinstance(engine, kind)
         got = engine.interactions(rows, values, Interactions())
@@ -66,10 +54,10 @@ def test_both_engines_give_xgboosts_matrices(compiled_dir: Path, name: str) -> N
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_both_engines_choose_the_same_pairs(compiled_dir: Path, name: str) -> None:
+def test_both_engines_choose_the_same_pairs(catalog: ModelCatalog, compiled_dir: Path, name: str) -> None:
     found = []
     for folder in (compiled_dir, None):
-        model, rows, values = model_and_rows(name, folder)
+        model, rows, values = model_and_rows(catalog, name, folder)
         found.append(model.interaction_engine.interactions(rows, values, Interactions(top_pairs=5)))
     np.testing.assert_allclose(found[0][..., 2], found[1][..., 2], atol=1e-5, rtol=1e-5)
     same = (found[0][..., :2] == found[1][..., :2]).all(axis=-1)
@@ -86,10 +74,13 @@ def test_xgboost_takes_as_many_rows_at_a_time_as_stay_small(monkeypatch: pytest.
 
 
 def test_a_model_whose_pairs_are_too_many_is_xgboosts_for_interactions_alone_and_that_is_said(
-    compiled_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    catalog: ModelCatalog,
+    compiled_dir: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(pairs, "MOST_PAIRS", 3)
-    model, rows, values = model_and_rows("wine", compiled_dir)
+    model, rows, values = model_and_rows(catalog, "wine", compiled_dir)
     for _ in range(2):
         got = model.interaction_engine.interactions(rows, values, Interactions())
     assert isinstance(model.engine(Method.TREE_PATH_DEPENDENT), CompiledEngine)
@@ -97,44 +88,3 @@ def test_a_model_whose_pairs_are_too_many_is_xgboosts_for_interactions_alone_and
     assert [line.__dict__["cause"] for line in caplog.records] == [
         "more than 3 pairs of its features meet on a path"
     ]
-
-
-def test_interactions_that_are_not_xgboosts_are_found_at_activation(library: Library) -> None:
-    booster, _ = train(4, 3, 6)
-    compiled = compile_booster(booster)
-    rows = trial_rows(compiled)
-    compare_interactions(compiled, booster, library, rows)
-    compiled.nodes["left_ratio"][0] *= 1.1
-    with pytest.raises(NotCoveredError, match=r"kernel's interactions are .* apart"):
-        compare_interactions(compiled, booster, library, rows)
-
-
-def test_where_xgboost_is_not_exact_the_kernels_are_compared_with_each_other(
-    library: Library, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    booster, _ = train(4, 3, 6)
-    other, _ = train(4, 3, 6, seed=1)
-    monkeypatch.setattr(interaction_check, "XGBOOST_EXACT_FEATURES", 1)
-    compiled = compile_booster(booster)
-    rows = trial_rows(compiled)
-    compare_interactions(compiled, other, library, rows)
-    matrices = InteractionExplainer.matrices
-
-    def wrong(self: InteractionExplainer, *of: Floats) -> Floats:
-        return matrices(self, *of) * np.float32(1 + (self.kernel is library.kernels()[0]))
-
-    monkeypatch.setattr(InteractionExplainer, "matrices", wrong)
-    if len(library.kernels()) > 1:
-        with pytest.raises(NotCoveredError, match="apart"):
-            compare_interactions(compiled, other, library, rows)
-
-
-def test_what_is_xgboosts_anyway_is_not_compared(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
-    booster, _ = train(4, 3, 6)
-    other, _ = train(4, 3, 6, seed=1)
-    compiled = compile_booster(booster)
-    monkeypatch.setattr(pairs, "MOST_NUMBERS", 48)
-    compare_interactions(compiled, other, library, trial_rows(compiled))
-    monkeypatch.setattr(pairs, "MOST_NUMBERS", 49)
-    with pytest.raises(NotCoveredError, match="apart"):
-        compare_interactions(compiled, other, library, trial_rows(compiled))

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from services.worker.activation.compilation import compile_booster
+from services.worker.activation.leaf_by_leaf import values_of_tree
+from services.worker.activation.table_trial import TRIAL_TREES, try_tables
 from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.interventional_trial import TRIAL_TREES, try_tables
-from services.worker.leaf_by_leaf import values_of_tree
-from services.worker.model_compilation import compile_booster
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
@@ -41,7 +41,7 @@ def tried(library: Library) -> Tried:
     booster, x = train(3, TREES, 5)
     background = x[50:90]
     compiled = against_background(compile_booster(booster), background)
-    forest = read_forest(bytes(booster.save_raw("json")))
+    forest = read_forest(bytes(booster.save_raw("ubj")))
     return Tried(compiled, forest, XGBoostEngine(booster, 1), background, library)
 
 
@@ -50,7 +50,7 @@ def test_the_definition_leaf_by_leaf_is_that_of_all_subsets(library: Library, ki
     del library
     booster, x = train(trees=3, **KINDS[kind])
     rows, background = x[[0, 1, 300]], x[50:54]
-    forest = read_forest(bytes(booster.save_raw("json")))
+    forest = read_forest(bytes(booster.save_raw("ubj")))
     wanted = by_definition(booster, rows, background, forest.outputs)
     got = np.zeros_like(wanted)
     for tree in forest.trees:
@@ -65,7 +65,7 @@ def test_right_tables_pass(tried: Tried) -> None:
 def test_single_leaves_pass(library: Library) -> None:
     booster, x = train(3, 2, 4, gamma=1e9)
     compiled = against_background(compile_booster(booster), x)
-    forest = read_forest(bytes(booster.save_raw("json")))
+    forest = read_forest(bytes(booster.save_raw("ubj")))
     try_tables(compiled, forest, XGBoostEngine(booster, 1), x, library)
 
 

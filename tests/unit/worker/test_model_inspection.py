@@ -19,7 +19,6 @@ from services.worker.model_inspection import (
 from shared.errors import ModelFaultError
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Contract, Feature, Kind, Label, Trees
-from shared.models.store import ModelDraft, write_model_folder
 
 SHIPPED = Path(__file__).parents[3] / "models"
 
