@@ -211,9 +211,12 @@ def _differences(margins: _Matrix, expected: NDArray[np.float64]) -> NDArray[np.
 
 
 def _markers(rows: _Matrix, features: tuple[Feature, ...]) -> list[float]:
-    """Return numbers in the rows that may mean "missing": known ones, then the commonest of each column."""
+    """Return numbers in the rows that may mean "missing": known ones, then the commonest of each column.
+
+    Codes of categories count among the known ones: XGBoost compares them with `missing`, too.
+    """
     numbers = rows[:, [feature.kind is not Kind.CATEGORY for feature in features]]
-    found = [float(marker) for marker in _MARKERS if np.any(numbers == np.float32(marker))]
+    found = [float(marker) for marker in _MARKERS if np.any(rows == np.float32(marker))]
     common: list[tuple[int, float]] = []
     for column in numbers.T:
         values, counts = np.unique(column[~np.isnan(column)], return_counts=True)

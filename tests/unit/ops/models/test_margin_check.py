@@ -134,6 +134,26 @@ def test_the_missing_marker_that_makes_margins_agree_is_named(owner: Owner, mark
     assert advice == f"--missing {marker:g}"
 
 
+def test_a_missing_marker_that_only_codes_of_categories_meet_is_named(owner: Owner) -> None:
+    rows = rows_of(200)
+    rows[:, 1] = np.arange(200) % 3
+    types = ["float", "c", "float"]
+    classes = {"objective": "multi:softprob", "num_class": 3}  # each is told by the code
+    booster = trained(NAMES, types, rounds=4, rows=rows, missing=0.0, **classes)
+    matrix = import_xgboost().DMatrix(
+        rows, missing=0.0, feature_types=types, feature_names=NAMES, enable_categorical=True, nthread=1
+    )
+
+    advice = owner.advised(
+        owner.model(booster),
+        "--check",
+        owner.npy("rows", rows),
+        owner.npy("expected", booster.predict(matrix, output_margin=True)),
+    )
+
+    assert advice == "--missing 0"
+
+
 def test_rounds_and_a_missing_marker_are_found_together(owner: Owner) -> None:
     rows = rows_of(60)
     rows[::4, 0] = -999
