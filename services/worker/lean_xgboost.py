@@ -36,6 +36,8 @@ SPARSE_QUESTIONS = ("is_scipy_csr", "is_scipy_csc", "is_scipy_coo")
 
 #: Threads that one worker predicts with: more of them make a machine with few cores slower, not faster.
 THREADS = 1
+#: What XGBoost's message holds when an allocation was refused.
+OUT_OF_MEMORY = "bad_alloc"
 
 _import_lock = threading.Lock()
 
@@ -125,7 +127,7 @@ def load_booster(path: Path, trees: Trees | None = None) -> Any:
     The file is UBJSON or JSON and holds all rounds; `trees` says how many of them are used. Without it these are the ones that
     `model.predict` uses: up to `best_iteration` where the file has that. Check the file's SHA-256 first, or do this in a process
     that may be lost: XGBoost can crash on a damaged file. Raises ModelFaultError if XGBoost refuses the file, OSError if it
-    cannot be read.
+    cannot be read, MemoryError if XGBoost is refused the memory.
     """
     xgboost = import_xgboost()
     content = path.read_bytes()
@@ -134,6 +136,8 @@ def load_booster(path: Path, trees: Trees | None = None) -> Any:
         booster.load_model(bytearray(content))
     except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
+        if OUT_OF_MEMORY in str(error):
+            raise MemoryError(said) from error
         raise ModelFaultError(
             f"{path.name} is no model that XGBoost {xgboost.__version__} can load: {said}"
         ) from error

@@ -124,5 +124,5 @@ class WarmModels:
             row = np.full((1, len(version.features)), np.nan, dtype=np.float32)
             try:
                 self.get(version.id).engine(Method.TREE_PATH_DEPENDENT).explain(row)
-            except (ModelFaultError, EngineError) as fault:
+            except (ModelFaultError, EngineError, MemoryError) as fault:
                 logger.error("model not loaded", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all

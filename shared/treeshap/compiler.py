@@ -62,9 +62,10 @@ def compile_forest(
     splits = [tree.feature[tree.left >= 0] for tree in forest.trees]
     used = np.unique(np.concatenate([np.zeros(0, np.int32), *splits])).astype(np.int32)
     budget = int(budget_mb * 1e6 / 4)
-    work = _Work(
-        {int(feature): i for i, feature in enumerate(used)}, budget, np.zeros(budget, dtype=np.float32)
-    )
+    # Activation's limit counts also what is only reserved: a small model reserves little.
+    most = sum(map(len, splits)) * layout.table_floats(layout.TABLE_BITS - 1, repeated=False)
+    tables = np.zeros(min(budget, most), dtype=np.float32)
+    work = _Work({int(feature): i for i, feature in enumerate(used)}, budget, tables)
     expected = np.zeros(forest.outputs)
     ordered = sorted(forest.trees, key=lambda tree: tree.output)
     for tree in ordered:

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 
 from services.worker.engines.engine import Matrix
-from services.worker.lean_xgboost import THREADS, import_xgboost, load_booster
+from services.worker.lean_xgboost import OUT_OF_MEMORY, THREADS, import_xgboost, load_booster
 from shared.batch_plan import ROWS
 from shared.errors import EngineError
 from shared.interactions import Interactions
 from shared.models.version import ModelVersion
 from shared.sum_check import check_interactions
 from shared.treeshap.weightiest import every_pair, put_weightiest, slices
-
-#: What XGBoost's message holds when an allocation was refused.
-OUT_OF_MEMORY = "bad_alloc"
 
 
 class XGBoostEngine:
