@@ -1,0 +1,148 @@
+"""UBJSON as XGBoost writes it, against the JSON of the same boosters, and bytes that are none."""
+
+import json
+import struct
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from services.worker.lean_xgboost import import_xgboost
+from shared.ubjson import read_ubjson
+from tests.unit.shared.treeshap.boosters import train
+from tests.unit.shared.treeshap.test_exactness import KINDS
+
+
+def same(found: Any, wanted: Any) -> bool:
+    """Compare with what JSON holds; floats are written as the shortest decimals that give a float32 back."""
+    if isinstance(found, np.ndarray):
+        return found.dtype.isnative and np.array_equal(found, np.array(wanted, dtype=found.dtype))
+    if isinstance(found, dict):
+        return found.keys() == wanted.keys() and all(same(found[name], wanted[name]) for name in wanted)
+    if isinstance(found, list):
+        return len(found) == len(wanted) and all(map(same, found, wanted))
+    if isinstance(found, float):
+        return bool(np.float32(found) == np.float32(wanted))
+    return bool(found == wanted) and isinstance(found, type(wanted))
+
+
+def content_of(booster: Any) -> bytes:
+    return bytes(booster.save_raw("ubj"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_is_the_same_as_in_json(kind: str) -> None:
+    booster, _ = train(trees=2, **KINDS[kind])
+    booster.set_attr(best_iteration="1", note='quoted "é" \t 日本')
+    assert same(read_ubjson(content_of(booster)), json.loads(bytes(booster.save_raw("json"))))
+
+
+def test_names_and_types_are_read_verbatim() -> None:
+    xgboost = import_xgboost()
+    data = xgboost.DMatrix(np.eye(3), np.arange(3), nthread=1)
+    data.feature_names = ["a\u00a0b", " tab\t", "日本"]
+    data.feature_types = ["int", "i", "float"]
+    booster = xgboost.train({"nthread": 1}, data, 1)
+    learner = read_ubjson(content_of(booster))["learner"]
+    assert learner["feature_names"] == ["a\u00a0b", " tab\t", "日本"]
+    assert learner["feature_types"] == ["int", "i", "float"]
+
+
+@pytest.mark.parametrize(
+    ("content", "value"),
+    [
+        (b"Z", None),
+        (b"T", True),
+        (b"F", False),
+        (b"i\xff", -1),
+        (b"U\xff", 255),
+        (b"I\xff\xfe", -2),
+        (b"l\x00\x01\x00\x00", 65536),
+        (b"L" + struct.pack(">q", -(2**40)), -(2**40)),
+        (b"d" + struct.pack(">f", 0.5), 0.5),
+        (b"D" + struct.pack(">d", 0.1), 0.1),
+        (b"Si\x02hi", "hi"),
+        (b"[]", []),
+        (b"{}", {}),
+        (b"[i\x01Z{i\x01aT}]", [1, None, {"a": True}]),
+        (b"[#i\x02ZSU\x01x", [None, "x"]),
+    ],
+)
+def test_each_kind_of_value_is_read(content: bytes, value: Any) -> None:
+    found = read_ubjson(content)
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_typed_arrays_become_native_arrays() -> None:
+    found = read_ubjson(b"[$d#i\x02" + struct.pack(">2f", 0.5, -2))
+    assert found.dtype == np.float32
+    assert found.dtype.isnative
+    assert found.tolist() == [0.5, -2]
+    assert read_ubjson(b"[$L#U\x00").tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "breaks off"),
+        (b"i", "breaks off"),
+        (b"D\x00", "breaks off"),
+        (b"[Z", "breaks off"),
+        (b"{i\x01a", "breaks off"),
+        (b"Si\x05hi", "a length .* is 5|breaks off"),
+        (b"Si\xff", "a length .* is -1"),
+        (b"Sd\x00\x00\x00\x00", "not a whole number"),
+        (b"Si\x02\xff\xff", "breaks off or is none"),
+        (b"[$d#i\x7f\x00", "breaks off|a length"),
+        (b"[$L#L" + struct.pack(">q", 2**62), "a length"),
+        (b"[$L#l" + struct.pack(">i", -1), "a length .* is -1"),
+        (b"[#L" + struct.pack(">q", 2**40), "a length"),
+        (b"[$d", "breaks off"),
+        (b"[$di\x01", "holds no numbers"),
+        (b"[$Z#i\x02", "holds no numbers"),
+        (b"[$[#i\x02", "holds no numbers"),
+        (b"Q", "byte 0 of this UBJSON, 81, is no marker"),
+        (b"[iQN", "is no marker"),
+        (b"[" * 65, "breaks off"),
+        (b"[" * 66, "nested too deeply"),
+        (b"[" * 1_000_000, "nested too deeply"),
+        (b"{i\x01a" * 70, "nested too deeply"),
+    ],
+)
+def test_what_breaks_off_or_is_none_is_refused(content: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_ubjson(content)
+
+
+def test_every_beginning_of_a_model_is_refused() -> None:
+    content = content_of(train(2, 1, 2)[0])
+    assert read_ubjson(content)["version"]
+    for end in range(len(content)):
+        with pytest.raises(ValueError, match="UBJSON"):
+            read_ubjson(content[:end])
+
+
+def test_altered_bytes_give_a_value_or_a_value_error() -> None:
+    whole, chance = content_of(train(2, 1, 2)[0]), np.random.default_rng(0)
+    refused = 0
+    for _ in range(3000):
+        content = bytearray(whole)
+        for place in chance.integers(0, len(content), 3):
+            content[place] = chance.integers(0, 256)
+        try:
+            read_ubjson(bytes(content))
+        except ValueError:
+            refused += 1
+    assert 500 < refused < 3000
+
+
+@settings(max_examples=500, deadline=None, derandomize=True)
+@given(st.lists(st.sampled_from([*b"iUIlLdDSTFZ[]{}$#\x00\x01\x7f\xff"]), max_size=60))
+def test_any_bytes_give_a_value_or_a_value_error(content: list[int]) -> None:
+    try:
+        read_ubjson(bytes(content))
+    except ValueError:
+        return
