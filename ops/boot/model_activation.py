@@ -16,7 +16,7 @@ from shared.jobs.document import Method
 from shared.models.activation import XGBOOST, Activations, State, VersionRecord, is_compiled
 from shared.models.catalog import ModelCatalog, ModelFault, with_record
 from shared.models.compiled_files import compiled_key, compiled_path
-from shared.models.contract import MANIFEST_FILE
+from shared.models.contract import MANIFEST_FILE, is_model_folder
 from shared.models.version import ModelVersion
 from shared.settings import Settings
 from shared.treeshap.library import LIBRARY, find_library
@@ -38,10 +38,9 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     if library is None:
         _log.warning("the kernels of the compiled engine are not built: XGBoost and shap explain everything")
     records = {
-        f"{fault.folder.parent.name}@{fault.folder.name}": VersionRecord(
-            "", State.REFUSED, f"{fault.what}. {fault.remedy}"
-        )
+        fault.model: VersionRecord("", State.REFUSED, f"{fault.what}. {fault.remedy}")
         for fault in faults
+        if is_model_folder(fault.folder)
     }
     engine = XGBOOST if library is None else library.kernels()[0].engine
     build = _build_digest(settings)
@@ -68,9 +67,9 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
 
 
 def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
-    """Return the versions whose files are whole; placeholders are among them."""
+    """Return the versions whose files are whole. Placeholders are ours, and their records those of what they replace."""
     catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
-    return tuple(one for one in catalog.versions() if one.fallback or one.id not in faulty)
+    return tuple(one for one in catalog.versions() if not one.fallback and one.id not in faulty)
 
 
 def _limits(settings: Settings) -> Limits:
