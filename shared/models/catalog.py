@@ -90,7 +90,7 @@ class ModelCatalog:
         refused = [one for one in found if isinstance(one, RefusedModel)]
         versions = {(one.name, one.version): one for one in found if isinstance(one, ModelVersion)}
         if not versions:
-            raise ModelFaultError("\n".join(one.reason for one in refused))
+            raise ModelFaultError("\n".join(f"{one.id}: {one.reason}" for one in refused))
         return cls(versions, refused)
 
     def get(self, wanted: str) -> ModelVersion:

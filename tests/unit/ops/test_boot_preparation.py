@@ -18,7 +18,7 @@ import pytest
 from ops.boot.folders import empty_folder, make_folders
 from ops.boot.host_name import ensure_host_name
 from ops.boot.keys import ensure_keys
-from ops.boot.model_check import check_models
+from ops.boot.model_check import check_models, require_ready_models
 from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
 from ops.boot.redis_config import redis_config
@@ -26,6 +26,7 @@ from ops.boot.sizing import Sizing
 from shared.build import ROOT
 from shared.errors import BootError
 from shared.host_name import host_name
+from shared.models.activation import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.settings import KEY_NAMES, Role, Settings
 
@@ -253,31 +254,97 @@ def test_redis_accepts_the_configuration_even_with_blanks_and_quotes_in_the_path
     assert connected, output
 
 
+def spoil(settings: Settings, *names: str) -> None:
+    for name in names:
+        (settings.models_dir / name / "1" / "model.ubj").unlink()
+
+
 def test_sound_models_are_counted(settings: Settings) -> None:
     copy_models(settings)
-    assert check_models(settings) == 3
+    assert check_models(settings) == []
+    assert require_ready_models(settings, Activations()) == 3
 
 
-def test_a_faulty_model_is_refused_and_a_stand_in_made_only_when_allowed(settings: Settings) -> None:
+def test_a_faulty_model_is_told_and_the_others_are_served(settings: Settings) -> None:
     copy_models(settings)
-    (settings.models_dir / "wine" / "1" / "model.ubj").unlink()
-    with pytest.raises(BootError, match="wine@1"):
+    spoil(settings, "wine")
+    (fault,) = check_models(settings)
+    assert fault.model == "wine@1"
+    assert "model.ubj" in fault.what
+    assert not settings.standins_dir.exists()
+
+
+def test_if_all_models_are_faulty_each_is_named_with_its_remedy(settings: Settings) -> None:
+    copy_models(settings)
+    names = ("breast-cancer", "diabetes", "wine")
+    spoil(settings, *names)
+    with pytest.raises(BootError) as refused:
         check_models(settings)
-    assert check_models(replace(settings, allow_fallback_model=True)) == 3
+    for name in names:
+        assert f"python -m ops.models add {name} FILE --version 1" in str(refused.value)
+    assert "ALLOW_FALLBACK_MODEL=true" in str(refused.value)
+
+
+def test_no_model_at_all_is_refused(settings: Settings) -> None:
+    with pytest.raises(BootError, match=r"models cannot be used(.|\n)*python -m ops\.models add"):
+        check_models(settings)
+
+
+def test_a_stand_in_replaces_a_faulty_model_only_when_allowed(settings: Settings) -> None:
+    copy_models(settings)
+    spoil(settings, "wine")
+    allowed = replace(settings, allow_fallback_model=True)
+    (fault,) = check_models(allowed)
+    assert fault.model == "wine@1"
     catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
     assert [model.id for model in catalog.versions() if model.fallback] == ["wine@1"]
+    assert require_ready_models(allowed, Activations()) == 3
 
 
 def test_without_any_model_the_default_model_gets_the_stand_in(settings: Settings) -> None:
     allowed = replace(settings, allow_fallback_model=True, default_model="churn")
-    assert check_models(allowed) == 1
+    check_models(allowed)
+    assert require_ready_models(allowed, Activations()) == 1
     assert ModelCatalog.load(settings.models_dir, settings.standins_dir).get("churn").fallback
 
 
-def test_a_default_model_that_is_not_there_is_refused(settings: Settings) -> None:
+def test_a_default_model_that_is_not_there_is_refused_with_those_that_are(settings: Settings) -> None:
     copy_models(settings)
-    with pytest.raises(BootError, match="DEFAULT_MODEL"):
+    with pytest.raises(BootError, match=r"DEFAULT_MODEL: There is no model 'churn'.*wine@1"):
         check_models(replace(settings, default_model="churn"))
+    with pytest.raises(BootError, match="DEFAULT_MODEL"):
+        check_models(replace(settings, default_model="wine@2"))
+
+
+@pytest.mark.parametrize("default", ["wine", "wine@1"])
+def test_a_default_model_whose_files_are_at_fault_is_refused(settings: Settings, default: str) -> None:
+    copy_models(settings)
+    spoil(settings, "wine")
+    with pytest.raises(BootError, match=f"wine@1(.|\n)*DEFAULT_MODEL: {default}"):
+        check_models(replace(settings, default_model=default))
+    assert [fault.model for fault in check_models(replace(settings, default_model="diabetes"))] == ["wine@1"]
+
+
+def refused(*names: str) -> Activations:
+    return Activations(
+        versions={f"{name}@1": VersionRecord("key", State.REFUSED, f"no {name} today") for name in names}
+    )
+
+
+def test_a_default_model_that_activation_refused_ends_the_start_with_the_reason(settings: Settings) -> None:
+    copy_models(settings)
+    with pytest.raises(BootError, match=r"DEFAULT_MODEL cannot be served: Model wine@1.*no wine today"):
+        require_ready_models(replace(settings, default_model="wine"), refused("wine"))
+    assert require_ready_models(replace(settings, default_model="diabetes"), refused("wine")) == 2
+
+
+def test_if_no_model_is_ready_each_is_named_with_its_reason(settings: Settings) -> None:
+    copy_models(settings)
+    with pytest.raises(BootError) as ended:
+        require_ready_models(settings, refused("breast-cancer", "diabetes", "wine"))
+    for name in ("breast-cancer", "diabetes", "wine"):
+        assert f"{name}@1" in str(ended.value)
+        assert f"no {name} today" in str(ended.value)
 
 
 def test_stand_ins_of_an_earlier_start_go_once_the_model_is_mended(settings: Settings) -> None:
