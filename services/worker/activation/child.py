@@ -27,7 +27,7 @@ from services.worker.lean_xgboost import import_xgboost, load_booster, used_roun
 from services.worker.model_inspection import look_into
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
-from shared.models.activation import XGBOOST, Explanation
+from shared.models.activation import XGBOOST, Explanation, MethodRecord
 from shared.models.compiled_files import compiled_key
 from shared.models.contract import Trees
 from shared.models.version import read_version
@@ -92,6 +92,7 @@ class Activation:
     def _verify_values(self) -> None:
         self._compare_expected()
         say(step="compilation")
+        self._path().unlink(missing_ok=True)  # what an earlier build left is not what is verified now
         compiled, uncovered = self._compile()
         say(step="verification")
         record = verify_values(self._subject, compiled, uncovered)
@@ -112,16 +113,21 @@ class Activation:
 
     def _tables(self) -> Compiled | None:
         """Return what was compiled and found right, by this child or the one before."""
-        key = compiled_key(self._version, Method.TREE_PATH_DEPENDENT) or ""
-        path = table_path(self._folder, key)
-        if self._compiled is None and self._subject.library is not None and path.exists():
-            self._compiled = read_tables(path, key)
+        if self._compiled is None and self._subject.library is not None and self._path().exists():
+            key = compiled_key(self._version, Method.TREE_PATH_DEPENDENT) or ""
+            self._compiled = read_tables(self._path(), key)
         return self._compiled
+
+    def _path(self) -> Path:
+        return table_path(self._folder, compiled_key(self._version, Method.TREE_PATH_DEPENDENT) or "")
 
     def _verify_interventional(self) -> None:
         if self._version.contract.background is None:
             return
         say(step="verification of interventional values")
+        if self._subject.forest is None:  # neither tables nor shap explain what has no trees
+            say(method=Explanation.INTERVENTIONAL, record=asdict(MethodRecord(None, self._subject.unread)))
+            return
         background = read_background(self._version)
         try:
             record, tables = verify_tables(self._subject, self._tables(), background)
