@@ -30,7 +30,7 @@ class ShapEngine:
             )
         except (ValueError, NotImplementedError, AssertionError, TypeError) as fault:
             raise EngineError(
-                f"shap cannot explain this model against background data: {fault}. Use tree_path_dependent."
+                f"shap cannot explain this model against background data: {str(fault).rstrip('.')}. Use tree_path_dependent."
             ) from fault
         self._predictor = predictor
         self._outputs = outputs

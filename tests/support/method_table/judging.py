@@ -1,0 +1,186 @@
+"""Activates one model with and without kernels, and holds what it then offers against float64, through the worker's engines."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from services.worker.activation import child
+from services.worker.activation.leaf_by_leaf import values_of_tree
+from services.worker.activation.subject import Subject
+from services.worker.lean_xgboost import load_booster
+from services.worker.model_inspection import look_into
+from services.worker.warm_models import WarmModel, WarmModels
+from shared.errors import EngineError, ModelFaultError
+from shared.interactions import Interactions
+from shared.jobs.document import Method
+from shared.models.activation import Explanation, MethodRecord, State, VersionRecord
+from shared.models.catalog import ModelCatalog, with_record
+from shared.models.contract import Contract, Trees, link_of
+from shared.models.store import ModelDraft, write_model_folder
+from shared.models.version import ModelVersion
+from shared.treeshap.library import find_library
+from tests.support.method_table.trained_kinds import Floats, Kind, NotTrainedError, rows_of, train
+
+type Doubles = NDArray[np.float64]
+
+#: The largest error of an engine that is right, relative to the row's largest number.
+TOLERANCE = 1e-5
+#: Rows that are held against float64 and, for interventional values, against their definition; background rows.
+EXACT_ROWS, DEFINED_ROWS, BACKGROUND_ROWS = 8, 2, 16
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one explanation of one kind: an engine and its largest error, or why it is refused.
+
+    `engine` is None where the model cannot be trained, or activation refuses the explanation.
+    """
+
+    engine: str | None
+    reason: str = ""
+    error: float = 0.0
+
+
+type Verdicts = dict[Explanation, tuple[Verdict, Verdict]]
+
+
+def judge(kind: Kind, folder: Path) -> Verdicts:
+    """Return for each explanation two verdicts: with the compiled engine, and without it."""
+    try:
+        booster = train(kind)
+    except NotTrainedError as reason:
+        verdict = Verdict(None, f"XGBoost does not train it: {reason}")
+        return dict.fromkeys(Explanation, (verdict, verdict))
+    version = _write(kind, booster, folder)
+    truth = _Truth.of(version)
+    both = []
+    for kernels in (True, False):
+        compiled_dir = folder / f"compiled-{kernels}"
+        compiled_dir.mkdir()
+        record = _activate(version, compiled_dir, kernels=kernels)
+        both.append(_judge_record(version, record, compiled_dir if kernels else None, truth))
+    return {one: (both[0][one], both[1][one]) for one in Explanation}
+
+
+def _write(kind: Kind, booster: Any, folder: Path) -> ModelVersion:
+    found = look_into(booster, "model")
+    contract = Contract(
+        name="kind",
+        version=1,
+        sha256="",
+        features=found.features,
+        outputs=tuple(f"y{number}" for number in range(found.outputs)),
+        objective=found.objective,
+        library_version=found.library_version,
+        training={},
+        link=link_of(kind.objective),
+        trees=Trees(found.rounds, found.rounds),
+    )
+    draft = ModelDraft(contract, bytes(booster.save_raw("ubj")), background=rows_of(2, BACKGROUND_ROWS))
+    return write_model_folder(folder, draft)
+
+
+def _activate(version: ModelVersion, compiled_dir: Path, *, kernels: bool) -> VersionRecord:
+    """Do in this process what a child does: a process for each of some 200 models would take minutes."""
+    said = io.StringIO()
+    stages = [child.Stage.VALUES, child.Stage.INTERACTIONS, child.Stage.INTERVENTIONAL]
+    library = find_library() if kernels else None
+    with redirect_stdout(said), mock.patch.object(child, "find_library", return_value=library):
+        try:
+            activation = child.Activation(version.folder, compiled_dir)
+            for stage in stages:
+                activation.run(stage)
+            if '"shap":' in said.getvalue():
+                activation.run(child.Stage.SHAP)
+        except (ModelFaultError, EngineError) as reason:
+            return VersionRecord("", State.REFUSED, str(reason))
+    methods, tables = {}, ""
+    for line in map(orjson.loads, said.getvalue().splitlines()):
+        tables = line.get("shap", tables)
+        if "method" in line:
+            methods[Explanation(line["method"])] = MethodRecord(**line["record"])
+    record = methods[Explanation.INTERVENTIONAL]
+    if record.engine is None and tables:
+        methods[Explanation.INTERVENTIONAL] = replace(record, reason=f"{tables}; {record.reason}")
+    return VersionRecord("", State.READY, methods=methods)
+
+
+def _judge_record(
+    version: ModelVersion, record: VersionRecord, compiled_dir: Path | None, truth: _Truth
+) -> dict[Explanation, Verdict]:
+    if record.state is State.REFUSED:
+        return dict.fromkeys(Explanation, Verdict(None, record.reason or ""))
+    catalog = ModelCatalog({(version.name, version.version): with_record(version, record)})
+    model = WarmModels(catalog, compiled_dir).get(version.id)
+    return {one: _judge_method(model, one, record.methods[one], truth) for one in Explanation}
+
+
+def _judge_method(model: WarmModel, which: Explanation, record: MethodRecord, truth: _Truth) -> Verdict:
+    if record.engine is None:
+        return Verdict(None, record.reason or "")
+    rows = truth.subject.rows
+    if which is Explanation.INTERVENTIONAL:
+        got = model.engine(Method.INTERVENTIONAL).explain(rows)[:DEFINED_ROWS]
+    else:
+        got = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)
+        if which is Explanation.INTERACTIONS:
+            got = model.interaction_engine.interactions(rows, got, Interactions())
+    return Verdict(record.engine.partition("-")[0], error=_largest_error(got, truth.of_rows(which)))
+
+
+def _largest_error(got: Floats, wanted: Doubles | None) -> float:
+    """Return how far numbers are off, relative to the row's largest; infinite where nothing tells what is right."""
+    if wanted is None:
+        return np.inf
+    flat = np.abs(wanted).reshape(len(wanted), -1)
+    off = np.abs(got - wanted).reshape(len(wanted), -1)
+    relative = off.max(axis=1) / np.maximum(flat.max(axis=1), np.finfo(np.float32).tiny)
+    return float(np.where(np.isfinite(relative), relative, np.inf).max())
+
+
+@dataclass(frozen=True, slots=True)
+class _Truth:
+    """A model's rows, and what is right of them in float64."""
+
+    subject: Subject
+    background: Floats
+
+    @classmethod
+    def of(cls, version: ModelVersion) -> _Truth:
+        booster = load_booster(version.model_path, version.contract.trees)
+        subject = Subject.of(version.contract, booster, None)
+        rows = np.concatenate([rows_of(3, EXACT_ROWS // 2), subject.rows[: EXACT_ROWS // 2]])
+        subject = replace(subject, rows=rows, values=subject.predictor.explain(rows), _exact={})
+        return cls(subject, rows_of(2, BACKGROUND_ROWS))
+
+    def of_rows(self, which: Explanation) -> Doubles | None:
+        ways: dict[Explanation, Callable[[int], Doubles | None]] = {
+            Explanation.TREE_PATH_DEPENDENT: self.subject.exact,
+            Explanation.INTERACTIONS: self.subject.exact_interactions,
+            Explanation.INTERVENTIONAL: self._by_definition,
+        }
+        count = DEFINED_ROWS if which is Explanation.INTERVENTIONAL else len(self.subject.rows)
+        found = [exact for row in range(count) if (exact := ways[which](row)) is not None]
+        return np.array(found) if len(found) == count else None
+
+    def _by_definition(self, row: int) -> Doubles | None:
+        subject = self.subject
+        exact = subject.exact(row)
+        if subject.forest is None or exact is None:
+            return None
+        result = np.zeros_like(exact)
+        for tree in subject.forest.trees:
+            result[tree.output, :-2] += values_of_tree(tree, subject.rows[row], self.background)
+        result[:, -1] = exact[:, -1]
+        result[:, -2] = result[:, -1] - result[:, :-2].sum(axis=1)
+        return result
