@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import orjson
@@ -37,11 +38,7 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     library = find_library()
     if library is None:
         _log.warning("the kernels of the compiled engine are not built: XGBoost and shap explain everything")
-    records = {
-        fault.model: VersionRecord("", State.REFUSED, f"{fault.what}. {fault.remedy}")
-        for fault in faults
-        if is_model_folder(fault.folder)
-    }
+    records = _records_of(faults)
     engine = XGBOOST if library is None else library.kernels()[0].engine
     build = _build_digest(settings)
     began, verified = time.monotonic(), 0
@@ -64,6 +61,20 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     )
     _tell(activations)
     return activations
+
+
+def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
+    """Refuse each version with all that is wrong with its files; what is no version's is no refusal of one."""
+    by_model: dict[str, list[ModelFault]] = defaultdict(list)
+    for fault in faults:
+        if is_model_folder(fault.folder):
+            by_model[fault.model].append(fault)
+    return {
+        model: VersionRecord(
+            "", State.REFUSED, f"{'; '.join(fault.what for fault in some)}. {some[0].remedy}"
+        )
+        for model, some in by_model.items()
+    }
 
 
 def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
