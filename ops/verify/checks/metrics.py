@@ -32,6 +32,7 @@ NAMES: dict[str, frozenset[str]] = {
     "program_up": frozenset({"program"}),
     "model_info": frozenset({"model", "version", "engine", "fallback"}),
     "model_engine_info": frozenset({"model", "version", "method", "engine"}),
+    "model_refused": frozenset({"model", "version"}),
     "build_info": frozenset({"version", "commit"}),
 }
 #: Told only where the objects lie in a folder, and once that was looked through.

@@ -58,6 +58,8 @@ NAMES = {
     "shapbox_http_request_seconds_bucket": {"le", "route"},
     "shapbox_program_up": {"program"},
     "shapbox_model_info": {"model", "version", "engine", "fallback"},
+    "shapbox_model_engine_info": {"model", "version", "method", "engine"},
+    "shapbox_model_refused": {"model", "version"},
     "shapbox_build_info": {"version", "commit", "python", "xgboost"},
     # Beyond §6: what alerts and the dashboard compare with.
     "shapbox_memory_unrelieved_total": set(),
