@@ -11,9 +11,9 @@ import numpy as np
 
 from ops.bench.timing import Timing, take_turns
 from ops.bench.trained import Shape, kept
+from services.worker.activation.compilation import compile_booster
 from services.worker.engines.xgboost_engine import XGBoostEngine
 from services.worker.lean_xgboost import THREADS
-from services.worker.activation.compilation import compile_booster
 from shared.interactions import Interactions
 from shared.treeshap.explainer import Explainer, Matrix
 from shared.treeshap.interactions import InteractionExplainer

@@ -29,11 +29,11 @@ from services.monitor.sweeper import Surroundings, Sweeper
 from services.monitor.worker_lives import Machine
 from services.monitor.working_set import choose_source
 from shared.counters import Counters
-from shared.models.activation import Activations
 from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
+from shared.models.activation import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.payloads import Payloads
