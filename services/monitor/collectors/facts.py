@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
@@ -26,62 +26,50 @@ class FactsCollector(Collector):
         started: float | None,
     ) -> None:
         build = (VERSION, commit, platform.python_version(), library_versions()["xgboost"])
-        served = tuple(models)
-        lines: dict[tuple[str, ...], float] = {
-            (
-                m.name,
-                str(m.version),
-                _engine(m, Explanation.TREE_PATH_DEPENDENT),
-                str(m.fallback).lower(),
-            ): 1.0
-            for m in served
-        }
-        by_method: dict[tuple[str, ...], float] = {
-            (m.name, str(m.version), wanted.value, engine): 1.0
-            for m in served
-            for wanted in Explanation
-            if (engine := _engine(m, wanted))
-        }
-        self._families = [
-            gauges(
-                "build_info",
-                "What runs here; always 1.",
-                ["version", "commit", "python", "xgboost"],
-                {build: 1.0},
-            ),
-            gauges(
-                "model_info",
-                "A model that is served; always 1.",
-                ["model", "version", "engine", "fallback"],
-                lines,
-            ),
-            gauges(
-                "model_engine_info",
-                "A model's engine for a method; always 1.",
-                ["model", "version", "method", "engine"],
-                by_method,
-            ),
-        ]
-        refusals: dict[tuple[str, ...], float] = {(m.name, str(m.version)): 0.0 for m in served}
-        refusals |= {(name, version): 1.0 for name, _, version in (one.id.partition("@") for one in refused)}
-        self._families.append(
-            gauges(
-                "model_refused",
-                "1 for a version that is not served, since its activation refused it; else 0.",
-                ["model", "version"],
-                refusals,
-            )
-        )
+        labels = ["version", "commit", "python", "xgboost"]
+        self._families = [gauges("build_info", "What runs here; always 1.", labels, {build: 1.0})]
+        self._families += _model_families(tuple(models), refused)
         if started is not None:
-            self._families.append(
-                gauge(
-                    "start_time_seconds", "When supervisord was started, in seconds since the epoch.", started
-                )
-            )
+            text = "When supervisord was started, in seconds since the epoch."
+            self._families.append(gauge("start_time_seconds", text, started))
 
     def collect(self) -> Iterator[Metric]:
         """Yield the families."""
         return iter(self._families)
+
+
+def _model_families(served: Sequence[ModelVersion], refused: Iterable[RefusedModel]) -> Iterator[Metric]:
+    """Yield what is known of each model's version."""
+    yield gauges(
+        "model_info",
+        "A model that is served; always 1.",
+        ["model", "version", "engine", "fallback"],
+        {
+            (*_version(m), _engine(m, Explanation.TREE_PATH_DEPENDENT), str(m.fallback).lower()): 1.0
+            for m in served
+        },
+    )
+    yield gauges(
+        "model_engine_info",
+        "A model's engine for a method; always 1.",
+        ["model", "version", "method", "engine"],
+        {
+            (*_version(m), wanted.value, engine): 1.0
+            for m in served
+            for wanted in Explanation
+            if (engine := _engine(m, wanted))
+        },
+    )
+    yield gauges(
+        "model_refused",
+        "1 for a version that is not served, since its activation refused it; else 0.",
+        ["model", "version"],
+        {**{_version(m): 0.0 for m in served}, **{_version(one): 1.0 for one in refused}},
+    )
+
+
+def _version(model: ModelVersion | RefusedModel) -> tuple[str, str]:
+    return model.name, str(model.version)
 
 
 def _engine(version: ModelVersion, wanted: Explanation) -> str:
