@@ -26,6 +26,10 @@ _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
 _LEAN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TQDM_DISABLE": "1"}
 
 
+#: What a child is given of the environment, by how names begin: it reads an untrusted file, and needs no keys.
+_KEPT = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "PYTHON", "LD_", "OPENBLAS_", "GLIBC_")
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """What one activation may take: MB of memory beside the libraries, and seconds of one processor."""
@@ -76,7 +80,7 @@ class _Children:
         with subprocess.Popen(  # noqa: S603  # this very Python and a module of ours, no shell
             command,
             cwd=ROOT,
-            env={**os.environ, **_LEAN},
+            env=child_environment(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -112,6 +116,11 @@ class _Children:
         last = (errors.strip().splitlines() or ["no message"])[-1][:200]
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"its {step} broke off with {how} ({last})"
+
+
+def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return a child's environment, without keys, tokens and addresses."""
+    return {name: value for name, value in environment.items() if name.startswith(_KEPT)} | _LEAN
 
 
 def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, key: str) -> VersionRecord:

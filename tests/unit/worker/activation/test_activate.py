@@ -15,7 +15,7 @@ import numpy as np
 import orjson
 import pytest
 
-from services.worker.activation.activate import Limits, activate_version
+from services.worker.activation.activate import Limits, activate_version, child_environment
 from services.worker.lean_xgboost import import_xgboost
 from shared.build import ROOT
 from shared.jobs.document import Method
@@ -319,3 +319,17 @@ def await_child(parent: int) -> int:
                 return child
         time.sleep(0.05)
     raise AssertionError("no child was started")
+
+
+def test_a_child_is_given_no_secrets() -> None:
+    secrets = {
+        "API_KEY": "k",
+        "ADMIN_API_KEY_FILE": "/f",
+        "REDIS_URL": "redis://:p@h",
+        "AWS_SECRET_ACCESS_KEY": "s",
+    }
+    environment = child_environment({"PATH": "/bin", "LD_LIBRARY_PATH": "/lib", **secrets})
+
+    assert environment["PATH"] == "/bin"
+    assert environment["LD_LIBRARY_PATH"] == "/lib"
+    assert not environment.keys() & secrets.keys()
