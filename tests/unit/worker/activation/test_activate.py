@@ -225,7 +225,7 @@ def test_a_linear_model_is_xgboosts_with_the_reason(tmp_path: Path, compiled_dir
 STARVED = """#!{python}
 import os, subprocess, sys
 module, stages = sys.argv[1:7], sys.argv[7:]
-starved = os.environ["STARVED"].split(",")
+starved = os.environ["PYTHON_TEST_STARVED"].split(",")
 if "values" in stages or "always" in starved:
     some = stages[: next((at for at, stage in enumerate(stages) if stage in starved), len(stages))]
     if len(some) < len(stages):
@@ -252,7 +252,7 @@ def starved_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_stage_that_ran_out_of_memory_after_others_is_tried_again_alone(
     tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
-    monkeypatch.setenv("STARVED", stage)
+    monkeypatch.setenv("PYTHON_TEST_STARVED", stage)
     booster, x = train(3, 4, 4)
     version = add_model(tmp_path / "models", booster, background=x[:30])
     record = activate_version(version, compiled_dir, AMPLE, "key")
@@ -266,7 +266,7 @@ def test_a_stage_that_ran_out_of_memory_after_others_is_tried_again_alone(
 def test_a_stage_that_runs_out_of_memory_alone_as_well_refuses_only_its_method(
     tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch, stage: Explanation
 ) -> None:
-    monkeypatch.setenv("STARVED", f"{stage.value},always")
+    monkeypatch.setenv("PYTHON_TEST_STARVED", f"{stage.value},always")
     booster, x = train(3, 4, 4)
     version = add_model(tmp_path / "models", booster, background=x[:30])
     record = activate_version(version, compiled_dir, AMPLE, "key")
