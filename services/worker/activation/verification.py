@@ -95,7 +95,10 @@ def _judge_values(subject: Subject, what: str, got: Floats, xgboosts: Floats) ->
     scale = subject.scale[: len(got)]
     apart = (np.abs(got - xgboosts) / scale).max(axis=(1, 2))
     difference = 0.0
-    for row in {*range(min(EXACT_ROWS, len(got))), *np.argsort(-apart)[:WORST_ROWS].tolist()}:
+    for row in {
+        *range(min(EXACT_ROWS, len(got))),
+        *np.argsort(-np.nan_to_num(apart, nan=np.inf))[:WORST_ROWS].tolist(),
+    }:
         exact = subject.exact(row)
         if exact is not None:
             difference = max(difference, largest(got[row] - exact, scale[row]))
