@@ -89,7 +89,7 @@ def _add(models_dir: Path, options: ImportOptions, *, dry_run: bool) -> int:
 
 
 def _inspect(file: Path) -> int:
-    print(f"{file}\n{describe_inspection(read_source(file).inspection)}")
+    print(f"{file}\n{describe_inspection(read_source(file))}")
     return 0
 
 

@@ -14,6 +14,7 @@ from ops.models.labels import with_labels
 from ops.models.margin_check import Agreement, check_margins
 from ops.models.matrices import read_sample, spaced
 from ops.models.options import MAX_BACKGROUND_ROWS, MAX_EXAMPLE_ROWS, MAX_EXPECTED_ROWS, ImportOptions
+from ops.models.removal import removed_versions
 from ops.models.source import Source, read_source
 from ops.models.trees import choose_trees
 from ops.models.wrapper_notes import noted_missing
@@ -47,7 +48,7 @@ def prepare_import(models_dir: Path, options: ImportOptions) -> PreparedImport:
     """Do everything but writing; raises ModelFaultError with the reason and the remedy if the model cannot be added."""
     _check_options(options)
     source = read_source(options.file)
-    version = options.version or next_version(models_dir / options.name)
+    version = options.version or next_version(models_dir, options.name)
     contract = _contract(options, version, source)
     background, background_rows = _sample(
         options.background, contract, options.background_rows or MAX_BACKGROUND_ROWS
@@ -57,7 +58,7 @@ def prepare_import(models_dir: Path, options: ImportOptions) -> PreparedImport:
     draft = ModelDraft(contract, source.model, background, examples, _expected(agreement))
     same = find_same(models_dir, draft, options.version)
     if same is None:
-        _check_free(models_dir / options.name / str(version))
+        _check_free(models_dir, options.name, version)
     return PreparedImport(options, source, draft, same, background_rows, examples_rows, agreement)
 
 
@@ -74,10 +75,12 @@ def write_import(models_dir: Path, prepared: PreparedImport) -> ModelVersion:
     return prepared.same or write_model_folder(models_dir, prepared.draft, replace=True)
 
 
-def next_version(folder: Path) -> int:
-    """Return the version after the highest one in a model's folder; 1 if there is none."""
+def next_version(models_dir: Path, name: str) -> int:
+    """Return the version after the highest one of a name that is there or was removed; 1 if there was none."""
+    folder = models_dir / name
     there = folder.iterdir() if folder.is_dir() else ()
-    return 1 + max((int(path.name) for path in there if VERSION_PATTERN.fullmatch(path.name)), default=0)
+    numbers = [int(path.name) for path in there if VERSION_PATTERN.fullmatch(path.name)]
+    return 1 + max([*numbers, removed_versions(models_dir).get(name, 0)])
 
 
 def _check_options(options: ImportOptions) -> None:
@@ -93,11 +96,17 @@ def _check_options(options: ImportOptions) -> None:
             )
 
 
-def _check_free(folder: Path) -> None:
-    if folder.exists() and not faults_in(folder):
+def _check_free(models_dir: Path, name: str, version: int) -> None:
+    """Raise ModelFaultError if the version's number means, or meant, another model."""
+    folder = models_dir / name / str(version)
+    if folder.exists():
+        what = "" if faults_in(folder) else "exists with another content, and a version never changes"
+    else:
+        removed = removed_versions(models_dir).get(name, 0)
+        what = "was removed, and its number is not used again" if version <= removed else ""
+    if what:
         raise ModelFaultError(
-            f"{folder.parent.name}@{folder.name} exists with another content, and a version never changes. Leave --version out "
-            f"to add version {next_version(folder.parent)}."
+            f"{name}@{version} {what}. Leave --version out to add version {next_version(models_dir, name)}."
         )
 
 
@@ -108,7 +117,7 @@ def _contract(options: ImportOptions, version: int, source: Source) -> Contract:
         name=options.name,
         version=version,
         sha256=_NO_SHA256,
-        features=with_labels(seen.features, options.labels) if options.labels else seen.features,
+        features=with_labels(source, options.labels) if options.labels else seen.features,
         outputs=_outputs(options, source),
         objective=seen.objective,
         library_version=seen.library_version,

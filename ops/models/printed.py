@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from ops.models.importing import PreparedImport
 from ops.models.options import MAX_EXPECTED_ROWS
+from ops.models.source import Source
+from ops.models.splits import Splits
 from ops.models.trees import choose_trees, explain_trees
 from ops.models.wrapper_notes import noted_missing
 from services.worker.model_features import shown
@@ -16,8 +18,9 @@ from shared.models.contract import Feature, Kind, link_of
 _LABELS, _CHARACTERS = 6, 80
 
 
-def describe_inspection(seen: ModelInspection) -> str:
+def describe_inspection(source: Source) -> str:
     """Write what a model file says of itself."""
+    seen = source.inspection
     if (
         seen.booster == "gblinear"
         or seen.best_iteration is not None
@@ -33,7 +36,7 @@ def describe_inspection(seen: ModelInspection) -> str:
             _line("trees", trees),
             _line("outputs", f"{seen.outputs}; link {link_of(seen.objective)}"),
             _line("missing", _missing(missing, "the file's scikit_learn attribute" if missing else None)),
-            *_features(seen.features, named=seen.named),
+            *_features(seen.features, source.splits, named=seen.named),
             *_unused(seen),
         ]
     )
@@ -50,7 +53,7 @@ def describe_import(prepared: PreparedImport) -> str:
         _line("trees", explain_trees(seen, trees)),
         _line("outputs", f"{', '.join(contract.outputs)}; link {contract.link}"),
         _line("missing", _missing(contract.missing, source if contract.missing else None)),
-        *_features(contract.features, named=seen.named),
+        *_features(contract.features, prepared.source.splits, named=seen.named),
         *_code_lines(contract.features, seen.features),
         *_owner_lines(prepared),
         *_rows_lines(prepared),
@@ -100,11 +103,11 @@ def _missing(markers: tuple[float, ...], source: str | None) -> str:
     return f"NaN, {', '.join(f'{marker:.10g}' for marker in markers)} (from {source})"
 
 
-def _features(features: tuple[Feature, ...], *, named: bool) -> Iterator[str]:
+def _features(features: tuple[Feature, ...], splits: tuple[Splits, ...], *, named: bool) -> Iterator[str]:
     unnamed = "" if named else "; the file has no names, so rows use f0, f1, …"
     yield _line("features", f"{len(features)}{unnamed}")
-    for feature in features:
-        yield f"  {'':10}  {feature.name!r}  {feature.kind}{_labels_text(feature)}"
+    for feature, split in zip(features, splits, strict=True):
+        yield f"  {'':10}  {feature.name!r}  {feature.kind}{_labels_text(feature, split)}"
         if "\\u" in feature.name:
             yield f"  {'':10}    XGBoost does not decode \\u in JSON: the name has a backslash in it"
 
@@ -121,11 +124,14 @@ def _code_lines(features: tuple[Feature, ...], found: tuple[Feature, ...]) -> It
             )
 
 
-def _labels_text(feature: Feature) -> str:
+def _labels_text(feature: Feature, splits: Splits) -> str:
     if feature.kind is not Kind.CATEGORY:
         return ""
     if not feature.labels:
-        return "  rows hold codes 0, 1, …: the file has no labels; name them with --labels"
+        highest = (
+            "" if splits.highest_code is None else f" (the trees split at codes up to {splits.highest_code})"
+        )
+        return f"  rows hold codes 0, 1, …: the file has no labels{highest}; name them with --labels"
     return f"  {shown(feature.labels, _LABELS)}"
 
 

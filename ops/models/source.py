@@ -8,18 +8,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.models.file_kinds import describe_failure, describe_foreign, model_bytes
+from ops.models.splits import Splits, splits_of
 from services.worker.model_inspection import ModelInspection, convert_model
 from shared.errors import ModelFaultError
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model file that was read. `sha256` is that of the file as given, `model` is the model as UBJSON."""
+    """A model file that was read. `sha256` is that of the file as given, `model` is the model as UBJSON, `splits` are by feature."""
 
     file: Path
     sha256: str
     inspection: ModelInspection
     model: bytes = field(repr=False)
+    splits: tuple[Splits, ...] = field(repr=False)
 
 
 def read_source(file: Path) -> Source:
@@ -35,7 +37,9 @@ def read_source(file: Path) -> Source:
             inspection = convert_model(plain, converted)
         except ModelFaultError as error:
             raise ModelFaultError(_why(error, content, file)) from error
-        return Source(file, hashlib.sha256(content).hexdigest(), inspection, converted.read_bytes())
+        model = converted.read_bytes()
+        splits = splits_of(model, len(inspection.features))
+        return Source(file, hashlib.sha256(content).hexdigest(), inspection, model, splits)
 
 
 def _read(file: Path) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ops.models.source import read_source
 from services.worker.lean_xgboost import import_xgboost
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Adverse, Feature, Kind, Link, Reason, Trees, TreesReason
@@ -175,6 +176,52 @@ def test_labels_that_do_not_fit_are_refused(
     path.write_text(text)
 
     assert said in refuse("add", "m", coded, "--labels", path)
+
+
+@pytest.fixture
+def six(tmp_path: Path) -> Path:
+    """Train a model on a category of six codes, on ordinal codes of six with gaps, and on normal numbers."""
+    codes = np.arange(120) % 6
+    grade = np.where(np.arange(120) % 7 == 0, np.nan, codes)
+    rows = np.column_stack([codes, grade, rows_of(120, 1)]).astype(np.float32)
+    booster = trained(
+        ["home", "grade", "x"], ["c", "float", "float"], 20, rows, objective="multi:softprob", num_class=5
+    )
+    return saved(tmp_path / "six.ubj", booster)
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (
+            {"home": ["a", "b", "c"]},
+            "'home' has 3 labels, and the model's trees know at least 6 codes (0 … 5)",
+        ),
+        (
+            {"grade": [1, 2, 3]},
+            "'grade' has 3 labels, so its codes would be 0 … 2, but the model splits it as",
+        ),
+        ({"x": ["x", "y"]}, "'x' has 2 labels, so its codes would be 0 … 1, but the model splits it as"),
+    ],
+)
+def test_labels_that_cannot_be_those_of_the_trees_codes_are_refused(
+    refuse: Callable[..., str], six: Path, tmp_path: Path, labels: dict[str, Any], said: str
+) -> None:
+    assert said in refuse("add", "m", six, "--labels", written(tmp_path / "labels.json", labels))
+
+
+def test_labels_of_all_codes_fit_where_trees_part_codes_from_missing_values(
+    do: Callable[..., str], six: Path, tmp_path: Path
+) -> None:
+    labels = written(tmp_path / "labels.json", {"home": list("abcdef"), "grade": list("uvwxyz")})
+
+    grade = read_source(six).splits[1]
+
+    assert any(not 0 < one <= 5 for one in grade.thresholds), "no threshold parts missing values"
+    assert grade.unlike_codes(6) == []
+    assert grade.unlike_codes(5) != []
+    assert "the trees split at codes up to 5" in do("inspect", six)
+    do("add", "m", six, "--labels", labels)
 
 
 def test_other_labels_than_the_files_are_refused_and_both_shown(
