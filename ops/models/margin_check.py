@@ -176,7 +176,7 @@ class _Checker:
     def _other_missing(self, rows: _Matrix) -> Iterator[tuple[str, tuple[float, ...]]]:
         missing = self._contract.missing
         if missing:
-            yield "without --missing", ()
+            yield "--missing none", ()
         for marker in _markers(rows, self._contract.features):
             together = (*missing, marker)
             yield " ".join(f"--missing {one:.10g}" for one in together), together
@@ -194,8 +194,6 @@ _ROWS_ADVICE = {
 
 def _advised(advice: str, prediction: str) -> str:
     found = _ROWS_ADVICE.get(advice, f"With {advice} all rows agree." if advice else "")
-    if advice.startswith("without"):
-        found = "All rows agree without --missing: leave it out."
     if not prediction:
         return found
     options = f", and add {advice}" if advice.startswith("--") else ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shared.errors import ModelFaultError
+
 #: Background rows that are kept at most unless --background-rows says otherwise.
 MAX_BACKGROUND_ROWS = 1_000
 #: Example rows that are kept at most unless --examples-rows says otherwise.
@@ -21,7 +23,10 @@ type TreesChoice = Literal["best", "all"] | int
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """One model to import. None stands for the default: the next version, what the file says, the usual number of rows."""
+    """One model to import. None stands for the default: the next version, what the file says, the usual number of rows.
+
+    `missing` is empty where only NaN means "missing", whatever the file says.
+    """
 
     name: str
     file: Path
@@ -54,8 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--missing",
         type=_numbers,
         action="append",
-        metavar="NUMBER",
-        help="a number that means 'missing', besides NaN; may be repeated, or several separated by commas",
+        metavar="NUMBER|none",
+        help="a number that means 'missing', besides NaN; may be repeated, or several separated by commas; none: only NaN does, "
+        "whatever the file says",
     )
     parser.add_argument(
         "--outputs", type=_names, default=(), metavar="A,B,…", help="names of the model's outputs"
@@ -92,13 +98,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def read_arguments(parsed: argparse.Namespace) -> ImportOptions:
     """Take the options of `add` from parsed arguments."""
-    missing = parsed.missing
     return ImportOptions(
         name=parsed.name,
         file=parsed.file,
         version=parsed.version,
         trees=parsed.trees,
-        missing=None if missing is None else tuple(dict.fromkeys(one for some in missing for one in some)),
+        missing=None if parsed.missing is None else _markers(parsed.missing),
         outputs=parsed.outputs,
         labels=parsed.labels,
         contract=parsed.contract,
@@ -143,8 +148,17 @@ def _trees(text: str) -> TreesChoice:
     return int(text)
 
 
+def _markers(given: list[tuple[float, ...]]) -> tuple[float, ...]:
+    """Join what each --missing says; `none` is empty, and stands alone."""
+    if any(given) and not all(given):
+        raise ModelFaultError(
+            "--missing none says that only NaN means 'missing', and another --missing names a number. Give one or the other."
+        )
+    return tuple(dict.fromkeys(one for some in given for one in some))
+
+
 def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(map(_number, text.split(",")))
+    return () if text == "none" else tuple(map(_number, text.split(",")))
 
 
 def _number(text: str) -> float:

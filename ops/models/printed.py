@@ -16,6 +16,8 @@ from shared.models.contract import Feature, Kind, link_of
 
 #: Labels of a category that are shown, and characters of an attribute.
 _LABELS, _CHARACTERS = 6, 80
+#: Where a file notes a missing marker.
+_NOTED = "the file's scikit_learn attribute"
 
 
 def describe_inspection(source: Source) -> str:
@@ -35,7 +37,7 @@ def describe_inspection(source: Source) -> str:
             _line("objective", f"{seen.objective} ({seen.booster}), read by XGBoost {seen.library_version}"),
             _line("trees", trees),
             _line("outputs", f"{seen.outputs}; link {link_of(seen.objective)}"),
-            _line("missing", _missing(missing, "the file's scikit_learn attribute" if missing else None)),
+            _line("missing", _missing(missing, _NOTED if missing else None)),
             *_features(seen.features, source.splits, named=seen.named),
             *_unused(seen),
         ]
@@ -46,13 +48,12 @@ def describe_import(prepared: PreparedImport) -> str:
     """Write the contract that a model is added with."""
     contract, options, seen = prepared.draft.contract, prepared.options, prepared.source.inspection
     trees = contract.trees or choose_trees(seen, options.trees)
-    source = "--missing" if options.missing is not None else "the file's scikit_learn attribute"
     lines = [
         _line("model", f"{contract.id}, from {options.file}"),
         _line("objective", f"{seen.objective} ({seen.booster}), read by XGBoost {seen.library_version}"),
         _line("trees", explain_trees(seen, trees)),
         _line("outputs", f"{', '.join(contract.outputs)}; link {contract.link}"),
-        _line("missing", _missing(contract.missing, source if contract.missing else None)),
+        _line("missing", _settled_missing(contract.missing, options.missing, noted_missing(seen.attributes))),
         *_features(contract.features, prepared.source.splits, named=seen.named),
         *_code_lines(contract.features, seen.features),
         *_owner_lines(prepared),
@@ -95,6 +96,17 @@ def _sampled(kept: int, count: int, option: str) -> str:
     if kept == count:
         return f"{kept:,} rows"
     return f"{kept:,} of {count:,} rows, evenly spaced ({option} N for more or fewer)"
+
+
+def _settled_missing(
+    markers: tuple[float, ...], given: tuple[float, ...] | None, noted: tuple[float, ...]
+) -> str:
+    """Say what means "missing", whether an option or the file says so, and what of the file that overrules."""
+    if given is None:
+        return _missing(markers, _NOTED if markers else None)
+    said = _missing(markers, "--missing") if markers else "NaN only (from --missing none)"
+    overruled = [f"{marker:.10g}" for marker in noted if marker not in given]
+    return f"{said}; {_NOTED} says {', '.join(overruled)}" if overruled else said
 
 
 def _missing(markers: tuple[float, ...], source: str | None) -> str:

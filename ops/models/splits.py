@@ -49,8 +49,8 @@ def _collect(tree: Any, codes: dict[int, int], thresholds: dict[int, set[float]]
         feature = int(split[node])
         codes[feature] = max(codes.get(feature, 0), *map(int, tree["categories"][begin : begin + size]))
     conditions = np.asarray(tree["split_conditions"], np.float32)
-    for node in np.setdiff1d(np.flatnonzero(left >= 0), np.array(nodes, np.intp)):
-        thresholds.setdefault(int(split[node]), set()).add(float(conditions[node]))
+    for number in np.setdiff1d(np.flatnonzero(left >= 0), np.array(nodes, np.intp)).tolist():
+        thresholds.setdefault(int(split[number]), set()).add(float(conditions[number]))
 
 
 def _parts_missing(threshold: float, count: int) -> bool:

@@ -134,8 +134,20 @@ def test_a_marker_that_the_file_notes_is_used(
     path = saved(tmp_path / "noted.ubj", booster)
 
     assert "NaN, -5 (from the file's scikit_learn attribute)" in do("add", "m", path)
-    assert "NaN, -6 (from --missing)" in do("add", "m", path, "--missing", "-6")
+    assert "NaN, -6 (from --missing); the file's scikit_learn attribute says -5" in do(
+        "add", "m", path, "--missing", "-6"
+    )
+    assert "NaN only (from --missing none); the file's scikit_learn attribute says -5" in do(
+        "add", "m", path, "--missing", "none"
+    )
+    assert ModelCatalog.load(models_dir).get("m@3").contract.missing == ()
     assert ModelCatalog.load(models_dir).get("m@1").contract.missing == (-5.0,)
+
+
+def test_none_and_a_number_that_means_missing_contradict(refuse: Callable[..., str], model: Path) -> None:
+    said = refuse("add", "m", model, "--missing", "none", "--missing", "-1")
+
+    assert "Give one or the other" in said
 
 
 def test_labels_name_the_codes_of_categories_and_of_ordinal_numbers(

@@ -175,8 +175,23 @@ def test_a_missing_marker_that_is_none_is_named(owner: Owner) -> None:
 
     said = owner.refuse("add", "m", owner.model(booster), "--missing", "-1", *check)
 
-    assert "All rows agree without --missing: leave it out." in said
-    owner.do("add", "m", owner.model(booster), *check)
+    assert "With --missing none all rows agree." in said
+    owner.do("add", "m", owner.model(booster), "--missing", "none", *check)
+
+
+def test_a_missing_marker_that_only_the_file_notes_is_overruled_as_advised(owner: Owner) -> None:
+    rows = rows_of(20)
+    rows[::3, 0] = -1
+    booster = trained(NAMES, rounds=4, rows=rows)
+    margins = margins_of(booster, rows)
+    booster.set_attr(scikit_learn='{"missing": -1}')
+
+    advice = owner.advised(
+        owner.model(booster), "--check", owner.npy("rows", rows), owner.npy("expected", margins)
+    )
+
+    assert advice == "--missing none"
+    assert owner.version().contract.missing == ()
 
 
 @pytest.mark.parametrize(
