@@ -6,6 +6,7 @@ import hashlib
 import logging
 import time
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -15,9 +16,9 @@ from shared.build import ROOT, library_versions
 from shared.errors import BootError
 from shared.jobs.document import Method
 from shared.models.activation import XGBOOST, Activations, State, VersionRecord, is_compiled
-from shared.models.catalog import ModelCatalog, ModelFault, with_record
+from shared.models.catalog import ModelCatalog, ModelFault, manifest_digest, with_record
 from shared.models.compiled_files import compiled_key, compiled_path
-from shared.models.contract import MANIFEST_FILE, is_model_folder
+from shared.models.contract import is_model_folder
 from shared.models.version import ModelVersion
 from shared.settings import Settings
 from shared.treeshap.library import LIBRARY, find_library
@@ -47,7 +48,7 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
         key = _key(version, build)
         record = known.get(version.id)
         if record is None or record.key != key or _has_lost_tables(version, record, settings.compiled_dir):
-            record = activate_version(version, settings.compiled_dir, _limits(settings), key)
+            record = _activate(version, settings, key)
             verified += 1
             # At once: the start after one that was killed goes on with the next model.
             _write(settings, Activations(engine, {**known, **records, version.id: record}))
@@ -61,6 +62,14 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     )
     _tell(activations)
     return activations
+
+
+def _activate(version: ModelVersion, settings: Settings, key: str) -> VersionRecord:
+    try:
+        record = activate_version(version, settings.compiled_dir, _limits(settings), key)
+    except OSError as error:
+        record = VersionRecord("", State.REFUSED, f"its activation cannot be started: {error}")
+    return replace(record, manifest=manifest_digest(version.folder))
 
 
 def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
@@ -80,7 +89,11 @@ def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
 def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
     """Return the versions whose files are whole. Placeholders are ours, and their records those of what they replace."""
     catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
-    return tuple(one for one in catalog.versions() if not one.fallback and one.id not in faulty)
+    return tuple(
+        one
+        for one in catalog.versions()
+        if one.folder.parent.parent != settings.standins_dir and one.id not in faulty
+    )
 
 
 def _limits(settings: Settings) -> Limits:
@@ -103,8 +116,7 @@ def _build_digest(settings: Settings) -> str:
 
 def _key(version: ModelVersion, build: str) -> str:
     """Name all that the outcome of a version's activation depends on. Its manifest names its files' digests."""
-    manifest = (version.folder / MANIFEST_FILE).read_bytes()
-    return hashlib.sha256(build.encode() + manifest).hexdigest()
+    return hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
 
 
 def _has_lost_tables(version: ModelVersion, record: VersionRecord, folder: Path) -> bool:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ops.models.identical import find_same_file
 from ops.models.importing import prepare_import, write_import
 from ops.models.listing import list_models
 from ops.models.options import ImportOptions, add_arguments, joined, read_arguments
@@ -80,6 +81,8 @@ def _add(models_dir: Path, options: ImportOptions, *, dry_run: bool) -> int:
     if prepared.same is not None:
         print(f"{prepared.same.id} is the same model; nothing was added.")
         return 0
+    if there := find_same_file(models_dir, prepared.draft):
+        print(f"This is the same file as {', '.join(there)}, with other options.")
     if dry_run:
         print(f"Dry run: nothing was written. Without --dry-run this adds {prepared.draft.contract.id}.")
         return 0

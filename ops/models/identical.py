@@ -12,10 +12,12 @@ from shared.errors import ModelFaultError
 from shared.models.catalog import faults_in
 from shared.models.contract import FORMAT, Contract
 from shared.models.store import ModelDraft
-from shared.models.version import ModelVersion, read_version
+from shared.models.version import ModelVersion, read_version, version_folders
 
 #: Notes of an import that may differ between two imports of one model.
 _SOURCE_NAME = "added_from"
+#: What an import notes the SHA-256 of the file as given under.
+_SOURCE_SHA256 = "sha256_of_source"
 
 
 def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> ModelVersion | None:
@@ -33,6 +35,18 @@ def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> Model
         ):
             return read_version(one)
     return None
+
+
+def find_same_file(models_dir: Path, draft: ModelDraft) -> list[str]:
+    """Return the whole versions of the draft's name that the same file was added as, as `NAME@VERSION`."""
+    found: list[ModelVersion] = []
+    for folder in version_folders(models_dir):
+        if folder.parent.name != draft.contract.name or faults_in(folder):
+            continue
+        version = read_version(folder)
+        if version.contract.training.get(_SOURCE_SHA256) == draft.contract.training[_SOURCE_SHA256]:
+            found.append(version)
+    return [version.id for version in sorted(found, key=lambda one: one.version)]
 
 
 def _is_same(folder: Path, draft: ModelDraft) -> bool:

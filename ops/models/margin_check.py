@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ops.models.matrices import spaced
 from ops.models.owner_margins import read_expected
 from ops.models.predictions import predictions_of
+from ops.models.rounds_search import SEARCH_ROWS, rounds_to_try, rounds_tried
 from ops.models.source import Source
 from services.api.readers.files import read_rows_file
 from services.worker.margins_command import MarginsRequest, predict_margins
@@ -27,6 +28,8 @@ _TRIAL_ROWS = 1_000
 _MARKERS = (-999, -9999, -99999, -1, 0, -99, 99, 999, 9999, 99999, -32768, -1e6)
 #: Markers that are tried at most, and the share of a column that makes its commonest value one of them.
 _MOST_MARKERS, _COMMON_SHARE = 24, 0.03
+#: Numbers of rounds that are tried on all rows at most, after they fitted a few.
+_MOST_CONFIRMED = 10
 
 type _Matrix = NDArray[np.float32]
 
@@ -91,11 +94,11 @@ class _Checker:
 
     def complaint(self, rows: _Matrix, margins: _Matrix, path: Path) -> str:
         """Say how far apart the margins are, and what makes them agree, if anything that was tried does."""
-        advice = self._advice(rows)
+        advice = self._advice(rows) or self._rounds_advice(rows)
         if advice is None:
+            rounds = rounds_tried(rounds_to_try(self._inspection), self._inspection.rounds)
             advice = (
-                "Nothing that was tried makes them agree: other rounds (--trees), frequent values as --missing, predictions instead "
-                "of margins, codes instead of labels. Check that EXPECTED is model.predict(rows, output_margin=True) of this very "
+                f"Nothing that was tried makes them agree: {rounds}frequent values as --missing, predictions instead of margins, codes instead of labels. Check that EXPECTED is model.predict(rows, output_margin=True) of this very "
                 "model for these very rows, without base_margin."
             )
         return f"--check: {self._difference_text(margins, path)} {advice} Nothing was added."
@@ -127,6 +130,24 @@ class _Checker:
                 whole = predict_margins(self._model, [MarginsRequest(read, trial.trees)])[0]
                 if self._match(whole, self._expected, as_prediction=as_prediction) == name:
                     return _advised(trial.advice, name)
+        return None
+
+    def _rounds_advice(self, rows: _Matrix) -> str | None:
+        """Try other numbers of rounds on a few of the rows, then those that fit them on all."""
+        picked = spaced(len(rows), SEARCH_ROWS)
+        numbers = rounds_to_try(self._inspection)
+        if not numbers:
+            return None
+        trees = [Trees(number, self._inspection.rounds, TreesReason.CHOSEN) for number in numbers]
+        tried = predict_margins(self._model, [MarginsRequest(rows[picked], one) for one in trees])
+        fitting = [
+            one
+            for one, margins in zip(trees, tried, strict=True)
+            if self.agrees(margins, self._expected[picked])
+        ]
+        for one in fitting[:_MOST_CONFIRMED]:
+            if self.agrees(predict_margins(self._model, [MarginsRequest(rows, one)])[0], self._expected):
+                return _advised(f"--trees {one.used}", "")
         return None
 
     def _match(self, margins: _Matrix, expected: NDArray[np.float64], *, as_prediction: bool) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -10,6 +11,9 @@ from pathlib import Path
 from shared.errors import ModelFaultError
 from shared.models.contract import NAME_PATTERN, VERSION_PATTERN
 from shared.models.version import version_folders
+
+#: Which is the highest version that was removed of each name: a version's number never means another model.
+REMOVED_FILE = ".removed-versions.json"
 
 
 def remove_model(models_dir: Path, wanted: str) -> list[str]:
@@ -23,6 +27,7 @@ def remove_model(models_dir: Path, wanted: str) -> list[str]:
     valid = NAME_PATTERN.fullmatch(name) and VERSION_PATTERN.fullmatch(version)
     if not valid or not folder.is_dir():
         raise ModelFaultError(_not_there(models_dir, wanted, name, version))
+    _note_removed(models_dir, name, int(version))
     aside = Path(tempfile.mkdtemp(prefix=".removing-", dir=folder.parent))
     try:
         folder.rename(aside / version)
@@ -31,6 +36,27 @@ def remove_model(models_dir: Path, wanted: str) -> list[str]:
     with contextlib.suppress(OSError):  # it is not empty
         folder.parent.rmdir()
     return _versions(models_dir, name)
+
+
+def removed_versions(models_dir: Path) -> dict[str, int]:
+    """Return the highest version that was removed of each name. Raises ModelFaultError if the file cannot be understood."""
+    path = models_dir / REMOVED_FILE
+    try:
+        return {str(name): int(version) for name, version in json.loads(path.read_bytes()).items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ModelFaultError(
+            f"{path} is damaged ({error}). Restore it from version control, or delete it."
+        ) from error
+
+
+def _note_removed(models_dir: Path, name: str, version: int) -> None:
+    removed = removed_versions(models_dir)
+    removed[name] = max(version, removed.get(name, 0))
+    aside = models_dir / f"{REMOVED_FILE}.new"
+    aside.write_text(json.dumps(removed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    aside.rename(models_dir / REMOVED_FILE)
 
 
 def _not_there(models_dir: Path, wanted: str, name: str, version: str) -> str:

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,13 +46,13 @@ def predict_margins(model: Path, requests: Sequence[MarginsRequest]) -> list[NDA
 
 def _predict_all(model: Path, folder: Path, trees: Sequence[Sequence[int]]) -> None:
     xgboost = import_xgboost()
-    boosters: dict[int, Any] = {}
+    booster = load_booster(model, Trees(0, 0))
     for index, (used, total) in enumerate(trees):
-        if used not in boosters:
-            boosters[used] = load_booster(model, Trees(used, total))
         rows = np.load(folder / f"rows-{index}.npy")
         matrix = xgboost.DMatrix(rows, nthread=THREADS)
-        margins = boosters[used].predict(matrix, output_margin=True, validate_features=False)
+        # A range needs no copy of the rounds, of which there may be hundreds; (0, 0) is all of them.
+        rounds = (0, used if used < total else 0)
+        margins = booster.predict(matrix, output_margin=True, validate_features=False, iteration_range=rounds)
         np.save(folder / f"margins-{index}.npy", margins.reshape(len(rows), -1))
 
 

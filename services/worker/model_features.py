@@ -52,6 +52,9 @@ def features_of(learner: dict[str, Any], file: str) -> tuple[Feature, ...]:
     _check_names(names, file)
     kinds = [_kind(name, kind, file) for name, kind in zip(names, types or ["float"] * count, strict=True)]
     labels = _labels_by_feature(learner, names, file)
+    # Types may be missing or wrong; what has labels or is split by categories is a category all the same.
+    for index in {*labels, *_split_by_categories(learner)}:
+        kinds[index] = Kind.CATEGORY
     return tuple(
         Feature(name, kind, labels.get(index, ()) if kind is Kind.CATEGORY else ())
         for index, (name, kind) in enumerate(zip(names, kinds, strict=True))
@@ -91,6 +94,17 @@ def _kind(name: str, kind: str, file: str) -> Kind:
             f"{file} says that feature {name!r} is of type {kind!r}, which is not known here. Known types: {', '.join(_KINDS)}"
         )
     return _KINDS[kind]
+
+
+def _split_by_categories(learner: dict[str, Any]) -> set[int]:
+    """Return the positions of features on which some tree has a categorical split."""
+    booster = learner["gradient_booster"]
+    model = booster.get("gbtree", booster).get("model", {})
+    found: set[int] = set()
+    for tree in model.get("trees", []):
+        categorical = np.flatnonzero(np.asarray(tree.get("split_type", ())))
+        found |= set(np.asarray(tree["split_indices"])[categorical].tolist())
+    return found
 
 
 def _labels_by_feature(

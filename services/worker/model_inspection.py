@@ -38,7 +38,7 @@ ADDITIVITY_TOLERANCE = 1e-3
 _ALL_ROUNDS = Trees(0, 0)
 
 #: Where in its source XGBoost's own messages say they come from; that helps nobody here.
-_SOURCE_LINE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
+SOURCE_LINE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def _answer(path: Path, copy: Path | None = None) -> dict[str, Any]:
         if copy is not None:
             copy.write_bytes(booster.save_raw("ubj"))
     except (ModelFaultError, OSError) as error:
-        return {"fault": _SOURCE_LINE.sub("", str(error))}
+        return {"fault": SOURCE_LINE.sub("", str(error))}
     return asdict(inspection)
 
 

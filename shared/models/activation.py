@@ -62,7 +62,8 @@ class VersionRecord:
     """What became of one version.
 
     `key` names all that the outcome depends on: the files' bytes, this build, the limits. `contract` is a manifest of format 1
-    as activation completed it from the model, else None. `seconds` is how long it took.
+    as activation completed it from the model, else None. `seconds` is how long it took. `manifest` is the SHA-256 of the manifest
+    that was activated; empty where the files were at fault.
     """
 
     key: str
@@ -71,6 +72,7 @@ class VersionRecord:
     contract: Mapping[str, Any] | None = field(default=None, hash=False)
     methods: Mapping[Explanation, MethodRecord] = field(default_factory=dict, hash=False)
     seconds: float = 0.0
+    manifest: str = ""
 
     def document(self) -> dict[str, Any]:
         """Return what /v1/models shows of it."""

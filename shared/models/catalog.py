@@ -86,7 +86,10 @@ class ModelCatalog:
         }
         if not folders:
             raise ModelFaultError(str(_no_models(models_dir)))
-        found = [_activated(folder, activations or Activations()) for folder in folders.values()]
+        found = [
+            _activated(folder, activations or Activations(), placeholder=folder.parent.parent == standins_dir)
+            for folder in folders.values()
+        ]
         refused = [one for one in found if isinstance(one, RefusedModel)]
         versions = {(one.name, one.version): one for one in found if isinstance(one, ModelVersion)}
         if not versions:
@@ -140,9 +143,7 @@ def with_record(version: ModelVersion, record: VersionRecord | None) -> ModelVer
 
     Raises ModelFaultError if that one cannot be used.
     """
-    if (
-        record is None or version.fallback
-    ):  # a placeholder's record is that of the model that it stands in for
+    if record is None:
         return version
     contract = version.contract
     if record.contract is not None:
@@ -150,14 +151,23 @@ def with_record(version: ModelVersion, record: VersionRecord | None) -> ModelVer
     return ModelVersion(contract, version.folder, record)
 
 
-def _activated(folder: Path, activations: Activations) -> ModelVersion | RefusedModel:
+def manifest_digest(folder: Path) -> str:
+    """Return the SHA-256 of a version's manifest, which names the digests of its other files. Raises OSError."""
+    return sha256_of(folder / MANIFEST_FILE)
+
+
+def _activated(folder: Path, activations: Activations, *, placeholder: bool) -> ModelVersion | RefusedModel:
     name = f"{folder.parent.name}@{folder.name}"
-    record = activations.versions.get(name)
+    # The record of a placeholder's name is that of the model that it replaces.
+    record = None if placeholder else activations.versions.get(name)
     try:
-        version = with_record(read_version(folder), record)
-    except ModelFaultError as fault:
+        version = read_version(folder)
+        if record is not None and record.manifest not in {"", manifest_digest(folder)}:
+            record = None  # of other files, which had this name before
+        version = with_record(version, record)
+    except (ModelFaultError, OSError) as fault:
         return RefusedModel(name, str(fault))
-    if record is not None and record.state is State.REFUSED and not version.fallback:
+    if record is not None and record.state is State.REFUSED:
         return RefusedModel(name, record.reason or "the reason is not known", version.contract, record)
     return version
 
@@ -233,8 +243,10 @@ def _fault_of_matrix(path: Path, entry: FileEntry, columns: int) -> str | None:
         return fault
     try:
         matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        return f"{path.name} is no .npy matrix ({error})"
+    except Exception as error:  # noqa: BLE001  # NumPy parses the header as Python, and fails in many ways
+        return f"{path.name} is no .npy matrix ({type(error).__name__}: {error})"
+    if not isinstance(matrix, np.ndarray):
+        return f"{path.name} is an archive of several arrays (.npz), not one .npy matrix"
     if matrix.dtype != np.float32 or matrix.shape != (entry.rows, columns):
         return f"{path.name} is {matrix.dtype} {matrix.shape}, not float32 {(entry.rows, columns)}"
     return None

@@ -125,9 +125,9 @@ class _Reader:
 
     def format(self) -> int:
         found = self.document.get("format", 1)
-        if isinstance(found, bool) or found not in _REQUIRED:
+        if not isinstance(found, int) or isinstance(found, bool) or found not in _REQUIRED:
             self.fail(f"its format is {found!r}, and this version of Shapbox reads 1 to {FORMAT}")
-        return int(found)
+        return found
 
     def refuse_unknown_and_missing(self, found: int) -> None:
         if missing := [key for key in _REQUIRED[found] if key not in self.document]:

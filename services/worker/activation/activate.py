@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -49,6 +50,9 @@ class _Said:
     shap: str | None = None
     out_of_memory: bool = False
     ending: str | None = None
+    #: What broke outside of the model, such as a disk that is full: another start may see none of it.
+    broken: str | None = None
+    passing: bool = False
 
     def hear(self, line: bytes) -> None:
         words = orjson.loads(line)
@@ -57,6 +61,7 @@ class _Said:
         self.refused = words.get("refused", self.refused)
         self.shap = words.get("shap", self.shap)
         self.out_of_memory |= "out_of_memory" in words
+        self.broken = words.get("broken", self.broken)
         if "method" in words:
             self.methods[Explanation(words["method"])] = MethodRecord(**words["record"])
 
@@ -95,7 +100,7 @@ class _Children:
                 child.kill()
                 raise
         for line in output.splitlines():
-            if line.endswith(b"}"):
+            with contextlib.suppress(orjson.JSONDecodeError):  # a kill may cut the last line off
                 said.hear(line)
         if said.refused is None and said.step != "end":
             said.ending = self._ending(child.returncode, errors.decode(errors="replace"), late=late)
@@ -106,9 +111,14 @@ class _Children:
         if self.said.out_of_memory or any(word in errors for word in _OUT_OF_MEMORY):
             return (
                 f"its {step} needs more than {limits.memory_mb} MB of memory (ACTIVATION_MEMORY_MB): use fewer or "
-                "shallower trees, or raise the setting where there is more memory"
+                f"shallower trees, or raise the setting where there is more memory{_damaged(step)}"
             )
-        if late or -code in {signal.SIGXCPU, signal.SIGKILL}:
+        self.said.passing = self.said.broken is not None or (-code == signal.SIGKILL and not late)
+        if self.said.broken is not None:
+            return f"its {step} failed: {self.said.broken}. The next start tries again"
+        if self.said.passing:
+            return f"its {step} was killed, probably since the machine ran out of memory. The next start tries again"
+        if late or -code == signal.SIGXCPU:
             return (
                 f"its {step} did not end within {limits.seconds} s of processor time (ACTIVATION_SECONDS): use fewer "
                 "or shallower trees, or raise the setting"
@@ -116,6 +126,11 @@ class _Children:
         last = (errors.strip().splitlines() or ["no message"])[-1][:200]
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         return f"its {step} broke off with {how} ({last})"
+
+
+def _damaged(step: str) -> str:
+    """Say what else may be wrong where a model was not even loaded."""
+    return "; or the file is damaged: save the model again" if step == "inspection" else ""
 
 
 def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
@@ -168,4 +183,5 @@ def _record(said: _Said, key: str, seconds: float) -> VersionRecord:
     elif not any(one.engine for one in methods.values()):
         reason = "; ".join(dict.fromkeys(one.reason or "" for one in methods.values()))
     state = State.READY if reason is None else State.REFUSED
+    key = "" if said.passing else key  # so that the next start tries again
     return VersionRecord(key, state, reason, said.contract, methods if reason is None else {}, seconds)

@@ -24,7 +24,7 @@ from services.worker.activation.interventional import read_background, verify_sh
 from services.worker.activation.subject import Subject
 from services.worker.activation.verification import TOLERANCE, largest, verify_interactions, verify_values
 from services.worker.lean_xgboost import import_xgboost, load_booster, used_rounds
-from services.worker.model_inspection import look_into
+from services.worker.model_inspection import SOURCE_LINE, look_into
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
 from shared.models.activation import XGBOOST, Explanation, MethodRecord
@@ -35,7 +35,7 @@ from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.library import find_library
-from shared.treeshap.table_file import read_tables, table_path, write_tables
+from shared.treeshap.table_file import TableFileError, read_tables, table_path, write_tables
 
 #: prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
 PR_SET_PDEATHSIG = 1
@@ -160,8 +160,7 @@ class Activation:
 
 
 def limit(memory_mb: int, seconds: int) -> None:
-    """Let this process grow by so much address space, compute for so long, and not outlive the one that started it."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    """Let this process grow by so much address space, and compute for so long."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     size = pages * resource.getpagesize() + memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -170,6 +169,7 @@ def limit(memory_mb: int, seconds: int) -> None:
 
 def main(folder: str, compiled_dir: str, memory_mb: str, seconds: str, *stages: str) -> int:
     """Do some stages of one version's activation within limits; return the exit code."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # not to outlive the start
     import_xgboost()  # what the libraries map is no model's
     if Stage.SHAP in stages:
         importlib.import_module("shap")
@@ -180,9 +180,11 @@ def main(folder: str, compiled_dir: str, memory_mb: str, seconds: str, *stages: 
             activation.run(Stage(stage))
         say(step="end")
     except (ModelFaultError, EngineError) as reason:
-        say(refused=str(reason))
+        say(refused=SOURCE_LINE.sub("", str(reason)))
     except MemoryError:
         say(out_of_memory=True)
+    except (OSError, TableFileError) as fault:
+        say(broken=str(fault))
     return 0
 
 

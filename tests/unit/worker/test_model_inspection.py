@@ -248,3 +248,15 @@ def test_a_manifest_that_disagrees_with_its_model_is_a_fault(
 
     with pytest.raises(ModelFaultError, match=what):
         complete_contract(contract(*said), found)
+
+
+def test_a_category_is_one_also_where_the_file_lacks_types(tmp_path: Path) -> None:
+    xgboost = import_xgboost()
+    rows = np.column_stack([np.arange(60) % 3, np.linspace(0, 1, 60)]).astype(np.float32)
+    matrix = xgboost.DMatrix(
+        rows, rows[:, 0] == 1, feature_types=["c", "float"], enable_categorical=True, nthread=1
+    )
+    booster = xgboost.train({"nthread": 1, "max_depth": 2, "verbosity": 0}, matrix, 2)
+    booster.feature_types = None
+    found = inspect_model(saved(tmp_path / "m.ubj", booster))
+    assert [feature.kind for feature in found.features] == [Kind.CATEGORY, Kind.NUMBER]

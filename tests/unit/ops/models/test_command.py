@@ -150,9 +150,15 @@ def test_identical_bytes_are_reported_and_not_added_again(
     assert "mine@1 is the same model; nothing was added." in do("add", "mine", copy, "--version", "1")
     assert [path.name for path in (models_dir / "mine").iterdir()] == ["1"]
 
-    do("add", "mine", copy, "--missing", "-999")  # another contract
-    do("add", "other", copy)  # another name
-    assert len(ModelCatalog.load(models_dir)) == 3
+    rows = model.with_name("rows.npy")
+    np.save(rows, np.zeros((2, 3)))
+    for options in (["--missing", "-999"], ["--background", rows]):
+        assert "This is the same file as mine@1" in (said := do("add", "mine", copy, *options))
+        assert ", with other options.\nAdded mine@" in said
+    assert "same file" not in do("add", "other", copy)  # another name
+    (models_dir / "mine/3/model.ubj").unlink()  # a broken version is mended
+    do("add", "mine", copy, "--version", "3", "--background", rows)
+    assert len(ModelCatalog.load(models_dir)) == 4
 
 
 def test_removing_leaves_other_versions_and_says_what_there_is(
@@ -168,7 +174,21 @@ def test_removing_leaves_other_versions_and_says_what_there_is(
     assert [path.name for path in (models_dir / "mine").iterdir()] == ["2"]
     (models_dir / "mine/2/manifest.json").write_bytes(b"broken")
     assert "No model is left" in do("remove", "mine@2")
-    assert list(models_dir.iterdir()) == []
+    assert [path.name for path in models_dir.iterdir()] == [".removed-versions.json"]
+
+
+def test_the_number_of_a_removed_version_is_not_used_again(
+    do: Callable[..., str], refuse: Callable[..., str], model: Path
+) -> None:
+    do("add", "mine", model)
+    do("remove", "mine@1")
+
+    said = refuse("add", "mine", model, "--version", "1")
+    assert (
+        "mine@1 was removed, and its number is not used again. Leave --version out to add version 2." in said
+    )
+    assert "Added mine@2" in do("add", "mine", model)
+    assert "Added other@1" in do("add", "other", model)
 
 
 def test_the_list_shows_how_activation_ended(

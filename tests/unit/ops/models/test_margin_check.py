@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ops.models.rounds_search import rounds_to_try, rounds_tried
 from services.worker.lean_xgboost import import_xgboost
+from services.worker.model_inspection import ModelInspection
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from tests.unit.ops.models.training import Rows, margins_of, rows_of, saved, trained
@@ -118,6 +120,41 @@ def test_the_rounds_that_make_margins_agree_are_named(owner: Owner, given: str) 
     advice = owner.advised(*arguments, owner.npy("rows", rows), owner.npy("expected", margins))
 
     assert advice == f"--trees {other}"
+
+
+@pytest.mark.parametrize("params", [{}, {"booster": "dart", "rate_drop": 0.5}, {"num_parallel_tree": 2}])
+def test_a_number_of_rounds_that_no_note_names_is_found(owner: Owner, params: dict[str, Any]) -> None:
+    rows, booster = rows_of(200), trained(NAMES, rounds=30, **params)
+    margins = margins_of(booster[:17], rows)
+    check = ["--check", owner.npy("rows", rows), owner.npy("expected", margins)]
+
+    assert owner.advised(owner.model(booster), *check) == "--trees 17"
+
+    owner.npy("expected", margins + 1)
+    said = owner.refuse("add", "n", owner.model(booster), *check)
+    assert "makes them agree: every number of rounds from 1 to 30 (--trees), frequent values" in said
+
+
+def test_a_linear_model_has_no_rounds_to_try(owner: Owner) -> None:
+    rows, booster = rows_of(20), trained(NAMES, booster="gblinear")
+    margins = margins_of(booster, rows)
+    check = ["--check", owner.npy("rows", rows), owner.npy("expected", margins)]
+    owner.do("add", "m", owner.model(booster), *check)
+
+    owner.npy("expected", margins + 1)
+    said = owner.refuse("add", "m", owner.model(booster), *check)
+
+    assert "makes them agree: frequent values as --missing" in said
+
+
+def test_of_many_rounds_the_likeliest_numbers_are_tried() -> None:
+    seen = ModelInspection((), False, 1, "reg:squarederror", "gbtree", 2000, 1233, {}, "3")
+
+    tried = rounds_to_try(seen)
+
+    assert len(tried) == 300
+    assert {*range(1229, 1240), *range(10, 2001, 10)} <= {*tried}
+    assert rounds_tried(tried, 2000).startswith("300 of the 2,000 numbers of rounds")
 
 
 @pytest.mark.parametrize("marker", [-999.0, 0.0, 4321.5])

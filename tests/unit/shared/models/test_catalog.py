@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,7 +13,7 @@ import pytest
 from shared.errors import ModelFaultError, ModelNotFoundError, ModelRefusedError
 from shared.jobs.document import Method
 from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
-from shared.models.catalog import ModelCatalog, find_faults
+from shared.models.catalog import ModelCatalog, find_faults, manifest_digest
 from shared.models.contract import Contract, Feature, Trees, TreesReason
 from shared.models.store import ModelDraft, write_model_folder
 
@@ -311,3 +314,55 @@ def test_a_folder_with_a_name_that_no_model_has_is_a_fault(tmp_path: Path) -> No
 
     assert "Wine Copy/1 is not named as a model's folder is" in fault.what
     assert fault.remedy.startswith("Name it NAME/VERSION")
+
+
+def test_a_record_of_other_files_that_had_the_name_before_does_not_count(tmp_path: Path) -> None:
+    version = make(tmp_path)
+    record = VersionRecord("key", State.REFUSED, "it was another model", manifest="0" * 64)
+    assert ModelCatalog.load(tmp_path, None, Activations(versions={version.id: record})).refused() == ()
+
+    record = replace(record, manifest=manifest_digest(version.folder))
+    with pytest.raises(ModelFaultError, match="it was another model"):
+        ModelCatalog.load(tmp_path, None, Activations(versions={version.id: record}))
+
+
+def test_what_calls_itself_a_placeholder_in_the_models_folder_obeys_its_record(tmp_path: Path) -> None:
+    make(tmp_path, "bread")
+    version = make(tmp_path, "wine", fallback=True)
+    catalog = ModelCatalog.load(tmp_path, tmp_path / "standins", refusing(version.id))
+    assert [one.id for one in catalog.refused()] == ["wine@1"]
+
+
+@pytest.mark.parametrize("odd", [[], {}, "2", 2.5, None, True])
+def test_an_odd_format_refuses_its_version_and_no_other(tmp_path: Path, odd: Any) -> None:
+    make(tmp_path, "bread")
+    change_manifest(make(tmp_path, "wine"), format=odd)
+    assert [one.id for one in ModelCatalog.load(tmp_path).refused()] == ["wine@1"]
+    assert [fault.model for fault in find_faults(tmp_path)] == ["wine@1"]
+
+
+def _header(shape: str) -> bytes:
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}}}".encode()
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+def _archive() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, rows=np.zeros((3, 2), dtype=np.float32))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [_archive(), _header(f"({10**30}, 2)"), _header("(9999999999, 9999999999)"), _header("(" * 900)],
+    ids=["archive", "huge", "overflow", "nested"],
+)
+def test_a_matrix_that_numpy_cannot_read_is_a_fault_of_its_model_alone(
+    tmp_path: Path, content: bytes
+) -> None:
+    version = make(tmp_path)
+    (version.folder / "background.npy").write_bytes(content)
+    entry = {"file": "background.npy", "sha256": hashlib.sha256(content).hexdigest(), "rows": 3}
+    change_manifest(version, background=entry)
+    (fault,) = find_faults(tmp_path)
+    assert "background.npy is" in fault.what

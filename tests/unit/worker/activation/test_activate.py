@@ -333,3 +333,25 @@ def test_a_child_is_given_no_secrets() -> None:
     assert environment["PATH"] == "/bin"
     assert environment["LD_LIBRARY_PATH"] == "/lib"
     assert not environment.keys() & secrets.keys()
+
+
+def test_a_child_that_is_killed_from_outside_says_nothing_of_the_model(
+    tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text("#!/bin/sh\nkill -9 $$\n")
+    script.chmod(0o755)
+    version = add_model(tmp_path / "models", train(3, 2, 3)[0])
+    monkeypatch.setattr(sys, "executable", str(script))
+    record = activate_version(version, compiled_dir, AMPLE, "key")
+    assert_refused(record, "was killed, probably since the machine ran out of memory", "tries again")
+    assert record.key == ""  # the next start does
+
+
+def test_a_disk_that_takes_no_tables_says_nothing_of_the_model(tmp_path: Path) -> None:
+    version = add_model(tmp_path / "models", train(3, 2, 3)[0])
+    nowhere = tmp_path / "file"
+    nowhere.write_bytes(b"")
+    record = activate_version(version, nowhere, AMPLE, "key")
+    assert_refused(record, "Not a directory", "tries again")
+    assert record.key == ""
