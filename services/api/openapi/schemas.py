@@ -57,7 +57,12 @@ def _rows() -> Schema:
     cell: Schema = {"type": ["number", "string", "boolean", "null"]}
     array, named = {"type": "array", "items": cell}, {"type": "object", "additionalProperties": cell}
     return record(
-        {"rows": {"type": "array", "minItems": 1, "items": {"anyOf": [array, named]}}},
+        {
+            "rows": {
+                "anyOf": [{"type": "array", "minItems": 1, "items": {"anyOf": [array, named]}}, named],
+                "description": "Rows, or a single one as an object.",
+            }
+        },
         {
             "model": {
                 "type": ["string", "null"],
