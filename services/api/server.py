@@ -113,7 +113,7 @@ class Server:
         deadline = time.monotonic() + STOP_SECONDS
         while self._busy() and time.monotonic() < deadline:
             self._turn(0.02)
-        with self._pipes:  # whoever writes to a pipe right now is waited for
+        with self._pipes:  # a thread that is writing to a pipe finishes first
             self._closed = True
         self._dispatcher.shutdown(timeout=STAY_SECONDS + 0.1)
         wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop

@@ -100,8 +100,9 @@ class _Children:
                 child.kill()
                 raise
         for line in output.splitlines():
-            with contextlib.suppress(orjson.JSONDecodeError):  # a kill may cut the last line off
-                said.hear(line)
+            if line.startswith(b"{"):  # libraries may print, too
+                with contextlib.suppress(orjson.JSONDecodeError):  # a kill may cut the last line off
+                    said.hear(line)
         if said.refused is None and said.step != "end":
             said.ending = self._ending(child.returncode, errors.decode(errors="replace"), late=late)
         return said.ending

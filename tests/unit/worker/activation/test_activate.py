@@ -355,3 +355,17 @@ def test_a_disk_that_takes_no_tables_says_nothing_of_the_model(tmp_path: Path) -
     record = activate_version(version, nowhere, AMPLE, "key")
     assert_refused(record, "Not a directory", "tries again")
     assert record.key == ""
+
+
+def test_what_a_library_prints_and_a_line_that_is_cut_off_are_passed_over(
+    tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "python"
+    script.write_text(
+        f'#!/bin/sh\necho 123\necho \'[08:00:00] WARNING: {{}}\'\necho \'{{"step": "ver\'\nexec {sys.executable} "$@"\n'
+    )
+    script.chmod(0o755)
+    version = add_model(tmp_path / "models", train(3, 2, 3)[0])
+    monkeypatch.setattr(sys, "executable", str(script))
+    record = activate_version(version, compiled_dir, AMPLE, "key")
+    assert (record.state, record.reason) == (State.READY, None)
