@@ -47,7 +47,9 @@ def main() -> int:
         where = {"key_file": str(key)} if key else {}
         _log.info("ready", extra={"address": address, "docs": f"{address}/docs", **where})
     else:
-        print(announcement(settings, os.environ), flush=True)
+        # In one write: lines of other programs must not come in between.
+        sys.stdout.write(f"{announcement(settings, os.environ)}\n")
+        sys.stdout.flush()
     return 0
 
 

@@ -30,7 +30,7 @@ AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
 #: for them.
 UNSENT_BYTES = 128 * 1024
 #: Bytes of all answers that wait in memory, beyond which they wait in files: 300 slow readers would fill a container otherwise.
-ANSWERS_BYTES = 16 * 2**20
+ANSWERS_BYTES = 8 * 2**20
 #: Bytes of all of a request's headers.
 HEADER_BYTES = 64 * 1024
 #: Connections at a time; the others wait in the system's queue.

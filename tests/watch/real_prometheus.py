@@ -16,7 +16,7 @@ import yaml
 
 from ops.http_call import answer_or_none, call
 from ops.trial_appliance import free_ports
-from tests.appliance.faults.submitted import eventually
+from tests.appliance.faults.submitted import PATIENCE, eventually
 from tests.watch.programs import program
 from tests.watch.shipped import PROMETHEUS
 
@@ -64,7 +64,7 @@ class Prometheus:
         found = self.samples(f'count by (alertname) (max_over_time(ALERTS{{alertstate="firing"}}{window}))')
         return {sample["metric"]["alertname"] for sample in found}
 
-    def wait_for(self, alerts: set[str], since: float, seconds: float = 60) -> None:
+    def wait_for(self, alerts: set[str], since: float, seconds: float = PATIENCE) -> None:
         """Wait until all of these alerts have fired since a time on the monotonic clock."""
         eventually(
             lambda: alerts <= self.fired(time.monotonic() - since),

@@ -36,7 +36,7 @@ QUEUE_LIMIT, BATCH_ROWS = 40, 20
 #: The model that is damaged.
 DAMAGED = "diabetes"
 #: Batches that leave memory behind in their workers, and how many workers a poisonous one could end.
-LEAKS, PLENTY = 14, 8
+LEAKS, PLENTY = 24, 8
 #: Only the alert about the stand-in, which is there from the start, fires in an appliance that is well otherwise.
 ALWAYS = {"ShapboxFallbackModel"}
 #: Seconds of load in which nothing else may have fired.
