@@ -16,7 +16,7 @@ from ops.address import key_file, local_address, short_path
 from ops.http_call import Answer, answer_or_none
 from shared.errors import ShapboxError
 from shared.log import configure_logging
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion

@@ -13,7 +13,7 @@ from ops.address import local_address
 from ops.boot.memory_limit import decide_memory_limit
 from ops.boot.plain_user import drop_root
 from ops.http_call import answer_or_none
-from shared.appliance_status import ApplianceStatus
+from shared.appliance.status import ApplianceStatus
 from shared.cgroup import find_cgroup
 from shared.errors import BootError, SettingsError
 from shared.settings import Role, Settings

@@ -13,7 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from shared.errors import SettingsError
-from shared.redis_url import check_redis_url
+from shared.redis.url import check_redis_url
 
 #: Bytes that a unix socket's path may have on Linux, less some for the longest socket's own name.
 MAX_SOCKET_FOLDER_BYTES = 80

@@ -21,9 +21,9 @@ from ops.bench.peer_engine import PeerEngine, PeerError, peer_engines
 from ops.bench.peer_environments import peer_python
 from ops.bench.tables import count, short, table
 from ops.bench.trained import Shape, kept
-from services.worker.activation.compilation import compile_booster
-from services.worker.lean_xgboost import THREADS
-from services.worker.reference import EXACT, distance
+from shared.engines.lean_xgboost import THREADS
+from shared.engines.reference import EXACT, distance
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.interventional import against_background
 from shared.treeshap.library import Library

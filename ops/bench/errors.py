@@ -11,9 +11,9 @@ from ops.bench.engines import CONTRIBUTIONS
 from ops.bench.tables import table
 from ops.bench.trained import Shape, kept
 from ops.bench.truth import exact_values
-from services.worker.activation.compilation import compile_booster
-from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.lean_xgboost import THREADS
+from shared.engines.lean_xgboost import THREADS
+from shared.engines.xgboost_engine import XGBoostEngine
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from ops.bench.timing import Timing, take_turns
 from ops.bench.trained import Shape, train
-from services.worker.activation.compilation import compile_booster
-from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.lean_xgboost import THREADS
-from services.worker.reference import distance
+from shared.engines.lean_xgboost import THREADS
+from shared.engines.reference import distance
+from shared.engines.xgboost_engine import XGBoostEngine
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer, Matrix
 from shared.treeshap.library import Library

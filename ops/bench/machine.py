@@ -8,7 +8,7 @@ import platform
 import re
 from pathlib import Path
 
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
 
 
 def machine_line() -> str:

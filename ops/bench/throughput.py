@@ -19,7 +19,7 @@ from ops.container.box import Box
 from ops.container.peak import Peak, peak_of
 from ops.reached import Reached
 from ops.trial_appliance import Appliance
-from services.worker.reference import reference_contributions
+from shared.engines.reference import reference_contributions
 from shared.models.version import ModelVersion
 
 #: Rows that the bare processes explain in a turn, all of them together: their rate does not rise with more.

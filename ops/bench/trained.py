@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.worker.lean_xgboost import import_xgboost
 from shared.build import ROOT
+from shared.engines.lean_xgboost import import_xgboost
 
 #: Rows that a model is trained on: enough for full trees of any depth that is measured.
 TRAINING_ROWS = 20_000

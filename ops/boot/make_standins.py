@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from services.worker.standin import write_standin, write_standins
 from shared.errors import ShapboxError
 from shared.models.catalog import find_faults
+from shared.models.placeholder import write_standin, write_standins
 from shared.models.version import version_folders
 
 #: What a stand-in is called where nothing says what should have been there.

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import orjson
 
-from services.worker.activation.activate import Limits, activate_version
 from shared.build import ROOT, library_versions
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.models.activation import XGBOOST, Activations, State, VersionRecord, is_compiled
+from shared.models.activation.activate import Limits, activate_version
+from shared.models.activation.records import XGBOOST, Activations, State, VersionRecord, is_compiled
 from shared.models.catalog import ModelCatalog, ModelFault, manifest_digest, with_record
 from shared.models.compiled_files import compiled_key, compiled_path
 from shared.models.contract import is_model_folder

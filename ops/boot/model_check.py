@@ -10,7 +10,7 @@ import sys
 
 from shared.build import ROOT
 from shared.errors import BootError, ModelFaultError, ModelNotFoundError, ModelRefusedError
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog, ModelFault, find_faults
 from shared.models.version import version_folders
 from shared.settings import Settings

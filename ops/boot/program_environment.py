@@ -10,9 +10,9 @@ from pathlib import Path
 from ops.boot.leash import SUPERVISOR_PID
 from ops.boot.redis_config import redis_config_file, redis_lock_file, redis_program
 from ops.boot.sizing import Sizing
-from shared.host_name import HOST_NAME_NAME
+from shared.appliance.host_name import HOST_NAME_NAME
+from shared.appliance.parent_death import START_SECONDS, START_SECONDS_NAME
 from shared.settings import Role, Settings
-from shared.supervised_start import START_SECONDS, START_SECONDS_NAME
 
 #: Tells glibc to give free memory at a heap's end back from so many bytes on. What counts more: once it is set,
 #: glibc no longer lets large blocks (from 128 kB on) into its heaps after the first was freed. Each stays mapped by

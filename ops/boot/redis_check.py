@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from shared.build import ROOT
 from shared.errors import BootError
-from shared.redis_url import public_address, tls_files
+from shared.redis.url import public_address, tls_files
 from shared.settings import Settings
 
 #: How the probe ends if Redis refuses us, and if it is away.

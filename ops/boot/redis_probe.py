@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import redis
 
 from ops.boot.redis_check import AWAY, REFUSED
-from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
 
 

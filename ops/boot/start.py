@@ -21,7 +21,7 @@ from ops.boot.redis_check import check_redis
 from ops.boot.redis_config import redis_lock_file, write_redis_config
 from ops.boot.sizing import Cpus, Sizing, shortcomings, size, usable_cpus
 from shared.build import ROOT
-from shared.redis_url import public_address
+from shared.redis.url import public_address
 from shared.settings import Settings
 
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from ops.chaos.report import Outcome, report
 from ops.chaos.run import strike
 from ops.trial_appliance import TrialError
 from shared.errors import ShapboxError
-from shared.redis_connection import REDIS_AWAY
+from shared.redis.connection import REDIS_AWAY
 
 #: What holds unless the environment says otherwise.
 SECONDS, SEED = "300", "1"

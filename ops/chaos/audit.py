@@ -11,7 +11,7 @@ from ops.chaos.check import Rows
 from ops.chaos.ledger import Entry, Finding, Ledger, State
 from ops.chaos.truth import Truth
 from ops.http_call import Answer
-from shared.counters import Counters
+from shared.appliance.counters import Counters
 from shared.errors import JobNotFoundError
 from shared.jobs.store import JobStore
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import redis
 
-from shared.beacons import Beacon, Beacons
+from shared.appliance.heartbeats import Beacon, Beacons
 from shared.jobs import keys
 from shared.jobs.document import Status
 from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery, Running
@@ -28,7 +28,7 @@ class Hold:
 
 
 class Holdings:
-    """Every call may raise what shared.redis_connection.REDIS_AWAY lists. Safe to use from several threads."""
+    """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Safe to use from several threads."""
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection

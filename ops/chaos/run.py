@@ -22,11 +22,11 @@ from ops.chaos.truth import Truth
 from ops.chaos.verdict import judge
 from ops.chaos.wishes import Pools, wishes
 from ops.trial_appliance import Appliance, TrialError
+from shared.appliance.counters import Counters
 from shared.build import ROOT
-from shared.counters import Counters
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 
 #: Clients that send jobs.
 CLIENTS = 6

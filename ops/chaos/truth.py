@@ -11,7 +11,7 @@ import numpy as np
 from ops.chaos.check import Matrix, Rows, check_rows, check_sums
 from ops.chaos.ledger import Entry
 from ops.chaos.wishes import Pools
-from services.worker.warm_models import WarmModels
+from services.worker.models import WarmModels
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
 

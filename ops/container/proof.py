@@ -17,8 +17,8 @@ from ops.container.pictures import Picture, fetch_pictures
 from ops.container.slow_model import DEPTH, TREES, models_with_slow_one
 from ops.measure.appliance import example_rows
 from ops.trial_appliance import free_ports
-from services.worker.lean_xgboost import import_xgboost
-from services.worker.reference import EXACT, bare_explainer, distance
+from shared.engines.lean_xgboost import import_xgboost
+from shared.engines.reference import EXACT, bare_explainer, distance
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 

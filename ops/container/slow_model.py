@@ -9,8 +9,8 @@ import numpy as np
 
 from ops.models.importing import add_model
 from ops.models.options import ImportOptions
-from services.worker.lean_xgboost import import_xgboost
 from shared.build import ROOT
+from shared.engines.lean_xgboost import import_xgboost
 from shared.models.version import ModelVersion
 
 #: The trees, their depth, and the features.

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.demo.failure import DemoError
-from services.worker.reference import reference_contributions
+from shared.engines.reference import reference_contributions
 from shared.errors import ShapboxError
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.settings import Settings

@@ -22,7 +22,7 @@ from ops.models.removal import remove_model
 from ops.models.source import read_source
 from ops.models.verification import activate_all
 from shared.errors import ModelFaultError
-from shared.models.activation import Activations, State
+from shared.models.activation.records import Activations, State
 from shared.models.version import version_folders
 from shared.settings import Settings
 

@@ -8,8 +8,8 @@ from typing import Any
 from ops.models.json_file import read_object
 from ops.models.source import Source
 from ops.models.splits import Splits
-from services.worker.model_features import repeated, shown
 from shared.errors import ModelFaultError
+from shared.models.activation.features import repeated, shown
 from shared.models.contract import Feature, Kind, Label
 
 #: Thresholds that a message lists.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import FileEntry
 from shared.models.version import ModelVersion

@@ -10,8 +10,8 @@ from ops.models.source import Source
 from ops.models.splits import Splits
 from ops.models.trees import choose_trees, explain_trees
 from ops.models.wrapper_notes import noted_missing
-from services.worker.model_features import shown
-from services.worker.model_inspection import ModelInspection
+from shared.models.activation.features import shown
+from shared.models.activation.inspection import ModelInspection
 from shared.models.contract import Feature, Kind, link_of
 
 #: Labels of a category that are shown, and characters of an attribute.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from services.worker.model_inspection import ModelInspection
+from shared.models.activation.inspection import ModelInspection
 
 #: Numbers of rounds that are tried at most.
 MOST_ROUNDS = 300

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ops.models.file_kinds import describe_failure, describe_foreign, model_bytes
 from ops.models.splits import Splits, splits_of
-from services.worker.model_inspection import ModelInspection, convert_model
 from shared.errors import ModelFaultError
+from shared.models.activation.inspection import ModelInspection, convert_model
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ops.models.options import TreesChoice
-from services.worker.model_inspection import ModelInspection
 from shared.errors import ModelFaultError
+from shared.models.activation.inspection import ModelInspection
 from shared.models.contract import Trees, TreesReason
 
 _BEST = "best_iteration"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from services.worker.activation.activate import Limits, activate_version
-from shared.models.activation import VersionRecord
+from shared.models.activation.activate import Limits, activate_version
+from shared.models.activation.records import VersionRecord
 from shared.models.catalog import ModelFault, find_faults
 from shared.models.contract import remedy_for
 from shared.models.version import read_version, version_folders

@@ -12,7 +12,7 @@ from ops.verify.exactness import Gap, Values, gap_of_sums, gap_of_values
 from ops.verify.outcome import FailedError
 from ops.verify.plausible_rows import plausible_rows
 from ops.verify.served import LocalModels, ServedModel
-from services.worker.reference import reference_contributions
+from shared.engines.reference import reference_contributions
 from shared.errors import ShapboxError
 
 #: What to do about values that are wrong.

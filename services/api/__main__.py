@@ -11,16 +11,16 @@ from collections.abc import Mapping
 
 from services.api.app import create_app
 from services.api.background import Background
-from services.api.parts import Parts, assemble
-from services.api.server import Server
-from services.api.storage_room import PROBE_SECONDS
+from services.api.capacity.disk import PROBE_SECONDS
+from services.api.components import Parts, assemble
+from services.api.http.server import Server
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
-from shared.redis_connection import Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 
 #: Seconds between two flushes of the counters.

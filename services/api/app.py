@@ -6,13 +6,13 @@ from typing import Any
 
 import falcon
 
-from services.api import problems
-from services.api.authentication import Authentication
-from services.api.console_files import ConsoleFiles
-from services.api.envelope import Envelope, RouteNote
-from services.api.parts import Parts
+from services.api.components import Parts
+from services.api.http import problems
+from services.api.http.access_log import Envelope, RouteNote
+from services.api.http.authentication import Authentication
 from services.api.resources.appliance import ApplianceResource
 from services.api.resources.console import ConsoleFileResource, ConsoleResource
+from services.api.resources.console_files import ConsoleFiles
 from services.api.resources.documentation import DocsResource, OpenApiResource
 from services.api.resources.examples import ExamplesResource
 from services.api.resources.explain import ExplainResource

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 import redis
 
-from shared.beacons import Beacons
+from shared.appliance.heartbeats import Beacons
 from shared.jobs.document import Status
 from shared.jobs.ids import made_at
 from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
-from shared.redis_connection import REDIS_AWAY
+from shared.redis.connection import REDIS_AWAY
 
 #: Seconds for which one look is good.
 LOOK_SECONDS = 0.5

@@ -8,12 +8,12 @@ import signal
 import sys
 from types import FrameType
 
+from services.monitor.events.supervisor_events import read_events
 from services.monitor.monitor import Monitor
-from services.monitor.supervisor_events import read_events
-from services.monitor.worker_lives import Machine
+from services.monitor.recovery.worker_lives import Machine
+from shared.appliance.host_name import host_name
 from shared.build import git_commit
 from shared.errors import ShapboxError
-from shared.host_name import host_name
 from shared.log import configure_logging
 from shared.settings import Settings
 

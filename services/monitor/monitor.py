@@ -9,36 +9,36 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.registry import Collector
 
 from services.monitor.aof_sync import AofSync
-from services.monitor.collectors.facts import FactsCollector
-from services.monitor.collectors.machine_state import MachineCollector
-from services.monitor.collectors.redis_state import RedisCollector, RedisLinkCollector
+from services.monitor.events.listener import Listener
+from services.monitor.events.loop import Loop
+from services.monitor.events.programs import Programs
+from services.monitor.events.supervisor_events import Event
 from services.monitor.eviction_watch import EvictionWatch
-from services.monitor.exposition import serve_metrics
-from services.monitor.guard import Guard
-from services.monitor.listener import Listener
-from services.monitor.loop import Loop
-from services.monitor.memory_decision import Marks
-from services.monitor.process_table import started_at
-from services.monitor.programs import Programs
-from services.monitor.pulse import Pulse
-from services.monitor.redis_reading import RedisReading
-from services.monitor.rescue import Rescue
-from services.monitor.storage_use import StorageUse
-from services.monitor.supervisor_events import Event
+from services.monitor.guard.guard import Guard
+from services.monitor.guard.memory_decision import Marks
+from services.monitor.guard.process_table import started_at
+from services.monitor.guard.working_set import choose_source
+from services.monitor.metrics.exposition import serve_metrics
+from services.monitor.metrics.facts import FactsCollector
+from services.monitor.metrics.machine_state import MachineCollector
+from services.monitor.metrics.pulse import Pulse
+from services.monitor.metrics.redis_reading import RedisReading
+from services.monitor.metrics.redis_state import RedisCollector, RedisLinkCollector
+from services.monitor.metrics.storage_use import StorageUse
+from services.monitor.recovery.rescue import Rescue
+from services.monitor.recovery.worker_lives import Machine
 from services.monitor.sweeper import Surroundings, Sweeper
-from services.monitor.worker_lives import Machine
-from services.monitor.working_set import choose_source
-from shared.counters import Counters
+from shared.appliance.counters import Counters
+from shared.appliance.recycle_requests import RecycleWish
 from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
-from shared.payloads import Payloads
-from shared.recycle_wish import RecycleWish
-from shared.redis_connection import Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Role, Settings
 
 #: Seconds between two steps of each loop.

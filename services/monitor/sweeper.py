@@ -24,8 +24,8 @@ from shared.jobs.document import Status
 from shared.jobs.ids import is_job_id, made_at
 from shared.jobs.store import JobStore
 from shared.log import log_context
-from shared.payloads import Payloads
-from shared.redis_connection import texts
+from shared.objects.payloads import Payloads
+from shared.redis.connection import texts
 
 #: Jobs that one pass takes up at a time.
 JOBS_PER_HELPING = 50

@@ -18,27 +18,27 @@ import redis
 from rq.serializers import JSONSerializer
 
 from services.worker import task
-from services.worker.batch_run import BatchRunner
-from services.worker.batch_worker import RQ_WORKER_TTL, BatchWorker
+from services.worker.batch import BatchRunner
+from services.worker.exits.memory_cap import cap_bytes, limit_growth
+from services.worker.exits.shap_return import ShapReturn
 from services.worker.heartbeat import Heartbeat
-from services.worker.memory_cap import cap_bytes, limit_growth
-from services.worker.shap_return import ShapReturn
-from services.worker.warm_models import WarmModels
-from shared.beacons import Beacon, Beacons
+from services.worker.models import WarmModels
+from services.worker.worker import RQ_WORKER_TTL, BatchWorker
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.host_name import host_name
+from shared.appliance.parent_death import rest_of_start
 from shared.cgroup import usable_processors
-from shared.counters import Counters
 from shared.errors import SettingsError, ShapboxError
-from shared.host_name import host_name
 from shared.jobs.queue import Lane, rq_queue
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.log import configure_logging
-from shared.models.activation import Activations
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
-from shared.redis_connection import REDIS_AWAY, Patience, connect, writes_refused
+from shared.objects.payloads import Payloads
+from shared.redis.connection import REDIS_AWAY, Patience, connect, writes_refused
 from shared.settings import Settings
-from shared.supervised_start import rest_of_start
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 import redis
 
-from shared.beacons import BEAT_SECONDS, Beacon, Beacons
-from shared.counters import Counters
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import BEAT_SECONDS, Beacon, Beacons
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from services.worker.engines.engine import Engine, Matrix
-from shared.engine_call import EngineCalls
+from shared.engines.calls import EngineCalls
+from shared.engines.engine import Engine, Matrix
 
 
 def explain_in_slices(

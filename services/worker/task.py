@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from services.worker.batch_run import BatchRunner
+from services.worker.batch import BatchRunner
 
 _runner: BatchRunner | None = None
 

@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import redis
 
-from shared.beacons import Beacon
+from shared.appliance.heartbeats import Beacon
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Job
@@ -67,7 +67,7 @@ class Lost:
 
 
 class Recovery:
-    """Every call may raise what shared.redis_connection.REDIS_AWAY lists. Running it twice does no harm."""
+    """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Running it twice does no harm."""
 
     def __init__(self, connection: redis.Redis, store: JobStore) -> None:
         self._redis = connection

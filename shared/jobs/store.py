@@ -19,8 +19,8 @@ from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
 from shared.jobs.queue import BatchQueues
 from shared.jobs.transitions import Transitions
-from shared.redis_connection import texts
-from shared.redis_room import RedisRoom
+from shared.redis.capacity import RedisRoom
+from shared.redis.connection import texts
 from shared.settings import Settings
 
 #: Batches that one SADD of the accepting transaction names.
@@ -59,7 +59,7 @@ class Page:
 
 
 class JobStore:
-    """Every call may raise what shared.redis_connection.REDIS_AWAY lists."""
+    """Every call may raise what shared.redis.connection.REDIS_AWAY lists."""
 
     def __init__(self, connection: redis.Redis, settings: Settings) -> None:
         self._redis = connection

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 import orjson
 
 from shared.errors import ModelFaultError, ModelNotFoundError, ModelRefusedError
-from shared.models.activation import Activations, State, VersionRecord
+from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.contract import MANIFEST_FILE, VERSION_PATTERN, Contract, FileEntry, remedy_for
 from shared.models.manifest_reader import read_contract
 from shared.models.version import ModelVersion, read_version, version_folders

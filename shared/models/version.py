@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import ModelFaultError
 from shared.jobs.document import Method
-from shared.models.activation import SHAP, XGBOOST, Explanation, MethodRecord, VersionRecord
+from shared.models.activation.records import SHAP, XGBOOST, Explanation, MethodRecord, VersionRecord
 from shared.models.contract import MANIFEST_FILE, MODEL_FILE, Contract, is_model_folder, remedy_for
 from shared.models.manifest_reader import read_contract
 

@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 from shared.jobs.document import Method
-from shared.models.activation import is_compiled
+from shared.models.activation.records import is_compiled
 from shared.models.compiled_files import compiled_key
 from shared.models.version import ModelVersion
 from shared.treeshap.explainer import Explainer

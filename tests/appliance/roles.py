@@ -9,8 +9,8 @@ from pathlib import Path
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.beacons import Beacon, Beacons
-from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.appliance.heartbeats import Beacon, Beacons
+from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
 
 

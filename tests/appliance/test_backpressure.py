@@ -12,8 +12,8 @@ import pytest
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.redis_connection import Patience, connect
-from shared.redis_room import READING_SECONDS
+from shared.redis.capacity import READING_SECONDS
+from shared.redis.connection import Patience, connect
 from tests.appliance.client import (
     causes,
     check_refusal,

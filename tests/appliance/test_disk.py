@@ -19,12 +19,12 @@ import pytest
 
 from ops.http_call import Answer
 from ops.trial_appliance import NO_ANSWER, Appliance
-from services.api.storage_room import RESERVE_BYTES
+from services.api.capacity.disk import RESERVE_BYTES
 from services.monitor.sweeper import ORPHAN_SECONDS, ORPHAN_SECONDS_PRESSED, Sweeper
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
-from shared.payloads import Payloads
-from shared.redis_connection import Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from tests.appliance.client import (
     GENEROUS,
     causes,

@@ -13,7 +13,7 @@ import pytest
 from ops.http_call import answer_or_none
 from ops.trial_appliance import STOP_SECONDS, Appliance
 from shared.jobs import keys
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.load import Load
 from tests.appliance.faults.placing import Action, Faults

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from ops.trial_appliance import Appliance
-from shared.beacons import Beacons
-from shared.redis_connection import Patience, connect
+from shared.appliance.heartbeats import Beacons
+from shared.redis.connection import Patience, connect
 from tests.appliance.client import (
     causes,
     check_refusal,

@@ -9,10 +9,10 @@ from contextlib import closing
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.beacons import Beacons
+from shared.appliance.heartbeats import Beacons
 from shared.jobs import keys
 from shared.memory import process_pss_bytes
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from tests.appliance.client import forget_tables
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.load import Load

@@ -18,15 +18,15 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.trial_appliance import NO_ANSWER, Appliance
-from services.api.direct_lane import MOST_ROWS
-from services.worker.reference import EXACT, distance, reference_contributions
-from shared.beacons import Beacons
+from services.api.explain.inline_models import MOST_ROWS
+from shared.appliance.heartbeats import Beacons
 from shared.build import ROOT
+from shared.engines.reference import EXACT, distance, reference_contributions
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from shared.treeshap.library import find_library
 from tests.appliance.client import forget_tables

@@ -11,8 +11,8 @@ import numpy as np
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.redis_connection import Patience, connect
-from shared.supervised_start import START_SECONDS
+from shared.appliance.parent_death import START_SECONDS
+from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults, Point
 from tests.appliance.faults.submitted import (

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ops.trial_appliance import Appliance, memory_cgroup
-from shared.beacons import LEASE_SECONDS
-from shared.redis_connection import Patience, connect
+from shared.appliance.heartbeats import LEASE_SECONDS
+from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Action, Faults
 from tests.appliance.faults.submitted import (

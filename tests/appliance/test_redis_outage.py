@@ -21,7 +21,7 @@ from shared.jobs import keys
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.load import Load

@@ -15,7 +15,7 @@ import pytest
 
 from ops.http_call import call
 from ops.trial_appliance import Appliance
-from shared.beacons import LEASE_SECONDS
+from shared.appliance.heartbeats import LEASE_SECONDS
 from tests.appliance.conftest import Say
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import (

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.trial_appliance import Appliance
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from tests.appliance.client import check_refusal, offer, until
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults

@@ -22,8 +22,8 @@ from ops.verify.outcome import FailedError
 from ops.verify.report import Report, Verdict
 from ops.verify.run import VerifyOptions, run_verify
 from ops.verify.visit import Visit
-from services.worker.lean_xgboost import import_xgboost, load_booster
 from shared.build import ROOT
+from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.models.catalog import ModelCatalog
 from shared.models.store import ModelDraft, write_model_folder
 from tests.appliance.client import probes, stopped, until

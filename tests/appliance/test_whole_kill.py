@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ops.trial_appliance import Appliance
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults, Step
 from tests.appliance.faults.submitted import BATCH_ROWS, Submitted, counters, submit

@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, expect
 
 from ops.console_visit import Visit
 from ops.trial_appliance import Appliance
-from services.worker.lean_xgboost import import_xgboost
 from shared.build import ROOT
+from shared.engines.lean_xgboost import import_xgboost
 from shared.models.contract import Contract, Feature, Kind, Trees
 from shared.models.store import ModelDraft, write_model_folder
 from tests.console.conftest import OpenConsole

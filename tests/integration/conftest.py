@@ -11,8 +11,8 @@ import redis
 
 from shared.jobs.store import JobStore
 from shared.log import TextFormatter
-from shared.payloads import Payloads
-from shared.redis_connection import Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from tests.integration.redis_server import RedisServer, until
 

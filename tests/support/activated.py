@@ -9,11 +9,11 @@ from typing import Any
 
 import orjson
 
-from services.worker.activation.activate import Limits, activate_version
-from services.worker.activation.subject import Subject
-from services.worker.lean_xgboost import import_xgboost
-from services.worker.model_inspection import look_into
-from shared.models.activation import Activations, State
+from shared.engines.lean_xgboost import import_xgboost
+from shared.models.activation.activate import Limits, activate_version
+from shared.models.activation.inspection import look_into
+from shared.models.activation.records import Activations, State
+from shared.models.activation.subject import Subject
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Contract, Trees, link_of
 from shared.models.store import ModelDraft, write_model_folder

@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
-from services.monitor.collectors.families import PREFIX
-from services.monitor.collectors.sums import COUNTERS, HISTOGRAMS
+from services.monitor.metrics.families import PREFIX
+from services.monitor.metrics.sums import COUNTERS, HISTOGRAMS
 from shared.build import ROOT
 
 PROMETHEUS, DASHBOARD = ROOT / "ops" / "prometheus", ROOT / "ops" / "grafana" / "shapbox.json"

@@ -17,9 +17,9 @@ import pytest
 
 from ops.http_call import call
 from ops.trial_appliance import Appliance, memory_cgroup
-from services.api.storage_room import RESERVE_BYTES
+from services.api.capacity.disk import RESERVE_BYTES
 from shared.build import ROOT
-from shared.redis_connection import Patience, connect
+from shared.redis.connection import Patience, connect
 from tests.appliance.client import finish, full_redis, offer, stopped, the_model, until
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import Submitted, eventually, shaken_examples, submit

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from services.api.capacity.disk import RESERVE_BYTES
 from services.api.resources.explain import DEFAULT_WAIT
-from services.api.storage_room import RESERVE_BYTES
 from shared.build import ROOT
-from shared.redis_room import ACCEPT_SHARE
+from shared.redis.capacity import ACCEPT_SHARE
 from shared.settings import Settings
 from tests.watch.programs import promtool
 from tests.watch.shipped import CONFIGURATIONS, PROMETHEUS, cases, names_in, rules

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.console_files import MEDIA_TYPES
 from services.api.openapi.answers import (
     answer,
     job_answer,
@@ -19,6 +18,7 @@ from services.api.openapi.building import TEXT, ref
 from services.api.openapi.examples import CSV_ROWS
 from services.api.openapi.parameters import PARAMETERS, rows_body, taking
 from services.api.openapi.schemas import schemas
+from services.api.resources.console_files import MEDIA_TYPES
 from shared.build import VERSION
 
 type Part = dict[str, Any]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.api.openapi.building import COUNT, FLAG, SECONDS, TEXT, TEXTS, Schema, or_null, record, ref
 from services.api.openapi.examples import MODEL, REFUSED_MODEL
 from shared.jobs.document import Method
-from shared.models.activation import Explanation, State
+from shared.models.activation.records import Explanation, State
 from shared.models.contract import Adverse, Kind, Link, TreesReason
 
 _VERSION: Schema = {"type": "integer", "minimum": 1}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from services.api.http.query import MAX_WAIT
 from services.api.openapi.building import TEXT, ref
 from services.api.openapi.examples import CSV_ROWS, JOB_ID, NDJSON_ROWS
-from services.api.plots.kinds import DISPLAYED, KINDS, MOST_DISPLAYED
-from services.api.query import MAX_WAIT
 from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS
 from services.api.resources.jobs import MAX_PAGE, PAGE
+from services.api.results.plots.kinds import DISPLAYED, KINDS, MOST_DISPLAYED
 from shared.interactions import MOST_TOP_PAIRS
 from shared.jobs.document import Method, Status
 

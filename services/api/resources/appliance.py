@@ -7,13 +7,13 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.query import Query
+from services.api.capacity.disk import free_bytes
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query
 from services.api.redis_view import RedisLook, RedisView
 from services.api.resources.health import FRESH_SECONDS
-from services.api.storage_room import free_bytes
-from shared.appliance_status import ApplianceStatus
+from shared.appliance.status import ApplianceStatus
 from shared.build import VERSION
 from shared.jobs.document import Status, rfc3339
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import falcon
 
-from services.api.authentication import Access
-from services.api.console_files import INDEX, ConsoleFile, ConsoleFiles
+from services.api.http.authentication import Access
+from services.api.resources.console_files import INDEX, ConsoleFile, ConsoleFiles
 
 #: What the page may load and speak to: this server alone. `blob:` and `data:` are images that it made itself.
 CONTENT_SECURITY_POLICY = (

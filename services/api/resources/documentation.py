@@ -6,8 +6,8 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
 from services.api.docs_page import render_docs
+from services.api.http.authentication import Access
 from services.api.openapi.document import openapi_document
 
 #: What a page may load: its own style and nothing else, from nowhere.

@@ -10,10 +10,10 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.query import Query
-from services.api.writers.negotiation import choose_media_type
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query
+from services.api.results.negotiation import choose_media_type
 from shared.errors import ModelFaultError, NotFoundError
 from shared.models.contract import Feature
 from shared.models.labelled_rows import Cell, labelled_rows

@@ -5,15 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from services.api.authentication import Access
-from services.api.incoming import Checks, Matrix, Urgency
-from services.api.job_options import OPTION_PARAMETERS
-from services.api.parts import Parts
-from services.api.query import Query, RowRange, read_row_range, read_wait
+from services.api.components import Parts
+from services.api.explain.options import OPTION_PARAMETERS
+from services.api.explain.plan import Checks, Matrix, Urgency
+from services.api.explain.submission import Submission
+from services.api.http.authentication import Access
+from services.api.http.query import Query, RowRange, read_row_range, read_wait
 from services.api.resources.jobs import answer_job, wait_for_accepted
-from services.api.result_answer import ResultAnswer, require_result
-from services.api.submission import Submission
-from services.api.writers.negotiation import choose_writer
+from services.api.results.negotiation import choose_writer
+from services.api.results.result_answer import ResultAnswer, require_result
 from shared.jobs.document import Job
 
 #: Seconds that a request waits for its values unless it says otherwise.

@@ -8,12 +8,12 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.storage_room import RESERVE_BYTES, free_bytes
-from shared.appliance_status import HOPELESS_SECONDS
+from services.api.capacity.disk import RESERVE_BYTES, free_bytes
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from shared.appliance.status import HOPELESS_SECONDS
 from shared.errors import ShapboxError
-from shared.redis_connection import redis_needed
+from shared.redis.connection import redis_needed
 
 #: Seconds after the start in which a monitor that has not reported yet is no fault.
 GRACE_SECONDS = 30

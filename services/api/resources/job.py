@@ -6,10 +6,10 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.query import Query, read_wait
-from shared.redis_connection import redis_needed
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query, read_wait
+from shared.redis.connection import redis_needed
 
 
 class JobResource:

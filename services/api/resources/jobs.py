@@ -7,16 +7,16 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.incoming import Urgency
-from services.api.job_options import OPTION_PARAMETERS
-from services.api.parts import Parts
-from services.api.query import Query, Wait, read_wait
-from services.api.submission import Submission
+from services.api.components import Parts
+from services.api.explain.options import OPTION_PARAMETERS
+from services.api.explain.plan import Urgency
+from services.api.explain.submission import Submission
+from services.api.http.authentication import Access
+from services.api.http.query import Query, Wait, read_wait
 from shared.errors import BadParameterError, JobNotFoundError, RedisUnavailableError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
-from shared.redis_connection import redis_needed
+from shared.redis.connection import redis_needed
 
 #: Jobs on one page of the list, by default and at most.
 PAGE, MAX_PAGE = 20, 100

@@ -5,8 +5,8 @@ from __future__ import annotations
 import http.client
 from typing import Any
 
-from services.api.authentication import Access
-from services.api.parts import Parts
+from services.api.components import Parts
+from services.api.http.authentication import Access
 from shared.errors import ShapboxError
 
 #: Seconds that the monitor has to answer.

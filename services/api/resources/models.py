@@ -6,11 +6,11 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.query import Query
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query
 from shared.jobs.document import Method
-from shared.models.activation import State, VersionRecord
+from shared.models.activation.records import State, VersionRecord
 from shared.models.catalog import ModelCatalog, ModelVersion, RefusedModel
 from shared.models.contract import Contract
 

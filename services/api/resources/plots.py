@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.authentication import Access
-from services.api.completed_job import completed_job
-from services.api.parts import Parts
-from services.api.plots.kinds import KINDS, Wish
-from services.api.plots.raster import render_png
-from services.api.query import Query
-from services.api.writers.accept_header import accepts_gzip
-from services.api.writers.compression import gzip_stream
-from services.api.writers.negotiation import choose_media_type
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query
+from services.api.results.accept_header import accepts_gzip
+from services.api.results.completed_job import completed_job
+from services.api.results.compression import gzip_stream
+from services.api.results.negotiation import choose_media_type
+from services.api.results.plots.kinds import KINDS, Wish
+from services.api.results.plots.raster import render_png
 from shared.errors import NotFoundError
 
 #: What a plot can be written as, in the order of preference where the client has none.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.query import Query, read_row_range
-from services.api.result_answer import ResultAnswer, require_result
-from services.api.writers.negotiation import choose_writer
-from shared.redis_connection import redis_needed
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query, read_row_range
+from services.api.results.negotiation import choose_writer
+from services.api.results.result_answer import ResultAnswer, require_result
+from shared.redis.connection import redis_needed
 
 
 class ResultResource:

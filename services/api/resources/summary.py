@@ -7,12 +7,12 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.completed_job import completed_job
-from services.api.job_names import JobNames
-from services.api.parts import Parts
-from services.api.query import Query
-from services.api.summary import summary_document
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query
+from services.api.results.completed_job import completed_job
+from services.api.results.names import JobNames
+from services.api.results.summary_document import summary_document
 
 
 class SummaryResource:

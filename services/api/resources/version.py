@@ -7,8 +7,8 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.parts import Parts
+from services.api.components import Parts
+from services.api.http.authentication import Access
 from shared.build import VERSION, library_versions
 
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import orjson
 
-from services.api.authentication import Access
-from services.api.parts import Parts
-from services.api.query import Query
+from services.api.components import Parts
+from services.api.http.authentication import Access
+from services.api.http.query import Query
+from shared.appliance.recycle_requests import RecycleWish
 from shared.errors import ShapboxError
 from shared.jobs.document import rfc3339
-from shared.recycle_wish import RecycleWish
-from shared.redis_connection import redis_needed
+from shared.redis.connection import redis_needed
 
 
 class NoWorkerError(ShapboxError):

@@ -1,6 +1,6 @@
 -- A worker takes a batch. ARGV: job id, batch, owner, token.
 -- Whoever holds it already may claim it again, to say that it is still at it: `since` is now, and the monitor judges by that whether
--- it hangs (services/monitor/rescue.py). Workers do so in the middle of a batch that takes long (services/worker/slices.py).
+-- it hangs (services/monitor/recovery/rescue.py). Workers do so in the middle of a batch that takes long (services/worker/slices.py).
 -- Returns run, taken (another worker, or an earlier life of this one, holds it), done (its result is recorded), ended (its job has ended)
 -- or gone (its job is deleted).
 local id, batch, owner, token = ARGV[1], ARGV[2], ARGV[3], ARGV[4]

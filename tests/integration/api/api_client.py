@@ -11,7 +11,7 @@ from typing import Any
 
 import falcon.testing
 
-from services.api.envelope import Envelope, StartResponse
+from services.api.http.access_log import Envelope, StartResponse
 from shared.log import log_context
 from tests.integration.api.contract import Contract
 

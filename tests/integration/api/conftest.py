@@ -13,17 +13,17 @@ import pytest
 import redis
 from numpy.typing import NDArray
 
-from services.api import endings
 from services.api.app import create_app
-from services.api.parts import Parts, assemble
-from services.api.server import Server
-from shared.beacons import Beacon, Beacons
+from services.api.components import Parts, assemble
+from services.api.explain import job_waits as endings
+from services.api.http.server import Server
+from shared.appliance.heartbeats import Beacon, Beacons
 from shared.build import ROOT
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
-from shared.redis_connection import REDIS_AWAY, Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess, OverHttp
 from tests.integration.api.api_process import Process

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from services.api import redis_view
-from services.api.parts import Parts
+from services.api.components import Parts
 from services.api.redis_view import RedisView
-from shared.appliance_status import ApplianceStatus, ProgramStatus
-from shared.beacons import Beacon
+from shared.appliance.heartbeats import Beacon
+from shared.appliance.status import ApplianceStatus, ProgramStatus
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 from tests.integration.redis_server import RedisServer
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from services.api.parts import Parts
+from services.api.components import Parts
 from tests.integration.api.api_client import InProcess
 
 NAMES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
-from services.api.console_files import INDEX, ConsoleFiles
-from services.api.parts import Parts
+from services.api.components import Parts
+from services.api.resources.console_files import INDEX, ConsoleFiles
 from shared.build import ROOT
 from tests.integration.api.api_client import InProcess
 

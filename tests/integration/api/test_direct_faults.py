@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.api.parts import Parts
-from services.worker.activation.activate import Limits, activate_version
+from services.api.components import Parts
 from shared.build import ROOT
 from shared.jobs.document import Status
-from shared.models.activation import State
+from shared.models.activation.activate import Limits, activate_version
+from shared.models.activation.records import State
 from shared.models.catalog import ModelCatalog
 from shared.sum_check import ADVICE
 from shared.treeshap.explainer import Explainer

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from services.api.app import create_app
-from services.api.direct_lane import MOST_BODY, MOST_ROWS, DirectLane, DirectModel
-from services.api.parts import Parts
-from services.worker.reference import EXACT, distance, reference_contributions
+from services.api.components import Parts
+from services.api.explain.inline_models import MOST_BODY, MOST_ROWS, DirectLane, DirectModel
 from shared.build import ROOT
+from shared.engines.reference import EXACT, distance, reference_contributions
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
 from shared.treeshap.explainer import Explainer

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 
 from services.api.app import create_app
-from services.api.parts import Parts
+from services.api.components import Parts
 from shared import batch_plan
 from shared.build import ROOT
 from shared.jobs.document import Method
-from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
 

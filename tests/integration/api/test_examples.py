@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from services.api.app import create_app
-from services.api.parts import Parts
+from services.api.components import Parts
 from services.api.resources import examples
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature, Kind

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from services.api.parts import Parts
+from services.api.components import Parts
 from tests.integration.api.api_client import InProcess, OverHttp
 
 BODY = {"model": "diabetes", "rows": [[float(row)] * 10 for row in range(25)]}

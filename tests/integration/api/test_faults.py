@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from services.api.parts import Parts
+from services.api.components import Parts
+from services.api.explain.submission import Submission
 from services.api.resources.version import VersionResource
-from services.api.submission import Submission
-from shared.appliance_status import ApplianceStatus
+from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
 from tests.integration.api.api_client import InProcess
 

@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.api import interaction_result
-from services.api.interaction_result import InteractionResult
-from services.api.parts import Parts
-from services.api.result_room import result_bytes
-from services.api.writers.negotiation import choose_writer
-from services.worker.batch_run import BatchRunner
-from services.worker.warm_models import WarmModels
+from services.api.capacity.results import result_bytes
+from services.api.components import Parts
+from services.api.results import interaction_result
+from services.api.results.interaction_result import InteractionResult
+from services.api.results.negotiation import choose_writer
+from services.worker.batch import BatchRunner
+from services.worker.models import WarmModels
 from shared import batch_plan
-from shared.beacons import Beacon
+from shared.appliance.heartbeats import Beacon
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id

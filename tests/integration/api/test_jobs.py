@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from services.api.app import create_app
-from services.api.parts import Parts
+from services.api.components import Parts
 from shared.jobs.document import Job
-from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
 

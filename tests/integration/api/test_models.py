@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from services.api.app import create_app
-from services.api.parts import Parts
+from services.api.components import Parts
 from shared.build import ROOT
-from shared.models.activation import Activations, State, VersionRecord
+from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.models.store import ModelDraft, write_model_folder
 from tests.integration.api.api_client import InProcess

@@ -15,9 +15,9 @@ import jsonschema  # type: ignore[import-untyped]  # its stubs are apart
 import pytest
 
 from services.api.app import create_app, routes
+from services.api.components import Parts
 from services.api.openapi.document import openapi_document
-from services.api.parts import Parts
-from shared.appliance_status import ApplianceStatus
+from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
 from shared.settings import Role
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess

@@ -16,20 +16,20 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from services.api import job_digests
 from services.api.app import create_app
-from services.api.parts import Parts
-from services.api.plots import raster
-from services.api.plots.png_writer import MOST_PIXELS
-from services.api.plots.svg import Drawing
-from services.api.shares import PLOTS
+from services.api.components import Parts
+from services.api.http.concurrency_limits import PLOTS
+from services.api.results import job_summaries as job_digests
+from services.api.results.plots import raster
+from services.api.results.plots.png_writer import MOST_PIXELS
+from services.api.results.plots.svg import Drawing
 from shared.build import ROOT
-from shared.digest import sample
-from shared.digest.digest import Digest
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
-from shared.models.activation import Activations, State, VersionRecord
+from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
+from shared.summary import sample
+from shared.summary.summary import Digest
 from tests.integration.api.api_client import InProcess, Reply
 
 KINDS = ("bar", "beeswarm", "waterfall", "dependence")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from services.api import result_room as result_room_module
-from services.api.result_room import ResultRoom, result_bytes
-from services.api.storage_room import RESERVE_BYTES
+from services.api.capacity import results as result_room_module
+from services.api.capacity.disk import RESERVE_BYTES
+from services.api.capacity.results import ResultRoom, result_bytes
 from shared.errors import StorageFullError
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.api import result_answer
-from services.api.parts import Parts
-from services.api.shares import STREAMS
+from services.api.components import Parts
+from services.api.http.concurrency_limits import STREAMS
+from services.api.results import result_answer
 from shared.jobs.document import Job
 from tests.integration.api.api_client import InProcess, OverHttp
 

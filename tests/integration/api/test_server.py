@@ -21,9 +21,9 @@ import pytest
 from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
-from services.api import server as server_module
-from services.api.parts import Parts
-from services.api.staying_channel import STAY_SECONDS
+from services.api.components import Parts
+from services.api.http import server as server_module
+from services.api.http.staying_channel import STAY_SECONDS
 from shared.build import ROOT
 from shared.settings import Settings
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, OverHttp

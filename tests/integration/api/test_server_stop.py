@@ -11,8 +11,8 @@ import pytest
 from waitress import trigger
 
 from services.api.app import create_app
-from services.api.parts import Parts
-from services.api.server import Server
+from services.api.components import Parts
+from services.api.http.server import Server
 
 #: Seconds that the loop has to end while a `stop` is held up. It takes some 0.2 s, and must not do so.
 HELD_SECONDS = 1.5

@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.api.result_answer import WHOLE_NUMBERS
-from services.api.server import ANSWERS_BYTES, UNSENT_BYTES
+from services.api.http.server import ANSWERS_BYTES, UNSENT_BYTES
+from services.api.results.result_answer import WHOLE_NUMBERS
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.memory import process_pss_bytes
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from tests.integration.api.api_client import API_KEY
 from tests.integration.api.api_process import Process
 

@@ -15,12 +15,12 @@ from waitress import trigger, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
-from services.api import server as server_module
-from services.api import staying_channel
-from services.api.channel import Channel
-from services.api.envelope import Envelope, StartResponse
-from services.api.parts import Parts
-from services.api.server import UNSENT_BYTES, Server
+from services.api.components import Parts
+from services.api.http import server as server_module
+from services.api.http import staying_channel
+from services.api.http.access_log import Envelope, StartResponse
+from services.api.http.channel import Channel
+from services.api.http.server import UNSENT_BYTES, Server
 
 type App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
@@ -287,7 +287,7 @@ def test_a_request_that_brings_its_thread_down_is_not_tried_for_ever(
     def disk_is_full(_request: object) -> None:
         raise OSError
 
-    monkeypatch.setattr("services.api.channel.ProblemTask.execute", fall_again)
+    monkeypatch.setattr("services.api.http.channel.ProblemTask.execute", fall_again)
     monkeypatch.setattr(HTTPRequestParser, "close", disk_is_full)
     served = serve(fall)
     with served.connect() as asking:

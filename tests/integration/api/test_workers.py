@@ -6,12 +6,12 @@ from datetime import datetime
 import pytest
 import redis
 
-from services.api.parts import Parts
-from shared import recycle_wish
-from shared.appliance_status import ApplianceStatus
-from shared.beacons import Beacon
+from services.api.components import Parts
+from shared.appliance import recycle_requests as recycle_wish
+from shared.appliance.heartbeats import Beacon
+from shared.appliance.recycle_requests import RecycleWish
+from shared.appliance.status import ApplianceStatus
 from shared.jobs import keys
-from shared.recycle_wish import RecycleWish
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess, Reply
 
 RECYCLE = "/v1/workers/recycle"

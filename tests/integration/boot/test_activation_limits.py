@@ -11,9 +11,9 @@ import pytest
 
 from ops.boot.folders import make_folders
 from ops.boot.model_activation import activate_models
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
 from shared.errors import ModelRefusedError
-from shared.models.activation import Explanation, State
+from shared.models.activation.records import Explanation, State
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Contract, Feature, Trees
 from shared.models.store import ModelDraft, write_model_folder

@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 import redis
 
-from shared.beacons import Beacon, Beacons
+from shared.appliance.heartbeats import Beacon, Beacons
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
-from shared.payloads import Payloads
-from shared.redis_connection import Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from tests.integration.redis_server import RedisServer
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from services.monitor import guard as guard_module
-from services.monitor import memory_decision
-from services.monitor.guard import Guard
-from services.monitor.memory_decision import Marks
-from services.monitor.memory_reading import SUPERVISOR
-from services.monitor.programs import Program, Programs
-from services.monitor.working_set import Source
-from shared.counters import Counters
+from services.monitor.events.programs import Program, Programs
+from services.monitor.guard import guard as guard_module
+from services.monitor.guard import memory_decision
+from services.monitor.guard.guard import Guard
+from services.monitor.guard.memory_decision import Marks
+from services.monitor.guard.memory_reading import SUPERVISOR
+from services.monitor.guard.working_set import Source
+from shared.appliance.counters import Counters
 
 MB = 2**20
 PSS_SOURCE = Source(None, "a test")

@@ -8,14 +8,14 @@ from typing import Any, Protocol
 import pytest
 import redis
 
-from services.monitor.guard import Guard
-from services.monitor.memory_decision import Marks
-from services.monitor.programs import Program, Programs
-from services.monitor.pulse import Pulse
-from services.monitor.working_set import Source
-from shared.appliance_status import ApplianceStatus
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
+from services.monitor.events.programs import Program, Programs
+from services.monitor.guard.guard import Guard
+from services.monitor.guard.memory_decision import Marks
+from services.monitor.guard.working_set import Source
+from services.monitor.metrics.pulse import Pulse
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.status import ApplianceStatus
 from shared.jobs.document import Job
 from shared.jobs.queue import BatchQueues
 from shared.jobs.store import JobStore

@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 import redis
 
-from services.monitor.redis_reading import STALE_SECONDS, RedisReading
-from shared.beacons import Beacon
-from shared.counters import Counters
+from services.monitor.metrics.redis_reading import STALE_SECONDS, RedisReading
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon
 from shared.jobs.document import Job
 from shared.jobs.queue import BatchQueues, Lane
 from tests.integration.redis_server import RedisServer

@@ -11,13 +11,13 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from services.monitor import rescue as rescue_module
-from services.monitor.process_table import is_stopped
-from services.monitor.programs import Program, Programs
-from services.monitor.rescue import Rescue
-from services.monitor.worker_lives import FOREIGN_SILENT_SECONDS, Machine
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
+from services.monitor.events.programs import Program, Programs
+from services.monitor.guard.process_table import is_stopped
+from services.monitor.recovery import rescue as rescue_module
+from services.monitor.recovery.rescue import Rescue
+from services.monitor.recovery.worker_lives import FOREIGN_SILENT_SECONDS, Machine
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon, Beacons
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery

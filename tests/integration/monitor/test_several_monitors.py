@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 import redis
 
+from services.monitor.events.programs import Programs
 from services.monitor.eviction_watch import EvictionWatch
-from services.monitor.programs import Programs
-from services.monitor.rescue import Rescue
-from services.monitor.worker_lives import FOREIGN_SILENT_SECONDS, Machine
-from shared.beacons import Beacon
-from shared.counters import Counters
+from services.monitor.recovery.rescue import Rescue
+from services.monitor.recovery.worker_lives import FOREIGN_SILENT_SECONDS, Machine
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.recovery import Blame, Recovery, Running

@@ -13,7 +13,7 @@ from shared.errors import JobNotFoundError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from tests.integration.conftest import Logged
 

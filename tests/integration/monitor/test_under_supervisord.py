@@ -18,16 +18,16 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.monitor.programs import Program
-from services.monitor.supervisor_rpc import SupervisorAwayError, list_programs
-from shared.appliance_status import ApplianceStatus
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
-from shared.host_name import HOST_NAME_NAME
+from services.monitor.events.programs import Program
+from services.monitor.events.supervisor_rpc import SupervisorAwayError, list_programs
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.host_name import HOST_NAME_NAME
+from shared.appliance.recycle_requests import RecycleWish
+from shared.appliance.status import ApplianceStatus
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
-from shared.recycle_wish import RecycleWish
 from shared.settings import Settings
 from tests.integration.redis_server import until
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shared.errors import PayloadMissingError, SettingsError, StorageUnavailableError
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from tests.elsewhere.s3_server import SECRET_KEY, S3Server
 

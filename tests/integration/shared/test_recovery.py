@@ -3,8 +3,8 @@ import time
 import pytest
 import redis
 
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon, Beacons
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import redis
 
-from shared.counters import Counters
+from shared.appliance.counters import Counters
 from shared.errors import RedisUnavailableError
-from shared.redis_connection import REDIS_AWAY, Patience, connect, redis_needed
+from shared.redis.connection import REDIS_AWAY, Patience, connect, redis_needed
 from shared.settings import Settings
 
 

@@ -5,14 +5,14 @@ import time
 import pytest
 import redis
 
-from shared.beacons import Beacon, Beacons
+from shared.appliance.heartbeats import Beacon, Beacons
 from shared.errors import RedisFullError
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
-from shared.redis_room import RedisRoom
+from shared.redis.capacity import RedisRoom
 
 MB = 2**20
 

@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 import redis
 
-from services.worker.batch_run import BatchRunner
-from services.worker.warm_models import WarmModels
-from shared.beacons import Beacon
-from shared.counters import Counters
+from services.worker.batch import BatchRunner
+from services.worker.models import WarmModels
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from shared.settings import Settings
 
 ROOT = Path(__file__).parents[3]
@@ -33,7 +33,7 @@ FEATURES = 13
 #: The worker's own entry point, with a shorter wait until shap is given back.
 IMPATIENT = """
 import sys
-from services.worker import shap_return
+from services.worker.exits import shap_return
 shap_return.IDLE_SECONDS = float(sys.argv.pop(1))
 from services.worker.__main__ import main
 sys.exit(main())

@@ -14,14 +14,12 @@ import pytest
 import redis
 from numpy.typing import NDArray
 
-from services.worker.batch_run import BatchRunner, Outcome
-from services.worker.engines.shap_engine import ShapEngine
-from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.lean_xgboost import import_xgboost, load_booster
-from services.worker.warm_models import WarmModels
-from shared.beacons import Beacons
-from shared.digest import sample
-from shared.digest.digest import Digest
+from services.worker.batch import BatchRunner, Outcome
+from services.worker.models import WarmModels
+from shared.appliance.heartbeats import Beacons
+from shared.engines.lean_xgboost import import_xgboost, load_booster
+from shared.engines.shap_engine import ShapEngine
+from shared.engines.xgboost_engine import XGBoostEngine
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
@@ -29,8 +27,10 @@ from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from shared.settings import Settings
+from shared.summary import sample
+from shared.summary.summary import Digest
 
 ROOT = Path(__file__).parents[3]
 
@@ -212,16 +212,16 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from threading import Event
-from services.worker import batch_run
-from services.worker.warm_models import WarmModels
-from shared.beacons import Beacon, Beacons
-from shared.counters import Counters
+from services.worker import batch as batch_run
+from services.worker.models import WarmModels
+from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.counters import Counters
 from shared.jobs import keys
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
-from shared.redis_connection import Patience, connect
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 
 data, models, job, batch, place = sys.argv[1:]

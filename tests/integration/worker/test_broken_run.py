@@ -7,7 +7,7 @@ import redis
 from rq import Queue, SimpleWorker
 from rq.serializers import JSONSerializer
 
-from services.worker.batch_worker import BatchWorker
+from services.worker.worker import BatchWorker
 
 REFUSED = redis.exceptions.ResponseError("MISCONF Redis is configured to save, and cannot")
 

@@ -13,10 +13,10 @@ import redis
 from numpy.typing import NDArray
 from rq.timeouts import JobTimeoutException
 
-from services.worker.batch_run import BatchRunner, Outcome
-from services.worker.engines.engine import Engine
-from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.warm_models import WarmModel
+from services.worker.batch import BatchRunner, Outcome
+from services.worker.models import WarmModel
+from shared.engines.engine import Engine
+from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, PayloadMissingError
 from shared.interactions import Interactions
 from shared.jobs import keys
@@ -26,7 +26,7 @@ from shared.jobs.queue import Lane
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Completion
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from shared.sum_check import TOLERANCE
 from tests.integration.worker.conftest import FEATURES
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.worker.activation.activate import Limits, activate_version
-from services.worker.lean_xgboost import import_xgboost
-from shared.models.activation import Explanation, State, is_compiled
+from shared.engines.lean_xgboost import import_xgboost
+from shared.models.activation.activate import Limits, activate_version
+from shared.models.activation.records import Explanation, State, is_compiled
 from shared.models.contract import Contract, Feature, Trees
 from shared.models.store import ModelDraft, write_model_folder
 from shared.settings import Settings

@@ -7,10 +7,10 @@ import pytest
 import redis
 import shap
 
-from services.worker import shap_return
-from services.worker.shap_return import ShapReturn
-from shared.beacons import Beacons
-from shared.counters import Counters
+from services.worker.exits import shap_return
+from services.worker.exits.shap_return import ShapReturn
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacons
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.store import JobStore

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import redis
 
-from services.worker.batch_run import BatchRunner
-from services.worker.engines.engine import Engine, Matrix
-from services.worker.engines.shap_engine import ShapEngine
-from services.worker.engines.xgboost_engine import XGBoostEngine
-from services.worker.warm_models import WarmModel, WarmModels
+from services.worker.batch import BatchRunner
+from services.worker.models import WarmModel, WarmModels
 from shared.batch_plan import INTERVENTIONAL_PAIRS, ROWS
+from shared.engines.engine import Engine, Matrix
+from shared.engines.shap_engine import ShapEngine
+from shared.engines.xgboost_engine import XGBoostEngine
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
@@ -24,7 +24,7 @@ from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.models.catalog import ModelCatalog
-from shared.payloads import Payloads
+from shared.objects.payloads import Payloads
 from tests.integration.redis_server import RedisServer
 from tests.integration.worker.conftest import FEATURES, WorkerProcess
 
@@ -161,7 +161,7 @@ def test_a_redis_that_is_away_between_two_slices_does_not_end_the_run(
 SLOW = """
 import sys, time
 from services.worker.__main__ import main
-from services.worker.engines.xgboost_engine import XGBoostEngine
+from shared.engines.xgboost_engine import XGBoostEngine
 
 explain = XGBoostEngine.explain
 

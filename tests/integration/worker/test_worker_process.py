@@ -8,8 +8,8 @@ from pathlib import Path
 
 import redis
 
-from services.worker.batch_worker import INTERACTIVE_STREAK
-from shared.beacons import Beacons
+from services.worker.worker import INTERACTIVE_STREAK
+from shared.appliance.heartbeats import Beacons
 from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore

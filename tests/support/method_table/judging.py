@@ -14,16 +14,16 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.worker.activation import child
-from services.worker.activation.leaf_by_leaf import values_of_tree
-from services.worker.activation.subject import Subject
-from services.worker.lean_xgboost import load_booster
-from services.worker.model_inspection import look_into
-from services.worker.warm_models import WarmModel, WarmModels
+from services.worker.models import WarmModel, WarmModels
+from shared.engines.lean_xgboost import load_booster
 from shared.errors import EngineError, ModelFaultError
 from shared.interactions import Interactions
 from shared.jobs.document import Method
-from shared.models.activation import Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation import child
+from shared.models.activation.inspection import look_into
+from shared.models.activation.leaf_by_leaf import values_of_tree
+from shared.models.activation.records import Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.subject import Subject
 from shared.models.catalog import ModelCatalog, with_record
 from shared.models.contract import Contract, Trees, link_of
 from shared.models.store import ModelDraft, write_model_folder

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shared.build import ROOT
-from shared.models.activation import Explanation
+from shared.models.activation.records import Explanation
 from tests.support.method_table.judging import TOLERANCE, Verdict, Verdicts
 from tests.support.method_table.trained_kinds import BOOSTERS, DEEP, SHALLOW, Kind
 

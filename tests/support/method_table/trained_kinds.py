@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
 
 type Floats = NDArray[np.float32]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.monitor.collectors.families import PREFIX
-from services.monitor.collectors.sums import HISTOGRAMS
+from services.monitor.metrics.families import PREFIX
+from services.monitor.metrics.sums import HISTOGRAMS
 from shared.build import ROOT
 from shared.settings import SETTING_NAMES
 from tests.watch.shipped import DASHBOARD, PROMETHEUS, exported, names_in, rules

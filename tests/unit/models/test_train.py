@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from models.train import RECIPES, train_model
-from services.worker.lean_xgboost import import_xgboost, load_booster
+from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.models.catalog import ModelCatalog
 
 SHIPPED = ModelCatalog.load(Path(__file__).parents[3] / "models")

@@ -24,7 +24,7 @@ from ops.boot.model_activation import activate_models
 from ops.boot.model_check import check_models, require_ready_models
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.models.activation import SHAP, XGBOOST, Activations, Explanation, State, is_compiled
+from shared.models.activation.records import SHAP, XGBOOST, Activations, Explanation, State, is_compiled
 from shared.models.catalog import ModelCatalog
 from shared.models.compiled_files import compiled_path
 from shared.models.version import ModelVersion

@@ -23,10 +23,10 @@ from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
 from ops.boot.redis_config import redis_config
 from ops.boot.sizing import Sizing
+from shared.appliance.host_name import host_name
 from shared.build import ROOT
 from shared.errors import BootError
-from shared.host_name import host_name
-from shared.models.activation import Activations, State, VersionRecord
+from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.settings import KEY_NAMES, Role, Settings
 

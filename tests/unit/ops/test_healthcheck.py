@@ -13,7 +13,7 @@ import pytest
 from ops import healthcheck
 from ops.healthcheck import fault
 from ops.trial_appliance import free_ports
-from shared.appliance_status import ApplianceStatus
+from shared.appliance.status import ApplianceStatus
 from shared.cgroup import V2, Cgroup
 from shared.settings import Role, Settings
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
 from shared.ubjson import read_ubjson
 from tests.unit.shared.treeshap.boosters import train
 from tests.unit.shared.treeshap.test_exactness import KINDS

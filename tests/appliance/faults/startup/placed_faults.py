@@ -48,8 +48,8 @@ def install(folder: str) -> None:
 
 def disarm() -> None:
     """Take the memory guard's hands and the workers' own ceiling away: only the kernel is left to act."""
-    _WIRING["services.monitor.guard"] = _wire_guard
-    _WIRING["services.worker.memory_cap"] = _wire_memory_cap
+    _WIRING["services.monitor.guard.guard"] = _wire_guard
+    _WIRING["services.worker.exits.memory_cap"] = _wire_memory_cap
     sys.meta_path.insert(0, _Finder())
 
 
@@ -57,7 +57,7 @@ def falsify() -> None:
     """Have engines give wrong values, and wire nothing else: there is no folder that faults could lie in."""
     _WIRING.clear()
     wrong_values = importlib.import_module("wrong_values")
-    _WIRING["services.worker.engines.xgboost_engine"] = wrong_values.wire_xgboost
+    _WIRING["shared.engines.xgboost_engine"] = wrong_values.wire_xgboost
     _WIRING["shared.treeshap.activated"] = wrong_values.wire_compiled
     sys.meta_path.insert(0, _Finder())
 
@@ -125,11 +125,11 @@ def _wire_memory_cap(module: ModuleType) -> None:
 
 
 _WIRING: dict[str, Callable[[ModuleType], None]] = {
-    "shared.payloads": _wire_payloads,
+    "shared.objects.payloads": _wire_payloads,
     "shared.jobs.transitions": _wire_transitions,
-    "services.worker.engines.xgboost_engine": _wire_engine,
-    "services.worker.engines.compiled_engine": _wire_compiled_engine,
-    "services.worker.shap_return": _wire_shap_return,
+    "shared.engines.xgboost_engine": _wire_engine,
+    "shared.engines.compiled_engine": _wire_compiled_engine,
+    "services.worker.exits.shap_return": _wire_shap_return,
 }
 
 

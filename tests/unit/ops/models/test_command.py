@@ -13,7 +13,7 @@ import pytest
 
 from ops.models.command import run
 from ops.models.verification import verify_models
-from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.unit.ops.models.training import saved, trained
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ops.models.source import read_source
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Adverse, Feature, Kind, Link, Reason, Trees, TreesReason
 from tests.unit.ops.models.training import rows_of, saved, trained

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ops.models.rounds_search import rounds_to_try, rounds_tried
-from services.worker.lean_xgboost import import_xgboost
-from services.worker.model_inspection import ModelInspection
+from shared.engines.lean_xgboost import import_xgboost
+from shared.models.activation.inspection import ModelInspection
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from tests.unit.ops.models.training import Rows, margins_of, rows_of, saved, trained

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
 
 type Rows = NDArray[np.float32]
 

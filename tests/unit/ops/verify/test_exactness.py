@@ -11,8 +11,8 @@ from ops.verify.expectation import Expectation
 from ops.verify.outcome import FailedError
 from ops.verify.plausible_rows import plausible_rows
 from ops.verify.served import LocalModels, ServedModel
-from services.worker.reference import reference_contributions
 from shared.build import ROOT
+from shared.engines.reference import reference_contributions
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature, Kind, Trees, TreesReason
 from shared.models.labelled_rows import labelled_rows

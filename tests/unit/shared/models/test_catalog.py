@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import ModelFaultError, ModelNotFoundError, ModelRefusedError
 from shared.jobs.document import Method
-from shared.models.activation import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog, find_faults, manifest_digest
 from shared.models.contract import Contract, Feature, Trees, TreesReason
 from shared.models.store import ModelDraft, write_model_folder

@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.activation.compilation import compile_booster
-from services.worker.lean_xgboost import import_xgboost
+from shared.engines.lean_xgboost import import_xgboost
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.forest import NotCoveredError, forest_of, read_forest
 from tests.unit.shared.treeshap.boosters import document_with, rows_of, train, tree_document

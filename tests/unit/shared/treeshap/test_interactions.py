@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.worker.activation.compilation import compile_booster
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap import pairs as pairs_module
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.activation.compilation import compile_booster
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer

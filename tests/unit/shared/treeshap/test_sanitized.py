@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.activation.compilation import compile_booster
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap import build
 from shared.treeshap.interventional import against_background
 from shared.treeshap.table_file import write_tables

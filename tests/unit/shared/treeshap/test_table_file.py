@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.worker.activation.compilation import compile_booster
+from shared.models.activation.compilation import compile_booster
 from shared.treeshap.checks import find_fault
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer

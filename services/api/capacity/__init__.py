@@ -1,0 +1,1 @@
+"""Is there room on the disk, and room kept for results."""

@@ -1,0 +1,1 @@
+"""The HTTP server, its limits, problem documents, authentication and access log."""

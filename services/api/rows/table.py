@@ -1,0 +1,188 @@
+"""Rows of cells made into rows of values, column by column, in the model's order of features."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from services.api.rows.chunks import Piece
+from services.api.rows.columns import (
+    NUMBERS,
+    CellError,
+    CodeColumn,
+    Column,
+    LabelColumn,
+    NumberColumn,
+    column_of,
+)
+from services.api.rows.missing import Markers, round_to_float32
+from shared.errors import MAX_ROW_ERRORS, RowError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from services.api.rows.row_spec import RowSpec
+    from shared.models.contract import Feature
+
+
+def table_of(spec: RowSpec) -> Table:
+    """Return the table that a model's rows belong to."""
+    return _make_table(spec.features, spec.missing)
+
+
+class Table:
+    """Reads cells by the features of one model. A cell at fault becomes NaN, and is named."""
+
+    def __init__(self, features: tuple[Feature, ...], missing: tuple[float, ...]) -> None:
+        self._names = [feature.name for feature in features]
+        self._markers = Markers(missing)
+        self._columns = [column_of(feature, self._markers) for feature in features]
+        self._categories = [
+            (place, column)
+            for place, column in enumerate(self._columns)
+            if isinstance(column, LabelColumn | CodeColumn)
+        ]
+        labelled = [column for column in self._columns if isinstance(column, LabelColumn)]
+        #: Whether a float64 tells all whole numbers apart that are labels.
+        self.takes_floats = all(column.is_exact for column in labelled)
+        #: Whether a number in CSV is never a label such as "10".
+        self.takes_numbers_in_csv = self.takes_floats and not any(column.has_texts for column in labelled)
+
+    def from_json(self, rows: Sequence[Sequence[Any]], first_row: int) -> Piece:
+        """Read rows of cells of JSON."""
+        if not self._categories and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
+            return Piece(np.array(rows, dtype=np.float64))
+        return self._read(zip(*rows, strict=True), len(rows), first_row, _read_json)
+
+    def from_text(self, columns: Iterable[Sequence[str]], rows: int, first_row: int) -> Piece:
+        """Read the cells of CSV, given as the columns of so many rows."""
+        return self._read(columns, rows, first_row, _read_text)
+
+    def from_numbers(self, numbers: NDArray[np.float64], first_row: int) -> Piece:
+        """Read cells of JSON or CSV that are all numbers, NaN for missing. In a category they are labels."""
+        if not self._categories:
+            return Piece(numbers)
+        values = numbers.copy()
+        faults: list[RowError] = []
+        for place, column in self._categories:
+            distinct, places = np.unique(numbers[:, place], return_inverse=True)
+            found, wrong = _read_each(distinct.tolist(), column.from_json)
+            values[:, place] = np.array(found)[places]
+            rows = np.flatnonzero(np.isin(places, list(wrong)))[:MAX_ROW_ERRORS].tolist() if wrong else []
+            faults += self._name(place, first_row, {row: wrong[int(places[row])] for row in rows})
+        return Piece(values, faults)
+
+    def from_codes(self, matrix: NDArray[Any], first_row: int) -> Piece:
+        """Read rows of numbers that hold codes in place of labels, of any type that numpy calls a number."""
+        # Floats are rounded later, where one that is beyond float32's range is named.
+        values = matrix if matrix.dtype.kind == "f" else round_to_float32(matrix)
+        inexact = self._find_inexact(matrix, values)
+        if inexact is None and not self._categories:
+            return Piece(values)
+        faults: list[RowError] = []
+        for place, column in enumerate(self._columns):
+            say: Callable[[Any], str]
+            if isinstance(column, LabelColumn | CodeColumn):
+                codes = matrix[:, place].astype(np.float64)
+                wrong = ~(self._markers.find(codes) | np.isnan(codes) | _are_codes(codes, column.count))
+                say = column.say_wrong_code
+            elif inexact is not None:
+                wrong, say = inexact[:, place], _say_inexact
+            else:
+                continue
+            rows = np.flatnonzero(wrong)[:MAX_ROW_ERRORS].tolist()
+            faults += self._name(place, first_row, {row: say(matrix[row, place].item()) for row in rows})
+            if rows:
+                values = values.copy()
+                values[wrong, place] = np.nan
+        return Piece(values, faults)
+
+    def _find_inexact(self, matrix: NDArray[Any], values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
+        """Tell which integers float32 would change; None where it changes none."""
+        if matrix.dtype.kind not in "iu" or matrix.dtype.itemsize <= 2:
+            return None
+        beyond = values >= 2.0 ** (8 * matrix.dtype.itemsize - (matrix.dtype.kind == "i"))
+        with np.errstate(invalid="ignore"):
+            changed: NDArray[np.bool_] = beyond | (values.astype(matrix.dtype) != matrix)
+        if not changed.any():
+            return None
+        return changed & ~self._markers.find(values)
+
+    def _read(
+        self, columns: Iterable[Sequence[Any]], rows: int, first_row: int, read: _ColumnReader
+    ) -> Piece:
+        values = np.empty((rows, len(self._columns)), dtype=np.float64)
+        faults: list[RowError] = []
+        for place, (column, cells) in enumerate(zip(self._columns, columns, strict=True)):
+            values[:, place], wrong = read(column, cells)
+            faults += self._name(place, first_row, wrong)
+        return Piece(values, faults)
+
+    def _name(self, place: int, first_row: int, wrong: dict[int, str]) -> list[RowError]:
+        return [RowError(first_row + row, self._names[place], detail) for row, detail in wrong.items()]
+
+
+#: A column's values, and what is wrong with the first cells at fault, by their row.
+type _Values = tuple[NDArray[np.float64] | list[float], dict[int, str]]
+type _ColumnReader = Callable[[Column, Sequence[Any]], _Values]
+
+
+@lru_cache(maxsize=64)
+def _make_table(features: tuple[Feature, ...], missing: tuple[float, ...]) -> Table:
+    return Table(features, missing)
+
+
+def _read_json(column: Column, cells: Sequence[Any]) -> _Values:
+    if isinstance(column, NumberColumn) and set(map(type, cells)) <= NUMBERS:
+        return np.array(cells, dtype=np.float64), {}
+    return _read_each(cells, column.from_json)
+
+
+def _read_text(column: Column, cells: Sequence[str]) -> _Values:
+    if isinstance(column, NumberColumn):
+        text = "".join(cells)
+        # Python also takes 1_000 and digits of other scripts, and gives -nan a sign of its own.
+        if text.isascii() and "_" not in text and "-n" not in text.lower():
+            try:
+                return list(map(float, cells)), {}
+            except ValueError:
+                pass
+    return _read_each(cells, column.from_text)
+
+
+def _read_each(cells: Sequence[Any], read: Callable[[Any], float]) -> _Values:
+    """Read cells one by one, equal ones once: a category has few labels."""
+    known: dict[Any, float] = {}
+    values: list[float] = []
+    wrong: dict[int, str] = {}
+    for row, cell in enumerate(cells):
+        try:
+            value = known.get(cell)
+        except TypeError:  # an array or an object
+            value = None
+        if value is None:
+            try:
+                value = known[cell] = read(cell)
+            except CellError as fault:
+                value = np.nan
+                if len(wrong) < MAX_ROW_ERRORS:
+                    wrong[row] = str(fault)
+        values.append(value)
+    return values, wrong
+
+
+def _are_codes(codes: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
+    whole: NDArray[np.bool_] = codes == np.floor(codes)
+    return whole & (codes >= 0) & (codes < count)
+
+
+def _say_inexact(number: int) -> str:
+    return (
+        f"float32, in which the model computes, cannot hold the whole number {number} exactly; to have it "
+        "rounded, send the array as float64"
+    )

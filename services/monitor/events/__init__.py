@@ -1,0 +1,1 @@
+"""Events of supervisord and the programs it runs."""

@@ -1,0 +1,1 @@
+"""Memory of the appliance's processes, and when one is replaced."""

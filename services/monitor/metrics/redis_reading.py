@@ -1,0 +1,76 @@
+"""Reads from Redis, once a second, all that the metrics tell of it. A scrape looks at the last reading and asks nobody."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from services.monitor.metrics.sums import Sums
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import Beacon, Beacons
+from shared.jobs.queue import BatchQueues, Lane
+
+#: Seconds after which a reading is not told any more: the loop hangs, and a scrape must not say that all is as it was.
+STALE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """All that the metrics tell of Redis; `limit_bytes` is 0 where it has no maxmemory."""
+
+    sums: Sums
+    waiting: Mapping[Lane, int]
+    heads: Mapping[Lane, str | None]
+    beacons: Mapping[str, Beacon]
+    used_bytes: int
+    limit_bytes: int
+
+
+class RedisReading:
+    """One thread calls `step`. `connection` should be one that gives up soon, and is the reading's own."""
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        queues: BatchQueues,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        connection.set_retry(Retry(NoBackoff(), 0))
+        self._redis = connection
+        self._queues = queues
+        self._counters, self._beacons = Counters(connection), Beacons(connection)
+        self._clock = clock
+        self._last: tuple[RedisState, float] | None = None
+
+    @property
+    def state(self) -> RedisState | None:
+        """What was read last; None while Redis does not answer."""
+        last = self._last
+        return last[0] if last and self._clock() - last[1] <= STALE_SECONDS else None
+
+    def step(self) -> None:
+        """Read, once. A Redis that is away is a finding, and the pulse's to log."""
+        try:
+            self._last = (self._read(), self._clock())
+        except redis.RedisError as fault:
+            self._last = None
+            logger.debug("Redis is away from the metrics", extra={"cause": str(fault)})
+
+    def _read(self) -> RedisState:
+        memory = self._redis.info("memory")
+        return RedisState(
+            sums=self._counters.read(),
+            waiting=self._queues.waiting(),
+            heads=self._queues.oldest(),
+            beacons=self._beacons.alive(),
+            used_bytes=int(memory["used_memory"]),
+            limit_bytes=int(memory.get("maxmemory", 0)),
+        )

@@ -1,0 +1,1 @@
+"""Batches of workers that died go to other workers."""

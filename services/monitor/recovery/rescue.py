@@ -1,0 +1,175 @@
+"""Gives the batches of dead, hung and silent workers back, and tells how many and why."""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import time
+from collections.abc import Mapping
+
+import redis
+
+from services.monitor.events.programs import Programs
+from services.monitor.guard.process_table import is_descendant
+from services.monitor.recovery.batch_clock import BatchClock
+from services.monitor.recovery.worker_lives import End, Machine, Report, WorkerLives
+from shared.appliance.counters import Counters
+from shared.appliance.heartbeats import BEAT_SECONDS, LEASE_SECONDS, Beacon, Beacons
+from shared.jobs.recovery import Blame, Lost, Recovery, Running
+from shared.jobs.transitions import Release
+from shared.log import log_context
+
+#: Seconds between two looks for batches that got lost between a queue and a worker.
+LOST_SECONDS = 2.0
+#: Seconds without a look at Redis after which silence is counted afresh: whoever was silent may have beaten.
+GAP_SECONDS = 5.0
+#: Seconds after a gap in which every living worker has lit its beacon again.
+SETTLING_SECONDS = LEASE_SECONDS + BEAT_SECONDS
+#: Seconds that a worker may be silent at least before it is killed, since it must start first.
+LEAST_SILENCE = 30
+
+#: Why a batch is run again. All of them are exported from the start; `handed_back` is the worker's own doing.
+CAUSES = ("worker_died", "left", "lease", "lost", "hung", "handed_back")
+
+logger = logging.getLogger(__name__)
+
+
+class Rescue:
+    """One thread calls `step`; any thread may call `worker_left`."""
+
+    def __init__(
+        self,
+        connection: redis.Redis,
+        recovery: Recovery,
+        counters: Counters,
+        programs: Programs,
+        machine: Machine,
+        batch_timeout_seconds: int,
+        *,
+        alone: bool = True,
+    ) -> None:
+        """`alone`: no worker of another appliance is on its way with a batch that nobody holds yet."""
+        self._redis = connection
+        self._beacons = Beacons(connection)
+        self._recovery = recovery
+        self._counters = counters
+        self._programs = programs
+        self._machine = machine
+        self._timeout = batch_timeout_seconds
+        self._alone = alone
+        self._clock = BatchClock()
+        self._incoming: queue.SimpleQueue[Report] = queue.SimpleQueue()
+        self._reports: set[Report] = set()
+        self._lost_due = 0.0
+        self._silent: dict[int, float] = {}
+        self._last_look = float("-inf")
+        self._settled_at = self._heard_since = float("inf")
+        #: What is known of the workers' lives.
+        self.lives = WorkerLives(machine)
+
+    def worker_left(self, process_name: str, pid: int | None, *, in_order: bool) -> None:
+        """Report that supervisord saw a worker's process end (`pid` if it said which), in order or not."""
+        self._incoming.put(Report(process_name, pid, in_order))
+
+    def step(self) -> None:
+        """Look for batches to give back, once. Raises what REDIS_AWAY lists; nothing is forgotten by it.
+
+        Raises ResponseError while Redis refuses writes: then nobody can light a beacon, either.
+        """
+        while not self._incoming.empty():
+            self._reports.add(self._incoming.get())
+        self._redis.ping()
+        alive = self._put_out_dead()
+        afresh = self._notice_gap()
+        for orphan in self._recovery.orphans(alive):
+            settled = time.monotonic() >= self._settled_at
+            if end := self.lives.end_of_holder(orphan, alive, settled=settled):
+                outcome = self._recovery.release(orphan, end.blame)
+                self._count(end.cause, orphan, outcome)
+        self._end_hung(alive)
+        self._end_silent(alive)
+        self._look_for_lost(at_once=self._alone and (afresh or bool(self._reports)))
+        self._reports.clear()
+        self._counters.flush()
+
+    def _notice_gap(self) -> bool:
+        """Count silence afresh if Redis was not looked at for a while; returns whether that is so."""
+        now = time.monotonic()
+        gap = now - self._last_look > GAP_SECONDS
+        if gap:
+            seconds, micros = self._redis.time()
+            self._heard_since = seconds + micros / 1e6
+            self._settled_at = now + SETTLING_SECONDS
+            self._silent.clear()
+        self._last_look = now
+        return gap
+
+    def _look_for_lost(self, *, at_once: bool) -> None:
+        now = time.monotonic()
+        if not at_once and now < self._lost_due:
+            return
+        for lost in self._recovery.requeue_lost(at_once=at_once):
+            self._count("lost", lost, Release.REQUEUE)
+        self._beacons.prune()
+        self._lost_due = now + LOST_SECONDS
+
+    def _put_out_dead(self) -> dict[str, Beacon]:
+        """Put out the beacons of this machine's dead workers; returns those that are left."""
+        alive = self._beacons.alive()
+        for beacon in self.lives.learn(alive, self._reports):
+            self._beacons.put_out(beacon.name, beacon.token)
+            del alive[beacon.name]
+        return alive
+
+    def _end_hung(self, alive: Mapping[str, Beacon]) -> None:
+        """Kill this machine's workers that have held a batch for too long; supervisord reports their end."""
+        seconds, micros = self._redis.time()
+        now = seconds + micros / 1e6
+        for held in self._recovery.running():
+            beacon = alive.get(held.owner) or self.lives.silent_worker(held.token)
+            if beacon is None or beacon.token != held.token or self.lives.is_expected(held.token):
+                continue
+            # A worker that waited for Redis, as we did, or for a processor, has not hung.
+            since = max(held.since, self._heard_since)
+            worked = now - since
+            if beacon.host == self._machine.host:
+                worked -= self._clock.waits(held, beacon.pid)
+            if worked > self._timeout and self._kill(beacon.host, beacon.pid):
+                self._expect_hung(held, now - since)
+        self._clock.forget_others()
+
+    def _expect_hung(self, held: Running, seconds: float) -> None:
+        self.lives.expect(held.token, End("hung", Blame.DEATH))
+        with log_context(request=held.request, job=held.job_id, batch=held.batch):
+            logger.error(
+                "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",
+                extra={"worker": held.owner, "seconds": round(seconds, 1)},
+            )
+
+    def _end_silent(self, alive: Mapping[str, Beacon]) -> None:
+        """Kill this machine's workers that run and say nothing: their batches were given to others long ago."""
+        now = time.monotonic()
+        speaking = {beacon.pid for beacon in alive.values() if beacon.host == self._machine.host}
+        silent = {pid: name for name, pid in self._programs.workers().items() if pid not in speaking}
+        self._silent = {pid: self._silent.get(pid, now) for pid in silent}
+        for pid, since in list(self._silent.items()):
+            if now - since > max(self._timeout, LEAST_SILENCE) and self._kill(self._machine.host, pid):
+                del self._silent[pid]
+                self._counters.add("worker_recycles_total", "silent")
+                logger.error("worker killed: it has not been heard of", extra={"worker": silent[pid]})
+
+    def _kill(self, host: str, pid: int) -> bool:
+        if host != self._machine.host or not is_descendant(pid, self._machine.supervisor_pid):
+            return False
+        os.kill(pid, signal.SIGKILL)
+        return True
+
+    def _count(self, cause: str, what: Running | Lost, outcome: Release) -> None:
+        with log_context(request=what.request, job=what.job_id, batch=what.batch):
+            if outcome is Release.REQUEUE:
+                self._counters.add("batches_recovered_total", cause)
+                logger.warning("batch runs again", extra={"cause": cause})
+            else:
+                logger.warning("batch given back", extra={"cause": cause, "outcome": outcome.value})

@@ -1,0 +1,1 @@
+"""What the appliance's programs know of each other: status, heartbeats, recycle requests, counters."""

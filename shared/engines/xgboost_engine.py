@@ -1,0 +1,86 @@
+"""XGBoost's own exact contributions, for `tree_path_dependent`.
+
+The algorithm is XGBoost's QuadratureTreeSHAP, behind `Booster.predict(pred_contribs=True)`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from shared.batch_plan import ROWS
+from shared.engines.engine import Matrix
+from shared.engines.lean_xgboost import OUT_OF_MEMORY, THREADS, import_xgboost, load_booster
+from shared.errors import EngineError
+from shared.interactions import Interactions
+from shared.models.version import ModelVersion
+from shared.sum_check import check_interactions
+from shared.treeshap.weightiest import every_pair, put_weightiest, slices
+
+
+class XGBoostEngine:
+    """One model in XGBoost, with one thread."""
+
+    #: What a batch has that is planned for this engine.
+    rows_at_once = ROWS
+
+    def __init__(self, booster: Any, outputs: int) -> None:
+        self.booster = booster
+        self._outputs = outputs
+        self._xgboost = import_xgboost()
+
+    @classmethod
+    def load(cls, version: ModelVersion) -> XGBoostEngine:
+        """Load a version's model, with the rounds that its contract uses. Raises ModelFaultError if XGBoost cannot."""
+        return cls(load_booster(version.model_path, version.contract.trees), len(version.outputs))
+
+    def explain(self, rows: Matrix) -> Matrix:
+        """Return contributions, base value and margin: (rows, outputs, features + 2)."""
+        data = self._data(rows)  # making it takes as long as explaining one row, so it is made once
+        result = np.empty((len(rows), self._outputs, rows.shape[1] + 2), dtype=np.float32)
+        result[:, :, :-1] = self._predict(data, pred_contribs=True).reshape(len(rows), self._outputs, -1)
+        result[:, :, -1] = self._predict(data, output_margin=True).reshape(len(rows), self._outputs)
+        return result
+
+    def contributions(self, rows: Matrix) -> Matrix:
+        """Return contributions and base value alone: (rows, outputs, features + 1)."""
+        return self._predict(self._data(rows), pred_contribs=True).reshape(len(rows), self._outputs, -1)
+
+    def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
+        """Return the rows' interactions in the shape that `wanted` tells: XGBoost's `pred_interactions`.
+
+        Top pairs are chosen from whole matrices, which must add up to `values`. Raises SumsDifferError if they do not.
+        """
+        features, outputs = rows.shape[1], self._outputs
+        result = np.zeros(wanted.shape(len(rows), features, outputs), dtype=np.float32)
+        pairs = every_pair(features) if wanted.top_pairs else None
+        # Some rows at a time: what XGBoost returns lies in memory beside the result, twice.
+        for some in slices(len(rows), outputs * (features + 1) ** 2):
+            found = self._predict(self._data(rows[some]), pred_interactions=True)
+            found = found.reshape(-1, outputs, features + 1, features + 1)
+            if pairs is None:
+                result[some] = found
+            else:  # pairs have no sums that anybody could check later
+                check_interactions(found, values[some], some.start)
+                put_weightiest(found[:, :, pairs[:, 0], pairs[:, 1]], pairs, result[some])
+        return result
+
+    def margins(self, rows: Matrix) -> Matrix:
+        """Return the margins: (rows, outputs)."""
+        return self._predict(self._data(rows), output_margin=True).reshape(len(rows), self._outputs)
+
+    def _data(self, rows: Matrix) -> Any:
+        return self._xgboost.DMatrix(rows, missing=np.nan, nthread=THREADS)
+
+    def _predict(self, data: Any, **what: bool) -> Matrix:
+        # The api has matched the columns with the manifest's features, by name where names were given.
+        try:
+            values: Matrix = self.booster.predict(data, validate_features=False, **what)
+        except self._xgboost.core.XGBoostError as fault:
+            # XGBoost puts its stack trace into the message.
+            reason = str(fault).strip().partition("\n")[0]
+            if OUT_OF_MEMORY in str(fault):
+                raise MemoryError(reason) from fault
+            raise EngineError(f"XGBoost cannot explain this model: {reason}") from fault
+        return values

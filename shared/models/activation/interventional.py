@@ -1,0 +1,103 @@
+"""Verifies interventional values: by tables against the background, or else shap's."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import time
+
+import numpy as np
+
+from shared.engines.shap_engine import ShapEngine
+from shared.errors import EngineError, ModelFaultError
+from shared.models.activation.leaf_by_leaf import values_of_tree
+from shared.models.activation.records import SHAP, MethodRecord
+from shared.models.activation.subject import Floats, Subject
+from shared.models.activation.table_trial import try_tables
+from shared.models.activation.verification import TOLERANCE, Finding, largest, row_microseconds
+from shared.models.version import ModelVersion
+from shared.treeshap.compiled import Compiled
+from shared.treeshap.explainer import Explainer
+from shared.treeshap.forest import Forest, NotCoveredError
+from shared.treeshap.interventional import against_background
+
+#: Trial rows that shap explains, of which so many are compared with the definition.
+SHAP_ROWS, EXACT_ROWS = 12, 2
+#: Seconds of a processor that working out the definition may take; beyond, sums alone are compared.
+EXACT_SECONDS = 60.0
+
+
+def read_background(version: ModelVersion) -> Floats:
+    """Return the rows that the contract speaks of, and no others: what is made of them is named after them."""
+    entry, path = version.contract.background, version.background_path
+    if entry is None or path is None:
+        raise ModelFaultError("it has no background rows")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != entry.sha256:
+        raise ModelFaultError(f"{entry.file} was altered")
+    rows = np.asarray(np.load(io.BytesIO(content), allow_pickle=False), dtype=np.float32)
+    if rows.ndim != 2 or rows.shape[1] != len(version.features):
+        raise ModelFaultError(f"{entry.file} has not one column for each feature")
+    return rows
+
+
+def verify_tables(
+    subject: Subject, compiled: Compiled | None, background: Floats
+) -> tuple[MethodRecord, Compiled]:
+    """Return the tables of a compiled model against its background. Raises NotCoveredError with the reason why not."""
+    if compiled is None or subject.forest is None or subject.library is None:
+        raise NotCoveredError("the model itself is not compiled")
+    tables = against_background(compiled, background)
+    difference, residual = try_tables(tables, subject.forest, subject.predictor, background, subject.library)
+    explainer = Explainer(tables, subject.library)
+    cost = row_microseconds(explainer.explain, subject.rows)
+    return MethodRecord(explainer.kernel.engine, None, difference, residual, cost), tables
+
+
+def verify_shap(subject: Subject, background: Floats) -> MethodRecord:
+    """Return whether shap's values of trial rows are right: their sums, and what the definition gives."""
+    outputs = len(subject.contract.outputs)
+    rows = np.concatenate([background[:EXACT_ROWS], subject.rows[:SHAP_ROWS]])
+    if subject.forest is None:
+        return MethodRecord(None, subject.unread)
+    try:
+        engine = ShapEngine(subject.predictor, background, outputs)
+        got = engine.explain(rows)
+        cost = row_microseconds(engine.explain, rows)
+    except EngineError as fault:
+        return MethodRecord(None, str(fault))
+    except MemoryError:
+        raise
+    except Exception as fault:  # noqa: BLE001  # what shap raises is a finding, not the end of the activation
+        return MethodRecord(None, f"shap breaks: {type(fault).__name__} {fault}")
+    scale = 1 + np.abs(got).max(axis=2, keepdims=True)
+    residual = largest(got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1], scale[:, :, 0])
+    bases = subject.predictor.margins(background).mean(axis=0, dtype=np.float64)
+    residual = max(residual, largest(got[:, :, -2] - bases, scale[:, :, 0]))
+    if not residual <= TOLERANCE:
+        return MethodRecord(None, f"shap's values are {residual:.2g} off the margin")
+    difference = 0.0
+    for row, values, largest_of_row in zip(rows[: EXACT_ROWS + 1], got, scale, strict=False):
+        exact = _by_definition(subject.forest, row, background, outputs)
+        if exact is None:
+            return MethodRecord(SHAP, None, None, residual, cost)
+        difference = max(difference, largest(values[:, :-2] - exact, largest_of_row))
+    finding = Finding.of("shap's values", difference, residual)
+    return MethodRecord(
+        None if finding.fault else SHAP,
+        finding.fault,
+        difference,
+        residual,
+        cost,
+    )
+
+
+def _by_definition(forest: Forest, row: Floats, background: Floats, outputs: int) -> Floats | None:
+    """Return a row's values leaf by leaf in float64, (outputs, features); None if that takes too long."""
+    began = time.thread_time()
+    result = np.zeros((outputs, forest.features))
+    for tree in forest.trees:
+        result[tree.output] += values_of_tree(tree, row, background)
+        if time.thread_time() - began > EXACT_SECONDS:
+            return None
+    return result.astype(np.float32)

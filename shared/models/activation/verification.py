@@ -1,0 +1,185 @@
+"""Verifies path-dependent values and interactions on every engine that may give them.
+
+XGBoost and the compiled engine, with the kernel that runs here, explain the same rows. Of those on which they are furthest apart, and of some more, the values are
+worked out in float64 (float64.py): that decides, so neither engine is taken for right because it is XGBoost's or ours.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.errors import EngineError
+from shared.interactions import Interactions
+from shared.models.activation.float64 import Doubles
+from shared.models.activation.records import XGBOOST, MethodRecord
+from shared.models.activation.subject import Floats, Subject
+from shared.models.activation.trial_rows import PAIR_LEAVES, rows_within
+from shared.treeshap.compiled import Compiled
+from shared.treeshap.explainer import Explainer
+from shared.treeshap.forest import NotCoveredError
+from shared.treeshap.interactions import InteractionExplainer
+from shared.treeshap.pairs import MOST_NUMBERS
+
+#: How far values may be from those in float64, and sums from the margin, relative to 1 and the largest of the row.
+TOLERANCE = 1e-5
+#: Trial rows that are always compared with float64, and of those that are furthest apart.
+EXACT_ROWS, WORST_ROWS = 2, 2
+#: Rows that are compared alone as well: few rows go another way through a kernel, and to other numbers.
+ALONE_ROWS = 40
+#: Rows whose interactions are compared, and numbers of their matrices, at most.
+PAIR_ROWS, PAIR_NUMBERS = 20, 2**21
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """How far an engine's numbers are off, and what is wrong with them, if anything."""
+
+    difference: float
+    residual: float
+    fault: str | None
+
+    @classmethod
+    def of(cls, what: str, difference: float, residual: float) -> Finding:
+        """Hold both against the tolerance."""
+        fault = None
+        if not difference <= TOLERANCE:
+            fault = f"{what} are {difference:.1e} off the values in float64"
+        elif not residual <= TOLERANCE:
+            fault = f"{what} are {residual:.1e} off their sum"
+        return cls(difference, residual, fault)
+
+
+def verify_values(subject: Subject, compiled: Compiled | None, uncovered: str | None) -> MethodRecord:
+    """Return which engine gives path-dependent values: the compiled one if it is right, else XGBoost if that is.
+
+    `uncovered` says why there is nothing compiled.
+    """
+    reason = uncovered
+    if compiled is not None and subject.library is not None:
+        finding, seconds = _judge_kernel(subject, Explainer(compiled, subject.library))
+        if finding.fault is None:
+            engine = subject.library.kernels()[0].engine
+            return MethodRecord(engine, None, finding.difference, finding.residual, seconds)
+        reason = finding.fault
+    seconds = row_microseconds(subject.predictor.explain, subject.rows)
+    finding = _judge_values(subject, "XGBoost's values", subject.values, subject.values)
+    if finding.fault is not None:
+        return MethodRecord(None, "; ".join(filter(None, (reason, finding.fault))))
+    return MethodRecord(XGBOOST, reason, finding.difference, finding.residual, seconds)
+
+
+def _judge_kernel(subject: Subject, explainer: Explainer) -> tuple[Finding, float]:
+    name = f"the {explainer.kernel.name} kernel's values"
+    count, features = subject.rows.shape
+    # XGBoost explains few rows of a large model; the kernel gets them again and again, so that they fill its blocks.
+    many = np.resize(subject.rows, (subject.at_once, features))
+    seconds = row_microseconds(explainer.explain, many)
+    every = explainer.explain(many)
+    for begin in range(0, len(many), count):
+        some = every[begin : begin + count]
+        finding = _judge_values(subject, name, some, subject.values[: len(some)])
+        if finding.fault is not None:
+            return finding, seconds
+    few = subject.rows[:ALONE_ROWS, None]
+    alone = np.concatenate([explainer.explain(row) for row in few])
+    of_few = _judge_values(subject, f"{name} of rows alone", alone, subject.values[: len(few)])
+    return of_few, seconds
+
+
+def _judge_values(subject: Subject, what: str, got: Floats, xgboosts: Floats) -> Finding:
+    """Hold an engine's numbers of the first trial rows against float64 and against XGBoost's margins."""
+    scale = subject.scale[: len(got)]
+    apart = (np.abs(got - xgboosts) / scale).max(axis=(1, 2))
+    difference = 0.0
+    for row in {
+        *range(min(EXACT_ROWS, len(got))),
+        *np.argsort(-np.nan_to_num(apart, nan=np.inf))[:WORST_ROWS].tolist(),
+    }:
+        exact = subject.exact(row)
+        if exact is not None:
+            difference = max(difference, largest(got[row] - exact, scale[row]))
+    sums = got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1]
+    margins = got[:, :, -1].astype(np.float64) - xgboosts[:, :, -1]
+    residual = max(largest(sums, scale[:, :, 0]), largest(margins, scale[:, :, 0]))
+    return Finding.of(what, difference, residual)
+
+
+def largest(off: Doubles | Floats, scale: Doubles | Floats) -> float:
+    """Return the largest of differences relative to a scale; infinite where one is no number."""
+    relative = np.abs(off) / scale
+    return float(np.where(np.isfinite(relative), relative, np.inf).max(initial=0.0))
+
+
+def row_microseconds(explain: Callable[[Floats], Floats], rows: Floats) -> float:
+    """Return the processor time of a row within so many."""
+    explain(rows[:1])  # what is read or made at the first call is not a row's
+    started = time.thread_time()
+    explain(rows)
+    return round((time.thread_time() - started) / len(rows) * 1e6, 2)
+
+
+def verify_interactions(subject: Subject, compiled: Compiled | None, uncovered: str | None) -> MethodRecord:
+    """Return which engine gives interactions: the compiled one if it is right, else XGBoost if that is."""
+    contract, reason = subject.contract, uncovered
+    each = len(contract.outputs) * (len(contract.features) + 1) ** 2
+    if each > MOST_NUMBERS:
+        return MethodRecord(None, f"one row's interactions are {each:,} numbers, more than {MOST_NUMBERS:,}")
+    rows = max(1, min(PAIR_ROWS, PAIR_NUMBERS // each, rows_within(PAIR_LEAVES, subject.forest)))
+    theirs = _xgboosts_interactions(subject, rows)
+    if compiled is not None:
+        try:
+            return _verify_kernels_interactions(subject, compiled, rows, theirs)
+        except NotCoveredError as fault:
+            reason = str(fault)
+    if isinstance(theirs, str):
+        return MethodRecord(None, theirs)
+    finding = _judge_interactions(subject, "XGBoost's interactions", theirs, theirs, subject.values)
+    if finding.fault is not None:
+        return MethodRecord(None, "; ".join(filter(None, (reason, finding.fault))))
+    return MethodRecord(XGBOOST, reason, finding.difference, finding.residual)
+
+
+def _verify_kernels_interactions(
+    subject: Subject, compiled: Compiled, rows: int, theirs: Floats | str
+) -> MethodRecord:
+    """Raise NotCoveredError with what is wrong."""
+    assert subject.library is not None
+    few = subject.rows[:rows]
+    values = Explainer(compiled, subject.library).explain(few)
+    explainer = InteractionExplainer(compiled, subject.library)
+    started = time.thread_time()
+    got = explainer.matrices(few, values)
+    cost = round((time.thread_time() - started) / rows * 1e6, 2)
+    xgboosts = got if isinstance(theirs, str) else theirs
+    what = f"the {explainer.kernel.name} kernel's interactions"
+    finding = _judge_interactions(subject, what, got, xgboosts, values)
+    if finding.fault is not None:
+        raise NotCoveredError(finding.fault)
+    return MethodRecord(explainer.kernel.engine, None, finding.difference, finding.residual, cost)
+
+
+def _judge_interactions(
+    subject: Subject, what: str, got: Floats, xgboosts: Floats, values: Floats
+) -> Finding:
+    """Hold interactions of the first trial rows against float64, and their sums against the same engine's values."""
+    scale = 1 + np.abs(got).max(axis=(2, 3), keepdims=True)
+    apart = (np.abs(got - xgboosts) / scale).max(axis=(1, 2, 3))
+    difference = 0.0
+    for row in {0, min(1, len(got) - 1), int(np.argmax(apart))}:
+        exact = subject.exact_interactions(row)
+        if exact is not None:
+            difference = max(difference, largest(got[row] - exact, scale[row]))
+    sums = got.sum(axis=3, dtype=np.float64) - values[: len(got), :, :-1]
+    return Finding.of(what, difference, largest(sums, scale[:, :, 0]))
+
+
+def _xgboosts_interactions(subject: Subject, rows: int) -> Floats | str:
+    """Return XGBoost's interactions of the first trial rows, or why it has none."""
+    try:
+        return subject.predictor.interactions(subject.rows[:rows], subject.values[:rows], Interactions())
+    except EngineError:
+        return subject.unread or "XGBoost gives no interactions of this model"

@@ -1,0 +1,1 @@
+"""The connection to Redis, its address and its memory."""

@@ -1,0 +1,264 @@
+import itertools
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from services.api.results.plots.axis import Scale
+from services.api.results.plots.bar import BarFigures, draw_bar
+from services.api.results.plots.beeswarm import BeeswarmFigures, draw_beeswarm
+from services.api.results.plots.colours import BLUE, RED, STEPS, ramp
+from services.api.results.plots.dependence import DependenceFigures, draw_dependence
+from services.api.results.plots.feature_values import value_text
+from services.api.results.plots.numbers import plain, signed
+from services.api.results.plots.shades import MISSING, shade_bounds, shades
+from services.api.results.plots.svg import Drawing
+from services.api.results.plots.waterfall import WaterfallFigures, draw_waterfall
+from shared.models.contract import Feature, Kind
+
+SVG = "{http://www.w3.org/2000/svg}"
+NASTY = '<script>alert(1)</script> & "quotes" \x00\x1b and a name that goes on and on for ever'
+
+
+def drawn(features: NDArray[np.float32], values: NDArray[np.float32], names: list[str]) -> list[Drawing]:
+    mean_abs = np.abs(values.astype(np.float64)).mean(axis=0)
+    columns = [Feature(name) for name in names]
+    return [
+        draw_bar(BarFigures.of(mean_abs, names, 3), "m@1"),
+        draw_beeswarm(BeeswarmFigures.of(features, values, mean_abs, names, 3), "m@1"),
+        draw_waterfall(WaterfallFigures.of(features[0], values[0], 0.5, columns, 3), "m@1"),
+        draw_dependence(DependenceFigures.of(0, features, values, columns), "m@1"),
+    ]
+
+
+def cases() -> dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]:
+    chance = np.random.default_rng(0)
+    many = chance.normal(size=(300, 5)).astype(np.float32)
+    none = np.full((4, 5), np.nan, np.float32)
+    zeros = np.zeros((4, 5), np.float32)
+    huge = np.float32(3e38)
+    return {
+        "many rows": (many, many * np.float32(0.3)),
+        "one row": (many[:1], many[:1]),
+        "a stand-in's zeros": (many, np.zeros_like(many)),
+        "all values missing": (none, many[:4]),
+        "all the same": (zeros, zeros + 1),
+        "huge values": (zeros + huge, many[:4] * np.float32(1e30)),
+        "tiny values": (zeros + np.float32(1e-40), many[:4] * np.float32(1e-30)),
+    }
+
+
+@pytest.mark.parametrize("case", cases())
+def test_every_drawing_of_every_kind_of_rows_is_whole_and_inside_its_paper(case: str) -> None:
+    features, values = cases()[case]
+    for drawing in drawn(features, values, ["a", "b", "c", "d", "e"]):
+        picture = drawing.svg().decode()
+
+        assert "nan" not in picture.replace("name", "")
+        assert "inf" not in picture
+        root = ET.fromstring(picture)
+        width, height = float(root.get("width", "")), float(root.get("height", ""))
+        for text in root.iter(f"{SVG}text"):
+            assert -1 <= float(text.get("x", "")) <= width
+            assert -1 <= float(text.get("y", "")) <= height
+
+
+def test_names_cannot_break_out_of_the_picture() -> None:
+    features = values = np.ones((2, 3), np.float32)
+    for drawing in drawn(features, values, [NASTY, "b", "c"]):
+        root = ET.fromstring(drawing.svg())
+
+        names = {element.tag.removeprefix(SVG) for element in root.iter()}
+        assert names <= {"svg", "rect", "path", "text", "title", "tspan"}
+        assert "<script>alert" in "".join(root.itertext())
+
+
+def test_a_long_name_is_cut_and_whole_where_the_pointer_rests() -> None:
+    values = np.ones((2, 1), np.float32)
+    root = ET.fromstring(drawn(values, values, ["n" * 80])[0].svg())
+
+    label = next(text for text in root.iter(f"{SVG}text") if text.get("text-anchor") == "end")
+    title = label.find(f"{SVG}title")
+    assert title is not None
+    assert title.text == "n" * 80
+    assert title.tail == "n" * 31 + "…"
+
+
+def test_a_picture_takes_no_style_and_no_script_and_lets_the_page_choose_ink_and_paper() -> None:
+    features, values = cases()["many rows"]
+    for drawing in drawn(features, values, ["a", "b", "c", "d", "e"]):
+        root = ET.fromstring(drawing.svg())
+
+        assert root.get("class") == "shapbox-plot"
+        assert root.get("role") == "img"
+        assert "m@1" in root.get("aria-label", "")
+        assert root[0].get("class") == "paper"
+        for element in root.iter():
+            assert not {"style", "href", "onload"} & set(element.keys())
+
+
+def test_two_drawings_of_the_same_rows_are_the_same() -> None:
+    features, values = cases()["many rows"]
+    names = ["a", "b", "c", "d", "e"]
+
+    first, second = ([drawing.svg() for drawing in drawn(features, values, names)] for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0"),
+        (-0.0, "0"),
+        (1.0, "1"),
+        (-17.8123, "\N{MINUS SIGN}17.81"),
+        (0.0123456, "0.012"),
+        (-0.00004, "\N{MINUS SIGN}0.00004"),
+        (1234567.8, "1234567.8"),
+        (3e38, "3.00e+38"),
+        (-2e-9, "\N{MINUS SIGN}2.00e\N{MINUS SIGN}09"),
+        (100.0, "100"),
+        (float("nan"), "missing"),
+    ],
+)
+def test_numbers_are_short_and_say_enough(value: float, text: str) -> None:
+    assert plain(value) == text
+
+
+def test_a_plus_stands_where_there_is_one() -> None:
+    assert [signed(value) for value in (1.5, -1.5, 0.0)] == ["+1.5", "\N{MINUS SIGN}1.5", "+0"]
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 1), (-50, 66), (1e-9, 3e-9), (5, 5), (0, 0), (-3e38, 3e38)])
+def test_ticks_are_a_few_round_numbers_on_the_scale(least: float, most: float) -> None:
+    scale = Scale.around(least, most, 0, 500)
+    ticks = scale.ticks()
+
+    assert 2 <= len(ticks) <= 12
+    assert all(scale.least <= tick <= scale.most for tick in ticks)
+    assert np.ptp(np.diff(ticks)) <= 1e-9 * max(abs(scale.least), abs(scale.most))
+
+
+@pytest.mark.parametrize(
+    ("least", "most", "first"),
+    [
+        (0.0, 1.0, "0"),
+        (-0.4, 0.6, "\N{MINUS SIGN}0.4"),
+        (1000.001, 1000.009, "1000.002"),
+        (20260101, 20261231, "20260250"),
+        (1.0, 1.0000001, "1.00000002"),
+        (1.70e9, 1.71e9, "1700000000"),
+        (1e16, 1.001e16, "1.00020e+16"),
+        (0.0, 1e-9, "0"),
+    ],
+)
+def test_no_two_ticks_have_the_same_number(least: float, most: float, first: str) -> None:
+    scale = Scale.around(least, most, 0, 500)
+    labels = [scale.label(tick) for tick in scale.ticks()]
+
+    assert len(set(labels)) == len(labels) >= 2
+    assert first in labels
+
+
+def test_the_ramp_goes_from_blue_to_red() -> None:
+    assert len(ramp()) == STEPS
+    for shown, wanted in ((ramp()[0], BLUE), (ramp()[-1], RED)):
+        channels = zip(bytes.fromhex(shown[1:]), bytes.fromhex(wanted[1:]), strict=True)
+        assert all(abs(one - other) <= 2 for one, other in channels)
+
+
+def test_shades_trim_the_outer_twentieths_and_know_missing_values() -> None:
+    values = np.array([*range(100), np.nan, 1e9], dtype=np.float64)
+
+    assert shade_bounds(values) == tuple(np.nanpercentile(values, (5, 95)))
+    found = shades(values)
+    assert found[0] == found[3] == 0
+    assert found[99] == found[-1] == STEPS - 1
+    assert found[100] == MISSING
+    assert (shades(np.full(5, np.nan)) == MISSING).all()
+    assert len(set(shades(np.full(5, 3.0)).tolist())) == 1
+
+
+HOME = Feature("home", Kind.CATEGORY, ("own", "rent", "with parents and five brothers", NASTY))
+REGION = Feature("region", Kind.CATEGORY, (10, 20, 30, 40))
+CODES = Feature("codes", Kind.CATEGORY)
+
+
+def texts_of(drawing: Drawing) -> list[str]:
+    root = ET.fromstring(drawing.svg().decode())
+    return ["".join(part for part in text.itertext()) for text in root.iter(f"{SVG}text")]
+
+
+@pytest.mark.parametrize(
+    ("feature", "value", "text"),
+    [
+        (HOME, 0.0, "own"),
+        (HOME, 1.0, "rent"),
+        (HOME, 4.0, "code 4"),
+        (HOME, float("nan"), "missing"),
+        (REGION, 2.0, "30"),
+        (CODES, 7.0, "code 7"),
+        (Feature("age"), 1.23456, "1.235"),
+        (Feature("age"), float("nan"), "missing"),
+    ],
+)
+def test_a_value_is_shown_as_people_know_it(feature: Feature, value: float, text: str) -> None:
+    assert value_text(feature, value) == text
+
+
+def test_the_waterfall_shows_labels() -> None:
+    features = np.array([1, 2, 5, np.nan, 2.5], np.float32)
+    columns = [HOME, REGION, CODES, Feature("home now", Kind.CATEGORY, ("own",)), Feature("age")]
+    figures = WaterfallFigures.of(features, np.array([5, 4, 3, 2, 1], np.float32), 0.0, columns, 10)
+
+    drawing = draw_waterfall(figures, "m@1")
+
+    shown = [step.text for step in figures.steps]
+    assert shown == ["rent = home", "30 = region", "code 5 = codes", "missing = home now", "2.5 = age"]
+    assert {"rent = home", "30 = region", "code 5 = codes"} <= set(texts_of(drawing))
+
+
+def test_a_long_label_is_cut_in_the_waterfall_and_whole_in_its_tip() -> None:
+    figures = WaterfallFigures.of(np.array([2], np.float32), np.ones(1, np.float32), 0.0, [HOME], 10)
+
+    picture = draw_waterfall(figures, "m@1").svg().decode()
+
+    assert ">with parents … = </tspan>home<" in picture
+    assert "<title>with parents and five brothers = home: +1</title>" in picture
+
+
+def test_the_dependence_plot_of_a_category_has_its_labels_below_and_a_column_for_each() -> None:
+    features = np.array([[0, 1], [0, 2], [1, 2], [3, 2], [np.nan, 1]], np.float32)
+    values = features.copy() + 0.5
+    values[np.isnan(values)] = 0
+    figures = DependenceFigures.of(0, features, values, [HOME, REGION])
+    drawing = draw_dependence(figures, "m@1")
+
+    texts = texts_of(drawing)
+    assert {"own", "rent", "home"} <= set(texts)
+    assert not {"0", "1", "2", "3"} & set(texts[: texts.index("home")])
+    ET.fromstring(drawing.svg().decode())
+
+
+def test_the_colour_bar_of_a_category_ends_in_labels() -> None:
+    chance = np.random.default_rng(3)
+    features = np.stack([np.arange(200) // 50, chance.integers(0, 4, 200)], axis=1).astype(np.float32)
+    values = np.stack([features[:, 1] * 2, np.zeros(200)], axis=1).astype(np.float32)
+    figures = DependenceFigures.of(0, features, values, [Feature("age"), REGION])
+
+    assert figures.other == REGION
+    assert {"10", "40"} <= set(texts_of(draw_dependence(figures, "m@1")))
+
+
+@pytest.mark.parametrize("count", [1, 2, 30, 3000])
+def test_of_very_many_categories_those_labels_are_shown_that_have_room(count: int) -> None:
+    many = Feature("town", Kind.CATEGORY, tuple(f"town number {place}" for place in range(count)))
+    features = np.arange(count, dtype=np.float32)[:, None]
+    drawing = draw_dependence(DependenceFigures.of(0, features, features, [many]), "m@1")
+
+    root = ET.fromstring(drawing.svg().decode())
+    ticks = [text for text in root.iter(f"{SVG}text") if "".join(text.itertext()).startswith("town ")]
+    places = [float(text.get("x", "")) for text in ticks]
+    assert 1 <= len(ticks) <= 13
+    assert all(after - before > 40 for before, after in itertools.pairwise(places))

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+import pytest
+import redis
+
+from services.monitor.events.loop import Loop
+from shared.errors import StorageUnavailableError
+
+
+def raising(faults: list[Exception | None]) -> Callable[[], None]:
+    def step() -> None:
+        fault = faults.pop(0)
+        if fault:
+            raise fault
+
+    return step
+
+
+def test_a_loop_steps_at_once_and_again_and_ends_when_told() -> None:
+    steps = threading.Semaphore(0)
+    loop = Loop("test", 0.01, steps.release)
+    loop.start()
+    assert all(steps.acquire(timeout=2) for _ in range(3))
+    loop.stop()
+    assert loop.join(2)
+
+
+def test_a_wake_shortens_the_wait() -> None:
+    steps = threading.Semaphore(0)
+    loop = Loop("test", 60, steps.release)
+    loop.start()
+    assert steps.acquire(timeout=2)
+    started = time.monotonic()
+    loop.wake()
+    assert steps.acquire(timeout=2)
+    loop.stop()
+    assert loop.join(2)
+    assert time.monotonic() - started < 1
+
+
+def test_an_unforeseen_error_is_logged_with_its_traceback_once_and_the_loop_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    loop = Loop("test", 1, raising([ValueError("odd"), ValueError("odd"), KeyError("new"), None]))
+    for _ in range(4):
+        loop.turn()
+    assert [record.levelname for record in caplog.records] == ["ERROR", "ERROR"]
+    assert "ValueError: odd" in caplog.text
+    assert "Traceback" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("fault", "who"),
+    [
+        (redis.exceptions.ConnectionError("refused"), "Redis is away"),
+        (redis.exceptions.TimeoutError("slow"), "Redis is away"),
+        (redis.exceptions.BusyLoadingError("loading"), "Redis is away"),
+        (redis.exceptions.ResponseError("MISCONF cannot write"), "Redis (for writes) is away"),
+        (StorageUnavailableError("no route"), "The object store is away"),
+    ],
+)
+def test_an_outage_is_one_warning_however_long_it_lasts(
+    caplog: pytest.LogCaptureFixture, fault: Exception, who: str
+) -> None:
+    caplog.set_level(logging.INFO)
+    loop = Loop("test", 1, raising([fault, fault, fault, None, fault]))
+    for _ in range(5):
+        loop.turn()
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    assert who in caplog.records[0].getMessage()
+    assert "is back" in caplog.records[1].getMessage()

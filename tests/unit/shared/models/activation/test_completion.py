@@ -1,0 +1,123 @@
+"""A contract against what its model's file says."""
+
+from dataclasses import replace
+
+import pytest
+
+from shared.errors import ModelFaultError
+from shared.models.activation.completion import complete_contract
+from shared.models.activation.inspection import ModelInspection
+from shared.models.contract import FORMAT, Contract, Feature, Kind, Link, Trees, TreesReason
+
+COLOURS = ("red", "green", "blue")
+INSPECTION = ModelInspection(
+    features=(Feature("age"), Feature("paid", Kind.BOOLEAN), Feature("colour", Kind.CATEGORY, COLOURS)),
+    named=True,
+    outputs=1,
+    objective="binary:logistic",
+    booster="gbtree",
+    rounds=20,
+    best_iteration=6,
+    attributes={},
+    library_version="3.4.1",
+)
+CONTRACT = Contract(
+    name="churn",
+    version=1,
+    sha256="",
+    features=INSPECTION.features,
+    outputs=("y",),
+    objective="binary:logistic",
+    library_version="3.4.1",
+    training={},
+    link=Link.SIGMOID,
+    trees=Trees(12, 20, TreesReason.CHOSEN),
+)
+#: As the reader gives it: names and numbers alone.
+FIRST_FORMAT = replace(
+    CONTRACT,
+    features=tuple(Feature(feature.name) for feature in INSPECTION.features),
+    link=Link.IDENTITY,
+    trees=None,
+    format=1,
+)
+
+
+def test_a_contract_that_its_file_bears_out_stays_as_it_is() -> None:
+    assert complete_contract(CONTRACT, INSPECTION) is CONTRACT
+
+
+def test_the_first_format_is_completed_from_the_file() -> None:
+    completed = complete_contract(FIRST_FORMAT, INSPECTION)
+    assert completed == replace(CONTRACT, trees=Trees(7, 20, TreesReason.BEST_ITERATION))
+    assert completed.format == FORMAT
+
+
+@pytest.mark.parametrize("best", [None, 19])
+def test_the_first_format_uses_all_rounds_where_the_best_is_the_last_or_unknown(best: int | None) -> None:
+    completed = complete_contract(FIRST_FORMAT, replace(INSPECTION, best_iteration=best))
+    assert completed.trees == Trees(20, 20, TreesReason.ALL)
+
+
+def test_the_first_format_keeps_its_names_where_the_file_has_none() -> None:
+    unnamed = tuple(replace(feature, name=f"f{place}") for place, feature in enumerate(INSPECTION.features))
+    completed = complete_contract(FIRST_FORMAT, replace(INSPECTION, features=unnamed, named=False))
+    assert completed.features == CONTRACT.features
+
+
+def test_a_category_may_have_labels_that_the_file_does_not_know() -> None:
+    codes = (*INSPECTION.features[:2], Feature("colour", Kind.CATEGORY))
+    assert complete_contract(CONTRACT, replace(INSPECTION, features=codes)) == CONTRACT
+
+
+def test_a_number_may_be_said_to_be_a_category() -> None:
+    numbers = (*INSPECTION.features[:2], Feature("colour"))
+    assert complete_contract(CONTRACT, replace(INSPECTION, features=numbers)) == CONTRACT
+
+
+@pytest.mark.parametrize("contract", [CONTRACT, FIRST_FORMAT], ids=["format 2", "format 1"])
+@pytest.mark.parametrize(
+    ("found", "reason"),
+    [
+        ({"features": INSPECTION.features[:2]}, "takes 2 features, its manifest names 3"),
+        (
+            {"features": (*INSPECTION.features[:2], Feature("color", Kind.CATEGORY, COLOURS))},
+            "feature names are not the manifest's",
+        ),
+        (
+            {"features": INSPECTION.features[::-1]},
+            "feature names are not the manifest's, or in another order",
+        ),
+        ({"outputs": 3}, "gives 3 outputs, its manifest names 1"),
+        ({"objective": "reg:gamma"}, "objective is reg:gamma, its manifest says binary:logistic"),
+    ],
+)
+def test_a_contract_that_contradicts_its_file_is_refused(
+    contract: Contract, found: dict[str, object], reason: str
+) -> None:
+    with pytest.raises(ModelFaultError, match=reason):
+        complete_contract(contract, replace(INSPECTION, **found))  # type: ignore[arg-type]  # fields by name
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        ({"trees": None}, "has 20 boosting rounds, its manifest says nothing of them"),
+        ({"trees": Trees(7, 19)}, "has 20 boosting rounds, its manifest says 19"),
+        (
+            {"features": (*CONTRACT.features[:2], Feature("colour"))},
+            "takes 'colour' as a category, its manifest as a number",
+        ),
+        (
+            {"features": (*CONTRACT.features[:2], Feature("colour", Kind.CATEGORY, COLOURS[::-1]))},
+            "labels of 'colour' are not the manifest's, or in another order",
+        ),
+        (
+            {"features": (*CONTRACT.features[:2], Feature("colour", Kind.CATEGORY))},
+            "labels of 'colour' are not the manifest's",
+        ),
+    ],
+)
+def test_what_the_second_format_says_beyond_is_compared(said: dict[str, object], reason: str) -> None:
+    with pytest.raises(ModelFaultError, match=reason):
+        complete_contract(replace(CONTRACT, **said), INSPECTION)  # type: ignore[arg-type]  # fields by name
