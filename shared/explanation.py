@@ -49,17 +49,17 @@ class Explanation:
     @property
     def rows(self) -> int:
         """The number of rows."""
-        return self.array.shape[0]
+        return len(self.array)
 
     @property
     def outputs(self) -> int:
         """The number of outputs."""
-        return self.array.shape[1]
+        return int(self.array.shape[1])
 
     @property
     def features(self) -> int:
         """The number of features."""
-        return self.array.shape[2] - BESIDE
+        return int(self.array.shape[2]) - BESIDE
 
     @property
     def values(self) -> Matrix:
@@ -82,7 +82,7 @@ class Explanation:
         return self.array[:, :, :-1]
 
     def __len__(self) -> int:
-        return self.array.shape[0]
+        return len(self.array)
 
     def __getitem__(self, rows: slice) -> Explanation:
         return Explanation(self.array[rows])
