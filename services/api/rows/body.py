@@ -6,14 +6,12 @@ import errno
 import gzip
 import os
 import zlib
+from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import BinaryIO, Protocol, cast
 
 from services.api.rows.row_spec import BLOCK_BYTES
 from shared.errors import BodyTooLargeError, StorageFullError, UnreadableBodyError, UnsupportedMediaTypeError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: Bytes of an unpacked body that stay in memory; a larger one goes to a file without a name.
 _IN_MEMORY_BYTES = 512 * 1024
@@ -22,8 +20,20 @@ _IN_MEMORY_BYTES = 512 * 1024
 _DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
+class Reservation(Protocol):
+    """Room on the disk that is kept for a request."""
+
+    def take(self, nbytes: int) -> object:
+        """Keep room for further bytes. Raises StorageFullError where there is none."""
+        ...
+
+
 def open_body(
-    stream: BinaryIO, content_encoding: str | None, max_bytes: int, folder: Path | None = None
+    stream: BinaryIO,
+    content_encoding: str | None,
+    max_bytes: int,
+    folder: Path | None = None,
+    reservation: Reservation | None = None,
 ) -> BinaryIO:
     """Open a body for reading, from its start, as often as needed.
 
@@ -35,37 +45,41 @@ def open_body(
     coding = (content_encoding or "identity").strip().lower() or "identity"
     if coding in {"gzip", "x-gzip"}:
         with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            return _copy(cast("BinaryIO", unpacked), max_bytes, folder)
+            return _copy(cast("BinaryIO", unpacked), max_bytes, folder, reservation)
     if coding != "identity":
         raise UnsupportedMediaTypeError(
             f"Content-Encoding {coding[:40]!r} is not understood: send gzip, or the plain body."
         )
     if not stream.seekable():
-        return _copy(stream, max_bytes, folder)
+        return _copy(stream, max_bytes, folder, reservation)
     if stream.seek(0, os.SEEK_END) > max_bytes:
         raise _too_large(max_bytes)
     stream.seek(0)
     return stream
 
 
-def _copy(source: BinaryIO, max_bytes: int, folder: Path | None) -> BinaryIO:
+def _copy(source: BinaryIO, max_bytes: int, folder: Path | None, reservation: Reservation | None) -> BinaryIO:
     copy = SpooledTemporaryFile(  # noqa: SIM115 - the caller closes it
         max_size=_IN_MEMORY_BYTES, dir=None if folder is None else str(folder)
     )
     try:
-        _fill(copy, source, max_bytes)
+        _fill(copy, source, max_bytes, reservation)
     except BaseException:
         copy.close()
         raise
     return cast("BinaryIO", copy)
 
 
-def _fill(copy: SpooledTemporaryFile[bytes], source: BinaryIO, max_bytes: int) -> None:
+def _fill(
+    copy: SpooledTemporaryFile[bytes], source: BinaryIO, max_bytes: int, reservation: Reservation | None
+) -> None:
     size = 0
     while block := _read_block(source):
         size += len(block)
         if size > max_bytes:
             raise _too_large(max_bytes)
+        if reservation is not None:
+            reservation.take(len(block))
         _write_block(copy, block)
     copy.seek(0)
 
