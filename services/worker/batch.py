@@ -39,7 +39,7 @@ from shared.jobs.document import Job, Method
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
-from shared.models.activation.records import Explanation
+from shared.models.activation.records import ExplanationKind
 from shared.models.version import ModelVersion
 from shared.objects.payloads import Matrix, Payloads
 from shared.redis.connection import REDIS_AWAY, writes_refused
@@ -216,14 +216,14 @@ class BatchRunner:
         """
         assert job.interactions is not None
         model = self.models.get(job.model)
-        calls = self._calls(model.version, Explanation.INTERACTIONS, job.rows_of(batch).start)
+        calls = self._calls(model.version, ExplanationKind.INTERACTIONS, job.rows_of(batch).start)
         engine = calls.call(lambda: model.interaction_engine)
         found = calls.call(engine.interactions, rows, result, job.interactions)
         if job.interactions.top_pairs is None:
             calls.check_matrices(found, result)
         return found, calls.largest_residual
 
-    def _calls(self, version: ModelVersion, wanted: Method | Explanation, first_row: int) -> EngineCalls:
+    def _calls(self, version: ModelVersion, wanted: Method | ExplanationKind, first_row: int) -> EngineCalls:
         return EngineCalls(version.method_record(wanted).engine or "unknown", version.id, first_row)
 
     def _go_on(self, job_id: str, batch: int) -> None:

@@ -15,7 +15,7 @@ from shared.engines.shap_engine import ShapEngine
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
-from shared.models.activation.records import XGBOOST, Explanation
+from shared.models.activation.records import XGBOOST, ExplanationKind
 from shared.models.catalog import ModelCatalog, faults_in
 from shared.models.version import ModelVersion
 
@@ -58,7 +58,7 @@ class WarmModel:
     @property
     def interaction_engine(self) -> InteractionEngine:
         """The engine of interactions. Raises EngineError if the model has none, ModelFaultError if it cannot be loaded."""
-        record = self.version.method_record(Explanation.INTERACTIONS)
+        record = self.version.method_record(ExplanationKind.INTERACTIONS)
         if record.engine is None:
             raise EngineError(f"{self.version.id} has no interactions: {record.reason}.")
         if self.compiled is not None and record.engine != XGBOOST and self.compiled.pairs is not None:

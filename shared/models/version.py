@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from shared.errors import ModelFaultError
 from shared.jobs.document import Method
-from shared.models.activation.records import SHAP, XGBOOST, Explanation, MethodRecord, VersionRecord
+from shared.models.activation.records import SHAP, XGBOOST, ExplanationKind, MethodRecord, VersionRecord
 from shared.models.contract import MANIFEST_FILE, MODEL_FILE, Contract, is_model_folder, remedy_for
 from shared.models.manifest_reader import read_contract
 
@@ -90,14 +90,14 @@ class ModelVersion:
         """The methods that the model can be explained by."""
         return tuple(method for method in Method if self.method_record(method).engine is not None)
 
-    def method_record(self, wanted: Method | Explanation) -> MethodRecord:
+    def method_record(self, wanted: Method | ExplanationKind) -> MethodRecord:
         """Return which engine explains a method or interactions, or why none does."""
-        explanation = Explanation(wanted.value)
-        if explanation is Explanation.INTERVENTIONAL and self.contract.background is None:
+        explanation = ExplanationKind(wanted.value)
+        if explanation is ExplanationKind.INTERVENTIONAL and self.contract.background is None:
             return MethodRecord(None, _NO_BACKGROUND)
         if self.activation is not None and explanation in self.activation.methods:
             return self.activation.methods[explanation]
-        return MethodRecord(SHAP if explanation is Explanation.INTERVENTIONAL else XGBOOST)
+        return MethodRecord(SHAP if explanation is ExplanationKind.INTERVENTIONAL else XGBOOST)
 
 
 def read_version(folder: Path) -> ModelVersion:

@@ -11,7 +11,7 @@ from services.api.rows.plain_body import PlainBody
 from shared.errors import BadParameterError, MethodRefusedError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS, Interactions
 from shared.jobs.document import Method
-from shared.models.activation.records import Explanation
+from shared.models.activation.records import ExplanationKind
 from shared.models.version import ModelVersion
 
 #: The query parameters that say what to do with the rows, in the order of BodyOptions.
@@ -57,7 +57,7 @@ def choose_interactions(options: BodyOptions, method: Method, model: ModelVersio
         raise UnprocessableError(
             f"There are no interactions with method={method}: use {Method.TREE_PATH_DEPENDENT}, or leave interactions out."
         )
-    record = model.method_record(Explanation.INTERACTIONS)
+    record = model.method_record(ExplanationKind.INTERACTIONS)
     if record.engine is None:
         raise MethodRefusedError(
             f"Model {model.id} cannot be explained with interactions: {record.reason or 'the reason is not known'}"

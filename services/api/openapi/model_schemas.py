@@ -5,7 +5,7 @@ from __future__ import annotations
 from services.api.openapi.building import COUNT, FLAG, SECONDS, TEXT, TEXTS, Schema, or_null, record, ref
 from services.api.openapi.examples import MODEL, REFUSED_MODEL
 from shared.jobs.document import Method
-from shared.models.activation.records import Explanation, State
+from shared.models.activation.records import ExplanationKind, State
 from shared.models.contract import Adverse, Kind, Link, TreesReason
 
 _VERSION: Schema = {"type": "integer", "minimum": 1}
@@ -138,7 +138,7 @@ def _activation() -> Schema:
             "seconds": {**SECONDS, "description": "How long it took."},
             "methods": {
                 "type": "object",
-                "properties": dict.fromkeys((one.value for one in Explanation), method),
+                "properties": dict.fromkeys((one.value for one in ExplanationKind), method),
                 "additionalProperties": False,
             },
         },

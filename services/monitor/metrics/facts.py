@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from services.monitor.metrics.families import gauge, gauges
 from shared.build import VERSION, library_versions
-from shared.models.activation.records import Explanation
+from shared.models.activation.records import ExplanationKind
 from shared.models.catalog import RefusedModel
 from shared.models.version import ModelVersion
 
@@ -45,7 +45,7 @@ def _model_families(served: Sequence[ModelVersion], refused: Iterable[RefusedMod
         "A model that is served; always 1.",
         ["model", "version", "engine", "fallback"],
         {
-            (*_version(m), _engine(m, Explanation.TREE_PATH_DEPENDENT), str(m.fallback).lower()): 1.0
+            (*_version(m), _engine(m, ExplanationKind.TREE_PATH_DEPENDENT), str(m.fallback).lower()): 1.0
             for m in served
         },
     )
@@ -56,7 +56,7 @@ def _model_families(served: Sequence[ModelVersion], refused: Iterable[RefusedMod
         {
             (*_version(m), wanted.value, engine): 1.0
             for m in served
-            for wanted in Explanation
+            for wanted in ExplanationKind
             if (engine := _engine(m, wanted))
         },
     )
@@ -72,5 +72,5 @@ def _version(model: ModelVersion | RefusedModel) -> tuple[str, str]:
     return model.name, str(model.version)
 
 
-def _engine(version: ModelVersion, wanted: Explanation) -> str:
+def _engine(version: ModelVersion, wanted: ExplanationKind) -> str:
     return version.method_record(wanted).engine or ""

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from shared.build import ROOT
-from shared.models.activation.records import Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.version import ModelVersion
 
 #: A child may take so many times its limit by the clock, since others may have the processors.
@@ -45,7 +45,7 @@ class _Said:
 
     step: str = "inspection"
     contract: Mapping[str, Any] | None = None
-    methods: dict[Explanation, MethodRecord] = field(default_factory=dict)
+    methods: dict[ExplanationKind, MethodRecord] = field(default_factory=dict)
     refused: str | None = None
     shap: str | None = None
     out_of_memory: bool = False
@@ -63,7 +63,7 @@ class _Said:
         self.out_of_memory |= "out_of_memory" in words
         self.broken = words.get("broken", self.broken)
         if "method" in words:
-            self.methods[Explanation(words["method"])] = MethodRecord(**words["record"])
+            self.methods[ExplanationKind(words["method"])] = MethodRecord(**words["record"])
 
 
 @dataclass(slots=True)
@@ -148,16 +148,16 @@ def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, 
     children = _Children(version, compiled_dir, limits)
     children.run("values", "interactions", "interventional")
     said = children.said
-    if Explanation.TREE_PATH_DEPENDENT in said.methods:
+    if ExplanationKind.TREE_PATH_DEPENDENT in said.methods:
         if said.ending is not None:
-            _try_alone(children, "interactions", Explanation.INTERACTIONS)
-            _try_alone(children, "interventional", Explanation.INTERVENTIONAL)
+            _try_alone(children, "interactions", ExplanationKind.INTERACTIONS)
+            _try_alone(children, "interventional", ExplanationKind.INTERVENTIONAL)
         if said.shap is not None:
             _verify_shap(children)
     return _record(said, key, round(time.monotonic() - began, 2))
 
 
-def _try_alone(children: _Children, stage: str, explanation: Explanation) -> None:
+def _try_alone(children: _Children, stage: str, explanation: ExplanationKind) -> None:
     """Try a stage that was not reached or ended its child once more alone: what came before left less of the limits."""
     said = children.said
     if explanation in said.methods or said.shap is not None:
@@ -171,15 +171,15 @@ def _verify_shap(children: _Children) -> None:
     """Find out whether shap gives the interventional values for which there are no tables."""
     said = children.said
     children.run("shap")
-    record = said.methods.get(Explanation.INTERVENTIONAL) or MethodRecord(None, said.ending)
+    record = said.methods.get(ExplanationKind.INTERVENTIONAL) or MethodRecord(None, said.ending)
     reason = "; ".join(filter(None, (said.shap, record.reason)))
-    said.methods[Explanation.INTERVENTIONAL] = replace(record, reason=reason)
+    said.methods[ExplanationKind.INTERVENTIONAL] = replace(record, reason=reason)
 
 
 def _record(said: _Said, key: str, seconds: float) -> VersionRecord:
     """Refuse the version if nothing explains it."""
     methods, reason = said.methods, said.refused
-    if Explanation.TREE_PATH_DEPENDENT not in methods:
+    if ExplanationKind.TREE_PATH_DEPENDENT not in methods:
         reason = reason or said.ending
     elif not any(one.engine for one in methods.values()):
         reason = "; ".join(dict.fromkeys(one.reason or "" for one in methods.values()))

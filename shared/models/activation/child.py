@@ -25,7 +25,7 @@ from shared.jobs.document import Method
 from shared.models.activation.completion import complete_contract
 from shared.models.activation.inspection import SOURCE_LINE, look_into
 from shared.models.activation.interventional import read_background, verify_shap, verify_tables
-from shared.models.activation.records import XGBOOST, Explanation, MethodRecord
+from shared.models.activation.records import XGBOOST, ExplanationKind, MethodRecord
 from shared.models.activation.subject import Subject
 from shared.models.activation.verification import TOLERANCE, largest, verify_interactions, verify_values
 from shared.models.compiled_files import compiled_key
@@ -81,13 +81,13 @@ class Activation:
         elif stage is Stage.INTERACTIONS:
             say(step="verification of interactions")
             record = verify_interactions(self._subject, self._tables(), None)
-            say(method=Explanation.INTERACTIONS, record=asdict(record))
+            say(method=ExplanationKind.INTERACTIONS, record=asdict(record))
         elif stage is Stage.INTERVENTIONAL:
             self._verify_interventional()
         else:
             say(step="verification of shap's values")
             record = verify_shap(self._subject, read_background(self._version))
-            say(method=Explanation.INTERVENTIONAL, record=asdict(record))
+            say(method=ExplanationKind.INTERVENTIONAL, record=asdict(record))
 
     def _verify_values(self) -> None:
         self._compare_expected()
@@ -99,7 +99,7 @@ class Activation:
         if compiled is not None and (record.engine or XGBOOST) != XGBOOST:
             self._compiled = compiled
             self._write(Method.TREE_PATH_DEPENDENT, compiled)
-        say(method=Explanation.TREE_PATH_DEPENDENT, record=asdict(record))
+        say(method=ExplanationKind.TREE_PATH_DEPENDENT, record=asdict(record))
 
     def _compile(self) -> tuple[Compiled | None, str | None]:
         if self._subject.library is None:
@@ -126,7 +126,9 @@ class Activation:
             return
         say(step="verification of interventional values")
         if self._subject.forest is None:  # neither tables nor shap explain what has no trees
-            say(method=Explanation.INTERVENTIONAL, record=asdict(MethodRecord(None, self._subject.unread)))
+            say(
+                method=ExplanationKind.INTERVENTIONAL, record=asdict(MethodRecord(None, self._subject.unread))
+            )
             return
         background = read_background(self._version)
         try:
@@ -135,7 +137,7 @@ class Activation:
             say(shap=str(reason))
             return
         self._write(Method.INTERVENTIONAL, tables)
-        say(method=Explanation.INTERVENTIONAL, record=asdict(record))
+        say(method=ExplanationKind.INTERVENTIONAL, record=asdict(record))
 
     def _write(self, method: Method, compiled: Compiled) -> None:
         key = compiled_key(self._version, method) or ""

@@ -21,7 +21,7 @@ XGBOOST = "xgboost"
 SHAP = "shap"
 
 
-class Explanation(StrEnum):
+class ExplanationKind(StrEnum):
     """What is verified and offered: the values of each method, and path-dependent interactions."""
 
     TREE_PATH_DEPENDENT = Method.TREE_PATH_DEPENDENT.value
@@ -70,7 +70,7 @@ class VersionRecord:
     state: State
     reason: str | None = None
     contract: Mapping[str, Any] | None = field(default=None, hash=False)
-    methods: Mapping[Explanation, MethodRecord] = field(default_factory=dict, hash=False)
+    methods: Mapping[ExplanationKind, MethodRecord] = field(default_factory=dict, hash=False)
     seconds: float = 0.0
     manifest: str = ""
 
@@ -86,7 +86,9 @@ class VersionRecord:
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
         """Read what `asdict` gave. Raises ValueError, TypeError or KeyError for anything else."""
-        methods = {Explanation(name): MethodRecord(**one) for name, one in document.pop("methods").items()}
+        methods = {
+            ExplanationKind(name): MethodRecord(**one) for name, one in document.pop("methods").items()
+        }
         return cls(**{**document, "state": State(document["state"]), "methods": methods})
 
 

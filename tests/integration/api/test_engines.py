@@ -10,7 +10,7 @@ from services.api.components import Parts
 from shared import batch_plan
 from shared.build import ROOT
 from shared.jobs.document import Method
-from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
 
@@ -21,9 +21,9 @@ def record(
     *, path_dependent: MethodRecord = COMPILED, interventional: MethodRecord = COMPILED
 ) -> VersionRecord:
     methods = {
-        Explanation.TREE_PATH_DEPENDENT: path_dependent,
-        Explanation.INTERVENTIONAL: interventional,
-        Explanation.INTERACTIONS: MethodRecord(None, "they are off by 0.5"),
+        ExplanationKind.TREE_PATH_DEPENDENT: path_dependent,
+        ExplanationKind.INTERVENTIONAL: interventional,
+        ExplanationKind.INTERACTIONS: MethodRecord(None, "they are off by 0.5"),
     }
     return VersionRecord("key", State.READY, methods=methods, seconds=0.5)
 

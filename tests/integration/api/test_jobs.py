@@ -14,7 +14,7 @@ import pytest
 from services.api.app import create_app
 from services.api.components import Parts
 from shared.jobs.document import Job
-from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
 
@@ -40,7 +40,7 @@ def test_a_submitted_job_is_accepted_with_its_address_and_document(client: InPro
 
 def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(parts: Parts) -> None:
     body = rows_of(1200)
-    methods = {Explanation.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2")}
+    methods = {ExplanationKind.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2")}
     compiled = Activations(
         "compiled-avx2", {"diabetes@1": VersionRecord("key", State.READY, methods=methods)}
     )

@@ -13,7 +13,7 @@ from ops.boot.folders import make_folders
 from ops.boot.model_activation import activate_models
 from shared.engines.lean_xgboost import import_xgboost
 from shared.errors import ModelRefusedError
-from shared.models.activation.records import Explanation, State
+from shared.models.activation.records import ExplanationKind, State
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Contract, Feature, Trees
 from shared.models.store import ModelDraft, write_model_folder
@@ -73,7 +73,7 @@ def test_a_model_beyond_a_limit_is_refused_by_name_and_eight_others_are_ready(
     for name in SMALL:
         record = activations.versions[f"{name}@1"]
         assert record.state is State.READY, record.reason
-        assert record.methods[Explanation.INTERACTIONS].engine is not None
+        assert record.methods[ExplanationKind.INTERACTIONS].engine is not None
     catalog = ModelCatalog.load(models, activations=activations)
     assert [version.name for version in catalog.latest()] == list(SMALL)
     with pytest.raises(ModelRefusedError, match=LARGE):

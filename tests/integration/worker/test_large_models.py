@@ -9,7 +9,7 @@ import pytest
 
 from shared.engines.lean_xgboost import import_xgboost
 from shared.models.activation.activate import Limits, activate_version
-from shared.models.activation.records import Explanation, State, is_compiled
+from shared.models.activation.records import ExplanationKind, State, is_compiled
 from shared.models.contract import Contract, Feature, Trees
 from shared.models.store import ModelDraft, write_model_folder
 from shared.settings import Settings
@@ -51,8 +51,8 @@ def test_a_large_model_is_compiled_with_interactions(trees: int, depth: int, tmp
     limits = Limits(settings.activation_growth_mb, settings.activation_seconds)
     record = activate_version(version, tmp_path, limits, "key")
     assert record.state is State.READY, record.reason
-    for explanation in (Explanation.TREE_PATH_DEPENDENT, Explanation.INTERACTIONS):
+    for explanation in (ExplanationKind.TREE_PATH_DEPENDENT, ExplanationKind.INTERACTIONS):
         assert is_compiled(record.methods[explanation]), record.methods[explanation].reason
     # Its tables against a background are too large. Without a record, shap would be offered unverified.
-    assert Explanation.INTERVENTIONAL in record.methods
+    assert ExplanationKind.INTERVENTIONAL in record.methods
     assert record.seconds < settings.activation_seconds / 2  # a slow machine has the other half

@@ -22,7 +22,7 @@ from shared.jobs.document import Method
 from shared.models.activation import child
 from shared.models.activation.inspection import look_into
 from shared.models.activation.leaf_by_leaf import values_of_tree
-from shared.models.activation.records import Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.activation.subject import Subject
 from shared.models.catalog import ModelCatalog, with_record
 from shared.models.contract import Contract, Trees, link_of
@@ -51,7 +51,7 @@ class Verdict:
     error: float = 0.0
 
 
-type Verdicts = dict[Explanation, tuple[Verdict, Verdict]]
+type Verdicts = dict[ExplanationKind, tuple[Verdict, Verdict]]
 
 
 def judge(kind: Kind, folder: Path) -> Verdicts:
@@ -60,7 +60,7 @@ def judge(kind: Kind, folder: Path) -> Verdicts:
         booster = train(kind)
     except NotTrainedError as reason:
         verdict = Verdict(None, f"XGBoost does not train it: {reason}")
-        return dict.fromkeys(Explanation, (verdict, verdict))
+        return dict.fromkeys(ExplanationKind, (verdict, verdict))
     version = _write(kind, booster, folder)
     truth = _Truth.of(version)
     both = []
@@ -69,7 +69,7 @@ def judge(kind: Kind, folder: Path) -> Verdicts:
         compiled_dir.mkdir()
         record = _activate(version, compiled_dir, kernels=kernels)
         both.append(_judge_record(version, record, compiled_dir if kernels else None, truth))
-    return {one: (both[0][one], both[1][one]) for one in Explanation}
+    return {one: (both[0][one], both[1][one]) for one in ExplanationKind}
 
 
 def _write(kind: Kind, booster: Any, folder: Path) -> ModelVersion:
@@ -108,32 +108,32 @@ def _activate(version: ModelVersion, compiled_dir: Path, *, kernels: bool) -> Ve
     for line in map(orjson.loads, said.getvalue().splitlines()):
         tables = line.get("shap", tables)
         if "method" in line:
-            methods[Explanation(line["method"])] = MethodRecord(**line["record"])
-    record = methods[Explanation.INTERVENTIONAL]
+            methods[ExplanationKind(line["method"])] = MethodRecord(**line["record"])
+    record = methods[ExplanationKind.INTERVENTIONAL]
     if record.engine is None and tables:
-        methods[Explanation.INTERVENTIONAL] = replace(record, reason=f"{tables}; {record.reason}")
+        methods[ExplanationKind.INTERVENTIONAL] = replace(record, reason=f"{tables}; {record.reason}")
     return VersionRecord("", State.READY, methods=methods)
 
 
 def _judge_record(
     version: ModelVersion, record: VersionRecord, compiled_dir: Path | None, truth: _Truth
-) -> dict[Explanation, Verdict]:
+) -> dict[ExplanationKind, Verdict]:
     if record.state is State.REFUSED:
-        return dict.fromkeys(Explanation, Verdict(None, record.reason or ""))
+        return dict.fromkeys(ExplanationKind, Verdict(None, record.reason or ""))
     catalog = ModelCatalog({(version.name, version.version): with_record(version, record)})
     model = WarmModels(catalog, compiled_dir).get(version.id)
-    return {one: _judge_method(model, one, record.methods[one], truth) for one in Explanation}
+    return {one: _judge_method(model, one, record.methods[one], truth) for one in ExplanationKind}
 
 
-def _judge_method(model: WarmModel, which: Explanation, record: MethodRecord, truth: _Truth) -> Verdict:
+def _judge_method(model: WarmModel, which: ExplanationKind, record: MethodRecord, truth: _Truth) -> Verdict:
     if record.engine is None:
         return Verdict(None, record.reason or "")
     rows = truth.subject.rows
-    if which is Explanation.INTERVENTIONAL:
+    if which is ExplanationKind.INTERVENTIONAL:
         got = model.engine(Method.INTERVENTIONAL).explain(rows)[:DEFINED_ROWS]
     else:
         got = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)
-        if which is Explanation.INTERACTIONS:
+        if which is ExplanationKind.INTERACTIONS:
             got = model.interaction_engine.interactions(rows, got, Interactions())
     return Verdict(record.engine.partition("-")[0], error=_largest_error(got, truth.of_rows(which)))
 
@@ -163,13 +163,13 @@ class _Truth:
         subject = replace(subject, rows=rows, values=subject.predictor.explain(rows), _exact={})
         return cls(subject, rows_of(2, BACKGROUND_ROWS))
 
-    def of_rows(self, which: Explanation) -> Doubles | None:
-        ways: dict[Explanation, Callable[[int], Doubles | None]] = {
-            Explanation.TREE_PATH_DEPENDENT: self.subject.exact,
-            Explanation.INTERACTIONS: self.subject.exact_interactions,
-            Explanation.INTERVENTIONAL: self._by_definition,
+    def of_rows(self, which: ExplanationKind) -> Doubles | None:
+        ways: dict[ExplanationKind, Callable[[int], Doubles | None]] = {
+            ExplanationKind.TREE_PATH_DEPENDENT: self.subject.exact,
+            ExplanationKind.INTERACTIONS: self.subject.exact_interactions,
+            ExplanationKind.INTERVENTIONAL: self._by_definition,
         }
-        count = DEFINED_ROWS if which is Explanation.INTERVENTIONAL else len(self.subject.rows)
+        count = DEFINED_ROWS if which is ExplanationKind.INTERVENTIONAL else len(self.subject.rows)
         found = [exact for row in range(count) if (exact := ways[which](row)) is not None]
         return np.array(found) if len(found) == count else None
 

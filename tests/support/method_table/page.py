@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from shared.build import ROOT
-from shared.models.activation.records import Explanation
+from shared.models.activation.records import ExplanationKind
 from tests.support.method_table.judging import TOLERANCE, Verdict, Verdicts
 from tests.support.method_table.trained_kinds import BOOSTERS, DEEP, SHALLOW, Kind
 
@@ -16,9 +16,9 @@ _BEGIN, _END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _ERROR = re.compile(r"\b\d(?:\.\d)?e[-+]\d\d\b")
 _TITLES = {
-    Explanation.TREE_PATH_DEPENDENT: "`tree_path_dependent`",
-    Explanation.INTERVENTIONAL: "`interventional`",
-    Explanation.INTERACTIONS: "Interactions",
+    ExplanationKind.TREE_PATH_DEPENDENT: "`tree_path_dependent`",
+    ExplanationKind.INTERVENTIONAL: "`interventional`",
+    ExplanationKind.INTERACTIONS: "Interactions",
 }
 
 

@@ -24,7 +24,7 @@ from ops.boot.model_activation import activate_models
 from ops.boot.model_check import check_models, require_ready_models
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.models.activation.records import SHAP, XGBOOST, Activations, Explanation, State, is_compiled
+from shared.models.activation.records import SHAP, XGBOOST, Activations, ExplanationKind, State, is_compiled
 from shared.models.catalog import ModelCatalog
 from shared.models.compiled_files import compiled_path
 from shared.models.version import ModelVersion
@@ -34,7 +34,7 @@ from tests.support.activated import add_model, contract_of, replace_model
 from tests.unit.shared.treeshap.boosters import Floats, load, rows_of, train
 
 ROOT = Path(__file__).parents[3]
-VALUES, INTERVENTIONAL = Explanation.TREE_PATH_DEPENDENT, Explanation.INTERVENTIONAL
+VALUES, INTERVENTIONAL = ExplanationKind.TREE_PATH_DEPENDENT, ExplanationKind.INTERVENTIONAL
 SHIPPED = ("breast-cancer@1", "diabetes@1", "wine@1")
 
 
@@ -86,7 +86,7 @@ def test_shipped_models_are_activated_once_and_recorded(
     assert tuple(activations.versions) == SHIPPED
     for record in activations.versions.values():
         assert (record.state, record.reason) == (State.READY, None)
-        assert {*record.methods} == {*Explanation}
+        assert {*record.methods} == {*ExplanationKind}
         for method in record.methods.values():
             assert (method.engine, method.reason) == (activations.engine, None)
     assert Activations.read(settings.activations_file) == activations
@@ -170,7 +170,7 @@ def test_what_is_too_deep_for_tables_against_a_background_is_shaps_and_compiled_
     version = add("deep", rows_of(0, 9, 12), depth=10, features=12, min_child_weight=0)
     activations = activate_models(settings, [])
     methods = activations.versions["deep@1"].methods
-    assert methods[VALUES].engine == methods[Explanation.INTERACTIONS].engine == activations.engine
+    assert methods[VALUES].engine == methods[ExplanationKind.INTERACTIONS].engine == activations.engine
     assert methods[INTERVENTIONAL].engine == SHAP
     assert "too deep for tables" in (methods[INTERVENTIONAL].reason or "")
     assert {*written(settings)} == {compiled_path(version, Method.TREE_PATH_DEPENDENT, settings.compiled_dir)}
@@ -187,7 +187,10 @@ def test_of_a_model_without_background_rows_nothing_is_said(
     settings: Settings, add: Callable[..., ModelVersion], caplog: pytest.LogCaptureFixture
 ) -> None:
     add("one")
-    assert {*activate_models(settings, []).versions["one@1"].methods} == {VALUES, Explanation.INTERACTIONS}
+    assert {*activate_models(settings, []).versions["one@1"].methods} == {
+        VALUES,
+        ExplanationKind.INTERACTIONS,
+    }
     assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from services.monitor.metrics.facts import FactsCollector
-from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 
 MODELS = Path(__file__).parents[3] / "models"
@@ -32,9 +32,9 @@ def test_refused_versions_are_1_and_those_that_are_served_0() -> None:
 
 def test_a_refused_method_has_no_engine() -> None:
     methods = {
-        Explanation.TREE_PATH_DEPENDENT: COMPILED,
-        Explanation.INTERVENTIONAL: MethodRecord(None, "shap's values are 0.67 off the margin"),
-        Explanation.INTERACTIONS: MethodRecord("xgboost", "more than 250,000 pairs"),
+        ExplanationKind.TREE_PATH_DEPENDENT: COMPILED,
+        ExplanationKind.INTERVENTIONAL: MethodRecord(None, "shap's values are 0.67 off the margin"),
+        ExplanationKind.INTERACTIONS: MethodRecord("xgboost", "more than 250,000 pairs"),
     }
     ready = Activations("compiled-avx2", {"wine@1": VersionRecord("key", State.READY, methods=methods)})
     engines = samples(ModelCatalog.load(MODELS, activations=ready), "model_engine_info")

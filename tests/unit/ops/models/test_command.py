@@ -13,7 +13,7 @@ import pytest
 
 from ops.models.command import run
 from ops.models.verification import verify_models
-from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.unit.ops.models.training import saved, trained
 
@@ -198,7 +198,7 @@ def test_the_list_shows_how_activation_ended(
         do("add", name, model)
     nothing = MethodRecord(None, "there are no trees")
     records = {
-        "good@1": VersionRecord("k", State.READY, methods={Explanation.INTERACTIONS: nothing}),
+        "good@1": VersionRecord("k", State.READY, methods={ExplanationKind.INTERACTIONS: nothing}),
         "bad@1": VersionRecord("k", State.REFUSED, "the compiler took more than 60 s"),
     }
     (tmp_path / "data/compiled").mkdir(parents=True)

@@ -12,7 +12,7 @@ import pytest
 
 from shared.errors import ModelFaultError, ModelNotFoundError, ModelRefusedError
 from shared.jobs.document import Method
-from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog, find_faults, manifest_digest
 from shared.models.contract import Contract, Feature, Trees, TreesReason
 from shared.models.store import ModelDraft, write_model_folder
@@ -182,13 +182,13 @@ def test_what_activation_found_goes_with_a_version(tmp_path: Path) -> None:
     record = VersionRecord(
         "key",
         State.READY,
-        methods={Explanation.INTERACTIONS: interactions, Explanation.TREE_PATH_DEPENDENT: compiled},
+        methods={ExplanationKind.INTERACTIONS: interactions, ExplanationKind.TREE_PATH_DEPENDENT: compiled},
     )
     version = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@1": record})).get("wine")
 
     assert version.activation == record
     assert version.method_record(Method.TREE_PATH_DEPENDENT) == compiled
-    assert version.method_record(Explanation.INTERACTIONS) == interactions
+    assert version.method_record(ExplanationKind.INTERACTIONS) == interactions
     # Nothing is recorded of it: the libraries explain it.
     assert version.method_record(Method.INTERVENTIONAL).engine == "shap"
 

@@ -19,7 +19,7 @@ from shared.build import ROOT
 from shared.engines.lean_xgboost import import_xgboost
 from shared.jobs.document import Method
 from shared.models.activation.activate import Limits, activate_version, child_environment
-from shared.models.activation.records import SHAP, XGBOOST, Explanation, State, VersionRecord, is_compiled
+from shared.models.activation.records import SHAP, XGBOOST, ExplanationKind, State, VersionRecord, is_compiled
 from shared.models.compiled_files import compiled_path
 from shared.models.contract import Trees, TreesReason
 from shared.models.version import read_version
@@ -28,9 +28,9 @@ from tests.support.activated import AMPLE, add_model, contract_of, replace_model
 from tests.unit.shared.treeshap.boosters import load, margins, train
 
 VALUES, INTERACTIONS, INTERVENTIONAL = (
-    Explanation.TREE_PATH_DEPENDENT,
-    Explanation.INTERACTIONS,
-    Explanation.INTERVENTIONAL,
+    ExplanationKind.TREE_PATH_DEPENDENT,
+    ExplanationKind.INTERACTIONS,
+    ExplanationKind.INTERVENTIONAL,
 )
 
 
@@ -264,7 +264,7 @@ def test_a_stage_that_ran_out_of_memory_after_others_is_tried_again_alone(
 @pytest.mark.usefixtures("starved_python")
 @pytest.mark.parametrize("stage", [INTERACTIONS, INTERVENTIONAL])
 def test_a_stage_that_runs_out_of_memory_alone_as_well_refuses_only_its_method(
-    tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch, stage: Explanation
+    tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch, stage: ExplanationKind
 ) -> None:
     monkeypatch.setenv("PYTHON_TEST_STARVED", f"{stage.value},always")
     booster, x = train(3, 4, 4)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from shared.models.activation.records import Activations, Explanation, MethodRecord, State, VersionRecord
+from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +14,8 @@ RECORD = VersionRecord(
     State.READY,
     contract={"format": 2},
     methods={
-        Explanation.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2", None, 1e-7, 2e-8, 1.5),
-        Explanation.INTERACTIONS: MethodRecord(None, "they are off by 0.5"),
+        ExplanationKind.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2", None, 1e-7, 2e-8, 1.5),
+        ExplanationKind.INTERACTIONS: MethodRecord(None, "they are off by 0.5"),
     },
     seconds=1.25,
 )
