@@ -62,11 +62,12 @@ deploy: setup-deploy ## this commit to Render (SERVICE=…, RENDER_API_KEY), ver
 test: setup-dev ## all tests: unit, integration, the supervised whole, and the container where Docker is
 	@$(PY) -m ops.run_tests
 
-lint: setup-dev ## ruff, mypy and the import rules
+lint: setup-dev ## ruff, mypy, the import rules, and the English of texts
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-logo
+	@$(PY) -m ops.prose
 
 format: setup-dev ## let ruff write the layout
 	@.venv/bin/ruff check --fix .
