@@ -73,6 +73,6 @@ def names_in(text: str) -> set[str]:
 def exported() -> set[str]:
     """Return every metric that the code exports; the test with a real Prometheus holds this against a scrape."""
     names = {*COUNTERS, *HISTOGRAMS}
-    for file in sorted((ROOT / "services" / "monitor" / "collectors").glob("*.py")):
+    for file in sorted((ROOT / "services" / "monitor" / "metrics").glob("*.py")):
         names |= set(re.findall(r'\bgauges?\(\s*"([a-z_]+)"', file.read_text()))
     return {PREFIX + name for name in names}

@@ -8,7 +8,7 @@ from services.monitor.metrics.facts import FactsCollector
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 
-MODELS = Path(__file__).parents[3] / "models"
+MODELS = Path(__file__).parents[4] / "models"
 COMPILED = MethodRecord("compiled-avx2")
 
 

@@ -18,7 +18,7 @@ from shared.treeshap.library import Library
 from shared.treeshap.table_file import table_path
 from tests.support.activated import activated_catalog
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MODELS = ("breast-cancer", "diabetes", "wine")
 
 

@@ -17,7 +17,7 @@ from shared.treeshap.weightiest import slices
 from tests.support.activated import activated_catalog
 from tests.unit.shared.treeshap.boosters import Floats, interactions, train
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MODELS = ("breast-cancer", "diabetes", "wine")
 
 

@@ -9,14 +9,14 @@ import pytest
 
 from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.errors import ModelFaultError
-from shared.models.activation.completion import complete_contract
+from shared.models.activation.contract_check import complete_contract
 from shared.models.activation.inspection import inspect_model
 from shared.models.catalog import ModelCatalog, find_faults
 from shared.models.contract import Adverse, Feature, Kind, Link, Trees
 from shared.models.placeholder import GENERIC_FEATURES, write_standin, write_standins
 from shared.models.version import read_version
 
-SHIPPED = Path(__file__).parents[3] / "models"
+SHIPPED = Path(__file__).parents[4] / "models"
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import pytest
 
 from shared.engines.lean_xgboost import import_xgboost
 from shared.errors import ModelFaultError
-from shared.models.activation.completion import complete_contract
+from shared.models.activation.contract_check import complete_contract
 from shared.models.activation.inspection import (
     ModelInspection,
     convert_model,
@@ -20,7 +20,7 @@ from shared.models.activation.inspection import (
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Contract, Feature, Kind, Label, Trees
 
-SHIPPED = Path(__file__).parents[3] / "models"
+SHIPPED = Path(__file__).parents[5] / "models"
 
 
 def save(path: Path, names: list[str] | None = None, **params: Any) -> Path:
