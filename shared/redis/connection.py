@@ -19,6 +19,9 @@ from redis.retry import Retry
 from shared.errors import RedisUnavailableError
 from shared.settings import Settings
 
+#: A client as `connect` builds it. Other modules name this type: ruff bans redis.Redis there.
+type RedisClient = redis.Redis
+
 #: Seconds after which an idle connection is checked before it is used.
 HEALTH_CHECK_INTERVAL = 15
 #: Seconds: the first and the longest pause between two tries.
@@ -50,7 +53,7 @@ class Patience(Enum):
     BLOCKING = (1.0, 30.0, 5)
 
 
-def connect(settings: Settings, patience: Patience, *, name: str) -> redis.Redis:
+def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient:
     """Build a client that speaks bytes (as RQ needs). It connects when first used.
 
     `name` is what `CLIENT LIST` shows. Any command may raise what REDIS_AWAY lists.
