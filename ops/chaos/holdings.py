@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import redis
-
 from shared.appliance.heartbeats import Beacon, Beacons
 from shared.jobs import keys
 from shared.jobs.document import Status
 from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery, Running
 from shared.jobs.store import JobStore
+from shared.redis.connection import RedisClient
 from shared.settings import Settings
 
 #: Blame at which one more death would fail a job, and rightly.
@@ -30,7 +29,7 @@ class Hold:
 class Holdings:
     """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Safe to use from several threads."""
 
-    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+    def __init__(self, connection: RedisClient, settings: Settings) -> None:
         self._redis = connection
         self._settings = settings
         self._beacons = Beacons(connection)

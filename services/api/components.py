@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-import redis
-
 from services.api.capacity.disk import StorageProbe
 from services.api.capacity.results import ResultRoom
 from services.api.explain.inline_models import DirectLane
@@ -21,6 +19,7 @@ from shared.jobs.store import JobStore
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
+from shared.redis.connection import RedisClient
 from shared.settings import Settings
 
 #: Seconds that what the monitor wrote is taken from memory.
@@ -48,7 +47,7 @@ class Parts:
     """One of each. `connection` serves requests, and is impatient."""
 
     settings: Settings
-    connection: redis.Redis
+    connection: RedisClient
     store: JobStore
     beacons: Beacons
     payloads: Payloads
@@ -81,8 +80,8 @@ class Parts:
 
 def assemble(
     settings: Settings,
-    connection: redis.Redis,
-    background_connection: redis.Redis,
+    connection: RedisClient,
+    background_connection: RedisClient,
     payloads: Payloads,
     catalog: ModelCatalog,
     commit: str = "unknown",

@@ -8,14 +8,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-import redis
-
 from shared.appliance.heartbeats import Beacons
 from shared.jobs.document import Status
 from shared.jobs.ids import made_at
 from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
-from shared.redis.connection import REDIS_AWAY
+from shared.redis.connection import REDIS_AWAY, RedisClient
 
 #: Seconds for which one look is good.
 LOOK_SECONDS = 0.5
@@ -39,7 +37,7 @@ class RedisView:
     """Safe to use from several threads. While one asks, the others get what it found the time before."""
 
     def __init__(
-        self, connection: redis.Redis, store: JobStore, clock: Callable[[], float] = time.monotonic
+        self, connection: RedisClient, store: JobStore, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._redis = connection
         self._store = store

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-import redis
+from shared.redis.connection import RedisClient
 
 #: The policy under which Redis refuses writes when it is full, which is what everything here reckons with.
 SAFE_POLICY = "noeviction"
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 class EvictionWatch:
     """One thread calls `step`. It may raise what REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._redis = connection
         self._told = SAFE_POLICY
 

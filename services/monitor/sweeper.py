@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from itertools import batched
 from pathlib import Path
 
-import redis
-
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Status
@@ -25,7 +23,7 @@ from shared.jobs.ids import is_job_id, made_at
 from shared.jobs.store import JobStore
 from shared.log import log_context
 from shared.objects.payloads import Payloads
-from shared.redis.connection import texts
+from shared.redis.connection import RedisClient, texts
 
 #: Jobs that one pass takes up at a time.
 JOBS_PER_HELPING = 50
@@ -73,7 +71,7 @@ class Sweeper:
 
     def __init__(
         self,
-        connection: redis.Redis,
+        connection: RedisClient,
         store: JobStore,
         payloads: Payloads,
         result_ttl_hours: float,
@@ -96,7 +94,7 @@ class Sweeper:
         for duty in (self.sweep_expired, self.sweep_objects, self.sweep_rq_records, self.relieve_redis):
             try:
                 duty(now)
-            except Exception as fault:  # noqa: BLE001  # the loop above tells who is away
+            except Exception as fault:  # the loop above tells who is away
                 faults.append(fault)
         if faults:
             raise faults[0]

@@ -89,7 +89,9 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         if not self._stop_requested and self._gives_shap_back():
             self._stop_requested = True
 
-    def prepare_job_execution(self, job: Any, remove_from_intermediate_queue: bool = False) -> None:  # noqa: FBT001, FBT002  # RQ's signature
+    def prepare_job_execution(
+        self, job: Any, remove_from_intermediate_queue: bool = False
+    ) -> None:  # RQ's signature
         """Leave RQ's record as `prepare_execution` has just written it: our claim says the rest."""
 
     def handle_job_failure(self, *args: Any, **kwargs: Any) -> None:

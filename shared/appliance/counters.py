@@ -13,10 +13,8 @@ from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-import redis
-
 from shared.jobs import keys
-from shared.redis.connection import texts
+from shared.redis.connection import RedisClient, texts
 
 #: Parts a counter's name from its label values, in the field's name.
 SEPARATOR = "|"
@@ -75,7 +73,7 @@ class _Pending:
 class Counters:
     """Additions of one process, and the reading of all processes' sums. Any thread may call anything."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._redis = connection
         self._pending = _Pending()
         self._lock = threading.Lock()

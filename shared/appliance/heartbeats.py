@@ -9,10 +9,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 import orjson
-import redis
 
 from shared.jobs import keys
-from shared.redis.connection import texts
+from shared.redis.connection import RedisClient, texts
 
 #: Seconds between two beats.
 BEAT_SECONDS = 2
@@ -57,7 +56,7 @@ class Beacon:
 class Beacons:
     """Every call may raise what shared.redis.connection.REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._redis = connection
         self._light = connection.register_script(_LIGHT)
         self._put_out = connection.register_script(_PUT_OUT)

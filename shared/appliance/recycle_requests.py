@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import time
 
-import redis
-
 from shared.jobs import keys
+from shared.redis.connection import RedisClient
 
 #: Seconds for which a wish waits: for the last worker that was recycled to be followed, or for a monitor to come back.
 PENDING_SECONDS = 60
@@ -31,7 +30,7 @@ return wish
 class RecycleWish:
     """Every call may raise what shared.redis.connection.REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._ask = connection.register_script(_ASK)
         self._take = connection.register_script(_TAKE)
 

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
 
-import redis
 from rq import Queue
 from rq.serializers import JSONSerializer
 
 from shared.jobs.document import Job
+from shared.redis.connection import RedisClient
 
 #: What a worker runs for each batch. A name, so that no service imports another.
 TASK = "services.worker.task.explain_batch"
@@ -38,7 +38,7 @@ class Lane(StrEnum):
 class BatchQueues:
     """Enqueues batches and tells how many wait. Any call may raise what REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis, batch_timeout_seconds: int) -> None:
+    def __init__(self, connection: RedisClient, batch_timeout_seconds: int) -> None:
         self._redis = connection
         self._timeout = batch_timeout_seconds * TIMEOUT_TIMES
         self._queues = {lane: rq_queue(connection, lane) for lane in Lane}
@@ -101,6 +101,6 @@ class BatchQueues:
         }
 
 
-def rq_queue(connection: redis.Redis, lane: Lane) -> Queue:
+def rq_queue(connection: RedisClient, lane: Lane) -> Queue:
     """Return RQ's queue of a lane, with the JSON serializer that all sides must use."""
     return Queue(lane.value, connection=connection, serializer=JSONSerializer)

@@ -15,7 +15,6 @@ from enum import IntEnum
 from typing import Any
 
 import orjson
-import redis
 
 from shared.appliance.heartbeats import Beacon
 from shared.errors import JobNotFoundError
@@ -24,6 +23,7 @@ from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Release
 from shared.log import log_context
+from shared.redis.connection import RedisClient
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ class Lost:
 class Recovery:
     """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Running it twice does no harm."""
 
-    def __init__(self, connection: redis.Redis, store: JobStore) -> None:
+    def __init__(self, connection: RedisClient, store: JobStore) -> None:
         self._redis = connection
         self._store = store
         self._suspects: set[tuple[str, int]] = set()

@@ -20,7 +20,7 @@ from shared.jobs.ids import is_job_id
 from shared.jobs.queue import BatchQueues
 from shared.jobs.transitions import Transitions
 from shared.redis.capacity import RedisRoom
-from shared.redis.connection import texts
+from shared.redis.connection import RedisClient, texts
 from shared.settings import Settings
 
 #: Batches that one SADD of the accepting transaction names.
@@ -61,7 +61,7 @@ class Page:
 class JobStore:
     """Every call may raise what shared.redis.connection.REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+    def __init__(self, connection: RedisClient, settings: Settings) -> None:
         self._redis = connection
         self._limit = settings.max_queued_batches
         self._lock = threading.Lock()

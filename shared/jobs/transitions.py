@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import StrEnum
 from importlib import resources
 
-import redis
+from shared.redis.connection import RedisClient
 
 
 class Claim(StrEnum):
@@ -44,7 +44,7 @@ class Release(StrEnum):
 class Transitions:
     """The scripts, bound to a connection. Every call may raise what REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         prelude = _source("end_job")
         self._claim = connection.register_script(prelude + _source("claim"))
         self._complete = connection.register_script(prelude + _source("complete"))

@@ -9,9 +9,8 @@ from __future__ import annotations
 import threading
 import time
 
-import redis
-
 from shared.errors import RedisFullError
+from shared.redis.connection import RedisClient
 
 #: The share of maxmemory above which no further job is accepted.
 ACCEPT_SHARE = 0.85
@@ -24,7 +23,7 @@ READING_SECONDS = 0.5
 class RedisRoom:
     """Safe to use from several threads. Any call may raise what REDIS_AWAY lists."""
 
-    def __init__(self, connection: redis.Redis) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._redis = connection
         self._lock = threading.Lock()
         self._read_at = float("-inf")

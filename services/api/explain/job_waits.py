@@ -18,7 +18,7 @@ from services.api.http.requested_waits import asked_wait
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
-from shared.redis.connection import redis_needed
+from shared.redis.connection import RedisClient, redis_needed
 
 #: Requests that may wait at a time. The server has more threads, so that others are always answered.
 MAX_WAITING = 24
@@ -35,7 +35,7 @@ _log = logging.getLogger("shapbox.endings")
 class Endings:
     """Waits for jobs. `connection` is used by the listening thread alone."""
 
-    def __init__(self, connection: redis.Redis, store: JobStore) -> None:
+    def __init__(self, connection: RedisClient, store: JobStore) -> None:
         self._redis = connection
         self._store = store
         self._places = threading.BoundedSemaphore(MAX_WAITING)
@@ -106,7 +106,7 @@ class Endings:
                     _log.warning("the channel of ended jobs is lost, waiters look for themselves: %s", fault)
                 away = True
                 self._stopping.wait(PAUSE_SECONDS)
-            except Exception:  # noqa: BLE001  # whatever it is, waiters must not be left without this thread
+            except Exception:  # whatever it is, waiters must not be left without this thread
                 _log.exception("the channel of ended jobs broke, waiters look for themselves")
                 self._stopping.wait(PAUSE_SECONDS)
 

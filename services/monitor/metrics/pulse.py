@@ -19,7 +19,7 @@ from shared.appliance.heartbeats import Beacon, Beacons
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues
-from shared.redis.connection import REDIS_AWAY
+from shared.redis.connection import REDIS_AWAY, RedisClient
 
 #: What Redis answers while it takes no writes, besides plain ResponseErrors.
 NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
@@ -32,7 +32,7 @@ class Pulse:
 
     def __init__(
         self,
-        connection: redis.Redis,
+        connection: RedisClient,
         programs: Programs,
         guard: Guard,
         status_file: Path,

@@ -15,6 +15,7 @@ from services.monitor.metrics.sums import Sums
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Beacon, Beacons
 from shared.jobs.queue import BatchQueues, Lane
+from shared.redis.connection import RedisClient
 
 #: Seconds after which a reading is not told any more: the loop hangs, and a scrape must not say that all is as it was.
 STALE_SECONDS = 10.0
@@ -39,7 +40,7 @@ class RedisReading:
 
     def __init__(
         self,
-        connection: redis.Redis,
+        connection: RedisClient,
         queues: BatchQueues,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -9,8 +9,6 @@ import signal
 import time
 from collections.abc import Mapping
 
-import redis
-
 from services.monitor.events.programs import Programs
 from services.monitor.guard.process_table import is_descendant
 from services.monitor.recovery.batch_clock import BatchClock
@@ -20,6 +18,7 @@ from shared.appliance.heartbeats import BEAT_SECONDS, LEASE_SECONDS, Beacon, Bea
 from shared.jobs.recovery import Blame, Lost, Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
+from shared.redis.connection import RedisClient
 
 #: Seconds between two looks for batches that got lost between a queue and a worker.
 LOST_SECONDS = 2.0
@@ -41,7 +40,7 @@ class Rescue:
 
     def __init__(
         self,
-        connection: redis.Redis,
+        connection: RedisClient,
         recovery: Recovery,
         counters: Counters,
         programs: Programs,

@@ -14,6 +14,7 @@ import time
 import redis
 
 from shared.jobs import keys
+from shared.redis.connection import RedisClient
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ RETRY_SECONDS = 1.0
 class ShapReturn:
     """Tells one worker when it is time. Used by its main thread only."""
 
-    def __init__(self, connection: redis.Redis, token: str, idle_seconds: float | None = None) -> None:
+    def __init__(self, connection: RedisClient, token: str, idle_seconds: float | None = None) -> None:
         self._redis = connection
         self._token = token
         self._idle_seconds = IDLE_SECONDS if idle_seconds is None else idle_seconds
