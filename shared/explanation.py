@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,13 @@ type Matrix = NDArray[np.float32]
 
 #: Numbers of a row and output beside the features' values: the base value and the margin.
 BESIDE = 2
+
+
+def join_parts[T: np.floating](
+    values: NDArray[T], base_values: NDArray[T], margins: NDArray[T]
+) -> NDArray[T]:
+    """Lay out (…, features) values and (…) base values and margins as one array: (…, features + 2)."""
+    return np.concatenate([values, base_values[..., None], margins[..., None]], axis=-1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +52,16 @@ class Explanation:
     def concatenate(cls, parts: Sequence[Explanation]) -> Self:
         """Return the rows of all parts, one part after the other."""
         return cls(np.concatenate([part.array for part in parts]))
+
+    @classmethod
+    def of(cls, values: NDArray[Any], base_values: NDArray[Any], margins: NDArray[Any]) -> Self:
+        """Join values (rows, outputs, features) with base values and margins (rows, outputs)."""
+        return cls(join_parts(values, base_values, margins).astype(np.float32, copy=False))
+
+    @property
+    def lines(self) -> Explanation:
+        """The same numbers with a row for each row and output: (rows x outputs, 1, features + 2)."""
+        return Explanation(self.array.reshape(-1, 1, self.array.shape[2]))
 
     @property
     def rows(self) -> int:

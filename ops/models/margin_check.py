@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ops.models.margins_process import MarginsRequest, predict_margins
 from ops.models.matrices import spaced
 from ops.models.owner_margins import read_expected
 from ops.models.predictions import predictions_of
@@ -17,7 +18,6 @@ from ops.models.rounds_search import SEARCH_ROWS, rounds_to_try, rounds_tried
 from ops.models.source import Source
 from services.api.rows.files import read_rows_file
 from shared.errors import ModelFaultError
-from shared.models.activation.margins_command import MarginsRequest, predict_margins
 from shared.models.contract import Contract, Feature, Kind, Trees, TreesReason
 
 #: How far margins may be apart, relative to the margin or 1.

@@ -11,9 +11,9 @@ import orjson
 
 from shared.engines.lean_xgboost import import_xgboost
 from shared.models.activation.activate import Limits, activate_version
-from shared.models.activation.inspection import look_into
+from shared.models.activation.inspection import inspect_booster
 from shared.models.activation.records import Activations, State
-from shared.models.activation.subject import Subject
+from shared.models.activation.verification.model_under_test import ModelUnderTest
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Contract, Trees, link_of
 from shared.models.store import ModelDraft, write_model_folder
@@ -43,7 +43,7 @@ def activated_catalog(models_dir: Path, compiled_dir: Path) -> ModelCatalog:
 
 def contract_of(booster: Any, name: str = "trained", **more: Any) -> Contract:
     """Return the contract that an import would write for a booster of which all rounds count."""
-    found = look_into(booster, "model.ubj")
+    found = inspect_booster(booster, "model.ubj")
     contract = Contract(
         name=name,
         version=1,
@@ -83,6 +83,6 @@ def replace_model(version: ModelVersion, content: bytes) -> None:
     path.write_bytes(orjson.dumps(manifest))
 
 
-def subject_of(booster: Any, library: Library | None, **more: Any) -> Subject:
+def model_under_test(booster: Any, library: Library | None, **more: Any) -> ModelUnderTest:
     """Return what activation verifies of a booster; `more` are fields of its contract."""
-    return Subject.of(contract_of(booster, **more), booster, library)
+    return ModelUnderTest.of(contract_of(booster, **more), booster, library)

@@ -77,7 +77,7 @@ class _Children:
 
     def run(self, *stages: str) -> str | None:
         """Let a child do some stages; return how it ended, if that was before its last step. Raises OSError."""
-        command = [sys.executable, "-m", "shared.models.activation.child"]
+        command = [sys.executable, "-m", "shared.models.activation.stages"]
         command += [str(self.version.folder.absolute()), str(self.compiled_dir.absolute())]
         command += [str(self.limits.memory_mb), str(self.limits.seconds), *stages]
         said, late = self.said, False

@@ -1,14 +1,15 @@
-"""Looks into model files with XGBoost: what they take and give, and whether they can be explained at all.
+"""Inspects model files with XGBoost: features, outputs, rounds, and whether they can be explained at all.
 
 XGBoost may crash or hang on a damaged file (measured: of 100 models with three bytes altered, 17 ended in a
-segmentation fault and one did not end within 10 s). So files are looked into in a process of their own, which also keeps
-XGBoost out of the memory of whoever asks.
+segmentation fault and one did not end within 10 s). So files are inspected in a process of their own, which also keeps
+XGBoost out of the caller's memory.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -17,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from shared.build import ROOT
 from shared.engines.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import ModelFaultError
-from shared.models.activation.child_process import run_module
 from shared.models.activation.features import features_of
 from shared.models.contract import Feature, Kind, Trees
 from shared.ubjson import read_ubjson
@@ -28,27 +29,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-#: Seconds that looking into all files of one call may take; a damaged file can keep XGBoost busy for ever.
+#: Seconds that the files of one call may take; a damaged file can keep XGBoost busy forever.
 INSPECTION_TIMEOUT_SECONDS = 60.0
 
-#: How far base value + contributions may be from the margin, relative to its size.
+#: The largest difference between base value + contributions and the margin, relative to its size.
 ADDITIVITY_TOLERANCE = 1e-3
 
-#: For `load_booster`: leave the booster whole. A slice has no attributes.
-_ALL_ROUNDS = Trees(0, 0)
+#: Makes `load_booster` keep all rounds: a sliced booster has no attributes.
+ALL_ROUNDS = Trees(0, 0)
 
-#: Where in its source XGBoost's own messages say they come from; that helps nobody here.
+#: The time and source line in front of XGBoost's own messages.
 SOURCE_LINE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 
 
 @dataclass(frozen=True, slots=True)
 class ModelInspection:
-    """What a model file says of itself, after a row of missing values was predicted and explained with it.
+    """The description of a model file, with which one row of missing values was predicted and explained.
 
-    `features` have the file's names, or f0, f1, … where it has none (`named` is false then). `outputs` counts margins. `rounds` are all
-    boosting rounds in the file, 0 for gblinear. `best_iteration` is the last round that `model.predict` uses after early stopping; a value
-    that names no round stays in `attributes`, as all that the file notes beside the model does. `library_version` is that of the
-    XGBoost that looked into the file.
+    `features` have the file's names, or f0, f1, … where it has none (`named` is false then). `outputs` counts margins.
+    `rounds` are all boosting rounds in the file, 0 for gblinear. `best_iteration` is the last round that `model.predict`
+    uses after early stopping; a value that names no round stays in `attributes`, which are the file's other notes.
+    `library_version` is that of the XGBoost that read the file.
     """
 
     features: tuple[Feature, ...]
@@ -63,7 +64,7 @@ class ModelInspection:
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """Read what `dataclasses.asdict` and JSON made of an inspection."""
+        """Rebuild an inspection from the JSON of its `dataclasses.asdict`."""
         features = tuple(
             Feature(one["name"], Kind(one["kind"]), tuple(one["labels"])) for one in document.pop("features")
         )
@@ -73,42 +74,63 @@ class ModelInspection:
 def inspect_models(
     paths: Sequence[Path], timeout: float = INSPECTION_TIMEOUT_SECONDS
 ) -> list[ModelInspection | ModelFaultError]:
-    """Look into model files (.ubj or .json) in another process: for each what it is, or what is wrong with it.
+    """Inspect model files (.ubj or .json) in another process; return an inspection or a fault for each.
 
     A file that kills the process costs a new process, and only itself.
     """
     findings: list[ModelInspection | ModelFaultError] = []
     while len(findings) < len(paths):
         left = paths[len(findings) :]
-        answers, ending = run_module(
+        answers, exit_text = run_module(
             __name__, ["inspect", *map(str, (path.absolute() for path in left))], timeout
         )
         findings += [_finding(answer) for answer in answers[: len(left)]]
         if len(answers) < len(left):
             broken = left[len(answers)]
-            findings.append(ModelFaultError(f"{broken.name} cannot be loaded: XGBoost {ending}"))
+            findings.append(ModelFaultError(f"{broken.name} cannot be loaded: XGBoost {exit_text}"))
     return findings
 
 
 def inspect_model(path: Path) -> ModelInspection:
-    """Look into one model file in another process; raises ModelFaultError if it cannot be loaded or explained."""
+    """Inspect one model file in another process. Raises ModelFaultError if it cannot be loaded or explained."""
     return _given(inspect_models([path])[0])
 
 
+def run_module(module: str, arguments: Sequence[str], timeout: float) -> tuple[list[dict[str, Any]], str]:
+    """Run `python -m module`, which prints a JSON object a line; return these, and how the process ended.
+
+    For work that may crash its process, or that imports XGBoost.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603 - this very Python and a module of ours, no shell
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        output, errors = done.stdout, done.stderr.decode(errors="replace").strip().splitlines()
+        exit_text = f"ended with {done.returncode} ({errors[-1][:200] if errors else 'it crashed'})"
+    except subprocess.TimeoutExpired as late:
+        output, exit_text = late.stdout or b"", f"was stopped after {timeout:.0f} s"
+    return [json.loads(line) for line in output.splitlines() if line.endswith(b"}")], exit_text
+
+
 def convert_model(source: Path, target: Path) -> ModelInspection:
-    """Look into a model file and write it to `target` as UBJSON; raises ModelFaultError if it is no good."""
-    answers, ending = run_module(
+    """Inspect a model file and write it to `target` as UBJSON. Raises ModelFaultError as `inspect_model` does."""
+    answers, exit_text = run_module(
         __name__, ["convert", str(source.absolute()), str(target.absolute())], INSPECTION_TIMEOUT_SECONDS
     )
     if not answers:
-        raise ModelFaultError(f"{source.name} cannot be loaded: XGBoost {ending}")
+        raise ModelFaultError(f"{source.name} cannot be loaded: XGBoost {exit_text}")
     return _given(_finding(answers[0]))
 
 
-def look_into(booster: Any, file: str) -> ModelInspection:
-    """Describe a loaded booster, predicting and explaining one row of missing values with it.
+def inspect_booster(booster: Any, file: str) -> ModelInspection:
+    """Describe a loaded booster, after predicting and explaining one row of missing values with it.
 
-    Raises ModelFaultError, naming `file`, if that fails or gives no sum.
+    Raises ModelFaultError, naming `file`, if that fails or the values do not add up.
     """
     try:
         learner = read_ubjson(bytes(booster.save_raw("ubj")))["learner"]
@@ -116,9 +138,7 @@ def look_into(booster: Any, file: str) -> ModelInspection:
         objective = str(learner["objective"]["name"])
         training = _training_of(booster, learner["gradient_booster"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise ModelFaultError(
-            f"{file} describes itself in a way that is not understood: {error!r}"
-        ) from error
+        raise ModelFaultError(f"{file} has a description that cannot be read: {error!r}") from error
     return ModelInspection(
         features=features,
         named=bool(learner.get("feature_names")),
@@ -130,7 +150,7 @@ def look_into(booster: Any, file: str) -> ModelInspection:
 
 
 def _training_of(booster: Any, described: dict[str, Any]) -> dict[str, Any]:
-    """Return what the file says of its rounds: the kind of booster, how many rounds, the best one, attributes."""
+    """Return the kind of booster, how many rounds it has, the best one, and its other attributes."""
     attributes: dict[str, str] = dict(booster.attributes())
     name = str(described["name"])
     if name == "gblinear":
@@ -173,8 +193,8 @@ def _finding(answer: dict[str, Any]) -> ModelInspection | ModelFaultError:
 
 def _answer(path: Path, copy: Path | None = None) -> dict[str, Any]:
     try:
-        booster = load_booster(path, _ALL_ROUNDS)
-        inspection = look_into(booster, path.name)
+        booster = load_booster(path, ALL_ROUNDS)
+        inspection = inspect_booster(booster, path.name)
         if copy is not None:
             copy.write_bytes(booster.save_raw("ubj"))
     except (ModelFaultError, OSError) as error:

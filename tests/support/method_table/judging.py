@@ -19,11 +19,11 @@ from shared.engines.lean_xgboost import load_booster
 from shared.errors import EngineError, ModelFaultError
 from shared.interactions import Interactions
 from shared.jobs.document import Method
-from shared.models.activation import child
-from shared.models.activation.inspection import look_into
-from shared.models.activation.leaf_by_leaf import values_of_tree
+from shared.models.activation import stages
+from shared.models.activation.inspection import inspect_booster
 from shared.models.activation.records import ExplanationKind, MethodRecord, State, VersionRecord
-from shared.models.activation.subject import Subject
+from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.models.activation.verification.model_under_test import ModelUnderTest
 from shared.models.catalog import ModelCatalog, with_record
 from shared.models.contract import Contract, Trees, link_of
 from shared.models.store import ModelDraft, write_model_folder
@@ -73,7 +73,7 @@ def judge(kind: Kind, folder: Path) -> Verdicts:
 
 
 def _write(kind: Kind, booster: Any, folder: Path) -> ModelVersion:
-    found = look_into(booster, "model")
+    found = inspect_booster(booster, "model")
     contract = Contract(
         name="kind",
         version=1,
@@ -93,15 +93,15 @@ def _write(kind: Kind, booster: Any, folder: Path) -> ModelVersion:
 def _activate(version: ModelVersion, compiled_dir: Path, *, kernels: bool) -> VersionRecord:
     """Do in this process what a child does: a process for each of some 200 models would take minutes."""
     said = io.StringIO()
-    stages = [child.Stage.VALUES, child.Stage.INTERACTIONS, child.Stage.INTERVENTIONAL]
+    wanted = [stages.Stage.VALUES, stages.Stage.INTERACTIONS, stages.Stage.INTERVENTIONAL]
     library = find_library() if kernels else None
-    with redirect_stdout(said), mock.patch.object(child, "find_library", return_value=library):
+    with redirect_stdout(said), mock.patch.object(stages, "find_library", return_value=library):
         try:
-            activation = child.Activation(version.folder, compiled_dir)
-            for stage in stages:
+            activation = stages.StageRunner(version.folder, compiled_dir)
+            for stage in wanted:
                 activation.run(stage)
             if '"shap":' in said.getvalue():
-                activation.run(child.Stage.SHAP)
+                activation.run(stages.Stage.SHAP)
         except (ModelFaultError, EngineError) as reason:
             return VersionRecord("", State.REFUSED, str(reason))
     methods, tables = {}, ""
@@ -128,7 +128,7 @@ def _judge_record(
 def _judge_method(model: WarmModel, which: ExplanationKind, record: MethodRecord, truth: _Truth) -> Verdict:
     if record.engine is None:
         return Verdict(None, record.reason or "")
-    rows = truth.subject.rows
+    rows = truth.tested.rows
     if which is ExplanationKind.INTERVENTIONAL:
         got = model.engine(Method.INTERVENTIONAL).explain(rows)[:DEFINED_ROWS]
     else:
@@ -152,35 +152,35 @@ def _largest_error(got: Floats, wanted: Doubles | None) -> float:
 class _Truth:
     """A model's rows, and what is right of them in float64."""
 
-    subject: Subject
+    tested: ModelUnderTest
     background: Floats
 
     @classmethod
     def of(cls, version: ModelVersion) -> _Truth:
         booster = load_booster(version.model_path, version.contract.trees)
-        subject = Subject.of(version.contract, booster, None)
-        rows = np.concatenate([rows_of(3, EXACT_ROWS // 2), subject.rows[: EXACT_ROWS // 2]])
-        subject = replace(subject, rows=rows, values=subject.predictor.explain(rows), _exact={})
-        return cls(subject, rows_of(2, BACKGROUND_ROWS))
+        tested = ModelUnderTest.of(version.contract, booster, None)
+        rows = np.concatenate([rows_of(3, EXACT_ROWS // 2), tested.rows[: EXACT_ROWS // 2]])
+        tested = replace(tested, rows=rows, values=tested.predictor.explain(rows), _exact={})
+        return cls(tested, rows_of(2, BACKGROUND_ROWS))
 
     def of_rows(self, which: ExplanationKind) -> Doubles | None:
         ways: dict[ExplanationKind, Callable[[int], Doubles | None]] = {
-            ExplanationKind.TREE_PATH_DEPENDENT: self.subject.exact,
-            ExplanationKind.INTERACTIONS: self.subject.exact_interactions,
+            ExplanationKind.TREE_PATH_DEPENDENT: self.tested.exact,
+            ExplanationKind.INTERACTIONS: self.tested.exact_interactions,
             ExplanationKind.INTERVENTIONAL: self._by_definition,
         }
-        count = DEFINED_ROWS if which is ExplanationKind.INTERVENTIONAL else len(self.subject.rows)
+        count = DEFINED_ROWS if which is ExplanationKind.INTERVENTIONAL else len(self.tested.rows)
         found = [exact for row in range(count) if (exact := ways[which](row)) is not None]
         return np.array(found) if len(found) == count else None
 
     def _by_definition(self, row: int) -> Doubles | None:
-        subject = self.subject
-        exact = subject.exact(row)
-        if subject.forest is None or exact is None:
+        tested = self.tested
+        exact = tested.exact(row)
+        if tested.forest is None or exact is None:
             return None
         result = np.zeros_like(exact)
-        for tree in subject.forest.trees:
-            result[tree.output, :-2] += values_of_tree(tree, subject.rows[row], self.background)
+        for tree in tested.forest.trees:
+            result[tree.output, :-2] += values_of_tree(tree, tested.rows[row], self.background)
         result[:, -1] = exact[:, -1]
         result[:, -2] = result[:, -1] - result[:, :-2].sum(axis=1)
         return result

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.models.activation.compilation import compile_booster
-from shared.models.activation.float64 import exact_values
-from shared.models.activation.trial_rows import rows_for_tables
+from shared.models.activation.verification.exact_values import exact_values
+from shared.models.activation.verification.trial_rows import rows_for_tables
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import read_forest

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.models.activation.compilation import compile_booster
-from shared.models.activation.leaf_by_leaf import values_of_tree
+from shared.models.activation.verification.exact_interventional import values_of_tree
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import read_forest
 from shared.treeshap.interventional import against_background

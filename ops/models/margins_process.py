@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from shared.engines.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import ModelFaultError
-from shared.models.activation.child_process import run_module
+from shared.models.activation.inspection import run_module
 from shared.models.contract import Trees
 
 #: Seconds that the predictions of one call may take.

@@ -8,8 +8,8 @@ import pytest
 
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.models.activation.compilation import compile_booster
-from shared.models.activation.leaf_by_leaf import values_of_tree
-from shared.models.activation.table_trial import TRIAL_TREES, try_tables
+from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.models.activation.verification.tables import TRIAL_TREES, try_tables
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.models.activation.compilation import start_margins
-from shared.models.activation.float64 import exact_interactions, exact_values
+from shared.models.activation.verification.exact_values import exact_interactions, exact_values
 from shared.treeshap.forest import Forest, read_forest
 from tests.unit.shared.treeshap.boosters import (
     Floats,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from shared.errors import ModelFaultError
-from shared.models.activation.completion import complete_contract
+from shared.models.activation.contract_check import complete_contract
 from shared.models.activation.inspection import ModelInspection
 from shared.models.contract import FORMAT, Contract, Feature, Kind, Link, Trees, TreesReason
 

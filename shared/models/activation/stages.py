@@ -1,4 +1,4 @@
-"""`python -m shared.models.activation.child FOLDER COMPILED_DIR MEMORY_MB SECONDS STAGE…`: activates one version.
+"""`python -m shared.models.activation.stages FOLDER COMPILED_DIR MEMORY_MB SECONDS STAGE…`: activates one version.
 
 It prints one JSON object a line as it goes: the step that it begins, what it found of a method, the completed contract, or why the
 version is refused. What it has printed counts also if the next step kills it; that step can be tried alone by a child of its own.
@@ -22,14 +22,18 @@ import orjson
 from shared.engines.lean_xgboost import import_xgboost, load_booster, used_rounds
 from shared.errors import EngineError, ModelFaultError
 from shared.jobs.document import Method
-from shared.models.activation.completion import complete_contract
-from shared.models.activation.inspection import SOURCE_LINE, look_into
-from shared.models.activation.interventional import read_background, verify_shap, verify_tables
+from shared.models.activation.contract_check import complete_contract
+from shared.models.activation.inspection import ALL_ROUNDS, SOURCE_LINE, inspect_booster
 from shared.models.activation.records import XGBOOST, ExplanationKind, MethodRecord
-from shared.models.activation.subject import Subject
-from shared.models.activation.verification import TOLERANCE, largest, verify_interactions, verify_values
+from shared.models.activation.verification.interventional import read_background, verify_shap, verify_tables
+from shared.models.activation.verification.model_under_test import ModelUnderTest
+from shared.models.activation.verification.values import (
+    TOLERANCE,
+    largest,
+    verify_interactions,
+    verify_values,
+)
 from shared.models.compiled_files import compiled_key
-from shared.models.contract import Trees
 from shared.models.version import read_version
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
@@ -39,8 +43,6 @@ from shared.treeshap.table_file import TableFileError, read_tables, table_path, 
 
 #: prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
 PR_SET_PDEATHSIG = 1
-#: Rounds of a file of which all are wanted.
-_ALL = Trees(0, 0)
 
 
 class Stage(StrEnum):
@@ -58,20 +60,20 @@ def say(**what: Any) -> None:
     sys.stdout.flush()
 
 
-class Activation:
+class StageRunner:
     """One version, loaded and inspected. Making it raises ModelFaultError or EngineError with the reason to refuse the version."""
 
     def __init__(self, folder: Path, compiled_dir: Path) -> None:
         say(step="inspection")
         version = read_version(folder)
-        whole = load_booster(version.model_path, _ALL)
-        inspection = look_into(whole, version.model_path.name)
+        whole = load_booster(version.model_path, ALL_ROUNDS)
+        inspection = inspect_booster(whole, version.model_path.name)
         contract = complete_contract(version.contract, inspection)
         if contract != version.contract:
             say(contract=contract.document())
         self._version = replace(version, contract=contract)
         self._folder = compiled_dir
-        self._subject = Subject.of(contract, used_rounds(whole, contract.trees), find_library())
+        self._tested = ModelUnderTest.of(contract, used_rounds(whole, contract.trees), find_library())
         self._compiled: Compiled | None = None
 
     def run(self, stage: Stage) -> None:
@@ -80,13 +82,13 @@ class Activation:
             self._verify_values()
         elif stage is Stage.INTERACTIONS:
             say(step="verification of interactions")
-            record = verify_interactions(self._subject, self._tables(), None)
+            record = verify_interactions(self._tested, self._tables(), None)
             say(method=ExplanationKind.INTERACTIONS, record=asdict(record))
         elif stage is Stage.INTERVENTIONAL:
             self._verify_interventional()
         else:
             say(step="verification of shap's values")
-            record = verify_shap(self._subject, read_background(self._version))
+            record = verify_shap(self._tested, read_background(self._version))
             say(method=ExplanationKind.INTERVENTIONAL, record=asdict(record))
 
     def _verify_values(self) -> None:
@@ -95,25 +97,25 @@ class Activation:
         self._path().unlink(missing_ok=True)  # what an earlier build left is not what is verified now
         compiled, uncovered = self._compile()
         say(step="verification")
-        record = verify_values(self._subject, compiled, uncovered)
+        record = verify_values(self._tested, compiled, uncovered)
         if compiled is not None and (record.engine or XGBOOST) != XGBOOST:
             self._compiled = compiled
             self._write(Method.TREE_PATH_DEPENDENT, compiled)
         say(method=ExplanationKind.TREE_PATH_DEPENDENT, record=asdict(record))
 
     def _compile(self) -> tuple[Compiled | None, str | None]:
-        if self._subject.library is None:
+        if self._tested.library is None:
             return None, "the kernels are not built"
-        if self._subject.forest is None:
-            return None, self._subject.unread
+        if self._tested.forest is None:
+            return None, self._tested.unread
         try:
-            return compile_forest(self._subject.forest, self._subject.start), None
+            return compile_forest(self._tested.forest, self._tested.start), None
         except NotCoveredError as reason:
             return None, str(reason)
 
     def _tables(self) -> Compiled | None:
         """Return what was compiled and found right, by this child or the one before."""
-        if self._compiled is None and self._subject.library is not None and self._path().exists():
+        if self._compiled is None and self._tested.library is not None and self._path().exists():
             key = compiled_key(self._version, Method.TREE_PATH_DEPENDENT) or ""
             self._compiled = read_tables(self._path(), key)
         return self._compiled
@@ -125,14 +127,12 @@ class Activation:
         if self._version.contract.background is None:
             return
         say(step="verification of interventional values")
-        if self._subject.forest is None:  # neither tables nor shap explain what has no trees
-            say(
-                method=ExplanationKind.INTERVENTIONAL, record=asdict(MethodRecord(None, self._subject.unread))
-            )
+        if self._tested.forest is None:  # neither tables nor shap explain what has no trees
+            say(method=ExplanationKind.INTERVENTIONAL, record=asdict(MethodRecord(None, self._tested.unread)))
             return
         background = read_background(self._version)
         try:
-            record, tables = verify_tables(self._subject, self._tables(), background)
+            record, tables = verify_tables(self._tested, self._tables(), background)
         except NotCoveredError as reason:
             say(shap=str(reason))
             return
@@ -152,7 +152,7 @@ class Activation:
             np.load(self._version.folder / entry.file, allow_pickle=False)
             for entry in (expected.rows, expected.margins)
         )
-        got = self._subject.predictor.margins(rows)
+        got = self._tested.predictor.margins(rows)
         off = largest(got.astype(np.float64) - wanted, np.maximum(1, np.abs(wanted)))
         if not off <= TOLERANCE:
             raise ModelFaultError(
@@ -177,9 +177,9 @@ def main(folder: str, compiled_dir: str, memory_mb: str, seconds: str, *stages: 
         importlib.import_module("shap")
     limit(int(memory_mb), int(seconds))
     try:
-        activation = Activation(Path(folder), Path(compiled_dir))
+        runner = StageRunner(Path(folder), Path(compiled_dir))
         for stage in stages:
-            activation.run(Stage(stage))
+            runner.run(Stage(stage))
         say(step="end")
     except (ModelFaultError, EngineError) as reason:
         say(refused=SOURCE_LINE.sub("", str(reason)))

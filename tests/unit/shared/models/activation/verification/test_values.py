@@ -11,14 +11,14 @@ import pytest
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError
 from shared.interactions import Interactions
-from shared.models.activation import verification
 from shared.models.activation.compilation import compile_booster
 from shared.models.activation.records import XGBOOST
-from shared.models.activation.subject import Subject
-from shared.models.activation.verification import verify_interactions, verify_values
+from shared.models.activation.verification import values
+from shared.models.activation.verification.model_under_test import ModelUnderTest
+from shared.models.activation.verification.values import verify_interactions, verify_values
 from shared.treeshap import pairs
 from shared.treeshap.library import Library
-from tests.support.activated import subject_of
+from tests.support.activated import model_under_test
 from tests.unit.shared.treeshap.boosters import (
     Floats,
     document_with,
@@ -58,9 +58,9 @@ class Limited(XGBoostEngine):
         raise EngineError("XGBoost cannot explain this model: not supported")
 
 
-def with_predictor(subject: Subject, kind: type[XGBoostEngine]) -> Subject:
-    predictor = kind(subject.booster, len(subject.contract.outputs))
-    return replace(subject, predictor=predictor, values=predictor.explain(subject.rows))
+def with_predictor(tested: ModelUnderTest, kind: type[XGBoostEngine]) -> ModelUnderTest:
+    predictor = kind(tested.booster, len(tested.contract.outputs))
+    return replace(tested, predictor=predictor, values=predictor.explain(tested.rows))
 
 
 def best_kernel(library: Library) -> str:
@@ -70,8 +70,8 @@ def best_kernel(library: Library) -> str:
 @pytest.mark.parametrize("kind", KINDS)
 def test_right_tables_and_kernels_are_used(library: Library, kind: str) -> None:
     booster, _ = train(trees=3, **KINDS[kind])
-    subject, compiled = subject_of(booster, library), compile_booster(booster)
-    for record in (verify_values(subject, compiled, None), verify_interactions(subject, compiled, None)):
+    tested, compiled = model_under_test(booster, library), compile_booster(booster)
+    for record in (verify_values(tested, compiled, None), verify_interactions(tested, compiled, None)):
         assert (record.engine, record.reason) == (best_kernel(library), None)
         assert record.difference is not None
         assert record.residual is not None
@@ -84,10 +84,10 @@ def test_right_tables_and_kernels_are_used(library: Library, kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_without_tables_xgboost_is_found_right_and_the_reason_is_kept(library: Library, kind: str) -> None:
     booster, _ = train(trees=3, **KINDS[kind])
-    subject = subject_of(booster, library)
+    tested = model_under_test(booster, library)
     for record in (
-        verify_values(subject, None, "too odd for tables"),
-        verify_interactions(subject, None, "too odd for tables"),
+        verify_values(tested, None, "too odd for tables"),
+        verify_interactions(tested, None, "too odd for tables"),
     ):
         assert (record.engine, record.reason) == (XGBOOST, "too odd for tables")
         assert record.difference is not None
@@ -97,7 +97,7 @@ def test_without_tables_xgboost_is_found_right_and_the_reason_is_kept(library: L
 def test_the_tables_of_another_model_are_found(library: Library) -> None:
     booster, _ = train(3, 3, 4)
     other, _ = train(3, 3, 4, seed=1)
-    record = verify_values(subject_of(booster, library), compile_booster(other), None)
+    record = verify_values(model_under_test(booster, library), compile_booster(other), None)
     assert record.engine == XGBOOST
     assert "kernel's values are" in (record.reason or "")
     assert "off the values in float64" in (record.reason or "")
@@ -106,10 +106,10 @@ def test_the_tables_of_another_model_are_found(library: Library) -> None:
 def test_one_wrong_number_in_a_table_is_found_and_how_far_off_it_is(library: Library) -> None:
     booster, _ = train(3, 3, 4)
     compiled = compile_booster(booster)
-    subject = subject_of(booster, library)
+    tested = model_under_test(booster, library)
     tables = compiled.tables.copy()
     tables[int(np.flatnonzero(tables)[0])] += np.float32(0.5)
-    record = verify_values(subject, replace(compiled, tables=tables), None)
+    record = verify_values(tested, replace(compiled, tables=tables), None)
     name = library.kernels()[0].name
     assert record.engine == XGBOOST
     assert (record.reason or "").startswith(f"the {name} kernel's values are ")
@@ -123,9 +123,9 @@ def test_tables_that_are_wrong_for_rows_alone_are_found(library: Library) -> Non
     booster, _ = train(3, 3, 4)
     compiled = compile_booster(booster)
     assert (compiled.trees["has_tables"] & (compiled.trees["factors"] >= 0)).all()
-    subject = subject_of(booster, library)
+    tested = model_under_test(booster, library)
     wrong = replace(compiled, factors=compiled.factors * np.float32(1.01))
-    record = verify_values(subject, wrong, None)
+    record = verify_values(tested, wrong, None)
     assert record.engine == XGBOOST
     assert "values of rows alone are" in (record.reason or "")
 
@@ -134,29 +134,29 @@ def test_a_wrong_margin_is_found(library: Library) -> None:
     booster, _ = train(3, 3, 4)
     compiled = compile_booster(booster)
     record = verify_values(
-        subject_of(booster, library), replace(compiled, start=compiled.start + np.float32(1e-3)), None
+        model_under_test(booster, library), replace(compiled, start=compiled.start + np.float32(1e-3)), None
     )
     assert record.engine == XGBOOST
 
 
 def test_float64_decides_against_xgboost(library: Library) -> None:
     booster, _ = train(3, 3, 4)
-    subject = with_predictor(subject_of(booster, library), WrongValues)
-    record = verify_values(subject, compile_booster(booster), None)
+    tested = with_predictor(model_under_test(booster, library), WrongValues)
+    record = verify_values(tested, compile_booster(booster), None)
     assert (record.engine, record.reason) == (best_kernel(library), None)
 
 
 def test_if_neither_engine_is_right_none_is_used_and_both_reasons_are_given(library: Library) -> None:
     booster, _ = train(3, 3, 4)
     other, _ = train(3, 3, 4, seed=1)
-    subject = with_predictor(subject_of(booster, library), WrongValues)
-    record = verify_values(subject, compile_booster(other), None)
+    tested = with_predictor(model_under_test(booster, library), WrongValues)
+    record = verify_values(tested, compile_booster(other), None)
     assert record.engine is None
     first, second = (record.reason or "").split("; ")
     assert "kernel's values" in first
     assert second.startswith("XGBoost's values are ")
     assert second.endswith("off the values in float64")
-    uncovered = verify_values(subject, None, "the kernels are not built")
+    uncovered = verify_values(tested, None, "the kernels are not built")
     assert (uncovered.reason or "").startswith("the kernels are not built; XGBoost's values are ")
 
 
@@ -168,7 +168,7 @@ def test_numbers_that_are_none_are_found(library: Library) -> None:
             return got
 
     booster, _ = train(3, 3, 4)
-    record = verify_values(with_predictor(subject_of(booster, library), NoNumbers), None, None)
+    record = verify_values(with_predictor(model_under_test(booster, library), NoNumbers), None, None)
     assert record.engine is None
     assert "inf" in (record.reason or "")
 
@@ -177,37 +177,37 @@ def test_wrong_interactions_of_the_kernel_leave_them_to_xgboost_and_the_values_w
     library: Library,
 ) -> None:
     booster, _ = train(4, 3, 6)
-    subject, compiled = subject_of(booster, library), compile_booster(booster)
+    tested, compiled = model_under_test(booster, library), compile_booster(booster)
     altered = replace(compiled, nodes=compiled.nodes.copy())
     altered.nodes["left_ratio"][0] *= 1.1
-    record = verify_interactions(subject, altered, None)
+    record = verify_interactions(tested, altered, None)
     assert record.engine == XGBOOST
     assert "kernel's interactions are" in (record.reason or "")
-    assert verify_values(subject, compiled, None).engine == best_kernel(library)
+    assert verify_values(tested, compiled, None).engine == best_kernel(library)
 
 
 def test_wrong_interactions_of_xgboost_refuse_only_interactions(library: Library) -> None:
     booster, _ = train(4, 3, 6)
-    subject = with_predictor(subject_of(booster, library), WrongInteractions)
-    record = verify_interactions(subject, None, "not compiled")
+    tested = with_predictor(model_under_test(booster, library), WrongInteractions)
+    record = verify_interactions(tested, None, "not compiled")
     assert record.engine is None
     assert (record.reason or "").startswith("not compiled; XGBoost's interactions are ")
-    assert verify_values(subject, None, None).engine == XGBOOST
+    assert verify_values(tested, None, None).engine == XGBOOST
 
 
 def test_float64_decides_against_xgboosts_interactions(library: Library) -> None:
     booster, _ = train(4, 3, 6)
-    subject = with_predictor(subject_of(booster, library), WrongInteractions)
-    record = verify_interactions(subject, compile_booster(booster), None)
+    tested = with_predictor(model_under_test(booster, library), WrongInteractions)
+    record = verify_interactions(tested, compile_booster(booster), None)
     assert (record.engine, record.reason) == (best_kernel(library), None)
 
 
 def test_the_kernel_gives_interactions_of_a_model_for_which_xgboost_has_none(library: Library) -> None:
     booster, _ = train(4, 3, 6)
-    subject = with_predictor(subject_of(booster, library), Limited)
-    record = verify_interactions(subject, compile_booster(booster), None)
+    tested = with_predictor(model_under_test(booster, library), Limited)
+    record = verify_interactions(tested, compile_booster(booster), None)
     assert (record.engine, record.reason) == (best_kernel(library), None)
-    record = verify_interactions(subject, None, "the kernels are not built")
+    record = verify_interactions(tested, None, "the kernels are not built")
     assert record.engine is None
     assert "XGBoost gives no interactions of this model" in (record.reason or "")
 
@@ -216,14 +216,14 @@ def test_more_numbers_than_a_request_may_have_are_refused_on_any_engine(
     library: Library, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     booster, _ = train(4, 3, 6)
-    subject, compiled = subject_of(booster, library), compile_booster(booster)
-    monkeypatch.setattr(verification, "MOST_NUMBERS", 48)
+    tested, compiled = model_under_test(booster, library), compile_booster(booster)
+    monkeypatch.setattr(values, "MOST_NUMBERS", 48)
     for some in (compiled, None):
-        record = verify_interactions(subject, some, None)
+        record = verify_interactions(tested, some, None)
         assert record.engine is None
         assert record.reason == "one row's interactions are 49 numbers, more than 48"
-    monkeypatch.setattr(verification, "MOST_NUMBERS", 49)
-    assert verify_interactions(subject, compiled, None).engine == best_kernel(library)
+    monkeypatch.setattr(values, "MOST_NUMBERS", 49)
+    assert verify_interactions(tested, compiled, None).engine == best_kernel(library)
 
 
 def test_what_the_kernel_does_not_hold_is_xgboosts_with_the_reason(
@@ -231,7 +231,7 @@ def test_what_the_kernel_does_not_hold_is_xgboosts_with_the_reason(
 ) -> None:
     booster, _ = train(4, 3, 6)
     monkeypatch.setattr(pairs, "MOST_PAIRS", 3)
-    record = verify_interactions(subject_of(booster, library), compile_booster(booster), None)
+    record = verify_interactions(model_under_test(booster, library), compile_booster(booster), None)
     assert (record.engine, record.reason) == (XGBOOST, "more than 3 pairs of its features meet on a path")
 
 
@@ -243,7 +243,7 @@ def test_a_path_beyond_xgboosts_quadrature_is_compared_with_float64(library: Lib
     covers = {2**level - 1: 2.0 ** (depth - level) for level in range(depth + 1)}
     covers |= {2**level: 2.0 ** (depth - level) for level in range(1, depth + 1)}
     booster = load(document_with([tree_document(splits, leaves, covers, depth)], depth))
-    record = verify_values(subject_of(booster, library), compile_booster(booster), None)
+    record = verify_values(model_under_test(booster, library), compile_booster(booster), None)
     assert record.engine == best_kernel(library)
     assert record.difference is not None
     assert record.difference <= 1e-6
@@ -251,27 +251,27 @@ def test_a_path_beyond_xgboosts_quadrature_is_compared_with_float64(library: Lib
 
 def test_a_linear_model_is_xgboosts_and_its_values_are_worked_out(library: Library) -> None:
     booster, _ = train(0, 5, 4, booster="gblinear", objective="multi:softprob", num_class=3)
-    subject = subject_of(booster, library)
-    assert subject.forest is None
-    assert "has no trees" in subject.unread
-    record = verify_values(subject, None, subject.unread)
-    assert (record.engine, record.reason) == (XGBOOST, subject.unread)
+    tested = model_under_test(booster, library)
+    assert tested.forest is None
+    assert "has no trees" in tested.unread
+    record = verify_values(tested, None, tested.unread)
+    assert (record.engine, record.reason) == (XGBOOST, tested.unread)
     assert record.difference is not None
     assert record.difference <= 1e-6
-    wrong = verify_values(with_predictor(subject, WrongValues), None, None)
+    wrong = verify_values(with_predictor(tested, WrongValues), None, None)
     assert wrong.engine is None
 
 
 def test_a_model_without_trees_is_compiled_with_interactions(library: Library) -> None:
     booster, _ = train(3, 0, 4, base_score=0.25)
-    subject, compiled = subject_of(booster, library), compile_booster(booster)
-    assert verify_values(subject, compiled, None).engine == best_kernel(library)
-    assert verify_interactions(subject, compiled, None).engine == best_kernel(library)
+    tested, compiled = model_under_test(booster, library), compile_booster(booster)
+    assert verify_values(tested, compiled, None).engine == best_kernel(library)
+    assert verify_interactions(tested, compiled, None).engine == best_kernel(library)
 
 
 def test_trial_rows_hold_thresholds_their_neighbours_codes_and_missing_values(library: Library) -> None:
     booster, _ = train(4, 5, 3, categories=40, max_cat_to_onehot=1)
-    rows = subject_of(booster, library).rows
+    rows = model_under_test(booster, library).rows
     assert len(rows) == 300
     assert np.isnan(rows[0]).all()
     assert np.isnan(rows).any(axis=0).all()
@@ -294,8 +294,8 @@ def test_trial_rows_hold_thresholds_their_neighbours_codes_and_missing_values(li
 
 def test_the_wrong_engines_of_these_tests_are_wrong(library: Library) -> None:
     booster, _ = train(4, 3, 6)
-    subject = with_predictor(subject_of(booster, library), WrongInteractions)
-    rows = subject.rows[:3]
-    got = subject.predictor.interactions(rows, subject.values[:3], Interactions())
+    tested = with_predictor(model_under_test(booster, library), WrongInteractions)
+    rows = tested.rows[:3]
+    got = tested.predictor.interactions(rows, tested.values[:3], Interactions())
     assert not np.allclose(got, interactions(booster, rows), atol=1e-4)
-    np.testing.assert_allclose(got.sum(axis=3), subject.values[:3, :, :-1], atol=1e-5)
+    np.testing.assert_allclose(got.sum(axis=3), tested.values[:3, :, :-1], atol=1e-5)

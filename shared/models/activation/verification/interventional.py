@@ -10,11 +10,11 @@ import numpy as np
 
 from shared.engines.shap_engine import ShapEngine
 from shared.errors import EngineError, ModelFaultError
-from shared.models.activation.leaf_by_leaf import values_of_tree
 from shared.models.activation.records import SHAP, MethodRecord
-from shared.models.activation.subject import Floats, Subject
-from shared.models.activation.table_trial import try_tables
-from shared.models.activation.verification import TOLERANCE, Finding, largest, row_microseconds
+from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.models.activation.verification.model_under_test import Floats, ModelUnderTest
+from shared.models.activation.verification.tables import try_tables
+from shared.models.activation.verification.values import TOLERANCE, Finding, largest, row_microseconds
 from shared.models.version import ModelVersion
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer
@@ -42,26 +42,26 @@ def read_background(version: ModelVersion) -> Floats:
 
 
 def verify_tables(
-    subject: Subject, compiled: Compiled | None, background: Floats
+    tested: ModelUnderTest, compiled: Compiled | None, background: Floats
 ) -> tuple[MethodRecord, Compiled]:
     """Return the tables of a compiled model against its background. Raises NotCoveredError with the reason why not."""
-    if compiled is None or subject.forest is None or subject.library is None:
+    if compiled is None or tested.forest is None or tested.library is None:
         raise NotCoveredError("the model itself is not compiled")
     tables = against_background(compiled, background)
-    difference, residual = try_tables(tables, subject.forest, subject.predictor, background, subject.library)
-    explainer = Explainer(tables, subject.library)
-    cost = row_microseconds(explainer.explain, subject.rows)
+    difference, residual = try_tables(tables, tested.forest, tested.predictor, background, tested.library)
+    explainer = Explainer(tables, tested.library)
+    cost = row_microseconds(explainer.explain, tested.rows)
     return MethodRecord(explainer.kernel.engine, None, difference, residual, cost), tables
 
 
-def verify_shap(subject: Subject, background: Floats) -> MethodRecord:
+def verify_shap(tested: ModelUnderTest, background: Floats) -> MethodRecord:
     """Return whether shap's values of trial rows are right: their sums, and what the definition gives."""
-    outputs = len(subject.contract.outputs)
-    rows = np.concatenate([background[:EXACT_ROWS], subject.rows[:SHAP_ROWS]])
-    if subject.forest is None:
-        return MethodRecord(None, subject.unread)
+    outputs = len(tested.contract.outputs)
+    rows = np.concatenate([background[:EXACT_ROWS], tested.rows[:SHAP_ROWS]])
+    if tested.forest is None:
+        return MethodRecord(None, tested.unread)
     try:
-        engine = ShapEngine(subject.predictor, background, outputs)
+        engine = ShapEngine(tested.predictor, background, outputs)
         got = engine.explain(rows)
         cost = row_microseconds(engine.explain, rows)
     except EngineError as fault:
@@ -72,13 +72,13 @@ def verify_shap(subject: Subject, background: Floats) -> MethodRecord:
         return MethodRecord(None, f"shap breaks: {type(fault).__name__} {fault}")
     scale = 1 + np.abs(got).max(axis=2, keepdims=True)
     residual = largest(got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1], scale[:, :, 0])
-    bases = subject.predictor.margins(background).mean(axis=0, dtype=np.float64)
+    bases = tested.predictor.margins(background).mean(axis=0, dtype=np.float64)
     residual = max(residual, largest(got[:, :, -2] - bases, scale[:, :, 0]))
     if not residual <= TOLERANCE:
         return MethodRecord(None, f"shap's values are {residual:.2g} off the margin")
     difference = 0.0
     for row, values, largest_of_row in zip(rows[: EXACT_ROWS + 1], got, scale, strict=False):
-        exact = _by_definition(subject.forest, row, background, outputs)
+        exact = _by_definition(tested.forest, row, background, outputs)
         if exact is None:
             return MethodRecord(SHAP, None, None, residual, cost)
         difference = max(difference, largest(values[:, :-2] - exact, largest_of_row))

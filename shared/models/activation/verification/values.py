@@ -14,10 +14,10 @@ import numpy as np
 
 from shared.errors import EngineError
 from shared.interactions import Interactions
-from shared.models.activation.float64 import Doubles
 from shared.models.activation.records import XGBOOST, MethodRecord
-from shared.models.activation.subject import Floats, Subject
-from shared.models.activation.trial_rows import PAIR_LEAVES, rows_within
+from shared.models.activation.verification.exact_values import Doubles
+from shared.models.activation.verification.model_under_test import Floats, ModelUnderTest
+from shared.models.activation.verification.trial_rows import PAIR_LEAVES, rows_within
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import NotCoveredError
@@ -53,53 +53,53 @@ class Finding:
         return cls(difference, residual, fault)
 
 
-def verify_values(subject: Subject, compiled: Compiled | None, uncovered: str | None) -> MethodRecord:
+def verify_values(tested: ModelUnderTest, compiled: Compiled | None, uncovered: str | None) -> MethodRecord:
     """Return which engine gives path-dependent values: the compiled one if it is right, else XGBoost if that is.
 
     `uncovered` says why there is nothing compiled.
     """
     reason = uncovered
-    if compiled is not None and subject.library is not None:
-        finding, seconds = _judge_kernel(subject, Explainer(compiled, subject.library))
+    if compiled is not None and tested.library is not None:
+        finding, seconds = _judge_kernel(tested, Explainer(compiled, tested.library))
         if finding.fault is None:
-            engine = subject.library.kernels()[0].engine
+            engine = tested.library.kernels()[0].engine
             return MethodRecord(engine, None, finding.difference, finding.residual, seconds)
         reason = finding.fault
-    seconds = row_microseconds(subject.predictor.explain, subject.rows)
-    finding = _judge_values(subject, "XGBoost's values", subject.values, subject.values)
+    seconds = row_microseconds(tested.predictor.explain, tested.rows)
+    finding = _judge_values(tested, "XGBoost's values", tested.values, tested.values)
     if finding.fault is not None:
         return MethodRecord(None, "; ".join(filter(None, (reason, finding.fault))))
     return MethodRecord(XGBOOST, reason, finding.difference, finding.residual, seconds)
 
 
-def _judge_kernel(subject: Subject, explainer: Explainer) -> tuple[Finding, float]:
+def _judge_kernel(tested: ModelUnderTest, explainer: Explainer) -> tuple[Finding, float]:
     name = f"the {explainer.kernel.name} kernel's values"
-    count, features = subject.rows.shape
+    count, features = tested.rows.shape
     # XGBoost explains few rows of a large model; the kernel gets them again and again, so that they fill its blocks.
-    many = np.resize(subject.rows, (subject.at_once, features))
+    many = np.resize(tested.rows, (tested.at_once, features))
     seconds = row_microseconds(explainer.explain, many)
     every = explainer.explain(many)
     for begin in range(0, len(many), count):
         some = every[begin : begin + count]
-        finding = _judge_values(subject, name, some, subject.values[: len(some)])
+        finding = _judge_values(tested, name, some, tested.values[: len(some)])
         if finding.fault is not None:
             return finding, seconds
-    few = subject.rows[:ALONE_ROWS, None]
+    few = tested.rows[:ALONE_ROWS, None]
     alone = np.concatenate([explainer.explain(row) for row in few])
-    of_few = _judge_values(subject, f"{name} of rows alone", alone, subject.values[: len(few)])
+    of_few = _judge_values(tested, f"{name} of rows alone", alone, tested.values[: len(few)])
     return of_few, seconds
 
 
-def _judge_values(subject: Subject, what: str, got: Floats, xgboosts: Floats) -> Finding:
+def _judge_values(tested: ModelUnderTest, what: str, got: Floats, xgboosts: Floats) -> Finding:
     """Hold an engine's numbers of the first trial rows against float64 and against XGBoost's margins."""
-    scale = subject.scale[: len(got)]
+    scale = tested.scale[: len(got)]
     apart = (np.abs(got - xgboosts) / scale).max(axis=(1, 2))
     difference = 0.0
     for row in {
         *range(min(EXACT_ROWS, len(got))),
         *np.argsort(-np.nan_to_num(apart, nan=np.inf))[:WORST_ROWS].tolist(),
     }:
-        exact = subject.exact(row)
+        exact = tested.exact(row)
         if exact is not None:
             difference = max(difference, largest(got[row] - exact, scale[row]))
     sums = got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1]
@@ -122,64 +122,66 @@ def row_microseconds(explain: Callable[[Floats], Floats], rows: Floats) -> float
     return round((time.thread_time() - started) / len(rows) * 1e6, 2)
 
 
-def verify_interactions(subject: Subject, compiled: Compiled | None, uncovered: str | None) -> MethodRecord:
+def verify_interactions(
+    tested: ModelUnderTest, compiled: Compiled | None, uncovered: str | None
+) -> MethodRecord:
     """Return which engine gives interactions: the compiled one if it is right, else XGBoost if that is."""
-    contract, reason = subject.contract, uncovered
+    contract, reason = tested.contract, uncovered
     each = len(contract.outputs) * (len(contract.features) + 1) ** 2
     if each > MOST_NUMBERS:
         return MethodRecord(None, f"one row's interactions are {each:,} numbers, more than {MOST_NUMBERS:,}")
-    rows = max(1, min(PAIR_ROWS, PAIR_NUMBERS // each, rows_within(PAIR_LEAVES, subject.forest)))
-    theirs = _xgboosts_interactions(subject, rows)
+    rows = max(1, min(PAIR_ROWS, PAIR_NUMBERS // each, rows_within(PAIR_LEAVES, tested.forest)))
+    theirs = _xgboosts_interactions(tested, rows)
     if compiled is not None:
         try:
-            return _verify_kernels_interactions(subject, compiled, rows, theirs)
+            return _verify_kernels_interactions(tested, compiled, rows, theirs)
         except NotCoveredError as fault:
             reason = str(fault)
     if isinstance(theirs, str):
         return MethodRecord(None, theirs)
-    finding = _judge_interactions(subject, "XGBoost's interactions", theirs, theirs, subject.values)
+    finding = _judge_interactions(tested, "XGBoost's interactions", theirs, theirs, tested.values)
     if finding.fault is not None:
         return MethodRecord(None, "; ".join(filter(None, (reason, finding.fault))))
     return MethodRecord(XGBOOST, reason, finding.difference, finding.residual)
 
 
 def _verify_kernels_interactions(
-    subject: Subject, compiled: Compiled, rows: int, theirs: Floats | str
+    tested: ModelUnderTest, compiled: Compiled, rows: int, theirs: Floats | str
 ) -> MethodRecord:
     """Raise NotCoveredError with what is wrong."""
-    assert subject.library is not None
-    few = subject.rows[:rows]
-    values = Explainer(compiled, subject.library).explain(few)
-    explainer = InteractionExplainer(compiled, subject.library)
+    assert tested.library is not None
+    few = tested.rows[:rows]
+    values = Explainer(compiled, tested.library).explain(few)
+    explainer = InteractionExplainer(compiled, tested.library)
     started = time.thread_time()
     got = explainer.matrices(few, values)
     cost = round((time.thread_time() - started) / rows * 1e6, 2)
     xgboosts = got if isinstance(theirs, str) else theirs
     what = f"the {explainer.kernel.name} kernel's interactions"
-    finding = _judge_interactions(subject, what, got, xgboosts, values)
+    finding = _judge_interactions(tested, what, got, xgboosts, values)
     if finding.fault is not None:
         raise NotCoveredError(finding.fault)
     return MethodRecord(explainer.kernel.engine, None, finding.difference, finding.residual, cost)
 
 
 def _judge_interactions(
-    subject: Subject, what: str, got: Floats, xgboosts: Floats, values: Floats
+    tested: ModelUnderTest, what: str, got: Floats, xgboosts: Floats, values: Floats
 ) -> Finding:
     """Hold interactions of the first trial rows against float64, and their sums against the same engine's values."""
     scale = 1 + np.abs(got).max(axis=(2, 3), keepdims=True)
     apart = (np.abs(got - xgboosts) / scale).max(axis=(1, 2, 3))
     difference = 0.0
     for row in {0, min(1, len(got) - 1), int(np.argmax(apart))}:
-        exact = subject.exact_interactions(row)
+        exact = tested.exact_interactions(row)
         if exact is not None:
             difference = max(difference, largest(got[row] - exact, scale[row]))
     sums = got.sum(axis=3, dtype=np.float64) - values[: len(got), :, :-1]
     return Finding.of(what, difference, largest(sums, scale[:, :, 0]))
 
 
-def _xgboosts_interactions(subject: Subject, rows: int) -> Floats | str:
+def _xgboosts_interactions(tested: ModelUnderTest, rows: int) -> Floats | str:
     """Return XGBoost's interactions of the first trial rows, or why it has none."""
     try:
-        return subject.predictor.interactions(subject.rows[:rows], subject.values[:rows], Interactions())
+        return tested.predictor.interactions(tested.rows[:rows], tested.values[:rows], Interactions())
     except EngineError:
-        return subject.unread or "XGBoost gives no interactions of this model"
+        return tested.unread or "XGBoost gives no interactions of this model"

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.models.activation.compilation import start_margins
-from shared.models.activation.float64 import Doubles, exact_interactions, exact_values
-from shared.models.activation.trial_rows import EXPLAINED_LEAVES, rows_within, trial_rows
+from shared.models.activation.verification.exact_values import Doubles, exact_interactions, exact_values
+from shared.models.activation.verification.trial_rows import EXPLAINED_LEAVES, rows_within, trial_rows
 from shared.models.contract import Contract
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
 from shared.treeshap.library import Library
@@ -24,7 +24,7 @@ LINEAR = "gblinear"
 
 
 @dataclass(slots=True)
-class Subject:
+class ModelUnderTest:
     """One version's model. `booster` holds the rounds that its contract uses; `forest` is None where it has no trees we read.
 
     `unread` says why there is no forest.
@@ -45,7 +45,7 @@ class Subject:
     _exact: dict[int, Doubles] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, contract: Contract, booster: Any, library: Library | None) -> Subject:
+    def of(cls, contract: Contract, booster: Any, library: Library | None) -> ModelUnderTest:
         """Read a loaded booster. Raises EngineError if XGBoost cannot explain it."""
         predictor = XGBoostEngine(booster, len(contract.outputs))
         forest, unread, start = None, "", np.zeros(len(contract.outputs), dtype=np.float32)

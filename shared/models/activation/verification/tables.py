@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError
-from shared.models.activation.leaf_by_leaf import values_of_tree
-from shared.models.activation.trial_rows import rows_for_tables
+from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.models.activation.verification.trial_rows import rows_for_tables
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer

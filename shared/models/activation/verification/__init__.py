@@ -1,0 +1,1 @@
+"""Verification: every method of a model, on every engine, against a reference in float64."""
