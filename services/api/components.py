@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from services.api.capacity.disk import StorageProbe
+from services.api.capacity.disk import StorageProbe, UploadDisk
 from services.api.capacity.results import ResultRoom
 from services.api.explain.inline_models import DirectLane
 from services.api.explain.job_waits import Endings
@@ -55,6 +55,7 @@ class Parts:
     endings: Endings
     counters: Counters
     probe: StorageProbe
+    upload_disk: UploadDisk
     results: ResultRoom
     digests: JobDigests
     status: StatusFile
@@ -99,6 +100,7 @@ def assemble(
         endings=Endings(background_connection, store),
         counters=Counters(background_connection),
         probe=StorageProbe(payloads),
+        upload_disk=UploadDisk(settings.tmp_dir),
         results=ResultRoom(settings),
         digests=JobDigests(payloads),
         status=StatusFile(settings),

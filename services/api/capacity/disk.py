@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import shutil
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 from urllib.parse import urlsplit
 
+from shared.disk import free_space
 from shared.errors import ShapboxError, StorageFullError
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
@@ -47,6 +50,61 @@ def require_disk(settings: Settings, body_bytes: int) -> None:
             f"The disk has {free / 2**20:.0f} MB left, and these rows with their values may need "
             f"{needed / 2**20:.0f} MB. Delete jobs, send fewer rows at a time, or enlarge the disk."
         )
+
+
+class UploadDisk:
+    """Room for the bodies that come in, on the disk of temporary files, shared by all requests. Thread-safe."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._lock = threading.Lock()
+        #: Bytes that each open reservation is still going to write.
+        self._coming: dict[DiskReservation, int] = {}
+
+    def reserve(self) -> DiskReservation:
+        """Return a reservation for one body, which starts with nothing."""
+        return DiskReservation(self)
+
+    def set_coming(self, reservation: DiskReservation, nbytes: int) -> None:
+        """Note what a reservation is going to write. Raises StorageFullError if all together use up the reserve."""
+        with self._lock:
+            before = self._coming.get(reservation)
+            self._coming[reservation] = nbytes
+            space = free_space(self._folder)
+            shortage = space and space.shortage(sum(self._coming.values()), len(self._coming))
+            if shortage and before is None:
+                del self._coming[reservation]
+        if shortage:
+            raise StorageFullError(f"{shortage} Delete jobs, send fewer rows at a time, or enlarge the disk.")
+
+    def forget(self, reservation: DiskReservation) -> None:
+        """Free what a reservation holds."""
+        with self._lock:
+            self._coming.pop(reservation, None)
+
+
+class DiskReservation:
+    """Room on the disk for one body, as a context manager that gives it back."""
+
+    def __init__(self, disk: UploadDisk) -> None:
+        self._disk = disk
+
+    def take(self, nbytes: int) -> None:
+        """Reserve room for `nbytes` that are about to be written; what was taken before counts as written.
+
+        Raises StorageFullError, with the number of bytes or inodes that are free, before the reserve is used.
+        """
+        self._disk.set_coming(self, nbytes)
+
+    def release(self) -> None:
+        """Give the room back: the body is stored elsewhere, or gone."""
+        self._disk.forget(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.release()
 
 
 @dataclass(frozen=True, slots=True)
