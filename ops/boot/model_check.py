@@ -1,4 +1,4 @@
-"""Checks models' files before the start: a model at fault is refused, and replaced by a placeholder where that was asked for."""
+"""Checks the models' files before the start, and replaces faulty ones by placeholders where allowed."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from shared.models.catalog import ModelCatalog, ModelFault, find_faults
 from shared.models.version import version_folders
 from shared.settings import Settings
 
-#: Seconds that making the stand-ins may take.
-STANDIN_SECONDS = 60
+#: Seconds that making the placeholders may take.
+PLACEHOLDER_SECONDS = 60
 
 _log = logging.getLogger(__name__)
 
@@ -27,12 +27,12 @@ def check_models(settings: Settings) -> list[ModelFault]:
     A model whose files are at fault is refused, and the others are served. Raises BootError, which names each faulty model and the
     remedy, if no model is left or DEFAULT_MODEL is not there.
     """
-    shutil.rmtree(settings.standins_dir, ignore_errors=True)  # a mended model is used again
+    shutil.rmtree(settings.standins_dir, ignore_errors=True)  # a repaired model is used again
     faults = find_faults(settings.models_dir)
     missing = _missing_default(settings, faults)
     texts = [*map(str, faults), *missing]
     if texts and settings.allow_fallback_model:
-        _make_standins(settings, texts)
+        _make_placeholders(settings, texts)
     elif missing or (faults and not _some_are_whole(settings, faults)):
         raise BootError(_refusal(texts))
     return faults
@@ -77,15 +77,15 @@ def _refusal(faults: list[str]) -> str:
     return (
         "These models cannot be used:\n"
         + "\n".join(f"  - {fault}" for fault in faults)
-        + "\nWith ALLOW_FALLBACK_MODEL=true the appliance starts with a stand-in, whose values mean nothing."
+        + "\nWith ALLOW_FALLBACK_MODEL=true the appliance starts with a placeholder model, whose values are all 0 and mean nothing."
     )
 
 
-def _make_standins(settings: Settings, faults: list[str]) -> None:
-    """Let the worker's code make the stand-ins, in a process of its own: xgboost must not stay in ours."""
+def _make_placeholders(settings: Settings, faults: list[str]) -> None:
+    """Make the placeholders in a child process: xgboost must not stay in the memory of this one."""
     for fault in faults:
-        _log.warning("a stand-in replaces a model, its values mean nothing: %s", fault)
-    command = [sys.executable, "-m", "ops.boot.make_standins"]
+        _log.warning("a placeholder model replaces a faulty one, its values mean nothing: %s", fault)
+    command = [sys.executable, "-m", "ops.boot.make_placeholders"]
     command += [str(folder.absolute()) for folder in (settings.models_dir, settings.standins_dir)]
     command += [settings.default_model] if settings.default_model else []
     try:
@@ -95,13 +95,13 @@ def _make_standins(settings: Settings, faults: list[str]) -> None:
             env={**os.environ, "OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
-            timeout=STANDIN_SECONDS,
+            timeout=PLACEHOLDER_SECONDS,
             check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise BootError(
-            f"No stand-in was made within {STANDIN_SECONDS} s: restore the models instead."
+            f"No placeholder model was made within {PLACEHOLDER_SECONDS} s: restore the models instead."
         ) from error
     if done.returncode != 0:
         lines = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()[-5:]
-        raise BootError("No stand-in could be made:\n" + "\n".join(lines) + "\n" + _refusal(faults))
+        raise BootError("No placeholder model could be made:\n" + "\n".join(lines) + "\n" + _refusal(faults))

@@ -71,7 +71,7 @@ class ModelCatalog:
 
     @classmethod
     def load(
-        cls, models_dir: Path, standins_dir: Path | None = None, activations: Activations | None = None
+        cls, models_dir: Path, placeholders_dir: Path | None = None, activations: Activations | None = None
     ) -> Self:
         """Read all manifests under `models_dir`; a placeholder takes the place of the model it stands in for.
 
@@ -80,14 +80,16 @@ class ModelCatalog:
         """
         folders = {
             (folder.parent.name, folder.name): folder
-            for root in (models_dir, standins_dir)
+            for root in (models_dir, placeholders_dir)
             if root is not None
             for folder in version_folders(root)
         }
         if not folders:
             raise ModelFaultError(str(_no_models(models_dir)))
         found = [
-            _activated(folder, activations or Activations(), placeholder=folder.parent.parent == standins_dir)
+            _activated(
+                folder, activations or Activations(), placeholder=folder.parent.parent == placeholders_dir
+            )
             for folder in folders.values()
         ]
         refused = [one for one in found if isinstance(one, RefusedModel)]

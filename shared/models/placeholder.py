@@ -1,13 +1,14 @@
-"""Stand-ins for models that cannot be used: they keep the appliance answering, and explain nothing.
+"""Placeholder models: they replace models that cannot be used, keep the appliance answering, and explain nothing.
 
-A stand-in is a real, tiny XGBoost model with the features and outputs of the model it stands in for, as far as
-its manifest can be read. Its trees have one leaf of 0, so every SHAP value is 0: nobody can take it for the
-real one. Its manifest says `fallback: true`, which every answer passes on.
+A placeholder is a real, tiny XGBoost model with the features and outputs of the model that it replaces, as far as
+that model's manifest can be read. Its trees have one leaf of 0, so every SHAP value is 0. Its manifest says
+`fallback: true`, which every response passes on.
 """
 
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -26,23 +27,19 @@ if TYPE_CHECKING:
     from shared.models.catalog import ModelFault
     from shared.models.version import ModelVersion
 
-#: The features of a stand-in for a model of which nothing is known.
+#: Features, output and objective of a placeholder for a model whose manifest cannot be read.
 GENERIC_FEATURES = ("f0", "f1", "f2", "f3")
-
-#: The output of such a stand-in.
 GENERIC_OUTPUTS = ("output",)
-
-#: The objective of such a stand-in, and of those whose own cannot be trained on a constant.
 GENERIC_OBJECTIVE = "reg:squarederror"
 
-#: Rows of zeros in a stand-in's background and examples.
+#: Rows of zeros in a placeholder's background and examples.
 _ROWS = 4
 
 
-def write_standin(models_dir: Path, standins_dir: Path, name: str, version: int) -> ModelVersion:
-    """Write `standins_dir/NAME/VERSION` for the model `models_dir/NAME/VERSION`, in place of an older stand-in.
+def write_placeholder(models_dir: Path, placeholders_dir: Path, name: str, version: int) -> ModelVersion:
+    """Write `placeholders_dir/NAME/VERSION` for the model `models_dir/NAME/VERSION`.
 
-    Raises ModelFaultError if the name or the version is none, OSError if the disk refuses.
+    An older one is replaced. Raises ModelFaultError for an invalid name or version, OSError if the disk refuses.
     """
     known = _readable_manifest(models_dir / name / str(version) / MANIFEST_FILE)
     contract = known or _generic_contract()
@@ -54,13 +51,14 @@ def write_standin(models_dir: Path, standins_dir: Path, name: str, version: int)
         objective=objective,
         library_version=str(import_xgboost().__version__),
         trees=Trees(1, 1),
+        # prose: allow "stand_in": a key of stored manifests
         training={"stand_in_for": f"{name}@{version}", "manifest_read": known is not None},
         fallback=True,
     )
     # 0 is the code of every category's first label.
     zeros = np.zeros((_ROWS, len(contract.features)), dtype=np.float32)
     draft = ModelDraft(contract, model, background=zeros, examples=zeros)
-    return write_model_folder(standins_dir, draft, replace=True)
+    return write_model_folder(placeholders_dir, draft, replace=True)
 
 
 def _generic_contract() -> Contract:
@@ -77,25 +75,21 @@ def _generic_contract() -> Contract:
     )
 
 
-def write_standins(models_dir: Path, standins_dir: Path, faults: Iterable[ModelFault]) -> list[ModelVersion]:
-    """Remove all old stand-ins and write one for each model that is at fault.
+def write_placeholders(
+    models_dir: Path, placeholders_dir: Path, faults: Iterable[ModelFault]
+) -> list[ModelVersion]:
+    """Remove all old placeholders and write one for each faulty model.
 
-    Faults of things that are no model's folder (no models at all, a wrong name) get none. Raises OSError if
-    the disk refuses.
+    Faults of other folders (no models at all, an invalid name) get none. Raises OSError if the disk refuses.
     """
-    remove_standins(standins_dir)
+    if placeholders_dir.exists():  # those of an earlier start would hide models that were repaired since
+        shutil.rmtree(placeholders_dir)
     broken = dict.fromkeys(fault.folder for fault in faults if is_model_folder(fault.folder))
     return [
-        write_standin(models_dir, standins_dir, folder.parent.name, int(folder.name))
+        write_placeholder(models_dir, placeholders_dir, folder.parent.name, int(folder.name))
         for folder in broken
         if folder.parent.parent == models_dir
     ]
-
-
-def remove_standins(standins_dir: Path) -> None:
-    """Remove all stand-ins: those of an earlier start would hide models that were mended since."""
-    if standins_dir.exists():
-        shutil.rmtree(standins_dir)
 
 
 def _readable_manifest(source: Path) -> Contract | None:
@@ -106,24 +100,19 @@ def _readable_manifest(source: Path) -> Contract | None:
 
 
 def _train(contract: Contract) -> tuple[str, bytes]:
-    """Train one round of nothing; the objective that it could be done with, and the model in UBJSON."""
+    """Train one round on zeros; return the objective that allowed it, and the model in UBJSON."""
     xgboost = import_xgboost()
     types = ["c" if feature.kind is Kind.CATEGORY else "float" for feature in contract.features]
     outputs = len(contract.outputs)
-    kinds = [contract.objective, GENERIC_OBJECTIVE]
-    while True:
-        kind = kinds.pop(0)
-        try:
-            booster = _train_nothing(types, outputs, kind)
-        except (xgboost.core.XGBoostError, ValueError):
-            if not kinds:
-                raise
-            continue
+    with suppress(xgboost.core.XGBoostError, ValueError):  # some objectives cannot be trained on a constant
+        booster = _train_on_zeros(types, outputs, contract.objective)
         if _outputs_of(booster, types) == outputs:
-            return kind, bytes(booster.save_raw("ubj"))
+            return contract.objective, bytes(booster.save_raw("ubj"))
+    booster = _train_on_zeros(types, outputs, GENERIC_OBJECTIVE)
+    return GENERIC_OBJECTIVE, bytes(booster.save_raw("ubj"))
 
 
-def _train_nothing(types: list[str], outputs: int, objective: str) -> Any:
+def _train_on_zeros(types: list[str], outputs: int, objective: str) -> Any:
     xgboost = import_xgboost()
     params = {"objective": objective, "nthread": THREADS, "max_depth": 1, "eta": 0.0, "base_score": 0.5}
     rows = max(_ROWS, outputs)

@@ -156,7 +156,7 @@ def test_with_allow_fallback_model_it_starts_and_says_so(
     models = {model["name"]: model for model in appliance.get("/v1/models").json()["models"]}
     assert models["wine"]["fallback"] is True
     assert models["diabetes"]["fallback"] is False
-    assert "a stand-in replaces a model" in appliance.log()
+    assert "a placeholder model replaces a faulty one" in appliance.log()
 
 
 def test_a_killed_supervisord_takes_everything_along_and_the_next_start_works(

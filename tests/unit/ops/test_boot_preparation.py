@@ -290,7 +290,7 @@ def test_no_model_at_all_is_refused(settings: Settings) -> None:
         check_models(settings)
 
 
-def test_a_stand_in_replaces_a_faulty_model_only_when_allowed(settings: Settings) -> None:
+def test_a_placeholder_replaces_a_faulty_model_only_when_allowed(settings: Settings) -> None:
     copy_models(settings)
     spoil(settings, "wine")
     allowed = replace(settings, allow_fallback_model=True)
@@ -301,7 +301,7 @@ def test_a_stand_in_replaces_a_faulty_model_only_when_allowed(settings: Settings
     assert require_ready_models(allowed, Activations()) == 3
 
 
-def test_without_any_model_the_default_model_gets_the_stand_in(settings: Settings) -> None:
+def test_without_any_model_the_default_model_gets_the_placeholder(settings: Settings) -> None:
     allowed = replace(settings, allow_fallback_model=True, default_model="churn")
     check_models(allowed)
     assert require_ready_models(allowed, Activations()) == 1
@@ -347,7 +347,7 @@ def test_if_no_model_is_ready_each_is_named_with_its_reason(settings: Settings) 
         assert f"no {name} today" in str(ended.value)
 
 
-def test_stand_ins_of_an_earlier_start_go_once_the_model_is_mended(settings: Settings) -> None:
+def test_placeholders_of_an_earlier_start_go_once_the_model_is_mended(settings: Settings) -> None:
     copy_models(settings)
     (settings.standins_dir / "wine" / "1").mkdir(parents=True)
     check_models(settings)

@@ -71,7 +71,7 @@ def test_the_document_is_the_contracts() -> None:
     assert "fallback" not in document
 
 
-def test_a_job_of_a_stand_in_says_so() -> None:
+def test_a_job_of_a_placeholder_says_so() -> None:
     assert a_job(fallback=True).document()["fallback"] is True
 
 

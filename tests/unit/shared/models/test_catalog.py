@@ -55,7 +55,7 @@ def test_models_are_found_by_name_and_by_version(tmp_path: Path) -> None:
     for version in (1, 2, 10):
         make(tmp_path, "wine", version)
     make(tmp_path, "bread")
-    catalog = ModelCatalog.load(tmp_path, tmp_path / "no-standins")
+    catalog = ModelCatalog.load(tmp_path, tmp_path / "no-placeholders")
 
     assert catalog.get("wine").id == "wine@10"
     assert catalog.get("wine@2").version == 2
@@ -92,16 +92,16 @@ def test_an_unknown_model_is_not_found_and_the_known_ones_are_listed(tmp_path: P
     assert len(str(refused.value)) < 200
 
 
-def test_a_standin_takes_the_place_of_the_broken_model(tmp_path: Path) -> None:
+def test_a_placeholder_takes_the_place_of_the_broken_model(tmp_path: Path) -> None:
     broken = make(tmp_path / "models", version=2)
     make(tmp_path / "models", version=1)
     (broken.folder / "manifest.json").write_bytes(b"{")
-    make(tmp_path / "standins", version=2, fallback=True)
+    make(tmp_path / "placeholders", version=2, fallback=True)
 
-    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "standins")
+    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "placeholders")
 
     assert catalog.get("wine").fallback
-    assert catalog.get("wine").folder == tmp_path / "standins/wine/2"
+    assert catalog.get("wine").folder == tmp_path / "placeholders/wine/2"
     assert not catalog.get("wine@1").fallback
 
 
@@ -225,11 +225,11 @@ def test_a_record_whose_contract_cannot_be_read_refuses_its_version(tmp_path: Pa
     assert "its format is 9" in catalog.refused()[0].reason
 
 
-def test_a_standin_is_served_though_the_model_is_refused(tmp_path: Path) -> None:
+def test_a_placeholder_is_served_though_the_model_is_refused(tmp_path: Path) -> None:
     make(tmp_path / "models")
-    make(tmp_path / "standins", fallback=True)
+    make(tmp_path / "placeholders", fallback=True)
 
-    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "standins", refusing("wine@1"))
+    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "placeholders", refusing("wine@1"))
 
     assert catalog.get("wine").fallback
     assert catalog.get("wine").activation is None
@@ -329,7 +329,7 @@ def test_a_record_of_other_files_that_had_the_name_before_does_not_count(tmp_pat
 def test_what_calls_itself_a_placeholder_in_the_models_folder_obeys_its_record(tmp_path: Path) -> None:
     make(tmp_path, "bread")
     version = make(tmp_path, "wine", fallback=True)
-    catalog = ModelCatalog.load(tmp_path, tmp_path / "standins", refusing(version.id))
+    catalog = ModelCatalog.load(tmp_path, tmp_path / "placeholders", refusing(version.id))
     assert [one.id for one in catalog.refused()] == ["wine@1"]
 
 
