@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.redis.url import check_redis_url
@@ -150,6 +151,13 @@ class Settings:
     def objects_dir(self) -> Path:
         """The object store's folder when STORAGE_URL is unset."""
         return self.data_dir.absolute() / "objects"
+
+    @property
+    def local_objects_dir(self) -> Path | None:
+        """The folder of a local object store; None for a remote one."""
+        if self.storage_url is None:
+            return self.objects_dir
+        return Path(urlsplit(self.storage_url).path) if self.storage_url.startswith("file://") else None
 
     @property
     def standins_dir(self) -> Path:

@@ -37,7 +37,7 @@ from shared.jobs.store import JobStore
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
-from shared.objects.payloads import Payloads
+from shared.objects.object_store import ObjectStore
 from shared.redis.connection import Patience, connect
 from shared.settings import Role, Settings
 
@@ -64,7 +64,7 @@ class Monitor:
         self._steady = connect(settings, Patience.STEADY, name="monitor")
         self._counters = Counters(self._steady)
         self._programs = Programs()
-        self._storage = StorageUse(None if settings.storage_url else settings.objects_dir)
+        self._storage = StorageUse(settings.local_objects_dir)
         self._guard = self._make_guard()
         impatient = connect(settings, Patience.IMPATIENT, name="monitor-pulse")
         self._pulse = Pulse(
@@ -179,7 +179,7 @@ class Monitor:
             self._sweeper = Sweeper(
                 self._steady,
                 JobStore(self._steady, self._settings),
-                Payloads.open(self._settings),
+                ObjectStore.open(self._settings),
                 self._settings.result_ttl_hours,
                 self._surroundings(),
             )
@@ -187,7 +187,7 @@ class Monitor:
 
     def _surroundings(self) -> Surroundings:
         settings = self._settings
-        folder = settings.objects_dir if settings.storage_url is None else None
+        folder = settings.local_objects_dir
         if settings.role is Role.ALL and settings.embedded_redis and folder is not None:
             return Surroundings(folder, self._api_started)
         return Surroundings(folder)

@@ -22,7 +22,7 @@ from shared.jobs.document import Status
 from shared.jobs.ids import is_job_id, made_at
 from shared.jobs.store import JobStore
 from shared.log import log_context
-from shared.objects.payloads import Payloads
+from shared.objects.object_store import ObjectStore
 from shared.redis.connection import RedisClient, texts
 
 #: Jobs that one pass takes up at a time.
@@ -73,13 +73,13 @@ class Sweeper:
         self,
         connection: RedisClient,
         store: JobStore,
-        payloads: Payloads,
+        objects: ObjectStore,
         result_ttl_hours: float,
         surroundings: Surroundings = Surroundings(),
     ) -> None:
         self._redis = connection
         self._store = store
-        self._payloads = payloads
+        self._objects = objects
         self._ttl = result_ttl_hours * 3600
         self._around = surroundings
         self._unlooked: deque[str] = deque()
@@ -94,7 +94,7 @@ class Sweeper:
         for duty in (self.sweep_expired, self.sweep_objects, self.sweep_rq_records, self.relieve_redis):
             try:
                 duty(now)
-            except Exception as fault:  # the loop above tells who is away
+            except Exception as fault:  # noqa: BLE001  # the loop above tells who is away
                 faults.append(fault)
         if faults:
             raise faults[0]
@@ -150,17 +150,18 @@ class Sweeper:
 
     def _delete(self, job_ids: Sequence[str], why: str, deadline: float) -> int:
         """Delete jobs until the deadline, at least one; returns how many."""
-        emptied: list[tuple[str, int]] = []
+        emptied: list[str] = []
         for job_id in job_ids:
-            emptied.append((job_id, self._payloads.delete_job(job_id)))
+            self._objects.delete_job(job_id)
+            emptied.append(job_id)
             if time.monotonic() > deadline:
                 break
-        # Only now: where Redis can remove nothing, the room of all these objects lets it do so again.
-        requests = self._store.requests([job_id for job_id, _ in emptied])
-        for job_id, objects in emptied:
+        # Last: if a full disk keeps Redis from removing records, the space of these objects lets it do so again.
+        requests = self._store.requests(emptied)
+        for job_id in emptied:
             self._store.transitions.forget(job_id)
             with log_context(request=requests.get(job_id, ""), job=job_id):
-                logger.info(why, extra={"objects": objects})
+                logger.info(why)
         return len(emptied)
 
     def sweep_objects(self, now: float) -> int:
@@ -172,7 +173,7 @@ class Sweeper:
         pressed = self._disk_is_nearly_full()
         if not self._unlooked and (pressed or time.monotonic() >= self._listing_due):
             # What does not look like a job is not ours to delete.
-            self._unlooked.extend(filter(is_job_id, self._payloads.job_ids()))
+            self._unlooked.extend(filter(is_job_id, self._objects.job_ids()))
             self._listing_due = time.monotonic() + LISTING_SECONDS
         made_before = self._oldest_upload(now, pressed=pressed)
         count = 0
@@ -190,10 +191,10 @@ class Sweeper:
         for job_id in job_ids:
             self._unlooked.popleft()  # what cannot be deleted must not keep the rest from its turn
             if self._is_cancelled(job_id, now) if job_id in there else made_at(job_id) < made_before:
-                objects = self._payloads.delete_job(job_id)
+                self._objects.delete_job(job_id)
                 count += 1
                 with log_context(request=there.get(job_id, ""), job=job_id):
-                    logger.info("left-over objects deleted", extra={"objects": objects})
+                    logger.info("left-over objects deleted")
             if time.monotonic() > deadline:
                 break
         return count

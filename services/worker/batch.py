@@ -35,6 +35,7 @@ from shared.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
+from shared.explanation import Explanation
 from shared.jobs.document import Job, Method
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
@@ -43,8 +44,8 @@ from shared.models.activation.records import ExplanationKind
 from shared.models.version import ModelVersion
 from shared.objects.payloads import Matrix, Payloads
 from shared.redis.connection import REDIS_AWAY, writes_refused
-from shared.summary.sample import keeps_digest
-from shared.summary.summary import Digest
+from shared.summary.sample import keeps_summary
+from shared.summary.summary import Summary
 
 logger = logging.getLogger(__name__)
 
@@ -178,18 +179,19 @@ class BatchRunner:
     def _run_claimed(self, job_id: str, batch: int) -> Completion:
         started = time.monotonic()
         job = self.store.get(job_id)
-        rows = self.payloads.get(job.id, "input", batch)
+        rows = self.payloads.rows(job, batch)
+        interactions = None
         try:
             result, residual = self._explain(job, batch, rows)
-            if job.interactions is not None:  # first: who finds the result finds these as well
-                found, off = self._interactions(job, batch, rows, result)
+            if job.interactions is not None:
+                interactions, off = self._interactions(job, batch, rows, result)
                 residual = max(residual, off)
-                self.payloads.put(job_id, "interactions", batch, found)
         except EngineFaultError:
             self.counters.add("engine_faults_total", job.model)
             raise
-        digest = Digest.of_batch(job, batch, rows, result).arrays if keeps_digest(job) else ()
-        self.payloads.put(job_id, "result", batch, result, *digest)
+        explanation = Explanation(result)
+        summary = Summary.of_batch(job, batch, rows, explanation).arrays if keeps_summary(job) else ()
+        self.payloads.put_result(job, batch, rows, explanation, interactions=interactions, summary=summary)
         outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model, residual)
         self._count(job, outcome, time.monotonic() - started)
         return outcome

@@ -1,240 +1,178 @@
-"""Rows and SHAP values: `.npy` objects in an object store, one for each batch and side.
+"""The rows and results of jobs, as `.npy` arrays in the object store.
 
-`jobs/JOB/input/000007.npy` holds batch 7's rows, `jobs/JOB/result/000007.npy` what the worker made of
-them. `jobs/JOB/interactions/000007.npy` is there if the job has interactions. An object is written whole under its name or not at all, so that writing it twice changes nothing.
-More arrays may stand behind the first one, each with its own header, as repeated calls of np.save on one file leave them.
+A small job is one object, `jobs/JOB.npy`: its rows, then, once it has run, its result and interactions. One small file
+takes one inode and one block of the disk, a folder of files at least five of each. Any other job has an object for each batch
+and side: `jobs/JOB/input/000007.npy`, `jobs/JOB/result/000007.npy` (the batch's summary follows the values) and, if the job
+has interactions, `jobs/JOB/interactions/000007.npy`. Every array has its own header, as repeated np.save calls write it.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import io
 import math
-import shutil
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
-from itertools import batched
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import urlsplit
+from collections.abc import Sequence
+from typing import Any, Literal
 
-import obstore
-from obstore.exceptions import BaseError as ObstoreError
-from obstore.store import LocalStore, from_url
+import numpy as np
+from numpy.typing import NDArray
 
-from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
-from shared.settings import Settings
+from shared.errors import PayloadMissingError
+from shared.explanation import Explanation
+from shared.jobs.document import Job
+from shared.objects.object_store import ObjectStore
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-#: What S3, GCS and Azure say where it is not an object that is missing, but all of them.
-BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
-#: Objects that one delete call names, at most.
-DELETE_CHUNK = 500
-#: Bytes that an array's header has, at most: ours have 128.
+#: A job of one batch whose arrays together are no larger than this is stored as one object.
+SMALL_BYTES = 64 * 1024
+#: Arrays' headers are never longer: ours have 128 bytes.
 HEADER_BYTES = 1024
-#: For one request to a remote store: its time, how many more tries it gets, and the time of all tries. A
-#: worker must learn that the store is away long before BATCH_TIMEOUT_SECONDS makes it count as hung.
-REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
+FLOAT32 = np.dtype(np.float32)
 
-type Side = Literal["input", "result", "interactions"]
 type Matrix = NDArray[np.float32]
+type Side = Literal["input", "result", "interactions"]
+
+#: The order of a small job's arrays.
+SIDES: tuple[Side, ...] = ("input", "result", "interactions")
 
 
-class Payloads:
-    """The rows and results of all jobs.
+def is_small(job: Job) -> bool:
+    """Return whether the job is stored as one object: decided by what never changes in its document."""
+    numbers = job.features + Explanation.numbers_of(job.outputs, job.features)
+    if job.interactions is not None:
+        numbers += job.interactions.numbers(job.features, job.outputs)
+    return job.batches == 1 and job.rows * numbers * FLOAT32.itemsize <= SMALL_BYTES
 
-    Every method may raise StorageUnavailableError; those that write, StorageFullError as well.
-    """
 
-    def __init__(self, store: Any) -> None:
-        self._store = store
+def result_inodes(job: Job) -> int:
+    """Return how many inodes of a local disk the results of the job's remaining batches will take."""
+    sides = 1 if job.interactions is None else 2
+    return 0 if is_small(job) else sides * (job.todo + 1)
 
-    @classmethod
-    def open(cls, settings: Settings) -> Payloads:
-        """Open the store that the settings name; a local folder is made if it is not there.
 
-        Nobody is called yet. Raises SettingsError if the address, or what the environment adds to it, is no use.
-        """
-        if settings.storage_url is None:
-            return cls(LocalStore(settings.objects_dir, mkdir=True))
-        if settings.storage_url.startswith("file://"):
-            return cls(LocalStore(urlsplit(settings.storage_url).path, mkdir=True))
-        try:
-            store = from_url(
-                settings.storage_url,
-                # Given here, these replace what AWS_ALLOW_HTTP and the like say. Whoever names an endpoint of
-                # http:// has said it.
-                client_options={"timeout": REMOTE_TIMEOUT, "allow_http": True},
-                retry_config={"max_retries": REMOTE_RETRIES, "retry_timeout": REMOTE_PATIENCE},
-            )
-        except (ObstoreError, ValueError) as fault:
-            raise SettingsError(
-                f"STORAGE_URL cannot be used ({_first_line(fault)}): see docs/operations.md for what each kind of "
-                "store needs beside it."
-            ) from fault
-        return cls(store)
+class Payloads(ObjectStore):
+    """Writing a batch again changes nothing. Readers raise PayloadMissingError if an object is missing or damaged."""
 
-    def put(self, job_id: str, side: Side, batch: int, matrix: Matrix, *behind: NDArray[Any]) -> None:
-        """Store `matrix` (float32, C order) as the batch's input or result, with arrays behind it, atomically."""
-        import numpy as np  # noqa: PLC0415  # 6 MB, which the monitor need not pay: it handles no matrix
+    def put_rows(self, job: Job, batch: int, rows: Matrix) -> None:
+        """Store a batch's rows, (rows, features). The job must know already whether it has a second batch."""
+        self.write(_small_path(job) if is_small(job) else _path(job, "input", batch), encoded(rows))
 
-        parts: list[bytes | memoryview] = []
-        for array in (np.asarray(matrix, dtype=np.float32), *behind):
-            # As they lie in memory: to copy a large batch takes longer than to store it.
-            flat = np.ascontiguousarray(array).reshape(-1)
-            parts += (_header(array.dtype, array.shape), memoryview(flat.view(np.uint8)))
-        with _storage_needed():
-            obstore.put(self._store, _path(job_id, side, batch), parts)
+    def put_result(
+        self,
+        job: Job,
+        batch: int,
+        rows: Matrix,
+        explanation: Explanation,
+        *,
+        interactions: Matrix | None = None,
+        summary: Sequence[NDArray[Any]] = (),
+    ) -> None:
+        """Store what a batch's rows led to. Afterwards a reader that finds the result finds its interactions as well."""
+        pairs = [] if interactions is None else [interactions]
+        if is_small(job):
+            self.write(_small_path(job), encoded(rows, explanation.array, *pairs))
+            return
+        for array in pairs:
+            self.write(_path(job, "interactions", batch), encoded(array))
+        self.write(_path(job, "result", batch), encoded(explanation.array, *summary))
 
-    def get(self, job_id: str, side: Side, batch: int) -> Matrix:
-        """Return what `put` stored, read-only.
+    def put_completed(self, job: Job, rows: Matrix, explanation: Explanation) -> None:
+        """Store rows and explanation of a job of one batch that has run already."""
+        if not is_small(job):
+            self.put_rows(job, 0, rows)
+        self.put_result(job, 0, rows, explanation)
 
-        Raises PayloadMissingError if there is no such object.
-        """
-        path = _path(job_id, side, batch)
-        matrix, _ = _read_array(self._get(path), 0, path)
-        return matrix
+    def rows(self, job: Job, batch: int) -> Matrix:
+        """Return a batch's rows, read-only: (rows, features)."""
+        return self._read_array(job, "input", batch, (len(job.rows_of(batch)), job.features))
 
-    def get_behind(self, job_id: str, side: Side, batch: int, shape: tuple[int, ...]) -> list[NDArray[Any]]:
-        """Return the arrays behind a float32 matrix of this shape, without reading that; none if there are none.
+    def result(self, job: Job, batch: int) -> Explanation:
+        """Return a batch's explanation, read-only."""
+        return Explanation(self._read_array(job, "result", batch, _result_shape(job, batch)))
 
-        Raises PayloadMissingError if there is no such object.
-        """
-        path = _path(job_id, side, batch)
-        # From the matrix's last byte on: nobody has less than that, and a range of nothing is an error.
-        last = _header_bytes(shape) + math.prod(shape) * 4 - 1
-        data, place, arrays = self._get(path, {"range": {"offset": last}}), 1, []
-        while place < len(data):
-            array, place = _read_array(data, place, path)
-            arrays.append(array)
-        return arrays
+    def summary_arrays(self, job: Job, batch: int) -> list[NDArray[Any]]:
+        """Return the arrays of a batch's summary without reading the values; none if none were stored."""
+        path, shape = _path(job, "result", batch), _result_shape(job, batch)
+        # From the last byte of the values on: requesting an empty range would be an error.
+        last = len(_header(FLOAT32, shape)) + math.prod(shape) * FLOAT32.itemsize - 1
+        return _decoded(self.read(path, last)[1:], path)
 
-    def get_spans(
-        self, job_id: str, side: Side, batch: int, shape: tuple[int, ...], spans: Sequence[range]
-    ) -> list[NDArray[np.float32]]:
-        """Return spans of a float32 matrix of this shape, each by its numbers' places, without reading the rest.
-
-        Raises PayloadMissingError if there is no such object, or a shorter one.
-        """
-        import numpy as np  # noqa: PLC0415  # as above
-
-        path, begin = _path(job_id, side, batch), _header_bytes(shape)
-        try:
-            with _storage_needed():
-                found = obstore.get_ranges(
-                    self._store,
-                    path,
-                    starts=[begin + 4 * span.start for span in spans],
-                    lengths=[4 * len(span) for span in spans],
-                )
-        except FileNotFoundError:
-            raise PayloadMissingError(f"{path} is not in the object store") from None
-        arrays = [np.frombuffer(memoryview(part), dtype=np.float32) for part in found]
+    def interaction_spans(self, job: Job, batch: int, spans: Sequence[range]) -> list[Matrix]:
+        """Return spans of a batch's interactions, each by the places of its numbers, without reading the rest."""
+        assert job.interactions is not None
+        shape = job.interactions.shape(len(job.rows_of(batch)), job.features, job.outputs)
+        if is_small(job):
+            numbers = self._read_array(job, "interactions", batch, shape).reshape(-1)
+            return [numbers[span.start : span.stop] for span in spans]
+        path, begin = _path(job, "interactions", batch), len(_header(FLOAT32, shape))
+        size = FLOAT32.itemsize
+        ranges = [range(begin + size * span.start, begin + size * span.stop) for span in spans]
+        arrays = [np.frombuffer(part, dtype=FLOAT32) for part in self.read_ranges(path, ranges)]
         if [len(array) for array in arrays] != [len(span) for span in spans]:
-            raise PayloadMissingError(f"{path} is shorter than a matrix of {shape}")
+            raise PayloadMissingError(f"Object {path} is shorter than an array of shape {shape}.")
         return arrays
 
-    def _get(self, path: str, options: Any = None) -> memoryview:
-        try:
-            with _storage_needed():
-                return memoryview(obstore.get(self._store, path, options=options).bytes())
-        except FileNotFoundError:
-            raise PayloadMissingError(f"{path} is not in the object store") from None
-
-    def delete_job(self, job_id: str) -> int:
-        """Delete all objects of a job and return how many there were."""
-        prefix = f"jobs/{job_id}/"
-        with _storage_needed():
-            paths = [entry["path"] for chunk in obstore.list(self._store, prefix) for entry in chunk]
-            for some in batched(paths, DELETE_CHUNK):  # the last may be short
-                with contextlib.suppress(FileNotFoundError):  # someone else deletes the same job
-                    obstore.delete(self._store, list(some))
-            self._remove_folders(prefix)
-        return len(paths)
-
-    def job_ids(self) -> list[str]:
-        """Return the ids of all jobs that have objects."""
-        with _storage_needed():
-            listing = obstore.list_with_delimiter(self._store, "jobs/")
-        return [prefix.strip("/").split("/")[1] for prefix in listing["common_prefixes"]]
-
-    def probe(self) -> None:
-        """Write, read and delete a small object: whether the store can be worked with."""
-        with _storage_needed():
-            obstore.put(self._store, "probe", b"shapbox")
-            obstore.delete(self._store, "probe")
-
-    def _remove_folders(self, prefix: str) -> None:
-        """Remove what a local store leaves: empty folders, and files of writes that a kill broke off."""
-        if isinstance(self._store, LocalStore) and self._store.prefix is not None:
-            # A result that comes in just now is lost or left: nobody asks for it, and the sweeper returns.
-            shutil.rmtree(Path(self._store.prefix) / prefix, ignore_errors=True)
+    def _read_array(self, job: Job, side: Side, batch: int, shape: tuple[int, ...]) -> Matrix:
+        path, place = _path(job, side, batch), 0
+        if is_small(job):
+            try:
+                data = self.read(_small_path(job))
+                path, place = _small_path(job), SIDES.index(side)
+            except PayloadMissingError:  # stored by an earlier version, in a folder
+                data = self.read(path)
+        else:
+            data = self.read(path)
+        arrays = _decoded(data, path)
+        if len(arrays) <= place:
+            raise PayloadMissingError(f"Object {path} does not contain the job's {side}.")
+        if arrays[place].shape != shape:
+            raise PayloadMissingError(f"Object {path} has shape {arrays[place].shape} instead of {shape}.")
+        return arrays[place]
 
 
-def _path(job_id: str, side: Side, batch: int) -> str:
-    return f"jobs/{job_id}/{side}/{batch:06d}.npy"
+def _small_path(job: Job) -> str:
+    return f"jobs/{job.id}.npy"
 
 
-def _lacks_bucket(fault: Exception) -> bool:
-    """Return whether it is not an object that is missing, but the whole bucket: the set-up's fault, not a job's."""
-    return any(words in str(fault) for words in BUCKET_MISSING)
+def _path(job: Job, side: Side, batch: int) -> str:
+    return f"jobs/{job.id}/{side}/{batch:06d}.npy"
 
 
-def _first_line(fault: Exception) -> str:
-    """Return what obstore says for people: below it stand its own structures, over dozens of lines."""
-    return str(fault).partition("\n")[0]
-
-
-def _header_bytes(shape: tuple[int, ...]) -> int:
-    """Return how long the header of a float32 matrix is."""
-    import numpy as np  # noqa: PLC0415  # as above
-
-    return len(_header(np.dtype(np.float32), shape))
+def _result_shape(job: Job, batch: int) -> tuple[int, int, int]:
+    return Explanation.shape_of(len(job.rows_of(batch)), job.outputs, job.features)
 
 
 def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
-    import numpy as np  # noqa: PLC0415  # as above
-
     header = io.BytesIO()
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, fields)
     return header.getvalue()
 
 
-def _read_array(data: memoryview, start: int, path: str) -> tuple[NDArray[Any], int]:
-    """Return the array that begins at `start`, read-only, and where it ends. Raises PayloadMissingError if it is none."""
-    import numpy as np  # noqa: PLC0415  # as above
-
-    buffer = io.BytesIO(data[start : start + HEADER_BYTES])
-    try:
-        version = np.lib.format.read_magic(buffer)
-        shape, _, dtype = np.lib.format.read_array_header_1_0(buffer)
-        begin, count = start + buffer.tell(), math.prod(shape)
-        array = np.frombuffer(data, dtype=dtype, count=count, offset=begin).reshape(shape)
-    except ValueError as fault:
-        raise PayloadMissingError(f"{path} is no matrix that Shapbox wrote") from fault
-    if version != (1, 0):
-        raise PayloadMissingError(f"{path} is no matrix that this Shapbox wrote: it is of another version")
-    return array, begin + count * dtype.itemsize
+def encoded(matrix: Matrix, *others: NDArray[Any]) -> list[bytes | memoryview]:
+    """Return the parts of an object, the arrays' memory itself: copying a large batch takes longer than storing it."""
+    parts: list[bytes | memoryview] = []
+    for array in (np.asarray(matrix, dtype=FLOAT32), *others):
+        flat = np.ascontiguousarray(array).reshape(-1)
+        parts += (_header(array.dtype, array.shape), memoryview(flat.view(np.uint8)))
+    return parts
 
 
-@contextlib.contextmanager
-def _storage_needed() -> Iterator[None]:
-    try:
-        yield
-    except (ObstoreError, OSError) as fault:
-        if _lacks_bucket(fault):
-            raise StorageUnavailableError(
-                "The object store has no such bucket: make the one that STORAGE_URL names, or name another."
+def _decoded(data: memoryview, path: str) -> list[NDArray[Any]]:
+    """Return an object's arrays, read-only."""
+    arrays: list[NDArray[Any]] = []
+    place = 0
+    while place < len(data):
+        header = io.BytesIO(data[place : place + HEADER_BYTES])
+        try:
+            version = np.lib.format.read_magic(header)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+            begin, count = place + header.tell(), math.prod(shape)
+            array = np.frombuffer(data, dtype=dtype, count=count, offset=begin).reshape(shape)
+        except ValueError as fault:
+            raise PayloadMissingError(
+                f"Object {path} is damaged: it is no array that Shapbox wrote."
             ) from fault
-        if isinstance(fault, FileNotFoundError):
-            raise
-        if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
-            raise StorageFullError(
-                "The disk is full, so the rows were not taken. Delete jobs or enlarge the disk."
-            ) from fault
-        raise StorageUnavailableError(f"The object store does not answer: {_first_line(fault)}") from fault
+        if version != (1, 0):
+            raise PayloadMissingError(f"Object {path} was written by another version of Shapbox.")
+        arrays.append(array)
+        place = begin + count * dtype.itemsize
+    return arrays

@@ -1,7 +1,7 @@
-"""Which rows of a job stand for it in plots of single rows: a fixed number, spread over the whole job.
+"""The sample of a job's rows that plots of single rows show: a fixed number, spread over the whole job.
 
-The rows are cut into as many equal stretches as rows are wanted, and of each stretch one row is drawn. What is drawn
-depends on the stretch's number only, so that each batch can tell its own without knowing the others, twice the same.
+The rows are cut into equal stretches, and one row of each is drawn. Which one depends only on the stretch's number, so
+every batch finds its own share without knowing the others, and always the same.
 """
 
 from __future__ import annotations
@@ -9,33 +9,34 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.explanation import Explanation
 from shared.jobs.document import Job
 
-#: Rows that a sample has at most. A beeswarm of more is a blot, and a larger picture.
+#: Rows of a sample, at most: a beeswarm of more is unreadable.
 SAMPLE_ROWS = 2000
-#: Bytes of a sample at most, for models with very many features or outputs.
+#: Bytes of a sample, at most, for models with very many features or outputs.
 SAMPLE_BYTES = 8 * 2**20
-#: Of a job with less than so many times its sample's rows nothing is kept beside the values: they are read back.
+#: A job with fewer times its sample's rows stores no summaries: its values are read back.
 KEPT_RATIO = 10
-#: Values that a row's explanation has (features x outputs) up to which a job has a digest: its moments take 88 bytes for
-#: each, several times over while they are put together, and some hundred bytes more in a summary.
+#: Features times outputs up to which a job has a summary: each takes 88 bytes of moments, several times over while they
+#: are merged, and some hundred bytes in the summary's document.
 MOST_VALUES = 50_000
 
 
 def sample_size(job: Job) -> int:
     """Return how many rows the sample of a job has."""
-    row_bytes = 4 * (job.features + job.outputs * (job.features + 2))
+    row_bytes = 4 * (job.features + Explanation.numbers_of(job.outputs, job.features))
     return max(1, min(job.rows, SAMPLE_ROWS, SAMPLE_BYTES // row_bytes))
 
 
-def has_digest(job: Job) -> bool:
-    """Return whether a digest of the job fits the appliance's memory."""
+def has_summary(job: Job) -> bool:
+    """Return whether a summary of the job fits the appliance's memory."""
     return job.features * job.outputs <= MOST_VALUES
 
 
-def keeps_digest(job: Job) -> bool:
-    """Return whether the job's batches leave digests behind their results."""
-    return has_digest(job) and job.batches > 1 and job.rows >= KEPT_RATIO * sample_size(job)
+def keeps_summary(job: Job) -> bool:
+    """Return whether the job's batches store summaries behind their results."""
+    return has_summary(job) and job.batches > 1 and job.rows >= KEPT_RATIO * sample_size(job)
 
 
 def sampled_places(job: Job, batch: int) -> NDArray[np.int64]:
@@ -51,7 +52,7 @@ def sampled_places(job: Job, batch: int) -> NDArray[np.int64]:
 
 
 def _mixed(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return 32 bits for each number in which nothing of its order is left (the hash "lowbias32" of C. Wellons)."""
+    """Return a 32-bit hash of each number (lowbias32 of C. Wellons)."""
     x = numbers.astype(np.uint64)
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, 1)):
         x = ((x ^ (x >> np.uint64(shift))) * np.uint64(factor)) & np.uint64(0xFFFFFFFF)

@@ -1,4 +1,4 @@
-"""The digest of a batch, and of a job: moments of all its rows, and some rows as they are."""
+"""The summary of a batch, and of a job: moments of all its rows, and a sample of them."""
 
 from __future__ import annotations
 
@@ -8,58 +8,56 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.explanation import Explanation
 from shared.jobs.document import Job
 from shared.summary.moments import Moments, Of
 from shared.summary.sample import KEPT_RATIO, sampled_places
 
 type Matrix = NDArray[np.float32]
 
-#: How many arrays a digest is stored as.
-DIGEST_ARRAYS = 3
-#: Bytes of the headers of the arrays that a digest is stored as, at most.
+#: How many arrays a summary is stored as.
+SUMMARY_ARRAYS = 3
+#: Bytes of these arrays' headers, at most.
 _HEADERS = 3 * 192
 
 
 @dataclass(frozen=True, slots=True)
-class Digest:
-    """Moments, and the sample's rows in their order.
-
-    `features` has shape (sampled, features), NaN is missing; `results` has shape (sampled, outputs, features + 2): SHAP
-    values, base value and margin.
-    """
+class Summary:
+    """Moments, and the sample's rows in order: `features`, (sampled, features), NaN is missing, and their explanation."""
 
     moments: Moments
     features: Matrix
-    results: Matrix
+    explanation: Explanation
 
     @classmethod
-    def of_batch(cls, job: Job, batch: int, features: Matrix, results: Matrix) -> Digest:
-        """Make the digest of a batch from all of its rows."""
+    def of_batch(cls, job: Job, batch: int, features: Matrix, explanation: Explanation) -> Summary:
+        """Summarise a batch from all of its rows."""
         places = sampled_places(job, batch)
-        return cls(Moments.of(features, results[:, :, :-2]), features[places], results[places])
+        sampled = Explanation(explanation.array[places])
+        return cls(Moments.of(features, explanation.values), features[places], sampled)
 
     @classmethod
-    def merged(cls, parts: Sequence[Digest]) -> Digest:
-        """Return the digest of all parts, which come in their order."""
+    def merged(cls, parts: Sequence[Summary]) -> Summary:
+        """Return the summary of all parts, given in order."""
         return cls(
             Moments.merged([part.moments for part in parts]),
             np.concatenate([part.features for part in parts]),
-            np.concatenate([part.results for part in parts]),
+            Explanation.concatenate([part.explanation for part in parts]),
         )
 
     @property
     def arrays(self) -> tuple[NDArray[np.float64], Matrix, Matrix]:
         """What is stored of it; the number of rows is the batch's."""
-        return self.moments.table, self.features, self.results
+        return self.moments.table, self.features, self.explanation.array
 
     @property
     def size(self) -> int:
-        """Bytes that it takes in memory."""
+        """Its bytes in memory."""
         return sum(array.nbytes for array in self.arrays)
 
 
-def digest_bytes(rows: int, features: int, outputs: int) -> int:
-    """Return what a batch's digest takes where it is stored, at most."""
+def summary_bytes(rows: int, features: int, outputs: int) -> int:
+    """Return the bytes that a batch's summary takes where it is stored, at most."""
     moments = outputs * features * len(Of) * 8
     sampled = rows // KEPT_RATIO + 2
-    return moments + sampled * (features + outputs * (features + 2)) * 4 + _HEADERS
+    return moments + sampled * (features + Explanation.numbers_of(outputs, features)) * 4 + _HEADERS

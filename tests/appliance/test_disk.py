@@ -40,6 +40,7 @@ from tests.appliance.client import (
     until,
 )
 from tests.appliance.faults.submitted import Submitted, shaken_examples
+from tests.support.stored_rows import put_one_row
 
 #: MB of the disk: what the api keeps free, and some for rows.
 DISK_MB = 160
@@ -162,7 +163,7 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(bo
     finish(done)
     payloads = Payloads.open(box.settings())
     orphan = old_id(1.5 * ORPHAN_SECONDS_PRESSED)
-    payloads.put(orphan, "input", 0, rows[:1])
+    put_one_row(payloads, orphan)
     sent = [send(box, version, rows) for _ in range(3)]
     until("begun", lambda: completed(box, sent[0]) > 10, appliance=box)
     fill(box)

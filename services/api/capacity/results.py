@@ -16,7 +16,7 @@ from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 from shared.summary.sample import MOST_VALUES
-from shared.summary.summary import digest_bytes
+from shared.summary.summary import summary_bytes
 
 #: Bytes of a block of the disk: each result takes whole ones, and one for its name.
 BLOCK_BYTES = 4096
@@ -25,7 +25,7 @@ BLOCK_BYTES = 4096
 def result_bytes(rows: int, features: int, outputs: int, interactions: Interactions | None = None) -> int:
     """Return what the result of one batch takes on the disk, at most, with its digest and its interactions."""
     values = rows * outputs * (features + 2) * FLOAT_BYTES
-    digest = digest_bytes(rows, features, outputs) if features * outputs <= MOST_VALUES else 0
+    digest = summary_bytes(rows, features, outputs) if features * outputs <= MOST_VALUES else 0
     pairs = 0
     if interactions is not None:
         pairs = rows * interactions.numbers(features, outputs) * FLOAT_BYTES + 2 * BLOCK_BYTES

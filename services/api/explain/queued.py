@@ -6,6 +6,7 @@ What if the process dies in between? Then there are objects without a job, and t
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,6 +15,7 @@ from services.api.capacity.results import result_bytes
 from services.api.components import Parts
 from services.api.explain.plan import Incoming, Matrix, Plan, Submitted
 from shared.errors import RedisUnavailableError, ShapboxError
+from shared.explanation import Explanation
 from shared.jobs.document import Job
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import Accepted
@@ -39,9 +41,8 @@ class JobEntry:
         """Store a request's rows, and queue a job for them."""
         job_id = new_job_id()
         with self._stored_or_removed(job_id):
-            rows = self._store_rows(job_id, incoming, plan)
-            incoming.checks.rows(rows)
-            job = plan.job(job_id, rows, incoming.request)
+            job = self._store_rows(job_id, incoming, plan)
+            incoming.checks.rows(job.rows)
             with redis_needed(UNCERTAIN):
                 accepted = self._parts.store.accept(job, incoming.idempotency)
         return Submitted(self._note(job, accepted))
@@ -51,8 +52,7 @@ class JobEntry:
         job = replace(job, id=new_job_id())
         with self._stored_or_removed(job.id):
             self._parts.results.promise(job.id, result_bytes(len(rows), job.features, job.outputs))
-            self._parts.payloads.put(job.id, "input", 0, rows)
-            self._parts.payloads.put(job.id, "result", 0, values)
+            self._parts.payloads.put_completed(job, rows, Explanation(values))
             with redis_needed(UNCERTAIN):
                 accepted = self._parts.store.record(job, incoming.idempotency)
         self._parts.results.release(job.id)  # it lies on the disk already
@@ -67,17 +67,20 @@ class JobEntry:
             _log.info("job accepted", extra={"rows": job.rows, "model": job.model})
         return accepted.job
 
-    def _store_rows(self, job_id: str, incoming: Incoming, plan: Plan) -> int:
+    def _store_rows(self, job_id: str, incoming: Incoming, plan: Plan) -> Job:
+        """Store the rows batch by batch, as they are read; returns their job."""
+        chunks = incoming.chunks(plan.spec(self._parts.settings.max_rows))
+        first = next(chunks)
+        second = next(chunks, None)
+        # The number of batches decides how they are stored: whether there is a second one must be known first.
+        job = plan.job(job_id, len(first) + (0 if second is None else len(second)), incoming.request)
         rows = 0
-        spec = plan.spec(self._parts.settings.max_rows)
-        for batch, chunk in enumerate(incoming.chunks(spec)):
-            each = result_bytes(
-                len(chunk), len(plan.model.features), len(plan.model.outputs), plan.interactions
-            )
+        for batch, chunk in enumerate(itertools.chain([first], [] if second is None else [second], chunks)):
+            each = result_bytes(len(chunk), job.features, job.outputs, plan.interactions)
             self._parts.results.promise(job_id, each)
-            self._parts.payloads.put(job_id, "input", batch, chunk)
+            self._parts.payloads.put_rows(job, batch, chunk)
             rows += len(chunk)
-        return rows
+        return plan.job(job_id, rows, incoming.request)
 
     @contextlib.contextmanager
     def _stored_or_removed(self, job_id: str) -> Iterator[None]:

@@ -79,6 +79,4 @@ class InteractionResult(StoredResult):
             yield np.concatenate(self._read_spans(batch, spans)).reshape(1, outputs, lines, width)
 
     def _read_spans(self, batch: int, spans: list[range]) -> list[NDArray[np.float32]]:
-        rows = len(self.job.rows_of(batch))
-        shape = self.interactions.shape(rows, self.job.features, self.job.outputs)
-        return self.payloads.get_spans(self.job.id, "interactions", batch, shape, spans)
+        return self.payloads.interaction_spans(self.job, batch, spans)

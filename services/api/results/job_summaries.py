@@ -8,19 +8,18 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 
 from shared.batch_plan import FLOAT_BYTES
-from shared.errors import PayloadMissingError, UnprocessableError
+from shared.errors import UnprocessableError
+from shared.explanation import Explanation
 from shared.jobs.document import Job
-from shared.objects.payloads import Matrix, Payloads, Side
+from shared.objects.payloads import Matrix, Payloads
 from shared.summary.moments import Moments
-from shared.summary.sample import MOST_VALUES, has_digest, keeps_digest
-from shared.summary.summary import DIGEST_ARRAYS, Digest, digest_bytes
+from shared.summary.sample import MOST_VALUES, has_summary, keeps_summary
+from shared.summary.summary import SUMMARY_ARRAYS, Summary, summary_bytes
 
 #: Bytes of digests that stay in memory. One of a million rows of 30 features has half a MB.
 KEPT_BYTES = 8 * 2**20
 #: Bytes of batches' digests that are in memory while they are put together.
 GATHERED_BYTES = 4 * 2**20
-#: The two objects of a batch.
-SIDES: tuple[Side, Side] = ("input", "result")
 #: Objects that are read at a time: a store elsewhere takes some 20 ms for each.
 READERS = 8
 
@@ -37,17 +36,17 @@ class JobDigests:
 
     def __init__(self, payloads: Payloads) -> None:
         self._payloads = payloads
-        self._kept: OrderedDict[str, Digest] = OrderedDict()
+        self._kept: OrderedDict[str, Summary] = OrderedDict()
         self._lock = threading.Lock()
         #: One digest is put together at a time: several plots of one job, asked for at once, need one.
         self._gathering = threading.Lock()
 
-    def of(self, job: Job) -> Digest:
+    def of(self, job: Job) -> Summary:
         """Return the digest of a completed job, which has at least one row.
 
         Raises TooWideError, PayloadMissingError if its objects are gone, and StorageUnavailableError.
         """
-        if not has_digest(job):
+        if not has_summary(job):
             raise TooWideError(
                 f"{job.features:,} features times {job.outputs:,} outputs are more than {MOST_VALUES:,}, so that there "
                 "are no summary and no plots of all rows; waterfalls of single rows and the values are there."
@@ -59,63 +58,56 @@ class JobDigests:
                 self._keep(job.id, digest)
             return digest
 
-    def row(self, job: Job, row: int) -> tuple[Matrix, Matrix]:
-        """Return one row of a completed job: its values, (features,), and its result, (outputs, features + 2).
+    def row(self, job: Job, row: int) -> tuple[Matrix, Explanation]:
+        """Return one row of a completed job: its values, (features,), and its explanation.
 
         Raises PayloadMissingError and StorageUnavailableError, as `of` does.
         """
         batch, place = divmod(row, job.batch_rows)
         with self._gathering:  # a batch of a wide model is large: one at a time
-            features, results = self._read(job, batch)
-        return features[place].copy(), results[place].copy()
+            features, explanation = self._read(job, batch)
+        return features[place].copy(), Explanation(explanation.array[place : place + 1].copy())
 
-    def _recall(self, job_id: str) -> Digest | None:
+    def _recall(self, job_id: str) -> Summary | None:
         with self._lock:
             if job_id in self._kept:
                 self._kept.move_to_end(job_id)
             return self._kept.get(job_id)
 
-    def _keep(self, job_id: str, digest: Digest) -> None:
+    def _keep(self, job_id: str, digest: Summary) -> None:
         with self._lock:
             self._kept[job_id] = digest
             while sum(kept.size for kept in self._kept.values()) > KEPT_BYTES:
                 self._kept.popitem(last=False)
 
-    def _gather(self, job: Job) -> Digest:
+    def _gather(self, job: Job) -> Summary:
         each = _batch_bytes(job)
         together = max(1, GATHERED_BYTES // each)
-        gathered: list[Digest] = []
+        gathered: list[Summary] = []
         with ThreadPoolExecutor(min(READERS, together, job.batches)) as pool:
             for batches in batched(range(job.batches), together):  # the last may be short
                 gathered += pool.map(lambda batch: self._of_batch(job, batch), batches)
-                gathered = [Digest.merged(gathered)]
+                gathered = [Summary.merged(gathered)]
         return gathered[0]
 
-    def _of_batch(self, job: Job, batch: int) -> Digest:
-        if keeps_digest(job):
-            rows = len(job.rows_of(batch))
-            shape = (rows, job.outputs, job.features + 2)
-            behind = self._payloads.get_behind(job.id, "result", batch, shape)
-            if len(behind) == DIGEST_ARRAYS:
-                table, features, results = behind
-                return Digest(Moments(rows, table), features, results)
+    def _of_batch(self, job: Job, batch: int) -> Summary:
+        if keeps_summary(job):
+            stored = self._payloads.summary_arrays(job, batch)
+            if len(stored) == SUMMARY_ARRAYS:
+                table, features, explanation = stored
+                return Summary(Moments(len(job.rows_of(batch)), table), features, Explanation(explanation))
             # Made by a version that kept none.
-        return Digest.of_batch(job, batch, *self._read(job, batch))
+        return Summary.of_batch(job, batch, *self._read(job, batch))
 
-    def _read(self, job: Job, batch: int) -> tuple[Matrix, Matrix]:
-        """Return all of a batch: rows x features, and rows x outputs x (features + 2)."""
-        features, results = (self._payloads.get(job.id, side, batch) for side in SIDES)
-        rows = len(job.rows_of(batch))
-        shapes = (rows, job.features), (rows, job.outputs, job.features + 2)
-        if (features.shape, results.shape) != shapes:
-            raise PayloadMissingError(f"batch {batch} of job {job.id} has other shapes than {shapes}")
-        return features, results
+    def _read(self, job: Job, batch: int) -> tuple[Matrix, Explanation]:
+        """Return all rows of a batch and their explanation."""
+        return self._payloads.rows(job, batch), self._payloads.result(job, batch)
 
 
 def _batch_bytes(job: Job) -> int:
     """Return what one batch takes in memory while its digest is had."""
     rows = min(job.batch_rows, job.rows)
-    digest = digest_bytes(rows, job.features, job.outputs)
-    if keeps_digest(job):
+    digest = summary_bytes(rows, job.features, job.outputs)
+    if keeps_summary(job):
         return digest
-    return digest + rows * (job.features + job.outputs * (job.features + 2)) * FLOAT_BYTES
+    return digest + rows * (job.features + Explanation.numbers_of(job.outputs, job.features)) * FLOAT_BYTES

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.api.results.names import JobNames
-from shared.errors import PayloadMissingError
 from shared.jobs.document import Job
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
@@ -67,7 +66,7 @@ class StoredResult:
         step = max(1, BLOCK_NUMBERS // self._row_numbers)
         size = self.job.batch_rows
         for batch in range(self.wanted.start // size, (self.wanted.stop - 1) // size + 1):
-            matrix = self._read(batch)
+            matrix = self.payloads.result(self.job, batch).array
             start = max(self.wanted.start - batch * size, 0)
             stop = min(self.wanted.stop - batch * size, len(matrix))
             for first in range(start, stop, step):
@@ -76,12 +75,3 @@ class StoredResult:
     @property
     def _row_numbers(self) -> int:
         return self.job.outputs * (self.job.features + 2)
-
-    def _read(self, batch: int) -> NDArray[np.float32]:
-        matrix = self.payloads.get(self.job.id, "result", batch)
-        shape = (len(self.job.rows_of(batch)), self.job.outputs, self.job.features + 2)
-        if matrix.shape != shape:
-            raise PayloadMissingError(
-                f"batch {batch} of job {self.job.id} has shape {matrix.shape}, not {shape}: it is no result of it"
-            )
-        return matrix

@@ -11,10 +11,10 @@ from services.api.results.names import JobNames
 from shared.jobs.document import Job
 from shared.models.contract import Kind
 from shared.summary.moments import Of
-from shared.summary.summary import Digest
+from shared.summary.summary import Summary
 
 
-def summary_document(job: Job, digest: Digest, names: JobNames) -> dict[str, Any]:
+def summary_document(job: Job, digest: Summary, names: JobNames) -> dict[str, Any]:
     """Return the document of GET /v1/jobs/ID/summary."""
     return {
         "job": job.id,
@@ -25,7 +25,7 @@ def summary_document(job: Job, digest: Digest, names: JobNames) -> dict[str, Any
     }
 
 
-def _output(digest: Digest, output: int, names: JobNames) -> dict[str, Any]:
+def _output(digest: Summary, output: int, names: JobNames) -> dict[str, Any]:
     moments = digest.moments
     table = moments.table[output]
     deviation, correlation = moments.deviation[output], moments.correlation[output]
@@ -35,7 +35,7 @@ def _output(digest: Digest, output: int, names: JobNames) -> dict[str, Any]:
             correlation[place] = math.nan
     return {
         "output": names.outputs[output],
-        "base_value": float(digest.results[0, output, -2]),
+        "base_value": float(digest.explanation.base_values[0, output]),
         "features": [
             {
                 "feature": names.columns[place].name,

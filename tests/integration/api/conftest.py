@@ -19,6 +19,7 @@ from services.api.explain import job_waits as endings
 from services.api.http.server import Server
 from shared.appliance.heartbeats import Beacon, Beacons
 from shared.build import ROOT
+from shared.explanation import Explanation
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.models.catalog import ModelCatalog
@@ -92,7 +93,9 @@ def finish(parts: Parts) -> Finish:
         for batch in range(job.batches):
             rows = job.rows_of(batch)
             parts.store.transitions.claim(job.id, batch, "worker-1", "token")
-            parts.payloads.put(job.id, "result", batch, values[rows.start : rows.stop])
+            wanted = slice(rows.start, rows.stop)
+            sent = parts.payloads.rows(job, batch)
+            parts.payloads.put_result(job, batch, sent, Explanation(values[wanted]))
             parts.store.transitions.complete(job.id, batch, len(rows), job.model, 0.0)
         return values
 

@@ -119,7 +119,7 @@ def test_labels_come_back_as_the_same_codes(labelled: tuple[InProcess, Parts], m
     reply = client.post("/v1/jobs?model=credit@2", body, media_type)
 
     assert reply.status == 202, reply.detail
-    batches = [parts.payloads.get(reply.json["id"], "input", batch) for batch in range(2)]
+    batches = [parts.payloads.rows(parts.store.get(reply.json["id"]), batch) for batch in range(2)]
     np.testing.assert_array_equal(np.concatenate(batches), shipped(parts, "credit"))
 
 
@@ -146,4 +146,4 @@ def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(parts: Par
     reply = client.post("/v1/jobs?model=credit", body, "text/csv")
 
     assert reply.json["rows"] == 5
-    np.testing.assert_array_equal(changed.payloads.get(reply.json["id"], "input", 0), rows)
+    np.testing.assert_array_equal(changed.payloads.rows(changed.store.get(reply.json["id"]), 0), rows)

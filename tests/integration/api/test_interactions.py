@@ -25,6 +25,7 @@ from services.worker.batch import BatchRunner
 from services.worker.models import WarmModels
 from shared import batch_plan
 from shared.appliance.heartbeats import Beacon
+from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
@@ -348,8 +349,9 @@ def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Parts, accept:
     matrices = np.zeros((12, 1, features + 1, features + 1), dtype=np.float32)
     matrices[:, :, 7, 9] = 1.5
     for batch in range(2):
-        parts.payloads.put(job.id, "result", batch, np.zeros((12, 1, features + 2), dtype=np.float32))
-        parts.payloads.put(job.id, "interactions", batch, matrices)
+        none = np.zeros((12, features), np.float32)
+        values = Explanation(np.zeros((12, 1, features + 2), dtype=np.float32))
+        parts.payloads.put_result(job, batch, none, values, interactions=matrices)
     result = InteractionResult.of(job, range(rows), parts.payloads, parts.catalog)
     written = 0
     tracemalloc.start()

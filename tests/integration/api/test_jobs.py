@@ -34,7 +34,7 @@ def test_a_submitted_job_is_accepted_with_its_address_and_document(client: InPro
     assert job["model"] == "diabetes@1"
     stored = parts.store.get(job["id"])
     assert stored.request == reply.headers["x-request-id"]
-    last = parts.payloads.get(job["id"], "input", 2)
+    last = parts.payloads.rows(stored, 2)
     np.testing.assert_array_equal(last, np.repeat(np.arange(20, 25, dtype=np.float32)[:, None], 10, axis=1))
 
 
@@ -78,7 +78,7 @@ def test_all_media_types_store_the_same_rows(client: InProcess, parts: Parts) ->
     ]
     assert [reply.status for reply in replies] == [202] * 6
     for reply in replies:
-        np.testing.assert_array_equal(parts.payloads.get(reply.json["id"], "input", 0), rows)
+        np.testing.assert_array_equal(parts.payloads.rows(parts.store.get(reply.json["id"]), 0), rows)
 
 
 @pytest.mark.usefixtures("finish_all")

@@ -24,12 +24,13 @@ from services.api.results.plots import raster
 from services.api.results.plots.png_writer import MOST_PIXELS
 from services.api.results.plots.svg import Drawing
 from shared.build import ROOT
+from shared.explanation import Explanation
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.summary import sample
-from shared.summary.summary import Digest
+from shared.summary.summary import Summary
 from tests.integration.api.api_client import InProcess, Reply
 
 KINDS = ("bar", "beeswarm", "waterfall", "dependence")
@@ -63,9 +64,10 @@ def make(parts: Parts) -> Make:
         parts.store.accept(job)
         for batch in range(job.batches):
             wanted = slice(job.rows_of(batch).start, job.rows_of(batch).stop)
-            parts.payloads.put(job.id, "input", batch, features[wanted])
-            behind = Digest.of_batch(job, batch, features[wanted], results[wanted]).arrays if digests else ()
-            parts.payloads.put(job.id, "result", batch, results[wanted], *behind)
+            some, explained = features[wanted], Explanation(results[wanted])
+            parts.payloads.put_rows(job, batch, some)
+            summary = Summary.of_batch(job, batch, some, explained).arrays if digests else ()
+            parts.payloads.put_result(job, batch, some, explained, summary=summary)
             parts.store.transitions.claim(job.id, batch, "worker-1", "token")
             parts.store.transitions.complete(job.id, batch, 1, job.model, 0.0)
         return job, features, results
@@ -127,7 +129,7 @@ def test_the_summary_of_a_large_job_comes_from_its_batches_digests_and_is_numpys
     monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
     job, features, results = make("wine", 260, digests=True)
     for batch in range(job.batches):  # the rows themselves are not read
-        parts.payloads.put(job.id, "input", batch, np.zeros((1, 1), np.float32))
+        parts.payloads.put_rows(job, batch, np.zeros((1, 1), np.float32))
 
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
 
@@ -322,7 +324,7 @@ def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
     job, *_ = make()
     gather = parts.digests.of
 
-    def delete_and_gather(of: Job) -> Digest:
+    def delete_and_gather(of: Job) -> Summary:
         client.call("DELETE", f"/v1/jobs/{of.id}")
         return gather(of)
 
@@ -345,20 +347,25 @@ def test_plots_asked_for_at_once_read_the_job_once(
 ) -> None:
     job, *_ = make()
     reads: list[tuple[str, int]] = []
-    read = parts.payloads.get
 
-    def counted(job_id: str, side: Any, batch: int) -> Floats:
-        reads.append((side, batch))
-        return read(job_id, side, batch)
+    def count(name: str) -> None:
+        read = getattr(parts.payloads, name)
 
-    monkeypatch.setattr(type(parts.payloads), "get", lambda _, *what: counted(*what))
+        def counted(_: Any, job: Job, batch: int) -> Any:
+            reads.append((name, batch))
+            return read(job, batch)
+
+        monkeypatch.setattr(type(parts.payloads), name, counted)
+
+    count("rows")
+    count("result")
     threads = [threading.Thread(target=plot, args=(client, job, "bar")) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
-    assert sorted(reads) == sorted((side, batch) for side in ("input", "result") for batch in range(3))
+    assert sorted(reads) == sorted((side, batch) for side in ("rows", "result") for batch in range(3))
 
 
 def test_only_so_many_digests_stay_in_memory(

@@ -158,15 +158,15 @@ def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
 ) -> None:
     monkeypatch.setattr(result_answer, "WHOLE_NUMBERS", 100)
     path, _ = done("diabetes", 1200)
-    get, calls = parts.payloads.get, []
+    result, calls = parts.payloads.result, []
 
-    def get_and_delete(job_id: str, side: Any, batch: int) -> Any:
+    def get_and_delete(_: Any, job: Job, batch: int) -> Any:
         calls.append(batch)
         if batch == 60:
-            parts.payloads.delete_job(job_id)
-        return get(job_id, side, batch)
+            parts.payloads.delete_job(job.id)
+        return result(job, batch)
 
-    monkeypatch.setattr(type(parts.payloads), "get", lambda _self, *place: get_and_delete(*place))
+    monkeypatch.setattr(type(parts.payloads), "result", get_and_delete)
     with pytest.raises(Exception, match="IncompleteRead"):
         http.get(path, Accept=accept)
     assert max(calls) == 60

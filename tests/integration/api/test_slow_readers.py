@@ -13,6 +13,7 @@ import pytest
 
 from services.api.http.server import ANSWERS_BYTES, UNSENT_BYTES
 from services.api.results.result_answer import WHOLE_NUMBERS
+from shared.explanation import Explanation
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
@@ -45,7 +46,7 @@ def job(store: JobStore, payloads: Payloads) -> Job:
     store.accept(job)
     store.transitions.claim(job.id, 0, "worker-1", "token")
     values = np.random.default_rng(1).normal(size=(ROWS, 1, FEATURES + 2)).astype(np.float32)
-    payloads.put(job.id, "result", 0, values)
+    payloads.put_result(job, 0, values[:, 0, :FEATURES], Explanation(values))
     store.transitions.complete(job.id, 0, ROWS, job.model, 0.0)
     return job
 

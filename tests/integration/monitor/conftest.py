@@ -57,7 +57,7 @@ def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
             request="r-1",
         )
         for batch in range(batches):
-            payloads.put(job.id, "input", batch, np.zeros((10, 2), np.float32))
+            payloads.put_rows(job, batch, np.zeros((10, 2), np.float32))
         return store.accept(job).job
 
     return accept

@@ -10,12 +10,14 @@ import redis
 from services.monitor import sweeper as sweeper_module
 from services.monitor.sweeper import Surroundings, Sweeper
 from shared.errors import JobNotFoundError
+from shared.explanation import Explanation
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from tests.integration.conftest import Logged
+from tests.support.stored_rows import put_in_folder, put_one_row
 
 HOUR = 3600.0
 
@@ -45,7 +47,7 @@ def test_a_job_is_deleted_after_its_time_and_not_before(
     assert sweeper.sweep_expired(time.time() + 24.1 * HOUR) == 1
     assert payloads.job_ids() == [running.id]
     [line] = logged("expired job deleted")
-    assert f" request=r-1 job={ended.id} " in line
+    assert f" request=r-1 job={ended.id}" in line
     with pytest.raises(JobNotFoundError):
         store.get(ended.id)
     assert store.get(running.id).status is Status.QUEUED
@@ -64,16 +66,15 @@ def test_dying_between_the_objects_and_the_record_is_made_good_by_the_next_pass(
 
 
 def test_an_abandoned_uploads_objects_go_after_an_hour(sweeper: Sweeper, payloads: Payloads) -> None:
-    rows = np.zeros((1, 2), np.float32)
     young, old = old_id(0.9 * HOUR), old_id(1.1 * HOUR)
-    payloads.put(young, "input", 0, rows)
-    payloads.put(old, "input", 0, rows)
+    put_one_row(payloads, young)
+    put_in_folder(payloads, old, "input", 0, np.zeros((1, 2), np.float32))
     sweeper.step()
     assert payloads.job_ids() == [young]
 
 
 def test_what_is_no_jobs_object_is_left_alone(sweeper: Sweeper, payloads: Payloads) -> None:
-    payloads.put("somebody-elses", "input", 0, np.zeros((1, 2), np.float32))
+    put_one_row(payloads, "somebody-elses")
     sweeper.step()
     assert payloads.job_ids() == ["somebody-elses"]
 
@@ -108,7 +109,7 @@ def test_a_pass_does_a_bounded_amount_of_work_and_the_next_goes_on(
     monkeypatch.setattr(sweeper_module, "PASS_SECONDS", -1.0)  # no time at all
     for _ in range(3):
         finish(store, accept())
-        payloads.put(old_id(2 * HOUR), "input", 0, np.zeros((1, 2), np.float32))
+        put_one_row(payloads, old_id(2 * HOUR))
     later = time.time() + 25 * HOUR
     assert [sweeper.sweep_expired(later) for _ in range(4)] == [1, 1, 1, 0]
     assert [sweeper.sweep_objects(time.time()) for _ in range(4)] == [1, 1, 1, 0]
@@ -177,7 +178,7 @@ def test_an_upload_of_an_api_that_died_goes_soon_after_the_next_one_has_started(
     now = time.time()
     before, after = old_id(200), old_id(90)
     for job_id in (before, after):
-        payloads.put(job_id, "input", 0, np.zeros((1, 2), np.float32))
+        put_one_row(payloads, job_id)
     started: float | None = None
     around = Surroundings(api_started=lambda: started)
     assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 0  # nobody knows
@@ -199,7 +200,7 @@ def test_a_disk_that_is_nearly_full_makes_the_sweeper_look_at_once_and_wait_less
     sweeper.step()  # the listing: the next one is due in minutes
     young, older = old_id(300), old_id(900)
     for job_id in (young, older):
-        payloads.put(job_id, "input", 0, np.zeros((1, 2), np.float32))
+        put_one_row(payloads, job_id)
     sweeper.step()
     assert sorted(payloads.job_ids()) == sorted([young, older])
     monkeypatch.setattr(sweeper_module, "PRESSED_BYTES", 2**62)
@@ -219,7 +220,7 @@ def test_where_redis_refuses_writes_the_objects_go_all_the_same_and_the_records_
         finish(store, job)
         connection.zadd("shapbox:finished", {job.id: time.time() - 25 * HOUR})
     orphan = old_id(2 * HOUR)
-    payloads.put(orphan, "input", 0, np.zeros((1, 2), np.float32))
+    put_one_row(payloads, orphan)
     connection.config_set("min-replicas-to-write", 1)  # refuses all writes, as a full disk does
     with pytest.raises(redis.exceptions.ResponseError):
         sweeper.step()
@@ -237,12 +238,13 @@ def test_a_result_that_is_written_after_the_cancelling_goes_as_well(
     store.transitions.claim(job.id, 0, "me", "life")
     assert store.cancel(job.id)
     payloads.delete_job(job.id)  # what the api does
-    payloads.put(job.id, "result", 0, np.zeros((1, 2), np.float32))  # the worker has not heard of it
+    rows, values = np.zeros((10, 2), np.float32), np.zeros((10, 1, 4), np.float32)
+    payloads.put_result(job, 0, rows, Explanation(values))  # the worker has not heard of it
     assert store.transitions.complete(job.id, 0, 1, job.model, 0.0) == "ended"
     assert Sweeper(connection, store, payloads, 24).sweep_objects(time.time() + 180) == 1
     assert payloads.job_ids() == []
     [line] = logged("left-over objects deleted")
-    assert f" request=r-1 job={job.id} " in line
+    assert f" request=r-1 job={job.id}" in line
 
 
 def exists(store: JobStore, job: Job) -> bool:

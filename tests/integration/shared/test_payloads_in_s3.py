@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 from shared.errors import PayloadMissingError, SettingsError, StorageUnavailableError
+from shared.explanation import Explanation
+from shared.interactions import Interactions
+from shared.jobs.document import Job, Method
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from tests.elsewhere.s3_server import SECRET_KEY, S3Server
+from tests.support.stored_rows import put_in_folder
 
-JOB = "a" * 32
+LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, features=2, outputs=1)
+SMALL = replace(LARGE, id="b" * 32, rows=2)
+ROWS = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
+VALUES = Explanation(np.ones((2, 1, 4), dtype=np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -37,23 +44,35 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
     server: S3Server, remote: Settings
 ) -> None:
     payloads = Payloads.open(remote)
-    matrix = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
     for batch in range(3):
-        payloads.put(JOB, "input", batch, matrix)
-    payloads.put("b" * 32, "result", 0, matrix)
-
-    np.testing.assert_array_equal(payloads.get(JOB, "input", 2), matrix)
+        payloads.put_rows(LARGE, batch, ROWS)
+    np.testing.assert_array_equal(payloads.rows(LARGE, 2), ROWS)
     with pytest.raises(PayloadMissingError, match="000007"):
-        payloads.get(JOB, "input", 7)
-    payloads.put("b" * 32, "result", 1, matrix, np.arange(3.0))
-    assert payloads.get_behind("b" * 32, "result", 0, matrix.shape) == []
-    np.testing.assert_array_equal(payloads.get_behind("b" * 32, "result", 1, matrix.shape)[0], [0, 1, 2])
-    spans = payloads.get_spans(JOB, "input", 0, matrix.shape, [range(2), range(3, 4)])
-    np.testing.assert_array_equal(np.concatenate(spans), matrix.ravel()[[0, 1, 3]])
-    assert sorted(payloads.job_ids()) == [JOB, "b" * 32]
-    assert payloads.delete_job(JOB) == 3
-    assert payloads.delete_job(JOB) == 0
-    assert payloads.delete_job("b" * 32) == 2
+        payloads.rows(LARGE, 7)
+    payloads.put_result(LARGE, 0, ROWS, VALUES)
+    payloads.put_result(LARGE, 1, ROWS, VALUES, summary=[np.arange(3.0)])
+    assert payloads.summary_arrays(LARGE, 0) == []
+    np.testing.assert_array_equal(payloads.summary_arrays(LARGE, 1)[0], [0, 1, 2])
+    with_pairs, matrices = replace(LARGE, interactions=Interactions()), np.arange(18.0, dtype=np.float32)
+    payloads.put_result(with_pairs, 3, ROWS, VALUES, interactions=matrices.reshape(2, 1, 3, 3))
+    spans = payloads.interaction_spans(with_pairs, 3, [range(2), range(3, 4)])
+    np.testing.assert_array_equal(np.concatenate(spans), [0, 1, 3])
+    assert server.objects() == 7
+
+    payloads.put_rows(SMALL, 0, ROWS)
+    payloads.put_result(SMALL, 0, ROWS, VALUES)
+    assert server.objects() == 8
+    np.testing.assert_array_equal(payloads.rows(SMALL, 0), ROWS)
+    np.testing.assert_array_equal(payloads.result(SMALL, 0).array, VALUES.array)
+    old = replace(SMALL, id="c" * 32)
+    put_in_folder(payloads, old.id, "input", 0, ROWS)  # an earlier version's
+    np.testing.assert_array_equal(payloads.rows(old, 0), ROWS)
+
+    assert payloads.job_ids() == [LARGE.id, SMALL.id, old.id]
+    for left, job in ((2, LARGE), (1, SMALL), (0, old)):
+        for _ in range(2):
+            payloads.delete_job(job.id)
+        assert server.objects() == left
     payloads.probe()
     assert server.objects() == 0
 
@@ -64,12 +83,12 @@ def test_a_bucket_that_does_not_exist_is_the_stores_fault_and_no_missing_object(
     payloads = Payloads.open(replace(remote, storage_url="s3://no-such-bucket", data_dir=tmp_path))
     for use in (
         payloads.probe,
-        lambda: payloads.put(JOB, "input", 0, np.zeros((1, 1), np.float32)),
-        lambda: payloads.get(JOB, "input", 0),
-        lambda: payloads.delete_job(JOB),
+        lambda: payloads.put_rows(SMALL, 0, ROWS),
+        lambda: payloads.rows(LARGE, 0),
+        lambda: payloads.delete_job(SMALL.id),
         payloads.job_ids,
     ):
-        with pytest.raises(StorageUnavailableError, match="no such bucket"):
+        with pytest.raises(StorageUnavailableError, match="bucket does not exist"):
             use()
 
 

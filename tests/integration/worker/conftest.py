@@ -107,7 +107,7 @@ def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
             request="r-1",
         )
         for batch in range(batches):
-            payloads.put(job.id, "input", batch, np.full((10, FEATURES), batch, dtype=np.float32))
+            payloads.put_rows(job, batch, np.full((10, FEATURES), batch, dtype=np.float32))
         return store.accept(job).job
 
     return accept

@@ -30,7 +30,7 @@ from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from shared.summary import sample
-from shared.summary.summary import Digest
+from shared.summary.summary import Summary
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,7 +51,7 @@ def accept(store: JobStore, payloads: Payloads, catalog: ModelCatalog) -> Callab
         )
         for batch in range(job.batches):
             wanted = job.rows_of(batch)
-            payloads.put(job.id, "input", batch, rows[wanted.start : wanted.stop])
+            payloads.put_rows(job, batch, rows[wanted.start : wanted.stop])
         return store.accept(job).job
 
     return accept
@@ -72,7 +72,7 @@ def reference(catalog: ModelCatalog, model: str, rows: NDArray[np.float32], **wh
 
 
 def results(payloads: Payloads, job: Job) -> NDArray[np.float32]:
-    return np.concatenate([payloads.get(job.id, "result", batch) for batch in range(job.batches)])
+    return np.concatenate([payloads.result(job, batch).array for batch in range(job.batches)])
 
 
 @pytest.mark.parametrize("model", ["breast-cancer", "wine", "diabetes"])
@@ -92,7 +92,7 @@ def test_values_are_xgboosts_own_for_one_and_several_outputs_and_missing_values(
     np.testing.assert_array_equal(stored[:, :, -1].reshape(margins.shape), margins)
 
 
-def test_a_large_jobs_batches_leave_digests_behind_their_results_and_a_small_ones_do_not(
+def test_a_large_jobs_batches_leave_summaries_behind_their_results_and_a_small_ones_do_not(
     runner: BatchRunner,
     accept: Callable[..., Job],
     payloads: Payloads,
@@ -111,12 +111,12 @@ def test_a_large_jobs_batches_leave_digests_behind_their_results_and_a_small_one
     monkeypatch.setattr(sample, "SAMPLE_ROWS", 2)
     for batch in range(6):
         wanted = slice(batch * 10, batch * 10 + 10)
-        result = payloads.get(large.id, "result", batch)
-        digest = Digest.of_batch(large, batch, rows[wanted], result)
-        behind = payloads.get_behind(large.id, "result", batch, result.shape)
-        for stored, own in zip(behind, digest.arrays, strict=True):
+        result = payloads.result(large, batch)
+        summary = Summary.of_batch(large, batch, rows[wanted], result)
+        arrays = payloads.summary_arrays(large, batch)
+        for stored, own in zip(arrays, summary.arrays, strict=True):
             np.testing.assert_array_equal(stored, own)
-        assert payloads.get_behind(small.id, "result", batch, result.shape) == []
+        assert payloads.summary_arrays(small, batch) == []
     np.testing.assert_array_equal(results(payloads, large), results(payloads, small))
 
 
@@ -193,16 +193,17 @@ def test_a_failing_store_costs_the_batch_nothing(
     settings: Settings,
 ) -> None:
     job = accept(examples(catalog, "wine", rows=5), "wine")
-    folder = settings.objects_dir / "jobs" / job.id
-    folder.rename(settings.objects_dir / "aside")
-    folder.write_text("a file where the job's folder was: nothing can be read or written there")
+    stored = settings.objects_dir / "jobs" / f"{job.id}.npy"
+    stored.rename(settings.objects_dir / "aside")
+    stored.mkdir()
+    (stored / "x").touch()  # a folder where the job's file was: nothing can be read or written there
 
     for _ in range(5):  # more often than deaths are forgiven
         assert runner.run(job.id, 0) is Outcome.HANDED_BACK
 
     assert recovery.running() == []
-    folder.unlink()
-    shutil.move(settings.objects_dir / "aside", folder)
+    shutil.rmtree(stored)
+    (settings.objects_dir / "aside").rename(stored)
     assert runner.run(job.id, 0) is Completion.COMPLETED
     assert store.get(job.id).status is Status.COMPLETED
 

@@ -140,7 +140,7 @@ def test_values_that_do_not_add_up_fail_the_job_and_are_not_stored(
         "no result was stored." in the_detail(store, job)
     )
     with pytest.raises(PayloadMissingError):
-        payloads.get(job.id, "result", 1)
+        payloads.result(job, 1)
     nobody_is_blamed(job, store, connection)
     assert faults_counted(runner) == 1
 
@@ -249,7 +249,7 @@ def with_interactions(store: JobStore, payloads: Payloads) -> Callable[[Interact
             created_at=time.time(),
             interactions=wanted,
         )
-        payloads.put(job.id, "input", 0, rows)
+        payloads.put_rows(job, 0, rows)
         return store.accept(job).job
 
     return accept
@@ -294,9 +294,10 @@ def test_interactions_that_do_not_add_up_fail_the_job_and_nothing_is_stored(
         "The xgboost engine's interactions of model wine@1 are 0.25 off the value of feature 2 for output 0 in row 4"
         in the_detail(store, job)
     )
-    for side in ("result", "interactions"):
-        with pytest.raises(PayloadMissingError):
-            payloads.get(job.id, side, 0)
+    with pytest.raises(PayloadMissingError):
+        payloads.result(job, 0)
+    with pytest.raises(PayloadMissingError):
+        payloads.interaction_spans(job, 0, [range(1)])
     assert faults_counted(runner) == 1
 
 

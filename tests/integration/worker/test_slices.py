@@ -65,7 +65,7 @@ def job(store: JobStore, payloads: Payloads, rows: Matrix) -> Job:
         outputs=3,
         created_at=time.time(),
     )
-    payloads.put(job.id, "input", 0, rows)
+    payloads.put_rows(job, 0, rows)
     return store.accept(job).job
 
 
@@ -102,7 +102,7 @@ def test_a_batch_planned_for_tables_that_are_not_there_is_explained_in_slices_ea
     assert since[0] < since[1] < since[2]
     assert len(told) == 2
     alone = np.concatenate([engine.engine.explain(row[None]) for row in rows])
-    np.testing.assert_array_equal(payloads.get(job.id, "result", 0), alone)
+    np.testing.assert_array_equal(payloads.result(job, 0).array, alone)
     assert recovery.running() == []
 
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from services.api.components import Parts
 from services.api.http.query import Query
@@ -66,7 +65,7 @@ def _beeswarm(parts: Parts, job: Job, wish: Wish) -> Drawing:
     digest = parts.digests.of(job)
     figures = BeeswarmFigures.of(
         digest.features,
-        digest.results[:, output, :-2],
+        digest.explanation.values[:, output],
         digest.moments.mean_abs[output],
         names.features,
         wish.max_display,
@@ -79,11 +78,9 @@ def _waterfall(parts: Parts, job: Job, wish: Wish) -> Drawing:
     output = _place("output", wish.output, names.outputs)
     if wish.row >= job.rows:
         raise BadParameterError(f"row={wish.row} is beyond the job's {job.rows} rows, which count from 0.")
-    features, results = parts.digests.row(job, wish.row)
-    values: NDArray[np.float32] = results[output, :-2]
-    figures = WaterfallFigures.of(
-        features, values, float(results[output, -2]), names.columns, wish.max_display
-    )
+    features, explanation = parts.digests.row(job, wish.row)
+    values, base_value = explanation.values[0, output], float(explanation.base_values[0, output])
+    figures = WaterfallFigures.of(features, values, base_value, names.columns, wish.max_display)
     return draw_waterfall(figures, f"{_title(job, names, output)}, row {wish.row}")
 
 
@@ -93,7 +90,9 @@ def _dependence(parts: Parts, job: Job, wish: Wish) -> Drawing:
     digest = parts.digests.of(job)
     weightiest = int(np.argmax(digest.moments.mean_abs[output]))
     feature = _place("feature", wish.feature, names.features, default=weightiest)
-    figures = DependenceFigures.of(feature, digest.features, digest.results[:, output, :-2], names.columns)
+    figures = DependenceFigures.of(
+        feature, digest.features, digest.explanation.values[:, output], names.columns
+    )
     return draw_dependence(figures, _title(job, names, output, shown=len(digest.features)))
 
 

@@ -81,8 +81,8 @@ class _Wired(importlib.machinery.SourceFileLoader):
 
 
 def _wire_payloads(module: ModuleType) -> None:
-    module.Payloads.get = _passing(module.Payloads.get, before="read", side="input")
-    module.Payloads.put = _passing(module.Payloads.put, after="stored", side="result")
+    module.Payloads.rows = _passing(module.Payloads.rows, before="read")
+    module.Payloads.put_result = _passing(module.Payloads.put_result, after="stored")
 
 
 def _wire_transitions(module: ModuleType) -> None:
@@ -133,17 +133,15 @@ _WIRING: dict[str, Callable[[ModuleType], None]] = {
 }
 
 
-def _passing(call: Call, *, before: str = "", after: str = "", side: str = "") -> Call:
-    """Return the same call with a point before or after it; with `side`, only for that side's objects."""
+def _passing(call: Call, *, before: str = "", after: str = "") -> Call:
+    """Return the same call, whose first arguments are a job or its id and a batch, with a point before or after it."""
 
     @wraps(call)
-    def wired(thing: Any, job_id: str, *rest: Any, **named: Any) -> Any:
-        if side and rest[0] != side:
-            return call(thing, job_id, *rest, **named)
-        batch = rest[1] if side else rest[0]
+    def wired(thing: Any, job: Any, batch: int, *rest: Any, **named: Any) -> Any:
+        job_id = job if isinstance(job, str) else job.id
         if before:
             _come_by(before, job_id, batch)
-        answer = call(thing, job_id, *rest, **named)
+        answer = call(thing, job, batch, *rest, **named)
         if after:
             _come_by(after, job_id, batch)
         return answer

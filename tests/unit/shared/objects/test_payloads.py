@@ -1,11 +1,27 @@
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from shared.build import ROOT
 from shared.errors import PayloadMissingError, StorageUnavailableError
-from shared.objects.payloads import Payloads
+from shared.explanation import Explanation
+from shared.interactions import Interactions
+from shared.jobs.document import Job, Method
+from shared.objects.payloads import SMALL_BYTES, Payloads, is_small, result_inodes
 from shared.settings import Settings
+from tests.support.stored_rows import put_in_folder
+
+#: Two rows of two features in each of eight batches.
+LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, features=2, outputs=1)
+#: The same rows as one batch.
+SMALL = replace(LARGE, rows=2)
+ROWS = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
+VALUES = Explanation(np.arange(8, dtype=np.float32).reshape(2, 1, 4))
 
 
 @pytest.fixture
@@ -13,106 +29,206 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-def test_a_matrix_comes_back_as_it_was_stored(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    matrix = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
-
-    payloads.put("a" * 32, "input", 7, matrix)
-
-    np.testing.assert_array_equal(payloads.get("a" * 32, "input", 7), matrix)
+@pytest.fixture
+def payloads(settings: Settings) -> Payloads:
+    return Payloads.open(settings)
 
 
-def test_storing_twice_changes_nothing_and_leaves_one_object(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
+def files(settings: Settings) -> list[str]:
+    folder = settings.objects_dir
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def assert_same(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:
+    np.testing.assert_array_equal(found, wanted)
+    assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+
+
+@pytest.mark.parametrize(("job", "batch"), [(LARGE, 7), (SMALL, 0)], ids=["large", "small"])
+def test_rows_and_result_come_back_as_they_were_stored(payloads: Payloads, job: Job, batch: int) -> None:
+    payloads.put_rows(job, batch, ROWS)
+    assert_same(payloads.rows(job, batch), ROWS)
+    payloads.put_result(job, batch, ROWS, VALUES)
+    assert_same(payloads.rows(job, batch), ROWS)
+    assert_same(payloads.result(job, batch).array, VALUES.array)
+
+
+def test_a_small_job_is_one_file_of_one_block_from_its_rows_to_its_result(
+    payloads: Payloads, settings: Settings
+) -> None:
+    payloads.put_rows(SMALL, 0, ROWS)
+    assert files(settings) == [f"jobs/{SMALL.id}.npy"]
+    for _ in range(2):  # a batch that runs again changes nothing
+        payloads.put_result(SMALL, 0, ROWS, VALUES)
+        assert files(settings) == [f"jobs/{SMALL.id}.npy"]
+    assert (settings.objects_dir / f"jobs/{SMALL.id}.npy").stat().st_size < 4096
+    with (settings.objects_dir / f"jobs/{SMALL.id}.npy").open("rb") as file:
+        assert_same(np.load(file), ROWS)
+        assert_same(np.load(file), VALUES.array)
+
+
+def test_a_large_jobs_batches_have_an_object_for_each_side(payloads: Payloads, settings: Settings) -> None:
+    payloads.put_rows(LARGE, 7, ROWS)
     for _ in range(2):
-        payloads.put("a" * 32, "result", 0, np.ones((2, 1, 4), dtype=np.float32))
-
-    assert len([path for path in settings.objects_dir.rglob("*") if path.is_file()]) == 1
-
-
-def test_what_is_not_there_is_named(settings: Settings) -> None:
-    with pytest.raises(PayloadMissingError, match="000003"):
-        Payloads.open(settings).get("a" * 32, "input", 3)
+        payloads.put_result(LARGE, 7, ROWS, VALUES)
+    assert files(settings) == [f"jobs/{LARGE.id}/{side}/000007.npy" for side in ("input", "result")]
 
 
-def test_deleting_a_job_leaves_no_trace_of_it_and_all_of_the_others(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    for job in ("a" * 32, "b" * 32):
-        for batch in range(3):
-            payloads.put(job, "input", batch, np.ones((1, 1), dtype=np.float32))
-
-    assert payloads.delete_job("a" * 32) == 3
-
-    assert payloads.job_ids() == ["b" * 32]
-    assert not (settings.objects_dir / "jobs" / ("a" * 32)).exists()
-    assert payloads.delete_job("a" * 32) == 0
+@pytest.mark.parametrize("job", [SMALL, replace(SMALL, features=9000, rows=1)], ids=["small", "large"])
+def test_a_job_that_has_run_already_is_stored_whole(payloads: Payloads, settings: Settings, job: Job) -> None:
+    rows = np.ones((job.rows, job.features), np.float32)
+    explanation = Explanation.empty(job.rows, job.outputs, job.features)
+    payloads.put_completed(job, rows, explanation)
+    assert len(files(settings)) == (1 if is_small(job) else 2)
+    assert_same(payloads.rows(job, 0), rows)
+    assert_same(payloads.result(job, 0).array, explanation.array)
 
 
-def test_what_a_kill_in_the_middle_of_a_write_left_goes_with_the_job(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    payloads.put("a" * 32, "input", 0, np.ones((1, 1), dtype=np.float32))
-    folder = settings.objects_dir / "jobs" / ("a" * 32)
-    (folder / "input" / "000001.npy#1").write_bytes(b"half a matrix")
+def test_small_is_decided_by_the_number_of_batches_and_the_bytes_of_all_arrays() -> None:
+    one = replace(SMALL, rows=1, batch_rows=10_000)
+    per_row = 4 * (2 + 4)
+    assert is_small(replace(one, rows=SMALL_BYTES // per_row))
+    assert not is_small(replace(one, rows=SMALL_BYTES // per_row + 1))
+    assert not is_small(replace(one, rows=2, batch_rows=1))
+    with_pairs = replace(one, interactions=Interactions())
+    assert is_small(replace(with_pairs, rows=SMALL_BYTES // (per_row + 4 * 9)))
+    assert not is_small(replace(with_pairs, rows=SMALL_BYTES // (per_row + 4 * 9) + 1))
 
-    payloads.delete_job("a" * 32)
 
-    assert not folder.exists()
-    assert payloads.job_ids() == []
+def test_results_to_come_take_inodes_for_files_and_folders() -> None:
+    assert result_inodes(replace(SMALL, todo=1)) == 0
+    assert result_inodes(replace(LARGE, todo=8)) == 9
+    assert result_inodes(replace(LARGE, todo=2, interactions=Interactions())) == 6
 
 
-def test_a_store_that_cannot_be_written_is_told_apart_from_a_missing_object(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
+@pytest.mark.parametrize("job", [LARGE, SMALL], ids=["large", "small"])
+def test_a_missing_object_is_named(payloads: Payloads, job: Job) -> None:
+    with pytest.raises(PayloadMissingError, match="input/000000"):
+        payloads.rows(job, 0)
+    payloads.put_rows(job, 0, ROWS)
+    with pytest.raises(PayloadMissingError, match="result"):
+        payloads.result(job, 0)
+
+
+def test_objects_of_another_shape_are_refused(payloads: Payloads) -> None:
+    payloads.put_rows(LARGE, 0, ROWS[:1])
+    with pytest.raises(PayloadMissingError, match=r"\(1, 2\) instead of \(2, 2\)"):
+        payloads.rows(LARGE, 0)
+    payloads.put_result(SMALL, 0, ROWS, Explanation(VALUES.array[:, :, :3]))
+    with pytest.raises(PayloadMissingError, match=r"\(2, 1, 3\) instead of \(2, 1, 4\)"):
+        payloads.result(SMALL, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"half a matrix", b"\x93NUMPY\x02\x00" + bytes(200)])
+def test_a_damaged_object_is_told_from_a_result(
+    payloads: Payloads, settings: Settings, content: bytes
+) -> None:
+    payloads.put_rows(SMALL, 0, ROWS)
+    (settings.objects_dir / f"jobs/{SMALL.id}.npy").write_bytes(content)
+    with pytest.raises(PayloadMissingError, match=f"jobs/{SMALL.id}.npy"):
+        payloads.rows(SMALL, 0)
+
+
+def test_a_small_job_of_an_earlier_version_is_read_run_and_deleted(
+    payloads: Payloads, settings: Settings
+) -> None:
+    put_in_folder(payloads, SMALL.id, "input", 0, ROWS)
+    assert_same(payloads.rows(SMALL, 0), ROWS)
+    put_in_folder(payloads, SMALL.id, "result", 0, VALUES.array)
+    assert_same(payloads.result(SMALL, 0).array, VALUES.array)
+    payloads.put_result(SMALL, 0, ROWS, Explanation(VALUES.array + 1))  # run again, by this version
+    assert_same(payloads.result(SMALL, 0).array, VALUES.array + 1)
+    assert payloads.job_ids() == [SMALL.id]
+    payloads.delete_job(SMALL.id)
+    assert files(settings) == payloads.job_ids() == []
+
+
+@pytest.mark.parametrize("job", [LARGE, SMALL], ids=["large", "small"])
+def test_deleting_a_job_leaves_no_trace_of_it_and_all_of_the_others(
+    payloads: Payloads, settings: Settings, job: Job
+) -> None:
+    kept = [replace(LARGE, id="b" * 32), replace(SMALL, id="c" * 32)]
+    for one in (job, *kept):
+        for batch in range(one.batches):
+            payloads.put_rows(one, batch, ROWS)
+    before = files(settings)
+    payloads.delete_job(job.id)
+    assert payloads.job_ids() == [one.id for one in kept]
+    assert files(settings) == [file for file in before if job.id not in file]
+    assert not (settings.objects_dir / "jobs" / job.id).exists()
+    payloads.delete_job(job.id)
+    assert payloads.job_ids() == [one.id for one in kept]
+
+
+@pytest.mark.parametrize(
+    "names", [["/input/000001.npy#1"], [".npy#1"], [f".npy#{n}" for n in range(1, 6)], [".npy#3"]]
+)
+def test_what_a_kill_in_the_middle_of_a_write_left_is_listed_and_goes_with_the_job(
+    payloads: Payloads, settings: Settings, names: list[str]
+) -> None:
+    for name in names:
+        path = Path(f"{settings.objects_dir}/jobs/{LARGE.id}{name}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"half a matrix")
+    assert payloads.job_ids() == [LARGE.id]
+    payloads.delete_job(LARGE.id)
+    assert files(settings) == payloads.job_ids() == []
+
+
+def test_a_store_that_cannot_be_written_is_told_apart_from_a_missing_object(
+    payloads: Payloads, settings: Settings
+) -> None:
     (settings.objects_dir / "jobs").write_text("a file where the folder should be")
+    for job in (LARGE, SMALL):
+        with pytest.raises(StorageUnavailableError):
+            payloads.put_rows(job, 0, ROWS)
+        with pytest.raises(StorageUnavailableError):
+            payloads.delete_job(job.id)
 
-    with pytest.raises(StorageUnavailableError):
-        payloads.put("a" * 32, "input", 0, np.ones((1, 1), dtype=np.float32))
 
-
-def test_arrays_behind_a_matrix_come_back_without_it_and_the_matrix_without_them(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    matrix = np.arange(30, dtype=np.float32).reshape(5, 2, 3)
-    behind = np.array([[0.1, np.nan]]), np.empty((0, 4), dtype=np.float32), np.ones((2, 2), dtype=np.float32)
-
-    payloads.put("a" * 32, "result", 3, matrix, *behind)
-
-    np.testing.assert_array_equal(payloads.get("a" * 32, "result", 3), matrix)
-    found = payloads.get_behind("a" * 32, "result", 3, matrix.shape)
-    for stored, back in zip(behind, found, strict=True):
+def test_a_summary_comes_back_without_the_values_and_the_values_without_it(payloads: Payloads) -> None:
+    summary = np.array([[0.1, np.nan]]), np.empty((0, 4), dtype=np.float32), np.ones((2, 2), dtype=np.float32)
+    payloads.put_result(LARGE, 3, ROWS, VALUES, summary=summary)
+    payloads.put_result(LARGE, 4, ROWS, VALUES)
+    assert_same(payloads.result(LARGE, 3).array, VALUES.array)
+    for stored, back in zip(summary, payloads.summary_arrays(LARGE, 3), strict=True):
         assert back.dtype == stored.dtype
         np.testing.assert_array_equal(back, stored)
+    assert payloads.summary_arrays(LARGE, 4) == []
+    with pytest.raises(PayloadMissingError, match="000005"):
+        payloads.summary_arrays(LARGE, 5)
 
 
-def test_nothing_behind_a_matrix_is_no_error(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    payloads.put("a" * 32, "result", 0, np.ones((3, 1, 4), dtype=np.float32))
-
-    assert payloads.get_behind("a" * 32, "result", 0, (3, 1, 4)) == []
-
-
-def test_what_is_behind_another_matrix_than_was_thought_is_refused(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    payloads.put("a" * 32, "result", 0, np.ones((3, 1, 4), dtype=np.float32), np.ones(2))
-
-    with pytest.raises(PayloadMissingError, match="no matrix"):
-        payloads.get_behind("a" * 32, "result", 0, (2, 1, 4))
-    with pytest.raises(PayloadMissingError, match="000001"):
-        payloads.get_behind("a" * 32, "result", 1, (2, 1, 4))
+def test_a_summary_behind_values_of_another_shape_is_refused(payloads: Payloads) -> None:
+    payloads.put_result(replace(LARGE, batch_rows=3), 0, ROWS, Explanation(np.ones((3, 1, 4), np.float32)))
+    with pytest.raises(PayloadMissingError, match="damaged"):
+        payloads.summary_arrays(LARGE, 0)
 
 
-def test_spans_of_a_matrix_come_back_without_the_rest(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    matrix = np.arange(60, dtype=np.float32).reshape(5, 3, 4)
-    payloads.put("a" * 32, "interactions", 2, matrix)
-    spans = [range(4), range(17, 31), range(59, 60)]
-    found = payloads.get_spans("a" * 32, "interactions", 2, matrix.shape, spans)
+@pytest.mark.parametrize(
+    "job", [replace(SMALL, interactions=Interactions()), replace(LARGE, interactions=Interactions())]
+)
+def test_spans_of_interactions_come_back_without_the_rest(payloads: Payloads, job: Job) -> None:
+    matrices = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)
+    payloads.put_rows(job, 0, ROWS)
+    with pytest.raises(PayloadMissingError, match="interactions"):
+        payloads.interaction_spans(job, 0, [range(4)])
+    payloads.put_result(job, 0, ROWS, VALUES, interactions=matrices)
+    spans = [range(4), range(5, 16), range(17, 18)]
+    found = payloads.interaction_spans(job, 0, spans)
     for span, numbers in zip(spans, found, strict=True):
-        np.testing.assert_array_equal(numbers, matrix.ravel()[span.start : span.stop])
+        assert_same(numbers, matrices.ravel()[span.start : span.stop])
+    assert_same(payloads.result(job, 0).array, VALUES.array)
 
 
-def test_spans_of_what_is_not_there_or_is_shorter_are_named(settings: Settings) -> None:
-    payloads = Payloads.open(settings)
-    with pytest.raises(PayloadMissingError, match="000003"):
-        payloads.get_spans("a" * 32, "interactions", 3, (2, 2), [range(4)])
-    payloads.put("a" * 32, "interactions", 3, np.ones((2, 2), dtype=np.float32))
+def test_spans_of_shorter_interactions_are_refused(payloads: Payloads) -> None:
+    job = replace(LARGE, interactions=Interactions())
+    payloads.put_result(job, 0, ROWS, VALUES, interactions=np.ones((1, 1, 3, 3), np.float32))
     with pytest.raises((PayloadMissingError, StorageUnavailableError)):
-        payloads.get_spans("a" * 32, "interactions", 3, (2, 2), [range(2, 6)])
+        payloads.interaction_spans(job, 0, [range(2, 12)])
+
+
+def test_the_object_store_alone_needs_no_numpy() -> None:
+    """The monitor deletes objects and reads none: it is spared 6 MB."""
+    code = "import sys, shared.objects.object_store; sys.exit('numpy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.jobs.document import Job, Method
-from shared.summary.sample import SAMPLE_BYTES, SAMPLE_ROWS, keeps_digest, sample_size, sampled_places
+from shared.summary.sample import SAMPLE_BYTES, SAMPLE_ROWS, keeps_summary, sample_size, sampled_places
 
 
 def job(rows: int, batch_rows: int = 500, features: int = 10, outputs: int = 1) -> Job:
@@ -62,8 +62,8 @@ def test_a_small_job_is_its_own_sample() -> None:
         (job(10 * SAMPLE_ROWS, batch_rows=10 * SAMPLE_ROWS), False),
     ],
 )
-def test_only_jobs_of_many_rows_and_batches_keep_digests(some: Job, kept: bool) -> None:  # noqa: FBT001
-    assert keeps_digest(some) is kept
+def test_only_jobs_of_many_rows_and_batches_keep_summaries(some: Job, kept: bool) -> None:  # noqa: FBT001
+    assert keeps_summary(some) is kept
 
 
 def test_of_a_very_wide_model_fewer_rows_are_kept() -> None:
@@ -74,6 +74,6 @@ def test_of_a_very_wide_model_fewer_rows_are_kept() -> None:
 
 def test_of_very_wide_rows_nothing_is_kept() -> None:
     # What would be kept of a batch is larger than its values, and does not fit its worker.
-    assert keeps_digest(job(50_000, features=1000, outputs=50))
-    assert not keeps_digest(job(50_000, features=1001, outputs=50))
-    assert not keeps_digest(job(20, batch_rows=5, features=1000, outputs=1000))
+    assert keeps_summary(job(50_000, features=1000, outputs=50))
+    assert not keeps_summary(job(50_000, features=1001, outputs=50))
+    assert not keeps_summary(job(20, batch_rows=5, features=1000, outputs=1000))

@@ -1,0 +1,165 @@
+"""The object store: a local folder, or a bucket of S3, GCS or Azure.
+
+Objects are written whole or not at all. A job has either one object, `jobs/ID.npy`, or a folder `jobs/ID/` of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import itertools
+import shutil
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from itertools import batched
+from pathlib import Path
+from typing import Any, Self
+
+import obstore
+from obstore.exceptions import BaseError as ObstoreError
+from obstore.store import LocalStore, from_url
+
+from shared.disk import free_space
+from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
+from shared.settings import Settings
+
+#: What S3, GCS and Azure say when the whole bucket is missing, not an object.
+BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
+#: Objects per delete request, at most.
+DELETE_CHUNK = 500
+#: Numbers of a job's unfinished files (`ID.npy#1` and on) that are always tried: kills may have left gaps.
+STAGED_FILES = 4
+#: For one request to a remote store: its time limit, its retries, and the time limit of all tries together. A worker
+#: must notice an unreachable store long before BATCH_TIMEOUT_SECONDS makes it count as hung.
+REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
+
+
+class ObjectStore:
+    """Every method may raise StorageUnavailableError; those that write, StorageFullError as well."""
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        local = isinstance(store, LocalStore) and store.prefix is not None
+        self._folder = Path(store.prefix) if local else None
+
+    @classmethod
+    def open(cls, settings: Settings) -> Self:
+        """Open the store that the settings name, without connecting; creates a local folder if it is missing.
+
+        Raises SettingsError if STORAGE_URL or its environment variables are invalid.
+        """
+        if (folder := settings.local_objects_dir) is not None:
+            return cls(LocalStore(folder, mkdir=True))
+        assert settings.storage_url is not None
+        try:
+            store = from_url(
+                settings.storage_url,
+                # These replace AWS_ALLOW_HTTP and the like: an endpoint of http:// is permission enough.
+                client_options={"timeout": REMOTE_TIMEOUT, "allow_http": True},
+                retry_config={"max_retries": REMOTE_RETRIES, "retry_timeout": REMOTE_PATIENCE},
+            )
+        except (ObstoreError, ValueError) as fault:
+            raise SettingsError(
+                f"STORAGE_URL cannot be used ({_first_line(fault)}). docs/operations.md lists the settings that "
+                "each kind of store needs."
+            ) from fault
+        return cls(store)
+
+    def write(self, path: str, parts: Sequence[bytes | memoryview]) -> None:
+        """Write an object atomically."""
+        with self._access():
+            obstore.put(self._store, path, list(parts))
+
+    def read(self, path: str, start: int = 0) -> memoryview:
+        """Return an object's bytes from `start` on. Raises PayloadMissingError if it does not exist."""
+        options: Any = {"range": {"offset": start}} if start else None
+        with self._access(path):
+            return memoryview(obstore.get(self._store, path, options=options).bytes())
+
+    def read_ranges(self, path: str, ranges: Sequence[range]) -> list[memoryview]:
+        """Return ranges of an object's bytes. Raises PayloadMissingError if it does not exist."""
+        with self._access(path):
+            found = obstore.get_ranges(
+                self._store,
+                path,
+                starts=[some.start for some in ranges],
+                lengths=[len(some) for some in ranges],
+            )
+        return [memoryview(part) for part in found]
+
+    def delete_job(self, job_id: str) -> None:
+        """Delete all objects of a job, if there are any."""
+        with self._access():
+            if self._folder is not None:
+                _delete_files(self._folder / "jobs" / job_id)
+                return
+            listed = [
+                entry["path"] for some in obstore.list(self._store, f"jobs/{job_id}/") for entry in some
+            ]
+            for some in batched([f"jobs/{job_id}.npy", *listed], DELETE_CHUNK):  # the last may be short
+                with contextlib.suppress(FileNotFoundError):
+                    obstore.delete(self._store, list(some))
+
+    def job_ids(self) -> list[str]:
+        """Return the ids of all jobs that have objects, sorted."""
+        with self._access():
+            if self._folder is not None:
+                # Read directly: obstore does not list unfinished files (`ID.npy#1`), which must be swept, too.
+                jobs = self._folder / "jobs"
+                names = [path.name for path in jobs.iterdir()] if jobs.exists() else []
+            else:
+                listing = obstore.list_with_delimiter(self._store, "jobs/")
+                paths = [*listing["common_prefixes"], *(entry["path"] for entry in listing["objects"])]
+                names = [path.strip("/").split("/")[1] for path in paths]
+        return sorted({name.partition(".")[0] for name in names})
+
+    def probe(self) -> None:
+        """Write and delete a small object."""
+        with self._access():
+            obstore.put(self._store, "probe", b"shapbox")
+            obstore.delete(self._store, "probe")
+
+    @contextlib.contextmanager
+    def _access(self, path: str | None = None) -> Iterator[None]:
+        """Turn failures into our errors; with `path`, a missing object into PayloadMissingError."""
+        try:
+            yield
+        except (ObstoreError, OSError) as fault:
+            if any(words in str(fault) for words in BUCKET_MISSING):
+                raise StorageUnavailableError(
+                    "The bucket does not exist. Create the one that STORAGE_URL names, or name another one."
+                ) from fault
+            if isinstance(fault, FileNotFoundError):
+                if path is None:
+                    raise
+                raise PayloadMissingError(f"Object {path} is not in the object store.") from None
+            if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
+                space = free_space(self._folder)
+                what = "has no free inodes" if space and space.inodes == 0 else "is full"
+                raise StorageFullError(
+                    f"The disk {what}, so nothing was stored. Delete jobs or enlarge the disk."
+                ) from fault
+            raise StorageUnavailableError(f"The object store failed: {_first_line(fault)}") from fault
+
+
+def _delete_files(folder: Path) -> None:
+    """Delete a job's folder or its one file, with the unfinished files that killed writers have left."""
+    shutil.rmtree(folder, onexc=_only_missing)
+    folder.with_suffix(".npy").unlink(missing_ok=True)
+    for number in itertools.count(1):
+        try:
+            folder.with_suffix(f".npy#{number}").unlink()
+        except FileNotFoundError:
+            if number >= STAGED_FILES:
+                return
+
+
+def _only_missing(_function: Any, _path: str, fault: BaseException) -> None:
+    """Ignore that somebody else deletes the same job, or adds a late result, which the sweeper finds later."""
+    if not isinstance(fault, OSError) or fault.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+        raise fault
+
+
+def _first_line(fault: Exception) -> str:
+    """Return obstore's message without the dozens of lines of its own structures."""
+    return str(fault).partition("\n")[0]
