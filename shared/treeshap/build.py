@@ -32,7 +32,7 @@ FLAGS = (
     "-Wextra",
 )
 #: The sources that are compiled for each instruction set: what each calls its entry, and how that begins.
-KERNELS = {"kernel.c": ("EXPLAIN", "explain"), "pairs.c": ("PAIRS", "pairs")}
+KERNELS = {"kernel.c": ("EXPLAIN", "ts_explain"), "pairs.c": ("PAIRS", "ts_pairs")}
 #: The kernels of x86: how their entries end, and the instructions that they may use.
 X86_KERNELS = {
     "avx2": ("-mavx2", "-mfma"),
@@ -45,11 +45,15 @@ X86_KERNELS = {
         "-mprefer-vector-width=512",
     ),
 }
-X86 = ("x86_64", "amd64")
 
 
 class BuildError(Exception):
     """The kernels cannot be built; the message says why."""
+
+
+def is_x86() -> bool:
+    """Tell whether this machine runs x86's instructions."""
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def find_compiler() -> str | None:
@@ -83,14 +87,13 @@ def build(target: Path = LIBRARY, extra: Sequence[str] = ()) -> Path:
 
 def _compilations() -> dict[str, list[str]]:
     """Return what is compiled, and each one's own flags."""
-    x86 = platform.machine().lower() in X86
-    kernels = {"portable": (), **(X86_KERNELS if x86 else {})}
+    kernels = {"portable": (), **(X86_KERNELS if is_x86() else {})}
     found = {
         f"{what}_{name}": [*flags, f"-D{entry}={what}_{name}", "-c", str(SOURCES / source)]
         for source, (entry, what) in KERNELS.items()
         for name, flags in kernels.items()
     }
-    found["dispatch"] = [*(("-DTREESHAP_X86",) if x86 else ()), "-c", str(SOURCES / "dispatch.c")]
+    found["dispatch"] = [*(("-DTREESHAP_X86",) if is_x86() else ()), "-c", str(SOURCES / "dispatch.c")]
     return found
 
 

@@ -20,30 +20,27 @@ VISIBLE int treeshap_runs(int kernel)
 }
 
 /* The size of a node and of a tree: the compiler's layout must be this one. */
-VISIBLE int treeshap_layout(void)
-{
-    return (int)(sizeof(node) << 16 | sizeof(tree));
-}
+VISIBLE int treeshap_layout(void) { return (int)(sizeof(ts_node) << 16 | sizeof(ts_tree)); }
 
-VISIBLE int treeshap_explain(const model *m, const float *rows, int64_t count, float *out, int kernel)
+VISIBLE int treeshap_explain(const ts_model *m, const float *rows, int64_t count, float *out, int kernel)
 {
 #ifdef TREESHAP_X86
     if (kernel == AVX512)
-        return explain_avx512(m, rows, count, out);
+        return ts_explain_avx512(m, rows, count, out);
     if (kernel == AVX2)
-        return explain_avx2(m, rows, count, out);
+        return ts_explain_avx2(m, rows, count, out);
 #endif
-    return kernel == PORTABLE ? explain_portable(m, rows, count, out) : -2;
+    return kernel == PORTABLE ? ts_explain_portable(m, rows, count, out) : -2;
 }
 
-VISIBLE int treeshap_pairs(const model *m, const pair_plan *plan, const float *rows, int64_t count, float *out,
+VISIBLE int treeshap_pairs(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out,
                            int kernel)
 {
 #ifdef TREESHAP_X86
     if (kernel == AVX512)
-        return pairs_avx512(m, plan, rows, count, out);
+        return ts_pairs_avx512(m, plan, rows, count, out);
     if (kernel == AVX2)
-        return pairs_avx2(m, plan, rows, count, out);
+        return ts_pairs_avx2(m, plan, rows, count, out);
 #endif
-    return kernel == PORTABLE ? pairs_portable(m, plan, rows, count, out) : -2;
+    return kernel == PORTABLE ? ts_pairs_portable(m, plan, rows, count, out) : -2;
 }

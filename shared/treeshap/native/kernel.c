@@ -11,61 +11,74 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "splits.h"
-#include "treeshap.h"
-#include "vector.h"
-
-typedef struct {
-    const model *m;
-    int count, rows;     /* of this block, and rounded up to what is computed */
-    float *x;            /* used x BLOCK: the rows, transposed */
-    float *phi;          /* used x BLOCK: contributions of the chunk's trees */
-    double *sum;         /* used x BLOCK: contributions of all trees */
-    uint8_t *touched;    /* used: the columns that the chunk's trees split on */
-    float *margin;       /* BLOCK: the sum of the leaves reached, in the order in which XGBoost adds them */
-    uint8_t *bits;       /* 2 for each level x BLOCK: each node's, see slot() */
-    float *factors;      /* from here on quadrature.h's */
-    float *products, *sums;
-    float *path_bits;
-} block;
-
-/* Where a node's bits lie: while the left subtree is visited, the right child's must stay. */
-static inline int slot(const node *n)
-{
-    return 2 * n->level + n->right_child;
-}
-
+#include "block.h"
 #include "lookup.h"
+#include "memory.h"
 #include "quadrature.h"
+#include "treeshap.h"
+
+#define POINTS 1
+#include "quadrature_points.h"
+#define POINTS 2
+#include "quadrature_points.h"
+#define POINTS 3
+#include "quadrature_points.h"
+#define POINTS 4
+#include "quadrature_points.h"
+#define POINTS 5
+#include "quadrature_points.h"
+#define POINTS 6
+#include "quadrature_points.h"
+#define POINTS 8
+#include "quadrature_points.h"
+#define POINTS 12
+#include "quadrature_points.h"
+#define POINTS 16
+#include "quadrature_points.h"
+
+static void integrate(ts_block *b, const ts_tree *t)
+{
+    switch (t->points) {
+    case 1: integrate1(b, t); break;
+    case 2: integrate2(b, t); break;
+    case 3: integrate3(b, t); break;
+    case 4: integrate4(b, t); break;
+    case 5: integrate5(b, t); break;
+    case 6: integrate6(b, t); break;
+    case 8: integrate8(b, t); break;
+    case 12: integrate12(b, t); break;
+    default: integrate16(b, t);
+    }
+}
 
 /* Float is exact enough for some trees, and as fast as can be; what they give goes to double, so that a thousand
  * trees are as exact as few. */
-static void add_chunk(block *b)
+static void add_chunk(ts_block *b)
 {
     for (int column = 0; column < b->m->used; column++) {
         if (!b->touched[column])
             continue;
         b->touched[column] = 0;
-        float *phi = b->phi + (size_t)column * BLOCK;
-        double *sum = b->sum + (size_t)column * BLOCK;
+        float *phi = b->phi + (size_t)column * TS_BLOCK;
+        double *sum = b->sum + (size_t)column * TS_BLOCK;
         for (int row = 0; row < b->rows; row++)
             sum[row] += (double)phi[row];
         memset(phi, 0, sizeof(float) * (size_t)b->rows);
     }
 }
 
-/* Whether a tree is explained by quadrature. Few rows wait for memory: factors lie in the order in which they are read, a
- * row's floats of all tables do not. But to make factors for one row alone takes longer than to look it up. */
-static int is_integrated(const block *b, const tree *t)
+/* Whether a tree is explained by quadrature. Few rows wait for memory: factors lie in the order in which they are read,
+ * a row's floats of all tables do not. But to make factors for one row alone takes longer than to look it up. */
+static int is_integrated(const ts_block *b, const ts_tree *t)
 {
-    if (!t->has_tables || t->has_tables == ONLY_TABLES)
+    if (!t->has_tables || t->has_tables == TS_ONLY_TABLES)
         return !t->has_tables;
     if (t->factors < 0)
-        return b->count > 1 && !TABLES_ARE_FASTER;
-    return b->count <= LANES || !TABLES_ARE_FASTER;
+        return b->count > 1 && !TS_TABLES_ARE_FASTER;
+    return b->count <= VEC_LANES || !TS_TABLES_ARE_FASTER;
 }
 
-static void add_tree(block *b, const tree *t)
+static void add_tree(ts_block *b, const ts_tree *t)
 {
     for (int i = 0; i < t->nodes; i++)
         b->touched[b->m->nodes[t->first + i].column] = 1;
@@ -80,15 +93,16 @@ static void add_tree(block *b, const tree *t)
         look_up(b, t);
 }
 
-static void explain_output(block *b, int output)
+static void explain_output(ts_block *b, int output)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     for (int row = 0; row < b->rows; row++)
         b->margin[row] = m->start[output];
-    memset(b->sum, 0, sizeof(double) * BLOCK * (size_t)m->used);
-    memset(b->phi, 0, sizeof(float) * BLOCK * (size_t)m->used);
+    memset(b->sum, 0, sizeof(double) * TS_BLOCK * (size_t)m->used);
+    memset(b->phi, 0, sizeof(float) * TS_BLOCK * (size_t)m->used);
     memset(b->touched, 0, (size_t)m->used);
-    for (const tree *t = m->trees + m->first_tree[output], *end = m->trees + m->first_tree[output + 1]; t < end; t++) {
+    for (const ts_tree *t = m->trees + m->first_tree[output], *end = m->trees + m->first_tree[output + 1]; t < end;
+         t++) {
         add_tree(b, t);
         if (t->ends_chunk)
             add_chunk(b);
@@ -96,12 +110,12 @@ static void explain_output(block *b, int output)
     add_chunk(b);
 }
 
-static void transpose(block *b, const float *rows, int count)
+static void transpose(ts_block *b, const float *rows, int count)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     for (int column = 0; column < m->used; column++) {
         const float *from = rows + m->columns[column];
-        float *to = b->x + (size_t)column * BLOCK;
+        float *to = b->x + (size_t)column * TS_BLOCK;
         for (int row = 0; row < count; row++)
             to[row] = from[(size_t)row * (size_t)m->features];
         for (int row = count; row < (count + 63) / 64 * 64; row++) /* a register of bytes looks that far */
@@ -109,60 +123,53 @@ static void transpose(block *b, const float *rows, int count)
     }
 }
 
-static void write_out(const block *b, int output, int count, float *out)
+static void write_out(const ts_block *b, int output, int count, float *out)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     const size_t width = (size_t)m->features + 2, step = width * (size_t)m->outputs;
     for (int row = 0; row < count; row++) {
         float *line = out + (size_t)row * step + (size_t)output * width;
         for (int column = 0; column < m->used; column++)
-            line[m->columns[column]] = (float)b->sum[(size_t)column * BLOCK + row];
+            line[m->columns[column]] = (float)b->sum[(size_t)column * TS_BLOCK + row];
         line[m->features] = m->base[output];
         line[m->features + 1] = b->margin[row];
     }
 }
 
-/* The next piece of memory; where there is none yet, only its size counts. */
-static void *cut(char *memory, size_t *at, size_t bytes)
-{
-    void *piece = memory ? memory + *at : NULL;
-    *at += (bytes + 63) & ~(size_t)63;
-    return piece;
-}
-
 /* Cuts what a block needs out of one piece of memory, and returns how many bytes that takes. */
-static size_t lay_out(block *b, char *memory)
+static size_t lay_out(ts_block *b, char *memory)
 {
-    const model *m = b->m;
-    const size_t levels = (size_t)m->levels + 1, plane = BLOCK * (size_t)m->used;
-    const size_t points = sizeof(float) * STEP * MOST_POINTS;
+    const ts_model *m = b->m;
+    const size_t levels = (size_t)m->levels + 1, plane = TS_BLOCK * (size_t)m->used;
+    const size_t points = sizeof(float) * TS_STEP * TS_MOST_POINTS;
     size_t at = 0;
-    b->sum = cut(memory, &at, sizeof(double) * plane);
-    b->x = cut(memory, &at, sizeof(float) * plane);
-    b->phi = cut(memory, &at, sizeof(float) * plane);
-    b->touched = cut(memory, &at, (size_t)m->used);
-    b->margin = cut(memory, &at, sizeof(float) * BLOCK);
-    b->bits = cut(memory, &at, 2 * BLOCK * levels);
-    b->factors = cut(memory, &at, sizeof(float) * FACTORS * MOST_POINTS * (size_t)m->most_nodes);
-    b->products = cut(memory, &at, points * levels);
-    b->sums = cut(memory, &at, 2 * points * levels);
-    b->path_bits = cut(memory, &at, sizeof(float) * STEP * 2 * MOST_POINTS);
+    b->sum = ts_cut(memory, &at, sizeof(double) * plane);
+    b->x = ts_cut(memory, &at, sizeof(float) * plane);
+    b->phi = ts_cut(memory, &at, sizeof(float) * plane);
+    b->touched = ts_cut(memory, &at, (size_t)m->used);
+    b->margin = ts_cut(memory, &at, sizeof(float) * TS_BLOCK);
+    b->bits = ts_cut(memory, &at, 2 * TS_BLOCK * levels);
+    b->factors = ts_cut(memory, &at, sizeof(float) * TS_FACTORS * TS_MOST_POINTS * (size_t)m->most_nodes);
+    b->products = ts_cut(memory, &at, points * levels);
+    b->sums = ts_cut(memory, &at, 2 * points * levels);
+    b->path_bits = ts_cut(memory, &at, sizeof(float) * TS_STEP * 2 * TS_MOST_POINTS);
     return at;
 }
 
-int EXPLAIN(const model *m, const float *rows, int64_t count, float *out)
+int EXPLAIN(const ts_model *m, const float *rows, int64_t count, float *out)
 {
-    block b = {.m = m};
+    ts_block b = {.m = m};
     char *memory = aligned_alloc(64, lay_out(&b, NULL));
     if (!memory)
         return -1;
     lay_out(&b, memory);
-    for (int64_t done = 0; done < count; done += BLOCK) {
+    for (int64_t done = 0; done < count; done += TS_BLOCK) {
         if (done)
-            sched_yield(); /* a newer Linux interrupts what only computes at the next tick, which others wait 4 ms for */
-        const int here = count - done < BLOCK ? (int)(count - done) : BLOCK;
+            sched_yield(); /* a newer Linux interrupts what only computes at the next tick, which others wait 4 ms for
+                            */
+        const int here = count - done < TS_BLOCK ? (int)(count - done) : TS_BLOCK;
         b.count = here;
-        b.rows = (here + STEP - 1) / STEP * STEP;
+        b.rows = (here + TS_STEP - 1) / TS_STEP * TS_STEP;
         transpose(&b, rows + done * m->features, here);
         for (int output = 0; output < m->outputs; output++) {
             explain_output(&b, output);

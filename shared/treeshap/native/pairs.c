@@ -14,34 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "splits.h"
+#include "memory.h"
+#include "pairs.h"
 #include "treeshap.h"
-#include "vector.h"
-
-typedef struct {
-    const model *m;
-    const pair_plan *plan;
-    int rows;            /* of this block, rounded up to what is computed */
-    float *x;            /* used x plan->block: the rows, transposed */
-    float *chunk;        /* pairs x plan->block: what the chunk's trees give */
-    double *sum;         /* pairs x plan->block: what all trees give */
-    double *diagonal;    /* used: of one row */
-    uint8_t *touched;    /* pairs: those that the chunk's trees have */
-    float *products, *sums, *gains, *bits;
-} pair_block;
-
-/* One tree and one register of rows. */
-typedef struct {
-    const pair_block *b;
-    const node *root;
-    const float *factors;    /* PAIR_FACTORS x points for each node of the tree */
-    const float *lost, *root_weights; /* -sqrt(w) / (1 - t), the gain of a lost bit, and sqrt(w) */
-    vec *products;           /* points for each level */
-    vec *sums;               /* 2 x points for each level */
-    vec *gains;              /* points for each feature of the path */
-    mask *bits;              /* by the features' places on the path */
-    int row;                 /* the first of the rows that are visited */
-} pair_pass;
 
 #define POINTS 1
 #include "pairs_points.h"
@@ -62,7 +37,7 @@ typedef struct {
 #define POINTS 16
 #include "pairs_points.h"
 
-static void add_tree(pair_block *b, const tree *t, const float *factors)
+static void add_tree(ts_pair_block *b, const ts_tree *t, const float *factors)
 {
     switch (t->points) {
     case 1: add_tree1(b, t, factors); break;
@@ -77,14 +52,14 @@ static void add_tree(pair_block *b, const tree *t, const float *factors)
     }
 }
 
-static void touch(pair_block *b, const tree *t)
+static void touch(ts_pair_block *b, const ts_tree *t)
 {
-    const pair_plan *plan = b->plan;
+    const ts_pair_plan *plan = b->plan;
     for (int64_t at = plan->first_slot[t->first], end = plan->first_slot[t->first + t->nodes]; at < end; at++)
         b->touched[plan->slots[at]] = 1;
 }
 
-static void add_chunk(pair_block *b)
+static void add_chunk(ts_pair_block *b)
 {
     const size_t block = (size_t)b->plan->block;
     for (int pair = 0; pair < b->plan->pairs; pair++) {
@@ -99,18 +74,18 @@ static void add_chunk(pair_block *b)
     }
 }
 
-static void add_output(pair_block *b, int output)
+static void add_output(ts_pair_block *b, int output)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     const size_t plane = (size_t)b->plan->pairs * (size_t)b->plan->block;
     memset(b->sum, 0, sizeof(double) * plane);
     memset(b->chunk, 0, sizeof(float) * plane);
     memset(b->touched, 0, (size_t)b->plan->pairs);
     for (int at = m->first_tree[output]; at < m->first_tree[output + 1]; at++) {
-        const tree *t = m->trees + at;
+        const ts_tree *t = m->trees + at;
         if (t->nodes && b->plan->pairs) {
             touch(b, t);
-            add_tree(b, t, b->plan->factors + (size_t)b->plan->first_factor[at] * TABLE_ROW);
+            add_tree(b, t, b->plan->factors + (size_t)b->plan->first_factor[at] * TS_TABLE_ROW);
         }
         if (t->ends_chunk)
             add_chunk(b);
@@ -118,9 +93,9 @@ static void add_output(pair_block *b, int output)
     add_chunk(b);
 }
 
-static void transpose(pair_block *b, const float *rows, int count)
+static void transpose(ts_pair_block *b, const float *rows, int count)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     for (int column = 0; column < m->used; column++) {
         float *to = b->x + (size_t)column * (size_t)b->plan->block;
         for (int row = 0; row < count; row++)
@@ -131,16 +106,16 @@ static void transpose(pair_block *b, const float *rows, int count)
 }
 
 /* One row's pairs, one after the other. */
-static void write_line(const pair_block *b, int row, float *line)
+static void write_line(const ts_pair_block *b, int row, float *line)
 {
     for (int pair = 0; pair < b->plan->pairs; pair++)
         line[pair] = (float)(b->sum[(size_t)pair * (size_t)b->plan->block + (size_t)row] / 2);
 }
 
 /* One row's matrix, which is zero before; on its diagonal what the feature's pairs give to others. */
-static void write_matrix(const pair_block *b, int row, float *matrix)
+static void write_matrix(const ts_pair_block *b, int row, float *matrix)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     const size_t width = (size_t)m->features + 1;
     memset(b->diagonal, 0, sizeof(double) * (size_t)m->used);
     for (int pair = 0; pair < b->plan->pairs; pair++) {
@@ -155,9 +130,9 @@ static void write_matrix(const pair_block *b, int row, float *matrix)
         matrix[(size_t)m->columns[column] * (width + 1)] = (float)b->diagonal[column];
 }
 
-static void write_out(const pair_block *b, int output, int count, float *out)
+static void write_out(const ts_pair_block *b, int output, int count, float *out)
 {
-    const model *m = b->m;
+    const ts_model *m = b->m;
     const size_t width = (size_t)m->features + 1, each = b->plan->dense ? width * width : (size_t)b->plan->pairs;
     for (int row = 0; row < count; row++) {
         float *to = out + ((size_t)row * (size_t)m->outputs + (size_t)output) * each;
@@ -168,35 +143,27 @@ static void write_out(const pair_block *b, int output, int count, float *out)
     }
 }
 
-/* The next piece of memory; where there is none yet, only its size counts. */
-static void *cut(char *memory, size_t *at, size_t bytes)
-{
-    void *piece = memory ? memory + *at : NULL;
-    *at += (bytes + 63) & ~(size_t)63;
-    return piece;
-}
-
 /* Cuts what a block needs out of one piece of memory, and returns how many bytes that takes. */
-static size_t lay_out(pair_block *b, char *memory)
+static size_t lay_out(ts_pair_block *b, char *memory)
 {
     const size_t block = (size_t)b->plan->block, pairs = (size_t)b->plan->pairs, used = (size_t)b->m->used;
-    const size_t points = sizeof(float) * STEP * MOST_POINTS, levels = (size_t)b->m->levels + 1;
+    const size_t points = sizeof(float) * TS_STEP * TS_MOST_POINTS, levels = (size_t)b->m->levels + 1;
     size_t at = 0;
-    b->x = cut(memory, &at, sizeof(float) * used * block);
-    b->chunk = cut(memory, &at, sizeof(float) * pairs * block);
-    b->sum = cut(memory, &at, sizeof(double) * pairs * block);
-    b->diagonal = cut(memory, &at, sizeof(double) * used);
-    b->touched = cut(memory, &at, pairs);
-    b->products = cut(memory, &at, points * levels);
-    b->sums = cut(memory, &at, 2 * points * levels);
-    b->gains = cut(memory, &at, points * 2 * MOST_POINTS);
-    b->bits = cut(memory, &at, sizeof(float) * STEP * 2 * MOST_POINTS);
+    b->x = ts_cut(memory, &at, sizeof(float) * used * block);
+    b->chunk = ts_cut(memory, &at, sizeof(float) * pairs * block);
+    b->sum = ts_cut(memory, &at, sizeof(double) * pairs * block);
+    b->diagonal = ts_cut(memory, &at, sizeof(double) * used);
+    b->touched = ts_cut(memory, &at, pairs);
+    b->products = ts_cut(memory, &at, points * levels);
+    b->sums = ts_cut(memory, &at, 2 * points * levels);
+    b->gains = ts_cut(memory, &at, points * 2 * TS_MOST_POINTS);
+    b->bits = ts_cut(memory, &at, sizeof(float) * TS_STEP * 2 * TS_MOST_POINTS);
     return at + 64; /* never nothing */
 }
 
-int PAIRS(const model *m, const pair_plan *plan, const float *rows, int64_t count, float *out)
+int PAIRS(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out)
 {
-    pair_block b = {.m = m, .plan = plan};
+    ts_pair_block b = {.m = m, .plan = plan};
     const size_t width = (size_t)m->features + 1, each = plan->dense ? width * width : (size_t)plan->pairs;
     char *memory = aligned_alloc(64, lay_out(&b, NULL));
     if (!memory)
@@ -204,7 +171,7 @@ int PAIRS(const model *m, const pair_plan *plan, const float *rows, int64_t coun
     lay_out(&b, memory);
     for (int64_t done = 0; done < count; done += plan->block) {
         const int here = count - done < plan->block ? (int)(count - done) : plan->block;
-        b.rows = (here + STEP - 1) / STEP * STEP;
+        b.rows = (here + TS_STEP - 1) / TS_STEP * TS_STEP;
         transpose(&b, rows + done * m->features, here);
         for (int output = 0; output < m->outputs; output++) {
             add_output(&b, output);

@@ -1,4 +1,4 @@
-/* What the compiler (shared/treeshap/*.py) writes and the kernels read. Every number in it was checked by
+/* What the compiler (shared/treeshap/compiler.py) writes and the kernels read. Every number in it was checked by
  * table_file.py before a kernel sees it: indexes lie in their arrays, children come after their parents. */
 #ifndef TREESHAP_H
 #define TREESHAP_H
@@ -6,16 +6,19 @@
 #include <stdint.h>
 
 enum {
-    BLOCK = 256,       /* rows that go down the trees together */
-    STEP = 16,         /* what the rows of a block are rounded up to */
-    MOST_POINTS = 16,  /* quadrature points: exact for 32 different features on a path */
-    TABLE_BITS = 6,    /* bits that index a table */
-    MOST_BITS = 8,     /* the same in trees that have ONLY_TABLES */
-    TABLE_ROW = 16     /* floats that a feature's table has at least: one AVX-512 register */
+    TS_BLOCK = 256,       /* rows that go down the trees together */
+    TS_STEP = 16,         /* what the rows of a block are rounded up to */
+    TS_MOST_POINTS = 16,  /* quadrature points: exact for 32 different features on a path */
+    TS_TABLE_BITS = 6,    /* bits that index a table */
+    TS_MOST_BITS = 8,     /* the same in trees that have ONLY_TABLES */
+    TS_TABLE_ROW = 16     /* floats that a feature's table has at least: one AVX-512 register */
 };
 
-enum { DEFAULT_LEFT = 1, CATEGORICAL = 2, REPEATED = 4 }; /* a node's flags */
-enum { ONLY_TABLES = 2 }; /* a tree's has_tables, where quadrature would give something else */
+enum { TS_DEFAULT_LEFT = 1, TS_CATEGORICAL = 2, TS_REPEATED = 4 }; /* a node's flags */
+/* Floats that a node takes for each point: kept, lost, gain of each side; the gain so far. */
+enum { TS_FACTORS = 7 };
+
+enum { TS_ONLY_TABLES = 2 }; /* a tree's has_tables, where quadrature would give something else */
 
 /* An inner node. Those of a tree lie in one piece, each before its left subtree, that before the right one. */
 typedef struct {
@@ -34,7 +37,7 @@ typedef struct {
     uint8_t above;               /* how many different features the path has so far */
     uint8_t flags;
     uint8_t unused[6];
-} node;
+} ts_node;
 
 typedef struct {
     int32_t first, nodes;        /* none: a tree of one leaf */
@@ -44,11 +47,11 @@ typedef struct {
     int32_t levels;
     int32_t ends_chunk;          /* 1: what the trees since the last such one gave is small enough for one float */
     int32_t factors;             /* in units of TABLE_ROW floats; -1: the kernel makes them */
-} tree;
+} ts_tree;
 
 typedef struct {
-    const node *nodes;
-    const tree *trees;
+    const ts_node *nodes;
+    const ts_tree *trees;
     const int32_t *first_tree;   /* outputs + 1: the trees of each output lie in one piece */
     const int32_t *columns;      /* the feature of each used column, ascending */
     const float *tables;
@@ -58,15 +61,13 @@ typedef struct {
     const float *base;           /* the base value of each output */
     const double *points;        /* MOST_POINTS + 1 rules of 4 x MOST_POINTS: t, 1 - t, w, -w / (1 - t) */
     int32_t outputs, used, features, levels, most_nodes;
-} model;
+} ts_model;
 
 /* Each explains rows x features into rows x outputs x (features + 2), which is zero before: contributions,
  * base value, margin. Returns 0, or -1 where memory could not be had. */
-typedef int explain_rows(const model *m, const float *rows, int64_t count, float *out);
+typedef int ts_explain_rows(const ts_model *m, const float *rows, int64_t count, float *out);
 
-explain_rows explain_portable, explain_avx2, explain_avx512;
-
-enum { PAIR_FACTORS = 7 }; /* floats that a node takes for each point: kept, lost, gain of each side; the gain so far */
+ts_explain_rows ts_explain_portable, ts_explain_avx2, ts_explain_avx512;
 
 /* What interactions need beside the model; made by pairs.py of a model that was checked. */
 typedef struct {
@@ -77,12 +78,13 @@ typedef struct {
     const int32_t *lower, *upper; /* pairs: their two columns, the lower one first */
     int32_t pairs, block;        /* block: rows that are taken together, a multiple of STEP */
     int32_t dense;               /* 1: matrices with their diagonals; 0: the pairs alone */
-} pair_plan;
+} ts_pair_plan;
 
-/* Each adds interactions to what is zero before. Dense: rows x outputs x (features + 1)^2, symmetric, on the diagonal minus
- * what the feature's pairs come to; else rows x outputs x pairs. Returns 0, or -1 where memory could not be had. */
-typedef int pair_rows(const model *m, const pair_plan *plan, const float *rows, int64_t count, float *out);
+/* Each adds interactions to what is zero before. Dense: rows x outputs x (features + 1)^2, symmetric, on the diagonal
+ * minus what the feature's pairs come to; else rows x outputs x pairs. Returns 0, or -1 where memory could not be had.
+ */
+typedef int ts_pair_rows(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out);
 
-pair_rows pairs_portable, pairs_avx2, pairs_avx512;
+ts_pair_rows ts_pairs_portable, ts_pairs_avx2, ts_pairs_avx512;
 
 #endif
