@@ -62,16 +62,23 @@ deploy: setup-deploy ## this commit to Render (SERVICE=…, RENDER_API_KEY), ver
 test: setup-dev ## all tests: unit, integration, the supervised whole, and the container where Docker is
 	@$(PY) -m ops.run_tests
 
-lint: setup-dev ## ruff, mypy, the import rules, and the English of texts
+lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScript, CSS, C, YAML, the Dockerfile
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-logo
 	@$(PY) -m ops.prose
+	@.venv/bin/clang-format --dry-run -Werror shared/treeshap/native/*.[ch]
+	@.venv/bin/yamllint --strict .
+	@.venv/bin/hadolint Dockerfile
+	@if [ -x .venv/bin/biome ]; then .venv/bin/biome ci --no-errors-on-unmatched services/api; \
+	else echo "lint: biome has no wheel for this machine; JavaScript and CSS are not checked"; fi
 
-format: setup-dev ## let ruff write the layout
+format: setup-dev ## let ruff, clang-format and biome write the layout
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
+	@.venv/bin/clang-format -i shared/treeshap/native/*.[ch]
+	@if [ -x .venv/bin/biome ]; then .venv/bin/biome check --write services/api; fi
 
 lock: setup-dev ## resolve the three lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
