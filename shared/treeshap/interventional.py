@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -23,20 +22,12 @@ from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import TABLE_BUDGET_MB
 from shared.treeshap.forest import CATEGORIES_END, NotCoveredError
-from shared.treeshap.tables import Doubles, bits_of
+from shared.treeshap.tables import Doubles, alike, bits_of, place_tables, put_tables, table_sizes
 
 #: Nodes whose tables are made at once: bounds what that takes in float64.
 _AT_ONCE = 128
 
 type Bits = NDArray[np.uint8]
-
-
-@dataclass(frozen=True, slots=True)
-class _Patterns:
-    """How the background rows meet a node: the share of each pattern of the bits above, and over them of going left."""
-
-    node: int
-    shares: Doubles
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +53,19 @@ def against_background(
     if not len(background):
         raise NotCoveredError("there are no background rows")
     nodes = compiled.nodes.copy()
-    tables = np.zeros(_place_tables(nodes, budget_mb), dtype=np.float32)
+    tables = place_tables(nodes, _checked_sizes(nodes, budget_mb))
     rows = _Background.of(compiled, background)
     mean = compiled.start.astype(np.float64)
-    groups: dict[tuple[int, int], list[_Patterns]] = defaultdict(list)
+    shares: dict[int, Doubles] = {}
     for output in range(compiled.outputs):
         for tree in compiled.trees[compiled.first_tree[output] : compiled.first_tree[output + 1]]:
             mean[output] += float(tree["leaf"])
-            for found in _meet(compiled, int(tree["first"]), int(tree["nodes"]), rows):
-                node = nodes[found.node]
-                mean[output] += _mean_of_leaves(node, found.shares)
-                repeated = node["flags"] & layout.REPEATED
-                groups[int(node["above"]), int(node["bit"]) if repeated else -1].append(found)
-    for (known, place), some in groups.items():
-        for begin in range(0, len(some), _AT_ONCE):
-            _fill(tables, nodes, known, place, some[begin : begin + _AT_ONCE])
+            for node, found in _meet(compiled, int(tree["first"]), int(tree["nodes"]), rows):
+                mean[output] += _mean_of_leaves(nodes[node], found)
+                shares[node] = found
+    for known, place, batch in alike(nodes, _AT_ONCE):
+        found = np.array([shares.pop(node) for node in batch.tolist()])
+        put_tables(tables, nodes[batch], _background_tables(nodes[batch], known, place, found))
     trees = compiled.trees.copy()
     trees["has_tables"] = np.where(trees["nodes"] > 0, layout.ONLY_TABLES, 0)
     trees["factors"] = -1  # they are quadrature's
@@ -86,26 +75,25 @@ def against_background(
     )
 
 
-def _place_tables(nodes: NDArray[Any], budget_mb: float) -> int:
-    """Note where each node's table goes, of those that have a leaf below; return how many floats they take together."""
-    above = nodes["above"].astype(np.int64)
-    if above.max(initial=0) >= layout.MOST_BITS:
+def _checked_sizes(nodes: NDArray[Any], budget_mb: float) -> NDArray[np.int64]:
+    if nodes["above"].max(initial=0) >= layout.MOST_BITS:
         raise NotCoveredError(
             f"a tree is too deep for tables: a leaf depends on more than {layout.MOST_BITS} bits"
         )
-    features = above + (nodes["flags"] & layout.REPEATED == 0)
-    sizes = np.maximum(layout.TABLE_ROW, 2 << above) * features
-    has_leaf = (nodes["left"] < 0) | (nodes["right"] < 0)
-    sizes = np.where(has_leaf, sizes, 0)
-    floats = int(sizes.sum())
-    if floats * 4 > budget_mb * 1e6:
-        raise NotCoveredError(f"its tables are too large: {floats * 4e-6:.0f} MB, of {budget_mb:.0f}")
-    nodes["table"] = np.where(has_leaf, (np.cumsum(sizes) - sizes) // layout.TABLE_ROW, -1)
-    return floats
+    sizes = table_sizes(nodes)
+    megabytes = int(sizes.sum()) * 4e-6
+    if megabytes > budget_mb:
+        raise NotCoveredError(f"its tables are too large: {megabytes:.0f} MB, of {budget_mb:.0f}")
+    return sizes
 
 
-def _meet(compiled: Compiled, first: int, count: int, background: _Background) -> Iterator[_Patterns]:
-    """Send the background rows down a tree; yield each node that has a leaf below it."""
+def _meet(
+    compiled: Compiled, first: int, count: int, background: _Background
+) -> Iterator[tuple[int, Doubles]]:
+    """Send the background rows down a tree; yield each node with a leaf below, and the shares of rows by their bits.
+
+    The bits are those above, and over them whether the row goes left.
+    """
     nodes = compiled.nodes[first : first + count]
     names = ("left", "right", "above", "bit", "flags")
     waiting = {first: np.zeros(background.columns.shape[1], dtype=np.uint8)}
@@ -119,7 +107,7 @@ def _meet(compiled: Compiled, first: int, count: int, background: _Background) -
                 waiting[child] = _inherit(bits, side, bit, repeated=bool(flags & layout.REPEATED))
         if min(left, right) < 0:
             counts = np.bincount(bits | np.uint8(1 << above) * goes_left, minlength=2 << above)
-            yield _Patterns(first + at, counts / len(bits))
+            yield first + at, counts / len(bits)
 
 
 def _inherit(bits: Bits, side: Bits, bit: int, *, repeated: bool) -> Bits:
@@ -149,28 +137,21 @@ def _mean_of_leaves(node: Any, shares: Doubles) -> float:
     )
 
 
-def _fill(
-    tables: NDArray[np.float32], nodes: NDArray[Any], known: int, place: int, found: list[_Patterns]
-) -> None:
-    """Make the tables of nodes that have as many features above and repeat the same one, or none."""
-    nodes = nodes[[one.node for one in found]]
-    shares = np.array([one.shares for one in found])
+def _background_tables(nodes: NDArray[Any], known: int, place: int | None, shares: Doubles) -> Doubles:
+    """Return the tables of nodes of one shape, as tables.node_tables lays them out."""
     bits = bits_of(known + 1)
-    features, size = known + (place < 0), 2 << known
-    made = np.zeros((len(found), size, features))
+    features = known + (place is None)
+    made = np.zeros((len(nodes), len(bits), features))
     for name, side in (("left", bits[:, -1]), ("right", ~bits[:, -1])):
-        own = np.column_stack([bits[:, :known], side]) if place < 0 else bits[:, :known].copy()
-        if place >= 0:
+        own = bits[:, :known].copy() if place is not None else np.column_stack([bits[:, :known], side])
+        if place is not None:
             own[:, place] &= side
         index = own @ (1 << np.arange(features))
         patterns = shares @ (index[:, None] == np.arange(1 << features)).astype(np.float64)
-        values = np.where(nodes[name] < 0, nodes[f"{name}_value"], 0).astype(np.float64)
+        values = nodes[f"{name}_value"].astype(np.float64)
         given = (patterns * values[:, None]) @ _effects(features)
-        made += given.reshape(len(found), 1 << features, features)[:, index, :]
-    rows = np.zeros((len(found), features, max(size, layout.TABLE_ROW)), dtype=np.float32)
-    rows[:, :, :size] = made.swapaxes(1, 2)
-    places = nodes["table"].astype(np.int64)[:, None] * layout.TABLE_ROW + np.arange(rows[0].size)
-    tables[places] = rows.reshape(len(found), -1)
+        made += given.reshape(len(nodes), 1 << features, features)[:, index, :]
+    return made.swapaxes(1, 2)
 
 
 @functools.cache

@@ -62,8 +62,3 @@ TREE = np.dtype(
         ("factors", "<i4"),
     ]
 )
-
-
-def table_floats(above: int, *, repeated: bool) -> int:
-    """Return how many floats a node's table takes, with so many features above it."""
-    return max(TABLE_ROW, 2 << above) * (above + (not repeated))

@@ -1,6 +1,6 @@
-"""What interactions need beside a compiled model: the pairs of features that meet on a path, and the kernels' factors.
+"""The pairs of features that meet on a path, and the factors by which kernels compute their interactions.
 
-Made in memory of what the compiled model holds, when it is first asked for: whoever wants no interactions pays nothing.
+Made in memory from the compiled model when interactions are first requested: other requests pay nothing for them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
-from shared.treeshap.factors import node_factors
 from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.tables import rule
+from shared.treeshap.tables import along_paths, factor_sizes, tree_factors
 
 #: MB that the factors and the places of pairs may take in a process.
 PAIR_BUDGET_MB = 64
@@ -23,7 +22,7 @@ PAIR_BUDGET_MB = 64
 MOST_PAIRS = 250_000
 #: Numbers that a row's matrices may have: one row of them must be compared with XGBoost's at activation.
 MOST_NUMBERS = 1 << 24
-#: Bytes of pairs that a block of rows may have: 16 to 256 rows cost the same while these stay in the caches. And the rows.
+#: Bytes of pairs that a block may have, of 16 to 256 rows: a row costs the same while these stay in the caches.
 _BLOCK_BYTES = 6 * 2**20
 _STEP, _MOST_ROWS = 16, 256
 _BYTES_A_PAIR = 12
@@ -31,7 +30,10 @@ _BYTES_A_PAIR = 12
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Arrays as native/treeshap.h's `pair_plan` names them. `lower` and `upper` are columns, `features` what those are."""
+    """Arrays as native/treeshap.h's `ts_pair_plan` names them.
+
+    `lower` and `upper` are columns of the rows that the kernels read, `features` the same as features: (pairs, 2).
+    """
 
     factors: NDArray[np.float32]
     first_factor: NDArray[np.int32]
@@ -60,14 +62,13 @@ class Pairs:
 
 
 def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
-    """Work out what a path-dependent model's interactions need. Raises NotCoveredError with the reason why not."""
+    """Find the pairs of a path-dependent model. Raises NotCoveredError with the reason if it has none."""
     if np.any(compiled.trees["has_tables"] == layout.ONLY_TABLES):
-        raise NotCoveredError("interactions against a background are not worked out")
+        raise NotCoveredError("interactions against a background are not available")
     if compiled.outputs * (compiled.features + 1) ** 2 > MOST_NUMBERS:
         raise NotCoveredError("it has too many features for interactions")
     nodes = compiled.nodes
-    sizes = layout.FACTORS * compiled.trees["points"].astype(np.int64) * compiled.trees["nodes"]
-    sizes = -(-sizes // layout.TABLE_ROW) * layout.TABLE_ROW
+    sizes = factor_sizes(compiled.trees)
     each = nodes["above"].astype(np.int64) - (nodes["flags"] & layout.REPEATED != 0)
     if 4 * (int(sizes.sum()) + int(each.sum())) > budget_mb * 1e6:
         raise NotCoveredError(f"its interactions need more than {budget_mb:g} MB beside the model")
@@ -77,7 +78,7 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
         raise NotCoveredError(f"more than {MOST_PAIRS:,} pairs of its features meet on a path")
     lower, upper = (part.astype(np.int32) for part in np.divmod(pairs, max(len(compiled.columns), 1)))
     return Pairs(
-        factors=_factors(compiled, sizes),
+        factors=tree_factors(compiled.trees, nodes, root_weights=True),  # two gains make a weight whole
         first_factor=((np.cumsum(sizes) - sizes) // layout.TABLE_ROW).astype(np.int32),
         first_slot=np.concatenate([[0], np.cumsum(each)]).astype(np.int64),
         slots=slots.astype(np.int32),
@@ -89,28 +90,10 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
 
 def _pair_keys(nodes: NDArray[Any], columns: int) -> NDArray[np.int64]:
     """Return for each node, and each other feature of its path in order, the two columns as one number."""
-    paths = np.zeros((len(nodes), int(nodes["above"].max(initial=0)) + 1), dtype=np.int64)
-    for level in range(int(nodes["level"].max(initial=0)) + 1):
-        here = np.flatnonzero(nodes["level"] == level)
-        paths[here, nodes["bit"][here]] = nodes["column"][here]
-        for side in ("left", "right"):
-            inner = here[nodes[side][here] >= 0]
-            paths[nodes[side][inner]] = paths[inner]
+    own = nodes["column"].astype(np.int64)
+    paths = along_paths(nodes, own, own)
     places = np.arange(paths.shape[1])
     others = (places < nodes["above"][:, None]) & (places != nodes["bit"][:, None])
-    own = np.broadcast_to(nodes["column"][:, None].astype(np.int64), paths.shape)[others]
-    found = paths[others]
+    own, found = np.broadcast_to(own[:, None], paths.shape)[others], paths[others]
     keys: NDArray[np.int64] = np.minimum(own, found) * columns + np.maximum(own, found)
     return keys
-
-
-def _factors(compiled: Compiled, sizes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Return quadrature's factors of all trees, the gains by the root of the weight: two gains make it whole."""
-    made = np.zeros(int(sizes.sum()), dtype=np.float32)
-    begin = 0
-    for tree, size in zip(compiled.trees, sizes.tolist(), strict=True):
-        nodes, points = compiled.nodes[tree["first"] : tree["first"] + tree["nodes"]], int(tree["points"])
-        found = node_factors(nodes, points, np.sqrt(rule(points)[1]))
-        made[begin : begin + found.size] = found.ravel()
-        begin += size
-    return made
