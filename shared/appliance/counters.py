@@ -1,8 +1,8 @@
-"""Counters, histograms and maxima that outlive processes: put together in memory, kept in Redis.
+"""Counters, histograms and maxima that outlive processes: collected in memory, kept in Redis.
 
-A process adds without waiting; `flush` moves what has come together into Redis in one step. What Redis did not
-take stays in memory and goes with the next flush. A stopped Redis carries out what it had been sent when it goes
-on, though the sender gave up waiting and sends it again: so each flush has a number, and counts once.
+Adding never waits; `flush` moves what was collected into Redis in one step, and keeps it if Redis does not confirm. A
+Redis that was stopped executes what it had received when it continues, although the sender gave up and sends it again.
+So each flush has a number, and counts once.
 """
 
 from __future__ import annotations
@@ -11,37 +11,17 @@ import secrets
 import threading
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from shared.jobs import keys
+from shared.metrics import BUCKETS, SEPARATOR, Metric
 from shared.redis.connection import RedisClient, texts
 
-#: Parts a counter's name from its label values, in the field's name.
-SEPARATOR = "|"
-#: Upper bounds of the histograms, in seconds.
-BUCKETS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-    3600.0,
-)
-#: Seconds for which Redis remembers a process's last flush: longer than an outage, after which it is sent again.
+#: Seconds for which Redis remembers a process's last flush: longer than an outage.
 REMEMBERED_SECONDS = 24 * 3600
-#: Adds the amounts, and keeps the larger of each maximum, unless the process's last flush has this number already.
-#: ARGV: the number, for how many seconds it is remembered, how many amounts there are; then fields with amounts, and fields with maxima.
+#: Adds the amounts and keeps the larger maxima, unless the process's last flush has this number already. ARGV: the
+#: number, the seconds to remember it, how many amounts there are; then fields with amounts, and fields with maxima.
 _FLUSH = """
 if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
@@ -57,13 +37,13 @@ return 1
 
 @dataclass(slots=True)
 class _Pending:
-    """What has come together since the last flush, by field."""
+    """What was collected since the last flush, by field."""
 
     amounts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     maxima: dict[str, float] = field(default_factory=dict)
 
     def words(self) -> list[str | int]:
-        """Return it as the script takes it; nothing if there is nothing."""
+        """Return the script's last arguments; none if nothing was collected."""
         if not self.amounts and not self.maxima:
             return []
         pairs = [*self.amounts.items(), *self.maxima.items()]
@@ -71,7 +51,7 @@ class _Pending:
 
 
 class Counters:
-    """Additions of one process, and the reading of all processes' sums. Any thread may call anything."""
+    """The additions of one process, and the sums of all. Safe for several threads."""
 
     def __init__(self, connection: RedisClient) -> None:
         self._redis = connection
@@ -83,29 +63,29 @@ class Counters:
         self._unconfirmed = _Pending()
         self._flushing = threading.Lock()
 
-    def add(self, name: str, *labels: str, amount: float = 1) -> None:
-        """Add to a counter. Label values come in the order of the metric's labels."""
+    def add(self, metric: Metric, *labels: str, amount: float = 1) -> None:
+        """Add to a counter. Label values come in the order of the metric's labels, here and below."""
         with self._lock:
-            self._pending.amounts[SEPARATOR.join((name, *labels))] += amount
+            self._pending.amounts[_field(metric, labels)] += amount
 
-    def most(self, name: str, value: float, *labels: str) -> None:
-        """Keep the largest value that a gauge ever had. Label values come in the order of the metric's labels."""
-        gauge = SEPARATOR.join((name, *labels))
+    def most(self, metric: Metric, value: float, *labels: str) -> None:
+        """Raise a maximum to `value` if it is lower."""
+        field = _field(metric, labels)
         with self._lock:
-            self._pending.maxima[gauge] = max(value, self._pending.maxima.get(gauge, value))
+            self._pending.maxima[field] = max(value, self._pending.maxima.get(field, value))
 
-    def observe(self, name: str, seconds: float, *labels: str) -> None:
-        """Add one observation to a histogram. Label values come in the order of the metric's labels."""
+    def observe(self, metric: Metric, seconds: float, *labels: str) -> None:
+        """Add one observation to a histogram."""
         place = bisect_left(BUCKETS, seconds)
         bound = str(BUCKETS[place]) if place < len(BUCKETS) else "+Inf"
         with self._lock:
-            self._pending.amounts[SEPARATOR.join((f"{name}_bucket", *labels, bound))] += 1
-            self._pending.amounts[SEPARATOR.join((f"{name}_sum", *labels))] += seconds
+            self._pending.amounts[_field(metric, (*labels, bound), "_bucket")] += 1
+            self._pending.amounts[_field(metric, labels, "_sum")] += seconds
 
     def flush(self) -> None:
-        """Move what was added into Redis. Raises what REDIS_AWAY lists, and loses or doubles nothing by it."""
+        """Move what was added into Redis. Raises what REDIS_AWAY lists; nothing is lost or counted twice."""
         with self._flushing:
-            self._send()  # what Redis did not confirm the last time, under the number that it had
+            self._send()  # what Redis did not confirm, under its old number
             with self._lock:
                 self._unconfirmed, self._pending = self._pending, _Pending()
             self._number += 1
@@ -125,3 +105,8 @@ class Counters:
             tuple(name.split(SEPARATOR)): float(value)
             for name, value in zip(texts(sums), sums.values(), strict=True)
         }
+
+
+def _field(metric: Metric, labels: Sequence[str], part: str = "") -> str:
+    """Return the field of the hash that keeps a metric, or part of it, for these label values."""
+    return SEPARATOR.join((f"{metric}{part}", *labels))

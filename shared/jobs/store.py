@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import redis
 
+from shared import metrics
 from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError, TooManyRowsError
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
@@ -243,8 +244,8 @@ class JobStore:
         times: dict[Any, Any] = {"started_at": repr(job.started_at), "finished_at": repr(job.finished_at)}
         pipe.hset(keys.job(job.id), mapping=times)
         pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})
-        pipe.hincrby(keys.COUNTERS, f"jobs_total|{job.status}", 1)
-        pipe.hincrby(keys.COUNTERS, f"rows_explained_total|{job.model}", job.rows)
+        pipe.hincrby(keys.COUNTERS, f"{metrics.JOBS}|{job.status}", 1)
+        pipe.hincrby(keys.COUNTERS, f"{metrics.ROWS_EXPLAINED}|{job.model}", job.rows)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
         # No transaction, since Redis refuses those where its memory is full, even for reading. In this order

@@ -10,9 +10,8 @@ from typing import Any
 
 import yaml
 
-from services.monitor.metrics.families import PREFIX
-from services.monitor.metrics.sums import COUNTERS, HISTOGRAMS
 from shared.build import ROOT
+from shared.metrics import METRICS, PREFIX
 
 PROMETHEUS, DASHBOARD = ROOT / "ops" / "prometheus", ROOT / "ops" / "grafana" / "shapbox.json"
 #: The scrape configurations.
@@ -72,7 +71,4 @@ def names_in(text: str) -> set[str]:
 
 def exported() -> set[str]:
     """Return every metric that the code exports; the test with a real Prometheus holds this against a scrape."""
-    names = {*COUNTERS, *HISTOGRAMS}
-    for file in sorted((ROOT / "services" / "monitor" / "metrics").glob("*.py")):
-        names |= set(re.findall(r'\bgauges?\(\s*"([a-z_]+)"', file.read_text()))
-    return {PREFIX + name for name in names}
+    return {PREFIX + metric.name for metric in METRICS}

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from services.api.http import requested_waits as waits
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.jobs.ids import is_job_id
 from shared.log import add_to_log_context, log_context
@@ -63,7 +64,7 @@ class Envelope:
     def count_refused(self, method: str | None, status: int, request_id: str) -> None:
         """Count and log a request that the server answered before it came here."""
         label = method if method in _METHODS else "other"
-        self._counters.add("http_requests_total", label, UNMATCHED, str(status))
+        self._counters.add(metrics.HTTP_REQUESTS, label, UNMATCHED, str(status))
         with log_context(request=request_id):
             _log.info("a request was refused at its head: %s", status)
 
@@ -89,9 +90,9 @@ class _Exchange:
         method = self.environ["REQUEST_METHOD"]
         route = self.environ.get(ROUTE) or UNMATCHED
         label = method if method in _METHODS else "other"
-        self.counters.add("http_requests_total", label, route, self.status)
+        self.counters.add(metrics.HTTP_REQUESTS, label, route, self.status)
         own = seconds if self.answer_seconds is None else self.answer_seconds
-        self.counters.observe("http_request_seconds", max(0.0, own), route)
+        self.counters.observe(metrics.HTTP_REQUEST_SECONDS, max(0.0, own), route)
         quiet = route in _QUIET_ROUTES and self.status == "200"
         _log.log(
             logging.DEBUG if quiet else logging.INFO,

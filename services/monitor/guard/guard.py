@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 from services.monitor.events.programs import Programs
 from services.monitor.guard.memory_decision import (
-    ADMIN,
     WORTH_RECYCLING,
     Elsewhere,
     Kill,
@@ -28,7 +27,9 @@ from services.monitor.guard.memory_decision import (
 from services.monitor.guard.memory_reading import MemoryState, ProcessMemory, measure_processes
 from services.monitor.guard.process_table import is_descendant
 from services.monitor.guard.working_set import Source
+from shared import metrics
 from shared.appliance.counters import Counters
+from shared.metrics import RecycleReason
 
 #: Seconds after which the next worker may be recycled though the last one's successor is not there.
 RECYCLE_PATIENCE = 60.0
@@ -44,10 +45,6 @@ ELSEWHERE_SECONDS = 60.0
 #: Seconds between two measurings of all processes where the working set is known without them, and the
 #: same while it is at its limit.
 MEASURE_SECONDS, PRESSED_MEASURE_SECONDS = 5.0, 0.4
-
-#: Why a worker is recycled. All of them are exported from the start; `self` (it has grown) and `shap` (it gives
-#: shap's memory back) are the worker's own decisions.
-REASONS = ("memory_soft", "memory_hard", "self", "shap", "silent", ADMIN)
 
 logger = logging.getLogger(__name__)
 
@@ -177,16 +174,16 @@ class Guard:
                 self._end(worker, signal.SIGTERM, reason, working_set)
                 self._leaving = _Leaving(worker, now)
                 self._asked.add(worker.pid)
-                self.wished = self.wished and reason != ADMIN
+                self.wished = self.wished and reason != RecycleReason.ADMIN
             case Kill(worker):
                 if worker.pss <= self._marks.worker:
                     self.excuse(worker.pid)
-                self._end(worker, signal.SIGKILL, "memory_hard", working_set)
+                self._end(worker, signal.SIGKILL, RecycleReason.MEMORY_HARD, working_set)
                 self._killed_at = now
                 self._kill_pause = KILL_PAUSE if worker.pss >= WORTH_RECYCLING else VAIN_KILL_PAUSE
             case Elsewhere() if now - self._told_at >= ELSEWHERE_SECONDS:
                 self._told_at = now
-                self._counters.add("memory_unrelieved_total")
+                self._counters.add(metrics.MEMORY_UNRELIEVED)
                 logger.warning(
                     "memory is at its limit, and no worker is large enough to matter",
                     extra={
@@ -196,17 +193,19 @@ class Guard:
                     },
                 )
 
-    def _end(self, worker: WorkerMemory, number: signal.Signals, reason: str, working_set: int) -> None:
+    def _end(
+        self, worker: WorkerMemory, number: signal.Signals, reason: RecycleReason, working_set: int
+    ) -> None:
         if not is_descendant(worker.pid, self._supervisor):
             return
         with contextlib.suppress(ProcessLookupError):  # it left in this moment
             os.kill(worker.pid, number)
-        self._counters.add("worker_recycles_total", reason)
+        self._counters.add(metrics.WORKER_RECYCLES, reason)
         logger.log(
-            logging.INFO if reason == ADMIN else logging.WARNING,
+            logging.INFO if reason == RecycleReason.ADMIN else logging.WARNING,
             "largest worker %s: %s",
             "recycled" if number == signal.SIGTERM else "killed",
-            "an admin asked for it" if reason == ADMIN else "memory is at its limit",
+            "an admin asked for it" if reason == RecycleReason.ADMIN else "memory is at its limit",
             extra={
                 "worker": worker.name,
                 "worker_mb": worker.pss >> 20,

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shared.memory import HARD_SHARE, SOFT_SHARE
+from shared.metrics import RecycleReason
 
 #: Bytes below which ending a worker is in vain: the next one is about as large once it has its models warm.
 WORTH_RECYCLING = 96 * 2**20
-#: The reason of a recycle that an admin has asked for.
-ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,7 @@ class Recycle:
     """Ask this worker to finish its batch and leave; `reason` is how that is counted."""
 
     worker: WorkerMemory
-    reason: str = "memory_soft"
+    reason: RecycleReason = RecycleReason.MEMORY_SOFT
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def decide(
     # A second SIGTERM would end a worker in the middle of its batch.
     staying = [worker for worker in workers if not worker.leaving]
     if wished and staying and not (recycling or killing):
-        return Recycle(max(staying, key=_size), ADMIN)
+        return Recycle(max(staying, key=_size), RecycleReason.ADMIN)
     if working_set < marks.soft:
         return Calm()
     if recycling or killing:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from services.monitor.events.programs import Programs
 from services.monitor.guard.guard import Guard
-from services.monitor.metrics.families import gauge, gauges
+from services.monitor.metrics.families import family
 from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.storage_use import StorageUse
+from shared import metrics
 
 
 class MachineCollector(Collector):
@@ -23,55 +24,32 @@ class MachineCollector(Collector):
         self._programs = programs
         self._pulse = pulse
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Yield the families; what is not known (yet) is left out."""
         yield from self._memory()
         yield from self._disk()
-        up: dict[tuple[str, ...], float] = {
-            (name,): float(runs) for name, runs in self._programs.up().items()
-        }
-        yield gauges("program_up", "1 if supervisord has the program running, else 0.", ["program"], up)
+        up = {(name,): float(runs) for name, runs in self._programs.up().items()}
+        yield family(metrics.PROGRAM_UP, up)
 
-    def _disk(self) -> Iterator[Metric]:
+    def _disk(self) -> Iterator[Family]:
         if self._storage.used is not None:
-            yield gauge("storage_bytes", "Bytes of all objects (rows and results).", self._storage.used)
+            yield family(metrics.STORAGE_BYTES, self._storage.used)
         if (disk := self._pulse.disk) is not None:
-            yield gauge("storage_free_bytes", "Bytes that the disk under DATA_DIR has left.", disk.free)
-            yield gauge("storage_capacity_bytes", "Bytes that the disk under DATA_DIR holds.", disk.capacity)
+            yield family(metrics.STORAGE_FREE_BYTES, disk.bytes)
+            yield family(metrics.STORAGE_CAPACITY, disk.capacity_bytes)
+            if disk.inodes is not None:
+                yield family(metrics.STORAGE_FREE_INODES, disk.inodes)
 
-    def _memory(self) -> Iterator[Metric]:
+    def _memory(self) -> Iterator[Family]:
         state = self._guard.state
         if state is None:
             return
-        yield from self._memory_limits()
-        yield gauge(
-            "memory_working_set_bytes",
-            "Bytes that the appliance is charged, less what the kernel can drop.",
-            state.working_set,
-        )
-        sizes: dict[tuple[str, ...], float] = {
-            (name,): size for name, size in state.processes.by_program.items()
-        }
-        yield gauges(
-            "process_memory_bytes", "PSS of each program, its children included.", ["process"], sizes
-        )
-
-    def _memory_limits(self) -> Iterator[Metric]:
         marks, container = self._guard.marks, self._guard.container_limit
-        yield gauge(
-            "memory_limit_bytes",
-            "Bytes at which the largest worker is recycled (MEMORY_LIMIT_MB).",
-            marks.soft,
-        )
+        yield family(metrics.MEMORY_LIMIT, marks.soft)
         if container is not None:
-            yield gauge(
-                "memory_container_limit_bytes",
-                "Bytes at which the kernel kills; absent if the container has no limit of its own.",
-                container,
-            )
+            yield family(metrics.MEMORY_CONTAINER_LIMIT, container)
         if marks.worker:
-            yield gauge(
-                "worker_memory_limit_bytes",
-                "Bytes beyond which a worker leaves after its batch (WORKER_MEMORY_LIMIT_MB).",
-                marks.worker,
-            )
+            yield family(metrics.WORKER_MEMORY_LIMIT, marks.worker)
+        yield family(metrics.MEMORY_WORKING_SET, state.working_set)
+        sizes = {(name,): float(size) for name, size in state.processes.by_program.items()}
+        yield family(metrics.PROCESS_MEMORY, sizes)

@@ -14,9 +14,9 @@ from redis.retry import Retry
 from services.monitor.events.programs import Programs
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_reading import SUPERVISOR
-from services.monitor.metrics.storage_use import Disk
 from shared.appliance.heartbeats import Beacon, Beacons
 from shared.appliance.status import ApplianceStatus, ProgramStatus
+from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues
 from shared.redis.connection import REDIS_AWAY, RedisClient
@@ -57,7 +57,7 @@ class Pulse:
         self.redis_up = False
         self.ping_seconds = 0.0
         #: The disk under DATA_DIR; None if nothing can be found out about it.
-        self.disk: Disk | None = None
+        self.disk: FreeSpace | None = None
         #: The beacons that were lit when Redis last answered.
         self.beacons: Mapping[str, Beacon] = {}
         #: Tells the bytes of all objects, where somebody counts them.
@@ -67,7 +67,7 @@ class Pulse:
 
     def step(self) -> None:
         """Feel and write, once. Raises what REDIS_AWAY lists, after it has written that down."""
-        self.disk = Disk.under(self._data_dir)
+        self.disk = free_space(self._data_dir)
         try:
             self._feel()
         finally:
@@ -94,7 +94,7 @@ class Pulse:
             fatal_programs=self._programs.fatal(),
             draining=self.draining,
             workers_alive=len(self.beacons),
-            storage_free_bytes=self.disk.free if self.disk else -1,
+            storage_free_bytes=self.disk.bytes if self.disk else -1,
             memory_working_set_bytes=memory.working_set if memory else 0,
             memory_limit_bytes=memory.limit if memory else 0,
             memory_container_bytes=self._guard.container_limit or 0,

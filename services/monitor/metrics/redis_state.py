@@ -6,17 +6,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from prometheus_client.metrics_core import Metric
+from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from services.monitor.metrics.families import gauge, gauges
+from services.monitor.metrics.families import family
 from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.redis_reading import RedisReading, RedisState
 from services.monitor.metrics.sums import sum_families
+from shared import metrics
 from shared.jobs.ids import made_at
-
-#: What a worker can be doing. Both are exported from the start.
-WORKER_STATES = ("idle", "busy")
 
 
 class RedisLinkCollector(Collector):
@@ -25,7 +23,7 @@ class RedisLinkCollector(Collector):
     def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Yield whether Redis answered last, and how fast."""
         yield from _link_families(self._pulse, up=self._pulse.redis_up)
 
@@ -39,45 +37,32 @@ class RedisCollector(Collector):
         self._models = models
         self._queue_limit = queue_limit
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterator[Family]:
         """Yield the families; without Redis, only that it is away."""
         state = self._reading.state if self._pulse.redis_up else None
         yield from _link_families(self._pulse, up=state is not None)
-        yield gauge(
-            "queue_limit_batches",
-            "Batches that may wait before jobs are refused with 429.",
-            self._queue_limit,
-        )
+        yield family(metrics.QUEUE_LIMIT, self._queue_limit)
         if state is None:
             return
-        yield from _memory_families(state)
+        yield family(metrics.REDIS_MEMORY, state.used_bytes)
+        if state.limit_bytes:
+            yield family(metrics.REDIS_MEMORY_LIMIT, state.limit_bytes)
         yield from sum_families(state.sums, self._models)
         yield from _queue_families(state, time.time())
         doing = Counter(beacon.state for beacon in state.beacons.values())
-        workers: dict[tuple[str, ...], float] = {(name,): doing[name] for name in {*WORKER_STATES, *doing}}
-        yield gauges("workers", "Living workers, by what they do.", ["state"], workers)
+        yield family(metrics.WORKERS, {(name,): float(number) for name, number in doing.items()})
 
 
-def _link_families(pulse: Pulse, *, up: bool) -> Iterator[Metric]:
-    yield gauge("redis_up", "1 if Redis answers, else 0.", float(up))
+def _link_families(pulse: Pulse, *, up: bool) -> Iterator[Family]:
+    yield family(metrics.REDIS_UP, float(up))
     if up:
-        yield gauge("redis_ping_seconds", "Seconds that Redis took for the last ping.", pulse.ping_seconds)
+        yield family(metrics.REDIS_PING, pulse.ping_seconds)
 
 
-def _memory_families(state: RedisState) -> Iterator[Metric]:
-    yield gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.", state.used_bytes)
-    if state.limit_bytes:
-        yield gauge(
-            "redis_memory_limit_bytes",
-            "Bytes at which Redis refuses writes (maxmemory); absent if it has no such limit.",
-            state.limit_bytes,
-        )
-
-
-def _queue_families(state: RedisState, now: float) -> Iterator[Metric]:
-    waiting: dict[tuple[str, ...], float] = {(lane.value,): count for lane, count in state.waiting.items()}
-    ages: dict[tuple[str, ...], float] = {
+def _queue_families(state: RedisState, now: float) -> Iterator[Family]:
+    waiting = {(lane.value,): float(count) for lane, count in state.waiting.items()}
+    ages = {
         (lane.value,): max(0.0, now - made_at(head)) if head else 0.0 for lane, head in state.heads.items()
     }
-    yield gauges("queue_batches", "Batches that wait, by queue.", ["queue"], waiting)
-    yield gauges("queue_oldest_seconds", "Age of the job whose batch is next, by queue.", ["queue"], ages)
+    yield family(metrics.QUEUE_BATCHES, waiting)
+    yield family(metrics.QUEUE_OLDEST, ages)

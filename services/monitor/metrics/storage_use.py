@@ -1,14 +1,11 @@
-"""How much room the object store's folder takes, and how much the disk has left."""
+"""The size of the object store's folder."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 #: Files after which the walk rests, and for how many seconds: it must not take a core from the workers.
 FILES_PER_BREATH, BREATH_SECONDS = 1000, 0.02
@@ -50,20 +47,3 @@ def folder_bytes(folder: Path) -> int:
                 if files % FILES_PER_BREATH == 0:
                     time.sleep(BREATH_SECONDS)
     return total
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """How many bytes a disk has left, and how many it holds."""
-
-    free: int
-    capacity: int
-
-    @classmethod
-    def under(cls, folder: Path) -> Self | None:
-        """Look at the disk that a folder is on; None if that cannot be found out."""
-        try:
-            usage = shutil.disk_usage(folder)
-        except OSError:
-            return None
-        return cls(usage.free, usage.total)

@@ -13,11 +13,13 @@ from services.monitor.events.programs import Programs
 from services.monitor.guard.process_table import is_descendant
 from services.monitor.recovery.batch_clock import BatchClock
 from services.monitor.recovery.worker_lives import End, Machine, Report, WorkerLives
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import BEAT_SECONDS, LEASE_SECONDS, Beacon, Beacons
 from shared.jobs.recovery import Blame, Lost, Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
+from shared.metrics import RecoveryCause, RecycleReason
 from shared.redis.connection import RedisClient
 
 #: Seconds between two looks for batches that got lost between a queue and a worker.
@@ -28,9 +30,6 @@ GAP_SECONDS = 5.0
 SETTLING_SECONDS = LEASE_SECONDS + BEAT_SECONDS
 #: Seconds that a worker may be silent at least before it is killed, since it must start first.
 LEAST_SILENCE = 30
-
-#: Why a batch is run again. All of them are exported from the start; `handed_back` is the worker's own doing.
-CAUSES = ("worker_died", "left", "lease", "lost", "hung", "handed_back")
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +109,7 @@ class Rescue:
         if not at_once and now < self._lost_due:
             return
         for lost in self._recovery.requeue_lost(at_once=at_once):
-            self._count("lost", lost, Release.REQUEUE)
+            self._count(RecoveryCause.LOST, lost, Release.REQUEUE)
         self._beacons.prune()
         self._lost_due = now + LOST_SECONDS
 
@@ -140,7 +139,7 @@ class Rescue:
         self._clock.forget_others()
 
     def _expect_hung(self, held: Running, seconds: float) -> None:
-        self.lives.expect(held.token, End("hung", Blame.DEATH))
+        self.lives.expect(held.token, End(RecoveryCause.HUNG, Blame.DEATH))
         with log_context(request=held.request, job=held.job_id, batch=held.batch):
             logger.error(
                 "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",
@@ -156,7 +155,7 @@ class Rescue:
         for pid, since in list(self._silent.items()):
             if now - since > max(self._timeout, LEAST_SILENCE) and self._kill(self._machine.host, pid):
                 del self._silent[pid]
-                self._counters.add("worker_recycles_total", "silent")
+                self._counters.add(metrics.WORKER_RECYCLES, RecycleReason.SILENT)
                 logger.error("worker killed: it has not been heard of", extra={"worker": silent[pid]})
 
     def _kill(self, host: str, pid: int) -> bool:
@@ -165,10 +164,10 @@ class Rescue:
         os.kill(pid, signal.SIGKILL)
         return True
 
-    def _count(self, cause: str, what: Running | Lost, outcome: Release) -> None:
+    def _count(self, cause: RecoveryCause, what: Running | Lost, outcome: Release) -> None:
         with log_context(request=what.request, job=what.job_id, batch=what.batch):
             if outcome is Release.REQUEUE:
-                self._counters.add("batches_recovered_total", cause)
+                self._counters.add(metrics.BATCHES_RECOVERED, cause)
                 logger.warning("batch runs again", extra={"cause": cause})
             else:
                 logger.warning("batch given back", extra={"cause": cause, "outcome": outcome.value})

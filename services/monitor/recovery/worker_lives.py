@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from services.monitor.guard.process_table import is_stopped, parent_of
 from shared.appliance.heartbeats import Beacon
 from shared.jobs.recovery import Blame, Running
+from shared.metrics import RecoveryCause
 
 #: How many ended lives are remembered.
 REMEMBERED = 1000
@@ -45,7 +46,7 @@ class Report:
 class End:
     """Why a life ended, as batches_recovered_total's label, and what that says against the batch in hand."""
 
-    cause: str
+    cause: RecoveryCause
     blame: Blame
 
 
@@ -99,12 +100,12 @@ class WorkerLives:
         restarted = orphan.owner in alive
         ours = orphan.owner.rpartition("/")[0] == self._machine.host
         if restarted and ours:
-            return End("worker_died", Blame.UNEXPLAINED)  # before this monitor's time
+            return End(RecoveryCause.WORKER_DIED, Blame.UNEXPLAINED)  # before this monitor's time
         if not settled or self.silent_worker(orphan.token):
             return None
         if not ours and not self._lingers(orphan, FOREIGN_SECONDS if restarted else FOREIGN_SILENT_SECONDS):
             return None
-        return End("lease", Blame.UNEXPLAINED)
+        return End(RecoveryCause.LEASE, Blame.UNEXPLAINED)
 
     def silent_worker(self, token: str) -> Beacon | None:
         """Return the beacon that a worker of this machine lit before it fell silent, if it may be at work all the same.
@@ -128,10 +129,10 @@ class WorkerLives:
         if cause := self._causes.get(beacon.token):
             return cause
         if self.draining or (report and report.in_order):
-            return End("left", Blame.NONE)
+            return End(RecoveryCause.LEFT, Blame.NONE)
         excused = report is None or beacon.pid in self._excused
         self._excused.discard(beacon.pid)
-        return End("worker_died", Blame.UNEXPLAINED if excused else Blame.DEATH)
+        return End(RecoveryCause.WORKER_DIED, Blame.UNEXPLAINED if excused else Blame.DEATH)
 
     def _lingers(self, orphan: Running, seconds: float) -> bool:
         """Return whether a batch of another appliance's has been left by its holder for so long."""

@@ -7,6 +7,7 @@ import pytest
 import redis
 
 from services.monitor.metrics.redis_reading import STALE_SECONDS, RedisReading
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Beacon
 from shared.jobs.document import Job
@@ -39,7 +40,7 @@ def test_all_that_the_metrics_tell_of_redis_is_read(
 ) -> None:
     job, beacon = accept(3), light("worker-1")
     counters = Counters(connection)
-    counters.add("memory_unrelieved_total")
+    counters.add(metrics.MEMORY_UNRELIEVED)
     counters.flush()
     connection.config_set("maxmemory", 2**30)
     reading.step()

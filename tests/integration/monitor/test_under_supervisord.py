@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from services.monitor.events.programs import Program
 from services.monitor.events.supervisor_rpc import SupervisorAwayError, list_programs
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Beacon, Beacons
 from shared.appliance.host_name import HOST_NAME_NAME
@@ -219,8 +220,8 @@ def test_every_metric_of_the_design_is_exported_and_a_scrape_is_quick(
 ) -> None:
     accept(3)
     counters = Counters(connection)
-    counters.add("http_requests_total", "GET", "/v1/models", "200")
-    counters.observe("http_request_seconds", 0.01, "/v1/models")
+    counters.add(metrics.HTTP_REQUESTS, "GET", "/v1/models", "200")
+    counters.observe(metrics.HTTP_REQUEST_SECONDS, 0.01, "/v1/models")
     counters.flush()
     connection.config_set("maxmemory", 2**30)
     until(lambda: appliance.value("shapbox_storage_bytes") is not None)

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import redis
 
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.errors import RedisUnavailableError
 from shared.redis.connection import REDIS_AWAY, Patience, connect, redis_needed
@@ -48,12 +49,12 @@ def test_a_redis_without_room_is_unavailable_and_not_a_bug(connection: redis.Red
 def test_counters_keep_what_redis_did_not_take(settings: Settings, server: Any) -> None:
     connection = connect(settings, Patience.IMPATIENT, name="test")
     counters = Counters(connection)
-    counters.add("jobs_total", "completed")
+    counters.add(metrics.JOBS, "completed")
     server.kill()
     with pytest.raises(redis.RedisError):
         counters.flush()
-    counters.add("jobs_total", "completed", amount=2)
-    counters.observe("batch_seconds", 0.3)
+    counters.add(metrics.JOBS, "completed", amount=2)
+    counters.observe(metrics.BATCH_SECONDS, 0.3)
 
     server.start()
     counters.flush()
@@ -71,16 +72,16 @@ def test_of_a_maximum_the_largest_of_all_processes_is_kept(settings: Settings, s
     processes = Counters(connection), Counters(connection)
     for counters, values in zip(processes, ((3e-7, 2e-7), (1e-7,)), strict=True):
         for value in values:
-            counters.most("largest_residual", value, "wine@1")
-        counters.add("jobs_total", "completed")
+            counters.most(metrics.LARGEST_RESIDUAL, value, "wine@1")
+        counters.add(metrics.JOBS, "completed")
         counters.flush()
     assert processes[0].read() == {("largest_residual", "wine@1"): 3e-7, ("jobs_total", "completed"): 2}
 
-    processes[1].most("largest_residual", 4e-5, "wine@1")
+    processes[1].most(metrics.LARGEST_RESIDUAL, 4e-5, "wine@1")
     server.kill()
     with pytest.raises(redis.RedisError):
         processes[1].flush()
-    processes[1].most("largest_residual", 1e-5, "wine@1")
+    processes[1].most(metrics.LARGEST_RESIDUAL, 1e-5, "wine@1")
     server.start()
     processes[1].flush()
     assert processes[1].read()["largest_residual", "wine@1"] == 4e-5
@@ -90,14 +91,14 @@ def test_of_a_maximum_the_largest_of_all_processes_is_kept(settings: Settings, s
 def test_a_flush_that_a_stopped_redis_carries_out_later_counts_once(settings: Settings, server: Any) -> None:
     connection = connect(settings, Patience.IMPATIENT, name="test")
     counters = Counters(connection)
-    counters.add("jobs_total", "completed")
+    counters.add(metrics.JOBS, "completed")
     counters.flush()
-    counters.add("jobs_total", "completed")
+    counters.add(metrics.JOBS, "completed")
     server.signal(signal.SIGSTOP)
     with pytest.raises(REDIS_AWAY):
         counters.flush()  # sent, tried again, and given up
     server.signal(signal.SIGCONT)
-    counters.add("jobs_total", "failed")
+    counters.add(metrics.JOBS, "failed")
     counters.flush()
     assert counters.read() == {("jobs_total", "completed"): 2.0, ("jobs_total", "failed"): 1.0}
     connection.close()

@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from services.monitor.metrics.families import PREFIX
-from services.monitor.metrics.sums import HISTOGRAMS
 from shared.build import ROOT
+from shared.metrics import METRICS, PREFIX, MetricKind
 from shared.settings import SETTING_NAMES
 from tests.watch.shipped import DASHBOARD, PROMETHEUS, exported, names_in, rules
 
@@ -51,7 +50,8 @@ def test_every_alert_has_its_section_and_no_section_is_about_another() -> None:
 
 @pytest.mark.parametrize("page", WATCHERS, ids=lambda page: str(page.relative_to(ROOT)))
 def test_no_page_rule_or_panel_names_what_is_not_exported_or_recorded(page: Path) -> None:
-    parts = {PREFIX + name + part for name in HISTOGRAMS for part in PARTS}
+    histograms = [metric.name for metric in METRICS if metric.kind is MetricKind.HISTOGRAM]
+    parts = {PREFIX + name + part for name in histograms for part in PARTS}
     assert names_in(page.read_text()) <= exported() | parts | RECORDED
 
 

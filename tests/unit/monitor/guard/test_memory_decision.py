@@ -13,6 +13,7 @@ from services.monitor.guard.memory_decision import (
     WorkerMemory,
     decide,
 )
+from shared.metrics import RecycleReason
 
 MB = 2**20
 MARKS = Marks(soft=475 * MB, hard=496 * MB)
@@ -86,13 +87,13 @@ def test_the_soft_mark_stays_below_the_cgroups_limit(
 @pytest.mark.parametrize("working_set", [100 * MB, 480 * MB])
 def test_an_admins_wish_has_the_largest_worker_leave_however_small_or_young(working_set: int) -> None:
     tiny = WorkerMemory("worker-4", 14, 60 * MB, young=True)
-    assert decide(working_set, MARKS, (TINY, tiny), wished=True) == Recycle(tiny, "admin")
+    assert decide(working_set, MARKS, (TINY, tiny), wished=True) == Recycle(tiny, RecycleReason.ADMIN)
 
 
 def test_an_admins_wish_waits_while_another_worker_leaves_and_asks_none_twice() -> None:
     leaving = WorkerMemory("worker-5", 15, 300 * MB, leaving=True)
     assert decide(100 * MB, MARKS, (SMALL, LARGE), wished=True, recycling=True) == Calm()
-    assert decide(100 * MB, MARKS, (leaving, SMALL), wished=True) == Recycle(SMALL, "admin")
+    assert decide(100 * MB, MARKS, (leaving, SMALL), wished=True) == Recycle(SMALL, RecycleReason.ADMIN)
     assert decide(100 * MB, MARKS, (leaving,), wished=True) == Calm()
     assert decide(100 * MB, MARKS, (), wished=True) == Calm()
 

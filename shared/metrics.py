@@ -1,0 +1,211 @@
+"""Every metric: its name, kind, help, labels and, where they are known in advance, the values of its label.
+
+What several processes add to is kept in Redis (shared/appliance/counters.py, shared/jobs/lua/); the monitor exports all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, auto
+
+from shared.jobs.document import Status
+
+#: The prefix of every name where it is exported.
+PREFIX = "shapbox_"
+#: Separates a metric's name from the values of its labels in Redis.
+SEPARATOR = "|"
+
+
+#: Upper bounds of the histograms' buckets, in seconds.
+BUCKETS = (
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.025,
+    0.05,
+    0.1,
+    0.25,
+    0.5,
+    1.0,
+    2.5,
+    5.0,
+    10.0,
+    30.0,
+    60.0,
+    300.0,
+    3600.0,
+)
+
+
+class MetricKind(Enum):
+    """How a metric is kept: the first three in Redis, by all processes; a gauge is measured by the monitor."""
+
+    COUNTER = auto()
+    HISTOGRAM = auto()
+    #: The largest value ever; exported as a gauge.
+    MAXIMUM = auto()
+    GAUGE = auto()
+
+
+class RecoveryCause(StrEnum):
+    """Why a batch runs again."""
+
+    WORKER_DIED = "worker_died"
+    LEFT = "left"
+    LEASE = "lease"
+    LOST = "lost"
+    HUNG = "hung"
+    HANDED_BACK = "handed_back"
+
+
+class RecycleReason(StrEnum):
+    """Why a worker is replaced. `self` (it has grown) and `shap` (it frees shap's memory) are its own decisions."""
+
+    MEMORY_SOFT = "memory_soft"
+    MEMORY_HARD = "memory_hard"
+    SELF = "self"
+    SHAP = "shap"
+    SILENT = "silent"
+    ADMIN = "admin"
+
+
+class ClosedConnection(StrEnum):
+    """Why the api closed a connection that its client had not finished with."""
+
+    EVICTED = "evicted"
+    REFUSED = "refused"
+    TIMEOUT = "timeout"
+
+
+class WorkerState(StrEnum):
+    """What a worker is doing."""
+
+    IDLE = "idle"
+    BUSY = "busy"
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric. `known` are the values of its one label that are exported from the start."""
+
+    name: str
+    kind: MetricKind
+    help: str
+    labels: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def _counter(name: str, text: str, *labels: str, known: tuple[str, ...] = ()) -> Metric:
+    return Metric(name, MetricKind.COUNTER, text, labels, known)
+
+
+def _histogram(name: str, text: str, *labels: str) -> Metric:
+    return Metric(name, MetricKind.HISTOGRAM, text, labels)
+
+
+def _gauge(name: str, text: str, *labels: str, known: tuple[str, ...] = ()) -> Metric:
+    return Metric(name, MetricKind.GAUGE, text, labels, known)
+
+
+ENDED = tuple(status.value for status in Status if status.ended)
+
+JOBS = _counter("jobs_total", "Jobs that have ended, by status.", "status", known=ENDED)
+ROWS_EXPLAINED = _counter("rows_explained_total", "Rows whose SHAP values were recorded, each once.", "model")
+BATCHES_RECOVERED = _counter(
+    "batches_recovered_total",
+    "Batches that were queued again, by cause.",
+    "cause",
+    known=tuple(RecoveryCause),
+)
+BATCHES_POISONED = _counter(
+    "batches_poisoned_total", "Batches that ended too many workers, and so failed their job."
+)
+WORKER_RECYCLES = _counter(
+    "worker_recycles_total", "Workers that were replaced, by reason.", "reason", known=tuple(RecycleReason)
+)
+MEMORY_UNRELIEVED = _counter(
+    "memory_unrelieved_total",
+    "Minutes with memory at its limit that recycling a worker would not have freed.",
+)
+ENGINE_FAULTS = _counter(
+    "engine_faults_total",
+    "Batches and requests that failed because an engine failed, or its values did not add up to the margin.",
+    "model",
+)
+HTTP_REQUESTS = _counter(
+    "http_requests_total", "HTTP requests that were answered.", "method", "route", "status"
+)
+HTTP_CONNECTIONS_CLOSED = _counter(
+    "http_connections_closed_total",
+    "Connections that a limit closed, by reason.",
+    "reason",
+    known=tuple(ClosedConnection),
+)
+
+LARGEST_RESIDUAL = Metric(
+    "largest_residual",
+    MetricKind.MAXIMUM,
+    "The largest residual of a model's values since the data folder was created; results beyond 1e-4 are refused.",
+    ("model",),
+)
+
+BATCH_SECONDS = _histogram("batch_seconds", "Seconds from a batch's claim to its recorded result.")
+JOB_SECONDS = _histogram("job_seconds", "Seconds from a job's acceptance to its completion.")
+HTTP_REQUEST_SECONDS = _histogram(
+    "http_request_seconds",
+    "Seconds from a request's arrival to the head of its response, less the time it asked to wait for a job.",
+    "route",
+)
+
+BUILD_INFO = _gauge("build_info", "What runs here; always 1.", "version", "commit", "python", "xgboost")
+START_TIME = _gauge("start_time_seconds", "When supervisord was started, in seconds since the epoch.")
+MODEL_INFO = _gauge(
+    "model_info", "A model that is served; always 1.", "model", "version", "engine", "fallback"
+)
+MODEL_ENGINE_INFO = _gauge(
+    "model_engine_info", "A model's engine for a method; always 1.", "model", "version", "method", "engine"
+)
+MODEL_REFUSED = _gauge(
+    "model_refused", "1 for a version that its activation refused, else 0.", "model", "version"
+)
+PROGRAM_UP = _gauge("program_up", "1 if supervisord has the program running, else 0.", "program")
+STORAGE_BYTES = _gauge("storage_bytes", "Bytes of all objects (rows and results).")
+STORAGE_FREE_BYTES = _gauge("storage_free_bytes", "Free bytes of the disk under DATA_DIR.")
+STORAGE_FREE_INODES = _gauge(
+    "storage_free_inodes",
+    "Free inodes of the disk under DATA_DIR; absent if its file system sets no limit.",
+)
+STORAGE_CAPACITY = _gauge("storage_capacity_bytes", "Size of the disk under DATA_DIR.")
+MEMORY_WORKING_SET = _gauge(
+    "memory_working_set_bytes", "Bytes that the appliance is charged, less what the kernel can reclaim."
+)
+PROCESS_MEMORY = _gauge("process_memory_bytes", "PSS of each program with its children.", "process")
+MEMORY_LIMIT = _gauge(
+    "memory_limit_bytes", "Bytes at which the largest worker is recycled (MEMORY_LIMIT_MB)."
+)
+MEMORY_CONTAINER_LIMIT = _gauge(
+    "memory_container_limit_bytes",
+    "Bytes at which the kernel kills; absent if the container has no limit of its own.",
+)
+WORKER_MEMORY_LIMIT = _gauge(
+    "worker_memory_limit_bytes",
+    "Bytes above which a worker exits after its batch (WORKER_MEMORY_LIMIT_MB).",
+)
+REDIS_UP = _gauge("redis_up", "1 if Redis answers, else 0.")
+REDIS_PING = _gauge("redis_ping_seconds", "Seconds that Redis took for the last ping.")
+REDIS_MEMORY = _gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.")
+REDIS_MEMORY_LIMIT = _gauge(
+    "redis_memory_limit_bytes",
+    "Bytes at which Redis refuses writes (maxmemory); absent if it has no such limit.",
+)
+QUEUE_LIMIT = _gauge("queue_limit_batches", "Batches that may wait before jobs are refused with 429.")
+QUEUE_BATCHES = _gauge("queue_batches", "Batches that wait, by queue.", "queue")
+QUEUE_OLDEST = _gauge("queue_oldest_seconds", "Age of the job whose batch is next, by queue.", "queue")
+WORKERS = _gauge("workers", "Live workers, by state.", "state", known=tuple(WorkerState))
+
+#: All of them.
+METRICS: tuple[Metric, ...] = tuple(found for found in list(vars().values()) if isinstance(found, Metric))
