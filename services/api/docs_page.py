@@ -1,165 +1,177 @@
-"""The OpenAPI document as a page to read: made here, self-contained, without a script."""
+"""Writes the OpenAPI document as one HTML page, which is self-contained and has no script."""
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from html import escape
 from importlib import resources
 from typing import Any
 
 type Part = dict[str, Any]
 
-_CURL = {
-    "submitJob": 'curl -H "Authorization: Bearer $API_KEY" -H "Content-Type: text/csv" \\\n'
-    '  --data-binary @rows.csv "$URL/v1/jobs?model=diabetes"',
-    "explain": 'curl -H "Authorization: Bearer $API_KEY" -H "Content-Type: application/json" \\\n'
-    '  -d \'{"model": "diabetes", "rows": [[0.03, 0.05, 0.06, 0.02, -0.04, -0.03, -0.04, 0, 0.02, -0.02]]}\' \\\n'
-    '  "$URL/v1/explain"',
-    "listJobs": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/jobs?status=running&limit=5"',
-    "getJob": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/jobs/$JOB?wait=60"',
-    "deleteJob": 'curl -X DELETE -H "Authorization: Bearer $API_KEY" "$URL/v1/jobs/$JOB"',
-    "getResult": 'curl -H "Authorization: Bearer $API_KEY" -H "Accept: text/csv" \\\n'
-    '  --compressed -o values.csv "$URL/v1/jobs/$JOB/result"',
-    "listModels": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models"',
-    "getModel": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models/diabetes"',
-    "getExamples": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/models/diabetes/examples?limit=5"',
-    "getAppliance": 'curl -H "Authorization: Bearer $API_KEY" "$URL/v1/appliance"',
-    "listWorkers": 'curl -H "Authorization: Bearer $ADMIN_API_KEY" "$URL/v1/workers"',
-    "recycleWorker": 'curl -X POST -H "Authorization: Bearer $ADMIN_API_KEY" "$URL/v1/workers/recycle"',
-    "getHealth": 'curl "$URL/healthz"',
-    "getReadiness": 'curl "$URL/readyz"',
-    "getMetrics": 'curl -H "Authorization: Bearer $METRICS_TOKEN" "$URL/metrics"',
-    "getVersion": 'curl "$URL/version"',
-    "getOpenApi": 'curl "$URL/openapi.json"',
-}
-
 
 def render_docs(document: Part) -> str:
     """Return the whole page."""
     info = document["info"]
+    title = f"{escape(info['title'])} API"
+    files = resources.files("services.api")
+    style = "".join(
+        files.joinpath(name).read_text(encoding="utf-8") for name in ("console/base.css", "docs_page.css")
+    )
+    links = "".join(
+        f'<li><a href="#{operation["operationId"]}"><b>{method}</b> {escape(path)}</a></li>'
+        for method, path, operation in _operations(document)
+    )
     sections = "".join(_section(document, tag) for tag in document["tags"])
+    schemas = "".join(_schema(name, schema) for name, schema in document["components"]["schemas"].items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<link rel="icon" href="data:,">'
-        f"<title>{escape(info['title'])} API</title><style>{_style()}</style></head><body>"
-        f"<header><h1>{escape(info['title'])} API <small>{escape(info['version'])}</small></h1>"
-        f"<p>{escape(info['description'])}</p><p>Send <code>Authorization: Bearer KEY</code>. As a document for "
-        'programs: <a href="/openapi.json">/openapi.json</a></p></header>'
-        f"<nav>{_contents(document)}</nav><main>{sections}{_schemas(document)}</main></body></html>\n"
+        '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
+        f"<title>{title}</title><style>{style}</style></head><body>"
+        f"<header><h1>{title} <small>{escape(info['version'])}</small></h1>{_prose(info['description'])}"
+        '<p>Programs read <a href="/openapi.json">/openapi.json</a>.</p></header>'
+        f'<nav><ul>{links}<li><a href="#schemas">Schemas</a></li></ul></nav><main>{sections}'
+        f'<section id="schemas"><h2>Schemas</h2>{schemas}</section></main></body></html>\n'
     )
 
 
-def _style() -> str:
-    return resources.files("services.api").joinpath("docs_page.css").read_text(encoding="utf-8")
+def curl_commands(document: Part, method: str, path: str, operation: Part) -> Iterator[str]:
+    """Yield commands that call an operation: one for each example of a body, or for each media type of the result."""
+    security = operation.get("security", document["security"])
+    start = ("curl" if method == "GET" else f"curl -X {method}") + (
+        f' -H "Authorization: Bearer ${next(iter(security[0]))}"' if security else ""
+    )
+    parameters = [_resolve(document, part) for part in operation["parameters"]]
+    url = "$URL" + re.sub(r"\{(\w+)\}", lambda match: "$" + match[1].upper(), path)
+    query = {}
+    for parameter in parameters:
+        if parameter["in"] == "path" and "example" in parameter:
+            url = url.replace("$" + parameter["name"].upper(), parameter["example"])
+        elif parameter["in"] == "query" and "example" in parameter:
+            query[parameter["name"]] = parameter["example"]
+    body = _resolve(document, operation.get("requestBody", {}))
+    for media_type, content in body.get("content", {}).items():
+        singles = [{"value": content["example"]}] if "example" in content else []
+        for example in content.get("examples", {}).values() or singles:
+            value = example["value"]
+            data = value.strip() if isinstance(value, str) else json.dumps(value)
+            named = {} if isinstance(value, str) else value  # a JSON body says these itself
+            sent = f"{start} -H \"Content-Type: {media_type}\" \\\n  --data-binary '{data}' \\\n  "
+            yield sent + _quoted(url, {name: query[name] for name in query if name not in named})
+    if not body:
+        yield f"{start} {_quoted(url, query)}"
+        negotiated = operation["responses"]["200"]["content"] if "406" in operation["responses"] else ()
+        for media_type in list(negotiated)[1:]:
+            ending = media_type.rpartition("/")[2].removeprefix("x-")
+            yield f'{start} -H "Accept: {media_type}" \\\n  -o out.{ending} {_quoted(url, query)}'
 
 
-def _operations(document: Part) -> list[tuple[str, str, Part]]:
-    return [
-        (method.upper(), path, operation)
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    ]
+def _quoted(url: str, query: Part) -> str:
+    return f'"{url}{"?" if query else ""}{"&".join(f"{name}={value}" for name, value in query.items())}"'
 
 
-def _contents(document: Part) -> str:
-    lines = [
-        f'<li><a href="#{operation["operationId"]}"><b>{method}</b> {escape(path)}</a></li>'
-        for method, path, operation in _operations(document)
-    ]
-    return f'<ul>{"".join(lines)}<li><a href="#schemas">Schemas</a></li></ul>'
+def _operations(document: Part) -> Iterator[tuple[str, str, Part]]:
+    """Yield each operation with its method and path; `parameters` include those of its path."""
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if method != "parameters":
+                *first, request_id = item["parameters"]
+                parameters = [*first, *operation.get("parameters", ()), request_id]
+                yield method.upper(), path, {**operation, "parameters": parameters}
 
 
 def _section(document: Part, tag: Part) -> str:
-    parts = [
-        _article(document, method, path, operation)
-        for method, path, operation in _operations(document)
-        if tag["name"] in operation["tags"]
-    ]
-    return f"<section><h2>{escape(tag['description'])}</h2>{''.join(parts)}</section>"
+    articles = [_article(document, *one) for one in _operations(document) if tag["name"] in one[2]["tags"]]
+    return f"<section><h2>{escape(tag['description'])}</h2>{''.join(articles)}</section>"
 
 
 def _article(document: Part, method: str, path: str, operation: Part) -> str:
-    name = operation["operationId"]
-    parts = [
-        (
-            f'<article id="{name}"><h3><span class="method {method.lower()}">{method}</span> '
-            f"<code>{escape(path)}</code></h3><p>{escape(operation['summary'])}.</p>"
-        )
+    key = " or ".join(next(iter(one)) for one in operation.get("security", document["security"]))
+    parameters = [
+        (escape(one["name"]), f"{one['in']}, {_type(one['schema'])}", one["description"])
+        for one in (_resolve(document, part) for part in operation["parameters"])
     ]
-    if "description" in operation:
-        parts.append(f"<p>{escape(operation['description'])}</p>")
-    parts.append(f"<p class=key>{_key(document, operation)}</p>")
-    if name in _CURL:
-        parts.append(f"<pre>{escape(_CURL[name])}</pre>")
-    parts.append(_parameters(document, operation))
-    if "requestBody" in operation:
-        parts.append(f"<h4>Body</h4><p>{_content(operation['requestBody'])}</p>")
-    parts.append(_responses(document, operation))
-    return "".join(parts) + "</article>"
+    body = _resolve(document, operation.get("requestBody", {}))
+    responses = []
+    for status, part in operation["responses"].items():
+        response, kind = _resolve(document, part), "bad" if status >= "400" else "good"
+        responses.append((f'<b class="{kind}">{status}</b>', _content(response), response["description"]))
+    commands = curl_commands(document, method, path, operation)
+    return (
+        f'<article class="card" id="{operation["operationId"]}"><h3><span class="{method.lower()}">{method}</span> '
+        f"<code>{escape(path)}</code></h3><p>{escape(operation['summary'])}.</p>{_prose(operation.get('description', ''))}"
+        f'<p class="soft">{f"Key: {key}" if key else "No key is needed."}</p>'
+        f"{''.join(f'<pre>{escape(one)}</pre>' for one in commands)}<h4>Parameters</h4>{_list(parameters)}"
+        + (f"<h4>Body</h4>{_prose(body['description'])}<p>{_content(body)}</p>" if body else "")
+        + f"<h4>Responses</h4>{_list(responses)}</article>"
+    )
 
 
-def _key(document: Part, operation: Part) -> str:
-    security = operation.get("security", document["security"])
-    if not security:
-        return "Open to all."
-    schemes = document["components"]["securitySchemes"]
-    return "Key: " + " ".join(escape(schemes[name]["description"]) for choice in security for name in choice)
-
-
-def _parameters(document: Part, operation: Part) -> str:
-    rows = []
-    for reference in operation["parameters"]:
-        parameter = _resolve(document, reference)
-        allowed = ", ".join(str(value) for value in parameter["schema"].get("enum", ()))
-        text = parameter["description"] + (f" One of: {allowed}." if allowed else "")
-        rows.append(
-            f'<tr><td><code>{escape(parameter["name"])}</code></td><td class="in">{parameter["in"]}</td>'
-            f"<td>{escape(text)}</td></tr>"
+def _schema(name: str, schema: Part) -> str:
+    required = schema.get("required", ())
+    members = [
+        (
+            escape(member),
+            _type(one) + ("" if member in required else ", optional"),
+            one.get("description", ""),
         )
-    return f"<h4>Parameters</h4><table>{''.join(rows)}</table>"
+        for member, one in schema.get("properties", {}).items()
+    ]
+    examples = "".join(
+        f"<pre>{escape(one if isinstance(one, str) else json.dumps(one, indent=2))}</pre>"
+        for one in schema.get("examples", ())
+    )
+    return (
+        f'<article class="card" id="schema-{name}"><h3>{name} <small>{_type(schema)}</small></h3>'
+        f"{_prose(schema.get('description', ''))}{_list(members)}"
+        + (f"<details><summary>Example</summary>{examples}</details>" if examples else "")
+        + "</article>"
+    )
 
 
-def _responses(document: Part, operation: Part) -> str:
-    rows = []
-    for status, reference in operation["responses"].items():
-        response = _resolve(document, reference)
-        kind = "good" if status.startswith("2") else "bad"
-        rows.append(
-            f'<tr><td class="{kind}">{status}</td><td>{escape(response["description"])}</td>'
-            f"<td>{_content(response)}</td></tr>"
-        )
-    return f"<h4>Answers</h4><table>{''.join(rows)}</table>"
+def _type(schema: Part) -> str:
+    """Return what a value may be, with links to named schemas."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return f'<a href="#schema-{name}">{name}</a>'
+    if choices := schema.get("anyOf") or [schema[word] for word in ("then", "else") if word in schema]:
+        return " or ".join(map(_type, choices))
+    if "enum" in schema:
+        return ", ".join(f"<code>{escape(str(value))}</code>" for value in schema["enum"])
+    text = schema["type"] if isinstance(schema["type"], str) else " or ".join(schema["type"])
+    for inner in (schema.get("items"), schema.get("additionalProperties")):
+        text += f" of {_type(inner)}" if isinstance(inner, dict) else ""
+    limits = [
+        f"{word} {json.dumps(schema[word])}"
+        for word in ("minimum", "maximum", "pattern", "default")
+        if word in schema
+    ]
+    return ", ".join([text, *map(escape, limits)])
 
 
 def _content(part: Part) -> str:
-    found = []
-    for media_type, content in part.get("content", {}).items():
-        name = content["schema"].get("$ref", "").rpartition("/")[2]
-        link = f' (<a href="#schema-{name}">{name}</a>)' if name else ""
-        found.append(f"<code>{escape(media_type)}</code>{link}")
-    return ", ".join(found)
+    contents = part.get("content", {}).items()
+    return ", ".join(f"<code>{escape(name)}</code> {_type(content['schema'])}" for name, content in contents)
 
 
-def _schemas(document: Part) -> str:
-    parts = ['<section id="schemas"><h2>Schemas</h2>']
-    for name, schema in document["components"]["schemas"].items():
-        example = schema.get("examples", [None])[0]
-        parts.append(f'<article id="schema-{name}"><h3>{name}</h3>')
-        if "description" in schema:
-            parts.append(f"<p>{escape(schema['description'])}</p>")
-        if example is not None:
-            parts.append(f"<pre>{escape(json.dumps(example, indent=2))}</pre>")
-        text = json.dumps({key: value for key, value in schema.items() if key != "examples"}, indent=2)
-        parts.append(f"<details><summary>JSON Schema</summary><pre>{escape(text)}</pre></details></article>")
-    return "".join(parts) + "</section>"
+def _list(entries: list[tuple[str, str, str]]) -> str:
+    """Return terms, each with a note beside it and a text below it."""
+    lines = (f"<dt>{term} <small>{note}</small></dt><dd>{_prose(text)}</dd>" for term, note, text in entries)
+    return f"<dl>{''.join(lines)}</dl>" if entries else ""
+
+
+def _prose(text: str) -> str:
+    """Return paragraphs, with what stands between backticks as code."""
+    paragraphs = (re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(one)) for one in text.strip().split("\n\n"))
+    return "".join(f"<p>{one}</p>" for one in paragraphs if one)
 
 
 def _resolve(document: Part, part: Part) -> Part:
-    """Follow a reference inside the document."""
-    found: Part = part
-    if "$ref" in part:
-        found = document
-        for step in part["$ref"].removeprefix("#/").split("/"):
-            found = found[step]
+    """Follow a reference to one of the components."""
+    if "$ref" not in part:
+        return part
+    kind, name = part["$ref"].split("/")[-2:]
+    found: Part = document["components"][kind][name]
     return found

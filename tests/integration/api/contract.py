@@ -1,40 +1,45 @@
-"""Holds every answer of a test against the OpenAPI document."""
+"""Checks every response of a test against the OpenAPI document."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # its stubs are apart
 
-from services.api.openapi.document import openapi_document
+from services.api.resources.documentation import load_document
 
-#: Headers that an answer may only have if its description names them.
+type Part = dict[str, Any]
+
+#: Headers that a response may only have if its description names them.
 DESCRIBED_HEADERS = frozenset(
     {
         "content-disposition",
+        "content-encoding",
         "content-location",
+        "etag",
         "location",
         "preference-applied",
         "retry-after",
         "vary",
         "www-authenticate",
+        "x-request-id",
     }
 )
 
 
 class Contract:
     def __init__(self) -> None:
-        self.document = openapi_document()
+        self.document = load_document()
         self.paths = {
-            re.compile(re.sub(r"\{\w+\}", "[^/]+", path)): methods
-            for path, methods in self.document["paths"].items()
+            re.compile(re.sub(r"\{\w+\}", "[^/]+", path)): item
+            for path, item in self.document["paths"].items()
         }
 
     def check(self, method: str, path: str, status: int, headers: Mapping[str, str], body: bytes) -> None:
-        """Assert that the document knows this answer."""
+        """Assert that the document describes this response."""
         headers = {name.lower(): value for name, value in headers.items()}
         assert re.fullmatch(r"[A-Za-z0-9._-]{1,64}", headers["x-request-id"])
         media_type = headers.get("content-type", "").partition(";")[0]
@@ -48,37 +53,61 @@ class Contract:
                 (405, "application/problem+json"),
             }
             return
-        described = {name.lower() for name in response["headers"]}
-        assert not {name for name in headers if name in DESCRIBED_HEADERS} - described
+        self._check_headers(response, headers)
         if "content" not in response:
             assert body == b""
             return
         content = response["content"][media_type]
-        if (
-            media_type in {"application/json", "application/problem+json"}
-            and method != "HEAD"
-            and "content-encoding" not in headers
-        ):
-            self.validate(content["schema"], json.loads(body))
+        if method != "HEAD" and "content-encoding" not in headers:
+            self._check_body(media_type, content["schema"], body)
 
-    def validate(self, schema: dict[str, Any], value: Any) -> None:
+    def validate(self, schema: Part, value: Any) -> None:
         Draft202012Validator({**schema, "components": self.document["components"]}).validate(value)
 
-    def _check_problem(self, status: int, request_id: str, problem: dict[str, Any]) -> None:
+    def resolve(self, part: Part) -> Part:
+        """Follow a reference to one of the components."""
+        if "$ref" in part:
+            kind, name = part["$ref"].split("/")[-2:]
+            part = self.document["components"][kind][name]
+        return part
+
+    def operations(self) -> Iterator[tuple[str, str, Part]]:
+        """Yield method, path and operation; `parameters` are resolved and include those of the path."""
+        for path, item in self.document["paths"].items():
+            for method, operation in item.items():
+                if method != "parameters":
+                    parts = [*item["parameters"], *operation.get("parameters", ())]
+                    yield (
+                        method.upper(),
+                        path,
+                        {**operation, "parameters": [self.resolve(one) for one in parts]},
+                    )
+
+    def _check_problem(self, status: int, request_id: str, problem: Part) -> None:
         self.validate({"$ref": "#/components/schemas/Problem"}, problem)
         assert problem["status"] == status
         assert problem["request_id"] == request_id
         assert "Traceback" not in json.dumps(problem)
 
-    def _response(self, method: str, path: str, status: int) -> dict[str, Any] | None:
-        methods: dict[str, Any] = next(
-            (known for pattern, known in self.paths.items() if pattern.fullmatch(path)), {}
-        )
-        operation = methods.get("get" if method == "HEAD" else method.lower())
+    def _check_headers(self, response: Part, headers: Mapping[str, str]) -> None:
+        described = {name.lower(): self.resolve(part)["schema"] for name, part in response["headers"].items()}
+        found = {name: value for name, value in headers.items() if name in DESCRIBED_HEADERS}
+        assert found.keys() <= described.keys()
+        for name, value in found.items():
+            is_number = self.resolve(described[name]).get("type") == "integer"
+            self.validate(described[name], int(value) if is_number else value)
+
+    def _check_body(self, media_type: str, schema: Part, body: bytes) -> None:
+        if media_type in {"application/json", "application/problem+json"}:
+            self.validate(schema, json.loads(body))
+        elif media_type == "application/x-ndjson":
+            for line in body.splitlines()[:100]:
+                self.validate({"$ref": "#/components/schemas/ResultRow"}, json.loads(line))
+
+    def _response(self, method: str, path: str, status: int) -> Part | None:
+        item: Part = next((known for pattern, known in self.paths.items() if pattern.fullmatch(path)), {})
+        operation = item.get("get" if method == "HEAD" else method.lower())
         if operation is None:
             return None
-        assert str(status) in operation["responses"], f"{method} {path} is not said to answer {status}"
-        response: dict[str, Any] = operation["responses"][str(status)]
-        if "$ref" in response:
-            response = self.document["components"]["responses"][response["$ref"].rpartition("/")[2]]
-        return response
+        assert str(status) in operation["responses"], f"{method} {path} is not documented to answer {status}"
+        return self.resolve(operation["responses"][str(status)])

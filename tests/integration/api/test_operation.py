@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import http.server
-import re
 import threading
 import time
 from collections.abc import Iterator
@@ -11,12 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 import falcon.inspect
-import jsonschema  # type: ignore[import-untyped]  # its stubs are apart
 import pytest
 
 from services.api.app import create_app, routes
 from services.api.components import Parts
-from services.api.openapi.document import openapi_document
 from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
 from shared.settings import Role
@@ -222,59 +219,6 @@ def test_each_line_names_its_request_and_the_job_that_it_is_about(
         assert len(logged(f" request={request} job={job} ")) == len(logged(f"={request} ")) == lines
     assert parts.store.get(job).request == "first"
     assert not [line for name in ("wrong", "other") for line in logged(f"={name} ") if "job=" in line]
-
-
-def test_every_route_is_in_the_openapi_document_and_nothing_else(parts: Parts) -> None:
-    described = {
-        (method.upper(), path) for path, methods in openapi_document()["paths"].items() for method in methods
-    }
-    served = {
-        (name.removeprefix("on_").upper(), template)
-        for template, resource in routes(parts).items()
-        for name in dir(resource)
-        if name.startswith("on_")
-    }
-    assert {(method, path) for method, path in served if method != "HEAD"} == described
-    assert {path for method, path in served if method == "HEAD"} == {p for m, p in described if m == "GET"}
-
-
-def test_the_openapi_document_is_sound(client: InProcess) -> None:
-    document = client.get("/openapi.json", key=None).json
-    assert document["openapi"].startswith("3.1")
-    references = set(re.findall(r'"#/([^"]+)"', str(document).replace("'", '"')))
-    for reference in references:
-        part = document
-        for step in reference.split("/"):
-            part = part[step]
-    for schema in document["components"]["schemas"].values():
-        jsonschema.Draft202012Validator.check_schema(schema)
-        for example in schema.get("examples", ()):
-            jsonschema.Draft202012Validator({**schema, "components": document["components"]}).validate(
-                example
-            )
-    names = [operation["operationId"] for path in document["paths"].values() for operation in path.values()]
-    assert len(names) == len(set(names))
-    for path, operations in document["paths"].items():
-        wanted = set(re.findall(r"\{(\w+)\}", path))
-        for operation in operations.values():
-            parameters = [
-                document["components"]["parameters"][p["$ref"].rpartition("/")[2]]
-                for p in operation["parameters"]
-            ]
-            assert {p["name"] for p in parameters if p["in"] == "path"} == wanted
-
-
-def test_the_page_loads_nothing_and_shows_every_operation(client: InProcess) -> None:
-    reply = client.get("/docs", key=None)
-    page = reply.body.decode()
-    assert "default-src 'none'" in reply.headers["content-security-policy"]
-    assert "<script" not in page
-    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
-    assert "url(" not in page
-    for path in openapi_document()["paths"]:
-        assert path in page
-    assert "prefers-color-scheme: dark" in page
-    assert page.count("curl ") >= 10
 
 
 def test_the_app_is_built_by_falcon(parts: Parts) -> None:

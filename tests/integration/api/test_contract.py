@@ -1,0 +1,241 @@
+"""The OpenAPI document against the code, and the page that is made of it."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema  # type: ignore[import-untyped]  # its stubs are apart
+import pytest
+
+import services.api
+from ops.openapi import TARGET, as_json, read_document
+from services.api.app import routes
+from services.api.components import Parts
+from services.api.explain.submission import MAX_KEY
+from services.api.resources.console_files import MEDIA_TYPES
+from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES
+from services.api.resources.jobs import MAX_PAGE, PAGE
+from services.api.results.plots.kinds import KINDS, MOST_DISPLAYED
+from shared.build import ROOT, VERSION
+from shared.errors import MAX_ROW_ERRORS, ShapboxError
+from shared.interactions import MOST_TOP_PAIRS
+from shared.jobs.document import Method, Status
+from shared.models.activation.records import ExplanationKind, State
+from shared.models.contract import Adverse, Kind, Link, TreesReason
+from shared.settings import Role
+from tests.integration.api.api_client import InProcess
+from tests.integration.api.contract import Contract
+
+#: Types of problems that falcon and the server give, and no error of ours.
+FOREIGN_PROBLEMS = {"bad-request", "method-not-allowed", "not-found"}
+ENUMS: dict[str, Any] = {
+    "Adverse": Adverse,
+    "FeatureKind": Kind,
+    "JobStatus": Status,
+    "Link": Link,
+    "Method": Method,
+    "ModelState": State,
+    "PlotKind": KINDS,
+    "Role": Role,
+    "TreesReason": TreesReason,
+}
+MEMBERS: dict[str, Any] = {
+    "ActivationMethods": ExplanationKind,
+    "BuildEngines": Method,
+    "JobCounts": Status,
+    "ModelEngines": Method,
+}
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return Contract()
+
+
+@pytest.fixture(scope="module")
+def schemas(contract: Contract) -> dict[str, Any]:
+    return dict(contract.document["components"]["schemas"])
+
+
+def inner(part: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object of the document, but nothing from examples."""
+    if isinstance(part, dict):
+        yield part
+        for name, value in part.items():
+            if name not in {"example", "examples", "default"}:
+                yield from inner(value)
+    elif isinstance(part, list):
+        for value in part:
+            yield from inner(value)
+
+
+def test_openapi_json_is_what_make_openapi_writes() -> None:
+    assert TARGET.read_text(encoding="utf-8") == as_json(read_document())
+    assert read_document()["info"]["version"] == VERSION
+
+
+def test_every_route_is_in_the_document_and_nothing_else(parts: Parts, contract: Contract) -> None:
+    described = {(method, path) for method, path, _ in contract.operations()}
+    served = {
+        (name.removeprefix("on_").upper(), template)
+        for template, resource in routes(parts).items()
+        for name in dir(resource)
+        if name.startswith("on_")
+    }
+    assert {(method, path) for method, path in served if method != "HEAD"} == described
+    assert {path for method, path in served if method == "HEAD"} == {p for m, p in described if m == "GET"}
+
+
+def test_the_document_that_is_served_is_sound(client: InProcess, schemas: dict[str, Any]) -> None:
+    document = client.get("/openapi.json", key=None).json
+    assert document["openapi"] == "3.1.0"
+    references = {part["$ref"] for part in inner(document) if "$ref" in part}
+    components = {
+        f"#/components/{kind}/{name}"
+        for kind, named in document["components"].items()
+        if kind != "securitySchemes"
+        for name in named
+    }
+    # NDJSON is text for OpenAPI, so the schema of its lines is named in prose alone.
+    assert components - references == {"#/components/schemas/ResultRow"}
+    assert references <= components
+    for schema in schemas.values():
+        jsonschema.Draft202012Validator.check_schema(schema)
+
+
+def test_operations_are_named_and_take_the_parameters_of_their_path(contract: Contract) -> None:
+    operations = list(contract.operations())
+    assert len({operation["operationId"] for _, _, operation in operations}) == len(operations)
+    tags = {tag["name"] for tag in contract.document["tags"]}
+    for _, path, operation in operations:
+        in_path = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
+        assert in_path == set(re.findall(r"\{(\w+)\}", path))
+        assert set(operation["tags"]) <= tags
+        assert operation["summary"]
+        assert all(one["description"] for one in operation["parameters"])
+
+
+def test_schemas_are_named_and_simple_enough_for_generators(contract: Contract) -> None:
+    """No `const`, no union that holds an array or an object, and no object inside another schema."""
+    document = contract.document
+    for part in inner(document):
+        assert not part.keys() & {"const", "oneOf", "allOf"}
+        for choice in part.get("anyOf", ()):
+            named = contract.resolve(choice)
+            assert choice.keys() in ({"$ref"}, {"type"})
+            assert named["type"] not in {"array", "object"} or part["anyOf"][1] == {"type": "null"}
+    for name, schema in document["components"]["schemas"].items():
+        nested = [part for part in inner(schema) if "properties" in part and part is not schema]
+        assert [part for part in nested if isinstance(part.get("type"), str)] == [], name
+        if "properties" in schema:
+            assert "additionalProperties" in schema, name
+    for part in inner([document["paths"], document["components"]["responses"]]):
+        assert "properties" not in part
+
+
+def test_examples_fit_their_schemas(contract: Contract, schemas: dict[str, Any]) -> None:
+    for name, schema in schemas.items():
+        for example in schema.get("examples", ()):
+            contract.validate({"$ref": f"#/components/schemas/{name}"}, example)
+    for _, _, operation in contract.operations():
+        for parameter in operation["parameters"]:
+            if "example" in parameter:
+                contract.validate(parameter["schema"], parameter["example"])
+    for content in contract.document["components"]["requestBodies"]["Rows"]["content"].values():
+        for example in content.get("examples", {}).values():
+            contract.validate(content["schema"], example["value"])
+
+
+@pytest.mark.parametrize("name", ENUMS)
+def test_enumerations_are_those_of_the_code(schemas: dict[str, Any], name: str) -> None:
+    assert schemas[name]["enum"] == [str(one) for one in ENUMS[name]]
+
+
+@pytest.mark.parametrize("name", MEMBERS)
+def test_members_by_name_are_those_of_the_code(schemas: dict[str, Any], name: str) -> None:
+    assert list(schemas[name]["properties"]) == [one.value for one in MEMBERS[name]]
+
+
+def test_limits_are_those_of_the_code(contract: Contract, schemas: dict[str, Any]) -> None:
+    def limits(operation_id: str, parameter: str) -> dict[str, Any]:
+        (schema,) = (
+            contract.resolve(one["schema"])
+            for _, _, operation in contract.operations()
+            for one in operation["parameters"]
+            if operation["operationId"] == operation_id and one["name"] == parameter
+        )
+        return {name: schema.get(name) for name in ("minimum", "maximum", "default")}
+
+    assert limits("listJobs", "limit") == {"minimum": 1, "maximum": MAX_PAGE, "default": PAGE}
+    assert limits("getExamples", "limit") == {"minimum": 1, "maximum": MAX_EXAMPLES, "default": EXAMPLES}
+    assert limits("getPlot", "max_display") == {"minimum": 1, "maximum": MOST_DISPLAYED, "default": None}
+    assert limits("explain", "top_pairs") == {"minimum": 1, "maximum": MOST_TOP_PAIRS, "default": None}
+    assert contract.document["components"]["parameters"]["IdempotencyKey"]["schema"]["maxLength"] == MAX_KEY
+    assert schemas["Problem"]["properties"]["errors"]["maxItems"] == MAX_ROW_ERRORS
+
+
+def test_types_and_statuses_of_problems_are_those_of_the_code(
+    contract: Contract, schemas: dict[str, Any]
+) -> None:
+    for module in pkgutil.walk_packages(services.api.__path__, "services.api."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    errors = list(subclasses(ShapboxError))
+    raised = {error.slug for error in errors}
+    listed = {name.removeprefix("/problems/") for name in schemas["ProblemType"]["enum"]}
+    assert raised <= listed
+    sources = "".join(
+        path.read_text(encoding="utf-8")
+        for folder in ("services", "shared")
+        for path in (ROOT / folder).rglob("*.py")
+    )
+    assert {
+        one for one in listed - raised - FOREIGN_PROBLEMS if not re.search(rf"[\"/]{one}\"", sources)
+    } == set()
+    described = {status for _, _, operation in contract.operations() for status in operation["responses"]}
+    known = described | {"405", "408", "431", "501"}  # these are given before an operation is reached
+    assert {str(error.status) for error in errors} <= known
+
+
+def subclasses(error: type[ShapboxError]) -> Iterator[type[ShapboxError]]:
+    for one in error.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
+def test_media_types_are_those_of_the_code(client: InProcess, contract: Contract) -> None:
+    def listed_in(detail: str) -> list[str]:
+        return re.findall(r"[a-z]+/[a-z+-]+", detail.partition(":")[2])
+
+    operations = {operation["operationId"]: operation for _, _, operation in contract.operations()}
+    body = list(contract.resolve(operations["explain"]["requestBody"])["content"])
+    assert listed_in(client.post("/v1/explain", b"x", "no/type").detail) == body
+    for name, path in (("explain", "/v1/explain"), ("getExamples", "/v1/models/diabetes/examples")):
+        method = "POST" if name == "explain" else "GET"
+        reply = client.call(method, path, b"{}", {"Content-Type": "application/json", "Accept": "no/type"})
+        assert listed_in(reply.detail) == list(operations[name]["responses"]["200"]["content"])
+    files = {media_type.partition(";")[0] for media_type in MEDIA_TYPES.values()}
+    assert set(operations["getConsoleFile"]["responses"]["200"]["content"]) == files
+
+
+def test_the_page_loads_nothing_and_shows_every_operation(client: InProcess, contract: Contract) -> None:
+    reply = client.get("/docs", key=None)
+    page = reply.body.decode()
+    assert "default-src 'none'" in reply.headers["content-security-policy"]
+    assert "<script" not in page
+    assert not re.findall(r"(?:src|href)=[\"']?(?:https?:)?//", page)
+    assert '<link rel="stylesheet"' not in page
+    assert "url(" not in page
+    assert "light-dark(" in page
+    for _, path, operation in contract.operations():
+        assert f"<code>{path}</code>" in page
+        assert f'id="{operation["operationId"]}"' in page
+    for name in contract.document["components"]["schemas"]:
+        assert f'id="schema-{name}"' in page
+    anchors = set(re.findall(r'href="#([^"]+)"', page))
+    assert anchors <= set(re.findall(r'id="([^"]+)"', page))
+    assert page.count("<pre>curl ") >= len(list(contract.operations()))
