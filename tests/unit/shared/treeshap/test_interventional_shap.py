@@ -25,8 +25,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "categories": {"categories": 20, "max_cat_to_onehot": 1},
     "forest": {"num_parallel_tree": 2, "subsample": 0.5},
 }
-#: What shap refuses.
-NOT_SHAPS = ("forest", "categories")
+#: Models that shap refuses, and dart, whose weights of dropped trees it ignores.
+NOT_SHAPS = ("forest", "categories", "dart")
 
 
 def by_shap(booster: Any, rows: Floats, background: Floats, outputs: int) -> Doubles:
