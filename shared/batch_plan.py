@@ -75,7 +75,7 @@ def plan_interventional_rows(batch_rows: int, background_rows: int, outputs: int
 def plan_interaction_rows(features: int, outputs: int, settings: Settings, interactions: Interactions) -> int:
     """Return how many rows a batch has that come with interactions.
 
-    One row's whole matrices must fit even where only the weightiest pairs are wanted: they are chosen from those. Raises
+    One row's whole matrices must fit even where only the top pairs are requested: they are chosen from those. Raises
     BatchTooLargeError if they do not.
     """
     rows = plan_batch_rows(features, outputs, settings, power=2)

@@ -14,7 +14,7 @@ _ALL = "all"
 
 @dataclass(frozen=True, slots=True)
 class Interactions:
-    """Whole matrices, or the `top_pairs` weightiest pairs of each row and output."""
+    """Whole matrices, or the `top_pairs` largest pairs of each row and output."""
 
     top_pairs: int | None = None
 
@@ -23,7 +23,7 @@ class Interactions:
 
         Matrices are as `Booster.predict(pred_interactions=True)` gives them, with the base value in the corner:
         (rows, outputs, features + 1, features + 1). Pairs: (rows, outputs, top_pairs, 3), a pair's two features, the
-        lower one first, and its value; the weightiest first, and zeros where a row has fewer.
+        lower one first, and its value; the largest first, and zeros where a row has fewer.
         """
         if self.top_pairs is None:
             return (rows, outputs, features + 1, features + 1)

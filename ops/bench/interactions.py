@@ -21,7 +21,7 @@ from shared.treeshap.library import Library
 
 #: Rows of a call: a batch, and a single one.
 BATCH, SINGLE = 500, 1
-#: Pairs of a row where only the weightiest are wanted.
+#: Pairs of a row where only the top pairs are requested.
 TOP_PAIRS = 10
 #: XGBoost's own, as it is called in the table.
 XGBOOST = "XGBoost `pred_interactions`"

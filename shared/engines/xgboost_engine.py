@@ -16,7 +16,7 @@ from shared.errors import EngineError
 from shared.interactions import Interactions
 from shared.models.version import ModelVersion
 from shared.sum_check import check_interactions
-from shared.treeshap.weightiest import every_pair, put_weightiest, slices
+from shared.treeshap.top_k import every_pair, put_top_pairs, slices
 
 
 class XGBoostEngine:
@@ -63,7 +63,7 @@ class XGBoostEngine:
                 result[some] = found
             else:  # pairs have no sums that anybody could check later
                 check_interactions(found, values[some], some.start)
-                put_weightiest(found[:, :, pairs[:, 0], pairs[:, 1]], pairs, result[some])
+                put_top_pairs(found[:, :, pairs[:, 0], pairs[:, 1]], pairs, result[some])
         return result
 
     def margins(self, rows: Matrix) -> Matrix:

@@ -1,4 +1,4 @@
-"""Interactions of pairs of features with a compiled model: as XGBoost's matrices, or the weightiest pairs of each row."""
+"""Interactions of pairs of features with a compiled model: matrices, or each row's top-k."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.library import Kernel, Library, native_model, native_pairs
 from shared.treeshap.pairs import Pairs, find_pairs
-from shared.treeshap.weightiest import put_weightiest, slices
+from shared.treeshap.top_k import put_top_pairs, slices
 
 type Matrix = NDArray[np.float32]
 
@@ -51,7 +51,7 @@ class InteractionExplainer:
         for some in slices(len(rows), outputs * pairs):
             found = np.zeros((some.stop - some.start, outputs, pairs), dtype=np.float32)
             self._fill(rows[some], found, dense=False)
-            put_weightiest(found, self._pairs.features, result[some])
+            put_top_pairs(found, self._pairs.features, result[some])
         return result
 
     def _fill(self, rows: Matrix, result: Matrix, *, dense: bool) -> None:

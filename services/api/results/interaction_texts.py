@@ -1,4 +1,4 @@
-"""Interactions as JSON: each row's matrix of features, or its weightiest pairs."""
+"""Interactions as JSON: each row's matrix of features, or its top pairs."""
 
 from __future__ import annotations
 

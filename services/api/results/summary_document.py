@@ -1,4 +1,4 @@
-"""A job's summary: per output, what each feature's SHAP values come to over all rows, the weightiest first."""
+"""A job's summary: per output, what each feature's SHAP values come to over all rows, the largest first."""
 
 from __future__ import annotations
 

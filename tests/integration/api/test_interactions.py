@@ -155,7 +155,7 @@ def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
     assert [line["prediction"] for line in lines] == whole["predictions"]
 
 
-def test_top_pairs_are_the_weightiest_of_each_row_and_output_by_name(
+def test_top_pairs_are_the_largest_of_each_row_and_output_by_name(
     client: InProcess, explain: Explain, parts: Parts
 ) -> None:
     for model in ("diabetes", "wine"):

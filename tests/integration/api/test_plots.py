@@ -44,7 +44,7 @@ type Make = Callable[..., tuple[Job, Floats, Floats]]
 def make(parts: Parts) -> Make:
     """Make a completed job with random rows and values; returns it with both."""
 
-    def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:  # noqa: FBT001, FBT002
+    def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:
         version = parts.catalog.get(model)
         job = Job(
             id=new_job_id(),
@@ -202,9 +202,9 @@ def test_an_output_and_a_feature_are_chosen_by_name(client: InProcess, make: Mak
     job, _, results = make("wine")
     version = parts.catalog.get("wine")
     for place, output in enumerate(version.outputs):
-        weightiest = int(np.abs(results[:, place, :-2]).mean(axis=0).argmax())
+        largest = int(np.abs(results[:, place, :-2]).mean(axis=0).argmax())
         by_default = plot(client, job, "dependence", f"?output={quote(output)}").body.decode()
-        assert f"SHAP value for {version.features[weightiest]}" in by_default
+        assert f"SHAP value for {version.features[largest]}" in by_default
         assert f"output {output}" in by_default
     chosen = plot(client, job, "dependence", f"?feature={quote(version.features[3])}").body.decode()
     assert f"SHAP value for {version.features[3]}" in chosen

@@ -88,8 +88,8 @@ def _dependence(parts: Parts, job: Job, wish: Wish) -> Drawing:
     names = JobNames.of(job, parts.catalog)
     output = _place("output", wish.output, names.outputs)
     digest = parts.digests.of(job)
-    weightiest = int(np.argmax(digest.moments.mean_abs[output]))
-    feature = _place("feature", wish.feature, names.features, default=weightiest)
+    largest = int(np.argmax(digest.moments.mean_abs[output]))
+    feature = _place("feature", wish.feature, names.features, default=largest)
     figures = DependenceFigures.of(
         feature, digest.features, digest.explanation.values[:, output], names.columns
     )

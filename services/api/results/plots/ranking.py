@@ -1,4 +1,4 @@
-"""Which features a plot shows, the weightiest first, and which go into its last line together."""
+"""Which features a plot shows, the largest first, and which go into its last line together."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
 from shared.treeshap import pairs
 from shared.treeshap.library import Library
-from shared.treeshap.weightiest import slices
+from shared.treeshap.top_k import slices
 from tests.support.activated import activated_catalog
 from tests.unit.shared.treeshap.boosters import Floats, interactions, train
 
@@ -68,7 +68,7 @@ def test_xgboost_takes_as_many_rows_at_a_time_as_stay_small(monkeypatch: pytest.
     booster, x = train(3, 3, 6, objective="multi:softprob", num_class=3)
     engine = XGBoostEngine(booster, 3)
     wanted = engine.interactions(x[:50], engine.explain(x[:50]), Interactions())
-    monkeypatch.setattr("shared.treeshap.weightiest._NUMBERS_AT_ONCE", 3 * 49 * 7)
+    monkeypatch.setattr("shared.treeshap.top_k._NUMBERS_AT_ONCE", 3 * 49 * 7)
     assert [len(range(50)[some]) for some in slices(50, 3 * 49)] == [7] * 7 + [1]
     np.testing.assert_array_equal(engine.interactions(x[:50], wanted, Interactions()), wanted)
 

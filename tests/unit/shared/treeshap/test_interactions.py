@@ -103,7 +103,7 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
     trees: int,
     features: int,
     classes: int,
-    dart: bool,  # noqa: FBT001  # hypothesis calls it by name
+    dart: bool,  # hypothesis calls it by name
     seed: int,
 ) -> None:
     params: dict[str, Any] = {"objective": "multi:softmax", "num_class": classes} if classes else {}
@@ -149,9 +149,7 @@ def test_blocks_of_any_size_give_the_same_for_any_number_of_rows(
 
 
 @pytest.mark.parametrize("count", [1, 4, 15, 40])
-def test_the_weightiest_pairs_are_the_matrices_largest_above_the_diagonal(
-    library: Library, count: int
-) -> None:
+def test_the_top_pairs_are_the_matrices_largest_above_the_diagonal(library: Library, count: int) -> None:
     booster, x = train(3, 4, 6, objective="multi:softprob", num_class=3)
     compiled = compile_booster(booster)
     lower, upper = np.triu_indices(6, 1)
