@@ -88,7 +88,7 @@ def _lines(plan: Plan, model: _Model, library: Library, peers: Sequence[PeerEngi
     made = time.perf_counter() - began
     ours = {kernel.engine: Explainer(twin, library, kernel) for kernel in library.kernels()}
     values, lost = _load(peers, model)
-    values |= {name: each.explain(model.rows[:COMPARED])[:, 0, :-2] for name, each in ours.items()}
+    values |= {name: each.explain(model.rows[:COMPARED]).values[:, 0] for name, each in ours.items()}
     truth = values.get(TRUTH)
     apart = {name: distance(found, truth) for name, found in values.items()} if truth is not None else {}
     ways: dict[str, Way] = {name: timed(each.explain, model.rows) for name, each in ours.items()}

@@ -111,7 +111,8 @@ def _lines(
     patience = max(PATIENCE, model.seconds * PATIENCE_SHARE)
     wanted = xgboost.contributions(model.rows[:COMPARED])
     apart = {
-        name: distance(each.explain(model.rows[:COMPARED])[:, :, :-1], wanted) for name, each in ours.items()
+        name: distance(each.explain(model.rows[:COMPARED]).contributions, wanted)
+        for name, each in ours.items()
     }
     with _loaded(peers, model, patience) as (able, lost):
         apart |= _peers_apart(able, lost, wanted[:, 0, :-1], patience)

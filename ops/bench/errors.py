@@ -50,7 +50,7 @@ def measure_errors(
         compiled = compile_booster(booster)
         found = {CONTRIBUTIONS: XGBoostEngine(booster, compiled.outputs).contributions(some)[:, 0, :-1]}
         for kernel in library.kernels():
-            found[kernel.engine] = Explainer(compiled, library, kernel).explain(some)[:, 0, :-2]
+            found[kernel.engine] = Explainer(compiled, library, kernel).explain(some).values[:, 0]
         apart = {name: float(np.abs(values - truth).max()) for name, values in found.items()}
         yield Errors(shape, float(np.abs(truth).max()), apart)
 

@@ -13,9 +13,10 @@ from ops.bench.timing import Timing, take_turns
 from ops.bench.trained import Shape, kept
 from shared.engines.lean_xgboost import THREADS
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Matrix
 from shared.interactions import Interactions
 from shared.models.activation.compilation import compile_booster
-from shared.treeshap.explainer import Explainer, Matrix
+from shared.treeshap.explainer import Explainer
 from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.library import Library
 
@@ -62,7 +63,7 @@ def measure_interactions(
             ways = _ways(engine, kernels, np.ascontiguousarray(rows[:count]))
             timings.update({(way, count): took for way, took in take_turns(ways, seconds).items()})
         some = rows[:20]
-        wanted = engine.interactions(some, some, Interactions())
+        wanted = engine.interactions(some, engine.explain(some), Interactions())
         apart = [np.abs(_explain(*both, some) - wanted).max() for both in kernels.values()]
         yield MeasuredInteractions(shape, timings, float(max(apart)), made_seconds, pairs.megabytes)
 
@@ -83,16 +84,19 @@ def interaction_lines(found: Iterable[MeasuredInteractions]) -> Iterator[str]:
 def _ways(
     engine: XGBoostEngine, kernels: dict[str, tuple[Explainer, InteractionExplainer]], rows: Matrix
 ) -> dict[str, Callable[[], object]]:
-    ways: dict[str, Callable[[], object]] = {XGBOOST: lambda: engine.interactions(rows, rows, Interactions())}
-    for name, (values, pairs) in kernels.items():
-        ways[name] = partial(_explain, values, pairs, rows)
+    values = engine.explain(rows)
+    ways: dict[str, Callable[[], object]] = {
+        XGBOOST: lambda: engine.interactions(rows, values, Interactions())
+    }
+    for name, (explainer, pairs) in kernels.items():
+        ways[name] = partial(_explain, explainer, pairs, rows)
     fastest = next(iter(kernels))
     ways[f"{fastest}, {TOP_PAIRS} pairs"] = partial(kernels[fastest][1].top, rows, TOP_PAIRS)
     return ways
 
 
-def _explain(values: Explainer, pairs: InteractionExplainer, rows: Matrix) -> Matrix:
-    return pairs.matrices(rows, values.explain(rows))
+def _explain(explainer: Explainer, pairs: InteractionExplainer, rows: Matrix) -> Matrix:
+    return pairs.matrices(rows, explainer.explain(rows))
 
 
 def _cell(measured: MeasuredInteractions, way: str, rows: int) -> str:

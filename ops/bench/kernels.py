@@ -14,9 +14,10 @@ from ops.bench.trained import Shape, train
 from shared.engines.lean_xgboost import THREADS
 from shared.engines.reference import distance
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Matrix
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap.compiled import Compiled
-from shared.treeshap.explainer import Explainer, Matrix
+from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library
 
 #: Rows of a call: a batch, and a single one.
@@ -50,8 +51,10 @@ def measure(shapes: Iterable[Shape], library: Library, seconds: float) -> Iterat
         for count in (BATCH, SINGLE):
             ways = _ways(engine, explainers, np.ascontiguousarray(rows[:count]))
             timings.update({(way, count): took for way, took in take_turns(ways, seconds).items()})
-        wanted = engine.explain(rows[:BATCH])
-        apart = max(distance(explainer.explain(rows[:BATCH]), wanted) for explainer in explainers.values())
+        wanted = engine.explain(rows[:BATCH]).array
+        apart = max(
+            distance(explainer.explain(rows[:BATCH]).array, wanted) for explainer in explainers.values()
+        )
         yield Measured(shape, timings, apart, compile_seconds, _megabytes(compiled))
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import orjson
 
 from shared.build import ROOT, library_versions
+from shared.engines.compiled_engine import tables_path
 from shared.errors import BootError
 from shared.jobs.document import Method
 from shared.models.activation.activate import Limits, activate_version
 from shared.models.activation.records import XGBOOST, Activations, State, VersionRecord, is_compiled
 from shared.models.catalog import ModelCatalog, ModelFault, manifest_digest, with_record
-from shared.models.compiled_files import compiled_key, compiled_path
 from shared.models.contract import is_model_folder
 from shared.models.version import ModelVersion
 from shared.settings import Settings
@@ -126,7 +126,7 @@ def _has_lost_tables(version: ModelVersion, record: VersionRecord, folder: Path)
     activated = with_record(version, record)
     for method in Method:
         if is_compiled(activated.method_record(method)):
-            key = compiled_key(activated, method) or ""
+            key = activated.tables_key(method) or ""
             try:
                 read_tables(table_path(folder, key), key)
             except (TableFileError, OSError):
@@ -148,7 +148,7 @@ def _remove_others(versions: list[ModelVersion], settings: Settings) -> None:
     """Remove tables that no version uses, those of other versions of the format, and half-written ones."""
     folder = settings.compiled_dir
     wanted = {
-        compiled_path(version, method, folder)
+        tables_path(version, method, folder)
         for version in versions
         for method in Method
         if is_compiled(version.method_record(method))

@@ -31,7 +31,7 @@ class Truth:
         if entry.wish.method is Method.INTERVENTIONAL:
             with self._one:
                 engine = self._warm.get(entry.wish.model).engine(Method.INTERVENTIONAL)
-                wanted = engine.explain(self._pools.rows(entry.wish))[:, :, :-1]
+                wanted = engine.explain(self._pools.rows(entry.wish)).contributions
         checked = self._compare(body, wanted, direct)
         if checked.right and entry.answered is not None:
             return self._compare(entry.answered, wanted, direct)

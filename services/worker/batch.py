@@ -1,8 +1,8 @@
-"""One batch's run: claim, read, explain, store, record.
+"""Runs one batch: claim, read, explain, store, record.
 
-What if the worker dies between two of these steps? The batch's state says that this worker holds it, its
-life is over, and whoever notices gives the batch to the next one, which does all of it again. Storing is
-atomic and says the same each time; recording counts a batch once.
+A worker may die between any two steps. The batch's record then names a worker that is gone; the monitor gives the batch
+back, and another worker runs it from the start. Storing is atomic and writes the same bytes each time; recording counts
+a batch once.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from threading import Event
 import redis
 from redis.exceptions import ResponseError
 
+from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
-from services.worker.slices import explain_in_slices
+from shared import metrics
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon
-from shared.engines.calls import EngineCalls
+from shared.appliance.heartbeats import Heartbeat
+from shared.engines.engine import Engine, EngineCalls
 from shared.errors import (
     EngineError,
     EngineFaultError,
@@ -35,21 +36,22 @@ from shared.errors import (
     StorageFullError,
     StorageUnavailableError,
 )
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.jobs.document import Job, Method
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
+from shared.metrics import RecoveryCause
 from shared.models.activation.records import ExplanationKind
 from shared.models.version import ModelVersion
-from shared.objects.payloads import Matrix, Payloads
+from shared.objects.payloads import Payloads
 from shared.redis.connection import REDIS_AWAY, writes_refused
 from shared.summary.sample import keeps_summary
 from shared.summary.summary import Summary
 
 logger = logging.getLogger(__name__)
 
-#: What another try would not change: the job fails the first time.
+#: Faults that another attempt would repeat: the job fails at once.
 PERMANENT = (
     EngineError,
     EngineFaultError,
@@ -59,21 +61,24 @@ PERMANENT = (
     ModelRefusedError,
     PayloadMissingError,
 )
-#: Seconds to wait before work goes on after the object store failed: the batch is handed back meanwhile.
+#: Seconds to wait after the object store failed, before the next batch. This batch is handed back first.
 STORAGE_PAUSE = 5.0
 
 
+def no_alarm() -> None:
+    """Restart no alarm: outside of an RQ worker none is set."""
+
+
 class NotOursError(Exception):
-    """The batch in hand is not this worker's to run any more."""
+    """Another claim found that this worker no longer holds the batch."""
 
     def __init__(self, claim: Claim) -> None:
-        """`claim` is what was answered in the middle of the batch."""
         super().__init__(claim.value)
         self.claim = claim
 
 
 class Outcome(StrEnum):
-    """How far a run came, where neither the claim nor the completion tells."""
+    """The end of a run that was neither refused by its claim nor recorded."""
 
     FAILED = "failed"
     HANDED_BACK = "handed back"
@@ -81,49 +86,52 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class BatchRunner:
-    """What a run needs. One thread uses it; `let_go` is for another."""
+    """Runs batches. One thread uses it; only `let_go` is for another."""
 
     store: JobStore
     payloads: Payloads
     models: WarmModels
     counters: Counters
     recovery: Recovery
-    me: Beacon
+    me: Heartbeat
+    #: Set when the worker is to exit after this batch.
     stopping: Event
-    #: Told after each batch that shap explained.
-    on_shap: Callable[[], object] = field(default=bool, init=False)
-    #: Told between two slices of a batch.
-    on_slice: Callable[[], object] = field(default=bool, init=False)
+    shap_return: ShapReturn
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
-    def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
-        """Run one batch and return how far it came.
+    def run(
+        self, job_id: str, batch: int, restart_alarm: Callable[[], object] = no_alarm
+    ) -> Claim | Completion | Outcome:
+        """Run one batch; `restart_alarm` is called between its slices.
 
-        Raises what REDIS_AWAY lists, and ResponseError when Redis refuses writes: the batch then stays in
-        this worker's hands until it is known to be gone, and runs again.
+        Raises the exceptions in REDIS_AWAY, and ResponseError when Redis refuses writes: the batch stays claimed by this
+        worker until the worker is known to be gone, and then runs again.
         """
         claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
         if claim is not Claim.RUN:
-            logger.info("batch is not run", extra={"claim": claim.value})
+            logger.info("batch not run", extra={"claim": claim.value})
             return claim
         self._in_hand = (job_id, batch)
         try:
-            outcome = self._attempt(job_id, batch)
+            outcome = self._attempt(job_id, batch, restart_alarm)
+            # Outside of the attempt, whose memory is free again.
             return self._give_back_too_large(job_id, batch) if outcome is None else outcome
         finally:
             self._in_hand = None
 
-    def _attempt(self, job_id: str, batch: int) -> Claim | Completion | Outcome | None:
-        """Run a claimed batch; None says that memory ran out: only outside of here is what it took free again."""
+    def _attempt(
+        self, job_id: str, batch: int, restart_alarm: Callable[[], object]
+    ) -> Claim | Completion | Outcome | None:
+        """Run a claimed batch; None if memory ran out."""
         try:
-            return self._run_claimed(job_id, batch)
+            return self._run_claimed(job_id, batch, restart_alarm)
         except JobNotFoundError:
             self._hand_back(job_id, batch, Blame.NONE)
             return Claim.GONE
-        except NotOursError as end:
-            logger.info("batch is not run to its end", extra={"claim": end.claim.value})
-            self._hand_back(job_id, batch, Blame.NONE)  # an ended job's batch is still written down as ours
-            return end.claim
+        except NotOursError as stop:
+            logger.info("batch stopped between two slices", extra={"claim": stop.claim.value})
+            self._hand_back(job_id, batch, Blame.NONE)  # a batch of an ended job is still recorded as ours
+            return stop.claim
         except PERMANENT as fault:
             return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
@@ -134,33 +142,30 @@ class BatchRunner:
             raise
         except Exception as fault:
             if isinstance(fault, ResponseError) and writes_refused(fault):
-                raise  # a full disk or memory, not the batch
-            logger.exception("batch handed back: its run broke")
+                raise  # Redis's disk or memory is full; the batch is not to blame
+            logger.exception("batch handed back after an unexpected error")
             self._hand_back(job_id, batch, Blame.DEATH)
         return Outcome.HANDED_BACK
 
     def let_go(self) -> None:
-        """Give the batch in hand, if any, to another worker: this one is about to be gone.
-
-        Raises what REDIS_AWAY lists.
-        """
+        """Hand back the batch in hand, if any: this worker is about to exit. Raises the exceptions in REDIS_AWAY."""
         if in_hand := self._in_hand:
             self._hand_back(*in_hand, Blame.NONE)
 
     def _hand_back(self, job_id: str, batch: int, blame: Blame, *, front: bool = True) -> None:
         if self.recovery.hand_back(job_id, batch, self.me, blame, front=front) is Release.REQUEUE:
-            self.counters.add("batches_recovered_total", "handed_back")
+            self.counters.add(metrics.BATCHES_RECOVERED, RecoveryCause.HANDED_BACK)
 
     def _give_back_too_large(self, job_id: str, batch: int) -> Outcome:
-        logger.error("batch handed back: it needs more memory than a worker may take")
+        logger.error("batch handed back: it needs more memory than a worker may use")
         self._hand_back(job_id, batch, Blame.DEATH)
-        self.stopping.set()  # whatever it left behind in this process is best forgotten
+        self.stopping.set()  # a fresh process has no memory left over from it
         return Outcome.HANDED_BACK
 
     def _put_off(self, job_id: str, batch: int, fault: ShapboxError) -> None:
-        """Give a batch back whose objects cannot be had now, after all others: they may be had.
+        """Queue a batch behind all others, since its objects cannot be read or written now.
 
-        Where the store works otherwise it may be this batch's objects that never can: that counts against it a little.
+        If the store works otherwise, the fault may lie in this batch's objects: that counts a little against it.
         """
         works = isinstance(fault, StorageUnavailableError) and self._store_works()
         logger.warning(
@@ -176,92 +181,111 @@ class BatchRunner:
             return False
         return True
 
-    def _run_claimed(self, job_id: str, batch: int) -> Completion:
+    def _run_claimed(self, job_id: str, batch: int, restart_alarm: Callable[[], object]) -> Completion:
         started = time.monotonic()
         job = self.store.get(job_id)
         rows = self.payloads.rows(job, batch)
         interactions = None
         try:
-            result, residual = self._explain(job, batch, rows)
+            explanation, residual = self._explain(job, batch, rows, restart_alarm)
             if job.interactions is not None:
-                interactions, off = self._interactions(job, batch, rows, result)
-                residual = max(residual, off)
+                interactions, other_residual = self._interactions(job, batch, rows, explanation)
+                residual = max(residual, other_residual)
         except EngineFaultError:
-            self.counters.add("engine_faults_total", job.model)
+            self.counters.add(metrics.ENGINE_FAULTS, job.model)
             raise
-        explanation = Explanation(result)
         summary = Summary.of_batch(job, batch, rows, explanation).arrays if keeps_summary(job) else ()
         self.payloads.put_result(job, batch, rows, explanation, interactions=interactions, summary=summary)
         outcome = self.store.transitions.complete(job_id, batch, len(job.rows_of(batch)), job.model, residual)
         self._count(job, outcome, time.monotonic() - started)
         return outcome
 
-    def _explain(self, job: Job, batch: int, rows: Matrix) -> tuple[Matrix, float]:
-        """Return the rows' result, (rows, outputs, features + 2), as the engine gives it, and its largest residual.
+    def _explain(
+        self, job: Job, batch: int, rows: Matrix, restart_alarm: Callable[[], object]
+    ) -> tuple[Explanation, float]:
+        """Return the rows' explanation and its largest residual.
 
-        Raises EngineFaultError if the engine breaks, or its sums are off.
+        Raises EngineFaultError for an exception in the engine and for wrong sums, NotOursError as `_keep_claim` does.
         """
+
+        def between_slices() -> None:
+            restart_alarm()
+            self._keep_claim(job.id, batch)
+
         model = self.models.get(job.model)
-        calls = self._calls(model.version, job.method, job.rows_of(batch).start)
+        calls = _calls(model.version, job.method, job.rows_of(batch).start)
         try:
             engine = calls.call(model.engine, job.method)
-            result = explain_in_slices(engine, rows, calls, lambda: self._go_on(job.id, batch))
+            return _in_slices(engine, rows, calls, between_slices), calls.largest_residual
         finally:
             if model.uses_shap(job.method):
-                self.on_shap()
-        return result, calls.largest_residual
+                self.shap_return.used()
 
-    def _interactions(self, job: Job, batch: int, rows: Matrix, result: Matrix) -> tuple[Matrix, float]:
+    def _interactions(
+        self, job: Job, batch: int, rows: Matrix, explanation: Explanation
+    ) -> tuple[Matrix, float]:
         """Return the rows' interactions and their largest residual; 0 where only the engine can check them.
 
-        Raises EngineFaultError if the engine breaks, or its sums are off.
+        Raises EngineFaultError for an exception in the engine and for wrong sums.
         """
         assert job.interactions is not None
         model = self.models.get(job.model)
-        calls = self._calls(model.version, ExplanationKind.INTERACTIONS, job.rows_of(batch).start)
+        calls = _calls(model.version, ExplanationKind.INTERACTIONS, job.rows_of(batch).start)
         engine = calls.call(lambda: model.interaction_engine)
-        found = calls.call(engine.interactions, rows, result, job.interactions)
+        found = calls.call(engine.interactions, rows, explanation, job.interactions)
         if job.interactions.top_pairs is None:
-            calls.check_matrices(found, result)
+            calls.check_matrices(found, explanation)
         return found, calls.largest_residual
 
-    def _calls(self, version: ModelVersion, wanted: Method | ExplanationKind, first_row: int) -> EngineCalls:
-        return EngineCalls(version.method_record(wanted).engine or "unknown", version.id, first_row)
-
-    def _go_on(self, job_id: str, batch: int) -> None:
-        """Say that this worker is still at it. Raises NotOursError if it need not be."""
-        self.on_slice()
+    def _keep_claim(self, job_id: str, batch: int) -> None:
+        """Renew the claim between two slices. Raises NotOursError if this worker has lost it."""
         try:
             claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
         except redis.RedisError as fault:
             if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
                 raise
-            # The values are wanted still, and Redis is not needed before they are there. Nobody is called hung meanwhile.
+            # The values are still wanted, and Redis is not needed before they are complete. Without it no worker is
+            # taken for hung.
             logger.info("batch goes on without Redis", extra={"cause": str(fault)})
             return
         if claim is not Claim.RUN:
             raise NotOursError(claim)
 
     def _give_up(self, job_id: str, batch: int, fault: ShapboxError) -> Outcome:
-        """Fail the job for a reason that another try would not change."""
+        """Fail the job for a fault that another attempt would repeat."""
         # A job that ended before (cancelled, and its rows deleted) has not failed.
         if self.store.fail(job_id, fault.slug, f"Batch {batch}: {fault}"):
+            # An engine's traceback shows where it failed; the messages of all other faults are enough.
+            cause = fault.__cause__ if isinstance(fault, EngineFaultError) else None
             logger.error(
-                "job failed",
-                extra={"problem": fault.slug, "detail": str(fault)},
-                exc_info=_broken_engine(fault),
+                "job failed", extra={"problem": fault.slug, "detail": str(fault)}, exc_info=cause or False
             )
         self._hand_back(job_id, batch, Blame.NONE)
         return Outcome.FAILED
 
     def _count(self, job: Job, outcome: Completion, seconds: float) -> None:
         logger.info("batch explained", extra={"outcome": outcome.value, "seconds": round(seconds, 4)})
-        self.counters.observe("batch_seconds", seconds)
+        self.counters.observe(metrics.BATCH_SECONDS, seconds)
         if outcome is Completion.COMPLETED:
-            # The api's clock wrote that, and may be another machine's: a sum that falls would count as a restart.
-            self.counters.observe("job_seconds", max(0.0, time.time() - job.created_at))
+            # `created_at` is by the api's clock, perhaps of another machine: a sum that falls would look like a restart.
+            self.counters.observe(metrics.JOB_SECONDS, max(0.0, time.time() - job.created_at))
 
 
-def _broken_engine(fault: ShapboxError) -> BaseException | None:
-    """Return what an engine raised, whose traceback says where it broke; None for all else, whose message says all."""
-    return fault.__cause__ if isinstance(fault, EngineFaultError) else None
+def _calls(version: ModelVersion, wanted: Method | ExplanationKind, first_row: int) -> EngineCalls:
+    return EngineCalls(version.method_record(wanted).engine or "unknown", version.id, first_row)
+
+
+def _in_slices(
+    engine: Engine, rows: Matrix, calls: EngineCalls, between_slices: Callable[[], None]
+) -> Explanation:
+    """Explain rows, in slices where they are more than the engine takes at once. Raises as EngineCalls does.
+
+    Such a batch was planned for the compiled engine, whose tables this worker cannot use, or by BATCH_ROWS. In one call it
+    might outlast BATCH_TIMEOUT_SECONDS, and its worker would be taken for hung.
+    """
+    most = engine.rows_at_once or len(rows)
+    parts = [calls.explain(engine.explain, rows[:most])]
+    for begin in range(most, len(rows), most):
+        between_slices()
+        parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
+    return Explanation.concatenate(parts) if len(parts) > 1 else parts[0]

@@ -1,6 +1,7 @@
-"""Renews this worker's beacon and moves its counters to Redis, also while XGBoost explains a batch: it lets go of the GIL.
+"""Renews this worker's heartbeat in Redis and flushes its counters, also while XGBoost explains a batch.
 
-shap's native code does not. While that runs nothing beats, and the monitor sees from the process that it lives.
+XGBoost and our kernels release the GIL. shap does not: while it runs there are no heartbeats, and the monitor sees from
+the process that the worker is alive.
 """
 
 from __future__ import annotations
@@ -12,51 +13,52 @@ from dataclasses import replace
 import redis
 
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import BEAT_SECONDS, Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.timing import TIMING
 
 logger = logging.getLogger(__name__)
 
 
-class Heartbeat:
-    """A background thread that beats until it is stopped or the process ends."""
+class HeartbeatThread:
+    """A background thread that sends heartbeats until it is stopped or the process ends."""
 
-    def __init__(self, beacons: Beacons, beacon: Beacon, counters: Counters) -> None:
-        self._beacons = beacons
-        self._beacon = beacon
+    def __init__(self, heartbeats: Heartbeats, heartbeat: Heartbeat, counters: Counters) -> None:
+        self._heartbeats = heartbeats
+        self._heartbeat = heartbeat
         self._counters = counters
         self._state = "idle"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
     def start(self) -> None:
-        """Beat once, so that the first claim finds the beacon lit, and go on in the background.
+        """Send the first heartbeat, before the first claim, and go on in the background.
 
-        Raises what REDIS_AWAY lists, and ResponseError while Redis refuses writes.
+        Raises the exceptions in REDIS_AWAY, and ResponseError while Redis refuses writes.
         """
-        self._beacons.beat(self._beacon)
+        self._heartbeats.beat(self._heartbeat)
         self._thread.start()
 
     def say(self, state: str) -> None:
-        """Say idle or busy from the next beat on."""
+        """Send this state, idle or busy, from the next heartbeat on."""
         self._state = state
 
     def stop(self) -> None:
-        """Stop beating and put the beacon out. With Redis away, the lease ends it."""
+        """Stop, and remove the heartbeat from Redis. If Redis is away, its lease expires."""
         self._stopped.set()
-        self._thread.join(timeout=BEAT_SECONDS)
+        self._thread.join(timeout=TIMING.heartbeat_interval_seconds)
         try:
-            self._beacons.put_out(self._beacon.name, self._beacon.token)
+            self._heartbeats.withdraw(self._heartbeat.name, self._heartbeat.token)
         except redis.RedisError as fault:
-            logger.warning("beacon not put out", extra={"cause": str(fault)})
+            logger.warning("heartbeat not removed", extra={"cause": str(fault)})
 
     def _beat_on(self) -> None:
-        while not self._stopped.wait(BEAT_SECONDS):
+        while not self._stopped.wait(TIMING.heartbeat_interval_seconds):
             try:
-                self._beacons.beat(replace(self._beacon, state=self._state))
+                self._heartbeats.beat(replace(self._heartbeat, state=self._state))
                 self._counters.flush()
             except (redis.RedisError, MemoryError) as fault:
-                # Redis is away, or a batch has taken all memory: the work loop says so, the next beat tries again.
-                logger.debug("no beat", extra={"cause": str(fault)})
+                # Redis is away or a batch uses all memory, which the work loop reports.
+                logger.debug("heartbeat not sent", extra={"cause": str(fault)})
             except Exception:
-                # Without a beacon each batch of this worker would be given to another one as well.
-                logger.exception("no beat")
+                # Without a heartbeat each batch of this worker would be given to another one as well.
+                logger.exception("heartbeat not sent")

@@ -1,4 +1,4 @@
-"""The models that a worker has loaded: kept warm between batches, the least used put away first."""
+"""The models that a worker has loaded: kept warm between batches, the least recently used is dropped first."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ MOST_WARM = 8
 
 @dataclass(slots=True)
 class WarmModel:
-    """A model and its engines. All but the compiled ones need XGBoost, and are made when they are first asked for."""
+    """A model and its engines. All but the compiled ones need XGBoost, and are made at their first use."""
 
     version: ModelVersion
     compiled: CompiledEngine | None = None
-    #: Where compiled models are; without it XGBoost and shap explain everything.
+    #: The folder of compiled models; without it XGBoost and shap explain everything.
     compiled_dir: Path | None = None
     _predictor: XGBoostEngine | None = field(default=None, init=False)
     _interventional: CompiledEngine | ShapEngine | None = field(default=None, init=False)
@@ -57,7 +57,7 @@ class WarmModel:
 
     @property
     def interaction_engine(self) -> InteractionEngine:
-        """The engine of interactions. Raises EngineError if the model has none, ModelFaultError if it cannot be loaded."""
+        """The engine of interactions. Raises EngineError if the model has none, ModelFaultError if it does not load."""
         record = self.version.method_record(ExplanationKind.INTERACTIONS)
         if record.engine is None:
             raise EngineError(f"{self.version.id} has no interactions: {record.reason}.")
@@ -66,7 +66,7 @@ class WarmModel:
         return self.predictor
 
     def uses_shap(self, method: Method) -> bool:
-        """Tell whether shap is what the method's engine needs, or needed when it could not be made."""
+        """Return whether the method's engine needs shap, or needed it when it could not be made."""
         return method is Method.INTERVENTIONAL and self._needs_shap
 
     def _compiled_against_background(self) -> CompiledEngine | None:
@@ -78,7 +78,7 @@ class WarmModel:
         path = self.version.background_path
         if path is None:
             raise EngineError(
-                f"{self.version.id} has no background data, which {Method.INTERVENTIONAL} is measured against."
+                f"{self.version.id} has no background rows, which {Method.INTERVENTIONAL} values need."
             )
         self._needs_shap = True
         background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
@@ -86,7 +86,7 @@ class WarmModel:
 
 
 class WarmModels:
-    """Loads a model when its first batch comes. Used by one thread."""
+    """Loads a model at its first batch. For one thread."""
 
     def __init__(self, catalog: ModelCatalog, compiled_dir: Path | None = None) -> None:
         """Without `compiled_dir` XGBoost and shap explain everything."""
@@ -104,7 +104,7 @@ class WarmModels:
         return self._warm[model_id]
 
     def _load(self, version: ModelVersion) -> WarmModel:
-        # XGBoost can crash on a damaged file, which boot has not seen if it was damaged since.
+        # XGBoost can crash on a damaged file, and boot does not notice later damage.
         if faults := faults_in(version.folder):
             raise ModelFaultError(str(faults[0]))
         compiled = None
@@ -112,13 +112,13 @@ class WarmModels:
             compiled = CompiledEngine.find(version, self._compiled_dir)
         model = WarmModel(version, compiled, self._compiled_dir)
         if compiled is None:
-            _ = model.predictor  # now, and not in the middle of a batch
+            _ = model.predictor  # now, not during a batch
         return model
 
     def warm_up(self) -> None:
-        """Load the newest version of each model that is ready, up to what stays loaded, and explain one row with it.
+        """Load the newest ready version of each model, up to MOST_WARM, and explain one row with it.
 
-        One that was damaged after boot costs only the jobs that ask for it.
+        A model that was damaged after boot fails only its own jobs.
         """
         for version in self._catalog.latest()[:MOST_WARM]:
             row = np.full((1, len(version.features)), np.nan, dtype=np.float32)

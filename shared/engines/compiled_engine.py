@@ -1,6 +1,6 @@
-"""The compiled engine: tables made at activation, for each method its own, and kernels in C (shared/treeshap).
+"""The compiled engine: tables made at activation, one file for each method, and kernels in C (shared/treeshap).
 
-Nothing here needs XGBoost. The file is mapped read-only, so all workers share its pages.
+It needs no XGBoost. The file is mapped read-only, so all processes share its pages.
 """
 
 from __future__ import annotations
@@ -9,22 +9,30 @@ import functools
 import logging
 from pathlib import Path
 
-from shared.engines.engine import Matrix
+from shared.explanation import Explanation, Matrix
 from shared.interactions import Interactions
 from shared.jobs.document import Method
+from shared.models.activation.records import is_compiled
 from shared.models.version import ModelVersion
-from shared.treeshap.activated import find_explainer
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.interactions import InteractionExplainer
+from shared.treeshap.library import find_library
+from shared.treeshap.table_file import TableFileError, read_tables, table_path
 
 logger = logging.getLogger(__name__)
+
+
+def tables_path(version: ModelVersion, method: Method, folder: Path) -> Path | None:
+    """Return the path of a method's tables in `folder`; None without background rows."""
+    key = version.tables_key(method)
+    return None if key is None else table_path(folder, key)
 
 
 class CompiledEngine:
     """One model, compiled for one method."""
 
-    #: No bound: batches are planned for this engine.
+    #: No limit: batches are planned for this engine.
     rows_at_once: int | None = None
 
     def __init__(self, explainer: Explainer) -> None:
@@ -34,26 +42,35 @@ class CompiledEngine:
     def find(
         cls, version: ModelVersion, folder: Path, method: Method = Method.TREE_PATH_DEPENDENT
     ) -> CompiledEngine | None:
-        """Load a model's tables from `folder`; None if it was not compiled, or its file is no good any more."""
-        explainer = find_explainer(version, folder, method)
-        return None if explainer is None else cls(explainer)
+        """Map a model's tables in `folder`; None if it was not compiled for the method, or its file is damaged."""
+        library, path = find_library(), tables_path(version, method, folder)
+        # The file may be left over from another build, whose tables activation has not verified.
+        refused = version.activation is not None and not is_compiled(version.method_record(method))
+        if library is None or path is None or refused or not path.exists():
+            return None
+        try:
+            return cls(Explainer(read_tables(path, version.tables_key(method) or ""), library))
+        except (TableFileError, OSError) as fault:  # the next start makes the file again
+            names = {"model": version.id, "method": method.value, "cause": str(fault)}
+            logger.error("compiled model refused", extra=names)  # noqa: TRY400  # the cause is enough
+            return None
 
-    def explain(self, rows: Matrix) -> Matrix:
-        """Return contributions, base value and margin: (rows, outputs, features + 2)."""
+    def explain(self, rows: Matrix) -> Explanation:
+        """Return the rows' explanation. Raises ValueError for rows of another width."""
         return self._explainer.explain(rows)
 
     @functools.cached_property
     def pairs(self) -> InteractionExplainer | None:
-        """What explains interactions; made when it is first asked for. None if this model's are not covered."""
+        """What explains interactions, made at the first use. None if this model's are not covered."""
         try:
             return InteractionExplainer(self._explainer.compiled, self._explainer.library)
         except (NotCoveredError, MemoryError) as reason:
             logger.warning("XGBoost explains this model's interactions", extra={"cause": str(reason)})
             return None
 
-    def interactions(self, rows: Matrix, values: Matrix, wanted: Interactions) -> Matrix:
-        """Return the rows' interactions in the shape that `wanted` tells, where there are `pairs`."""
+    def interactions(self, rows: Matrix, explanation: Explanation, wanted: Interactions) -> Matrix:
+        """Return the rows' interactions in the shape `wanted.shape`, where there are `pairs`."""
         assert self.pairs is not None
         if wanted.top_pairs is None:
-            return self.pairs.matrices(rows, values)
+            return self.pairs.matrices(rows, explanation)
         return self.pairs.top(rows, wanted.top_pairs)

@@ -1,8 +1,7 @@
 """shap's exact interventional values, against all of a model's background rows.
 
 The algorithm is shap's C implementation of interventional TreeSHAP (Lundberg et al. 2020); the base value
-is the mean margin over the background. shap, and the pandas and scikit-learn that it needs, are imported
-when the first such batch comes, not before.
+is the mean margin over the background. shap, with its pandas and scikit-learn, is imported at the first such batch.
 """
 
 from __future__ import annotations
@@ -10,9 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from shared.batch_plan import ROWS, plan_interventional_rows
-from shared.engines.engine import Matrix
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError
+from shared.explanation import Explanation, Matrix
 
 
 class ShapEngine:
@@ -34,15 +33,15 @@ class ShapEngine:
             ) from fault
         self._predictor = predictor
         self._outputs = outputs
-        #: What a batch has that is planned for this engine.
+        #: The rows of a batch that is planned for this engine.
         self.rows_at_once = plan_interventional_rows(ROWS, len(background), outputs)
 
-    def explain(self, rows: Matrix) -> Matrix:
-        """Return contributions, base value and margin: (rows, outputs, features + 2)."""
-        # shap's own additivity check raises; the residual is data, and the result carries the margin for it.
-        values = self._explainer.shap_values(rows, check_additivity=False)
-        result = np.empty((len(rows), self._outputs, rows.shape[1] + 2), dtype=np.float32)
-        result[:, :, :-2] = np.asarray(values).reshape(len(rows), rows.shape[1], self._outputs).swapaxes(1, 2)
-        result[:, :, -2] = np.reshape(self._explainer.expected_value, (1, self._outputs))
-        result[:, :, -1] = self._predictor.margins(rows)
-        return result
+    def explain(self, rows: Matrix) -> Explanation:
+        """Return the rows' explanation."""
+        # Without shap's own additivity check, which raises: our sum check follows.
+        values = np.asarray(self._explainer.shap_values(rows, check_additivity=False))
+        found = Explanation.empty(len(rows), self._outputs, rows.shape[1])
+        found.values[:] = values.reshape(len(rows), rows.shape[1], self._outputs).swapaxes(1, 2)
+        found.base_values[:] = np.reshape(self._explainer.expected_value, (1, self._outputs))
+        found.margins[:] = self._predictor.margins(rows)
+        return found

@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 from shared.jobs.document import Job
 from shared.redis.connection import RedisClient
 
-#: What a worker runs for each batch. A name, so that no service imports another.
+#: The task in queue entries. Workers run every entry as a batch; those of earlier versions import this name.
 TASK = "services.worker.task.explain_batch"
 #: Seconds that RQ keeps its record of a job that failed: our own state tells why.
 FAILURE_TTL = 3600

@@ -85,6 +85,16 @@ class ModelVersion:
         entry = self.contract.examples
         return self.folder / entry.file if entry else None
 
+    def tables_key(self, method: Method) -> str | None:
+        """Return the name of a method's tables, by all that they are made from; None without background rows."""
+        contract = self.contract
+        model = contract.sha256
+        if contract.trees is not None and contract.trees.used < contract.trees.total:
+            model = f"{model}-{contract.trees.used}"
+        if method is Method.TREE_PATH_DEPENDENT:
+            return model
+        return f"{model}-{contract.background.sha256}" if contract.background else None
+
     @property
     def methods(self) -> tuple[Method, ...]:
         """The methods that the model can be explained by."""

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.explanation import Explanation, Matrix
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.library import Kernel, Library, native_model
-
-type Matrix = NDArray[np.float32]
 
 
 class Explainer:
@@ -21,16 +19,17 @@ class Explainer:
         self.library = library
         self._model = native_model(compiled)
 
-    def explain(self, rows: Matrix) -> Matrix:
-        """Return contributions, base value and margin: (rows, outputs, features + 2).
+    def explain(self, rows: Matrix) -> Explanation:
+        """Return the rows' explanation. Raises ValueError for rows of another width.
 
-        The margin is the sum of the leaves that a row reaches, in XGBoost's order, and no table's: that the others
-        add up to it is a check of theirs. Raises ValueError for rows of another width.
+        The margin is the sum of the leaves that a row reaches, in XGBoost's order, and does not come from the tables:
+        that values and base value add up to it is a check of theirs.
         """
         features = self.compiled.features
         if rows.ndim != 2 or rows.shape[1] != features:
             raise ValueError(f"rows must have {features} columns, not {rows.shape[1:]}")
         rows = np.ascontiguousarray(rows, dtype=np.float32)
-        result = np.zeros((len(rows), self.compiled.outputs, features + 2), dtype=np.float32)
-        self.library.explain(self._model, rows, result, self.kernel)
-        return result
+        shape = Explanation.shape_of(len(rows), self.compiled.outputs, features)
+        found = Explanation(np.zeros(shape, dtype=np.float32))
+        self.library.explain(self._model, rows, found.array, self.kernel)
+        return found

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
+from shared.explanation import Explanation, Matrix
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.library import Kernel, Library, native_model, native_pairs
 from shared.treeshap.pairs import Pairs, find_pairs
 from shared.treeshap.top_k import put_top_pairs, slices
-
-type Matrix = NDArray[np.float32]
 
 
 class InteractionExplainer:
@@ -29,16 +27,17 @@ class InteractionExplainer:
         """How much memory it takes beside the compiled model."""
         return self._pairs.megabytes
 
-    def matrices(self, rows: Matrix, values: Matrix) -> Matrix:
-        """Return what `Booster.predict(pred_interactions=True)` would: (rows, outputs, features + 1, features + 1).
+    def matrices(self, rows: Matrix, explanation: Explanation) -> Matrix:
+        """Return the matrices of `Booster.predict(pred_interactions=True)`.
 
-        `values` is what Explainer gives for the same rows: each matrix's rows add up to its contributions.
+        Their shape is (rows, outputs, features + 1, features + 1). `explanation` is Explainer's for the same rows: each
+        matrix's rows add up to its contributions.
         """
         features = self.compiled.features
         result = np.zeros((len(rows), self.compiled.outputs, features + 1, features + 1), dtype=np.float32)
         self._fill(rows, result, dense=True)
         diagonal = np.einsum("roii->roi", result)  # a view
-        diagonal += values[:, :, : features + 1]  # the base value is the corner
+        diagonal += explanation.contributions  # the base value is the corner
         return result
 
     def top(self, rows: Matrix, count: int) -> Matrix:

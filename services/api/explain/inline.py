@@ -15,7 +15,7 @@ from services.api.components import Parts
 from services.api.explain.inline_models import MOST_BODY, DirectModel
 from services.api.explain.plan import Incoming, Matrix, Plan, Submitted, Urgency
 from services.api.explain.queued import JobEntry
-from shared.engines.calls import EngineCalls
+from shared.engines.engine import EngineCalls
 from shared.errors import EngineFaultError
 from shared.jobs.document import Job, Status
 from shared.log import add_to_log_context
@@ -70,7 +70,7 @@ class DirectRun:
         except EngineFaultError:
             self._parts.counters.add("engine_faults_total", plan.model.id)
             raise
-        return values, calls.largest_residual
+        return values.array, calls.largest_residual
 
     def _read(self, incoming: Incoming, plan: Plan, model: DirectModel) -> Matrix | None:
         if incoming.body.seek(0, os.SEEK_END) > MOST_BODY:

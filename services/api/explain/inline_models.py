@@ -17,13 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.cgroup import usable_processors
+from shared.engines.compiled_engine import CompiledEngine, tables_path
+from shared.explanation import Explanation
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
-from shared.models.compiled_files import compiled_path
 from shared.models.version import ModelVersion
 from shared.settings import Settings
-from shared.treeshap.activated import find_explainer
-from shared.treeshap.explainer import Explainer
 
 #: Rows that are explained in one go, at most: one block of the kernels.
 MOST_ROWS = 256
@@ -47,23 +46,23 @@ type Matrix = NDArray[np.float32]
 class DirectModel:
     """A compiled model, and how many rows of it are explained at once."""
 
-    explainer: Explainer
+    engine: CompiledEngine
     rows: int
 
     @classmethod
-    def of(cls, version: ModelVersion, explainer: Explainer) -> DirectModel:
+    def of(cls, version: ModelVersion, engine: CompiledEngine) -> DirectModel:
         """Measure what a block of rows takes here: what they hold makes no difference."""
         rows = np.zeros((MOST_ROWS, len(version.features)), dtype=np.float32)
-        block = min(_processor_seconds(explainer, rows) for _ in range(TRIALS))
+        block = min(_processor_seconds(engine, rows) for _ in range(TRIALS))
         in_time = int(MOST_SECONDS * MOST_ROWS / max(block, 1e-6))
-        in_memory = MOST_NUMBERS // (len(version.outputs) * (len(version.features) + 2))
-        return cls(explainer, min(MOST_ROWS, in_time, in_memory))
+        in_memory = MOST_NUMBERS // Explanation.numbers_of(len(version.outputs), len(version.features))
+        return cls(engine, min(MOST_ROWS, in_time, in_memory))
 
 
-def _processor_seconds(explainer: Explainer, rows: Matrix) -> float:
+def _processor_seconds(engine: CompiledEngine, rows: Matrix) -> float:
     """Return what this thread alone needs: at the start of an appliance all programs want the processors."""
     started = time.thread_time()
-    explainer.explain(rows)
+    engine.explain(rows)
     return time.thread_time() - started
 
 
@@ -93,25 +92,25 @@ class DirectLane:
                 _log.exception("a compiled model is left to the workers", extra={"model": version.id})
 
     def _open(self, version: ModelVersion, method: Method) -> None:
-        path = compiled_path(version, method, self._folder)
+        path = tables_path(version, method, self._folder)
         size = path.stat().st_size if path is not None and path.exists() else 0
         if size > self._room:
             _log.info("a compiled model is left to the workers: no room", extra={"model": version.id})
             return
-        explainer = find_explainer(version, self._folder, method)
-        if explainer is not None:
+        engine = CompiledEngine.find(version, self._folder, method)
+        if engine is not None:
             self._room -= size
-            self._models[version.id, method] = DirectModel.of(version, explainer)
+            self._models[version.id, method] = DirectModel.of(version, engine)
 
     def model(self, version: ModelVersion, method: Method) -> DirectModel | None:
         """Return what explains a model by a method here; None if the workers must."""
         return self._models.get((version.id, method))
 
-    def explain(self, model: DirectModel, rows: Matrix) -> Matrix:
+    def explain(self, model: DirectModel, rows: Matrix) -> Explanation:
         """Explain rows, or wait for a processor to do so.
 
         The kernels let go of Python's lock: without a bound all of the server's threads would compute at a time, none of them sooner
         than one after the other, and leave the workers' batches next to nothing of the processors.
         """
         with self._places:
-            return model.explainer.explain(rows)
+            return model.engine.explain(rows)

@@ -85,7 +85,7 @@ class _Children:
         with subprocess.Popen(  # noqa: S603  # this very Python and a module of ours, no shell
             command,
             cwd=ROOT,
-            env=child_environment(os.environ),
+            env=child_environment(os.environ),  # noqa: TID251  # passed on to a child
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

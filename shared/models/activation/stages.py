@@ -33,7 +33,6 @@ from shared.models.activation.verification.values import (
     verify_interactions,
     verify_values,
 )
-from shared.models.compiled_files import compiled_key
 from shared.models.version import read_version
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
@@ -116,12 +115,12 @@ class StageRunner:
     def _tables(self) -> Compiled | None:
         """Return what was compiled and found right, by this child or the one before."""
         if self._compiled is None and self._tested.library is not None and self._path().exists():
-            key = compiled_key(self._version, Method.TREE_PATH_DEPENDENT) or ""
+            key = self._version.tables_key(Method.TREE_PATH_DEPENDENT) or ""
             self._compiled = read_tables(self._path(), key)
         return self._compiled
 
     def _path(self) -> Path:
-        return table_path(self._folder, compiled_key(self._version, Method.TREE_PATH_DEPENDENT) or "")
+        return table_path(self._folder, self._version.tables_key(Method.TREE_PATH_DEPENDENT) or "")
 
     def _verify_interventional(self) -> None:
         if self._version.contract.background is None:
@@ -140,7 +139,7 @@ class StageRunner:
         say(method=ExplanationKind.INTERVENTIONAL, record=asdict(record))
 
     def _write(self, method: Method, compiled: Compiled) -> None:
-        key = compiled_key(self._version, method) or ""
+        key = self._version.tables_key(method) or ""
         write_tables(table_path(self._folder, key), compiled, key)
 
     def _compare_expected(self) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from services.api.components import Parts
 from shared.build import ROOT
+from shared.explanation import Explanation
 from shared.jobs.document import Status
 from shared.models.activation.activate import Limits, activate_version
 from shared.models.activation.records import State
@@ -58,9 +59,9 @@ def spoil(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Matrix], None]
         explain = Explainer.explain
 
         @wraps(explain)
-        def spoilt(explainer: Explainer, rows: Matrix) -> Matrix:
+        def spoilt(explainer: Explainer, rows: Matrix) -> Explanation:
             result = explain(explainer, rows)
-            change(result)
+            change(result.array)
             return result
 
         monkeypatch.setattr(Explainer, "explain", spoilt)
@@ -85,7 +86,7 @@ def break_off(_result: Matrix) -> None:
         ),
         (
             break_off,
-            "engine broke off while it explained rows of model diabetes@1 (RuntimeError: the tables are torn)",
+            "engine failed while it explained rows of model diabetes@1 (RuntimeError: the tables are torn)",
         ),
     ],
 )

@@ -272,16 +272,16 @@ def test_a_slow_model_is_given_fewer_rows(parts: Parts, monkeypatch: pytest.Monk
     ready = parts.direct.model(version, Method.TREE_PATH_DEPENDENT)
     assert ready is not None
     assert ready.rows == MOST_ROWS
-    explain = type(ready.explainer).explain
+    explain = type(ready.engine).explain
 
     def slowly(explainer: Any, rows: Any) -> Any:
         until = time.thread_time() + 0.2
         while time.thread_time() < until:
-            explain(explainer, rows)
-        return rows
+            found = explain(explainer, rows)
+        return found
 
-    monkeypatch.setattr(type(ready.explainer), "explain", slowly)
-    assert 20 <= DirectModel.of(version, ready.explainer).rows <= 26
+    monkeypatch.setattr(type(ready.engine), "explain", slowly)
+    assert 20 <= DirectModel.of(version, ready.engine).rows <= 26
 
 
 def test_no_more_requests_are_explained_at_a_time_than_there_are_places(

@@ -22,9 +22,10 @@ from services.api.results import interaction_result
 from services.api.results.interaction_result import InteractionResult
 from services.api.results.negotiation import choose_writer
 from services.worker.batch import BatchRunner
+from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
 from shared import batch_plan
-from shared.appliance.heartbeats import Beacon
+from shared.appliance.heartbeats import Heartbeat
 from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
@@ -38,7 +39,7 @@ NPY, CSV, NDJSON = "application/x-npy", "text/csv", "application/x-ndjson"
 
 @pytest.fixture
 def runner(parts: Parts) -> BatchRunner:
-    me = Beacon("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
+    me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
     recovery = Recovery(parts.connection, parts.store)
     return BatchRunner(
         parts.store,
@@ -48,6 +49,7 @@ def runner(parts: Parts) -> BatchRunner:
         recovery,
         me,
         threading.Event(),
+        ShapReturn(parts.connection, me.token),
     )
 
 

@@ -16,9 +16,10 @@ import pytest
 import redis
 
 from services.worker.batch import BatchRunner
+from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon
+from shared.appliance.heartbeats import Heartbeat
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Recovery
@@ -33,8 +34,8 @@ FEATURES = 13
 #: The worker's own entry point, with a shorter wait until shap is given back.
 IMPATIENT = """
 import sys
-from services.worker.exits import shap_return
-shap_return.IDLE_SECONDS = float(sys.argv.pop(1))
+from services.worker import exits
+exits.SHAP_IDLE_SECONDS = float(sys.argv.pop(1))
 from services.worker.__main__ import main
 sys.exit(main())
 """
@@ -64,10 +65,19 @@ def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
 def runner(
     connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog, recovery: Recovery
 ) -> BatchRunner:
-    me = Beacon("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
+    me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
     stopping = Event()
     stopping.set()  # no pause after a failing store
-    return BatchRunner(store, payloads, WarmModels(catalog), Counters(connection), recovery, me, stopping)
+    return BatchRunner(
+        store=store,
+        payloads=payloads,
+        models=WarmModels(catalog),
+        counters=Counters(connection),
+        recovery=recovery,
+        me=me,
+        stopping=stopping,
+        shap_return=ShapReturn(connection, me.token),
+    )
 
 
 @pytest.fixture

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from services.worker.batch import BatchRunner, Outcome
 from services.worker.models import WarmModels
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.engines.shap_engine import ShapEngine
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Explanation
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
@@ -71,8 +72,8 @@ def reference(catalog: ModelCatalog, model: str, rows: NDArray[np.float32], **wh
     return load_booster(version.model_path).predict(data, **what)
 
 
-def results(payloads: Payloads, job: Job) -> NDArray[np.float32]:
-    return np.concatenate([payloads.result(job, batch).array for batch in range(job.batches)])
+def results(payloads: Payloads, job: Job) -> Explanation:
+    return Explanation.concatenate([payloads.result(job, batch) for batch in range(job.batches)])
 
 
 @pytest.mark.parametrize("model", ["breast-cancer", "wine", "diabetes"])
@@ -87,9 +88,9 @@ def test_values_are_xgboosts_own_for_one_and_several_outputs_and_missing_values(
     assert outcomes == [Completion.RECORDED, Completion.RECORDED, Completion.COMPLETED]
     stored = results(payloads, job)
     wanted = reference(catalog, model, rows, pred_contribs=True)
-    np.testing.assert_array_equal(stored[:, :, :-1].reshape(wanted.shape), wanted)
+    np.testing.assert_array_equal(stored.contributions.reshape(wanted.shape), wanted)
     margins = reference(catalog, model, rows, output_margin=True)
-    np.testing.assert_array_equal(stored[:, :, -1].reshape(margins.shape), margins)
+    np.testing.assert_array_equal(stored.margins.reshape(margins.shape), margins)
 
 
 def test_a_large_jobs_batches_leave_summaries_behind_their_results_and_a_small_ones_do_not(
@@ -117,7 +118,7 @@ def test_a_large_jobs_batches_leave_summaries_behind_their_results_and_a_small_o
         for stored, own in zip(arrays, summary.arrays, strict=True):
             np.testing.assert_array_equal(stored, own)
         assert payloads.summary_arrays(small, batch) == []
-    np.testing.assert_array_equal(results(payloads, large), results(payloads, small))
+    np.testing.assert_array_equal(results(payloads, large).array, results(payloads, small).array)
 
 
 @pytest.mark.parametrize("model", ["breast-cancer", "wine", "diabetes"])
@@ -129,13 +130,13 @@ def test_interventional_values_add_up_from_the_mean_over_the_whole_background(
     assert runner.run(job.id, 0) is Completion.COMPLETED
 
     stored = results(payloads, job)
-    scale = np.abs(stored).max()
-    np.testing.assert_allclose(stored[:, :, :-1].sum(axis=2), stored[:, :, -1], atol=1e-5 * scale)
+    scale = np.abs(stored.array).max()
+    np.testing.assert_allclose(stored.contributions.sum(axis=2), stored.margins, atol=1e-5 * scale)
     background = np.load(catalog.get(model).background_path or "")
     means = (
         reference(catalog, model, background, output_margin=True).reshape(len(background), -1).mean(axis=0)
     )
-    np.testing.assert_allclose(stored[:, :, -2], np.tile(means, (5, 1)), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(stored.base_values, np.tile(means, (5, 1)), rtol=1e-5, atol=1e-5)
 
 
 def test_a_background_of_more_than_100_rows_is_used_to_its_last_row() -> None:
@@ -147,7 +148,7 @@ def test_a_background_of_more_than_100_rows_is_used_to_its_last_row() -> None:
     values = ShapEngine(XGBoostEngine(booster, outputs=1), rows, outputs=1).explain(rows[:3])
 
     mean = booster.predict(xgboost.DMatrix(rows), output_margin=True).mean()
-    np.testing.assert_allclose(values[:, 0, -2], mean, rtol=1e-5)
+    np.testing.assert_allclose(values.base_values[:, 0], mean, rtol=1e-5)
 
 
 def test_a_job_whose_rows_were_deleted_by_a_cancel_is_not_failed(
@@ -214,8 +215,9 @@ import os, signal, sys
 from pathlib import Path
 from threading import Event
 from services.worker import batch as batch_run
+from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.counters import Counters
 from shared.jobs import keys
 from shared.jobs.recovery import Blame, Recovery
@@ -228,7 +230,7 @@ from shared.settings import Settings
 data, models, job, batch, place = sys.argv[1:]
 settings = Settings(data_dir=Path(data))
 connection = connect(settings, Patience.STEADY, name="doomed")
-store, payloads, beacons = JobStore(connection, settings), Payloads.open(settings), Beacons(connection)
+store, payloads, heartbeats = JobStore(connection, settings), Payloads.open(settings), Heartbeats(connection)
 
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
@@ -247,11 +249,11 @@ if place == "between result and record":
 counters = Counters(connection)
 if place == "after the record":
     counters.observe = die
-me = Beacon("host/worker-1", "host", os.getpid(), "doomed")
-beacons.beat(me)
+me = Heartbeat("host/worker-1", "host", os.getpid(), "doomed")
+heartbeats.beat(me)
 runner = batch_run.BatchRunner(
     store, doomed, DoomedModels(ModelCatalog.load(Path(models))), counters, Recovery(connection, store),
-    me, Event(),
+    me, Event(), ShapReturn(connection, me.token),
 )
 runner.run(job, int(batch))
 """
@@ -277,15 +279,15 @@ def test_a_worker_killed_anywhere_in_a_batch_loses_and_doubles_nothing(  # the p
 
     doomed = subprocess.run(command, cwd=ROOT, check=False, timeout=60)
     assert doomed.returncode == -signal.SIGKILL
-    Beacons(connection).put_out("host/worker-1")  # as the monitor does when supervisord reports the death
-    released = [recovery.release(o, Blame.DEATH) for o in recovery.orphans(Beacons(connection).alive())]
+    Heartbeats(connection).withdraw("host/worker-1")  # as the monitor does when supervisord reports the death
+    released = [recovery.release(o, Blame.DEATH) for o in recovery.orphans(Heartbeats(connection).alive())]
 
     assert len(released) == (0 if place == "after the record" else 1)
     for batch in range(job.batches):
         runner.run(job.id, batch)
     assert store.get(job.id).status is Status.COMPLETED
     wanted = reference(catalog, "wine", rows, pred_contribs=True)
-    np.testing.assert_array_equal(results(payloads, job)[:, :, :-1], wanted)
+    np.testing.assert_array_equal(results(payloads, job).contributions, wanted)
     assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"25"
 
 

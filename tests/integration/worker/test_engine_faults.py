@@ -18,6 +18,7 @@ from services.worker.models import WarmModel
 from shared.engines.engine import Engine
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, PayloadMissingError
+from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
@@ -41,8 +42,9 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def spoil(change: Spoil, name: str = "explain") -> None:
         method = getattr(XGBoostEngine, name)
 
-        def spoilt(engine: XGBoostEngine, *given: Any, **named: Any) -> Matrix:
-            return change(method(engine, *given, **named))
+        def spoilt(engine: XGBoostEngine, *given: Any, **named: Any) -> Explanation | Matrix:
+            found = method(engine, *given, **named)
+            return Explanation(change(found.array)) if isinstance(found, Explanation) else change(found)
 
         monkeypatch.setattr(XGBoostEngine, name, spoilt)
 
@@ -102,9 +104,7 @@ def test_an_exception_in_an_engine_fails_the_job_the_first_time_and_gives_its_re
     assert runner.run(job.id, 1) is Outcome.FAILED
 
     detail = the_detail(store, job)
-    assert detail.startswith(
-        "Batch 1: The xgboost engine broke off while it explained rows of model wine@1 ("
-    )
+    assert detail.startswith("Batch 1: The xgboost engine failed while it explained rows of model wine@1 (")
     assert f"({type(fault).__name__}: {fault}); no result was stored." in detail
     nobody_is_blamed(job, store, connection)
     assert faults_counted(runner) == 1

@@ -7,10 +7,10 @@ import pytest
 import redis
 import shap
 
-from services.worker.exits import shap_return
-from services.worker.exits.shap_return import ShapReturn
+from services.worker import exits
+from services.worker.exits import ShapReturn
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.store import JobStore
@@ -58,7 +58,7 @@ def test_an_idle_worker_gives_shap_back_by_leaving_in_order_and_loses_no_batch(
     assert worker.process.returncode == 0
     assert time.monotonic() - loaded > IDLE
     assert recycles(connection) == 1
-    assert Beacons(connection).alive() == {}
+    assert Heartbeats(connection).alive() == {}
     # Nothing is held, and all that is to do waits: recovery has nothing to find.
     assert connection.hlen(keys.RUNNING) == 0
     assert todo(store) == store.queues.waiting_batches()
@@ -117,7 +117,7 @@ def test_two_workers_do_not_give_it_back_at_once(
     connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
 ) -> None:
     assert shap  # it is loaded, here as well
-    monkeypatch.setattr(shap_return, "TURN_SECONDS", 2)
+    monkeypatch.setattr(exits, "SHAP_TURN_SECONDS", 2)
     first, second = (ShapReturn(connection, token, 0.0) for token in ("life-1", "life-2"))
     assert not first.is_due()  # it has not used it
     first.used()
@@ -134,5 +134,5 @@ def test_without_redis_nobody_leaves_for_it(connection: redis.Redis, server: Red
     server.kill()
     assert not given_back.is_due()
     server.start()
-    time.sleep(shap_return.RETRY_SECONDS)
+    time.sleep(exits.SHAP_RETRY_SECONDS)
     assert given_back.is_due()

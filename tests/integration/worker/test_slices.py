@@ -14,9 +14,10 @@ import redis
 from services.worker.batch import BatchRunner
 from services.worker.models import WarmModel, WarmModels
 from shared.batch_plan import INTERVENTIONAL_PAIRS, ROWS
-from shared.engines.engine import Engine, Matrix
+from shared.engines.engine import Engine
 from shared.engines.shap_engine import ShapEngine
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Explanation, Matrix
 from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
@@ -39,7 +40,7 @@ class WatchedEngine:
         self.rows_at_once = engine.rows_at_once
         self.slices: list[int] = []
 
-    def explain(self, rows: Matrix) -> Matrix:
+    def explain(self, rows: Matrix) -> Explanation:
         self.slices.append(len(rows))
         self.before(len(self.slices))
         return self.engine.explain(rows)
@@ -94,9 +95,8 @@ def test_a_batch_planned_for_tables_that_are_not_there_is_explained_in_slices_ea
     since: list[float] = []
     worker, engine = watch(lambda _number: since.append(recovery.running()[0].since))
     told: list[None] = []
-    worker.on_slice = lambda: told.append(None)
 
-    assert worker.run(job.id, 0) is Completion.COMPLETED
+    assert worker.run(job.id, 0, lambda: told.append(None)) is Completion.COMPLETED
 
     assert engine.slices == [500, 500, 200]
     assert since[0] < since[1] < since[2]
@@ -162,6 +162,7 @@ SLOW = """
 import sys, time
 from services.worker.__main__ import main
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Explanation, Matrix
 
 explain = XGBoostEngine.explain
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from services.worker.worker import INTERACTIVE_STREAK
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
@@ -33,7 +33,7 @@ def test_a_worker_completes_a_job_and_leaves_on_sigterm(
     worker.process.send_signal(signal.SIGTERM)
 
     assert worker.process.wait(timeout=10) == 0
-    assert Beacons(connection).alive() == {}
+    assert Heartbeats(connection).alive() == {}
     assert [key for key in connection.keys("rq:job:*") if job.id.encode() in key] == []
     explained = [line for line in worker.log.read_text().splitlines() if "batch explained" in line]
     assert len(explained) == 5
@@ -68,7 +68,7 @@ def test_a_run_that_raises_is_one_record_with_the_batchs_ids(
 
     assert worker.process.wait(timeout=20) == 1
 
-    head, *below = worker.log.read_text().partition("the batch's run broke")[2].splitlines()
+    head, *below = worker.log.read_text().partition("batch abandoned after an unexpected error")[2].splitlines()
     assert head == f" request=r-1 job={job.id} batch=0"
     assert below[0] == "  Traceback (most recent call last):"
     assert any("WRONGTYPE" in line for line in below)
@@ -114,7 +114,7 @@ def test_a_killed_worker_starts_again_under_its_name_and_gives_its_batch_back(
 
     start()
     recovery = Recovery(connection, store)
-    for orphan in recovery.orphans(Beacons(connection).alive()):  # as the monitor does
+    for orphan in recovery.orphans(Heartbeats(connection).alive()):  # as the monitor does
         recovery.release(orphan, Blame.DEATH)
 
     # What was lost between dequeue and claim, if anything, is the monitor's to find, too.
@@ -190,8 +190,8 @@ def test_a_batch_whose_record_redis_did_not_take_is_not_left_in_a_living_workers
     assert store.get(job.id).todo == 5  # it left after the first, which is still written down as its own
 
     start()
-    beacons, recovery = Beacons(connection), Recovery(connection, store)
-    wait_until(beacons.alive)
-    for orphan in recovery.orphans(beacons.alive()):  # as the monitor does when that life has ended
+    heartbeats, recovery = Heartbeats(connection), Recovery(connection, store)
+    wait_until(heartbeats.alive)
+    for orphan in recovery.orphans(heartbeats.alive()):  # as the monitor does when that life has ended
         recovery.release(orphan, Blame.NONE)
     wait_until(lambda: store.get(job.id).status is Status.COMPLETED)

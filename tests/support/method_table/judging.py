@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from services.worker.models import WarmModel, WarmModels
 from shared.engines.lean_xgboost import load_booster
 from shared.errors import EngineError, ModelFaultError
+from shared.explanation import join_parts
 from shared.interactions import Interactions
 from shared.jobs.document import Method
 from shared.models.activation import stages
@@ -130,11 +131,12 @@ def _judge_method(model: WarmModel, which: ExplanationKind, record: MethodRecord
         return Verdict(None, record.reason or "")
     rows = truth.tested.rows
     if which is ExplanationKind.INTERVENTIONAL:
-        got = model.engine(Method.INTERVENTIONAL).explain(rows)[:DEFINED_ROWS]
+        got = model.engine(Method.INTERVENTIONAL).explain(rows)[:DEFINED_ROWS].array
     else:
-        got = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)
+        explanation = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)
+        got = explanation.array
         if which is ExplanationKind.INTERACTIONS:
-            got = model.interaction_engine.interactions(rows, got, Interactions())
+            got = model.interaction_engine.interactions(rows, explanation, Interactions())
     return Verdict(record.engine.partition("-")[0], error=_largest_error(got, truth.of_rows(which)))
 
 
@@ -160,12 +162,12 @@ class _Truth:
         booster = load_booster(version.model_path, version.contract.trees)
         tested = ModelUnderTest.of(version.contract, booster, None)
         rows = np.concatenate([rows_of(3, EXACT_ROWS // 2), tested.rows[: EXACT_ROWS // 2]])
-        tested = replace(tested, rows=rows, values=tested.predictor.explain(rows), _exact={})
+        tested = replace(tested, rows=rows, explanation=tested.predictor.explain(rows), _exact={})
         return cls(tested, rows_of(2, BACKGROUND_ROWS))
 
     def of_rows(self, which: ExplanationKind) -> Doubles | None:
         ways: dict[ExplanationKind, Callable[[int], Doubles | None]] = {
-            ExplanationKind.TREE_PATH_DEPENDENT: self.tested.exact,
+            ExplanationKind.TREE_PATH_DEPENDENT: self._exact,
             ExplanationKind.INTERACTIONS: self.tested.exact_interactions,
             ExplanationKind.INTERVENTIONAL: self._by_definition,
         }
@@ -173,14 +175,17 @@ class _Truth:
         found = [exact for row in range(count) if (exact := ways[which](row)) is not None]
         return np.array(found) if len(found) == count else None
 
+    def _exact(self, row: int) -> Doubles | None:
+        exact = self.tested.exact(row)
+        return None if exact is None else exact.array[0]
+
     def _by_definition(self, row: int) -> Doubles | None:
         tested = self.tested
         exact = tested.exact(row)
         if tested.forest is None or exact is None:
             return None
-        result = np.zeros_like(exact)
+        values = np.zeros_like(exact.values[0])
         for tree in tested.forest.trees:
-            result[tree.output, :-2] += values_of_tree(tree, tested.rows[row], self.background)
-        result[:, -1] = exact[:, -1]
-        result[:, -2] = result[:, -1] - result[:, :-2].sum(axis=1)
-        return result
+            values[tree.output] += values_of_tree(tree, tested.rows[row], self.background)
+        margins = exact.margins[0]
+        return join_parts(values, margins - values.sum(axis=1), margins)

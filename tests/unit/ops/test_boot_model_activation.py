@@ -22,11 +22,11 @@ from ops.boot import model_activation
 from ops.boot.folders import make_folders
 from ops.boot.model_activation import activate_models
 from ops.boot.model_check import check_models, require_ready_models
+from shared.engines.compiled_engine import tables_path
 from shared.errors import BootError
 from shared.jobs.document import Method
 from shared.models.activation.records import SHAP, XGBOOST, Activations, ExplanationKind, State, is_compiled
 from shared.models.catalog import ModelCatalog
-from shared.models.compiled_files import compiled_path
 from shared.models.version import ModelVersion
 from shared.settings import Settings
 from shared.treeshap.library import Library
@@ -112,8 +112,8 @@ def test_damaged_or_lost_tables_are_made_again_and_no_others(
     version, other = add("one", background), add("other", seed=1)
     activate_models(settings, [])
     method = Method.TREE_PATH_DEPENDENT if background is None else Method.INTERVENTIONAL
-    path = compiled_path(version, method, settings.compiled_dir) or Path()
-    kept = compiled_path(other, Method.TREE_PATH_DEPENDENT, settings.compiled_dir) or Path()
+    path = tables_path(version, method, settings.compiled_dir) or Path()
+    kept = tables_path(other, Method.TREE_PATH_DEPENDENT, settings.compiled_dir) or Path()
     whole, files = path.read_bytes(), written(settings)
     if damage is None:
         path.unlink()
@@ -173,7 +173,7 @@ def test_what_is_too_deep_for_tables_against_a_background_is_shaps_and_compiled_
     assert methods[VALUES].engine == methods[ExplanationKind.INTERACTIONS].engine == activations.engine
     assert methods[INTERVENTIONAL].engine == SHAP
     assert "too deep for tables" in (methods[INTERVENTIONAL].reason or "")
-    assert {*written(settings)} == {compiled_path(version, Method.TREE_PATH_DEPENDENT, settings.compiled_dir)}
+    assert {*written(settings)} == {tables_path(version, Method.TREE_PATH_DEPENDENT, settings.compiled_dir)}
     (said,) = [line for line in caplog.records if line.levelno == logging.WARNING]
     assert said.getMessage() == f"a slower engine explains: {methods[INTERVENTIONAL].reason}"
     assert said.__dict__["method"] == "interventional"
@@ -237,14 +237,14 @@ def test_a_model_that_is_not_covered_is_xgboosts_with_its_reason_and_the_others_
     assert linear.engine == XGBOOST
     assert "no trees" in (linear.reason or "")
     assert is_compiled(activations.versions["tree@1"].methods[VALUES])
-    assert {*written(settings)} == {compiled_path(tree, Method.TREE_PATH_DEPENDENT, settings.compiled_dir)}
+    assert {*written(settings)} == {tables_path(tree, Method.TREE_PATH_DEPENDENT, settings.compiled_dir)}
     said = [line for line in caplog.records if line.levelno == logging.WARNING]
     assert {line.__dict__["model"] for line in said} == {"linear@1"}
     assert f"a slower engine explains: {linear.reason}" in [line.getMessage() for line in said]
 
 
 def test_what_belongs_to_no_model_is_removed(settings: Settings, add: Callable[..., ModelVersion]) -> None:
-    path = compiled_path(add("one"), Method.TREE_PATH_DEPENDENT, settings.compiled_dir)
+    path = tables_path(add("one"), Method.TREE_PATH_DEPENDENT, settings.compiled_dir)
     strangers = [settings.compiled_dir / name for name in ("abc-1.shaptables", ".compiling-x", "old.new")]
     for stranger in strangers:
         stranger.write_bytes(b"")

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import EngineFaultError
+from shared.explanation import Explanation
 from shared.sum_check import (
     ADVICE,
     CERTAIN,
@@ -17,21 +18,21 @@ from shared.sum_check import (
 type Matrix = NDArray[np.float32]
 
 
-def result_of(values: NDArray[np.float64], base: float = 0.5) -> Matrix:
-    """Return (rows, outputs, features + 2) for contributions (rows, outputs, features), with exact margins."""
-    bases = np.full((*values.shape[:2], 1), base)
-    margins = values.sum(axis=2, keepdims=True) + bases
-    return np.concatenate([values, bases, margins], axis=2).astype(np.float32)
+def result_of(values: NDArray[np.float64], base: float = 0.5) -> Explanation:
+    """Return an explanation of values (rows, outputs, features), with exact margins."""
+    bases = np.full(values.shape[:2], base)
+    return Explanation.of(values, bases, values.sum(axis=2) + bases)
 
 
-def contributions(rows: int = 700, outputs: int = 3, features: int = 30, scale: float = 1.0) -> Matrix:
+def contributions(rows: int = 700, outputs: int = 3, features: int = 30, scale: float = 1.0) -> Explanation:
     return result_of(np.random.default_rng(7).normal(scale=scale, size=(rows, outputs, features)))
 
 
-def residuals_of(result: Matrix) -> NDArray[np.float64]:
+def residuals_of(result: Explanation) -> NDArray[np.float64]:
     """The definition, in float64."""
-    exact = result.astype(np.float64)
-    values, base, margin = exact[..., :-2], exact[..., -2], exact[..., -1]
+    values, base, margin = (
+        part.astype(np.float64) for part in (result.values, result.base_values, result.margins)
+    )
     scale = np.maximum(1.0, np.maximum(np.abs(margin), np.abs(values).max(axis=2)))
     return np.asarray(np.abs(base + values.sum(axis=2) - margin) / scale)
 
@@ -45,7 +46,7 @@ def test_contributions_that_cancel_are_accepted_for_what_float32_can_do() -> Non
     values = np.zeros((5, 1, 4))
     values[:, 0] = [1e6, -1e6, 3.0, -3.0]
     result = result_of(values, base=0.0)
-    result[2, 0, -1] += 1.0  # of a million: a step of float32 there is 0.0625
+    result.margins[2, 0] += 1.0  # of a million: a step of float32 there is 0.0625
     assert check_sums(result) == pytest.approx(1e-6, rel=1e-3)
 
 
@@ -53,43 +54,42 @@ def test_contributions_that_cancel_are_accepted_for_what_float32_can_do() -> Non
 @pytest.mark.parametrize("off", [1e-3, -1e-3, 0.67])
 def test_an_error_is_found_in_whichever_row_and_output_it_is(row: int, off: float) -> None:
     result = contributions()
-    result[row, 1, -1] = result[row, 1, :-1].sum(dtype=np.float64) + off * max(
-        1.0, float(np.abs(result[row, 1]).max())
-    )
+    scale = max(1.0, float(np.abs(result.array[row, 1]).max()))
+    result.margins[row, 1] = result.contributions[row, 1].sum(dtype=np.float64) + off * scale
     with pytest.raises(SumsDifferError, match=rf"off their margin for output 1 in row {row};"):
         check_sums(result)
 
 
 def test_an_error_is_measured_by_the_rows_own_scale() -> None:
     result = result_of(np.full((1, 1, 2), 1e6))
-    result[0, 0, -1] += 100.0
+    result.margins[0, 0] += 100.0
     assert check_sums(result) == pytest.approx(5e-5, rel=1e-2)
-    result[0, 0, -1] += 200.0
+    result.margins[0, 0] += 200.0
     with pytest.raises(SumsDifferError):
         check_sums(result)
 
 
 def test_a_difference_just_above_the_tolerance_is_a_fault_and_one_just_below_is_told() -> None:
     result = result_of(np.zeros((1, 1, 3)))
-    result[0, 0, -1] = 0.5 + 0.98 * TOLERANCE
+    result.margins[0, 0] = 0.5 + 0.98 * TOLERANCE
     assert check_sums(result) == pytest.approx(0.98 * TOLERANCE, rel=1e-3)
-    result[0, 0, -1] = 0.5 + 1.02 * TOLERANCE
+    result.margins[0, 0] = 0.5 + 1.02 * TOLERANCE
     with pytest.raises(SumsDifferError):
         check_sums(result)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
-@pytest.mark.parametrize("column", [0, -2, -1])
-def test_a_number_that_is_not_finite_is_a_fault(number: float, column: int) -> None:
+@pytest.mark.parametrize("part", ["values", "base_values", "margins"])
+def test_a_number_that_is_not_finite_is_a_fault(number: float, part: str) -> None:
     result = contributions(rows=5)
-    result[4, 2, column] = number
+    getattr(result, part)[4, 2, ...].flat[0] = number
     with pytest.raises(SumsDifferError, match="values are not all finite numbers for output 2 in row 4;"):
         check_sums(result)
 
 
 def test_two_infinities_that_would_cancel_are_a_fault() -> None:
     result = contributions(rows=2)
-    result[1, 0, 0], result[1, 0, -1] = np.inf, np.inf
+    result.values[1, 0, 0], result.margins[1, 0] = np.inf, np.inf
     with pytest.raises(SumsDifferError, match="not all finite"):
         check_sums(result)
 
@@ -97,7 +97,7 @@ def test_two_infinities_that_would_cancel_are_a_fault() -> None:
 @pytest.mark.parametrize("scale", [1.0, 300.0, 1e6])
 def test_what_is_told_is_the_largest_residual_by_its_definition(scale: float) -> None:
     result = contributions(scale=scale)
-    result[123, 1, -1] *= np.float32(1 + 4e-5)
+    result.margins[123, 1] *= np.float32(1 + 4e-5)
     wanted = residuals_of(result).max()
     assert check_sums(result) == pytest.approx(wanted, abs=CERTAIN)
     assert wanted > CERTAIN
@@ -109,14 +109,14 @@ def test_every_shape_is_checked_to_its_last_row(rows: int, outputs: int, feature
     result = contributions(rows, outputs, features)
     assert check_sums(result) <= TOLERANCE
     if rows:
-        result[-1, -1, -1] += 1 + abs(result[-1, -1, -1])
+        result.margins[-1, -1] += 1 + abs(result.margins[-1, -1])
         with pytest.raises(SumsDifferError):
             check_sums(result)
 
 
 def test_the_message_blames_no_rows_and_says_what_to_do() -> None:
     result = contributions(rows=5, outputs=1)
-    result[3, 0, -1] += 0.67
+    result.margins[3, 0] += 0.67
     with pytest.raises(EngineFaultError) as caught:
         check_sums(result, first_row=40)
     assert str(caught.value) == (
@@ -130,15 +130,14 @@ def test_the_message_blames_no_rows_and_says_what_to_do() -> None:
     )
 
 
-def matrices_of(rows: int, outputs: int, features: int) -> tuple[Matrix, Matrix]:
-    """Return symmetric matrices, and the result that their lines add up to."""
+def matrices_of(rows: int, outputs: int, features: int) -> tuple[Matrix, Explanation]:
+    """Return symmetric matrices, and the explanation that their lines add up to."""
     pairs = np.random.default_rng(3).normal(size=(rows, outputs, features + 1, features + 1))
     pairs += pairs.swapaxes(2, 3)
     pairs[:, :, -1] = pairs[:, :, :, -1] = 0
     pairs[:, :, -1, -1] = 0.5
     sums = pairs.sum(axis=3)
-    result = np.concatenate([sums, sums.sum(axis=2, keepdims=True)], axis=2)
-    return pairs.astype(np.float32), result.astype(np.float32)
+    return pairs.astype(np.float32), Explanation.of(sums[..., :-1], sums[..., -1], sums.sum(axis=2))
 
 
 def test_interactions_that_add_up_are_accepted() -> None:
@@ -165,5 +164,5 @@ def test_interactions_that_are_not_finite_are_a_fault() -> None:
 def test_large_interactions_that_cancel_are_accepted() -> None:
     matrices = np.zeros((1, 1, 3, 3), np.float32)
     matrices[0, 0, :2, :2] = [[1e6, -1e6], [-1e6, 1e6 + 1]]
-    result = np.zeros((1, 1, 4), np.float32)  # the million and one is a step of float32 off
+    result = Explanation(np.zeros((1, 1, 4), np.float32))  # the million and one is a step of float32 off
     assert check_interactions(matrices, result) == pytest.approx(1e-6, rel=1e-3)

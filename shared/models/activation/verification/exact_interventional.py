@@ -1,7 +1,7 @@
 """Interventional values by their definition: leaf by leaf, against each background row, in float64.
 
-It reads what XGBoost says of a tree and nothing that was made of it, counts no patterns, and integrates where tables have
-factorials: what it shares with `shared.treeshap.interventional` is the definition. It is slow, and there to be compared with.
+The slow reference. It reads XGBoost's trees and nothing compiled, counts no patterns, and integrates where tables have
+factorials: it shares only the definition with `shared.treeshap.interventional`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ type Path = dict[int, tuple[bool, Bits]]
 
 
 def values_of_tree(tree: Tree, row: Floats, background: Floats) -> Doubles:
-    """Return what a tree gives each feature of a row, on average over the background rows."""
+    """Return a tree's value of each feature of a row, the mean over the background rows: (features,)."""
     given = np.zeros(len(row))
     waiting: list[tuple[int, Path, Bits]] = [(0, {}, np.ones(len(background), dtype=np.bool_))]
     while waiting:
         node, path, met = waiting.pop()
-        if not met.any():  # neither the row nor any background row satisfies some feature
+        if not met.any():  # no row reaches this node
             continue
         if tree.left[node] < 0:
             _add_leaf(float(tree.value[node]), path, met, given)
@@ -48,7 +48,7 @@ def _goes_left(tree: Tree, node: int, x: Floats) -> Bits:
 
 
 def _add_leaf(value: float, path: Path, met: Bits, given: Doubles) -> None:
-    """Add what a leaf gives: the integral from 0 to 1 over t of the product of t, 1 - t or 1 for all other features."""
+    """Add a leaf's values: the integral over t from 0 to 1 of the product of t, 1 - t or 1 for all other features."""
     if not path:
         return
     own = np.array([satisfied for satisfied, _ in path.values()], dtype=np.float64)[:, None]

@@ -1,6 +1,6 @@
-"""SHAP values of a forest in float64, straight from its trees: what decides where two engines disagree.
+"""SHAP values of a forest in float64, straight from its trees: the reference where two engines disagree.
 
-It shares nothing with the compiled tables and kernels but the reading of the trees. A leaf of value v whose path has the features
+It shares only the reading of the trees with the compiled tables and kernels. A leaf of value v whose path has the features
 1 … d, with cover ratios r and bits b (whether the row satisfies all of the path's splits on the feature), gives feature j
 
     v (b_j - r_j) * integral over t from 0 to 1 of the product over i != j of (t b_i + (1 - t) r_i),
@@ -17,18 +17,33 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.explanation import join_parts
 from shared.treeshap.forest import LEAST_SHARE, Forest, Tree
 
 type Floats = NDArray[np.float32]
 type Doubles = NDArray[np.float64]
 
-#: Trees whose leaves are looked at together, and leaves whose numbers are worked out together: bounds for memory.
+#: Trees whose leaves are collected together, and leaves that are computed together: bounds for memory.
 _TREES, _LEAVES = 64, 4096
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExactExplanation:
+    """An explanation in float64: values (rows, outputs, features), base values and margins (rows, outputs)."""
+
+    values: Doubles
+    base_values: Doubles
+    margins: Doubles
+
+    @property
+    def array(self) -> Doubles:
+        """All parts in the layout of `Explanation.array`."""
+        return join_parts(self.values, self.base_values, self.margins)
 
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Some leaves: `features`, `ratios` and `bits` are leaves x places of a path, with feature -1, 1 and True in unused ones."""
+    """Some leaves. `features`, `ratios` and `bits` are (leaves, places of a path): -1, 1 and True where unused."""
 
     output: NDArray[np.int64]
     value: Doubles
@@ -37,20 +52,19 @@ class Leaves:
     bits: NDArray[np.bool_]
 
 
-def exact_values(forest: Forest, start: Floats, rows: Floats) -> Doubles:
-    """Return values, base value and margin in float64: (rows, outputs, features + 2)."""
-    columns = forest.features + 2
-    result = np.zeros((len(rows), forest.outputs * columns))
-    for row, given in zip(rows, result, strict=True):
+def exact_values(forest: Forest, start: Floats, rows: Floats) -> ExactExplanation:
+    """Return the explanation of rows (rows, features). `start` holds the margins before the first tree."""
+    outputs, features = forest.outputs, forest.features
+    values, bases, margins = (np.zeros((len(rows), size)) for size in (outputs * features, outputs, outputs))
+    for number, row in enumerate(rows):
         for leaves in _leaves_of(forest, row):
-            values = leaves.value[:, None] * (leaves.bits - leaves.ratios) * _integrals(leaves)
-            _add(given, leaves.output[:, None] * columns + leaves.features, values, leaves.features >= 0)
-            base = leaves.value * leaves.ratios.prod(axis=1)
-            _add(given, leaves.output * columns + columns - 2, base)
-            _add(given, leaves.output * columns + columns - 1, leaves.value * leaves.bits.all(axis=1))
-    shaped = result.reshape(len(rows), forest.outputs, columns)
-    shaped[:, :, -2:] += start.astype(np.float64)[:, None]
-    return shaped
+            given = leaves.value[:, None] * (leaves.bits - leaves.ratios) * _integrals(leaves)
+            places = leaves.output[:, None] * features + leaves.features
+            _add(values[number], places, given, leaves.features >= 0)
+            _add(bases[number], leaves.output, leaves.value * leaves.ratios.prod(axis=1))
+            _add(margins[number], leaves.output, leaves.value * leaves.bits.all(axis=1))
+    begin = start.astype(np.float64)
+    return ExactExplanation(values.reshape(len(rows), outputs, features), bases + begin, margins + begin)
 
 
 def exact_interactions(forest: Forest, start: Floats, row: Floats) -> Doubles:
@@ -65,9 +79,9 @@ def exact_interactions(forest: Forest, start: Floats, row: Floats) -> Doubles:
         places = (leaves.output[:, None, None] * size + leaves.features[:, :, None]) * size
         _add(result, places + leaves.features[:, None, :], both * _pair_integrals(leaves), pairs)
     matrices = result.reshape(forest.outputs, size, size)
-    values = exact_values(forest, start, row[None])[0]
+    exact = exact_values(forest, start, row[None])
     diagonal = np.einsum("oii->oi", matrices)  # a view
-    diagonal += values[:, :-1] - matrices.sum(axis=2)
+    diagonal += np.column_stack([exact.values[0], exact.base_values[0]]) - matrices.sum(axis=2)
     return matrices
 
 
@@ -80,7 +94,7 @@ def _add(
 
 
 def _rule(leaves: Leaves) -> Iterator[tuple[float, Doubles]]:
-    """Yield the weights of a rule that is exact for these paths, and the factors of the integrand at its points."""
+    """Yield the weights of a rule that is exact for these paths, and the integrand's factors at its points."""
     at, weights = np.polynomial.legendre.leggauss((leaves.features.shape[1] + 1) // 2 or 1)
     for t, weight in zip((at + 1) / 2, weights / 2, strict=True):
         yield float(weight), t * leaves.bits + (1 - t) * leaves.ratios
@@ -160,7 +174,7 @@ def _lay_out(trees: tuple[Tree, ...], row: Floats) -> _Nodes:
 
 
 def goes_left_in(tree: Tree, row: Floats) -> NDArray[np.bool_]:
-    """Tell for each node of a tree whether a row goes left there; any value for leaves."""
+    """Return for each node of a tree whether a row goes left there; any value for leaves."""
     x = row[np.where(tree.left >= 0, tree.feature, 0)]
     left: NDArray[np.bool_] = x < tree.value
     for node, categories in tree.categories.items():
@@ -170,7 +184,7 @@ def goes_left_in(tree: Tree, row: Floats) -> NDArray[np.bool_]:
 
 @dataclass(slots=True)
 class _Frontier:
-    """The nodes of one level, each with its path: as Leaves has them."""
+    """The nodes of one level, each with its path as in Leaves."""
 
     node: NDArray[np.int64]
     features: NDArray[np.int64]
@@ -181,7 +195,7 @@ class _Frontier:
         return _Frontier(self.node[which], self.features[which], self.ratios[which], self.bits[which])
 
     def with_room_for(self, own: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where in each path the node's own feature stands or will; widen the paths if one has no place left."""
+        """Return the place of each node's feature in its path; widen the paths where there is none."""
         known = self.features == own[:, None]
         new = ~known.any(axis=1)
         place = (self.features >= 0).sum(axis=1)

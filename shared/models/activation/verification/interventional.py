@@ -1,4 +1,4 @@
-"""Verifies interventional values: by tables against the background, or else shap's."""
+"""Verifies interventional values: those of tables against the background, or else shap's."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from shared.engines.shap_engine import ShapEngine
 from shared.errors import EngineError, ModelFaultError
 from shared.models.activation.records import SHAP, MethodRecord
-from shared.models.activation.verification.exact_interventional import values_of_tree
-from shared.models.activation.verification.model_under_test import Floats, ModelUnderTest
+from shared.models.activation.verification.exact_interventional import Floats, values_of_tree
+from shared.models.activation.verification.model_under_test import ModelUnderTest
 from shared.models.activation.verification.tables import try_tables
 from shared.models.activation.verification.values import TOLERANCE, Finding, largest, row_microseconds
 from shared.models.version import ModelVersion
@@ -21,14 +21,14 @@ from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import Forest, NotCoveredError
 from shared.treeshap.interventional import against_background
 
-#: Trial rows that shap explains, of which so many are compared with the definition.
+#: Trial rows that shap explains, and those of them that are compared with the definition.
 SHAP_ROWS, EXACT_ROWS = 12, 2
-#: Seconds of a processor that working out the definition may take; beyond, sums alone are compared.
+#: Processor seconds that computing the definition may take; after that only sums are compared.
 EXACT_SECONDS = 60.0
 
 
 def read_background(version: ModelVersion) -> Floats:
-    """Return the rows that the contract speaks of, and no others: what is made of them is named after them."""
+    """Return the background rows that the contract names. Raises ModelFaultError if they are missing or altered."""
     entry, path = version.contract.background, version.background_path
     if entry is None or path is None:
         raise ModelFaultError("it has no background rows")
@@ -44,7 +44,7 @@ def read_background(version: ModelVersion) -> Floats:
 def verify_tables(
     tested: ModelUnderTest, compiled: Compiled | None, background: Floats
 ) -> tuple[MethodRecord, Compiled]:
-    """Return the tables of a compiled model against its background. Raises NotCoveredError with the reason why not."""
+    """Return a compiled model's tables against its background. Raises NotCoveredError with the reason why not."""
     if compiled is None or tested.forest is None or tested.library is None:
         raise NotCoveredError("the model itself is not compiled")
     tables = against_background(compiled, background)
@@ -55,7 +55,7 @@ def verify_tables(
 
 
 def verify_shap(tested: ModelUnderTest, background: Floats) -> MethodRecord:
-    """Return whether shap's values of trial rows are right: their sums, and what the definition gives."""
+    """Verify shap's values of trial rows: their sums, and that they agree with the definition."""
     outputs = len(tested.contract.outputs)
     rows = np.concatenate([background[:EXACT_ROWS], tested.rows[:SHAP_ROWS]])
     if tested.forest is None:
@@ -68,28 +68,22 @@ def verify_shap(tested: ModelUnderTest, background: Floats) -> MethodRecord:
         return MethodRecord(None, str(fault))
     except MemoryError:
         raise
-    except Exception as fault:  # noqa: BLE001  # what shap raises is a finding, not the end of the activation
+    except Exception as fault:  # noqa: BLE001  # an exception in shap is a finding, not the end of the activation
         return MethodRecord(None, f"shap breaks: {type(fault).__name__} {fault}")
-    scale = 1 + np.abs(got).max(axis=2, keepdims=True)
-    residual = largest(got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1], scale[:, :, 0])
+    scale = 1 + np.abs(got.array).max(axis=2)
+    residual = largest(got.contributions.sum(axis=2, dtype=np.float64) - got.margins, scale)
     bases = tested.predictor.margins(background).mean(axis=0, dtype=np.float64)
-    residual = max(residual, largest(got[:, :, -2] - bases, scale[:, :, 0]))
+    residual = max(residual, largest(got.base_values - bases, scale))
     if not residual <= TOLERANCE:
         return MethodRecord(None, f"shap's values are {residual:.2g} off the margin")
     difference = 0.0
-    for row, values, largest_of_row in zip(rows[: EXACT_ROWS + 1], got, scale, strict=False):
+    for row, values, row_scale in zip(rows[: EXACT_ROWS + 1], got.values, scale, strict=False):
         exact = _by_definition(tested.forest, row, background, outputs)
         if exact is None:
             return MethodRecord(SHAP, None, None, residual, cost)
-        difference = max(difference, largest(values[:, :-2] - exact, largest_of_row))
+        difference = max(difference, largest(values - exact, row_scale[:, None]))
     finding = Finding.of("shap's values", difference, residual)
-    return MethodRecord(
-        None if finding.fault else SHAP,
-        finding.fault,
-        difference,
-        residual,
-        cost,
-    )
+    return MethodRecord(None if finding.fault else SHAP, finding.fault, difference, residual, cost)
 
 
 def _by_definition(forest: Forest, row: Floats, background: Floats, outputs: int) -> Floats | None:

@@ -1,4 +1,4 @@
-"""What activation verifies: a loaded model, its trees, and the rows that it is tried with."""
+"""The model that activation verifies: loaded, with its trees and the rows that it is tried with."""
 
 from __future__ import annotations
 
@@ -7,27 +7,31 @@ from typing import Any
 
 import numpy as np
 import orjson
-from numpy.typing import NDArray
 
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Explanation
 from shared.models.activation.compilation import start_margins
-from shared.models.activation.verification.exact_values import Doubles, exact_interactions, exact_values
+from shared.models.activation.verification.exact_values import (
+    Doubles,
+    ExactExplanation,
+    Floats,
+    exact_interactions,
+    exact_values,
+)
 from shared.models.activation.verification.trial_rows import EXPLAINED_LEAVES, rows_within, trial_rows
 from shared.models.contract import Contract
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
 from shared.treeshap.library import Library
 
-type Floats = NDArray[np.float32]
-
-#: The booster that has weights in the place of trees.
+#: The booster that has weights instead of trees.
 LINEAR = "gblinear"
 
 
 @dataclass(slots=True)
 class ModelUnderTest:
-    """One version's model. `booster` holds the rounds that its contract uses; `forest` is None where it has no trees we read.
+    """One version's model. `booster` holds the rounds that its contract uses.
 
-    `unread` says why there is no forest.
+    `forest` is None where its trees cannot be read; `unread` says why.
     """
 
     contract: Contract
@@ -36,13 +40,15 @@ class ModelUnderTest:
     library: Library | None
     forest: Forest | None
     unread: str
+    #: The margins before the first tree: (outputs,).
     start: Floats
+    #: The trial rows: (rows, features).
     rows: Floats
-    #: XGBoost's own values, base value and margin of `rows`.
-    values: Floats
+    #: XGBoost's explanation of `rows`.
+    explanation: Explanation
     #: Rows that a kernel explains at once: more than a block, where there is memory for the result.
     at_once: int
-    _exact: dict[int, Doubles] = field(default_factory=dict)
+    _exact: dict[int, ExactExplanation] = field(default_factory=dict)
 
     @classmethod
     def of(cls, contract: Contract, booster: Any, library: Library | None) -> ModelUnderTest:
@@ -71,14 +77,14 @@ class ModelUnderTest:
 
     @property
     def scale(self) -> Floats:
-        """What differences are relative to: 1 and the largest number of each row and output."""
-        return np.asarray(1 + np.abs(self.values).max(axis=2, keepdims=True))
+        """The scale of differences, 1 + the largest number of each row and output: (rows, outputs, 1)."""
+        return np.asarray(1 + np.abs(self.explanation.array).max(axis=2, keepdims=True))
 
-    def exact(self, row: int) -> Doubles | None:
-        """Return a trial row's values, base value and margin in float64, (outputs, features + 2); None if nothing tells."""
+    def exact(self, row: int) -> ExactExplanation | None:
+        """Return the explanation of one trial row in float64; None if there is no reference."""
         if row not in self._exact:
             if self.forest is not None:
-                self._exact[row] = exact_values(self.forest, self.start, self.rows[row : row + 1])[0]
+                self._exact[row] = exact_values(self.forest, self.start, self.rows[row : row + 1])
             elif (linear := self._linear(self.rows[row])) is not None:
                 self._exact[row] = linear
         return self._exact.get(row)
@@ -87,14 +93,14 @@ class ModelUnderTest:
         """Return a trial row's interactions in float64; None where there is no forest."""
         return None if self.forest is None else exact_interactions(self.forest, self.start, self.rows[row])
 
-    def _linear(self, row: Floats) -> Doubles | None:
-        """Return a linear model's values: weight times value, 0 where that is missing. Its base value is XGBoost's."""
+    def _linear(self, row: Floats) -> ExactExplanation | None:
+        """Return a linear model's values: weight times value, 0 if missing. Its base value is XGBoost's."""
         model = orjson.loads(bytes(self.booster.save_raw("json")))["learner"]["gradient_booster"]
         if model["name"] != LINEAR:
             return None
         weights = np.array(model["model"]["weights"], dtype=np.float64).reshape(
             -1, len(self.contract.outputs)
         )
-        missing = self.predictor.margins(np.full((1, len(row)), np.nan, dtype=np.float32))[0]
-        values = weights[:-1].T * np.nan_to_num(row.astype(np.float64))
-        return np.column_stack([values, missing, missing + values.sum(axis=1)])
+        missing = self.predictor.margins(np.full((1, len(row)), np.nan, dtype=np.float32)).astype(np.float64)
+        values = (weights[:-1].T * np.nan_to_num(row.astype(np.float64)))[None]
+        return ExactExplanation(values, missing, missing + values.sum(axis=2))

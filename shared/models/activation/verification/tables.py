@@ -1,12 +1,12 @@
-"""Tries a model's tables against its background before anybody relies on them. Not with shap, which is large and slow to load.
+"""Verifies a model's tables against its background. Not with shap, which is large and slow to load.
 
-Four things, with what is really used, tables and background as they are:
+Four checks, on the real tables and background:
 
-- a few trees' values of a few rows against their definition (`leaf_by_leaf`), with every kernel, in blocks and one by one;
+- a few trees' values of a few rows against their definition, with every kernel, in blocks and one by one;
 - all values' sums against XGBoost's margins, on rows made of the model's own thresholds, with every kernel;
 - the base value against XGBoost's mean margin over the background;
-- all trees at once: what one background row gains from another that one loses, so that each feature's mean over the
-  background is 0.
+- all trees at once: each feature's mean over the background is 0, since rows of the background gain from each other
+  exactly as much as they lose.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError
-from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.explanation import Explanation
+from shared.models.activation.verification.exact_interventional import Floats, values_of_tree
 from shared.models.activation.verification.trial_rows import rows_for_tables
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
@@ -27,24 +28,22 @@ from shared.treeshap.explainer import Explainer
 from shared.treeshap.forest import Forest, NotCoveredError
 from shared.treeshap.library import Library
 
-#: How far sums may be off, relative to 1 and the largest value, and a tree's values, relative to its largest leaf.
+#: The largest difference of sums, relative to 1 + the largest value, and of a tree's values, to its largest leaf.
 TOLERANCE, TREE_TOLERANCE = 1e-5, 2e-6
-#: The same for a feature's mean over the background, where what is rounded evens out.
+#: The same for a feature's mean over the background, where rounding evens out.
 MEAN_TOLERANCE = 1e-6
 #: Trees whose values are compared with the definition, and rows: of these the last is a background row.
 TRIAL_TREES, TRIED_ROWS = 8, 4
 #: Bytes of values that are held at once while background rows are explained.
 BYTES_AT_ONCE = 2**24
 
-type Floats = NDArray[np.float32]
-
 
 def try_tables(
     compiled: Compiled, forest: Forest, predictor: XGBoostEngine, background: Floats, library: Library
 ) -> tuple[float, float]:
-    """Return how far trees' values and sums are off at most.
+    """Return the largest differences of trees' values and of sums.
 
-    Raises NotCoveredError, which says what is wrong and how far, if tables against a background are not right.
+    Raises NotCoveredError with the fault and its size if tables against a background are not right.
     """
     difference = residual = 0.0
     rows = rows_for_tables(compiled, forest)
@@ -83,7 +82,7 @@ def _trees(
         for kernel in library.kernels():
             explainer = Explainer(_only(compiled, int(at), tree.output), library, kernel)
             for times in (1, layout.TABLE_ROW):  # one by one, and as a block
-                got = explainer.explain(np.tile(rows, (times, 1)))[:, tree.output, :-2]
+                got = explainer.explain(np.tile(rows, (times, 1))).values[:, tree.output]
                 off = np.abs(got - np.tile(wanted, (times, 1))).max()
                 yield (
                     f"{kernel.name} kernel's value of tree {at}",
@@ -103,19 +102,19 @@ def _sums(
 ) -> Iterator[tuple[str, float, float]]:
     for kernel in library.kernels():
         for some in (rows, rows[:TRIED_ROWS]):
-            got = Explainer(compiled, library, kernel).explain(some).astype(np.float64)
-            wanted, scale = margins[: len(some)], np.abs(got).max(axis=2)
-            sums = got[:, :, :-1].sum(axis=2)
-            yield f"{kernel.name} kernel's margin", _relative(got[:, :, -1] - wanted, scale), TOLERANCE
+            got = Explainer(compiled, library, kernel).explain(some)
+            wanted, scale = margins[: len(some)].astype(np.float64), np.abs(got.array).max(axis=2)
+            sums = got.contributions.sum(axis=2, dtype=np.float64)
+            yield f"{kernel.name} kernel's margin", _relative(got.margins - wanted, scale), TOLERANCE
             yield f"{kernel.name} kernel's sum", _relative(sums - wanted, scale), TOLERANCE
 
 
 def _imbalance(compiled: Compiled, background: Floats, library: Library) -> float:
     explainer = Explainer(compiled, library)
-    at_once = max(1, BYTES_AT_ONCE // (4 * compiled.outputs * (compiled.features + 2)))
+    at_once = max(1, BYTES_AT_ONCE // (4 * Explanation.numbers_of(compiled.outputs, compiled.features)))
     total, largest = np.zeros((compiled.outputs, compiled.features)), 0.0
     for begin in range(0, len(background), at_once):
-        values = explainer.explain(background[begin : begin + at_once])[:, :, :-2]
+        values = explainer.explain(background[begin : begin + at_once]).values
         total += values.sum(axis=0, dtype=np.float64)
         largest = max(largest, float(np.abs(values).max(initial=0.0)))
     return _relative(total / len(background), largest)

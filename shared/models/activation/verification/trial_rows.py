@@ -1,4 +1,4 @@
-"""Rows that a model's engines are tried with before anybody relies on them."""
+"""Trial rows: rows made of a model's own thresholds, on which its engines are verified."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.explanation import Explanation
 from shared.models.contract import Feature, Kind
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.forest import Forest
 
-#: Rows that are compared: more than a block, so that whole blocks and the rest of one are.
+#: Trial rows: more than a block, so that a whole block and a part of one are compared.
 TRIAL_ROWS = 300
-#: Numbers of their values, at most: boot has little memory. A few rows are always compared.
+#: Numbers of their explanation, at most: boot has little memory. A few rows are always compared.
 TRIAL_NUMBERS, LEAST_ROWS = 2**21, 8
-#: Leaves that XGBoost visits for the rows that it explains: one row of 160,000 leaves takes it 50 ms, and their interactions more.
+#: Leaves that XGBoost visits in all rows that it explains: a row of 160,000 leaves takes 50 ms, its interactions more.
 EXPLAINED_LEAVES, PAIR_LEAVES = 2**22, 2**20
-#: Codes that are tried where a category's labels are not known.
+#: Codes that are tried where a category has no labels.
 CODES = 64
 
 type Floats = NDArray[np.float32]
@@ -29,7 +30,7 @@ def trial_rows(forest: Forest | None, features: Sequence[Feature], outputs: int)
     A model without trees gets numbers of the normal distribution.
     """
     chance = np.random.default_rng(0)
-    count = min(TRIAL_ROWS, max(LEAST_ROWS, TRIAL_NUMBERS // (outputs * (len(features) + 2))))
+    count = min(TRIAL_ROWS, max(LEAST_ROWS, TRIAL_NUMBERS // Explanation.numbers_of(outputs, len(features))))
     thresholds, with_categories = _splits(forest)
     rows = np.zeros((count, len(features)), dtype=np.float32)
     for place, feature in enumerate(features):
@@ -45,13 +46,13 @@ def trial_rows(forest: Forest | None, features: Sequence[Feature], outputs: int)
 
 
 def rows_within(leaves_visited: int, forest: Forest | None) -> int:
-    """Return for how many rows no more leaves are visited than that; for a few in any case."""
+    """Return how many rows visit at most so many leaves; a few in any case."""
     leaves = 0 if forest is None else sum(int((tree.left < 0).sum()) for tree in forest.trees)
     return max(LEAST_ROWS, leaves_visited // max(1, leaves))
 
 
 def rows_for_tables(compiled: Compiled, forest: Forest) -> Floats:
-    """Return trial rows of a model of which nothing but its trees is known."""
+    """Return trial rows of a model without a contract."""
     return trial_rows(forest, [Feature(f"f{place}") for place in range(forest.features)], compiled.outputs)
 
 

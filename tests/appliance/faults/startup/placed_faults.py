@@ -49,7 +49,7 @@ def install(folder: str) -> None:
 def disarm() -> None:
     """Take the memory guard's hands and the workers' own ceiling away: only the kernel is left to act."""
     _WIRING["services.monitor.guard.guard"] = _wire_guard
-    _WIRING["services.worker.exits.memory_cap"] = _wire_memory_cap
+    _WIRING["services.worker.exits"] = _wire_memory_cap
     sys.meta_path.insert(0, _Finder())
 
 
@@ -58,7 +58,7 @@ def falsify() -> None:
     _WIRING.clear()
     wrong_values = importlib.import_module("wrong_values")
     _WIRING["shared.engines.xgboost_engine"] = wrong_values.wire_xgboost
-    _WIRING["shared.treeshap.activated"] = wrong_values.wire_compiled
+    _WIRING["shared.engines.compiled_engine"] = wrong_values.wire_compiled
     sys.meta_path.insert(0, _Finder())
 
 
@@ -111,9 +111,9 @@ def _wire_compiled_engine(module: ModuleType) -> None:
     _wire_engine(module, "CompiledEngine")
 
 
-def _wire_shap_return(module: ModuleType) -> None:
+def _wire_exits(module: ModuleType) -> None:
     if seconds := os.environ.get("SHAPBOX_TEST_SHAP_SECONDS"):  # a test has no minute to wait
-        vars(module)["IDLE_SECONDS"] = float(seconds)
+        vars(module)["SHAP_IDLE_SECONDS"] = float(seconds)
 
 
 def _wire_guard(module: ModuleType) -> None:
@@ -121,6 +121,7 @@ def _wire_guard(module: ModuleType) -> None:
 
 
 def _wire_memory_cap(module: ModuleType) -> None:
+    _wire_exits(module)
     vars(module)["limit_growth"] = lambda _: None
 
 
@@ -129,7 +130,7 @@ _WIRING: dict[str, Callable[[ModuleType], None]] = {
     "shared.jobs.transitions": _wire_transitions,
     "shared.engines.xgboost_engine": _wire_engine,
     "shared.engines.compiled_engine": _wire_compiled_engine,
-    "services.worker.exits.shap_return": _wire_shap_return,
+    "services.worker.exits": _wire_exits,
 }
 
 

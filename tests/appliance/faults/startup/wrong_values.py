@@ -13,32 +13,26 @@ OFF = 1e-3
 
 def wire_xgboost(module: ModuleType) -> None:
     """Have XGBoostEngine give wrong values, see `_falsify`."""
-    engine_class = module.XGBoostEngine
-    load = engine_class.load
-
-    @wraps(load)
-    def load_and_note(version: Any) -> Any:
-        engine = load(version)
-        engine.wrong = _how_wrong(version.name)
-        return engine
-
-    engine_class.load = load_and_note
-    _falsify(engine_class)
+    _wire(module.XGBoostEngine, "load")
 
 
 def wire_compiled(module: ModuleType) -> None:
-    """Have compiled models give wrong values, in the workers and in the api, see `_falsify`."""
-    find = module.find_explainer
+    """Have CompiledEngine give wrong values, in the workers and in the api, see `_falsify`."""
+    _wire(module.CompiledEngine, "find")
 
-    @wraps(find)
-    def find_and_note(version: Any, *more: Any) -> Any:
-        explainer = find(version, *more)
-        if explainer is not None:
-            explainer.wrong = _how_wrong(version.name)
-        return explainer
 
-    module.find_explainer = find_and_note  # type: ignore[attr-defined]  # a function of that module
-    _falsify(module.Explainer)
+def _wire(engine_class: Any, name: str) -> None:
+    make = getattr(engine_class, name)
+
+    @wraps(make)
+    def make_and_note(version: Any, *more: Any) -> Any:
+        engine = make(version, *more)
+        if engine is not None:
+            engine.wrong = _how_wrong(version.name)
+        return engine
+
+    setattr(engine_class, name, make_and_note)
+    _falsify(engine_class)
 
 
 def _how_wrong(model: str) -> str | None:
@@ -56,9 +50,9 @@ def _falsify(engine_class: Any) -> None:
     def explain_wrongly(engine: Any, rows: Any) -> Any:
         result = explain(engine, rows)
         if engine.wrong:
-            result[:, :, 0] += OFF
+            result.values[:, :, 0] += OFF
         if engine.wrong == "swap":
-            result[:, :, 1] -= OFF
+            result.values[:, :, 1] -= OFF
         return result
 
     engine_class.explain = explain_wrongly

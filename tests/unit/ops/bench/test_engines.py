@@ -10,6 +10,7 @@ from ops.bench import against_background, engines, parts, trained
 from ops.bench.cells import Found
 from ops.bench.engine_report import our_names, wrong_values
 from ops.bench.trained import Shape, kept
+from shared.explanation import Explanation, Matrix
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library
 
@@ -83,7 +84,11 @@ def test_a_wrong_value_fails_the_bench(
     library: Library, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     right = Explainer.explain
-    monkeypatch.setattr(Explainer, "explain", lambda self, rows: right(self, rows) + np.float32(0.01))
+
+    def wrong(self: Explainer, rows: Matrix) -> Explanation:
+        return Explanation(right(self, rows).array + np.float32(0.01))
+
+    monkeypatch.setattr(Explainer, "explain", wrong)
     plan = replace(parts.QUICK_ENGINES, peers=False, seconds=0.0)
     lines = list(engines.measure_engines(plan, library, print))
     assert len(wrong_values(lines)) == len(our_names(lines))

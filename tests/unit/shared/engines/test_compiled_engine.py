@@ -7,13 +7,12 @@ import numpy as np
 import pytest
 
 from services.worker.models import WarmModels
-from shared.engines.compiled_engine import CompiledEngine
+from shared.engines.compiled_engine import CompiledEngine, tables_path
 from shared.engines.reference import EXACT, distance
 from shared.engines.shap_engine import ShapEngine
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
-from shared.models.compiled_files import compiled_path
 from shared.treeshap.library import Library
 from shared.treeshap.table_file import table_path
 from tests.support.activated import activated_catalog
@@ -45,9 +44,9 @@ def test_values_are_within_1e5_of_xgboosts_and_margins_are_the_same_to_the_bit(
     model = WarmModels(catalog, compiled_dir).get(version.id)
     assert isinstance(model.engine(Method.TREE_PATH_DEPENDENT), CompiledEngine)
     got = model.engine(Method.TREE_PATH_DEPENDENT).explain(rows)
-    assert got.shape == wanted.shape
-    np.testing.assert_allclose(got[:, :, :-1], wanted[:, :, :-1], atol=1e-5, rtol=1e-5)
-    np.testing.assert_array_equal(got[:, :, -1], wanted[:, :, -1])
+    assert got.array.shape == wanted.array.shape
+    np.testing.assert_allclose(got.contributions, wanted.contributions, atol=1e-5, rtol=1e-5)
+    np.testing.assert_array_equal(got.margins, wanted.margins)
 
 
 def test_a_model_without_a_file_and_one_with_a_damaged_file_are_xgboosts(
@@ -74,8 +73,8 @@ def test_interventional_values_are_shaps_without_shap(
     ours, shaps = (WarmModels(catalog, folder).get(version.id) for folder in (compiled_dir, None))
     got = ours.engine(Method.INTERVENTIONAL).explain(rows)
     wanted = shaps.engine(Method.INTERVENTIONAL).explain(rows)
-    assert distance(got[:, :, :-1], wanted[:, :, :-1]) <= EXACT
-    np.testing.assert_array_equal(got[:, :, -1], wanted[:, :, -1])
+    assert distance(got.contributions, wanted.contributions) <= EXACT
+    np.testing.assert_array_equal(got.margins, wanted.margins)
     assert not ours.uses_shap(Method.INTERVENTIONAL)
     assert shaps.uses_shap(Method.INTERVENTIONAL)
 
@@ -86,7 +85,7 @@ def test_damaged_tables_against_a_background_are_left_to_shap(
     version = catalog.get("diabetes")
     for path in compiled_dir.iterdir():
         shutil.copy(path, tmp_path)
-    damaged = compiled_path(version, Method.INTERVENTIONAL, tmp_path)
+    damaged = tables_path(version, Method.INTERVENTIONAL, tmp_path)
     assert damaged is not None
     damaged.write_bytes(damaged.read_bytes()[:-5])
     model = WarmModels(catalog, tmp_path).get(version.id)
@@ -100,7 +99,7 @@ def test_path_dependent_tables_are_never_taken_for_those_against_a_background(
     catalog: ModelCatalog, compiled_dir: Path, tmp_path: Path
 ) -> None:
     version = catalog.get("diabetes")
-    plain, other = (compiled_path(version, method, compiled_dir) for method in Method)
+    plain, other = (tables_path(version, method, compiled_dir) for method in Method)
     assert plain is not None
     assert other is not None
     shutil.copy(plain, tmp_path / other.name)

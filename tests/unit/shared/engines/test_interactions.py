@@ -8,6 +8,7 @@ import pytest
 from services.worker.models import WarmModel, WarmModels
 from shared.engines.compiled_engine import CompiledEngine
 from shared.engines.xgboost_engine import XGBoostEngine
+from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
@@ -32,8 +33,10 @@ def catalog(compiled_dir: Path) -> ModelCatalog:
     return activated_catalog(ROOT / "models", compiled_dir)
 
 
-def model_and_rows(catalog: ModelCatalog, name: str, folder: Path | None) -> tuple[WarmModel, Floats, Floats]:
-    """A model, some of its examples with values missing, and their values."""
+def model_and_rows(
+    catalog: ModelCatalog, name: str, folder: Path | None
+) -> tuple[WarmModel, Floats, Explanation]:
+    """A model, some of its examples with values missing, and their explanation."""
     model = WarmModels(catalog, folder).get(catalog.get(name).id)
     assert model.version.examples_path is not None
     rows = np.load(model.version.examples_path)[:40].copy()
@@ -50,7 +53,7 @@ def test_both_engines_give_xgboosts_matrices(catalog: ModelCatalog, compiled_dir
         got = engine.interactions(rows, values, Interactions())
         wanted = interactions(model.predictor.booster, rows)
         np.testing.assert_allclose(got, wanted, atol=1e-5, rtol=1e-5)
-        np.testing.assert_allclose(got.sum(axis=3), values[:, :, :-1], atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(got.sum(axis=3), values.contributions, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -67,10 +70,11 @@ def test_both_engines_choose_the_same_pairs(catalog: ModelCatalog, compiled_dir:
 def test_xgboost_takes_as_many_rows_at_a_time_as_stay_small(monkeypatch: pytest.MonkeyPatch) -> None:
     booster, x = train(3, 3, 6, objective="multi:softprob", num_class=3)
     engine = XGBoostEngine(booster, 3)
-    wanted = engine.interactions(x[:50], engine.explain(x[:50]), Interactions())
+    values = engine.explain(x[:50])
+    wanted = engine.interactions(x[:50], values, Interactions())
     monkeypatch.setattr("shared.treeshap.top_k._NUMBERS_AT_ONCE", 3 * 49 * 7)
     assert [len(range(50)[some]) for some in slices(50, 3 * 49)] == [7] * 7 + [1]
-    np.testing.assert_array_equal(engine.interactions(x[:50], wanted, Interactions()), wanted)
+    np.testing.assert_array_equal(engine.interactions(x[:50], values, Interactions()), wanted)
 
 
 def test_a_model_whose_pairs_are_too_many_is_xgboosts_for_interactions_alone_and_that_is_said(

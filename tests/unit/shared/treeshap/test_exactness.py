@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from shared.explanation import Explanation
 from shared.models.activation.compilation import compile_booster
 from shared.models.activation.verification.exact_values import exact_values
 from shared.models.activation.verification.trial_rows import rows_for_tables
@@ -51,10 +52,10 @@ def test_every_kernel_gives_the_values_of_the_definition(library: Library, kind:
     scale = 1 + np.abs(wanted).max()
     for kernel in library.kernels():
         got = Explainer(compiled, library, kernel).explain(rows)
-        assert np.abs(got[:, :, :-2] - wanted).max() <= 5e-7 * scale, kernel
-        np.testing.assert_array_equal(got[:, :, -1], margins(booster, rows))
+        assert np.abs(got.values - wanted).max() <= 5e-7 * scale, kernel
+        np.testing.assert_array_equal(got.margins, margins(booster, rows))
         np.testing.assert_allclose(
-            got[:, :, -2], contributions(booster, rows)[:, :, -1], rtol=1e-6, atol=1e-6
+            got.base_values, contributions(booster, rows)[:, :, -1], rtol=1e-6, atol=1e-6
         )
 
 
@@ -80,7 +81,7 @@ def test_no_kernel_is_further_from_the_truth_than_xgboost(
         for budget in (64, 0):
             forest = read_forest(bytes(booster.save_raw("ubj")))
             compiled = compile_forest(forest, compile_booster(booster).start, budget)
-            ours = np.abs(Explainer(compiled, library, kernel).explain(rows)[:, :, :-2] - truth)
+            ours = np.abs(Explainer(compiled, library, kernel).explain(rows).values - truth)
             assert ours.max() <= xgboosts.max()
             assert np.sqrt((ours**2).mean()) <= np.sqrt((xgboosts**2).mean())
 
@@ -113,14 +114,15 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
     scale = 1 + np.abs(wanted).max(axis=2, keepdims=True)
     if compiled.trees["points"].max(initial=0) * 2 > XGBOOST_EXACT_FEATURES:
         rows, scale = rows[:40], scale[:40]
-        wanted = exact_values(forest, compiled.start, rows)[:, :, :-1]
+        exact = exact_values(forest, compiled.start, rows)
+        wanted = np.dstack([exact.values, exact.base_values])
     for kernel in library.kernels():
         explainer = Explainer(compiled, library, kernel)
-        alone = np.concatenate([explainer.explain(row[None]) for row in rows[:40]])
+        alone = Explanation.concatenate([explainer.explain(row[None]) for row in rows[:40]])
         for got in (explainer.explain(rows), alone):
-            assert (np.abs(got[:, :, :-1] - wanted[: len(got)]) / scale[: len(got)]).max() <= 1e-5, kernel
-            np.testing.assert_array_equal(got[:, :, -1], margins(booster, rows[: len(got)]))
-            sums = got[:, :, :-1].sum(axis=2, dtype=np.float64) - got[:, :, -1]
+            assert (np.abs(got.contributions - wanted[: len(got)]) / scale[: len(got)]).max() <= 1e-5, kernel
+            np.testing.assert_array_equal(got.margins, margins(booster, rows[: len(got)]))
+            sums = got.contributions.sum(axis=2, dtype=np.float64) - got.margins
             assert (np.abs(sums) / scale[: len(got), :, 0]).max() <= 1e-5, kernel
 
 
@@ -170,8 +172,8 @@ def test_odd_models_agree_with_the_definition_at_the_edges_of_float32(
     for kernel in library.kernels():
         for some in (rows, np.tile(rows, (8, 1))):  # row by row, and as a block
             got = Explainer(compiled, library, kernel).explain(some)
-            np.testing.assert_allclose(got[:3, :, :-2], wanted, atol=2e-6)
-            np.testing.assert_array_equal(got[:3, :, -1], margins(booster, rows))
+            np.testing.assert_allclose(got[:3].values, wanted, atol=2e-6)
+            np.testing.assert_array_equal(got[:3].margins, margins(booster, rows))
 
 
 def test_a_value_equal_to_its_threshold_goes_right_and_the_float_below_it_left(library: Library) -> None:
@@ -181,7 +183,7 @@ def test_a_value_equal_to_its_threshold_goes_right_and_the_float_below_it_left(l
     rows = np.array([[at], [np.nextafter(at, np.float32(0))], [np.nan]], dtype=np.float32)
     for kernel in library.kernels():
         got = Explainer(compile_booster(booster), library, kernel).explain(rows)
-        np.testing.assert_array_equal(got[:, 0], [[0.5, 2.0, 2.5], [-0.5, 2.0, 1.5], [-0.5, 2.0, 1.5]])
+        np.testing.assert_array_equal(got.array[:, 0], [[0.5, 2.0, 2.5], [-0.5, 2.0, 1.5], [-0.5, 2.0, 1.5]])
 
 
 def test_categories_that_are_none_go_where_xgboost_sends_them(library: Library) -> None:
@@ -191,8 +193,8 @@ def test_categories_that_are_none_go_where_xgboost_sends_them(library: Library) 
     rows[:, 0] = odd
     for kernel in library.kernels():
         got = Explainer(compile_booster(booster), library, kernel).explain(rows)
-        np.testing.assert_array_equal(got[:, :, -1], margins(booster, rows))
-        np.testing.assert_allclose(got[:, :, :-1], contributions(booster, rows), atol=2e-6)
+        np.testing.assert_array_equal(got.margins, margins(booster, rows))
+        np.testing.assert_allclose(got.contributions, contributions(booster, rows), atol=2e-6)
 
 
 def test_a_path_of_more_features_than_xgboosts_eight_points_take_is_exact_all_the_same(
@@ -209,7 +211,7 @@ def test_a_path_of_more_features_than_xgboosts_eight_points_take_is_exact_all_th
     wanted = shapley_by_leaves(booster, rows)
     for kernel in library.kernels():
         got = Explainer(compile_booster(booster), library, kernel).explain(rows)
-        np.testing.assert_allclose(got[:, :, :-2], wanted, atol=2e-6)
+        np.testing.assert_allclose(got.values, wanted, atol=2e-6)
 
 
 def test_a_model_without_trees_gives_its_start_and_nothing_to_features(library: Library) -> None:

@@ -56,8 +56,8 @@ def test_matrices_are_symmetric_and_their_rows_add_up_to_the_values(library: Lib
         values = Explainer(compiled, library, kernel).explain(x[:50])
         got = matrices(compiled, library, kernel, x[:50])
         np.testing.assert_array_equal(got, got.swapaxes(2, 3))
-        np.testing.assert_allclose(got.sum(axis=3), values[:, :, :-1], atol=2e-6)
-        np.testing.assert_array_equal(got[:, :, -1, -1], values[:, :, -2])
+        np.testing.assert_allclose(got.sum(axis=3), values.contributions, atol=2e-6)
+        np.testing.assert_array_equal(got[:, :, -1, -1], values.base_values)
         assert not got[:, :, -1, :-1].any()
 
 

@@ -68,10 +68,10 @@ def test_every_kernel_gives_the_values_of_the_definition_against_a_background(
         for count in (1, 6, 300):  # alone, as the beginning of a block, and as a block and some of another
             some, right = (np.resize(each, (count, *each.shape[1:])) for each in (rows, wanted))
             got = Explainer(compiled, library, kernel).explain(some)
-            assert np.abs(got[:, :, :-2] - right).max() <= 5e-7 * scale, kernel
-            np.testing.assert_array_equal(got[:, :, -1], margins(booster, some))
+            assert np.abs(got.values - right).max() <= 5e-7 * scale, kernel
+            np.testing.assert_array_equal(got.margins, margins(booster, some))
             means = margins(booster, background).mean(axis=0, dtype=np.float64)
-            np.testing.assert_allclose(got[:, :, -2], np.tile(means, (len(some), 1)), rtol=1e-6, atol=1e-6)
+            np.testing.assert_allclose(got.base_values, np.tile(means, (len(some), 1)), rtol=1e-6, atol=1e-6)
 
 
 def test_the_widest_tables_are_those_of_new_and_of_repeated_features(library: Library) -> None:
@@ -92,10 +92,10 @@ def test_they_are_shaps_for_a_model_of_a_hundred_trees_and_a_background_with_mis
         booster, data=masker, feature_perturbation="interventional", model_output="raw"
     )
     wanted = explainer.shap_values(rows, check_additivity=False)
-    got = Explainer(against_background(compile_booster(booster), background), library).explain(rows)[:, 0]
-    np.testing.assert_allclose(got[:, :-2], wanted, atol=1e-5)
-    np.testing.assert_allclose(got[:, -2], explainer.expected_value, atol=1e-5)
-    np.testing.assert_allclose(got[:, :-1].sum(axis=1), got[:, -1], atol=1e-4)
+    got = Explainer(against_background(compile_booster(booster), background), library).explain(rows)
+    np.testing.assert_allclose(got.values[:, 0], wanted, atol=1e-5)
+    np.testing.assert_allclose(got.base_values[:, 0], explainer.expected_value, atol=1e-5)
+    np.testing.assert_allclose(got.contributions[:, 0].sum(axis=1), got.margins[:, 0], atol=1e-4)
 
 
 def test_a_background_of_ten_thousand_rows_costs_a_row_nothing(library: Library) -> None:
@@ -107,7 +107,7 @@ def test_a_background_of_ten_thousand_rows_costs_a_row_nothing(library: Library)
     assert time.monotonic() - began < 20
     assert large.tables.nbytes == plain.tables.nbytes
     got = Explainer(large, library).explain(x[:20])
-    np.testing.assert_allclose(got[:, 0, :-1].sum(axis=1), got[:, 0, -1], atol=1e-4)
+    np.testing.assert_allclose(got.contributions[:, 0].sum(axis=1), got.margins[:, 0], atol=1e-4)
 
 
 def test_what_has_no_tables_is_not_covered(library: Library) -> None:
@@ -124,4 +124,4 @@ def test_single_leaves_alone_have_a_base_value(library: Library) -> None:
     booster, x = train(3, 2, 4, gamma=1e9)
     compiled: Compiled = against_background(compile_booster(booster), x)
     got = Explainer(compiled, library).explain(x)
-    np.testing.assert_allclose(got[:, :, -1], got[:, :, -2], rtol=1e-6)
+    np.testing.assert_allclose(got.margins, got.base_values, rtol=1e-6)

@@ -72,9 +72,9 @@ def test_random_models_have_the_values_of_the_definition_and_of_shap(
     for kernel in library.kernels():
         got = Explainer(compiled, library, kernel).explain(rows)
         for wanted in truths:
-            np.testing.assert_allclose(got[:, :, :-2], wanted, atol=1e-5, rtol=1e-5)
-        np.testing.assert_array_equal(got[:, :, -1], margins(booster, rows))
-        np.testing.assert_allclose(got[:, :, :-1].sum(axis=2), got[:, :, -1], atol=1e-5, rtol=1e-5)
+            np.testing.assert_allclose(got.values, wanted, atol=1e-5, rtol=1e-5)
+        np.testing.assert_array_equal(got.margins, margins(booster, rows))
+        np.testing.assert_allclose(got.contributions.sum(axis=2), got.margins, atol=1e-5, rtol=1e-5)
 
 
 def test_ten_thousand_background_rows_all_count_as_they_do_for_shap(library: Library) -> None:
@@ -83,6 +83,6 @@ def test_ten_thousand_background_rows_all_count_as_they_do_for_shap(library: Lib
     compiled = against_background(compile_booster(booster), background)
     got = Explainer(compiled, library).explain(x[:3])
     wanted = by_shap(booster, x[:3], background, 1)
-    np.testing.assert_allclose(got[:, :, :-2], wanted, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(got.values, wanted, atol=1e-5, rtol=1e-5)
     few = Explainer(against_background(compile_booster(booster), background[:100]), library).explain(x[:3])
-    assert np.abs(few[:, :, :-2] - wanted).max() > 1e-3
+    assert np.abs(few.values - wanted).max() > 1e-3

@@ -4,6 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.explanation import Explanation
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
@@ -43,8 +44,8 @@ def test_all_kernels_give_the_same_for_any_number_of_rows(
     wanted = Explainer(compiled, library, library.kernels()[-1]).explain(x)
     for kernel in library.kernels():
         got = Explainer(compiled, library, kernel).explain(x[-size:])
-        np.testing.assert_allclose(got[:, :, :-1], wanted[-size:, :, :-1], atol=1e-6)
-        np.testing.assert_array_equal(got[:, :, -1], wanted[-size:, :, -1])
+        np.testing.assert_allclose(got.contributions, wanted[-size:].contributions, atol=1e-6)
+        np.testing.assert_array_equal(got.margins, wanted[-size:].margins)
 
 
 def test_tables_and_quadrature_give_the_same(library: Library) -> None:
@@ -56,7 +57,7 @@ def test_tables_and_quadrature_give_the_same(library: Library) -> None:
     assert not without.trees["has_tables"].any()
     for kernel in library.kernels():
         by_tables, by_quadrature = (
-            Explainer(one, library, kernel).explain(x) for one in (with_tables, without)
+            Explainer(one, library, kernel).explain(x).array for one in (with_tables, without)
         )
         np.testing.assert_allclose(by_tables, by_quadrature, atol=1e-6)
 
@@ -70,7 +71,7 @@ def test_tables_stop_at_their_budget_and_the_trees_beyond_are_as_exact(library: 
     assert 0 < half.trees["has_tables"].sum() < 20
     assert half.tables.nbytes <= budget * 1e6
     np.testing.assert_allclose(
-        Explainer(half, library).explain(x), Explainer(whole, library).explain(x), atol=1e-6
+        Explainer(half, library).explain(x).array, Explainer(whole, library).explain(x).array, atol=1e-6
     )
 
 
@@ -84,36 +85,40 @@ def test_a_row_alone_is_as_exact_where_nothing_is_left_of_the_budget_for_factors
     for kernel in library.kernels():
         wanted = Explainer(whole, library, kernel).explain(x[:1])
         np.testing.assert_allclose(
-            Explainer(bare, library, kernel).explain(x[:1]), wanted, atol=1e-6, err_msg=kernel.engine
+            Explainer(bare, library, kernel).explain(x[:1]).array,
+            wanted.array,
+            atol=1e-6,
+            err_msg=kernel.engine,
         )
-        assert wanted[:, :, :-2].any()
+        assert wanted.values.any()
 
 
 def test_a_row_alone_and_in_a_block_have_the_same_margin_and_no_rows_give_nothing(library: Library) -> None:
     booster, x = train(6, 10, 8)
     explainer = Explainer(compile_booster(booster), library)
-    alone = np.concatenate([explainer.explain(row[None]) for row in x[:40]])
+    alone = Explanation.concatenate([explainer.explain(row[None]) for row in x[:40]])
     together = explainer.explain(x[:40])
-    np.testing.assert_array_equal(alone[:, :, -2:], together[:, :, -2:])
-    np.testing.assert_allclose(alone, together, atol=1e-6)
-    assert explainer.explain(x[:0]).shape == (0, 1, 10)
+    np.testing.assert_array_equal(alone.base_values, together.base_values)
+    np.testing.assert_array_equal(alone.margins, together.margins)
+    np.testing.assert_allclose(alone.array, together.array, atol=1e-6)
+    assert explainer.explain(x[:0]).array.shape == (0, 1, 10)
 
 
 def test_threads_share_an_explainer(library: Library) -> None:
     booster, x = train(6, 10, 8)
     explainer = Explainer(compile_booster(booster), library)
-    wanted = explainer.explain(x)
+    wanted = explainer.explain(x).array
     with ThreadPoolExecutor(4) as pool:
         for got in pool.map(explainer.explain, [x] * 40):
-            np.testing.assert_array_equal(got, wanted)
+            np.testing.assert_array_equal(got.array, wanted)
 
 
 def test_rows_of_any_memory_layout_are_taken_and_of_another_width_refused(library: Library) -> None:
     booster, x = train(3, 2, 4)
     explainer = Explainer(compile_booster(booster), library)
-    wanted = explainer.explain(x)
-    np.testing.assert_array_equal(explainer.explain(np.asfortranarray(x)), wanted)
-    np.testing.assert_array_equal(explainer.explain(x[::-1])[::-1], wanted)
+    wanted = explainer.explain(x).array
+    np.testing.assert_array_equal(explainer.explain(np.asfortranarray(x)).array, wanted)
+    np.testing.assert_array_equal(explainer.explain(x[::-1]).array[::-1], wanted)
     with pytest.raises(ValueError, match="4 columns"):
         explainer.explain(x[:, :3])
 
@@ -124,6 +129,6 @@ def test_a_model_of_single_leaves_has_a_margin_and_no_contributions(library: Lib
     assert not len(compiled.nodes)
     for kernel in library.kernels():
         got = Explainer(compiled, library, kernel).explain(x)
-        assert not got[:, :, :-2].any()
-        np.testing.assert_allclose(got[:, :, -1], got[:, :, -2], rtol=1e-6)
+        assert not got.values.any()
+        np.testing.assert_allclose(got.margins, got.base_values, rtol=1e-6)
     assert native_model(compiled).used == 0

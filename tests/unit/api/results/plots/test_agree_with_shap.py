@@ -62,7 +62,7 @@ def explained(request: pytest.FixtureRequest) -> Explained:
     rows[np.random.default_rng(0).random(rows.shape) < 0.05] = np.nan
     results = XGBoostEngine.load(version).explain(rows)
     output = len(version.outputs) - 1
-    return Explained(version.features, rows, results[:, output, :-2], float(results[0, output, -2]))
+    return Explained(version.features, rows, results.values[:, output], float(results.base_values[0, output]))
 
 
 def assert_close(ours: Any, theirs: Any) -> None:

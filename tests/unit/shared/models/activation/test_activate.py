@@ -16,11 +16,11 @@ import orjson
 import pytest
 
 from shared.build import ROOT
+from shared.engines.compiled_engine import tables_path
 from shared.engines.lean_xgboost import import_xgboost
 from shared.jobs.document import Method
 from shared.models.activation.activate import Limits, activate_version, child_environment
 from shared.models.activation.records import SHAP, XGBOOST, ExplanationKind, State, VersionRecord, is_compiled
-from shared.models.compiled_files import compiled_path
 from shared.models.contract import Trees, TreesReason
 from shared.models.version import read_version
 from shared.treeshap.library import Library
@@ -58,7 +58,7 @@ def test_a_model_with_background_rows_is_compiled_for_all_and_its_files_are_thos
     assert (record.key, record.state, record.reason, record.contract) == ("the key", State.READY, None, None)
     assert {*record.methods} == {VALUES, INTERACTIONS, INTERVENTIONAL}
     assert all(is_compiled(method) for method in record.methods.values())
-    assert {*compiled_dir.iterdir()} == {compiled_path(version, method, compiled_dir) for method in Method}
+    assert {*compiled_dir.iterdir()} == {tables_path(version, method, compiled_dir) for method in Method}
     assert 0 < record.seconds < 60
 
 

@@ -56,14 +56,14 @@ def test_values_base_value_and_margin_are_those_of_the_definition(kind: str) -> 
     rows = x[[0, 1, 2, 300, 301]]
     forest, start = forest_and_start(booster)
     got = exact_values(forest, start, rows)
-    np.testing.assert_allclose(got[:, :, :-2], shapley_by_subsets(booster, rows, forest.outputs), atol=1e-13)
+    np.testing.assert_allclose(got.values, shapley_by_subsets(booster, rows, forest.outputs), atol=1e-13)
     base = start.astype(np.float64)
     for tree in trees_of(document_of(booster)):
         base[tree["output"]] += expectation(tree, rows[0], frozenset())
-    np.testing.assert_allclose(got[:, :, -2], np.tile(base, (len(rows), 1)), atol=1e-13)
-    np.testing.assert_allclose(got[:, :, :-1].sum(axis=2), got[:, :, -1], atol=1e-12)
-    np.testing.assert_allclose(got[:, :, -1], margins(booster, rows), rtol=1e-6, atol=1e-6)
-    np.testing.assert_allclose(got[:, :, -2], contributions(booster, rows)[:, :, -1], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got.base_values, np.tile(base, (len(rows), 1)), atol=1e-13)
+    np.testing.assert_allclose(got.values.sum(axis=2) + got.base_values, got.margins, atol=1e-12)
+    np.testing.assert_allclose(got.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got.base_values, contributions(booster, rows)[:, :, -1], rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -75,7 +75,9 @@ def test_interactions_are_those_of_the_definition_and_laid_out_as_xgboosts(kind:
     np.testing.assert_allclose(
         pairs_of(got), interactions_by_subsets(booster, rows, forest.outputs), atol=1e-13
     )
-    np.testing.assert_allclose(got.sum(axis=3), exact_values(forest, start, rows)[:, :, :-1], atol=1e-13)
+    exact = exact_values(forest, start, rows)
+    np.testing.assert_allclose(got[:, :, :-1].sum(axis=3), exact.values, atol=1e-13)
+    np.testing.assert_allclose(got[:, :, -1].sum(axis=2), exact.base_values, atol=1e-13)
     np.testing.assert_allclose(got, interactions(booster, rows), atol=2e-6)
 
 
@@ -86,7 +88,7 @@ def test_more_trees_and_leaves_than_are_looked_at_together_add_up() -> None:
     assert sum(int((tree.left < 0).sum()) for tree in forest.trees[:64]) > 4096
     rows = x[:2]
     wanted = shapley_by_leaves(booster, rows)
-    np.testing.assert_allclose(exact_values(forest, start, rows)[:, :, :-2], wanted, atol=1e-12)
+    np.testing.assert_allclose(exact_values(forest, start, rows).values, wanted, atol=1e-12)
 
 
 def test_a_path_of_more_features_than_the_kernels_hold_is_exact() -> None:
@@ -100,7 +102,7 @@ def test_a_path_of_more_features_than_the_kernels_hold_is_exact() -> None:
     rows[0] = -1
     forest, start = forest_and_start(booster)
     got = exact_values(forest, start, rows)
-    np.testing.assert_allclose(got[:, :, :-2], shapley_by_leaves(booster, rows), atol=1e-12)
+    np.testing.assert_allclose(got.values, shapley_by_leaves(booster, rows), atol=1e-12)
     np.testing.assert_allclose(
         pairs_of(exact_matrices(booster, rows[:1])), interactions_by_leaves(booster, rows[:1]), atol=1e-12
     )
@@ -110,7 +112,7 @@ def test_a_model_without_trees_gives_its_start_alone() -> None:
     booster, x = train(3, 0, 4, base_score=0.25)
     forest, start = forest_and_start(booster)
     got = exact_values(forest, start, x[:3])
-    np.testing.assert_array_equal(got, np.tile([0, 0, 0, 0, 0.25, 0.25], (3, 1, 1)))
+    np.testing.assert_array_equal(got.array, np.tile([0, 0, 0, 0, 0.25, 0.25], (3, 1, 1)))
     matrix = exact_interactions(forest, start, x[0])
     assert matrix[0, -1, -1] == 0.25
     assert np.count_nonzero(matrix) == 1
@@ -126,8 +128,8 @@ def test_odd_models_are_exact_at_the_edges_of_float32(trees: list[Any], values: 
     booster = load(document_with(trees, 3))
     forest, start = forest_and_start(booster)
     got = exact_values(forest, start, rows)
-    np.testing.assert_allclose(got[:, :, :-2], shapley_by_subsets(booster, rows), atol=1e-11)
-    np.testing.assert_allclose(got[:, :, -1], margins(booster, rows), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got.values, shapley_by_subsets(booster, rows), atol=1e-11)
+    np.testing.assert_allclose(got.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(
         pairs_of(exact_matrices(booster, rows)), interactions_by_subsets(booster, rows), atol=1e-11
     )
@@ -140,5 +142,5 @@ def test_categories_that_are_none_go_where_xgboost_sends_them() -> None:
     rows[:, 0] = odd
     forest, start = forest_and_start(booster)
     got = exact_values(forest, start, rows)
-    np.testing.assert_allclose(got[:, :, :-2], shapley_by_subsets(booster, rows), atol=1e-13)
-    np.testing.assert_allclose(got[:, :, -1], margins(booster, rows), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(got.values, shapley_by_subsets(booster, rows), atol=1e-13)
+    np.testing.assert_allclose(got.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)

@@ -13,6 +13,7 @@ import pytest
 from shared.engines.shap_engine import ShapEngine
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import ModelFaultError
+from shared.explanation import Explanation
 from shared.models.activation.compilation import compile_booster
 from shared.models.activation.records import SHAP
 from shared.models.activation.verification import interventional
@@ -42,7 +43,7 @@ def test_right_tables_are_used(library: Library, kind: str) -> None:
     assert 0 <= record.residual <= 1e-5
     rows = x[[0, 300]]
     wanted = by_definition(booster, rows, background, tables.outputs)
-    got = Explainer(tables, library).explain(rows)[:, :, :-2]
+    got = Explainer(tables, library).explain(rows).values
     assert np.abs(got - wanted).max() <= 5e-7 * (1 + np.abs(wanted).max())
 
 
@@ -72,7 +73,7 @@ def test_shap_is_accepted_for_a_deep_model_and_equal_to_the_definition(library: 
     assert max(record.difference, record.residual) <= 1e-5
     assert (record.row_microseconds or 0) > 0
     rows = x[:2]
-    got = ShapEngine(tested.predictor, background, 1).explain(rows)[:, 0, :-2]
+    got = ShapEngine(tested.predictor, background, 1).explain(rows).values[:, 0]
     assert tested.forest is not None
     wanted = np.array(
         [sum(values_of_tree(tree, row, background) for tree in tested.forest.trees) for row in rows]
@@ -110,10 +111,10 @@ def wrong_shap(monkeypatch: pytest.MonkeyPatch, *, moved: float, added: float = 
     """Have shap give one feature what it takes from another, or more than there is."""
 
     class WrongShap(ShapEngine):
-        def explain(self, rows: Floats) -> Floats:
+        def explain(self, rows: Floats) -> Explanation:
             got = super().explain(rows)
-            got[:, :, 0] += moved + added
-            got[:, :, 1] -= moved
+            got.values[:, :, 0] += moved + added
+            got.values[:, :, 1] -= moved
             return got
 
     monkeypatch.setattr(interventional, "ShapEngine", WrongShap)
@@ -147,10 +148,10 @@ def test_sums_of_shap_that_are_wrong_are_found_where_the_definition_takes_too_lo
 
 def test_a_wrong_base_value_of_shap_is_found(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     class WrongBase(ShapEngine):
-        def explain(self, rows: Floats) -> Floats:
+        def explain(self, rows: Floats) -> Explanation:
             got = super().explain(rows)
-            got[:, :, -2] += 0.01
-            got[:, :, 0] -= 0.01
+            got.base_values[:] += 0.01
+            got.values[:, :, 0] -= 0.01
             return got
 
     monkeypatch.setattr(interventional, "ShapEngine", WrongBase)
@@ -162,7 +163,7 @@ def test_a_wrong_base_value_of_shap_is_found(library: Library, monkeypatch: pyte
 
 def test_what_breaks_in_shap_is_a_reason(library: Library, monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(ShapEngine):
-        def explain(self, rows: Floats) -> Floats:
+        def explain(self, rows: Floats) -> Explanation:
             raise ZeroDivisionError(f"{len(rows)} rows")
 
     monkeypatch.setattr(interventional, "ShapEngine", Broken)

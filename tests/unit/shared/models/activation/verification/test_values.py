@@ -10,6 +10,7 @@ import pytest
 
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError
+from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.models.activation.compilation import compile_booster
 from shared.models.activation.records import XGBOOST
@@ -33,18 +34,18 @@ from tests.unit.shared.treeshap.test_exactness import KINDS
 class WrongValues(XGBoostEngine):
     """XGBoost, if its first feature took from the second."""
 
-    def explain(self, rows: Floats) -> Floats:
+    def explain(self, rows: Floats) -> Explanation:
         got = super().explain(rows)
-        got[:, :, 0] += 0.01
-        got[:, :, 1] -= 0.01
+        got.values[:, :, 0] += 0.01
+        got.values[:, :, 1] -= 0.01
         return got
 
 
 class WrongInteractions(XGBoostEngine):
     """XGBoost, if its first two features shared too much, and nothing of that could be seen in the sums."""
 
-    def interactions(self, rows: Floats, values: Floats, wanted: Interactions) -> Floats:
-        got = super().interactions(rows, values, wanted)
+    def interactions(self, rows: Floats, explanation: Explanation, wanted: Interactions) -> Floats:
+        got = super().interactions(rows, explanation, wanted)
         for one, other, more in ((0, 0, -0.01), (1, 1, -0.01), (0, 1, 0.01), (1, 0, 0.01)):
             got[:, :, one, other] += more
         return got
@@ -53,14 +54,14 @@ class WrongInteractions(XGBoostEngine):
 class Limited(XGBoostEngine):
     """XGBoost, if it could not give interactions of a model."""
 
-    def interactions(self, rows: Floats, values: Floats, wanted: Interactions) -> Floats:
-        del rows, values, wanted
+    def interactions(self, rows: Floats, explanation: Explanation, wanted: Interactions) -> Floats:
+        del rows, explanation, wanted
         raise EngineError("XGBoost cannot explain this model: not supported")
 
 
 def with_predictor(tested: ModelUnderTest, kind: type[XGBoostEngine]) -> ModelUnderTest:
     predictor = kind(tested.booster, len(tested.contract.outputs))
-    return replace(tested, predictor=predictor, values=predictor.explain(tested.rows))
+    return replace(tested, predictor=predictor, explanation=predictor.explain(tested.rows))
 
 
 def best_kernel(library: Library) -> str:
@@ -162,9 +163,9 @@ def test_if_neither_engine_is_right_none_is_used_and_both_reasons_are_given(libr
 
 def test_numbers_that_are_none_are_found(library: Library) -> None:
     class NoNumbers(XGBoostEngine):
-        def explain(self, rows: Floats) -> Floats:
+        def explain(self, rows: Floats) -> Explanation:
             got = super().explain(rows)
-            got[5:6, :, 0] = np.nan
+            got.values[5:6, :, 0] = np.nan
             return got
 
     booster, _ = train(3, 3, 4)
@@ -296,6 +297,6 @@ def test_the_wrong_engines_of_these_tests_are_wrong(library: Library) -> None:
     booster, _ = train(4, 3, 6)
     tested = with_predictor(model_under_test(booster, library), WrongInteractions)
     rows = tested.rows[:3]
-    got = tested.predictor.interactions(rows, tested.values[:3], Interactions())
+    got = tested.predictor.interactions(rows, tested.explanation[:3], Interactions())
     assert not np.allclose(got, interactions(booster, rows), atol=1e-4)
-    np.testing.assert_allclose(got.sum(axis=3), tested.values[:3, :, :-1], atol=1e-5)
+    np.testing.assert_allclose(got.sum(axis=3), tested.explanation[:3].contributions, atol=1e-5)

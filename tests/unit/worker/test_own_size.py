@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.exits.own_size import OwnSize
+from services.worker.exits import OwnSize
 from shared.memory import PAGE
 
 MB = 1 << 20

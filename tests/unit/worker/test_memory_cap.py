@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from services.worker.exits.memory_cap import cap_bytes
+from services.worker.exits import cap_bytes
 from shared.build import ROOT
 from shared.settings import Settings
 
@@ -14,7 +14,7 @@ MB = 2**20
 
 GROWS = """
 import sys
-from services.worker.exits.memory_cap import limit_growth
+from services.worker.exits import limit_growth
 from shared.memory import process_pss_bytes
 import os
 limit_growth(process_pss_bytes(os.getpid()) + (100 << 20))

@@ -16,7 +16,7 @@ from shared.build import ROOT
 #: A main thread in native code that has let Python's lock go, as XGBoost does: it waits for a mutex of its own.
 BUSY = """
 import ctypes, os, signal
-from services.worker.exits.drain_clock import DrainClock
+from services.worker.exits import DrainClock
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda *given: os._exit(1))
 DrainClock(0.5, lambda: os._exit(7)).start()

@@ -1,0 +1,179 @@
+"""The reasons for a worker to exit, and its memory limits. supervisord starts a fresh one.
+
+- DrainClock: a batch outlasts the time after a stop signal.
+- OwnSize: the process has outgrown its own limit.
+- limit_growth: the kernel refuses allocations that would take the container over its limit.
+- ShapReturn: shap has not been used for a while, and takes 105 MB.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import redis
+
+from shared.jobs import keys
+from shared.memory import (
+    BASE_IDLE_MB,
+    HARD_SHARE,
+    IDLE_WORKER_MB,
+    PROC,
+    SOFT_SHARE,
+    process_pss_bytes,
+    process_resident_bytes,
+)
+from shared.redis.connection import RedisClient
+from shared.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+#: The signals that ask a worker to exit.
+STOP_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT})
+#: Seconds between two readings of the PSS, unless the process seems to have outgrown its limit.
+PSS_SECONDS = 1.0
+#: The least MB that a worker may grow beyond the size at which it exits by itself.
+LEAST_ROOM_MB = 64
+#: The memory guard's hard limit, in times MEMORY_LIMIT_MB: 496 MB where that is 475.
+HARD_OVER_SOFT = HARD_SHARE / SOFT_SHARE
+#: A process's private writable memory in /proc/self/status.
+PRIVATE_FIELD = "VmData:"
+#: The package that takes the memory, with everything that it imports.
+SHAP = "shap"
+#: Seconds without a batch for shap after which a worker exits. Loading shap again takes about one.
+SHAP_IDLE_SECONDS = 60.0
+#: Seconds for which no other worker exits for this reason: longer than a worker's start on half a CPU.
+SHAP_TURN_SECONDS = 10
+#: Seconds between two attempts to get a turn.
+SHAP_RETRY_SECONDS = 1.0
+
+
+class DrainClock:
+    """Calls `leave` so many seconds after the first stop signal that has a Python handler.
+
+    Python runs a signal's handler in the main thread between two instructions: never while a batch is in native code. The
+    signal's number is also written to a file descriptor at once (signal.set_wakeup_fd), and a thread reads it there.
+    """
+
+    def __init__(self, seconds: float, leave: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._leave = leave
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+
+    def start(self) -> None:
+        """Listen from now on. Raises ValueError outside the main thread."""
+        # A full pipe does not matter: it is read up to the first stop signal.
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        threading.Thread(target=self._wait, name="drain clock", daemon=True).start()
+
+    def _wait(self) -> None:
+        while os.read(self._reader, 1)[0] not in STOP_SIGNALS:
+            pass
+        time.sleep(self._seconds)
+        self._leave()
+
+
+class OwnSize:
+    """The size of this process and its limit, in bytes, asked after each batch.
+
+    Reading the PSS takes milliseconds. The memory shared with others changes slowly, so between two readings the resident
+    set, less the shared memory at the last reading, replaces it. Asking less often would let a fast worker outgrow its
+    limit by a lot.
+    """
+
+    def __init__(self, limit: int, proc: Path = PROC) -> None:
+        self.limit = limit
+        self._proc = proc
+        self._shared = 0
+        self._read_at = float("-inf")
+
+    def outgrown(self) -> int | None:
+        """Return the PSS if it is over the limit, else None."""
+        pid = os.getpid()
+        resident = process_resident_bytes(pid, self._proc)
+        recent = time.monotonic() - self._read_at < PSS_SECONDS
+        if resident <= self.limit or (recent and resident - self._shared <= self.limit):
+            return None
+        pss = process_pss_bytes(pid, self._proc)
+        self._read_at = time.monotonic()
+        self._shared = resident - pss
+        return pss if pss > self.limit else None
+
+
+def cap_bytes(settings: Settings) -> int:
+    """Return the bytes that one worker may use while all other programs are idle."""
+    hard_mb = int(settings.memory_limit_mb * HARD_OVER_SOFT)
+    room_mb = hard_mb - BASE_IDLE_MB - IDLE_WORKER_MB * ((settings.workers or 1) - 1)
+    own_limit_mb = settings.worker_memory_limit_mb or settings.memory_limit_mb
+    return max(room_mb, own_limit_mb + LEAST_ROOM_MB) * 2**20
+
+
+def limit_growth(cap: int) -> None:
+    """Let this process, with its models warm, grow to `cap` bytes and no further.
+
+    The monitor checks sizes ten times a second, and a batch can allocate faster. So the kernel refuses allocations of
+    private writable memory beyond the cap (RLIMIT_DATA); the batch then fails with MemoryError, alone.
+    """
+    room = cap - process_pss_bytes(os.getpid())
+    data = _private_bytes()
+    if data is None or room <= 0:
+        logger.warning("the kernel does not limit this worker's memory")
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (data + room, hard))
+
+
+def _private_bytes() -> int | None:
+    try:
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(PRIVATE_FIELD)), None)
+
+
+class ShapReturn:
+    """Decides when a worker that no longer uses shap exits, to come back without it. For its main thread only.
+
+    Python cannot unload a package with its native libraries. A fresh process needs some two seconds, in which the other
+    workers go on: one at a time exits for this reason, by a turn taken in Redis.
+    """
+
+    def __init__(self, connection: RedisClient, token: str, idle_seconds: float | None = None) -> None:
+        self._redis = connection
+        self._token = token
+        self._idle_seconds = SHAP_IDLE_SECONDS if idle_seconds is None else idle_seconds
+        self._used: float | None = None
+        self._next_try = 0.0
+
+    def used(self) -> None:
+        """Note that a batch for shap has just ended, if it has loaded shap."""
+        if SHAP in sys.modules:
+            self._used = time.monotonic()
+
+    def wait_seconds(self) -> int | None:
+        """Return after how many whole seconds, at least one, to ask again; None while shap is not loaded."""
+        if self._used is None:
+            return None
+        due = max(self._used + self._idle_seconds, self._next_try)
+        return max(1, math.ceil(due - time.monotonic()))
+
+    def is_due(self) -> bool:
+        """Return whether to exit now. True takes the turn, so the caller must exit."""
+        now = time.monotonic()
+        if self._used is None or now < self._used + self._idle_seconds or now < self._next_try:
+            return False
+        self._next_try = now + SHAP_RETRY_SECONDS
+        try:
+            return bool(self._redis.set(keys.SHAP_TURN, self._token, nx=True, ex=SHAP_TURN_SECONDS))
+        except redis.RedisError as fault:  # Redis is away or full: keeping shap is the lesser problem
+            logger.debug("shap is not returned", extra={"cause": str(fault)})
+            return False
