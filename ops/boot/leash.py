@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ops.boot.lock import try_lock
-from shared.appliance.parent_death import started_now
+from shared.appliance.program_start import started_now
 
 #: prctl's number for "send me this signal when my parent dies" (linux/prctl.h). It outlives exec.
 PR_SET_PDEATHSIG = 1

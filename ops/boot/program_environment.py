@@ -10,9 +10,9 @@ from pathlib import Path
 from ops.boot.leash import SUPERVISOR_PID
 from ops.boot.redis_config import redis_config_file, redis_lock_file, redis_program
 from ops.boot.sizing import Sizing
-from shared.appliance.host_name import HOST_NAME_NAME
-from shared.appliance.parent_death import START_SECONDS, START_SECONDS_NAME
+from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
 from shared.settings import Role, Settings
+from shared.timing import TIMING
 
 #: Tells glibc to give free memory at a heap's end back from so many bytes on. What counts more: once it is set,
 #: glibc no longer lets large blocks (from 128 kB on) into its heaps after the first was freed. Each stays mapped by
@@ -64,7 +64,7 @@ def _for_supervisord(settings: Settings) -> dict[str, str]:
     """Return what supervisord.conf reads as %(ENV_…)s beside the settings."""
     return {
         SUPERVISOR_PID: str(os.getpid()),
-        START_SECONDS_NAME: str(START_SECONDS),
+        START_SECONDS_NAME: str(int(TIMING.program_start_seconds)),
         "SHAPBOX_PYTHON": sys.executable,
         "SHAPBOX_RUN_DIR": str(settings.run_dir),
         "SHAPBOX_REDIS": redis_program() if settings.embedded_redis else "redis-server",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs import keys
 from shared.jobs.document import Status
 from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery, Running
@@ -32,22 +32,22 @@ class Holdings:
     def __init__(self, connection: RedisClient, settings: Settings) -> None:
         self._redis = connection
         self._settings = settings
-        self._beacons = Beacons(connection)
+        self._heartbeats = Heartbeats(connection)
         self._recovery = Recovery(connection, JobStore(connection, settings))
 
-    def beacon(self, program: str) -> Beacon | None:
+    def heartbeat(self, program: str) -> Heartbeat | None:
         """Return what a worker of this appliance says of itself."""
         host = self._settings.host_name_file.read_text(encoding="ascii").strip()
         name = f"{host}/{program}"
-        return self._beacons.of([name]).get(name)
+        return self._heartbeats.of([name]).get(name)
 
-    def held(self, beacon: Beacon) -> Sequence[Hold]:
+    def held(self, heartbeat: Heartbeat) -> Sequence[Hold]:
         """Return what this life of a worker holds."""
-        return [_hold(running) for running in self._recovery.running() if running.token == beacon.token]
+        return [_hold(running) for running in self._recovery.running() if running.token == heartbeat.token]
 
-    def on_last_life(self, beacon: Beacon) -> bool:
+    def on_last_life(self, heartbeat: Heartbeat) -> bool:
         """Return whether this life holds a batch that has ended so many workers that one more is too many."""
-        counts = [self._redis.hget(keys.deaths(hold.job_id), str(hold.batch)) for hold in self.held(beacon)]
+        counts = [self._redis.hget(keys.deaths(hold.job_id), str(hold.batch)) for hold in self.held(heartbeat)]
         return any(int(count or 0) + Blame.DEATH > LAST_LIFE for count in counts)
 
     def runs_again(self, hold: Hold) -> bool | None:

@@ -92,7 +92,7 @@ class Injector:
         if fault.kind is Kind.KILL:
             self._watches.batches("worker SIGKILL, until its batch runs again", holds, since, alone=alone)
         what = f"worker {fault.kind}, until its next life"
-        self._watches.beacon(what, fault.program, process.pid, since, alone=alone)
+        self._watches.heartbeat(what, fault.program, process.pid, since, alone=alone)
         return True
 
     def _freeze(self, fault: Fault, process: psutil.Process) -> Sequence[Hold] | None:
@@ -103,13 +103,13 @@ class Injector:
         """
         process.suspend()
         try:
-            beacon = self._holdings.beacon(fault.program)
-            if beacon is None or beacon.pid != process.pid:
+            heartbeat = self._holdings.heartbeat(fault.program)
+            if heartbeat is None or heartbeat.pid != process.pid:
                 return []  # it has just begun
-            if fault.kind is Kind.KILL and self._holdings.on_last_life(beacon):
+            if fault.kind is Kind.KILL and self._holdings.on_last_life(heartbeat):
                 process.resume()
                 return None
-            return self._holdings.held(beacon)
+            return self._holdings.held(heartbeat)
         except RedisError:
             process.resume()
             return None

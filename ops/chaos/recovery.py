@@ -57,9 +57,9 @@ class Watches:
         for hold in holds:
             self._start(what, since, alone, lambda hold=hold: self._until_batch(hold))  # type: ignore[misc]  # a loop's value bound
 
-    def beacon(self, what: str, program: str, pid: int, since: float, *, alone: bool) -> None:
-        """Watch until a worker's name has a beacon of another life than process `pid`."""
-        self._start(what, since, alone, lambda: self._until_beacon(program, pid))
+    def heartbeat(self, what: str, program: str, pid: int, since: float, *, alone: bool) -> None:
+        """Watch until a worker's name has a heartbeat of another life than process `pid`."""
+        self._start(what, since, alone, lambda: self._until_heartbeat(program, pid))
 
     def service(self, what: str, again: Callable[[], bool], since: float, *, alone: bool) -> None:
         """Watch until `again` holds, /readyz says 200 and a row is explained."""
@@ -105,11 +105,11 @@ class Watches:
                     return answer
         return False
 
-    def _until_beacon(self, program: str, pid: int) -> bool:
+    def _until_heartbeat(self, program: str, pid: int) -> bool:
         for _ in self._looks(LOOK_SECONDS):
             with contextlib.suppress(RedisError):
-                beacon = self._holdings.beacon(program)
-                if beacon is not None and beacon.pid != pid:
+                heartbeat = self._holdings.heartbeat(program)
+                if heartbeat is not None and heartbeat.pid != pid:
                     return True
         return False
 

@@ -12,7 +12,7 @@ from services.api.explain.job_waits import Endings
 from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, Share
 from services.api.results.job_summaries import JobDigests
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.appliance.status import ApplianceStatus
 from shared.errors import DrainingError
 from shared.jobs.store import JobStore
@@ -49,7 +49,7 @@ class Parts:
     settings: Settings
     connection: RedisClient
     store: JobStore
-    beacons: Beacons
+    heartbeats: Heartbeats
     payloads: Payloads
     catalog: ModelCatalog
     endings: Endings
@@ -94,7 +94,7 @@ def assemble(
         settings=settings,
         connection=connection,
         store=store,
-        beacons=Beacons(connection),
+        heartbeats=Heartbeats(connection),
         payloads=payloads,
         catalog=catalog,
         endings=Endings(background_connection, store),

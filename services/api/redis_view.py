@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.jobs.document import Status
 from shared.jobs.ids import made_at
 from shared.jobs.queue import Lane
@@ -41,7 +41,7 @@ class RedisView:
     ) -> None:
         self._redis = connection
         self._store = store
-        self._beacons = Beacons(connection)
+        self._heartbeats = Heartbeats(connection)
         self._clock = clock
         self._lock = threading.Lock()
         self._looked_at = NEVER
@@ -78,5 +78,5 @@ class RedisView:
             waiting=self._store.queues.waiting(),
             oldest={lane: made_at(head) if head else None for lane, head in heads.items()},
             jobs=self._store.counts(),
-            workers=Counter(beacon.state for beacon in self._beacons.alive().values()),
+            workers=Counter(heartbeat.state for heartbeat in self._heartbeats.alive().values()),
         )

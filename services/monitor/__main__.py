@@ -11,7 +11,7 @@ from types import FrameType
 from services.monitor.events.supervisor_events import read_events
 from services.monitor.monitor import Monitor
 from services.monitor.recovery.worker_lives import Machine
-from shared.appliance.host_name import host_name
+from shared.appliance.program_start import host_name
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging
@@ -28,7 +28,8 @@ def main() -> int:
     try:
         settings = Settings.from_environment(environment)
         configure_logging(settings, "monitor")
-        monitor = Monitor(settings, Machine(host_name(environment), os.getppid()), git_commit(environment))
+        machine = Machine(host_name(environment), os.getppid(), alone=settings.embedded_redis)
+        monitor = Monitor(settings, machine, git_commit(environment))
         monitor.start()
     except ShapboxError as fault:
         logger.critical("the monitor cannot start: %s", fault)

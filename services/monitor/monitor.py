@@ -29,7 +29,7 @@ from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_lives import Machine
 from services.monitor.sweeper import Surroundings, Sweeper
 from shared.appliance.counters import Counters
-from shared.appliance.recycle_requests import RecycleWish
+from shared.appliance.recycle_requests import RecycleRequests
 from shared.errors import ModelFaultError
 from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
@@ -40,6 +40,7 @@ from shared.models.version import ModelVersion
 from shared.objects.object_store import ObjectStore
 from shared.redis.connection import Patience, connect
 from shared.settings import Role, Settings
+from shared.timing import TIMING
 
 #: Seconds between two steps of each loop.
 PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = READING_SECONDS = 1.0
@@ -49,8 +50,6 @@ GUARD_SECONDS, GUARD_PSS_SECONDS = 0.1, 1.0
 POLL_SECONDS = 5.0
 SWEEP_SECONDS = STORAGE_SECONDS = 30.0
 EVICTION_SECONDS = 60.0
-#: Seconds that the loops have to end: supervisord kills the monitor soon after.
-STOP_SECONDS = 0.6
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +79,7 @@ class Monitor:
         self._guard.excuse = self._rescue.lives.excuse
         self._sweeper: Sweeper | None = None
         self._listener = Listener(self._programs, settings.supervisor_socket, self._worker_left, self._drain)
-        self._wish = RecycleWish(self._steady)
+        self._wish = RecycleRequests(self._steady)
         self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._recover)
         self._loops = [
             Loop("pulse", PULSE_SECONDS, self._pulse.step),
@@ -115,7 +114,7 @@ class Monitor:
 
     def stop(self) -> None:
         """End all loops, as far as they end in time."""
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = time.monotonic() + TIMING.monitor_loops_stop_seconds
         for loop in self._loops:
             loop.stop()
         for loop in self._loops:
@@ -170,7 +169,6 @@ class Monitor:
             self._programs,
             self._machine,
             self._settings.batch_timeout_seconds,
-            alone=self._settings.embedded_redis,
         )
 
     def _sweep(self) -> None:

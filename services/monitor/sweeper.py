@@ -8,7 +8,6 @@ back on a full disk, on which Redis refuses to remove a record.
 from __future__ import annotations
 
 import logging
-import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from itertools import batched
 from pathlib import Path
 
+from shared.disk import RESERVE_BYTES, RESERVE_INODES, free_space
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Status
@@ -24,6 +24,7 @@ from shared.jobs.store import JobStore
 from shared.log import log_context
 from shared.objects.object_store import ObjectStore
 from shared.redis.connection import RedisClient, texts
+from shared.timing import TIMING, Timing
 
 #: Jobs that one pass takes up at a time.
 JOBS_PER_HELPING = 50
@@ -36,21 +37,12 @@ REDIS_FULL = 0.7
 ENDED_SHARE, ENDED_JOB_BYTES = 0.1, 1500
 #: Seconds between two listings of the object store: a remote one is paid by the request.
 LISTING_SECONDS = 300.0
-#: Seconds until objects without a job count as left behind, and not as an upload on its way.
-ORPHAN_SECONDS = 3600.0
-#: The same while the disk is nearly full: longer than the largest upload takes to be stored.
-ORPHAN_SECONDS_PRESSED = 600.0
-#: Seconds after the start of the only api from which uploads of its earlier lives count as left behind: what
-#: the last of them sent to Redis has been carried out by then.
-API_SETTLED_SECONDS = 60.0
 #: What the names of RQ's records begin with; JOB-BATCH-CHANCE follows.
 RQ_RECORDS = "rq:job:"
 #: Records of RQ's that one pass looks at, and the keys that one SCAN does.
 RQ_RECORDS_PER_PASS, RQ_SCAN = 10_000, 500
-#: Free bytes of the disk below which it counts as nearly full: twice what the api keeps free.
-PRESSED_BYTES = 128 * 2**20
-#: Seconds after a job's cancelling in which a worker may still be writing a result.
-CANCELLED_SECONDS = 120.0
+#: A disk is nearly full if it has no more than this beside the reserve.
+PRESSED_BYTES, PRESSED_INODES = RESERVE_BYTES, RESERVE_INODES
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +68,9 @@ class Sweeper:
         objects: ObjectStore,
         result_ttl_hours: float,
         surroundings: Surroundings = Surroundings(),
+        timing: Timing = TIMING,
     ) -> None:
+        self._timing = timing
         self._redis = connection
         self._store = store
         self._objects = objects
@@ -130,7 +124,7 @@ class Sweeper:
     def relieve_redis(self, now: float) -> int:
         """Delete the jobs that ended first, before their time, while they fill Redis; returns how many.
 
-        Without it, many small jobs would fill Redis with documents until it refuses the claims and beacons
+        Without it, many small jobs would fill Redis with documents until it refuses the claims and heartbeats
         of the jobs that still run.
         """
         deadline = time.monotonic() + PASS_SECONDS
@@ -201,26 +195,25 @@ class Sweeper:
 
     def _oldest_upload(self, now: float, *, pressed: bool) -> float:
         """Return since when uploads may have been made that are still on their way."""
-        since = now - (ORPHAN_SECONDS_PRESSED if pressed else ORPHAN_SECONDS)
+        timing = self._timing
+        since = now - (timing.orphan_on_full_disk_seconds if pressed else timing.orphan_seconds)
         api_started = self._around.api_started()
-        if api_started is not None and now - api_started > API_SETTLED_SECONDS:
+        if api_started is not None and now - api_started > timing.api_settled_seconds:
             return max(since, api_started)
         return since
 
     def _disk_is_nearly_full(self) -> bool:
-        if self._around.folder is None:
-            return False
-        try:
-            return shutil.disk_usage(self._around.folder).free < PRESSED_BYTES
-        except OSError:
-            return False
+        free = free_space(self._around.folder)
+        return free is not None and free.shortage(PRESSED_BYTES, PRESSED_INODES) is not None
 
     def _is_cancelled(self, job_id: str, now: float) -> bool:
         try:
             job = self._store.get(job_id)
         except JobNotFoundError:  # deleted in this moment: a later listing decides
             return False
-        return job.status is Status.CANCELLED and now - (job.finished_at or now) > CANCELLED_SECONDS
+        return (
+            job.status is Status.CANCELLED and now - (job.finished_at or now) > self._timing.cancelled_seconds
+        )
 
 
 def _job_of_record(name: str) -> str:

@@ -23,8 +23,7 @@ from services.worker.models import WarmModels
 from services.worker.worker import BatchWorker
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
-from shared.appliance.program_start import host_name
-from shared.appliance.program_start import rest_of_start
+from shared.appliance.program_start import host_name, rest_of_start
 from shared.cgroup import usable_processors
 from shared.errors import SettingsError, ShapboxError
 from shared.jobs.recovery import Recovery

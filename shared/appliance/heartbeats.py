@@ -1,6 +1,6 @@
-"""How workers say that they live: a key each, renewed while the process runs, gone soon after it ends.
+"""Workers' heartbeats: one key each, renewed while the process runs, which expires soon after its end.
 
-The lease is counted by Redis, so the clocks of different machines do not matter.
+Redis counts the lease, so the clocks of different machines do not matter.
 """
 
 from __future__ import annotations
@@ -12,29 +12,24 @@ import orjson
 
 from shared.jobs import keys
 from shared.redis.connection import RedisClient, texts
+from shared.timing import TIMING, Timing
 
-#: Seconds between two beats.
-BEAT_SECONDS = 2
-#: Seconds after the last beat until a worker counts as gone.
-LEASE_SECONDS = 10
-
-
-#: Lights a beacon. It begins with a removal, since such a script may go on where Redis's memory is full.
-_LIGHT = """
+#: Renews a heartbeat. It begins with a removal, since such a script may go on when Redis's memory is full.
+_BEAT = """
 redis.call('DEL', KEYS[1])
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[2])
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SADD', KEYS[2], ARGV[3])
 """
 
-#: Puts out a beacon, unless the next life of the same name has lit it by now.
-_PUT_OUT = """
-local beacon = redis.call('GET', KEYS[1])
-if beacon and ARGV[2] ~= '' and cjson.decode(beacon).token ~= ARGV[2] then return 0 end
+#: Withdraws a heartbeat, unless a new process of the same name has sent one.
+_WITHDRAW = """
+local heartbeat = redis.call('GET', KEYS[1])
+if heartbeat and ARGV[2] ~= '' and cjson.decode(heartbeat).token ~= ARGV[2] then return 0 end
 redis.call('SREM', KEYS[2], ARGV[1])
 return redis.call('DEL', KEYS[1])
 """
 
-#: Forgets the names whose beacons have gone out by themselves.
+#: Forgets the names whose heartbeats have expired.
 _PRUNE = """
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[1])) do
   if redis.call('EXISTS', ARGV[1] .. name) == 0 then redis.call('SREM', KEYS[1], name) end
@@ -43,8 +38,8 @@ end
 
 
 @dataclass(frozen=True, slots=True)
-class Beacon:
-    """What a worker says of itself. `token` names this life of it: a restarted worker has another."""
+class Heartbeat:
+    """What a worker says of itself. `token` identifies its process: a restarted worker has another."""
 
     name: str
     host: str
@@ -53,36 +48,40 @@ class Beacon:
     state: str = "idle"
 
 
-class Beacons:
-    """Every call may raise what shared.redis.connection.REDIS_AWAY lists."""
+class Heartbeats:
+    """Every call may raise the exceptions in shared.redis.connection.REDIS_AWAY."""
 
-    def __init__(self, connection: RedisClient) -> None:
+    def __init__(self, connection: RedisClient, timing: Timing = TIMING) -> None:
         self._redis = connection
-        self._light = connection.register_script(_LIGHT)
-        self._put_out = connection.register_script(_PUT_OUT)
+        self._lease_ms = int(timing.heartbeat_lease_seconds * 1000)
+        self._beat = connection.register_script(_BEAT)
+        self._withdraw = connection.register_script(_WITHDRAW)
         self._prune = connection.register_script(_PRUNE)
 
-    def beat(self, beacon: Beacon) -> None:
-        """Say that the worker lives."""
-        content = orjson.dumps(asdict(beacon))
-        self._light(keys=[keys.beacon(beacon.name), keys.WORKERS], args=[content, LEASE_SECONDS, beacon.name])
+    def beat(self, heartbeat: Heartbeat) -> None:
+        """Send or renew a heartbeat."""
+        content = orjson.dumps(asdict(heartbeat))
+        self._beat(
+            keys=[keys.heartbeat(heartbeat.name), keys.WORKERS],
+            args=[content, self._lease_ms, heartbeat.name],
+        )
 
     def prune(self) -> None:
-        """Forget the names of workers that are not heard of any more."""
-        self._prune(keys=[keys.WORKERS], args=[keys.beacon("")])
+        """Forget the names of workers whose heartbeats have expired."""
+        self._prune(keys=[keys.WORKERS], args=[keys.heartbeat("")])
 
-    def put_out(self, name: str, token: str | None = None) -> None:
-        """Say that the worker has ended, or is known to be dead; with `token`, only that life of it."""
-        self._put_out(keys=[keys.beacon(name), keys.WORKERS], args=[name, token or ""])
+    def withdraw(self, name: str, token: str | None = None) -> None:
+        """Remove the heartbeat of a worker that has ended; with `token`, only of that process."""
+        self._withdraw(keys=[keys.heartbeat(name), keys.WORKERS], args=[name, token or ""])
 
-    def alive(self) -> dict[str, Beacon]:
-        """Return the beacons of all living workers, by name."""
+    def alive(self) -> dict[str, Heartbeat]:
+        """Return the heartbeats of all live workers, by name."""
         return self.of(sorted(texts(self._redis.smembers(keys.WORKERS))))
 
-    def of(self, names: Iterable[str]) -> dict[str, Beacon]:
-        """Return the beacons of those of `names` that live."""
+    def of(self, names: Iterable[str]) -> dict[str, Heartbeat]:
+        """Return the heartbeats of those of `names` that are alive."""
         names = list(names)
-        values = self._redis.mget([keys.beacon(name) for name in names]) if names else []
+        values = self._redis.mget([keys.heartbeat(name) for name in names]) if names else []
         return {
-            name: Beacon(**orjson.loads(value)) for name, value in zip(names, values, strict=True) if value
+            name: Heartbeat(**orjson.loads(value)) for name, value in zip(names, values, strict=True) if value
         }

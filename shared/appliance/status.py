@@ -17,9 +17,8 @@ from typing import Any, Self
 import orjson
 
 from shared.settings import Role
+from shared.timing import TIMING
 
-#: Seconds of a fault after which nothing but a restart will help.
-HOPELESS_SECONDS = 30
 #: Bytes of the file, always: what is written over an older one then takes no room on the disk. One block of most
 #: file systems, and more than all that 64 workers have to tell.
 FILE_BYTES = 4096
@@ -72,10 +71,10 @@ class ApplianceStatus:
 
     def needs_restart(self, role: Role) -> list[tuple[str, str]]:
         """Return what an appliance of this role cannot heal itself, as names and details; empty while there is hope."""
-        if self.age() > HOPELESS_SECONDS:
+        if self.age() > TIMING.hopeless_seconds:
             return [("monitor", f"the monitor has not reported for {self.age():.0f} s")]
         causes = []
-        if self.redis_down_seconds > HOPELESS_SECONDS:
+        if self.redis_down_seconds > TIMING.hopeless_seconds:
             causes.append(("redis", f"Redis has not answered for {self.redis_down_seconds:.0f} s"))
         if role is not Role.API:  # its workers are other containers, and a restart of this one is in vain
             causes += self._workers_need_restart()
@@ -85,9 +84,9 @@ class ApplianceStatus:
 
     def _workers_need_restart(self) -> list[tuple[str, str]]:
         causes = []
-        if self.no_worker_seconds > HOPELESS_SECONDS:
+        if self.no_worker_seconds > TIMING.hopeless_seconds:
             causes.append(("workers", f"no worker has lived for {self.no_worker_seconds:.0f} s"))
-        if self.standstill_seconds > HOPELESS_SECONDS:
+        if self.standstill_seconds > TIMING.hopeless_seconds:
             stood = f"no worker has taken a batch for {self.standstill_seconds:.0f} s, and some wait"
             causes.append(("queue", stood))
         return causes

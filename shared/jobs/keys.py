@@ -47,7 +47,7 @@ def flush(process: str) -> str:
     return f"shapbox:flush:{process}"
 
 
-def beacon(worker: str) -> str:
+def heartbeat(worker: str) -> str:
     """Return the key under which a worker says that it lives; it expires unless renewed."""
     return f"shapbox:beacon:{worker}"
 

@@ -1,6 +1,6 @@
 """Gives batches back that nobody works on any more.
 
-Two things can happen to a batch. Its holder dies: the holder's beacon is out, or a new life of the same
+Two things can happen to a batch. Its holder dies: the holder's heartbeat is out, or a new life of the same
 name has lit another. Or it is lost on its way: RQ took it from its list for a worker that died before it
 claimed the batch. Our own record of what is to do is the truth that both are found against.
 """
@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from shared.appliance.heartbeats import Beacon
+from shared.appliance.heartbeats import Heartbeat
 from shared.errors import JobNotFoundError
 from shared.jobs import keys
 from shared.jobs.document import Job
@@ -24,11 +24,10 @@ from shared.jobs.store import JobStore
 from shared.jobs.transitions import Release
 from shared.log import log_context
 from shared.redis.connection import RedisClient
+from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
 
-#: Seconds in which a living worker has claimed what it has taken from a queue: some ten times what that takes.
-CLAIM_SECONDS = 0.1
 #: After so many workers died holding a batch, it is to blame, and its job fails.
 MAX_DEATHS = 3
 
@@ -69,7 +68,8 @@ class Lost:
 class Recovery:
     """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Running it twice does no harm."""
 
-    def __init__(self, connection: RedisClient, store: JobStore) -> None:
+    def __init__(self, connection: RedisClient, store: JobStore, timing: Timing = TIMING) -> None:
+        self._timing = timing
         self._redis = connection
         self._store = store
         self._suspects: set[tuple[str, int]] = set()
@@ -78,12 +78,14 @@ class Recovery:
         """Return all batches that some worker holds."""
         return [_running(field, raw) for field, raw in self._redis.hgetall(keys.RUNNING).items()]
 
-    def orphans(self, alive: Mapping[str, Beacon]) -> list[Running]:
-        """Return the batches whose holder's beacon is not among `alive`, or is of another life."""
+    def orphans(self, alive: Mapping[str, Heartbeat]) -> list[Running]:
+        """Return the batches whose holder's heartbeat is not among `alive`, or is of another life."""
         running = self.running()
         return [held for held in running if held.owner not in alive or alive[held.owner].token != held.token]
 
-    def hand_back(self, job_id: str, batch: int, me: Beacon, blame: Blame, *, front: bool = True) -> Release:
+    def hand_back(
+        self, job_id: str, batch: int, me: Heartbeat, blame: Blame, *, front: bool = True
+    ) -> Release:
         """Give back a batch that `me` holds: before all others, or (`front` False) after them.
 
         A worker that stalled beyond its lease may find that another one holds the batch by now.
@@ -126,7 +128,7 @@ class Recovery:
         missing = self._missing()
         if at_once and missing:
             # The other workers go on meanwhile, and one of them may just be about to claim a batch.
-            time.sleep(CLAIM_SECONDS)
+            time.sleep(self._timing.claim_seconds)
             missing &= self._missing()
         lost = missing if at_once else missing & self._suspects
         self._suspects = missing - lost

@@ -20,7 +20,7 @@ from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
 from shared.jobs.queue import BatchQueues
 from shared.jobs.transitions import Transitions
-from shared.redis.capacity import RedisRoom
+from shared.redis.capacity import RedisCapacity
 from shared.redis.connection import RedisClient, texts
 from shared.settings import Settings
 
@@ -70,7 +70,7 @@ class JobStore:
         self._ttl = int(settings.result_ttl_hours * 3600) + IDEMPOTENCY_MARGIN
         self.queues = BatchQueues(connection, settings.batch_timeout_seconds)
         self.transitions = Transitions(connection)
-        self._room = RedisRoom(connection)
+        self._room = RedisCapacity(connection)
 
     def require_room(self, batches: int = 1) -> None:
         """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES, RedisFullError if Redis's memory."""

@@ -1,6 +1,6 @@
 """How much room Redis's memory has for further jobs.
 
-Redis refuses every write at its maxmemory, also those that would make room: claims, beacons, cancelling. So
+Redis refuses every write at its maxmemory, also those that would make room: claims, heartbeats, cancelling. So
 new jobs are refused well before, and what is accepted can be worked off.
 """
 
@@ -20,7 +20,7 @@ JOB_BYTES, BATCH_BYTES = 1500, 2000
 READING_SECONDS = 0.5
 
 
-class RedisRoom:
+class RedisCapacity:
     """Safe to use from several threads. Any call may raise what REDIS_AWAY lists."""
 
     def __init__(self, connection: RedisClient) -> None:

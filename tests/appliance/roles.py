@@ -9,7 +9,7 @@ from pathlib import Path
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
 
@@ -31,20 +31,20 @@ class WorkerAppliance(Appliance):
         return self.settings().host_name_file.read_text(encoding="ascii").strip()
 
     def is_ready(self) -> bool:
-        """Return whether all its workers' beacons are lit by living processes."""
+        """Return whether all its workers' heartbeats are lit by living processes."""
         pids = set(self.worker_pids())
-        lit = {beacon.pid for beacon in self.beacons().values()}
+        lit = {heartbeat.pid for heartbeat in self.heartbeats().values()}
         return len(pids & lit) == int(self.environment["WORKERS"])
 
-    def beacons(self) -> dict[str, Beacon]:
-        """Return its workers' beacons by name; none while Redis is away or it is just being booted."""
+    def heartbeats(self) -> dict[str, Heartbeat]:
+        """Return its workers' heartbeats by name; none while Redis is away or it is just being booted."""
         try:
             with closing(connect(self._listening, Patience.STEADY, name="test")) as connection:
-                alive = Beacons(connection).alive()
+                alive = Heartbeats(connection).alive()
                 host = self.host
         except (*REDIS_AWAY, FileNotFoundError):
             return {}
-        return {name: beacon for name, beacon in alive.items() if beacon.host == host}
+        return {name: heartbeat for name, heartbeat in alive.items() if heartbeat.host == host}
 
 
 def shared_connection(appliance: Appliance) -> redis.Redis:

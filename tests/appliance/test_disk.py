@@ -20,11 +20,12 @@ import pytest
 from ops.http_call import Answer
 from ops.trial_appliance import NO_ANSWER, Appliance
 from services.api.capacity.disk import RESERVE_BYTES
-from services.monitor.sweeper import ORPHAN_SECONDS, ORPHAN_SECONDS_PRESSED, Sweeper
+from services.monitor.sweeper import Sweeper
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
+from shared.timing import TIMING
 from tests.appliance.client import (
     GENEROUS,
     causes,
@@ -162,7 +163,7 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(bo
     done = send(box, version, rows[:BATCH_ROWS])
     finish(done)
     payloads = Payloads.open(box.settings())
-    orphan = old_id(1.5 * ORPHAN_SECONDS_PRESSED)
+    orphan = old_id(1.5 * TIMING.orphan_on_full_disk_seconds)
     put_one_row(payloads, orphan)
     sent = [send(box, version, rows) for _ in range(3)]
     until("begun", lambda: completed(box, sent[0]) > 10, appliance=box)
@@ -271,7 +272,7 @@ def test_an_api_that_is_killed_in_an_upload_leaves_no_job_and_what_it_stored_is_
     store = JobStore(connection, settings)
     now = time.time()
     assert Sweeper(connection, store, payloads, 24).sweep_objects(now) == 0  # it might be on its way
-    assert Sweeper(connection, store, payloads, 24).sweep_objects(now + ORPHAN_SECONDS + 1) == 1
+    assert Sweeper(connection, store, payloads, 24).sweep_objects(now + TIMING.orphan_seconds + 1) == 1
     connection.close()
     assert payloads.job_ids() == [kept.id]
     assert list(settings.tmp_dir.iterdir()) == []

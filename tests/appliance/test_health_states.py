@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from ops.trial_appliance import Appliance
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.redis.connection import Patience, connect
 from tests.appliance.client import (
     causes,
@@ -101,7 +101,7 @@ def heard_of(box: Appliance) -> set[int]:
     """Return the process ids of the workers that say that they live."""
     connection = connect(box.settings(), Patience.STEADY, name="test")
     try:
-        return {beacon.pid for beacon in Beacons(connection).alive().values()}
+        return {heartbeat.pid for heartbeat in Heartbeats(connection).alive().values()}
     finally:
         connection.close()
 

@@ -9,7 +9,7 @@ from contextlib import closing
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.jobs import keys
 from shared.memory import process_pss_bytes
 from shared.redis.connection import Patience, connect
@@ -59,11 +59,11 @@ def watch_until_lean(
     appliance: Appliance, loaded: Mapping[int, int], connection: redis.Redis
 ) -> tuple[Mapping[int, int], int]:
     """Return the workers' sizes when all that had loaded shap have gone, and how few lived meanwhile."""
-    beacons, fewest = Beacons(connection), 2
+    heartbeats, fewest = Heartbeats(connection), 2
 
     def lean() -> Mapping[int, int] | None:
         nonlocal fewest
-        alive = {beacon.pid for beacon in beacons.alive().values()}
+        alive = {heartbeat.pid for heartbeat in heartbeats.alive().values()}
         fewest = min(fewest, len(alive))
         return sizes(appliance) if len(alive) == 2 and not alive & loaded.keys() else None
 

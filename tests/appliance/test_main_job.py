@@ -19,7 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ops.trial_appliance import NO_ANSWER, Appliance
 from services.api.explain.inline_models import MOST_ROWS
-from shared.appliance.heartbeats import Beacons
+from shared.appliance.heartbeats import Heartbeats
 from shared.build import ROOT
 from shared.engines.reference import EXACT, distance, reference_contributions
 from shared.jobs.recovery import Recovery
@@ -223,7 +223,7 @@ def test_a_killed_workers_batch_runs_again_within_three_seconds_and_the_values_a
     while not (held := recovery.running()):
         time.sleep(0.001)
     victim = held[0]
-    os.kill(Beacons(connection).alive()[victim.owner].pid, signal.SIGKILL)
+    os.kill(Heartbeats(connection).alive()[victim.owner].pid, signal.SIGKILL)
     killed = time.monotonic()
     while victim.batch in store.todo(victim.job_id):
         if any(other.batch == victim.batch and other.token != victim.token for other in recovery.running()):

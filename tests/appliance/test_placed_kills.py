@@ -11,8 +11,8 @@ import numpy as np
 import redis
 
 from ops.trial_appliance import Appliance
-from shared.appliance.parent_death import START_SECONDS
 from shared.redis.connection import Patience, connect
+from shared.timing import TIMING
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults, Point
 from tests.appliance.faults.submitted import (
@@ -74,7 +74,7 @@ def deaths_at_start(log: str) -> list[str]:
         when = datetime.fromisoformat(line["time"])
         if found and found[1] == "spawned":
             spawned[found[2]] = when
-        elif found and when - spawned[found[2]] < timedelta(seconds=START_SECONDS):
+        elif found and when - spawned[found[2]] < timedelta(seconds=TIMING.program_start_seconds):
             too_soon.append(found[2])
     assert spawned, "supervisord says it in other words now"
     return too_soon

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ops.trial_appliance import Appliance, memory_cgroup
-from shared.appliance.heartbeats import LEASE_SECONDS
 from shared.redis.connection import Patience, connect
+from shared.timing import TIMING
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Action, Faults
 from tests.appliance.faults.submitted import (
@@ -183,8 +183,8 @@ def test_a_batch_that_kills_its_worker_each_time_is_given_up_at_the_third(
     check_the_others(appliance, (first, last))
 
 
-# With the GIL held nothing beats: the second timeout is longer than a beacon's lease, as it is by default.
-@pytest.mark.parametrize(("action", "timeout"), [("hang", 3), ("hanggil", LEASE_SECONDS + 4)])
+# With the GIL held nothing beats: the second timeout is longer than a heartbeat's lease, as it is by default.
+@pytest.mark.parametrize(("action", "timeout"), [("hang", 3), ("hanggil", TIMING.heartbeat_lease_seconds + 4)])
 def test_a_batch_that_hangs_in_native_code_is_killed_run_again_and_given_up_at_the_third(
     make_appliance: MakeAppliance, faults: Faults, say: Say, action: Action, timeout: int
 ) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from ops.http_call import call
 from ops.trial_appliance import Appliance
-from shared.appliance.heartbeats import LEASE_SECONDS
+from shared.timing import TIMING
 from tests.appliance.conftest import Say
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import (
@@ -178,7 +178,7 @@ def test_a_worker_cut_off_the_network_changes_nothing_by_its_late_result_and_com
         # It has its rows, computes, stores the result, and cannot tell anybody.
         job.check_completed()
         seconds = time.monotonic() - cut_at
-        assert LEASE_SECONDS - 3 < seconds < LEASE_SECONDS + NOTICED_SECONDS
+        assert TIMING.heartbeat_lease_seconds - 3 < seconds < TIMING.heartbeat_lease_seconds + NOTICED_SECONDS
         lost_batch = {step.batch for step in faults.steps("stored") if step.pid not in other.worker_pids()}
         assert len(lost_batch) == 1
         time.sleep(max(0.0, CUT_SECONDS - (time.monotonic() - cut_at)))

@@ -83,7 +83,7 @@ class Fleet(Reached):
         return docker("ps", "--quiet", "--no-trunc", *labels).split()
 
     def workers_alive(self) -> int:
-        """Return how many workers light a beacon."""
+        """Return how many workers light a heartbeat."""
         answer = answer_or_none(f"{self.url}/readyz")
         return int(answer.json()["probes"]["workers"].get("alive", 0)) if answer else 0
 

@@ -11,14 +11,12 @@ import orjson
 from services.api.capacity.disk import RESERVE_BYTES, free_bytes
 from services.api.components import Parts
 from services.api.http.authentication import Access
-from shared.appliance.status import HOPELESS_SECONDS
 from shared.errors import ShapboxError
 from shared.redis.connection import redis_needed
+from shared.timing import TIMING
 
-#: Seconds after the start in which a monitor that has not reported yet is no fault.
-GRACE_SECONDS = 30
-#: Seconds after which the monitor's findings count as old for /readyz.
-FRESH_SECONDS = 10
+#: Seconds after which the monitor's report is outdated.
+FRESH_SECONDS = TIMING.report_max_age_seconds
 
 type Finding = dict[str, Any]
 
@@ -44,8 +42,8 @@ class HealthResource:
     def causes(self) -> list[Finding]:
         """Return what a restart is needed for."""
         status = self._parts.status.read()
-        if status is None or status.age() > HOPELESS_SECONDS:
-            if time.monotonic() - self._parts.started < GRACE_SECONDS:
+        if status is None or status.age() > TIMING.hopeless_seconds:
+            if time.monotonic() - self._parts.started < TIMING.first_report_seconds:
                 return []
             if status is None:
                 return [_cause("monitor", "the monitor has not reported ever")]
@@ -110,7 +108,7 @@ class ReadyResource:
 
     def _workers(self) -> Finding:
         with redis_needed():
-            alive = len(self._parts.beacons.alive())
+            alive = len(self._parts.heartbeats.alive())
         return _finding(ok=alive > 0, detail=f"{alive} alive", alive=alive)
 
     def _storage(self) -> Finding:

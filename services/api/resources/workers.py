@@ -9,7 +9,7 @@ import orjson
 from services.api.components import Parts
 from services.api.http.authentication import Access
 from services.api.http.query import Query
-from shared.appliance.recycle_requests import RecycleWish
+from shared.appliance.recycle_requests import RecycleRequests
 from shared.errors import ShapboxError
 from shared.jobs.document import rfc3339
 from shared.redis.connection import redis_needed
@@ -36,8 +36,8 @@ class WorkersResource:
         """List the workers that say that they live. A restarted one has another pid."""
         Query(req)
         with redis_needed():
-            beacons = self._parts.beacons.alive()
-        workers = [{"name": b.name, "pid": b.pid, "state": b.state} for b in beacons.values()]
+            heartbeats = self._parts.heartbeats.alive()
+        workers = [{"name": b.name, "pid": b.pid, "state": b.state} for b in heartbeats.values()]
         resp.content_type = "application/json"
         resp.data = orjson.dumps({"workers": workers})
 
@@ -51,14 +51,14 @@ class RecycleResource:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._wish = RecycleWish(parts.connection)
+        self._wish = RecycleRequests(parts.connection)
 
     def on_post(self, req: Any, resp: Any) -> None:
         """Lay the wish down for a monitor, or share the one that is pending."""
         Query(req)
         self._parts.require_intake()
         with redis_needed():
-            if not self._parts.beacons.alive():
+            if not self._parts.heartbeats.alive():
                 raise NoWorkerError(
                     "No worker lives, so none can be recycled. /readyz and /healthz say more."
                 )

@@ -30,16 +30,8 @@ from services.monitor.guard.working_set import Source
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.metrics import RecycleReason
+from shared.timing import TIMING, Timing
 
-#: Seconds after which the next worker may be recycled though the last one's successor is not there.
-RECYCLE_PATIENCE = 60.0
-#: Seconds after a kill until the memory that it freed shows.
-KILL_PAUSE = 2.0
-#: The same after the kill of a worker that was hardly larger than its successor: a kill that did not help.
-VAIN_KILL_PAUSE = 30.0
-#: Seconds of a worker's life in which it is not recycled: one that is too large so soon would only be
-#: followed by another, again and again, while the cause is elsewhere.
-YOUNG_SECONDS = 60.0
 #: Seconds between two reports that the memory is not the workers'.
 ELSEWHERE_SECONDS = 60.0
 #: Seconds between two measurings of all processes where the working set is known without them, and the
@@ -56,7 +48,7 @@ class _Leaving:
 
 
 class Guard:
-    """One thread calls `step`. `beacon_pids` tells the pids of this machine's workers whose beacons are lit."""
+    """One thread calls `step`. `heartbeat_pids` tells the pids of this machine's workers whose heartbeats are lit."""
 
     def __init__(
         self,
@@ -64,20 +56,22 @@ class Guard:
         marks: Marks,
         programs: Programs,
         counters: Counters,
-        beacon_pids: Callable[[], Mapping[str, int]],
+        heartbeat_pids: Callable[[], Mapping[str, int]],
         supervisor_pid: int,
+        timing: Timing = TIMING,
     ) -> None:
+        self._timing = timing
         self._source = source
         self._marks = marks
         self._programs = programs
         self._counters = counters
-        self._beacon_pids = beacon_pids
+        self._heartbeat_pids = heartbeat_pids
         self._supervisor = supervisor_pid
         self._first_seen: dict[int, float] | None = None
-        self._kill_pause = KILL_PAUSE
+        self._kill_pause = self._timing.kill_pause_seconds
         self._leaving: _Leaving | None = None
         self._asked: set[int] = set()
-        self._killed_at = self._told_at = self._measured_at = -RECYCLE_PATIENCE
+        self._killed_at = self._told_at = self._measured_at = float("-inf")
         self._processes = ProcessMemory()
         #: What was measured last; None before the first step.
         self.state: MemoryState | None = None
@@ -149,11 +143,15 @@ class Guard:
         running = {pid: name for name, pid in self._programs.workers().items()}
         self._asked &= running.keys()
         # How old those are that were there before this monitor, nobody knows: old enough.
-        unseen = now if self._first_seen else now - YOUNG_SECONDS
+        unseen = now if self._first_seen else now - self._timing.young_worker_seconds
         self._first_seen = {pid: (self._first_seen or {}).get(pid, unseen) for pid in running}
         return tuple(
             WorkerMemory(
-                name, pid, sizes[pid], pid in self._asked, now - self._first_seen[pid] < YOUNG_SECONDS
+                name,
+                pid,
+                sizes[pid],
+                pid in self._asked,
+                now - self._first_seen[pid] < self._timing.young_worker_seconds,
             )
             for pid, name in running.items()
             if pid in sizes
@@ -163,8 +161,8 @@ class Guard:
         if self._leaving is None:
             return False
         worker = self._leaving.worker
-        successor = self._beacon_pids().get(worker.name, worker.pid) != worker.pid
-        if successor or now - self._leaving.since > RECYCLE_PATIENCE:
+        successor = self._heartbeat_pids().get(worker.name, worker.pid) != worker.pid
+        if successor or now - self._leaving.since > self._timing.recycle_successor_seconds:
             self._leaving = None
         return self._leaving is not None
 
@@ -180,7 +178,11 @@ class Guard:
                     self.excuse(worker.pid)
                 self._end(worker, signal.SIGKILL, RecycleReason.MEMORY_HARD, working_set)
                 self._killed_at = now
-                self._kill_pause = KILL_PAUSE if worker.pss >= WORTH_RECYCLING else VAIN_KILL_PAUSE
+                self._kill_pause = (
+                    self._timing.kill_pause_seconds
+                    if worker.pss >= WORTH_RECYCLING
+                    else self._timing.futile_kill_pause_seconds
+                )
             case Elsewhere() if now - self._told_at >= ELSEWHERE_SECONDS:
                 self._told_at = now
                 self._counters.add(metrics.MEMORY_UNRELIEVED)

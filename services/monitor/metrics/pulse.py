@@ -14,7 +14,7 @@ from redis.retry import Retry
 from services.monitor.events.programs import Programs
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_reading import SUPERVISOR
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
@@ -42,7 +42,7 @@ class Pulse:
     ) -> None:
         connection.set_retry(Retry(NoBackoff(), 0))
         self._redis = connection
-        self._beacons = Beacons(connection)
+        self._heartbeats = Heartbeats(connection)
         self._programs = programs
         self._guard = guard
         self._status_file = status_file
@@ -58,8 +58,8 @@ class Pulse:
         self.ping_seconds = 0.0
         #: The disk under DATA_DIR; None if nothing can be found out about it.
         self.disk: FreeSpace | None = None
-        #: The beacons that were lit when Redis last answered.
-        self.beacons: Mapping[str, Beacon] = {}
+        #: The heartbeats that were lit when Redis last answered.
+        self.heartbeats: Mapping[str, Heartbeat] = {}
         #: Tells the bytes of all objects, where somebody counts them.
         self.storage_used: Callable[[], int | None] = lambda: None
         #: Whether supervisord is stopping everything.
@@ -93,7 +93,7 @@ class Pulse:
             standstill_seconds=self._standstill_seconds,
             fatal_programs=self._programs.fatal(),
             draining=self.draining,
-            workers_alive=len(self.beacons),
+            workers_alive=len(self.heartbeats),
             storage_free_bytes=self.disk.bytes if self.disk else -1,
             memory_working_set_bytes=memory.working_set if memory else 0,
             memory_limit_bytes=memory.limit if memory else 0,
@@ -104,11 +104,11 @@ class Pulse:
         )
 
     def local_worker_pids(self, host: str) -> dict[str, int]:
-        """Return the process ids of this machine's workers whose beacons are lit, by process name."""
+        """Return the process ids of this machine's workers whose heartbeats are lit, by process name."""
         return {
-            name.rpartition("/")[2]: beacon.pid
-            for name, beacon in self.beacons.items()
-            if beacon.host == host
+            name.rpartition("/")[2]: heartbeat.pid
+            for name, heartbeat in self.heartbeats.items()
+            if heartbeat.host == host
         }
 
     def _program_states(self, sizes: Mapping[str, int]) -> tuple[ProgramStatus, ...]:
@@ -128,7 +128,7 @@ class Pulse:
                 if isinstance(fault, REDIS_AWAY) and not isinstance(fault, NO_WRITES):
                     raise
                 writable = False
-            beacons = self._beacons.alive()
+            heartbeats = self._heartbeats.alive()
             at_work = bool(self._redis.hlen(keys.RUNNING))
             moves = self._moves() or at_work
         except redis.RedisError:
@@ -136,15 +136,15 @@ class Pulse:
             raise
         self._last_answer = self._clock()
         self.redis_up = True
-        self.beacons = beacons
+        self.heartbeats = heartbeats
         # Only while Redis answers and takes writes: else no worker could be heard, and a restart would not
         # help. After an outage the workers need time to beat.
         # A worker whose native code holds the GIL says nothing, and holds a batch; the monitor ends it when it hangs.
-        if beacons or at_work:
+        if heartbeats or at_work:
             self._no_worker_seconds = 0.0
         elif writable:
             self._no_worker_seconds += min(turn, LONGEST_TURN)
-        if moves or not beacons or not writable:
+        if moves or not heartbeats or not writable:
             self._standstill_seconds = 0.0
         else:
             self._standstill_seconds += min(turn, LONGEST_TURN)

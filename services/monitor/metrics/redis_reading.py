@@ -13,7 +13,7 @@ from redis.retry import Retry
 
 from services.monitor.metrics.sums import Sums
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.queue import BatchQueues, Lane
 from shared.redis.connection import RedisClient
 
@@ -30,7 +30,7 @@ class RedisState:
     sums: Sums
     waiting: Mapping[Lane, int]
     heads: Mapping[Lane, str | None]
-    beacons: Mapping[str, Beacon]
+    heartbeats: Mapping[str, Heartbeat]
     used_bytes: int
     limit_bytes: int
 
@@ -47,7 +47,7 @@ class RedisReading:
         connection.set_retry(Retry(NoBackoff(), 0))
         self._redis = connection
         self._queues = queues
-        self._counters, self._beacons = Counters(connection), Beacons(connection)
+        self._counters, self._heartbeats = Counters(connection), Heartbeats(connection)
         self._clock = clock
         self._last: tuple[RedisState, float] | None = None
 
@@ -71,7 +71,7 @@ class RedisReading:
             sums=self._counters.read(),
             waiting=self._queues.waiting(),
             heads=self._queues.oldest(),
-            beacons=self._beacons.alive(),
+            heartbeats=self._heartbeats.alive(),
             used_bytes=int(memory["used_memory"]),
             limit_bytes=int(memory.get("maxmemory", 0)),
         )

@@ -49,7 +49,7 @@ class RedisCollector(Collector):
             yield family(metrics.REDIS_MEMORY_LIMIT, state.limit_bytes)
         yield from sum_families(state.sums, self._models)
         yield from _queue_families(state, time.time())
-        doing = Counter(beacon.state for beacon in state.beacons.values())
+        doing = Counter(heartbeat.state for heartbeat in state.heartbeats.values())
         yield family(metrics.WORKERS, {(name,): float(number) for name, number in doing.items()})
 
 

@@ -15,21 +15,13 @@ from services.monitor.recovery.batch_clock import BatchClock
 from services.monitor.recovery.worker_lives import End, Machine, Report, WorkerLives
 from shared import metrics
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import BEAT_SECONDS, LEASE_SECONDS, Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.recovery import Blame, Lost, Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
 from shared.metrics import RecoveryCause, RecycleReason
 from shared.redis.connection import RedisClient
-
-#: Seconds between two looks for batches that got lost between a queue and a worker.
-LOST_SECONDS = 2.0
-#: Seconds without a look at Redis after which silence is counted afresh: whoever was silent may have beaten.
-GAP_SECONDS = 5.0
-#: Seconds after a gap in which every living worker has lit its beacon again.
-SETTLING_SECONDS = LEASE_SECONDS + BEAT_SECONDS
-#: Seconds that a worker may be silent at least before it is killed, since it must start first.
-LEAST_SILENCE = 30
+from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -45,18 +37,16 @@ class Rescue:
         programs: Programs,
         machine: Machine,
         batch_timeout_seconds: int,
-        *,
-        alone: bool = True,
+        timing: Timing = TIMING,
     ) -> None:
-        """`alone`: no worker of another appliance is on its way with a batch that nobody holds yet."""
         self._redis = connection
-        self._beacons = Beacons(connection)
+        self._heartbeats = Heartbeats(connection)
         self._recovery = recovery
         self._counters = counters
         self._programs = programs
         self._machine = machine
         self._timeout = batch_timeout_seconds
-        self._alone = alone
+        self._timing = timing
         self._clock = BatchClock()
         self._incoming: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._reports: set[Report] = set()
@@ -65,7 +55,7 @@ class Rescue:
         self._last_look = float("-inf")
         self._settled_at = self._heard_since = float("inf")
         #: What is known of the workers' lives.
-        self.lives = WorkerLives(machine)
+        self.lives = WorkerLives(machine, timing)
 
     def worker_left(self, process_name: str, pid: int | None, *, in_order: bool) -> None:
         """Report that supervisord saw a worker's process end (`pid` if it said which), in order or not."""
@@ -74,12 +64,12 @@ class Rescue:
     def step(self) -> None:
         """Look for batches to give back, once. Raises what REDIS_AWAY lists; nothing is forgotten by it.
 
-        Raises ResponseError while Redis refuses writes: then nobody can light a beacon, either.
+        Raises ResponseError while Redis refuses writes: then nobody can light a heartbeat, either.
         """
         while not self._incoming.empty():
             self._reports.add(self._incoming.get())
         self._redis.ping()
-        alive = self._put_out_dead()
+        alive = self._withdraw_dead()
         afresh = self._notice_gap()
         for orphan in self._recovery.orphans(alive):
             settled = time.monotonic() >= self._settled_at
@@ -88,18 +78,18 @@ class Rescue:
                 self._count(end.cause, orphan, outcome)
         self._end_hung(alive)
         self._end_silent(alive)
-        self._look_for_lost(at_once=self._alone and (afresh or bool(self._reports)))
+        self._look_for_lost(at_once=self._machine.alone and (afresh or bool(self._reports)))
         self._reports.clear()
         self._counters.flush()
 
     def _notice_gap(self) -> bool:
         """Count silence afresh if Redis was not looked at for a while; returns whether that is so."""
         now = time.monotonic()
-        gap = now - self._last_look > GAP_SECONDS
+        gap = now - self._last_look > self._timing.redis_gap_seconds
         if gap:
             seconds, micros = self._redis.time()
             self._heard_since = seconds + micros / 1e6
-            self._settled_at = now + SETTLING_SECONDS
+            self._settled_at = now + self._timing.settling_seconds
             self._silent.clear()
         self._last_look = now
         return gap
@@ -110,31 +100,31 @@ class Rescue:
             return
         for lost in self._recovery.requeue_lost(at_once=at_once):
             self._count(RecoveryCause.LOST, lost, Release.REQUEUE)
-        self._beacons.prune()
-        self._lost_due = now + LOST_SECONDS
+        self._heartbeats.prune()
+        self._lost_due = now + self._timing.lost_search_seconds
 
-    def _put_out_dead(self) -> dict[str, Beacon]:
-        """Put out the beacons of this machine's dead workers; returns those that are left."""
-        alive = self._beacons.alive()
-        for beacon in self.lives.learn(alive, self._reports):
-            self._beacons.put_out(beacon.name, beacon.token)
-            del alive[beacon.name]
+    def _withdraw_dead(self) -> dict[str, Heartbeat]:
+        """Put out the heartbeats of this machine's dead workers; returns those that are left."""
+        alive = self._heartbeats.alive()
+        for heartbeat in self.lives.learn(alive, self._reports):
+            self._heartbeats.withdraw(heartbeat.name, heartbeat.token)
+            del alive[heartbeat.name]
         return alive
 
-    def _end_hung(self, alive: Mapping[str, Beacon]) -> None:
+    def _end_hung(self, alive: Mapping[str, Heartbeat]) -> None:
         """Kill this machine's workers that have held a batch for too long; supervisord reports their end."""
         seconds, micros = self._redis.time()
         now = seconds + micros / 1e6
         for held in self._recovery.running():
-            beacon = alive.get(held.owner) or self.lives.silent_worker(held.token)
-            if beacon is None or beacon.token != held.token or self.lives.is_expected(held.token):
+            heartbeat = alive.get(held.owner) or self.lives.silent_worker(held.token)
+            if heartbeat is None or heartbeat.token != held.token or self.lives.is_expected(held.token):
                 continue
             # A worker that waited for Redis, as we did, or for a processor, has not hung.
             since = max(held.since, self._heard_since)
             worked = now - since
-            if beacon.host == self._machine.host:
-                worked -= self._clock.waits(held, beacon.pid)
-            if worked > self._timeout and self._kill(beacon.host, beacon.pid):
+            if heartbeat.host == self._machine.host:
+                worked -= self._clock.waits(held, heartbeat.pid)
+            if worked > self._timeout and self._kill(heartbeat.host, heartbeat.pid):
                 self._expect_hung(held, now - since)
         self._clock.forget_others()
 
@@ -146,14 +136,16 @@ class Rescue:
                 extra={"worker": held.owner, "seconds": round(seconds, 1)},
             )
 
-    def _end_silent(self, alive: Mapping[str, Beacon]) -> None:
+    def _end_silent(self, alive: Mapping[str, Heartbeat]) -> None:
         """Kill this machine's workers that run and say nothing: their batches were given to others long ago."""
         now = time.monotonic()
-        speaking = {beacon.pid for beacon in alive.values() if beacon.host == self._machine.host}
+        speaking = {heartbeat.pid for heartbeat in alive.values() if heartbeat.host == self._machine.host}
         silent = {pid: name for name, pid in self._programs.workers().items() if pid not in speaking}
         self._silent = {pid: self._silent.get(pid, now) for pid in silent}
         for pid, since in list(self._silent.items()):
-            if now - since > max(self._timeout, LEAST_SILENCE) and self._kill(self._machine.host, pid):
+            if now - since > max(self._timeout, self._timing.silent_worker_seconds) and self._kill(
+                self._machine.host, pid
+            ):
                 del self._silent[pid]
                 self._counters.add(metrics.WORKER_RECYCLES, RecycleReason.SILENT)
                 logger.error("worker killed: it has not been heard of", extra={"worker": silent[pid]})

@@ -17,7 +17,7 @@ from services.api.app import create_app
 from services.api.components import Parts, assemble
 from services.api.explain import job_waits as endings
 from services.api.http.server import Server
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
 from shared.explanation import Explanation
 from shared.jobs import keys
@@ -60,7 +60,7 @@ def parts(
         settings, impatient, connection, payloads, ModelCatalog.load(settings.models_dir), commit="abc123"
     )
     parts.probe.refresh()
-    Beacons(connection).beat(Beacon("worker-1", "host", 1, "token"))
+    Heartbeats(connection).beat(Heartbeat("worker-1", "host", 1, "token"))
     parts.endings.start()
     yield parts
     parts.endings.stop()

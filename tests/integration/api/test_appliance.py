@@ -12,7 +12,7 @@ import pytest
 from services.api import redis_view
 from services.api.components import Parts
 from services.api.redis_view import RedisView
-from shared.appliance.heartbeats import Beacon
+from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 from tests.integration.redis_server import RedisServer
@@ -81,7 +81,7 @@ def test_a_monitor_that_has_fallen_silent_is_not_fresh(client: InProcess, parts:
 
 
 def test_jobs_queues_and_workers_are_counted(client: InProcess, parts: Parts) -> None:
-    parts.beacons.beat(Beacon("other/worker-1", "other", 2, "token", "busy"))
+    parts.heartbeats.beat(Heartbeat("other/worker-1", "other", 2, "token", "busy"))
     for _ in range(2):
         client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]})
     client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 15})

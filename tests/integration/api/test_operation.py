@@ -94,7 +94,7 @@ def test_readiness_names_every_probe(client: InProcess, parts: Parts) -> None:
 
 
 def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, parts: Parts) -> None:
-    parts.beacons.put_out("worker-1")
+    parts.heartbeats.withdraw("worker-1")
     reply = client.get("/readyz")
     assert (reply.status, reply.json["probes"]["workers"]["ok"]) == (503, False)
     assert int(reply.headers["retry-after"]) >= 1

@@ -7,11 +7,11 @@ import pytest
 import redis
 
 from services.api.components import Parts
-from shared.appliance import recycle_requests as recycle_wish
-from shared.appliance.heartbeats import Beacon
-from shared.appliance.recycle_requests import RecycleWish
+from shared.appliance.heartbeats import Heartbeat
+from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
 from shared.jobs import keys
+from shared.timing import TIMING
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess, Reply
 
 RECYCLE = "/v1/workers/recycle"
@@ -22,7 +22,7 @@ def ask(client: InProcess, key: str | None = ADMIN_API_KEY) -> Reply:
 
 
 def test_the_living_workers_are_listed_for_an_admin(client: InProcess, parts: Parts) -> None:
-    parts.beacons.beat(Beacon("host/worker-2", "host", 22, "token", "busy"))
+    parts.heartbeats.beat(Heartbeat("host/worker-2", "host", 22, "token", "busy"))
     listed = client.get("/v1/workers", key=ADMIN_API_KEY)
     assert listed.json["workers"] == [
         {"name": "host/worker-2", "pid": 22, "state": "busy"},
@@ -47,8 +47,8 @@ def test_an_admins_wish_lies_there_for_one_monitor_and_for_a_while(
     assert reply.status == 202
     asked = datetime.fromisoformat(reply.json["asked"]).timestamp()
     assert asked == pytest.approx(time.time(), abs=5)
-    assert 0 < connection.ttl(keys.RECYCLE) <= recycle_wish.PENDING_SECONDS
-    monitors = [RecycleWish(connection), RecycleWish(connection)]
+    assert 0 < connection.ttl(keys.RECYCLE) <= TIMING.recycle_request_seconds
+    monitors = [RecycleRequests(connection), RecycleRequests(connection)]
     assert [monitor.take() for monitor in monitors] == [True, False]
 
 
@@ -56,15 +56,15 @@ def test_a_second_wish_while_one_is_pending_is_the_same(client: InProcess, conne
     first = ask(client).json
     time.sleep(0.01)  # its time is told in milliseconds
     assert ask(client).json == first
-    assert RecycleWish(connection).take()
-    assert not RecycleWish(connection).take()
+    assert RecycleRequests(connection).take()
+    assert not RecycleRequests(connection).take()
     assert ask(client).json != first
 
 
 def test_without_a_worker_there_is_nothing_to_recycle(
     client: InProcess, parts: Parts, connection: redis.Redis
 ) -> None:
-    parts.beacons.put_out("worker-1")
+    parts.heartbeats.withdraw("worker-1")
     reply = ask(client)
     assert (reply.status, reply.slug) == (503, "no-worker")
     assert int(reply.headers["retry-after"]) >= 1

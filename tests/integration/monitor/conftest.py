@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import redis
 
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
@@ -64,16 +64,16 @@ def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
 
 
 @pytest.fixture
-def take(store: JobStore, connection: redis.Redis) -> Callable[[Beacon, Job, int], None]:
+def take(store: JobStore, connection: redis.Redis) -> Callable[[Heartbeat, Job, int], None]:
     """Do what a worker does first: take the batch from its queue and claim it."""
 
-    def take(beacon: Beacon, job: Job, batch: int) -> None:
+    def take(heartbeat: Heartbeat, job: Job, batch: int) -> None:
         for lane in ("interactive", "bulk"):
             for name in connection.lrange(f"rq:queue:{lane}", 0, -1):
                 assert isinstance(name, bytes)
                 if name.startswith(f"{job.id}-{batch}-".encode()):
                     connection.lrem(f"rq:queue:{lane}", 0, name.decode())
-        assert store.transitions.claim(job.id, batch, beacon.name, beacon.token) == "run"
+        assert store.transitions.claim(job.id, batch, heartbeat.name, heartbeat.token) == "run"
 
     return take
 
@@ -101,12 +101,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def light(connection: redis.Redis) -> Callable[..., Beacon]:
-    """Light a worker's beacon."""
+def light(connection: redis.Redis) -> Callable[..., Heartbeat]:
+    """Light a worker's heartbeat."""
 
-    def light(name: str, pid: int | None = None, host: str = HOST, token: str = "life-1") -> Beacon:
-        beacon = Beacon(f"{host}/{name}", host, os.getpid() if pid is None else pid, token)
-        Beacons(connection).beat(beacon)
-        return beacon
+    def light(name: str, pid: int | None = None, host: str = HOST, token: str = "life-1") -> Heartbeat:
+        heartbeat = Heartbeat(f"{host}/{name}", host, os.getpid() if pid is None else pid, token)
+        Heartbeats(connection).beat(heartbeat)
+        return heartbeat
 
     return light

@@ -4,18 +4,19 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import redis
 
 from services.monitor.events.programs import Program, Programs
-from services.monitor.guard import guard as guard_module
 from services.monitor.guard import memory_decision
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_reading import SUPERVISOR
 from services.monitor.guard.working_set import Source
 from shared.appliance.counters import Counters
+from shared.timing import TIMING
 
 MB = 2**20
 PSS_SOURCE = Source(None, "a test")
@@ -32,8 +33,8 @@ class Watched:
         self.programs = Programs(own_pid=-1)
         self.programs.changed(Program("worker", "worker-1", "RUNNING", self.small.pid))
         self.programs.changed(Program("worker", "worker-2", "RUNNING", self.large.pid))
-        self.beacons = {"worker-1": self.small.pid, "worker-2": self.large.pid}
-        self.guard = Guard(PSS_SOURCE, marks, self.programs, counters, lambda: self.beacons, os.getpid())
+        self.heartbeats = {"worker-1": self.small.pid, "worker-2": self.large.pid}
+        self.guard = Guard(PSS_SOURCE, marks, self.programs, counters, lambda: self.heartbeats, os.getpid())
 
     def recycles(self) -> dict[str, float]:
         self.counters.flush()
@@ -70,7 +71,7 @@ def test_the_largest_worker_is_asked_to_leave_and_the_next_only_when_its_success
     watched.programs.changed(Program("worker", "worker-2", "EXITED"))
     watched.guard.step()
     assert watched.small.poll() is None
-    watched.beacons["worker-2"] = 1  # the successor's beacon is lit
+    watched.heartbeats["worker-2"] = 1  # the successor's heartbeat is lit
     watched.guard.step()
     assert watched.small.wait(5) == -signal.SIGTERM
     assert watched.recycles() == {"memory_soft": 2}
@@ -118,12 +119,12 @@ def test_a_successor_that_is_as_large_again_is_not_recycled_again_while_it_is_yo
     assert watched.large.wait(5) == -signal.SIGTERM
     successor = spawn(130)
     watched.programs.changed(Program("worker", "worker-2", "RUNNING", successor.pid))
-    watched.beacons["worker-2"] = successor.pid
+    watched.heartbeats["worker-2"] = successor.pid
     for _ in range(3):
         watched.guard.step()
     assert successor.poll() is None
     assert watched.recycles() == {"memory_soft": 1, "memory_unrelieved_total": 1}
-    monkeypatch.setattr(guard_module, "YOUNG_SECONDS", 0.0)
+    watched.guard._timing = replace(TIMING, young_worker_seconds=0.0)
     watched.guard.step()
     assert successor.wait(5) == -signal.SIGTERM
 
@@ -152,10 +153,10 @@ def test_small_workers_are_not_killed_one_after_the_other(counters: Counters, sp
     assert watched.small.wait(5) == -signal.SIGKILL
     successor = spawn(60)
     watched.programs.changed(Program("worker", "worker-1", "RUNNING", successor.pid))
-    watched.guard._killed_at -= guard_module.KILL_PAUSE + 1
+    watched.guard._killed_at -= TIMING.kill_pause_seconds + 1
     watched.guard.step()
     assert successor.poll() is None
-    watched.guard._killed_at -= guard_module.VAIN_KILL_PAUSE
+    watched.guard._killed_at -= TIMING.futile_kill_pause_seconds
     watched.guard.step()
     assert successor.wait(5) == -signal.SIGKILL
 
@@ -174,7 +175,7 @@ def test_an_admins_wish_is_one_worker_and_the_next_one_waits_for_its_successor(
         watched.guard.step()
     took.append(watched.guard.takes_wishes)
     assert watched.small.poll() is None
-    watched.beacons["worker-2"] = 1  # the successor's beacon is lit
+    watched.heartbeats["worker-2"] = 1  # the successor's heartbeat is lit
     watched.guard.step()
     took.append(watched.guard.takes_wishes)
     assert took == [True, False, False, True]

@@ -14,7 +14,7 @@ from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.working_set import Source
 from services.monitor.metrics.pulse import Pulse
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus
 from shared.jobs.document import Job
 from shared.jobs.queue import BatchQueues
@@ -76,7 +76,7 @@ def felt(impatient: redis.Redis, connection: redis.Redis, settings: Settings) ->
     return Felt(impatient, connection, settings)
 
 
-def test_a_well_appliance_is_written_down_as_well(felt: Felt, light: Callable[..., Beacon]) -> None:
+def test_a_well_appliance_is_written_down_as_well(felt: Felt, light: Callable[..., Heartbeat]) -> None:
     light("worker-1")
     light("worker-1", host="elsewhere")
     felt.guard.step()
@@ -140,11 +140,11 @@ def test_a_redis_that_hangs_counts_as_absent(felt: Felt, server: Server) -> None
 
 
 def test_the_time_without_workers_counts_only_while_redis_could_tell(
-    felt: Felt, server: Server, light: Callable[..., Beacon], connection: redis.Redis
+    felt: Felt, server: Server, light: Callable[..., Heartbeat], connection: redis.Redis
 ) -> None:
-    beacon = light("worker-1")
+    heartbeat = light("worker-1")
     assert felt.after(1).no_worker_seconds == 0
-    Beacons(connection).put_out(beacon.name)
+    Heartbeats(connection).withdraw(heartbeat.name)
     assert felt.after(1).no_worker_seconds == 1
     server.kill()
     assert felt.after(60).no_worker_seconds == 1
@@ -166,22 +166,22 @@ def test_programs_given_up_and_the_stopping_of_everything_are_written_at_once(fe
 
 def test_a_queue_of_which_living_workers_take_nothing_stands_still(
     felt: Felt,
-    light: Callable[..., Beacon],
+    light: Callable[..., Heartbeat],
     accept: Callable[..., Job],
-    take: Callable[[Beacon, Job, int], None],
+    take: Callable[[Heartbeat, Job, int], None],
     store: JobStore,
 ) -> None:
-    beacon = light("worker-1")
+    heartbeat = light("worker-1")
     assert felt.after(1).standstill_seconds == 0  # nothing waits
     job = accept(3)
     assert felt.after(1).standstill_seconds == 0
     assert felt.after(1).standstill_seconds == 1
     assert felt.after(1).standstill_seconds == 2
-    take(beacon, job, 0)
+    take(heartbeat, job, 0)
     assert felt.after(1).standstill_seconds == 0
     assert felt.after(1).standstill_seconds == 0  # one is at work, however long
     store.transitions.complete(job.id, 0, 10, job.model, 0.0)
     felt.after(1)
     assert felt.after(1).standstill_seconds > 0
-    Beacons(felt.pulse._redis).put_out(beacon.name)
+    Heartbeats(felt.pulse._redis).withdraw(heartbeat.name)
     assert felt.after(1).standstill_seconds == 0  # that there is no worker is another matter

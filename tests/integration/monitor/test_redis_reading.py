@@ -9,7 +9,7 @@ import redis
 from services.monitor.metrics.redis_reading import STALE_SECONDS, RedisReading
 from shared import metrics
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon
+from shared.appliance.heartbeats import Heartbeat
 from shared.jobs.document import Job
 from shared.jobs.queue import BatchQueues, Lane
 from tests.integration.redis_server import RedisServer
@@ -36,9 +36,9 @@ def test_all_that_the_metrics_tell_of_redis_is_read(
     reading: RedisReading,
     connection: redis.Redis,
     accept: Callable[[int], Job],
-    light: Callable[..., Beacon],
+    light: Callable[..., Heartbeat],
 ) -> None:
-    job, beacon = accept(3), light("worker-1")
+    job, heartbeat = accept(3), light("worker-1")
     counters = Counters(connection)
     counters.add(metrics.MEMORY_UNRELIEVED)
     counters.flush()
@@ -49,7 +49,7 @@ def test_all_that_the_metrics_tell_of_redis_is_read(
     assert state.sums["memory_unrelieved_total",] == 1
     assert state.waiting == {Lane.INTERACTIVE: 0, Lane.BULK: 3}
     assert state.heads == {Lane.INTERACTIVE: None, Lane.BULK: job.id}
-    assert state.beacons == {beacon.name: beacon}
+    assert state.heartbeats == {heartbeat.name: heartbeat}
     assert 0 < state.used_bytes < state.limit_bytes == 2**30
 
 

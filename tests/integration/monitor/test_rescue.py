@@ -7,32 +7,33 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 
 import pytest
 import redis
 
 from services.monitor.events.programs import Program, Programs
 from services.monitor.guard.process_table import is_stopped
-from services.monitor.recovery import rescue as rescue_module
 from services.monitor.recovery.rescue import Rescue
-from services.monitor.recovery.worker_lives import FOREIGN_SILENT_SECONDS, Machine
+from services.monitor.recovery.worker_lives import Machine
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim
 from shared.settings import Settings
+from shared.timing import TIMING
 from tests.integration.conftest import Logged
 from tests.integration.redis_server import until
 
 HOST = "this-machine"
 
 type Accept = Callable[..., Job]
-type Light = Callable[..., Beacon]
+type Light = Callable[..., Heartbeat]
 type Spawn = Callable[..., subprocess.Popen[bytes]]
-type Take = Callable[[Beacon, Job, int], None]
+type Take = Callable[[Heartbeat, Job, int], None]
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     rescue.worker_left("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
-    assert Beacons(connection).alive() == {}
+    assert Heartbeats(connection).alive() == {}
     assert recovered(connection) == {"worker_died": 1}
     [line] = logged("batch runs again")
     assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=worker_died")
@@ -102,7 +103,7 @@ def test_an_unreported_death_is_seen_by_the_process_table(
 
 
 @pytest.mark.parametrize("pid", [999_999_999, None])
-def test_a_living_workers_batch_and_beacon_stay_though_its_last_life_is_reported_dead(
+def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_reported_dead(
     connection: redis.Redis,
     store: JobStore,
     rescue: Rescue,
@@ -111,12 +112,12 @@ def test_a_living_workers_batch_and_beacon_stay_though_its_last_life_is_reported
     take: Take,
     pid: int | None,
 ) -> None:
-    job, beacon = accept(), light("worker-1")
-    take(beacon, job, 0)
+    job, heartbeat = accept(), light("worker-1")
+    take(heartbeat, job, 0)
     rescue.worker_left("worker-1", pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
-    assert list(Beacons(connection).alive()) == [beacon.name]
+    assert list(Heartbeats(connection).alive()) == [heartbeat.name]
 
 
 def test_a_batch_of_an_earlier_life_is_given_back(
@@ -134,18 +135,18 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
     connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
 ) -> None:
     job = accept()
-    beacon = light("worker-1", pid=999_999_999, host="elsewhere")
-    take(beacon, job, 0)
+    heartbeat = light("worker-1", pid=999_999_999, host="elsewhere")
+    take(heartbeat, job, 0)
     rescue.worker_left("worker-1", None, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
-    connection.delete(keys.beacon(beacon.name))
+    connection.delete(keys.heartbeat(heartbeat.name))
     rescue.step()
     assert store.queues.waiting_batches() == set()  # Redis has not answered for a whole lease yet
     rescue._settled_at = 0.0
     rescue.step()
     assert store.queues.waiting_batches() == set()  # its own monitor may be about to say why
-    time.sleep(FOREIGN_SILENT_SECONDS)
+    time.sleep(TIMING.remote_silent_seconds)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"lease": 1}
@@ -179,14 +180,14 @@ def test_a_report_is_not_forgotten_while_redis_is_away(
     connection.rpop("rq:queue:bulk")
     rescue.worker_left("worker-1", None, in_order=False)
     with monkeypatch.context() as patch:
-        patch.setattr(rescue._beacons, "alive", _away)
+        patch.setattr(rescue._heartbeats, "alive", _away)
         with pytest.raises(redis.exceptions.ConnectionError):
             rescue.step()
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
 
 
-def _away() -> dict[str, Beacon]:
+def _away() -> dict[str, Heartbeat]:
     raise redis.exceptions.ConnectionError("away")
 
 
@@ -247,14 +248,14 @@ def test_a_worker_that_says_in_time_that_it_is_still_at_it_may_hold_a_batch_long
     store: JobStore, rescue: Rescue, accept: Accept, light: Light, spawn: Spawn, take: Take
 ) -> None:
     job, worker = accept(), spawn()
-    beacon = light("worker-1", worker.pid)
-    take(beacon, job, 0)
+    heartbeat = light("worker-1", worker.pid)
+    take(heartbeat, job, 0)
     rescue.step()
     for _ in range(3):
         time.sleep(1.2)  # together nearly twice BATCH_TIMEOUT_SECONDS
         light("worker-1", worker.pid)
         rescue.step()
-        assert store.transitions.claim(job.id, 0, beacon.name, beacon.token) is Claim.RUN
+        assert store.transitions.claim(job.id, 0, heartbeat.name, heartbeat.token) is Claim.RUN
     assert worker.poll() is None
 
 
@@ -285,14 +286,9 @@ def test_no_process_outside_the_appliance_is_ever_killed(
 
 
 def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
-    rescue: Rescue,
-    programs: Programs,
-    spawn: Spawn,
-    light: Light,
-    connection: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
+    rescue: Rescue, programs: Programs, spawn: Spawn, light: Light, connection: redis.Redis
 ) -> None:
-    monkeypatch.setattr(rescue_module, "LEAST_SILENCE", 0)
+    rescue._timing = replace(TIMING, silent_worker_seconds=0)
     silent, speaking = spawn(), spawn()
     programs.changed(Program("worker", "worker-1", "RUNNING", silent.pid))
     programs.changed(Program("worker", "worker-2", "RUNNING", speaking.pid))
@@ -307,10 +303,9 @@ def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
 
 
 def test_silence_while_nobody_could_be_heard_does_not_count(
-    rescue: Rescue, programs: Programs, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+    rescue: Rescue, programs: Programs, spawn: Spawn
 ) -> None:
-    monkeypatch.setattr(rescue_module, "LEAST_SILENCE", 0)
-    monkeypatch.setattr(rescue_module, "GAP_SECONDS", 0.5)
+    rescue._timing = replace(TIMING, silent_worker_seconds=0, redis_gap_seconds=0.5)
     worker = spawn()
     programs.changed(Program("worker", "worker-1", "RUNNING", worker.pid))
     rescue.step()
@@ -408,12 +403,12 @@ def test_a_stopped_workers_batch_is_given_to_another_only_when_redis_has_answere
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
-    beacon = light("worker-1", worker.pid)
-    take(beacon, job, 0)
+    heartbeat = light("worker-1", worker.pid)
+    take(heartbeat, job, 0)
     rescue.step()
     worker.send_signal(signal.SIGSTOP)
     until(lambda: is_stopped(worker.pid))  # it must get a processor for that, too
-    connection.delete(keys.beacon(beacon.name))  # as after an outage that was longer than the lease
+    connection.delete(keys.heartbeat(heartbeat.name))  # as after an outage that was longer than the lease
     rescue.step()
     assert store.queues.waiting_batches() == set()
     rescue._settled_at = 0.0
@@ -432,10 +427,12 @@ def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_th
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
-    beacon = light("worker-1", worker.pid)
-    take(beacon, job, 0)
+    heartbeat = light("worker-1", worker.pid)
+    take(heartbeat, job, 0)
     rescue.step()
-    connection.delete(keys.beacon(beacon.name))  # silent for longer than its lease, and at work all the same
+    connection.delete(
+        keys.heartbeat(heartbeat.name)
+    )  # silent for longer than its lease, and at work all the same
     rescue._settled_at = 0.0
     rescue.step()
     assert store.queues.waiting_batches() == set()
@@ -456,6 +453,6 @@ def test_names_of_workers_that_are_gone_are_forgotten(
 ) -> None:
     light("worker-1")
     gone = light("worker-2", host="elsewhere")
-    connection.delete(keys.beacon(gone.name))
+    connection.delete(keys.heartbeat(gone.name))
     rescue.step()
     assert connection.smembers(keys.WORKERS) == {f"{HOST}/worker-1".encode()}

@@ -16,19 +16,20 @@ import redis
 from services.monitor.events.programs import Programs
 from services.monitor.eviction_watch import EvictionWatch
 from services.monitor.recovery.rescue import Rescue
-from services.monitor.recovery.worker_lives import FOREIGN_SILENT_SECONDS, Machine
+from services.monitor.recovery.worker_lives import Machine
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon
+from shared.appliance.heartbeats import Heartbeat
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.recovery import Blame, Recovery, Running
 from shared.jobs.store import JobStore
 from shared.settings import Settings
+from shared.timing import TIMING
 
 type Accept = Callable[..., Job]
-type Light = Callable[..., Beacon]
+type Light = Callable[..., Heartbeat]
 type Spawn = Callable[..., subprocess.Popen[bytes]]
-type Take = Callable[[Beacon, Job, int], None]
+type Take = Callable[[Heartbeat, Job, int], None]
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
     release = here._recovery.release
 
     def release_after_the_other_looked(orphan: Running, blame: Blame) -> Any:
-        elsewhere.step()  # the beacon is out by now
+        elsewhere.step()  # the heartbeat is out by now
         return release(orphan, blame)
 
     monkeypatch.setattr(here._recovery, "release", release_after_the_other_looked)
@@ -94,13 +95,13 @@ def test_a_vanished_appliances_batches_are_queued_and_counted_once_whoever_sees_
     monitors = [monitor_of(host) for host in ("api", "box-2", "box-3")]
     job = accept(3)
     for number in (1, 2):
-        beacon = light(f"worker-{number}", host="vanished", pid=999_999_990 + number)
-        take(beacon, job, number)
-        connection.delete(keys.beacon(beacon.name))
+        heartbeat = light(f"worker-{number}", host="vanished", pid=999_999_990 + number)
+        take(heartbeat, job, number)
+        connection.delete(keys.heartbeat(heartbeat.name))
     for _ in range(2):
         for monitor in monitors:
             monitor.step()
-        time.sleep(FOREIGN_SILENT_SECONDS)
+        time.sleep(TIMING.remote_silent_seconds)
     for monitor in monitors:
         monitor.step()
 

@@ -22,9 +22,9 @@ from services.monitor.events.programs import Program
 from services.monitor.events.supervisor_rpc import SupervisorAwayError, list_programs
 from shared import metrics
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon, Beacons
-from shared.appliance.host_name import HOST_NAME_NAME
-from shared.appliance.recycle_requests import RecycleWish
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.appliance.program_start import HOST_NAME_NAME
+from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
 from shared.jobs import keys
 from shared.jobs.document import Job
@@ -176,10 +176,10 @@ def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
 
 
 @pytest.fixture
-def beating(connection: redis.Redis, appliance: Appliance) -> Beacon:
-    beacon = Beacon(f"{HOST}/worker-1", HOST, appliance.pid("worker-1"), "life-1", "busy")
-    Beacons(connection).beat(beacon)
-    return beacon
+def beating(connection: redis.Redis, appliance: Appliance) -> Heartbeat:
+    heartbeat = Heartbeat(f"{HOST}/worker-1", HOST, appliance.pid("worker-1"), "life-1", "busy")
+    Heartbeats(connection).beat(heartbeat)
+    return heartbeat
 
 
 def test_a_killed_workers_batch_is_queued_again_within_three_seconds(
@@ -187,7 +187,7 @@ def test_a_killed_workers_batch_is_queued_again_within_three_seconds(
     store: JobStore,
     accept: Callable[..., Job],
     take: Callable[..., None],
-    beating: Beacon,
+    beating: Heartbeat,
 ) -> None:
     job = accept()
     take(beating, job, 0)
@@ -203,7 +203,7 @@ def test_a_restarted_monitor_knows_the_states_and_finds_what_it_missed(
     store: JobStore,
     accept: Callable[..., Job],
     take: Callable[..., None],
-    beating: Beacon,
+    beating: Heartbeat,
 ) -> None:
     job = accept()
     take(beating, job, 0)
@@ -216,7 +216,7 @@ def test_a_restarted_monitor_knows_the_states_and_finds_what_it_missed(
 
 
 def test_every_metric_of_the_design_is_exported_and_a_scrape_is_quick(
-    appliance: Appliance, connection: redis.Redis, beating: Beacon, accept: Callable[..., Job]
+    appliance: Appliance, connection: redis.Redis, beating: Heartbeat, accept: Callable[..., Job]
 ) -> None:
     accept(3)
     counters = Counters(connection)
@@ -280,14 +280,14 @@ def test_an_admins_wish_brings_one_fresh_worker_and_the_next_wish_waits_for_it_t
     def fresh() -> list[str]:
         return [name for name in names if appliance.pid(name) not in {0, before[name]}]
 
-    RecycleWish(connection).ask()
+    RecycleRequests(connection).ask()
     until(fresh)
     until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 1)
     [name] = fresh()
-    RecycleWish(connection).ask()
+    RecycleRequests(connection).ask()
     time.sleep(2.5)  # it is looked for once a second
     assert connection.exists(keys.RECYCLE)
-    Beacons(connection).beat(Beacon(f"{HOST}/{name}", HOST, appliance.pid(name), "life-2"))
+    Heartbeats(connection).beat(Heartbeat(f"{HOST}/{name}", HOST, appliance.pid(name), "life-2"))
     until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 2)
     assert not connection.exists(keys.RECYCLE)
 

@@ -4,7 +4,7 @@ import pytest
 import redis
 
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane
@@ -15,8 +15,8 @@ from tests.integration.conftest import Logged
 
 
 @pytest.fixture
-def beacons(connection: redis.Redis) -> Beacons:
-    return Beacons(connection)
+def heartbeats(connection: redis.Redis) -> Heartbeats:
+    return Heartbeats(connection)
 
 
 @pytest.fixture
@@ -47,28 +47,28 @@ def take(store: JobStore, connection: redis.Redis, job: Job) -> None:
     assert store.get(job.id).todo == 3
 
 
-def release_all(recovery: Recovery, beacons: Beacons, blame: Blame = Blame.DEATH) -> list[Release]:
+def release_all(recovery: Recovery, heartbeats: Heartbeats, blame: Blame = Blame.DEATH) -> list[Release]:
     """Release every orphan, as the monitor does with those whose holders have died."""
-    return [recovery.release(orphan, blame) for orphan in recovery.orphans(beacons.alive())]
+    return [recovery.release(orphan, blame) for orphan in recovery.orphans(heartbeats.alive())]
 
 
 def test_a_living_workers_batch_is_left_alone(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
-    beacons.beat(Beacon("w", "host", 1, "life-1"))
+    heartbeats.beat(Heartbeat("w", "host", 1, "life-1"))
     store.transitions.claim(job.id, 0, "w", "life-1")
 
-    assert release_all(recovery, beacons) == []
+    assert release_all(recovery, heartbeats) == []
 
 
 def test_a_dead_workers_batch_is_queued_again_before_all_others(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
-    beacons.beat(Beacon("w", "host", 1, "life-1"))
+    heartbeats.beat(Heartbeat("w", "host", 1, "life-1"))
     store.transitions.claim(job.id, 2, "w", "life-1")
-    beacons.put_out("w")
+    heartbeats.withdraw("w")
 
-    assert release_all(recovery, beacons) == [Release.REQUEUE]
+    assert release_all(recovery, heartbeats) == [Release.REQUEUE]
 
     assert recovery.running() == []
     assert store.queues.oldest()[Lane.BULK] == job.id
@@ -76,26 +76,26 @@ def test_a_dead_workers_batch_is_queued_again_before_all_others(
 
 
 def test_a_new_life_of_the_same_name_ends_what_the_old_one_held(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
     store.transitions.claim(job.id, 0, "w", "life-1")
-    beacons.beat(Beacon("w", "host", 2, "life-2"))
+    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))
 
-    assert release_all(recovery, beacons) == [Release.REQUEUE]
+    assert release_all(recovery, heartbeats) == [Release.REQUEUE]
 
 
 def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
     recovery: Recovery,
     store: JobStore,
     job: Job,
-    beacons: Beacons,
+    heartbeats: Heartbeats,
     connection: redis.Redis,
     logged: Logged,
 ) -> None:
     outcomes = []
     for life in range(MAX_DEATHS):
         assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
-        outcomes += release_all(recovery, beacons)
+        outcomes += release_all(recovery, heartbeats)
 
     assert outcomes == [Release.REQUEUE, Release.REQUEUE, Release.POISONED]
     failed = store.get(job.id)
@@ -113,19 +113,19 @@ def test_a_batch_handed_back_without_blame_is_never_poison(
 ) -> None:
     for _ in range(5 * MAX_DEATHS):
         store.transitions.claim(job.id, 1, "w", "t")
-        handed = recovery.hand_back(job.id, 1, Beacon("w", "host", 1, "t"), Blame.NONE)
+        handed = recovery.hand_back(job.id, 1, Heartbeat("w", "host", 1, "t"), Blame.NONE)
         assert handed is Release.REQUEUE
 
     assert store.get(job.id).status is Status.RUNNING
 
 
 def test_ends_that_nobody_can_explain_count_a_quarter_of_a_death(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
     outcomes = []
     for life in range(4 * MAX_DEATHS):
         assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
-        outcomes += release_all(recovery, beacons, Blame.UNEXPLAINED)
+        outcomes += release_all(recovery, heartbeats, Blame.UNEXPLAINED)
 
     assert outcomes == [Release.REQUEUE] * (4 * MAX_DEATHS - 1) + [Release.POISONED]
 
@@ -139,20 +139,20 @@ def test_a_new_life_does_not_take_what_its_last_one_held_before_that_end_is_coun
 
 
 def test_a_batch_whose_result_was_recorded_before_the_death_is_not_run_again(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
     store.transitions.claim(job.id, 0, "w", "t")
     store.transitions.complete(job.id, 0, 10, job.model, 0.0)
 
-    assert release_all(recovery, beacons) == []
+    assert release_all(recovery, heartbeats) == []
     assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.DONE
 
 
 def test_a_slow_worker_that_was_taken_for_dead_and_the_next_one_count_a_batch_once(
-    recovery: Recovery, store: JobStore, job: Job, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
     store.transitions.claim(job.id, 0, "slow", "t")
-    release_all(recovery, beacons)
+    release_all(recovery, heartbeats)
     store.transitions.claim(job.id, 0, "next", "t")
 
     assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
@@ -206,28 +206,28 @@ def test_batches_that_are_held_or_queued_are_not_lost(
 
 
 def test_nothing_is_queued_for_jobs_that_have_ended(
-    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, beacons: Beacons
+    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, heartbeats: Heartbeats
 ) -> None:
     take(store, connection, job)
     store.transitions.claim(job.id, 0, "w", "t")
     store.cancel(job.id)
 
-    assert release_all(recovery, beacons) == [Release.ENDED]
+    assert release_all(recovery, heartbeats) == [Release.ENDED]
     assert recovery.requeue_lost(at_once=True) == []
 
 
 def test_a_worker_hands_back_only_what_it_holds_itself(recovery: Recovery, store: JobStore, job: Job) -> None:
     store.transitions.claim(job.id, 0, "w", "life-2")
 
-    assert recovery.hand_back(job.id, 0, Beacon("w", "host", 1, "life-1"), Blame.DEATH) is Release.CHANGED
+    assert recovery.hand_back(job.id, 0, Heartbeat("w", "host", 1, "life-1"), Blame.DEATH) is Release.CHANGED
     assert [held.token for held in recovery.running()] == ["life-2"]
 
 
-def test_putting_out_a_dead_life_leaves_the_next_one_alight(beacons: Beacons) -> None:
-    beacons.beat(Beacon("w", "host", 2, "life-2"))
+def test_putting_out_a_dead_life_leaves_the_next_one_alight(heartbeats: Heartbeats) -> None:
+    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))
 
-    beacons.put_out("w", "life-1")
-    assert beacons.alive()["w"].token == "life-2"
+    heartbeats.withdraw("w", "life-1")
+    assert heartbeats.alive()["w"].token == "life-2"
 
-    beacons.put_out("w", "life-2")
-    assert beacons.alive() == {}
+    heartbeats.withdraw("w", "life-2")
+    assert heartbeats.alive() == {}

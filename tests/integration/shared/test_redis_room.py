@@ -5,14 +5,14 @@ import time
 import pytest
 import redis
 
-from shared.appliance.heartbeats import Beacon, Beacons
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.errors import RedisFullError
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
-from shared.redis.capacity import RedisRoom
+from shared.redis.capacity import RedisCapacity
 
 MB = 2**20
 
@@ -46,7 +46,7 @@ def fill(connection: redis.Redis) -> None:
 
 
 def test_a_redis_without_a_limit_has_room_for_all(connection: redis.Redis) -> None:
-    RedisRoom(connection).require(10_000_000)
+    RedisCapacity(connection).require(10_000_000)
 
 
 def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
@@ -59,14 +59,14 @@ def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
 
 
 def test_what_was_accepted_since_the_last_reading_counts(limited: redis.Redis) -> None:
-    room = RedisRoom(limited)
+    room = RedisCapacity(limited)
     room.require(4000)
     with pytest.raises(RedisFullError):
         room.require(4000)
 
 
 def test_there_is_room_again_when_something_was_deleted(limited: redis.Redis) -> None:
-    room = RedisRoom(limited)
+    room = RedisCapacity(limited)
     for number in range(750):
         limited.set(f"big:{number}", b"x" * 16_000)
     with pytest.raises(RedisFullError):
@@ -80,11 +80,11 @@ def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
     limited: redis.Redis, store: JobStore
 ) -> None:
     job, other = store.accept(a_job(2)).job, store.accept(a_job()).job
-    beacons, recovery = Beacons(limited), Recovery(limited, store)
+    heartbeats, recovery = Heartbeats(limited), Recovery(limited, store)
     fill(limited)
 
-    beacons.beat(Beacon("w", "host", 1, "life"))
-    assert list(beacons.alive()) == ["w"]
+    heartbeats.beat(Heartbeat("w", "host", 1, "life"))
+    assert list(heartbeats.alive()) == ["w"]
     assert store.transitions.claim(job.id, 0, "w", "life") is Claim.RUN
     assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
     assert store.transitions.claim(job.id, 1, "w", "life") is Claim.RUN
@@ -92,7 +92,7 @@ def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
     assert store.cancel(other.id)
     assert store.get(other.id).status is Status.CANCELLED
     assert store.transitions.forget(job.id)
-    assert recovery.orphans(beacons.alive()) == []
+    assert recovery.orphans(heartbeats.alive()) == []
 
 
 def test_a_death_is_counted_though_redis_is_full(limited: redis.Redis, store: JobStore) -> None:

@@ -23,7 +23,7 @@ from ops.boot.ports import check_ports
 from ops.boot.program_environment import program_environment
 from ops.boot.redis_config import redis_config
 from ops.boot.sizing import Sizing
-from shared.appliance.host_name import host_name
+from shared.appliance.program_start import host_name
 from shared.build import ROOT
 from shared.errors import BootError
 from shared.models.activation.records import Activations, State, VersionRecord
