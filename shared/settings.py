@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,6 +30,12 @@ ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB = 175, 64
 
 #: The secrets, by setting name. Boot makes those that are unset.
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
+
+#: From where proxies connect, also Render's and Docker's: nobody's address on the Internet.
+PRIVATE_NETWORKS = tuple(
+    ip_network(network)
+    for network in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)
 
 _STORAGE_SCHEMES = ("s3", "gs", "az", "file", "http", "https")
 
@@ -76,6 +83,8 @@ class Settings:
     default_model: str | None = None
     allow_fallback_model: bool = False
     metrics_port: int = 9464
+    max_connections_per_address: int = 100
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = PRIVATE_NETWORKS
     log_format: LogFormat = LogFormat.TEXT
     log_level: str = "INFO"
 
@@ -309,6 +318,17 @@ def _storage_url(text: str) -> str:
     return text
 
 
+def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    if text == "none":
+        return ()
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError as fault:
+        raise ValueError(
+            f"{fault}: write addresses or networks such as 10.0.0.0/8 with commas, or none"
+        ) from fault
+
+
 _PARSERS: dict[str, Callable[[str], object]] = {
     "HOST": str,
     "PORT": _whole(1, 65535),
@@ -332,6 +352,8 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "DEFAULT_MODEL": str,
     "ALLOW_FALLBACK_MODEL": _flag,
     "METRICS_PORT": _whole(1, 65535),
+    "MAX_CONNECTIONS_PER_ADDRESS": _whole(1, 1_000_000),
+    "TRUSTED_PROXIES": _networks,
     "LOG_FORMAT": lambda text: LogFormat(_one_of(*LogFormat)(text)),
     "LOG_LEVEL": lambda text: _one_of("DEBUG", "INFO", "WARNING", "ERROR")(text.upper()),
 }
