@@ -1,7 +1,7 @@
-"""The settings: read once, by an entry point, from the environment; checked whole; then frozen.
+"""The settings: read once from the environment by an entry point, checked as a whole, then frozen.
 
-Every default stands here and nowhere else. Each name may also be given as ``NAME_FILE``, the path of a
-file that holds the value, which is how secrets are passed.
+All defaults are defined here. Each setting NAME may also be given as NAME_FILE, the path of a file with the value, which is
+how secrets are passed.
 """
 
 from __future__ import annotations
@@ -16,19 +16,20 @@ from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.redis.url import check_redis_url
+from shared.setting_values import flag, hours, key, networks, one_of, storage_url, whole
 
-#: Bytes that a unix socket's path may have on Linux, less some for the longest socket's own name.
+#: Bytes that the path of a folder for unix sockets may have on Linux.
 MAX_SOCKET_FOLDER_BYTES = 80
-#: Where sockets go otherwise. Not TMPDIR: boot gives the programs one of their own, and all must look in one place.
+#: Where sockets are placed otherwise. Not TMPDIR, which differs between boot and the programs.
 SHORT_FOLDER = Path("/tmp")  # noqa: S108  # boot refuses a folder there that belongs to someone else
 
-#: MEMORY_LIMIT_MB at least: less does not hold the programs and one worker. And at most.
+#: The bounds of MEMORY_LIMIT_MB: less does not hold the programs and one worker.
 LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB = 200, 1_048_576
 
-#: MB that boot and the libraries of an activation take, and MB that a model may take beside them at least.
+#: MB that boot and the libraries of an activation take, and that a model may take beside them at least.
 ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB = 175, 64
 
-#: The secrets, by setting name. Boot makes those that are unset.
+#: The secrets. Boot generates those that are unset.
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
 
 #: From where proxies connect, also Render's and Docker's: nobody's address on the Internet.
@@ -37,11 +38,9 @@ PRIVATE_NETWORKS = tuple(
     for network in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 )
 
-_STORAGE_SCHEMES = ("s3", "gs", "az", "file", "http", "https")
-
 
 class Role(StrEnum):
-    """Which of the programs this container runs."""
+    """The programs that this container runs."""
 
     ALL = "all"
     API = "api"
@@ -49,7 +48,7 @@ class Role(StrEnum):
 
 
 class LogFormat(StrEnum):
-    """How a log line is written."""
+    """The format of log lines."""
 
     JSON = "json"
     TEXT = "text"
@@ -92,7 +91,7 @@ class Settings:
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
         """Read and check all settings.
 
-        Raises SettingsError with every fault in one message, each with its fix.
+        Raises SettingsError with all faults in one message, each with its fix.
         """
         faults: list[str] = []
         values: dict[str, object] = {}
@@ -109,9 +108,7 @@ class Settings:
             faults.extend(_contradictions(settings))
             if not faults:
                 return settings
-        raise SettingsError(
-            "These settings cannot be used:\n" + "\n".join(f"  - {fault}" for fault in faults)
-        )
+        raise SettingsError("These settings are invalid:\n" + "\n".join(f"  - {fault}" for fault in faults))
 
     @property
     def embedded_redis(self) -> bool:
@@ -122,8 +119,7 @@ class Settings:
     def run_dir(self) -> Path:
         """The folder of sockets, the lock and generated configuration.
 
-        It lies under DATA_DIR, unless that path is too long for a unix socket: then a folder named after
-        it lies in SHORT_FOLDER.
+        It is under DATA_DIR, or in SHORT_FOLDER if that path is too long for a unix socket.
         """
         folder = self.data_dir.absolute() / "run"
         if len(bytes(folder)) <= MAX_SOCKET_FOLDER_BYTES:
@@ -143,17 +139,17 @@ class Settings:
 
     @property
     def status_file(self) -> Path:
-        """What the monitor last found out, for the api's health answers."""
+        """The monitor's last report, for the api's health endpoints."""
         return self.run_dir / "status.json"
 
     @property
     def keys_dir(self) -> Path:
-        """The keys that boot made, one file each, mode 0600."""
+        """The generated keys, one file each, mode 0600."""
         return self.data_dir.absolute() / "keys"
 
     @property
     def host_name_file(self) -> Path:
-        """The name that boot gave this appliance: its workers are called after it."""
+        """The name that boot chose for this appliance; its workers are called after it."""
         return self.data_dir.absolute() / "host-name"
 
     @property
@@ -180,12 +176,12 @@ class Settings:
 
     @property
     def activations_file(self) -> Path:
-        """How each model's activation ended, as boot found it out."""
+        """The activation record of each model."""
         return self.compiled_dir / "activations.json"
 
     @property
     def activation_growth_mb(self) -> int:
-        """The MB that activating one model may take beside the libraries: ACTIVATION_MEMORY_MB, or what the container leaves."""
+        """The MB that one model's activation may take beside the libraries."""
         return self.activation_memory_mb or max(
             self.memory_limit_mb - ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB
         )
@@ -197,21 +193,21 @@ class Settings:
 
     @property
     def tmp_dir(self) -> Path:
-        """Uploads on their way: on disk, since a container's /tmp may be memory."""
+        """Uploads in progress: on disk, since a container's /tmp may be memory."""
         return self.data_dir.absolute() / "tmp"
 
 
 def is_set(environment: Mapping[str, str], name: str) -> bool:
-    """Return whether a setting is given, by its name or by its file."""
+    """Return whether a setting is given, directly or as a file."""
     return any(environment.get(given, "").strip() for given in (name, f"{name}_FILE"))
 
 
 def _raw_value(environment: Mapping[str, str], name: str, faults: list[str]) -> str | None:
-    """Return the setting's text from NAME or NAME_FILE; an empty value counts as unset."""
+    """Return the text of NAME or of the file in NAME_FILE; an empty value counts as unset."""
     text = environment.get(name, "").strip()
     file = environment.get(f"{name}_FILE", "").strip()
     if text and file:
-        faults.append(f"{name} and {name}_FILE are both set: unset one of them")
+        faults.append(f"{name} and {name}_FILE are both set: unset one")
         return None
     if not file:
         return text or None
@@ -221,23 +217,23 @@ def _raw_value(environment: Mapping[str, str], name: str, faults: list[str]) -> 
         faults.append(f"{name}_FILE: {file} cannot be read ({fault}): point it at a readable text file")
         return None
     if not text:
-        faults.append(f"{name}_FILE: {file} is empty: write the value into it")
+        faults.append(f"{name}_FILE: {file} is empty: it must contain the value")
     return text or None
 
 
 def _contradictions(settings: Settings) -> list[str]:
-    """Return the faults that only several settings together have."""
+    """Return the faults of combinations of settings."""
     faults = []
     if settings.role is not Role.ALL and settings.embedded_redis:
         faults.append(
-            f"REDIS_URL: must be set with ROLE={settings.role}, since the embedded Redis serves one container only"
+            f"REDIS_URL: must be set with ROLE={settings.role}, since the embedded Redis serves only its own container"
         )
     if settings.role is not Role.ALL and settings.storage_url is None:
         faults.append(
-            f"STORAGE_URL: must be set with ROLE={settings.role}: api and workers share one object store"
+            f"STORAGE_URL: must be set with ROLE={settings.role}: the api and the workers share one object store"
         )
     if settings.port == settings.metrics_port:
-        faults.append(f"METRICS_PORT: {settings.metrics_port} is PORT as well: choose another one")
+        faults.append(f"METRICS_PORT: {settings.metrics_port} is also PORT: choose another one")
     given = [key for key in (settings.api_key, settings.admin_api_key, settings.metrics_token) if key]
     if len(set(given)) != len(given):
         faults.append(
@@ -251,115 +247,37 @@ def _contradictions(settings: Settings) -> list[str]:
     return faults
 
 
-def _whole(least: int, most: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not text.isdecimal() or not least <= int(text) <= most:
-            raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
-        return int(text)
-
-    return parse
-
-
-def _hours(text: str) -> float:
-    try:
-        hours = float(text)
-    except ValueError:
-        hours = -1.0
-    if not 0 < hours <= 24 * 365:
-        raise ValueError(f"{text!r} is not a number of hours above 0 and up to a year")
-    return hours
-
-
-def _flag(text: str) -> bool:
-    words = {
-        "1": True,
-        "true": True,
-        "yes": True,
-        "on": True,
-        "0": False,
-        "false": False,
-        "no": False,
-        "off": False,
-    }
-    if text.lower() not in words:
-        raise ValueError(f"{text!r} is neither true nor false")
-    return words[text.lower()]
-
-
-def _one_of(*choices: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"{text!r} is none of {', '.join(choices)}")
-        return text
-
-    return parse
-
-
-def _key(text: str) -> str:
-    #: A key shorter than this can be guessed.
-    shortest = 16
-    if len(text) < shortest:
-        raise ValueError(f"a key has at least {shortest} characters; unset it and one is made at boot")
-    if not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("a key consists of printable ASCII characters without blanks")
-    return text
-
-
-def _storage_url(text: str) -> str:
-    scheme, _, rest = text.partition("://")
-    if scheme not in _STORAGE_SCHEMES:
-        schemes = ", ".join(f"{scheme}://" for scheme in _STORAGE_SCHEMES)
-        raise ValueError(f"the address must start with one of {schemes}")
-    if scheme == "file":
-        if not rest.startswith("/"):
-            raise ValueError("a folder is named whole: write file:///path/of/the/folder")
-    elif rest.startswith("/") or not rest:
-        raise ValueError(f"the address names no bucket: write {scheme}://BUCKET or {scheme}://BUCKET/FOLDER")
-    return text
-
-
-def _networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
-    if text == "none":
-        return ()
-    try:
-        return tuple(ip_network(part.strip()) for part in text.split(","))
-    except ValueError as fault:
-        raise ValueError(
-            f"{fault}: write addresses or networks such as 10.0.0.0/8 with commas, or none"
-        ) from fault
-
-
 _PARSERS: dict[str, Callable[[str], object]] = {
     "HOST": str,
-    "PORT": _whole(1, 65535),
-    **dict.fromkeys(KEY_NAMES, _key),
+    "PORT": whole(1, 65535),
+    **dict.fromkeys(KEY_NAMES, key),
     "DATA_DIR": Path,
     "MODELS_DIR": Path,
     "REDIS_URL": check_redis_url,
-    "STORAGE_URL": _storage_url,
-    "ROLE": lambda text: Role(_one_of(*Role)(text)),
-    "WORKERS": _whole(1, 64),
-    "BATCH_ROWS": _whole(1, 100_000),
-    "MEMORY_LIMIT_MB": _whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB),
-    "WORKER_MEMORY_LIMIT_MB": _whole(60, 1_048_576),
-    "MAX_BODY_MB": _whole(1, 65_536),
-    "MAX_ROWS": _whole(1, 1_000_000_000),
-    "MAX_QUEUED_BATCHES": _whole(1, 1_000_000),
-    "BATCH_TIMEOUT_SECONDS": _whole(1, 3600),
-    "ACTIVATION_MEMORY_MB": _whole(LEAST_ACTIVATION_MB, 1_048_576),
-    "ACTIVATION_SECONDS": _whole(1, 3600),
-    "RESULT_TTL_HOURS": _hours,
+    "STORAGE_URL": storage_url,
+    "ROLE": lambda text: Role(one_of(*Role)(text)),
+    "WORKERS": whole(1, 64),
+    "BATCH_ROWS": whole(1, 100_000),
+    "MEMORY_LIMIT_MB": whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB),
+    "WORKER_MEMORY_LIMIT_MB": whole(60, 1_048_576),
+    "MAX_BODY_MB": whole(1, 65_536),
+    "MAX_ROWS": whole(1, 1_000_000_000),
+    "MAX_QUEUED_BATCHES": whole(1, 1_000_000),
+    "BATCH_TIMEOUT_SECONDS": whole(1, 3600),
+    "ACTIVATION_MEMORY_MB": whole(LEAST_ACTIVATION_MB, 1_048_576),
+    "ACTIVATION_SECONDS": whole(1, 3600),
+    "RESULT_TTL_HOURS": hours,
     "DEFAULT_MODEL": str,
-    "ALLOW_FALLBACK_MODEL": _flag,
-    "METRICS_PORT": _whole(1, 65535),
-    "MAX_CONNECTIONS_PER_ADDRESS": _whole(1, 1_000_000),
-    "TRUSTED_PROXIES": _networks,
-    "LOG_FORMAT": lambda text: LogFormat(_one_of(*LogFormat)(text)),
-    "LOG_LEVEL": lambda text: _one_of("DEBUG", "INFO", "WARNING", "ERROR")(text.upper()),
+    "ALLOW_FALLBACK_MODEL": flag,
+    "METRICS_PORT": whole(1, 65535),
+    "MAX_CONNECTIONS_PER_ADDRESS": whole(1, 1_000_000),
+    "TRUSTED_PROXIES": networks,
+    "LOG_FORMAT": lambda text: LogFormat(one_of(*LogFormat)(text)),
+    "LOG_LEVEL": lambda text: one_of("DEBUG", "INFO", "WARNING", "ERROR")(text.upper()),
 }
 
 #: Every setting's name, for the documentation's test.
 SETTING_NAMES = tuple(_PARSERS)
 
 if {name.lower() for name in _PARSERS} != {field.name for field in fields(Settings)}:  # pragma: no cover
-    raise AssertionError("the parsers and the fields of Settings have come apart")
+    raise AssertionError("the parsers and the fields of Settings differ")

@@ -107,7 +107,7 @@ def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep(
         ("s3://", "names no bucket"),
         ("s3:///rows", "names no bucket"),
         ("rows", "must start with one of s3://"),
-        ("file://rows", "named whole"),
+        ("file://rows", "absolute path"),
     ],
 )
 def test_a_store_that_cannot_be_found_is_refused_before_anything_starts(url: str, said: str) -> None:

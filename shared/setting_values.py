@@ -1,0 +1,97 @@
+"""Parsers of settings' values. Each raises ValueError with the reason and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+#: A shorter key can be guessed.
+SHORTEST_KEY = 16
+STORAGE_SCHEMES = ("s3", "gs", "az", "file", "http", "https")
+FLAGS = {
+    "1": True,
+    "true": True,
+    "yes": True,
+    "on": True,
+    "0": False,
+    "false": False,
+    "no": False,
+    "off": False,
+}
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a parser of whole numbers between two bounds."""
+
+    def parse(text: str) -> int:
+        if not text.isdecimal() or not least <= int(text) <= most:
+            raise ValueError(f"{text!r} is not a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def hours(text: str) -> float:
+    """Parse a number of hours, up to a year."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 < number <= 24 * 365:
+        raise ValueError(f"{text!r} is not a number of hours above 0 and up to a year")
+    return number
+
+
+def flag(text: str) -> bool:
+    """Parse true or false."""
+    if text.lower() not in FLAGS:
+        raise ValueError(f"{text!r} is neither true nor false")
+    return FLAGS[text.lower()]
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    """Return a parser that accepts only these words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def key(text: str) -> str:
+    """Parse a key or token."""
+    if len(text) < SHORTEST_KEY:
+        raise ValueError(
+            f"a key has at least {SHORTEST_KEY} characters; unset it to have one generated at boot"
+        )
+    if not text.isascii() or not text.isprintable() or " " in text:
+        raise ValueError("a key consists of printable ASCII characters without spaces")
+    return text
+
+
+def storage_url(text: str) -> str:
+    """Parse the address of an object store."""
+    scheme, _, rest = text.partition("://")
+    if scheme not in STORAGE_SCHEMES:
+        schemes = ", ".join(f"{scheme}://" for scheme in STORAGE_SCHEMES)
+        raise ValueError(f"the address must start with one of {schemes}")
+    if scheme == "file":
+        if not rest.startswith("/"):
+            raise ValueError("the folder needs an absolute path: write file:///path/of/the/folder")
+    elif rest.startswith("/") or not rest:
+        raise ValueError(f"the address names no bucket: write {scheme}://BUCKET or {scheme}://BUCKET/FOLDER")
+    return text
+
+
+def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Parse networks, separated by commas."""
+    if text == "none":
+        return ()
+    try:
+        return tuple(ip_network(part.strip()) for part in text.split(","))
+    except ValueError as fault:
+        raise ValueError(
+            f"{fault}: write addresses or networks such as 10.0.0.0/8, separated by commas, or none"
+        ) from fault
