@@ -1,30 +1,29 @@
-"""Every error that Shapbox raises on purpose, as one tree.
+"""All errors that Shapbox raises on purpose.
 
-The api turns each into a problem document (RFC 9457) by its `status` and `slug`; the message is what a
-person reads, so it says what is wrong and what to do.
+The api turns them into problem documents (RFC 9457) by their `status`, `slug` and `title`. A message says what is wrong, where,
+and what to do.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 
-#: How many faulty cells one answer names, at most.
+#: Faulty cells that one response names, at most.
 MAX_ROW_ERRORS = 20
 
 
 class ShapboxError(Exception):
-    """The root. `status` is the HTTP status, `slug` names the problem type, `title` is its constant text."""
+    """The base class. `status` is the HTTP status, `slug` names the problem type, `title` is its fixed text."""
 
     status = 500
     slug = "internal"
-    title = "Something broke inside Shapbox"
-    #: Seconds after which a client does well to try again; None where trying again changes nothing.
+    title = "Internal error"
+    #: Seconds after which a retry may succeed; None if retrying does not help.
     retry_after: int | None = None
 
 
 class SettingsError(ShapboxError):
-    """The environment holds values that cannot be used. The message lists all of them."""
+    """Settings are invalid. The message lists all of them."""
 
 
 class BootError(ShapboxError):
@@ -34,74 +33,66 @@ class BootError(ShapboxError):
 # --- What a client sent -------------------------------------------------------------------------------
 
 
-class HttpError(ShapboxError):
-    """The request does not follow HTTP, or exceeds a limit of the server."""
-
-    def __init__(self, status: int, slug: str, message: str) -> None:
-        super().__init__(message)
-        self.status, self.slug, self.title = status, slug, HTTPStatus(status).phrase
-
-
 class UnreadableBodyError(ShapboxError):
-    """The body breaks off or does not follow its media type's syntax."""
+    """The body is incomplete or does not follow the syntax of its media type."""
 
     status = 400
     slug = "unreadable-body"
-    title = "The body cannot be read"
+    title = "The body cannot be parsed"
 
 
 class BadParameterError(ShapboxError):
-    """A header or query parameter has a value that is not understood."""
+    """A header or query parameter has an invalid value."""
 
     status = 400
     slug = "bad-parameter"
-    title = "A parameter is not understood"
+    title = "Invalid parameter"
 
 
 class UnauthorizedError(ShapboxError):
-    """No key, or one that is not known."""
+    """No key, or an unknown one."""
 
     status = 401
     slug = "unauthorized"
-    title = "A valid key is needed"
+    title = "A valid key is required"
 
 
 class ForbiddenError(ShapboxError):
-    """The key is known and does not open this."""
+    """The key is valid, but not for this."""
 
     status = 403
     slug = "forbidden"
-    title = "This key does not open that"
+    title = "This key has no access"
 
 
 class NotFoundError(ShapboxError):
-    """There is nothing under this name."""
+    """Nothing exists at this path."""
 
     status = 404
     slug = "not-found"
-    title = "There is nothing here"
+    title = "Not found"
 
 
 class JobNotFoundError(NotFoundError):
-    """No job has this id, or it was deleted or has expired."""
+    """No job has this id: it never existed, was deleted, or has expired."""
 
     slug = "job-not-found"
-    title = "There is no such job"
+    title = "Job not found"
 
 
 class ModelNotFoundError(NotFoundError):
-    """No model has this name or version. The message lists those there are."""
+    """No model has this name or version. The message lists the models."""
 
     slug = "model-not-found"
-    title = "There is no such model"
+    title = "Model not found"
 
 
 class NotAcceptableError(ShapboxError):
-    """None of the media types in Accept can be written."""
+    """None of the media types in Accept is available."""
 
     status = 406
     slug = "not-acceptable"
-    title = "No such representation"
+    title = "No acceptable media type"
 
 
 class ConflictError(ShapboxError):
@@ -121,7 +112,7 @@ class ResultNotReadyError(ConflictError):
 
 
 class BodyTooLargeError(ShapboxError):
-    """The body, plain or unpacked, is larger than MAX_BODY_MB."""
+    """The body, as sent or unpacked, is larger than MAX_BODY_MB."""
 
     status = 413
     slug = "body-too-large"
@@ -133,28 +124,28 @@ class TooManyRowsError(ShapboxError):
 
     status = 413
     slug = "too-many-rows"
-    title = "There are too many rows"
+    title = "Too many rows"
 
 
 class BatchTooLargeError(ShapboxError):
-    """Not even one row's explanation fits the memory of a worker."""
+    """The explanation of a single row does not fit a worker's memory."""
 
     status = 413
     slug = "batch-too-large"
-    title = "One row's explanation does not fit"
+    title = "The explanation of one row is too large"
 
 
 class UnsupportedMediaTypeError(ShapboxError):
-    """The Content-Type or Content-Encoding is none that is read here."""
+    """The Content-Type or Content-Encoding is not supported."""
 
     status = 415
     slug = "unsupported-media-type"
-    title = "This media type is not read here"
+    title = "Unsupported media type"
 
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """One faulty cell or row: `row` counts data rows from 0, `column` is the feature's name if one is at fault."""
+    """A faulty cell or row: `row` counts data rows from 0; `column` is the feature's name, if one is at fault."""
 
     row: int | None
     column: str | None
@@ -162,32 +153,32 @@ class RowError:
 
 
 class UnprocessableError(ShapboxError):
-    """Readable, but wrong."""
+    """The request is readable, but invalid."""
 
     status = 422
     slug = "unprocessable"
-    title = "The request was understood and is wrong"
+    title = "Invalid request"
 
 
 class ModelRefusedError(UnprocessableError):
-    """The model is there and its activation refused it. The message says why."""
+    """The model exists, but its activation refused it. The message says why."""
 
     slug = "model-refused"
-    title = "This model is refused"
+    title = "The model was refused"
 
 
 class MethodRefusedError(UnprocessableError):
     """The model cannot be explained by this method. The message says why."""
 
     slug = "method-refused"
-    title = "This model cannot be explained by this method"
+    title = "The model does not support this method"
 
 
 class InvalidRowsError(UnprocessableError):
-    """Some rows cannot be explained: wrong column count, unknown or missing feature, not a number, infinity."""
+    """Rows are invalid: wrong column count, unknown or missing feature, not a number, infinity."""
 
     slug = "invalid-rows"
-    title = "Some rows cannot be explained"
+    title = "Some rows are invalid"
 
     def __init__(self, message: str, errors: list[RowError] | None = None) -> None:
         super().__init__(message)
@@ -198,7 +189,7 @@ class IdempotencyConflictError(UnprocessableError):
     """The Idempotency-Key was used with another body."""
 
     slug = "idempotency-conflict"
-    title = "This Idempotency-Key belongs to another request"
+    title = "The Idempotency-Key belongs to another request"
 
 
 # --- What the appliance cannot do now -----------------------------------------------------------------
@@ -218,12 +209,12 @@ class RedisUnavailableError(ShapboxError):
 
     status = 503
     slug = "redis-unavailable"
-    title = "Redis does not answer"
+    title = "Redis is unavailable"
     retry_after = 2
 
 
 class RedisFullError(ShapboxError):
-    """Redis's memory has no room for the job."""
+    """Redis has too little memory left for the job."""
 
     status = 503
     slug = "redis-full"
@@ -232,16 +223,16 @@ class RedisFullError(ShapboxError):
 
 
 class StorageUnavailableError(ShapboxError):
-    """The object store does not answer."""
+    """The object store does not answer, or fails."""
 
     status = 503
     slug = "storage-unavailable"
-    title = "The object store does not answer"
+    title = "The object store is unavailable"
     retry_after = 5
 
 
 class DrainingError(ShapboxError):
-    """The appliance is stopping and takes no new work."""
+    """The appliance is stopping and accepts no new work."""
 
     status = 503
     slug = "draining"
@@ -250,7 +241,7 @@ class DrainingError(ShapboxError):
 
 
 class StorageFullError(ShapboxError):
-    """The disk has no room for the rows."""
+    """The disk has too few free bytes or inodes."""
 
     status = 507
     slug = "storage-full"
@@ -262,28 +253,28 @@ class StorageFullError(ShapboxError):
 
 
 class PayloadMissingError(ShapboxError):
-    """An object that a job's state says is there is not in the store."""
+    """An object of a job is missing from the store, or damaged."""
 
     slug = "payload-missing"
-    title = "An object is missing from the store"
+    title = "Stored data is missing"
 
 
 class ModelFaultError(ShapboxError):
     """A model's files are missing, truncated or altered, or its manifest cannot be read."""
 
     slug = "model-fault"
-    title = "A model's files are not what its manifest says"
+    title = "The model's files do not match its manifest"
 
 
 class EngineFaultError(ShapboxError):
-    """An engine broke, or its values do not add up to the margin: they are not given out."""
+    """An engine failed, or its values do not add up to the margin and are withheld."""
 
     slug = "engine-fault"
-    title = "The engine's values are wrong"
+    title = "The engine failed"
 
 
 class EngineError(ShapboxError):
-    """A batch cannot be explained by the engine its method asks for."""
+    """The engine of the job's method cannot explain the batch."""
 
     slug = "engine"
-    title = "The batch could not be explained"
+    title = "The batch cannot be explained"

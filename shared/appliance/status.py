@@ -1,6 +1,6 @@
-"""What the monitor last found out about the appliance: a small file that the api's health and live view read.
+"""The monitor's last report on the appliance: a small file that the api's health and live view read.
 
-A file, because it must be readable when Redis is away, and without a call that could hang.
+A file can be read while Redis is away, and without a call that could hang.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ import orjson
 from shared.settings import Role
 from shared.timing import TIMING
 
-#: Bytes of the file, always: what is written over an older one then takes no room on the disk. One block of most
-#: file systems, and more than all that 64 workers have to tell.
+#: The file's constant size, so that overwriting it takes no space on the disk: one block of most file systems, and more
+#: than the report of 64 workers.
 FILE_BYTES = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class ProgramStatus:
-    """One program: supervisord's word for its state, and its PSS in bytes; -1 if that is not known."""
+    """A program's state, as supervisord names it, and its PSS in bytes; -1 if unknown."""
 
     name: str
     state: str
@@ -35,66 +35,65 @@ class ProgramStatus:
 
 @dataclass(frozen=True, slots=True)
 class ApplianceStatus:
-    """The appliance at one moment. Durations are 0.0 while all is well."""
+    """The appliance at one moment. Durations are 0.0 while all is well; sizes are -1 if unknown."""
 
-    #: When this was found out, in seconds since the epoch.
+    #: In seconds since the epoch.
     written_at: float
     #: Seconds since Redis last answered.
     redis_down_seconds: float = 0.0
-    #: Seconds since a worker last lived (any worker, on any machine); it stands still while Redis is away,
-    #: since then nobody can know.
+    #: Seconds without any live worker, on any machine. Not counted while Redis is away, since then it is unknown.
     no_worker_seconds: float = 0.0
-    #: Seconds for which batches have waited, none was at work and none was taken, though workers live.
+    #: Seconds in which batches waited and none was running or taken, although workers are alive.
     standstill_seconds: float = 0.0
     #: Programs that supervisord has given up starting.
     fatal_programs: tuple[str, ...] = ()
     #: Whether supervisord is stopping everything.
     draining: bool = False
     workers_alive: int = 0
-    #: Bytes that the disk under DATA_DIR has left; -1 if that could not be found out.
+    #: Free bytes of the disk under DATA_DIR.
     storage_free_bytes: int = -1
-    #: What the appliance's memory is charged, and how much it may be, in bytes.
+    #: The memory that the appliance uses and may use, in bytes.
     memory_working_set_bytes: int = 0
     memory_limit_bytes: int = 0
-    #: What the kernel ends the container at; 0 where no limit is known to be ours.
+    #: Where the kernel kills the container; 0 if no limit is known to be ours.
     memory_container_bytes: int = 0
-    #: Where the working set is read: "cgroup", or "processes", whose PSS is added up.
+    #: Where the working set is measured: "cgroup", or "processes" (the sum of their PSS).
     memory_source: str = ""
-    #: Every program that is meant to run on, and supervisord itself.
+    #: Every program that is meant to keep running, and supervisord itself.
     programs: tuple[ProgramStatus, ...] = ()
-    #: Bytes of all objects; -1 where nobody knows.
+    #: Bytes of all objects.
     storage_used_bytes: int = -1
 
     def age(self, now: float | None = None) -> float:
-        """Return how many seconds ago this was written. The monitor writes it each second."""
+        """Return its age in seconds. The monitor writes it every second."""
         return max(0.0, (time.time() if now is None else now) - self.written_at)
 
     def needs_restart(self, role: Role) -> list[tuple[str, str]]:
-        """Return what an appliance of this role cannot heal itself, as names and details; empty while there is hope."""
+        """Return the faults, by name and detail, that an appliance of this role cannot repair itself."""
         if self.age() > TIMING.hopeless_seconds:
-            return [("monitor", f"the monitor has not reported for {self.age():.0f} s")]
+            return [("monitor", f"The monitor has not reported for {self.age():.0f} s.")]
         causes = []
         if self.redis_down_seconds > TIMING.hopeless_seconds:
-            causes.append(("redis", f"Redis has not answered for {self.redis_down_seconds:.0f} s"))
-        if role is not Role.API:  # its workers are other containers, and a restart of this one is in vain
+            causes.append(("redis", f"Redis has not answered for {self.redis_down_seconds:.0f} s."))
+        if role is not Role.API:  # its workers are other containers: restarting this one does not help
             causes += self._workers_need_restart()
         if self.fatal_programs:
-            causes.append(("programs", f"supervisord has given up {', '.join(self.fatal_programs)}"))
+            causes.append(("programs", f"supervisord has given up starting {', '.join(self.fatal_programs)}."))
         return causes
 
     def _workers_need_restart(self) -> list[tuple[str, str]]:
         causes = []
         if self.no_worker_seconds > TIMING.hopeless_seconds:
-            causes.append(("workers", f"no worker has lived for {self.no_worker_seconds:.0f} s"))
+            causes.append(("workers", f"No worker has been alive for {self.no_worker_seconds:.0f} s."))
         if self.standstill_seconds > TIMING.hopeless_seconds:
-            stood = f"no worker has taken a batch for {self.standstill_seconds:.0f} s, and some wait"
-            causes.append(("queue", stood))
+            detail = f"Batches are waiting, and no worker has taken one for {self.standstill_seconds:.0f} s."
+            causes.append(("queue", detail))
         return causes
 
     def write(self, path: Path) -> None:
-        """Replace the file, so that a reader finds the old or the new one, whole. Raises OSError.
+        """Replace the file atomically. Raises OSError.
 
-        On a full disk the old file is written over: it has its size already.
+        On a full disk the old file is overwritten instead, which takes no space.
         """
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
         data = orjson.dumps(self._fields()).ljust(FILE_BYTES)
@@ -115,9 +114,9 @@ class ApplianceStatus:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Return what was written last, or None if there is no such file or it makes no sense.
+        """Return the last report, or None if there is no valid file.
 
-        What only another version of Shapbox knows is left out, and what that one does not tell has its default.
+        Unknown members, from another version of Shapbox, are dropped; missing ones have their defaults.
         """
         try:
             found = orjson.loads(path.read_bytes())

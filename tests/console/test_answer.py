@@ -169,4 +169,4 @@ def test_an_address_of_a_job_leads_to_it_after_signing_in(
 def test_an_address_of_no_job_says_so(open_console: OpenConsole, appliance: Appliance) -> None:
     visit = open_console(f"#/jobs/{'0' * 32}")
     visit.sign_in(appliance.api_key)
-    expect(visit.page.get_by_role("alert")).to_contain_text("There is no such job")
+    expect(visit.page.get_by_role("alert")).to_contain_text("Job not found")

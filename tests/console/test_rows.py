@@ -58,7 +58,7 @@ def test_a_bad_cell_is_named_by_row_and_column_and_nothing_is_queued(
     console.explain()
 
     alert = console.page.get_by_role("alert")
-    expect(alert).to_contain_text("Some rows cannot be explained")
+    expect(alert).to_contain_text("Some rows are invalid")
     expect(alert.locator("tbody td")).to_have_text(
         ["7", "bmi", "'heavy' is not a number; encode it as in the training data"]
     )

@@ -71,7 +71,7 @@ def test_a_container_without_api_is_judged_by_what_its_monitor_found(worker_sett
     ApplianceStatus(time.time()).write(worker_settings.status_file)
     assert fault(worker_settings) is None
     ApplianceStatus(time.time(), no_worker_seconds=31).write(worker_settings.status_file)
-    assert "no worker" in (fault(worker_settings) or "")
+    assert "No worker has been alive" in (fault(worker_settings) or "")
     ApplianceStatus(time.time() - 60).write(worker_settings.status_file)
     assert "has not reported for 60 s" in (fault(worker_settings) or "")
 
