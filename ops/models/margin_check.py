@@ -16,7 +16,7 @@ from ops.models.owner_margins import read_expected
 from ops.models.predictions import predictions_of
 from ops.models.rounds_search import SEARCH_ROWS, rounds_to_try, rounds_tried
 from ops.models.source import Source
-from services.api.rows.files import read_rows_file
+from services.api.rows.readers import read_rows_file
 from shared.errors import ModelFaultError
 from shared.models.contract import Contract, Feature, Kind, Trees, TreesReason
 

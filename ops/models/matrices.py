@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from services.api.rows.files import read_rows_file
+from services.api.rows.readers import read_rows_file
 from shared.models.contract import Feature
 
 

@@ -6,7 +6,6 @@ It counts as a job of one batch does that a worker runs.
 from __future__ import annotations
 
 import functools
-import os
 import time
 from dataclasses import replace
 
@@ -73,13 +72,11 @@ class DirectRun:
         return values.array, calls.largest_residual
 
     def _read(self, incoming: Incoming, plan: Plan, model: DirectModel) -> Matrix | None:
-        if incoming.body.seek(0, os.SEEK_END) > MOST_BODY:
-            incoming.body.seek(0)
+        if incoming.body.size > MOST_BODY:
             return None
         chunks = incoming.chunks(plan.spec(self._parts.settings.max_rows))
         rows = next(chunks)
         if len(rows) > model.rows or next(chunks, None) is not None:
-            incoming.body.seek(0)
             return None
         incoming.checks.rows(len(rows))
         return rows

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, BinaryIO
+from typing import Any
 
 from services.api.http.query import Query
-from services.api.rows.json_rows import BodyOptions, read_json_options
-from services.api.rows.media_types import Reader
-from services.api.rows.plain_body import PlainBody
+from services.api.rows.json_body import BodyOptions
+from services.api.rows.request_body import RequestBody
 from shared.errors import BadParameterError, MethodRefusedError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS, Interactions
 from shared.jobs.document import Method
@@ -18,19 +17,12 @@ from shared.models.version import ModelVersion
 OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
 
 
-def read_options(
-    reader: Reader, body: BinaryIO, query: Query, max_rows: int, plain: PlainBody | None
-) -> BodyOptions:
-    """Return the options of the query, and of a JSON body, `plain` if it is; the two must not contradict each other."""
+def read_options(body: RequestBody, query: Query) -> BodyOptions:
+    """Return the options of the query and of a JSON body; the two must not contradict each other."""
     asked = _read_query(query)
-    if not reader.options_in_body:
+    if not body.options_in_body:
         return asked
-    if plain is not None:
-        said = plain.options
-    else:
-        said = read_json_options(body, max_rows)
-        body.seek(0)
-    return BodyOptions(*(_merge(name, asked, said) for name in OPTION_PARAMETERS))
+    return BodyOptions(*(_merge(name, asked, body.options) for name in OPTION_PARAMETERS))
 
 
 def _merge(name: str, asked: BodyOptions, said: BodyOptions) -> Any:

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from services.api.rows.media_types import Reader
-from services.api.rows.plain_body import PlainBody
+from services.api.rows.request_body import RequestBody
 from services.api.rows.row_spec import RowSpec
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
@@ -46,19 +44,13 @@ class Incoming:
     """A request whose rows are about to be read."""
 
     request: str
-    reader: Reader
-    body: BinaryIO
+    body: RequestBody
     idempotency: Idempotency | None
     checks: Checks
-    #: The whole body, if it is small and plain.
-    plain: PlainBody | None = None
 
     def chunks(self, spec: RowSpec) -> Iterator[Matrix]:
         """Read the rows from the body's start, in chunks. Raises what is wrong with them."""
-        if self.plain is not None and self.plain.fits(spec):
-            return self.plain.read(spec)
-        self.body.seek(0)
-        return self.reader.read(self.body, spec)
+        return self.body.chunks(spec)
 
 
 @dataclass(frozen=True, slots=True)

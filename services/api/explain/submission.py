@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from typing import Any, BinaryIO
 
 from services.api.capacity.disk import require_disk
@@ -22,10 +21,9 @@ from services.api.explain.queued import JobEntry
 from services.api.http.access_log import REQUEST_ID
 from services.api.http.admission import SMALL_BODY
 from services.api.http.query import Query
-from services.api.rows.body import open_body
-from services.api.rows.json_rows import BodyOptions
-from services.api.rows.media_types import choose_reader
-from services.api.rows.plain_body import read_plain_body
+from services.api.rows.json_body import BodyOptions
+from services.api.rows.readers import choose_reader
+from services.api.rows.request_body import open_request_body
 from shared.batch_plan import plan_batch_rows, plan_interaction_rows, plan_interventional_rows
 from shared.errors import BadParameterError, MethodRefusedError, UnprocessableError
 from shared.jobs.document import Job, Method
@@ -64,7 +62,7 @@ class Submission:
         RedisFullError, RedisUnavailableError, StorageFullError and StorageUnavailableError.
         """
         parts = self._parts
-        reader = choose_reader(req.get_header("Content-Type"))
+        choose_reader(req.get_header("Content-Type"))
         raw: BinaryIO = req.env["wsgi.input"]
         idempotency = _read_idempotency(req, raw)
         if idempotency and (job := self._known(idempotency)):
@@ -77,17 +75,22 @@ class Submission:
         with contextlib.ExitStack() as open_things:
             if (req.content_length or 0) > LARGE_BODY:
                 open_things.enter_context(parts.uploads)
-            body = open_body(raw, req.get_header("Content-Encoding"), most, parts.settings.tmp_dir)
-            if body is not raw:
-                open_things.callback(body.close)
-            plain = read_plain_body(body) if reader.options_in_body else None
-            body.seek(0)
-            incoming = Incoming(req.env[REQUEST_ID], reader, body, idempotency, checks or Checks(), plain)
-            plan = self._plan(read_options(reader, body, query, parts.settings.max_rows, plain))
+            body = open_things.enter_context(
+                open_request_body(
+                    raw,
+                    req.get_header("Content-Type"),
+                    req.get_header("Content-Encoding"),
+                    most,
+                    parts.settings.tmp_dir,
+                    max_rows=parts.settings.max_rows,
+                )
+            )
+            incoming = Incoming(req.env[REQUEST_ID], body, idempotency, checks or Checks())
+            plan = self._plan(read_options(body, query))
             incoming.checks.interactions(plan.interactions)
             if urgency is not Urgency.LATER and (submitted := self._direct.run(incoming, plan, urgency)):
                 return submitted
-            if (size := _size(body)) > SMALL_BODY and (req.content_length or 0) <= MOST_BODY:
+            if (size := body.size) > SMALL_BODY and (req.content_length or 0) <= MOST_BODY:
                 with redis_needed():  # a small one may unpack to much
                     parts.store.require_room()
             require_disk(parts.settings, size)
@@ -173,9 +176,3 @@ def _read_idempotency(req: Any, body: BinaryIO) -> Idempotency | None:
         digest.update(block)
     body.seek(0)
     return Idempotency(key, digest.hexdigest())
-
-
-def _size(body: BinaryIO) -> int:
-    size = body.seek(0, os.SEEK_END)
-    body.seek(0)
-    return size

@@ -1,22 +1,14 @@
-"""What a cell means to the model, by the kind of its feature: a number, a label or a code."""
+"""What a cell means to the model, by its feature's kind: a number, a label or a code."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Protocol
+import re
+from typing import Any, Protocol
 
-from services.api.rows.cells import (
-    name_json,
-    parse_cell,
-    refuse_text_in_csv,
-    refuse_value_in_json,
-)
+from services.api.rows.chunks import Markers
 from services.api.rows.faults import list_names, quote, show_number
-from shared.models.contract import Feature, Kind
-
-if TYPE_CHECKING:
-    from services.api.rows.missing import Markers
-    from shared.models.contract import Label
+from shared.models.contract import Feature, Kind, Label
 
 #: The types of JSON's numbers, of true and false, and of null.
 NUMBERS = frozenset({int, float, bool, type(None)})
@@ -24,12 +16,28 @@ NUMBERS = frozenset({int, float, bool, type(None)})
 #: Codes end below this number: float32 holds all whole numbers up to it.
 MAX_CODES = 2**24
 
-#: Labels that one message lists.
-_LISTED_LABELS = 10
+#: A number; Python's float() would also take 1_000 and digits of other scripts.
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+
+#: A whole number that an integer of 64 bits may hold: it is kept exact, as it may be a label.
+_WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+
+#: A number with a decimal comma or with separators of thousands.
+_FORMATTED_NUMBER = re.compile(r"[+-]?\d[\d.,_'\s]*", re.ASCII)
+
+#: Words for numbers and, as NaN, for a missing value; in lower case.
+_WORDS = {
+    **dict.fromkeys(("", "nan", "+nan", "-nan", "na", "n/a", "null", "none", "<na>", "#n/a"), math.nan),
+    "true": 1,
+    "false": 0,
+    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in ("inf", "infinity")},
+}
+
+_ENCODE = "encode it as in the training data"
 
 _CODES_ONLY = (
-    "the model knows this category's codes only, whole numbers from 0. To send labels, add the model again "
-    "with them: python -m ops.models add NAME FILE --labels LABELS"
+    "the model knows only the codes of this category, whole numbers from 0. To send labels, add the model "
+    "again with its labels: python -m ops.models add NAME FILE --labels LABELS"
 )
 
 
@@ -38,14 +46,14 @@ class CellError(ValueError):
 
 
 class Column(Protocol):
-    """One feature's cells."""
+    """Reads the cells of one feature. Both methods return NaN for a missing value and raise CellError."""
 
     def from_json(self, cell: Any) -> float:
-        """Return the value of a cell of JSON, NaN if it is missing. Raises CellError."""
+        """Return the value of a cell of JSON."""
         ...
 
     def from_text(self, cell: str) -> float:
-        """Return the value of a cell of CSV, which has no type. Raises CellError."""
+        """Return the value of a cell of CSV, which has no type."""
         ...
 
 
@@ -54,22 +62,23 @@ class NumberColumn:
 
     def from_json(self, cell: Any) -> float:
         """Return the number."""
-        if type(cell) not in NUMBERS:
-            raise CellError(refuse_value_in_json(cell))
-        return math.nan if cell is None else float(cell)
+        if type(cell) in NUMBERS:
+            return math.nan if cell is None else float(cell)
+        advice = _advise_on_json(cell) if isinstance(cell, str) else "send one number for each feature"
+        raise CellError(f"{name_json(cell)} is not a number; {advice}")
 
     def from_text(self, cell: str) -> float:
         """Return the number that the text holds."""
         try:
             return parse_cell(cell)
         except ValueError:
-            raise CellError(refuse_text_in_csv(cell)) from None
+            raise CellError(f"{quote(cell)} is not a number; {_advise_on_csv(cell.strip())}") from None
 
 
 class CodeColumn:
     """A category whose labels the model does not know: it takes codes."""
 
-    #: The codes are the whole numbers from 0 to below this one.
+    #: The number of codes; they are whole numbers from 0.
     count = MAX_CODES
 
     def __init__(self, markers: Markers) -> None:
@@ -83,7 +92,7 @@ class CodeColumn:
         """Return the code."""
         if type(cell) not in NUMBERS:
             raise CellError(f"{name_json(cell)} is not a code; {_CODES_ONLY}")
-        if cell is None or math.isnan(cell) or self._markers.find(float(cell)):
+        if self._markers.is_missing(cell):
             return math.nan
         if 0 <= cell < MAX_CODES and cell == int(cell):
             return float(cell)
@@ -92,35 +101,41 @@ class CodeColumn:
     def from_text(self, cell: str) -> float:
         """Return the code that the text holds."""
         try:
-            return self.from_json(parse_cell(cell))
-        except CellError:
-            raise
+            number = parse_cell(cell)
         except ValueError:
             raise CellError(f"{quote(cell)} is not a code; {_CODES_ONLY}") from None
+        return self.from_json(number)
 
 
 class LabelColumn:
     """A category whose labels the model knows. A label's code is its position."""
 
     def __init__(self, labels: tuple[Label, ...], markers: Markers) -> None:
-        self._labels = labels
+        self._listed = list_names(labels, 10)
         self._markers = markers
         self._codes: dict[object, float] = {label: float(code) for code, label in enumerate(labels)}
-        #: The codes are the whole numbers from 0 to below this one.
+        #: The number of codes; they are whole numbers from 0.
         self.count = len(labels)
         #: Whether the labels are texts; otherwise they are whole numbers.
         self.has_texts = isinstance(labels[0], str)
         #: Whether each label is exact as a float64, and differs from its neighbours there.
         self.is_exact = self.has_texts or all(abs(int(label)) < 2**53 for label in labels)
 
+    def say_wrong_code(self, number: float) -> str:
+        """Say why a number is not a code."""
+        codes = f"0 to {self.count - 1}" if self.count > 1 else "0"
+        return (
+            f"{show_number(number)} is not a code of this category; the codes are {codes}, for {self._listed}"
+        )
+
     def from_json(self, cell: Any) -> float:
         """Return the label's code. A text is never a number's label, nor the other way round."""
         code = self._codes.get(cell) if isinstance(cell, str | int | float) else None
         if code is not None:
             return code
-        if type(cell) in NUMBERS and (cell is None or math.isnan(cell) or self._markers.find(float(cell))):
+        if type(cell) in NUMBERS and self._markers.is_missing(cell):
             return math.nan
-        raise CellError(self._say_unknown(name_json(cell)))
+        raise self._unknown(name_json(cell))
 
     def from_text(self, cell: str) -> float:
         """Return the label's code. A label that is also a word for missing values is the label."""
@@ -130,28 +145,60 @@ class LabelColumn:
         try:
             number = parse_cell(cell)
         except ValueError:
-            raise CellError(self._say_unknown(quote(cell))) from None
+            raise self._unknown(quote(cell)) from None
         if not self.has_texts:
             return self.from_json(number)
-        if math.isnan(number) or self._markers.find(number):
+        if self._markers.is_missing(number):
             return math.nan
-        raise CellError(self._say_unknown(quote(cell)))
+        raise self._unknown(quote(cell))
 
-    def say_wrong_code(self, number: float) -> str:
-        """Say why a number is not a code."""
-        codes = f"0 to {self.count - 1}" if self.count > 1 else "0"
-        shown = show_number(number)
-        return f"{shown} is not a code of this category; the codes are {codes}, for {self._list_labels()}"
-
-    def _say_unknown(self, shown: str) -> str:
-        return f"{shown} is not a label of this category; the labels are {self._list_labels()}"
-
-    def _list_labels(self) -> str:
-        return list_names(self._labels, _LISTED_LABELS)
+    def _unknown(self, shown: str) -> CellError:
+        return CellError(f"{shown} is not a label of this category; the labels are {self._listed}")
 
 
 def column_of(feature: Feature, markers: Markers) -> Column:
-    """Return how a feature's cells are read."""
+    """Return the reader of a feature's cells."""
     if feature.kind is not Kind.CATEGORY:
         return NumberColumn()
     return LabelColumn(feature.labels, markers) if feature.labels else CodeColumn(markers)
+
+
+def parse_cell(cell: str) -> float:
+    """Parse a text as a number; NaN stands for missing, 1 and 0 for true and false. Raises ValueError."""
+    text = cell.strip()
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    if _NUMBER.fullmatch(text):
+        return float(text)
+    if (number := _WORDS.get(text.lower())) is not None:
+        return number
+    raise ValueError(cell)
+
+
+def name_json(value: object) -> str:
+    """Name a value as JSON calls it."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"the text {quote(value)}"
+    if isinstance(value, int | float):
+        return show_number(value)
+    return "an array" if isinstance(value, list) else "an object"
+
+
+def _advise_on_csv(text: str) -> str:
+    if _FORMATTED_NUMBER.fullmatch(text):
+        return "write numbers with a decimal point and without thousands separators"
+    if not any(map(str.isalnum, text)):
+        return "if it stands for a missing value, leave the cell empty"
+    return _ENCODE
+
+
+def _advise_on_json(text: str) -> str:
+    try:
+        number = parse_cell(text)
+    except ValueError:
+        return _ENCODE
+    return "if its value is missing, send null" if math.isnan(number) else "send it without quotes"

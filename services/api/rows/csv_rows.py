@@ -5,25 +5,25 @@ from __future__ import annotations
 import csv
 import io
 import re
-from itertools import chain
-from typing import TYPE_CHECKING, BinaryIO
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain, pairwise
+from typing import BinaryIO
 
-from services.api.rows.chunks import Piece, gather_chunks
-from services.api.rows.csv_header import order_columns, refuse_other_separator
-from services.api.rows.csv_plain import parse_plain
-from services.api.rows.faults import no_rows, quote, row_too_long
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from services.api.rows.chunks import Matrix, Piece, gather_chunks
+from services.api.rows.columns import parse_cell
+from services.api.rows.faults import list_names, no_rows, quote, row_too_long, shorten_name
 from services.api.rows.line_blocks import LineTooLongError, read_line_blocks
+from services.api.rows.row_spec import RowSpec
 from services.api.rows.table import table_of
 from shared.errors import InvalidRowsError, RowError, UnreadableBodyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from services.api.rows.row_spec import RowSpec
-
+#: The bytes of numbers, separators and the words for a missing value.
+_PLAIN_BYTES = b"0123456789+-.eE, \r\nnaNA"
 
 #: Whole records, up to their end or to a quoted cell that does not end. It never backtracks.
 _RECORDS = re.compile(rb'(?:(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+)?+[,\r\n])*+')
@@ -31,8 +31,11 @@ _RECORDS = re.compile(rb'(?:(?:"(?:[^"]++|"")*+"[^,\r\n]*+|[^",\r\n][^,\r\n]*+)?
 #: A record may take the reader's limit, and so may the lines that its block has before and after it.
 _HELD_LIMITS = 5
 
+#: Separators in place of commas.
+_OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
-def read_csv(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
+
+def read_csv(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
     """Read CSV rows in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
 
     The header names the features in any order. An empty cell, `nan`, `NA`, `null`, `None` and the like are missing,
@@ -46,9 +49,8 @@ class _CsvBody:
     """One pass over a CSV body; it counts rows and bytes to tell where faults are."""
 
     def __init__(self, stream: BinaryIO, spec: RowSpec) -> None:
-        self._spec = spec
+        self._names = spec.names
         self._table = table_of(spec)
-        self._columns = len(spec.features)
         self._limit = spec.max_row_bytes
         self._lines = read_line_blocks(stream, self._limit)
         self._rows: int | None = None  # None while the header is being read
@@ -57,7 +59,7 @@ class _CsvBody:
     def read_pieces(self) -> Iterator[Piece]:
         blocks = self._read_blocks()
         header, rest = self._read_header(blocks)
-        columns = order_columns(header, self._spec.names)
+        columns = _order_columns(header, self._names)
         order = None if columns == sorted(columns) else columns
         self._rows = 0
         for block in chain([rest] if rest else [], blocks):
@@ -70,10 +72,13 @@ class _CsvBody:
         held = b""
         try:
             for block in self._lines:
-                self._check_bytes(block)
+                if (place := block.find(b"\0")) >= 0:
+                    raise UnreadableBodyError(
+                        f"Byte {self._offset + place} of the CSV is NUL: send text in UTF-8 (not UTF-16, not an archive)."
+                    )
                 held += block
                 self._offset += len(block)
-                # Beyond the limit csv is left to say what is wrong.
+                # Beyond the limit the csv module says what is wrong.
                 if _is_whole(held) or len(held) > _HELD_LIMITS * self._limit:
                     yield held
                     held = b""
@@ -82,19 +87,12 @@ class _CsvBody:
         if held:
             yield held
 
-    def _check_bytes(self, block: bytes) -> None:
-        place = block.find(b"\0")
-        if place >= 0:
-            raise UnreadableBodyError(
-                f"Byte {self._offset + place} of the CSV is NUL: send text in UTF-8 (not UTF-16, and no archive)."
-            )
-
     def _say_too_long(self) -> InvalidRowsError:
         if self._rows is not None:
             return row_too_long(self._rows, self._limit)
         return InvalidRowsError(
             f"The CSV header is longer than {self._limit} bytes, more than the names of the model's "
-            f"{len(self._spec.features)} features can need: send those columns only."
+            f"{len(self._names)} features can need: send only the columns of these features."
         )
 
     def _read_header(self, blocks: Iterator[bytes]) -> tuple[list[str], bytes]:
@@ -104,16 +102,20 @@ class _CsvBody:
             reader = csv.reader(lines, strict=True)
             try:
                 for cells in self._read_records(reader):
-                    if not _is_blank(cells) or cells[:1] == list(self._spec.names):
+                    if not _is_blank(cells) or cells[:1] == list(self._names):
                         return cells, "".join(lines[reader.line_num :]).encode()
             except UnreadableBodyError as fault:
-                raise refuse_other_separator(lines[reader.line_num - 1]) or fault from None
+                header = lines[reader.line_num - 1]
+                for separator in _OTHER_SEPARATORS:
+                    if _count_cells(header, separator) > _count_cells(header, ","):
+                        raise InvalidRowsError(_say_separator(separator)) from None
+                raise fault from None
         raise UnreadableBodyError("The body is empty: send CSV with a header and a line for each row.")
 
     def _parse_block(self, block: bytes, order: list[int] | None) -> Iterator[Piece]:
         assert self._rows is not None
         first_row = self._rows
-        numbers = parse_plain(block, self._columns) if self._table.takes_numbers_in_csv else None
+        numbers = _parse_plain(block, len(self._names)) if self._table.takes_numbers_in_csv else None
         if numbers is not None:
             self._rows += len(numbers)
             yield self._table.from_numbers(numbers if order is None else numbers[:, order], first_row)
@@ -121,12 +123,12 @@ class _CsvBody:
         faults: list[RowError] = []
         rows: list[list[str]] = []
         for cells in self._read_records(csv.reader(self._open_text(block), strict=True)):
-            if _is_blank(cells) and self._columns > 1:
+            if _is_blank(cells) and len(self._names) > 1:
                 continue
             whole = cells or [""]
-            if len(whole) != self._columns:
+            if len(whole) != len(self._names):
                 faults.append(RowError(self._rows, None, self._say_ragged(whole)))
-                whole = [""] * self._columns
+                whole = [""] * len(self._names)
             rows.append(whole)
             self._rows += 1
         if rows:
@@ -138,10 +140,11 @@ class _CsvBody:
             yield piece
 
     def _say_ragged(self, cells: list[str]) -> str:
-        what = f"the row has {len(cells)} cells, the header has {self._columns}"
-        if len(cells) == self._columns + 1 and not cells[-1].strip():
+        wanted = len(self._names)
+        what = f"the row has {len(cells)} cells, the header has {wanted}"
+        if len(cells) == wanted + 1 and not cells[-1].strip():
             return f"{what}; remove the comma at its end"
-        return f"{what}; quote cells that hold commas" if len(cells) > self._columns else what
+        return f"{what}; quote cells that hold commas" if len(cells) > wanted else what
 
     def _open_text(self, block: bytes) -> io.StringIO:
         try:
@@ -150,7 +153,7 @@ class _CsvBody:
             place = max(0, self._offset - len(block)) + fault.start
             raise UnreadableBodyError(
                 f"Byte {place} of the CSV, {quote(block[fault.start : fault.start + 1])}, is not UTF-8: "
-                f"save the file as UTF-8."
+                "save the file as UTF-8."
             ) from fault
 
     def _read_records(self, reader: Iterator[list[str]]) -> Iterator[list[str]]:
@@ -170,3 +173,117 @@ def _is_whole(text: bytes) -> bool:
 
 def _is_blank(cells: list[str]) -> bool:
     return not cells or (len(cells) == 1 and not cells[0].strip())
+
+
+def _parse_plain(block: bytes, columns: int) -> NDArray[np.float64] | None:
+    """Parse whole lines of plain numbers as JSON, the fastest parser of numbers; None where csv must read them.
+
+    A CSV line of JSON numbers is a JSON array without its brackets. Quotes, blank lines, ragged rows and numbers
+    such as `+1` or `.5` are left to csv.
+    """
+    if block.translate(None, _PLAIN_BYTES):
+        return None
+    text = block.replace(b"\r\n", b"\n") if b"\r" in block else block
+    if b"\r" in text:
+        return None
+    text = text.removesuffix(b"\n")
+    try:
+        rows = orjson.loads(b"[[" + _fill_missing(text).replace(b"\n", b"],[") + b"]]")
+        numbers = np.array(rows, dtype=np.float64)
+    except ValueError:
+        return None
+    return numbers if numbers.shape[1:] == (columns,) else None
+
+
+def _fill_missing(text: bytes) -> bytes:
+    """Write null in empty cells and for words."""
+    if b"N" in text or b"n" in text:
+        for word in (b"NaN", b"nan", b"NAN", b"NA", b"na"):
+            text = text.replace(word, b"null")
+    # A cell is empty between two separators, at least one of them a comma: two line ends enclose a blank line.
+    codes = np.frombuffer(b"\n%b\n" % text, dtype=np.uint8)
+    comma = codes == ord(",")
+    either = comma | (codes == ord("\n"))
+    empty = either[:-1] & either[1:] & (comma[:-1] | comma[1:])
+    places = np.flatnonzero(empty).tolist()
+    return b"null".join(text[start:stop] for start, stop in pairwise([0, *places, len(text)]))
+
+
+def _order_columns(header: list[str], features: tuple[str, ...]) -> list[int]:
+    """Find the column of each feature: by its name verbatim, or else without the space around it.
+
+    Raises InvalidRowsError that lists doubled, unknown and missing columns.
+    """
+    known = set(features)
+    stripped = Counter(map(str.strip, features))
+    unpadded = {name.strip(): name for name in features if stripped[name.strip()] == 1}
+    names = [name if name in known else unpadded.get(name.strip(), name.strip()) for name in header]
+    given = set(names)
+    faults = {
+        ("doubled", "the header has this column more than once"): [
+            name for name, count in Counter(names).items() if count > 1
+        ],
+        ("unknown", "the model has no such feature"): [
+            name for name in dict.fromkeys(names) if name not in known
+        ],
+        ("missing", "the header lacks this feature"): [name for name in features if name not in given],
+    }
+    if not any(faults.values()):
+        place = {name: column for column, name in enumerate(names)}
+        return [place[name] for name in features]
+    parts = [f"{kind}: {list_names(which)}" for (kind, _), which in faults.items() if which]
+    hint = _hint(names, features)
+    raise InvalidRowsError(
+        f"{hint}{hint and ' '}The CSV header must name each of the model's {len(features)} features once, in any "
+        f"order. It has {len(header)} columns; {'; '.join(parts)}.",
+        [
+            RowError(None, shorten_name(name), detail)
+            for (_, detail), which in faults.items()
+            for name in which
+        ],
+    )
+
+
+def _count_cells(line: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader([line], delimiter=separator), []))
+    except csv.Error:  # a cell that is too long
+        return 0
+
+
+def _hint(names: list[str], features: tuple[str, ...]) -> str:
+    """Guess the mistake behind a wrong header; empty for none of the usual ones."""
+    if len(names) == 1:
+        for separator in _OTHER_SEPARATORS:
+            if separator in names[0]:
+                return _say_separator(separator)
+    if all(map(_is_number, names)):
+        known = list_names(features, 10)
+        if names == [str(place) for place in range(len(names))]:
+            return (
+                f"The header numbers the columns: name the model's features instead, {known}. If this line is a row, "
+                "put a header before it."
+            )
+        return f"The first line holds numbers, not names: put a header before it, with the model's features, {known}."
+    if names[0] in {"", "Unnamed: 0"} and names[0] not in features:
+        return "The first column has no name, like an index written by pandas: use to_csv(..., index=False)."
+    return (
+        ""
+        if names[-1]
+        else "The last column has no name: if it is empty, remove the comma at the end of each line."
+    )
+
+
+def _say_separator(separator: str) -> str:
+    return (
+        f"The cells are separated by {_OTHER_SEPARATORS[separator]}, not by commas: write the file with commas and "
+        'decimal points, in pandas with to_csv(..., sep=",", decimal=".", index=False).'
+    )
+
+
+def _is_number(name: str) -> bool:
+    try:
+        parse_cell(name)
+    except ValueError:
+        return False
+    return bool(name)

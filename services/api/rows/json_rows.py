@@ -1,109 +1,53 @@
-"""A JSON body, `{"model": …, "rows": […], "method": …, …}`, read as a stream in two passes: options, then rows."""
+"""Rows in JSON, an array or an object by name each, made into values; and NDJSON, which has one row a line."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, BinaryIO
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import batched
+from operator import itemgetter
+from typing import Any, BinaryIO
 
+import numpy as np
 import orjson
+from numpy.typing import NDArray
 
-from services.api.rows.chunks import Piece, gather_chunks
-from services.api.rows.faults import quote, too_many_rows
-from services.api.rows.json_scanner import VALUE_STARTS, JsonScanner, Rows
-from services.api.rows.json_values import JsonRowParser
-from shared.errors import UnprocessableError, UnreadableBodyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from services.api.rows.row_spec import RowSpec
-
-#: Bytes a row may take while its model, and so its length, is not known.
-_ANY_ROW_BYTES = 8 * 1024 * 1024
+from services.api.rows.chunks import Matrix, Piece, gather_chunks
+from services.api.rows.columns import name_json
+from services.api.rows.faults import list_names, row_too_long, shorten_name
+from services.api.rows.json_scanner import BETWEEN_ROWS, FLAT_ROW, Rows, count_plain_rows
+from services.api.rows.line_blocks import LineTooLongError, read_line_blocks
+from services.api.rows.row_spec import RowSpec
+from services.api.rows.table import table_of
+from shared.errors import MAX_ROW_ERRORS, RowError, UnreadableBodyError
 
 #: Bytes of rows that are parsed together.
 _TEXT_AT_ONCE = 256 * 1024
 
-#: What the options beside the rows are, and how their values begin; null leaves each out.
-OPTIONS: dict[str, tuple[type, str, bytes]] = {
-    "model": (str, "a text", b'"n'),
-    "method": (str, "a text", b'"n'),
-    "interactions": (bool, "true or false", b"tfn"),
-    "top_pairs": (int, "a whole number", b"-0123456789n"),
-}
+#: Not JSON, but written by some programs: NaN is missing, infinity is refused like a number beyond float32's range.
+_LITERALS = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
 
-_SHAPE = 'send {"model": "NAME", "rows": [[1.5, null, …], …], "method": "tree_path_dependent"}'
+#: Digits of a whole number that is kept exact, as it may be a label.
+_WHOLE_DIGITS = 20
 
-
-@dataclass(frozen=True, slots=True)
-class BodyOptions:
-    """What a JSON body says beside its rows; None for what it leaves out."""
-
-    model: str | None = None
-    method: str | None = None
-    interactions: bool | None = None
-    top_pairs: int | None = None
+#: The place in a message of the JSON library.
+_PLACE = re.compile(r": line \d+ column \d+ \(char (\d+)\)$")
 
 
-def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOptions:
-    """Read the options of a JSON body, skipping over its rows; the whole body is checked for its outline.
+def read_ndjson(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
+    """Read rows, an array or an object a line, in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
 
-    Seek back before reading the rows. Raises UnreadableBodyError for what is not JSON, UnprocessableError for
-    unknown, doubled and missing members, InvalidRowsError for rows that are not flat, and TooManyRowsError
-    beyond `max_rows`, if given.
+    Cells are as in `read_json_rows`; blank lines are skipped. Raises UnreadableBodyError, InvalidRowsError and
+    TooManyRowsError.
     """
-    options: dict[str, Any] = {}
-    rows = 0
-    for name, value in _walk(JsonScanner(stream, _ANY_ROW_BYTES)):
-        if not isinstance(value, Rows):
-            options[name] = _read_option(name, value)
-            continue
-        rows += value.count
-        if max_rows is not None and rows > max_rows:
-            raise too_many_rows(max_rows)
-    return BodyOptions(**options)
+    return gather_chunks(_read_lines(stream, spec), spec)
 
 
-def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
-    """Read the rows of a JSON body in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
-
-    A row is an array in feature order or an object by name; `null` and NaN are missing, true and false are 1 and 0, and a category
-    is given by its label. An object in place of the array of rows is a single row. Raises UnreadableBodyError,
-    UnprocessableError, InvalidRowsError and TooManyRowsError.
-    """
-    return gather_chunks(_read_pieces(stream, spec), spec)
-
-
-def read_json_file(stream: BinaryIO, spec: RowSpec) -> Iterator[NDArray[np.float32]]:
-    """Read a JSON file: an array of rows, as pandas writes it, or an object that holds nothing but "rows".
-
-    Raises what `read_json_rows` does.
-    """
-    return gather_chunks(_parse_rows(_find_rows_of_file(JsonScanner(stream, spec.max_row_bytes)), spec), spec)
-
-
-def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:
-    if scanner.peek() == ord("["):
-        yield from scanner.take_rows()
-        _check_end(scanner)
-        return
-    for name, taken in _walk(scanner):
-        if not isinstance(taken, Rows):
-            raise UnprocessableError(
-                f'A file of rows holds "rows" alone, and this one has "{name}" too: remove it.'
-            )
-        yield taken
-
-
-def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
-    members = _walk(JsonScanner(stream, spec.max_row_bytes))
-    return _parse_rows((taken for _, taken in members if isinstance(taken, Rows)), spec)
-
-
-def _parse_rows(texts: Iterator[Rows], spec: RowSpec) -> Iterator[Piece]:
+def parse_rows(texts: Iterable[Rows], spec: RowSpec) -> Iterator[Piece]:
+    """Parse the rows that a JsonScanner found. Raises UnreadableBodyError."""
     parser = JsonRowParser(spec)
     held: list[bytes] = []
     held_bytes = rows = 0
@@ -122,81 +66,151 @@ def _parse_rows(texts: Iterator[Rows], spec: RowSpec) -> Iterator[Piece]:
         yield parser.parse(held, rows)
 
 
-def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
-    """Yield the body's members: ("rows", some of them) again and again, (name, text) for each option."""
-    _enter(scanner)
-    seen: set[str] = set()
-    while True:
-        name = _read_name(scanner, seen)
-        if name != "rows":
-            yield name, _take_option(scanner, name)
-        elif (start := scanner.peek()) == ord("{"):
-            yield name, scanner.take_single_row()
-        elif start == ord("[") or start not in VALUE_STARTS:
-            yield from (("rows", rows) for rows in scanner.take_rows())
-        else:
-            raise UnprocessableError(f'"rows" must be an array of rows, or one row as an object: {_SHAPE}.')
-        if scanner.take(b",}", f'after "{name}"') == ord("}"):
-            break
-    if "rows" not in seen:
-        raise UnprocessableError(f'"rows" is missing: {_SHAPE}.')
-    _check_end(scanner)
+class JsonRowParser:
+    """Parses rows of one model."""
+
+    def __init__(self, spec: RowSpec) -> None:
+        self._table = table_of(spec)
+        self._features = spec.names
+        self._known = frozenset(spec.names)
+        self._pick = itemgetter(*spec.names)
+        # Without colons in names, the colons in an object's text are those after its names.
+        self._colons_count_names = not any(":" in name for name in spec.names)
+
+    def parse(self, texts: Sequence[bytes], first_row: int) -> Piece:
+        """Parse rows, the first of which has the number `first_row`. Raises UnreadableBodyError."""
+        faults: list[RowError] = []
+        rows = [self._parse_row(text, row, faults) for row, text in enumerate(texts, first_row)]
+        piece = self._table.from_json(rows, first_row)
+        piece.faults.extend(faults)
+        return piece
+
+    def parse_plain(self, text: bytes, first_row: int) -> Piece:
+        """Parse the rows of a text that `count_plain_rows` has counted. Raises UnreadableBodyError."""
+        numbers = parse_plain_rows(text, len(self._features))
+        if numbers is None or not self._table.takes_floats:
+            return self.parse(split_rows(text), first_row)
+        return self._table.from_numbers(numbers, first_row)
+
+    def _parse_row(self, text: bytes, row: int, faults: list[RowError]) -> Sequence[Any]:
+        try:
+            parsed = orjson.loads(text)
+        except orjson.JSONDecodeError as fault:
+            parsed = _parse_leniently(text, row, fault)
+        found = self._read_cells(parsed, text)
+        if not isinstance(found, dict):
+            return found
+        faults += [RowError(row, column, detail) for column, detail in found.items()]
+        return [None] * len(self._features)
+
+    def _read_cells(self, parsed: Any, text: bytes) -> Sequence[Any] | dict[str | None, str]:
+        """Return the cells in feature order, or what is wrong by column."""
+        count = len(self._features)
+        if isinstance(parsed, list):
+            if len(parsed) == count:
+                return parsed
+            return {None: f"the row has {len(parsed)} values, the model has {count} features"}
+        if not isinstance(parsed, dict):
+            return {None: f"a row is an array or an object by name, this is {name_json(parsed)}"}
+        once = self._colons_count_names and text.count(b":") == count
+        if parsed.keys() == self._known and (once or not _find_doubled(text)):
+            return self._pick(parsed) if count > 1 else list(parsed.values())
+        return self._compare_names(parsed, text)
+
+    def _compare_names(self, parsed: dict[str, Any], text: bytes) -> dict[str | None, str]:
+        wrong: dict[str | None, str] = {
+            shorten_name(name): "the row has this name more than once; send it once"
+            for name in _find_doubled(text)
+        }
+        unknown = [name for name in parsed if name not in self._known]
+        for name in unknown[:MAX_ROW_ERRORS]:
+            wrong.setdefault(shorten_name(name), "the model has no such feature")
+        missing = (
+            f"the row lacks this feature and has {list_names(unknown)} instead; use the names of the model's features"
+            if unknown
+            else "the row lacks this feature; if its value is missing, send null"
+        )
+        wrong |= {name: missing for name in self._features if name not in parsed}
+        return wrong
 
 
-def _check_end(scanner: JsonScanner) -> None:
-    if scanner.peek() is not None:
-        raise scanner.unreadable("something follows its end")
+def parse_plain_rows(text: bytes, features: int) -> NDArray[np.float64] | None:
+    """Parse a text that `count_plain_rows` has counted, `null` as NaN.
 
-
-def _enter(scanner: JsonScanner) -> None:
-    start = scanner.peek()
-    if start is None:
-        raise UnreadableBodyError(f"The body is empty: {_SHAPE}.")
-    if start != ord("{") and start in VALUE_STARTS:
-        raise UnprocessableError(f"The body must be a JSON object: {_SHAPE}.")
-    scanner.take(b"{", "where the body begins")
-    if scanner.peek() == ord("}"):
-        raise UnprocessableError(f'The body is an empty object, "rows" is missing: {_SHAPE}.')
-
-
-def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
-    text = scanner.take_text("where a member's name begins")
-    name = _parse(scanner, text)
-    if name != "rows" and name not in OPTIONS:
-        raise UnprocessableError(f"The body has no member {quote(name)}: {_SHAPE}.")
-    if name in seen:
-        raise UnprocessableError(f'The body has "{name}" more than once: send it once.')
-    seen.add(name)
-    scanner.take(b":", f'after the name "{name}"')
-    return name
-
-
-def _take_option(scanner: JsonScanner, name: str) -> bytes:
-    start = scanner.peek()
-    _, what, starts = OPTIONS[name]
-    if start is not None and start in starts:
-        take = scanner.take_text if start == ord('"') else scanner.take_word
-        return take(f'in "{name}"')
-    if start is None or start not in VALUE_STARTS:
-        scanner.take(b'"', f'where the value of "{name}" begins')
-    raise UnprocessableError(f'"{name}" must be {what}: {_SHAPE}.')
-
-
-def _read_option(name: str, text: bytes) -> Any:
-    if text == b"null":
+    One call for many rows costs a third of one call each. None where rows must be parsed one by one, to say what is wrong.
+    """
+    try:
+        numbers = np.array(orjson.loads(b"[%b]" % text), dtype=np.float64)
+    except ValueError:  # no JSON, or rows of different lengths
         return None
-    try:
-        value = orjson.loads(text)
-    except orjson.JSONDecodeError as fault:
-        raise UnreadableBodyError(f'The value of "{name}", {quote(text)}, is not JSON.') from fault
-    kind, what, _ = OPTIONS[name]
-    if type(value) is not kind:
-        raise UnprocessableError(f'"{name}" must be {what}, not {quote(text)}.')
-    return value
+    return numbers if numbers.shape[1:] == (features,) else None
 
 
-def _parse(scanner: JsonScanner, text: bytes) -> str:
+def split_rows(text: bytes) -> list[bytes]:
+    """Split a text that `count_plain_rows` has counted into its rows."""
+    return [b"[%b]" % inner for inner in BETWEEN_ROWS.split(text[1:-1])]
+
+
+def _read_lines(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
+    parser = JsonRowParser(spec)
+    limit = spec.max_row_bytes
+    rows = 0
+    empty = True
     try:
-        return str(orjson.loads(text))
-    except orjson.JSONDecodeError as fault:
-        raise scanner.unreadable(f"the member's name before is not a JSON text ({fault})") from fault
+        for block in read_line_blocks(stream, limit):
+            empty = False
+            text = block.strip(b"\r\n")
+            if count := _count_plain_lines(text):
+                yield parser.parse_plain(text.replace(b"\n", b","), rows)
+                rows += count
+                continue
+            lines = [line for line in map(bytes.strip, block.split(b"\n")) if line]
+            for texts in batched(lines, spec.rows_at_once):
+                yield _parse_lines(parser, texts, rows, whole=block.endswith(b"\n"))
+                rows += len(texts)
+    except LineTooLongError:
+        raise row_too_long(rows, limit) from None
+    if empty:
+        raise UnreadableBodyError("The body is empty: send a JSON array or object on a line for each row.")
+
+
+def _count_plain_lines(text: bytes) -> int:
+    """Count the lines of a text that has nothing but one plain array on each; 0 for any other."""
+    between = text.count(b"]\n[")
+    plain = text.count(b"\n") == between and count_plain_rows(text.replace(b"\n", b",")) == between + 1
+    return between + 1 if plain else 0
+
+
+def _parse_lines(parser: JsonRowParser, texts: tuple[bytes, ...], first_row: int, *, whole: bool) -> Piece:
+    try:
+        return parser.parse(texts, first_row)
+    except UnreadableBodyError as fault:
+        if whole:
+            raise
+        if len(texts) > 1:
+            parser.parse(texts[:-1], first_row)
+        raise UnreadableBodyError(
+            f"The body seems cut off: its last line has no end. {fault} Send it again in full."
+        ) from fault
+
+
+def _find_doubled(text: bytes) -> list[str]:
+    pairs = json.loads(text, object_pairs_hook=list, parse_constant=_LITERALS.get, parse_int=_parse_whole)
+    return [name for name, count in Counter(name for name, _ in pairs).items() if count > 1]
+
+
+def _parse_whole(text: str) -> float:
+    return int(text) if len(text) <= _WHOLE_DIGITS else float(text)
+
+
+def _parse_leniently(text: bytes, row: int, fault: orjson.JSONDecodeError) -> Any:
+    """Parse a flat row that holds NaN or 1e999, so that the faulty cell can be named."""
+    flat = FLAT_ROW.match(text)
+    if flat and flat.end() == len(text) - 1:
+        try:
+            return json.loads(text.decode(), parse_constant=_LITERALS.get, parse_int=_parse_whole)
+        except ValueError:
+            pass
+    place = _PLACE.search(str(fault))
+    where = f" (byte {place[1]} of the row)" if place else ""
+    raise UnreadableBodyError(f"Row {row} is not valid JSON{where}: {_PLACE.sub('', str(fault))}.") from fault

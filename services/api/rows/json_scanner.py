@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 from services.api.rows.faults import invalid_row, row_too_long
-from services.api.rows.json_values import FLAT_ROW
 from services.api.rows.line_blocks import read_first_block
-from services.api.rows.plain_rows import count_plain_rows
 from services.api.rows.row_spec import BLOCK_BYTES
 from shared.errors import UnreadableBodyError
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+#: Bytes with which a JSON value can begin.
+VALUE_STARTS = frozenset(b'{["-0123456789tfn')
+
+#: An array or object up to its end, or up to a nested one. It never backtracks.
+FLAT_ROW = re.compile(rb'[\[{](?:[^\[\]{}"]++|"(?:[^"\\]++|\\.)*+")*+', re.DOTALL)
+
+#: The separator of two plain rows.
+BETWEEN_ROWS = re.compile(rb"\][ \t\r\n]*,[ \t\r\n]*\[")
+
+#: The usual ways to write that, which are found faster.
+_USUAL_SEPARATORS = (b"],[", b"], [", b"],\n[")
+
+#: The bytes of numbers, `null`, separators and white space: all but the brackets of plain rows.
+_PLAIN_BYTES = b"0123456789+-.eE, \t\r\nnul"
 
 _SPACE = re.compile(rb"[ \t\r\n]*+")
 _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WORD = re.compile(rb"[^\s,\]}]*+")
 
-#: White space is this byte or below.
-_LAST_SPACE = ord(" ")
-
-#: Bytes with which a JSON value can begin.
-VALUE_STARTS = frozenset(b'{["-0123456789tfn')
-
-#: What is wrong with a row that is not flat.
 _NESTED = "the row holds an array or object; a row is flat: numbers, labels, true, false and null"
 
 #: Bytes of a member's name or text, at most.
@@ -41,16 +45,28 @@ class Rows:
     count: int
 
 
+def count_plain_rows(text: bytes) -> int:
+    """Count the rows of a text of flat arrays of plain bytes with commas between them; 0 for any other text."""
+    brackets = text.translate(None, _PLAIN_BYTES)
+    rows = len(brackets) // 2
+    if not text.startswith(b"[") or not text.endswith(b"]") or brackets != b"[]" * rows:
+        return 0
+    if any(text.count(separator) == rows - 1 for separator in _USUAL_SEPARATORS):
+        return rows
+    return rows if len(BETWEEN_ROWS.findall(text)) == rows - 1 else 0
+
+
 class JsonScanner:
     """Walks over the bytes of one JSON body. A row may take `max_row_bytes`."""
 
     def __init__(self, stream: BinaryIO, max_row_bytes: int) -> None:
         self._stream = stream
         self._limit = max_row_bytes
-        self._buffer = read_first_block(stream, BLOCK_BYTES)
+        self._buffer = read_first_block(stream)
         self._at = 0
         self._dropped = 0
-        self._careful_to = 0
+        #: Up to here the buffer is known not to be plain rows.
+        self._not_plain_to = 0
 
     @property
     def offset(self) -> int:
@@ -59,7 +75,7 @@ class JsonScanner:
 
     def peek(self) -> int | None:
         """Return the next byte that is not white space, None at the end."""
-        if self._at < len(self._buffer) and (byte := self._buffer[self._at]) > _LAST_SPACE:
+        if self._at < len(self._buffer) and (byte := self._buffer[self._at]) > ord(" "):
             return byte
         while True:
             self._at = _SPACE.match(self._buffer, self._at).end()  # type: ignore[union-attr]  # matches always
@@ -75,7 +91,7 @@ class JsonScanner:
             raise self._cut_off(where)
         if byte not in expected:
             choices = " or ".join(repr(chr(choice)) for choice in expected)
-            raise self.unreadable(f"{choices} is expected {where}, not {chr(byte)!r}")
+            raise self.unreadable(f"expected {choices} {where}, found {chr(byte)!r}")
         self._at += 1
         return byte
 
@@ -84,26 +100,20 @@ class JsonScanner:
         if self.peek() != ord('"'):
             self.take(b'"', where)
         while not (match := _TEXT.match(self._buffer, self._at)):
-            if len(self._buffer) - self._at > _TEXT_BYTES:
-                raise self.unreadable(f"there is a text of more than {_TEXT_BYTES} bytes {where}")
-            if not self._fill():
-                raise self._cut_off(where)
+            self._fill_value(len(self._buffer) - self._at, where)
         self._at = match.end()
         return match[0]
 
     def take_word(self, where: str) -> bytes:
         """Step over a literal such as `null`."""
         while (match := _WORD.match(self._buffer, self._at)) and match.end() == len(self._buffer):
-            if len(match[0]) > _TEXT_BYTES:
-                raise self.unreadable(f"there is a word of more than {_TEXT_BYTES} bytes {where}")
-            if not self._fill():
-                raise self._cut_off(where)
+            self._fill_value(len(match[0]), where)
         assert match is not None
         self._at = match.end()
         return match[0]
 
     def take_rows(self) -> Iterator[Rows]:
-        """Step over the array of rows, yielding their texts: many at once where they are plain. Their insides are left unparsed.
+        """Step over the array of rows, yielding their texts: many at once where they are plain. Cells are not parsed.
 
         Raises InvalidRowsError for a row that is no flat array or object, or too long.
         """
@@ -120,15 +130,19 @@ class JsonScanner:
                 return
 
     def take_single_row(self) -> Rows:
-        """Step over one row that stands where the array of rows may stand, an object by name."""
+        """Step over one object by name in place of the array of rows."""
         nested = (
             "the row holds an array or object; send an array of rows, as to_dict(orient='records') makes it"
         )
         return Rows(self._take_row(0, nested), 1)
 
+    def unreadable(self, what: str) -> UnreadableBodyError:
+        """Make the error that names this place."""
+        return UnreadableBodyError(f"The body is not valid JSON at byte {self.offset}: {what}.")
+
     def _take_plain_rows(self) -> Rows | None:
-        """Step over all whole rows that are held, if they are plain; None if not, and once is asked for each block."""
-        if self.peek() != ord("[") or self._at < self._careful_to:
+        """Step over all whole rows in the buffer if they are plain; otherwise None, without a second try on them."""
+        if self.peek() != ord("[") or self._at < self._not_plain_to:
             return None
         if self._buffer.find(b"]", self._at) < 0:
             self._fill()
@@ -139,7 +153,7 @@ class JsonScanner:
             text = text[: text.rfind(b"]", 0, -1) + 1]
             count = count_plain_rows(text)
         if not count:
-            self._careful_to = stop
+            self._not_plain_to = stop
             return None
         self._at += len(text)
         return Rows(text, count)
@@ -150,7 +164,7 @@ class JsonScanner:
             if start not in VALUE_STARTS:
                 self.take(b"[{", f"where row {row} begins")
             raise invalid_row(
-                row, "a row is an array or an object by name; put even a single row in brackets of its own"
+                row, "a row is an array or an object by name; put even a single row in its own brackets"
             )
         while True:
             end, stop = self._find_end(start)
@@ -168,7 +182,7 @@ class JsonScanner:
                 raise self._cut_off(f"in row {row}")
 
     def _find_end(self, start: int | None) -> tuple[int, bytes]:
-        """Return where the row stops being flat, and the byte there: its end, or what it should not hold."""
+        """Return where the row stops being flat, and the byte there: its end, or one that it should not hold."""
         end = self._buffer.find(b"}" if start == ord("{") else b"]", self._at)
         text = self._buffer[self._at : end + 1]
         # Searching for bytes is ten times faster than the pattern, and enough for nearly every row.
@@ -184,22 +198,25 @@ class JsonScanner:
         end = match.end() if match else self._at
         return end, self._buffer[end : end + 1]
 
-    def unreadable(self, what: str) -> UnreadableBodyError:
-        """Make the error that names this place."""
-        return UnreadableBodyError(f"The body is not JSON at byte {self.offset}: {what}.")
-
     def _cut_off(self, where: str) -> UnreadableBodyError:
         total = self._dropped + len(self._buffer)
         return UnreadableBodyError(
             f"The body is cut off after {total} bytes, {where}: send it again in full."
         )
 
+    def _fill_value(self, length: int, where: str) -> None:
+        """Read on in a text or word of which so many bytes are known."""
+        if length > _TEXT_BYTES:
+            raise self.unreadable(f"a text or word of more than {_TEXT_BYTES} bytes {where}")
+        if not self._fill():
+            raise self._cut_off(where)
+
     def _fill(self) -> bool:
-        """Read on, keeping what is not yet walked over. False at the end of the body."""
+        """Read on, keeping the bytes not yet walked over. False at the end of the body."""
         rest = self._buffer[self._at :]
-        # As much again as is held, so that a long row is copied and searched a few times only.
+        # The size doubles, so that a long row is copied and searched a few times only.
         block = self._stream.read(max(BLOCK_BYTES, len(rest)))
         self._dropped += self._at
-        self._at = self._careful_to = 0
+        self._at = self._not_plain_to = 0
         self._buffer = rest + block
         return bool(block)

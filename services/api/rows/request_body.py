@@ -1,24 +1,43 @@
-"""The body of one request with rows: opened once, read as often as needed."""
+"""The body of one request with rows: opened once, unpacked, and read as often as needed."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import gzip
 import os
+import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO, Protocol, cast
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
-from services.api.rows.body import Reservation, open_body
-from services.api.rows.json_rows import BodyOptions, read_json_options
-from services.api.rows.media_types import Reader, choose_reader
-from services.api.rows.plain_body import PlainBody, read_plain_body
+from services.api.rows.chunks import Matrix, Piece, check_pieces, gather_chunks
+from services.api.rows.json_body import OPTIONS, BodyOptions, read_json_options
+from services.api.rows.readers import Reader, choose_reader
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
+from services.api.rows.table import table_of
+from shared.errors import BodyTooLargeError, StorageFullError, UnreadableBodyError, UnsupportedMediaTypeError
 
-type Matrix = NDArray[np.float32]
+#: Bytes of an unpacked body that stay in memory; a larger one goes to a file without a name.
+_IN_MEMORY_BYTES = 512 * 1024
+
+#: The system's error numbers for a full disk.
+_DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+
+class Reservation(Protocol):
+    """Room on the disk that is kept for a request."""
+
+    def take(self, nbytes: int) -> object:
+        """Keep room for further bytes. Raises StorageFullError where there is none."""
+        ...
 
 
 class Digest(Protocol):
@@ -59,18 +78,15 @@ class RequestBody:
         """The options beside the rows of a JSON body; no options for other formats."""
         if not self.options_in_body:
             return BodyOptions()
-        if self._plain is not None:
-            return self._plain.options
-        return read_json_options(self._rewind(), self._max_rows)
+        return self._plain.options if self._plain else read_json_options(self._rewind(), self._max_rows)
 
     def chunks(self, spec: RowSpec) -> Iterator[Matrix]:
         """Read the rows from the start, in C-contiguous chunks of float32, `spec.chunk_rows` x features.
 
         May be called again, which ends the previous iteration.
         """
-        if self._plain is not None and self._plain.fits(spec):
-            return self._plain.read(spec)
-        return self.reader.read(self._rewind(), spec)
+        chunks = self._plain.read(spec) if self._plain else None
+        return self.reader.read(self._rewind(), spec) if chunks is None else chunks
 
     def update_digest(self, digest: Digest) -> None:
         """Feed the body as received, without unpacking it."""
@@ -85,7 +101,9 @@ class RequestBody:
 
     @cached_property
     def _plain(self) -> PlainBody | None:
-        return read_plain_body(self._rewind()) if self.options_in_body else None
+        if not self.options_in_body or self.size > BLOCK_BYTES:
+            return None
+        return parse_plain_body(self._rewind().read())
 
     def _rewind(self) -> BinaryIO:
         self._unpacked.seek(0)
@@ -118,3 +136,108 @@ def open_request_body(
             return body
 
         yield RequestBody(stream, reader, unpack, max_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class PlainBody:
+    """A small body with rows of numbers and nulls, all of one length, parsed in one call."""
+
+    options: BodyOptions
+    #: Rows x columns, NaN for null.
+    numbers: NDArray[np.float64]
+
+    def read(self, spec: RowSpec) -> Iterator[Matrix] | None:
+        """Return the rows as `read_json_rows` does; None where only that can read them or say what is wrong."""
+        rows, columns = self.numbers.shape
+        if columns != len(spec.features) or (spec.has_categories and not table_of(spec).takes_floats):
+            return None
+        piece = table_of(spec).from_numbers(self.numbers, 0) if spec.has_categories else Piece(self.numbers)
+        return check_pieces([piece], spec) if rows <= spec.chunk_rows else gather_chunks([piece], spec)
+
+
+def parse_plain_body(text: bytes) -> PlainBody | None:
+    """Parse a body at once if it is plain: known members, each once, and rows of numbers only. Otherwise None."""
+    try:
+        members = orjson.loads(text)
+        if not isinstance(members, dict):
+            return None
+        texts = sum(isinstance(value, str) for value in members.values())
+        # A member sent twice has quotes that are not in the result, and a text in a row has, too.
+        if text.count(b'"') != 2 * (len(members) + texts):
+            return None
+        numbers = np.array(members.pop("rows", None), dtype=np.float64)
+    except (ValueError, TypeError):  # no JSON, or no matrix
+        return None
+    known = all(
+        name in OPTIONS and (value is None or type(value) is OPTIONS[name][0])
+        for name, value in members.items()
+    )
+    return (
+        PlainBody(BodyOptions(**members), numbers) if known and numbers.ndim == 2 and numbers.size else None
+    )
+
+
+def open_body(
+    stream: BinaryIO,
+    content_encoding: str | None,
+    max_bytes: int,
+    folder: Path | None = None,
+    reservation: Reservation | None = None,
+) -> BinaryIO:
+    """Return the body as a seekable stream of unpacked bytes, at its start.
+
+    gzip (also of several members) is unpacked to a temporary file in `folder`. Close what is returned; a plain,
+    seekable body is `stream` itself. Raises BodyTooLargeError beyond `max_bytes`, UnreadableBodyError for broken gzip,
+    UnsupportedMediaTypeError for another encoding, and StorageFullError where the temporary file does not fit.
+    """
+    encoding = (content_encoding or "identity").strip().lower() or "identity"
+    if encoding in {"gzip", "x-gzip"}:
+        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
+            return _copy(cast("BinaryIO", unpacked), max_bytes, folder, reservation)
+    if encoding != "identity":
+        raise UnsupportedMediaTypeError(
+            f"Content-Encoding {encoding[:40]!r} is not supported: send gzip or no encoding."
+        )
+    if not stream.seekable():
+        return _copy(stream, max_bytes, folder, reservation)
+    if stream.seek(0, os.SEEK_END) > max_bytes:
+        raise _too_large(max_bytes)
+    stream.seek(0)
+    return stream
+
+
+def _copy(source: BinaryIO, max_bytes: int, folder: Path | None, reservation: Reservation | None) -> BinaryIO:
+    copy = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=None if folder is None else str(folder))  # noqa: SIM115  # the caller closes it
+    size = 0
+    try:
+        while block := _read_block(source):
+            size += len(block)
+            if size > max_bytes:
+                raise _too_large(max_bytes)  # noqa: TRY301  # the copy is closed below
+            if reservation is not None:
+                reservation.take(len(block))
+            copy.write(block)
+    except BaseException as fault:
+        copy.close()
+        if isinstance(fault, OSError) and fault.errno in _DISK_FULL:
+            raise StorageFullError(
+                "There is no room on the disk to unpack the body: try again later."
+            ) from fault
+        raise
+    copy.seek(0)
+    return cast("BinaryIO", copy)
+
+
+def _read_block(source: BinaryIO) -> bytes:
+    try:
+        return source.read(BLOCK_BYTES)
+    except EOFError as fault:
+        raise UnreadableBodyError("The gzip body is cut off: send it again in full.") from fault
+    except (gzip.BadGzipFile, zlib.error) as fault:
+        raise UnreadableBodyError(f"The body is not valid gzip ({fault}): pack it again.") from fault
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"The unpacked body is larger than {max_bytes} bytes (MAX_BODY_MB): split the rows into several jobs."
+    )

@@ -1,15 +1,12 @@
-"""What a reader must know about the rows it reads."""
+"""The rows that a reader expects: features, limits and missing markers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Self
+from functools import cached_property, lru_cache
+from typing import Self
 
-from shared.models.contract import Feature, Kind
-
-if TYPE_CHECKING:
-    from shared.models.contract import Contract, Label
+from shared.models.contract import Contract, Feature, Kind, Label
 
 #: Bytes read from a body at a time.
 BLOCK_BYTES = 64 * 1024
@@ -24,9 +21,9 @@ _ROW_BYTES = 4096
 _ESCAPED_BYTES = 6
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RowSpec:
-    """The model's features in its order, the rows of one chunk, the rows of one body at most, and the missing markers.
+    """The model's features in its order, the rows of a chunk, and the most rows of a body.
 
     `missing` are numbers that mean "missing", besides NaN.
     """
@@ -41,19 +38,19 @@ class RowSpec:
         """Return the spec of a model's rows."""
         return cls(contract.features, chunk_rows, max_rows, contract.missing)
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The features' names, in the model's order."""
         return tuple(feature.name for feature in self.features)
 
-    @property
+    @cached_property
     def has_categories(self) -> bool:
         """Whether some cells are labels or codes."""
         return any(feature.kind is Kind.CATEGORY for feature in self.features)
 
-    @property
+    @cached_property
     def max_row_bytes(self) -> int:
-        """Bytes that one row of text may take, so that a row without an end does not fill the memory."""
+        """Bytes that a row of text may take, at least a block; it bounds the memory for a row without an end."""
         texts = sum(
             len(feature.name.encode()) + (_longest(feature.labels) if feature.labels else 0)
             for feature in self.features

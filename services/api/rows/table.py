@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from services.api.rows.chunks import Piece
+from services.api.rows.chunks import Markers, Piece, round_to_float32
 from services.api.rows.columns import (
     NUMBERS,
     CellError,
@@ -18,25 +20,16 @@ from services.api.rows.columns import (
     NumberColumn,
     column_of,
 )
-from services.api.rows.missing import Markers, round_to_float32
+from services.api.rows.row_spec import RowSpec
 from shared.errors import MAX_ROW_ERRORS, RowError
+from shared.models.contract import Feature
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from numpy.typing import NDArray
-
-    from services.api.rows.row_spec import RowSpec
-    from shared.models.contract import Feature
-
-
-def table_of(spec: RowSpec) -> Table:
-    """Return the table that a model's rows belong to."""
-    return _make_table(spec.features, spec.missing)
+#: A column's values, and what is wrong with the first faulty cells, by row.
+type _Values = tuple[NDArray[np.float64] | list[float], dict[int, str]]
 
 
 class Table:
-    """Reads cells by the features of one model. A cell at fault becomes NaN, and is named."""
+    """Reads cells by the features of one model. A faulty cell becomes NaN, and is reported."""
 
     def __init__(self, features: tuple[Feature, ...], missing: tuple[float, ...]) -> None:
         self._names = [feature.name for feature in features]
@@ -54,17 +47,17 @@ class Table:
         self.takes_numbers_in_csv = self.takes_floats and not any(column.has_texts for column in labelled)
 
     def from_json(self, rows: Sequence[Sequence[Any]], first_row: int) -> Piece:
-        """Read rows of cells of JSON."""
+        """Read rows of JSON cells."""
         if not self._categories and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
             return Piece(np.array(rows, dtype=np.float64))
         return self._read(zip(*rows, strict=True), len(rows), first_row, _read_json)
 
     def from_text(self, columns: Iterable[Sequence[str]], rows: int, first_row: int) -> Piece:
-        """Read the cells of CSV, given as the columns of so many rows."""
+        """Read CSV cells, given as columns."""
         return self._read(columns, rows, first_row, _read_text)
 
     def from_numbers(self, numbers: NDArray[np.float64], first_row: int) -> Piece:
-        """Read cells of JSON or CSV that are all numbers, NaN for missing. In a category they are labels."""
+        """Read JSON or CSV cells that are all numbers, NaN for missing. In a category they are labels."""
         if not self._categories:
             return Piece(numbers)
         values = numbers.copy()
@@ -78,8 +71,8 @@ class Table:
         return Piece(values, faults)
 
     def from_codes(self, matrix: NDArray[Any], first_row: int) -> Piece:
-        """Read rows of numbers that hold codes in place of labels, of any type that numpy calls a number."""
-        # Floats are rounded later, where one that is beyond float32's range is named.
+        """Read rows of numbers of any dtype that hold codes in place of labels."""
+        # Floats are rounded later, where one beyond float32's range is reported.
         values = matrix if matrix.dtype.kind == "f" else round_to_float32(matrix)
         inexact = self._find_inexact(matrix, values)
         if inexact is None and not self._categories:
@@ -89,7 +82,8 @@ class Table:
             say: Callable[[Any], str]
             if isinstance(column, LabelColumn | CodeColumn):
                 codes = matrix[:, place].astype(np.float64)
-                wrong = ~(self._markers.find(codes) | np.isnan(codes) | _are_codes(codes, column.count))
+                are_codes = (codes == np.floor(codes)) & (codes >= 0) & (codes < column.count)
+                wrong = ~(self._markers.find(codes) | np.isnan(codes) | are_codes)
                 say = column.say_wrong_code
             elif inexact is not None:
                 wrong, say = inexact[:, place], _say_inexact
@@ -114,7 +108,11 @@ class Table:
         return changed & ~self._markers.find(values)
 
     def _read(
-        self, columns: Iterable[Sequence[Any]], rows: int, first_row: int, read: _ColumnReader
+        self,
+        columns: Iterable[Sequence[Any]],
+        rows: int,
+        first_row: int,
+        read: Callable[[Column, Sequence[Any]], _Values],
     ) -> Piece:
         values = np.empty((rows, len(self._columns)), dtype=np.float64)
         faults: list[RowError] = []
@@ -127,14 +125,12 @@ class Table:
         return [RowError(first_row + row, self._names[place], detail) for row, detail in wrong.items()]
 
 
-#: A column's values, and what is wrong with the first cells at fault, by their row.
-type _Values = tuple[NDArray[np.float64] | list[float], dict[int, str]]
-type _ColumnReader = Callable[[Column, Sequence[Any]], _Values]
+_make_table = lru_cache(maxsize=64)(Table)
 
 
-@lru_cache(maxsize=64)
-def _make_table(features: tuple[Feature, ...], missing: tuple[float, ...]) -> Table:
-    return Table(features, missing)
+def table_of(spec: RowSpec) -> Table:
+    """Return the table that a model's rows belong to."""
+    return _make_table(spec.features, spec.missing)
 
 
 def _read_json(column: Column, cells: Sequence[Any]) -> _Values:
@@ -176,13 +172,8 @@ def _read_each(cells: Sequence[Any], read: Callable[[Any], float]) -> _Values:
     return values, wrong
 
 
-def _are_codes(codes: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
-    whole: NDArray[np.bool_] = codes == np.floor(codes)
-    return whole & (codes >= 0) & (codes < count)
-
-
 def _say_inexact(number: int) -> str:
     return (
-        f"float32, in which the model computes, cannot hold the whole number {number} exactly; to have it "
-        "rounded, send the array as float64"
+        f"the whole number {number} is not exact in float32, in which the model computes; to have it rounded, "
+        "send the array as float64"
     )

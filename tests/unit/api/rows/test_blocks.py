@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from services.api.rows import csv_rows, json_scanner, line_blocks, ndjson_rows
+from services.api.rows import csv_rows, json_rows, json_scanner, line_blocks
 from services.api.rows.csv_rows import read_csv
-from services.api.rows.json_rows import read_json_rows
-from services.api.rows.ndjson_rows import read_ndjson
+from services.api.rows.json_body import read_json_rows
+from services.api.rows.json_rows import read_ndjson
 from services.api.rows.row_spec import RowSpec
 from shared.errors import ShapboxError, UnreadableBodyError
 from tests.unit.api.rows.features import category, numbers
@@ -136,9 +136,9 @@ def assert_all_alike(read: Any, body: bytes, spec: RowSpec) -> Any:
         assert outcome(read, io.BytesIO(body), spec, block) == wanted, block
     assert outcome(read, ShortReads(body), spec, BLOCKS[-1]) == wanted
     with (
-        patch.object(csv_rows, "parse_plain", lambda *_: None),
+        patch.object(csv_rows, "_parse_plain", lambda *_: None),
         patch.object(json_scanner, "count_plain_rows", lambda _: 0),
-        patch.object(ndjson_rows, "count_plain_rows", lambda _: 0),
+        patch.object(json_rows, "count_plain_rows", lambda _: 0),
     ):
         assert outcome(read, io.BytesIO(body), spec, BLOCKS[-1]) == wanted
     return wanted

@@ -118,7 +118,7 @@ def test_a_row_with_too_many_columns_is_refused_with_its_row_number() -> None:
         ('"age;years"\t"sex"\t"bmi"', "tabs"),
         ('"age"|"sex"|"bmi"', "vertical bars"),
         ("age;sex;bmi", 'sep=","'),
-        ("0,1,2", "replace it by one with the model's features, 'age', 'sex', 'bmi'"),
+        ("0,1,2", "name the model's features instead, 'age', 'sex', 'bmi'. If this line is a row"),
         (",age,sex,bmi", "to_csv(..., index=False)"),
         ("Unnamed: 0,age,sex,bmi", "to_csv(..., index=False)"),
         ("age,sex,bmi,", "remove the comma at the end of each line"),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from services.api.rows.files import read_rows_file
+from services.api.rows.readers import read_rows_file
 from shared.errors import ModelFaultError
 from tests.unit.api.rows.features import numbers
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from services.api.rows.json_rows import BodyOptions, read_json_options, read_json_rows
+from services.api.rows.json_body import BodyOptions, read_json_options, read_json_rows
 from services.api.rows.row_spec import RowSpec
 from shared.errors import (
     InvalidRowsError,
@@ -94,9 +94,9 @@ def test_options_may_be_left_out_or_null() -> None:
         ('{"rows": null}', "must be an array"),
         ('{"rows": [[1,2,3]], "rows": [[1,2,3]]}', "more than once"),
         ('{"model": "a", "rows": [[1,2,3]], "model": "b"}', "more than once"),
-        ('{"rows": [[1,2,3]], "data": []}', "no member 'data'"),
-        ('{"rows": [[1,2,3]], "model": 5}', "must be a text"),
-        ('{"rows": [[1,2,3]], "method": ["x"]}', "must be a text"),
+        ('{"rows": [[1,2,3]], "data": []}', "Unknown member 'data'"),
+        ('{"rows": [[1,2,3]], "model": 5}', "must be a string"),
+        ('{"rows": [[1,2,3]], "method": ["x"]}', "must be a string"),
     ],
 )
 def test_a_body_of_another_shape_is_refused_and_the_right_one_is_told(body: str, told: str) -> None:
@@ -113,9 +113,9 @@ def test_an_empty_list_of_rows_is_refused(rows: str) -> None:
     ("row", "column", "told"),
     [
         ("[1,2]", None, "2 values"),
-        ("7", None, "brackets of its own"),
-        ('"age"', None, "brackets of its own"),
-        ("null", None, "brackets of its own"),
+        ("7", None, "its own brackets"),
+        ('"age"', None, "its own brackets"),
+        ("null", None, "its own brackets"),
         ('{"age":1,"sex":2}', "bmi", "lacks"),
         ('{"age":1,"sex":2,"bmi":3,"height":4}', "height", "no such feature"),
         ('{"age":1,"age":1,"sex":2,"bmi":3}', "age", "more than once"),
@@ -169,7 +169,7 @@ def test_a_single_row_needs_no_array_and_true_is_1_and_nan_is_missing(rows: str)
         ('{"age":1}', "lacks this feature"),
         ('{"age":[1,2],"sex":[1,2],"bmi":[1,2]}', "orient='records'"),
         ('{"0":{"age":1,"sex":1,"bmi":1}}', "orient='records'"),
-        ("[1,2,3]", "brackets of its own"),
+        ("[1,2,3]", "its own brackets"),
     ],
 )
 def test_an_object_that_is_no_single_row_is_refused_with_the_remedy(rows: str, told: str) -> None:

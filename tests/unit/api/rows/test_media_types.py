@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.api.rows.media_types import choose_reader
+from services.api.rows.readers import choose_reader
 from shared.errors import UnsupportedMediaTypeError
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from services.api.rows.ndjson_rows import read_ndjson
+from services.api.rows.json_rows import read_ndjson
 from services.api.rows.row_spec import RowSpec
 from shared.errors import InvalidRowsError, TooManyRowsError, UnreadableBodyError
 from tests.unit.api.rows.features import numbers
@@ -101,7 +101,7 @@ def test_a_body_cut_off_in_its_last_line_is_unreadable_and_the_row_is_told(tail:
 
 @pytest.mark.parametrize("line", ["[1,2,,3]", "{age:1}", "[1,2,3]]", "\x00", "[1,2,3] [4,5,6]", "hello"])
 def test_a_line_that_is_not_json_is_unreadable_and_the_row_is_told(line: str) -> None:
-    with pytest.raises(UnreadableBodyError, match=r"^Row 1 is not JSON"):
+    with pytest.raises(UnreadableBodyError, match=r"^Row 1 is not valid JSON"):
         read(f"[1,2,3]\n{line}\n[1,2,3]\n")
 
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.api.rows.json_rows import read_json_options, read_json_rows
-from services.api.rows.plain_body import SMALL_BYTES, read_plain_body
+from services.api.rows.json_body import read_json_options, read_json_rows
+from services.api.rows.request_body import parse_plain_body
 from services.api.rows.row_spec import RowSpec
 from shared.errors import ShapboxError
 from tests.unit.api.rows.features import numbers
@@ -52,12 +52,13 @@ def chunks_of(chunks: Any) -> list[np.ndarray] | str:
 
 
 def assert_read_as_by_the_careful_way(body: bytes) -> None:
-    plain = read_plain_body(io.BytesIO(body))
-    if plain is None or not plain.fits(SPEC):
+    plain = parse_plain_body(body)
+    chunks = plain and plain.read(SPEC)
+    if plain is None or chunks is None:
         return
     options, wanted = careful(body)
     assert plain.options == options
-    found = chunks_of(plain.read(SPEC))
+    found = chunks_of(chunks)
     if isinstance(wanted, str):
         assert found == wanted
         return
@@ -84,7 +85,7 @@ def test_usual_bodies_are_plain(
     body = body_of(
         [("model", model), ("rows", rows), ("interactions", interactions), ("top_pairs", pairs)], "", "\n"
     )
-    plain = read_plain_body(io.BytesIO(body))
+    plain = parse_plain_body(body)
     if model is None or '"' not in model:
         assert plain is not None
     assert_read_as_by_the_careful_way(body)
@@ -111,7 +112,6 @@ def test_a_body_that_lost_or_won_a_byte_is_read_as_by_the_careful_way(
         b'{"rows": []}',
         b'{"rows": [1, 2, 3]}',
         b'{"rows": [[1, 2, 3], [1, 2]]}',
-        b'{"rows": [[1, 2, true]]}',
         b'{"rows": [[1, 2, "3"]]}',
         b'{"rows": [[1, 2, {}]]}',
         b'{"rows": [[1, 2, [3]]]}',
@@ -126,14 +126,13 @@ def test_a_body_that_lost_or_won_a_byte_is_read_as_by_the_careful_way(
         b'{"rows": [[1, 2, 3]], "else": null}',
         b'{"rows": [[1, 2, 3]]} x',
         b'\xef\xbb\xbf{"rows": [[1, 2, 3]]}',
-        b'{"rows": [[1, 2, 3]' + b" " * SMALL_BYTES + b"]}",
     ],
 )
 def test_what_needs_a_second_look_is_not_plain(body: bytes) -> None:
-    assert read_plain_body(io.BytesIO(body)) is None
+    assert parse_plain_body(body) is None
 
 
 def test_rows_of_another_length_do_not_fit() -> None:
-    plain = read_plain_body(io.BytesIO(b'{"rows": [[1, 2]]}'))
+    plain = parse_plain_body(b'{"rows": [[1, 2]]}')
     assert plain is not None
-    assert not plain.fits(SPEC)
+    assert plain.read(SPEC) is None

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
 from services.api.rows.csv_rows import read_csv
-from services.api.rows.json_rows import read_json_options, read_json_rows
-from services.api.rows.media_types import READERS
-from services.api.rows.ndjson_rows import read_ndjson
+from services.api.rows.json_body import read_json_options, read_json_rows
+from services.api.rows.json_rows import read_ndjson
 from services.api.rows.npy_rows import read_npy
+from services.api.rows.readers import READERS
 from services.api.rows.row_spec import RowSpec
 from tests.unit.api.rows.features import numbers
 

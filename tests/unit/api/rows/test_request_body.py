@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 import pytest
 
-from services.api.rows.json_rows import BodyOptions
+from services.api.rows.json_body import BodyOptions
 from services.api.rows.request_body import RequestBody, open_request_body
 from services.api.rows.row_spec import RowSpec
 from shared.errors import (
@@ -31,7 +31,7 @@ ROWS = np.arange(10, dtype=np.float32).reshape(5, 2)
 CSV = b"age,sex\n" + b"".join(b"%d,%d\n" % tuple(row) for row in ROWS.astype(int).tolist())
 #: Plain, and one that only the careful reader takes.
 JSON = json.dumps({"model": "m", "rows": ROWS.tolist()}).encode()
-CAREFUL = JSON.replace(b"0.0", b"false")
+CAREFUL = JSON.replace(b"[0.0, 1.0]", b'{"age": 0, "sex": 1}')
 
 
 def npy(rows: NDArray[np.float32]) -> bytes:

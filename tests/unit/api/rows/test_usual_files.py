@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from services.api.rows.files import read_rows_file
+from services.api.rows.readers import read_rows_file
 from shared.errors import ModelFaultError
 from shared.models.contract import Feature, Kind
 from tests.unit.api.rows.features import category, numbers
@@ -64,7 +64,7 @@ def test_a_usual_file_is_read(tmp_path: Path, name: str) -> None:
         ("index-in-rows.csv", b"a,b\n0,1,2\n", r"row 0: the row has 3 cells"),
         ("comma-at-the-end.csv", b"a,b\n1,2,\n", r"remove the comma at its end"),
         ("decimal-comma.csv", b'a,b\n1,"2,5"\n', r"decimal point"),
-        ("split.json", b'{"dataframe_split": {"columns": ["a", "b"]}}', r"no member 'dataframe_split'"),
+        ("split.json", b'{"dataframe_split": {"columns": ["a", "b"]}}', r"Unknown member 'dataframe_split'"),
     ],
 )
 def test_a_usual_mistake_is_named_with_its_remedy(tmp_path: Path, name: str, body: bytes, told: str) -> None:

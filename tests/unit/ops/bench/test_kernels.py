@@ -12,7 +12,7 @@ from ops.bench.bodies import WRITERS
 from ops.bench.end_to_end import BenchError, EndToEnd, check_values
 from ops.bench.throughput import Throughput
 from ops.bench.trained import Shape
-from services.api.rows.media_types import choose_reader
+from services.api.rows.readers import choose_reader
 from services.api.rows.row_spec import RowSpec
 from shared.models.contract import Feature
 from shared.treeshap.library import Library

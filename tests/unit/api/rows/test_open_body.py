@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 import pytest
 
-from services.api.rows.body import open_body
+from services.api.rows.request_body import open_body
 from shared.errors import BodyTooLargeError, StorageFullError, UnreadableBodyError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:

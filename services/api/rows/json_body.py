@@ -1,0 +1,166 @@
+"""A JSON body, `{"model": …, "rows": […], "method": …, …}`, read as a stream in two passes: options, then rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO
+
+import orjson
+
+from services.api.rows.chunks import Matrix, gather_chunks
+from services.api.rows.faults import quote, too_many_rows
+from services.api.rows.json_rows import parse_rows
+from services.api.rows.json_scanner import VALUE_STARTS, JsonScanner, Rows
+from services.api.rows.row_spec import RowSpec
+from shared.errors import UnprocessableError, UnreadableBodyError
+
+#: Bytes a row may take while its model, and so its length, is not known.
+_ANY_ROW_BYTES = 8 * 1024 * 1024
+
+#: The type of each option, its name in messages, and the bytes with which its value begins; null leaves it out.
+OPTIONS: dict[str, tuple[type, str, bytes]] = {
+    "model": (str, "a string", b'"n'),
+    "method": (str, "a string", b'"n'),
+    "interactions": (bool, "true or false", b"tfn"),
+    "top_pairs": (int, "a whole number", b"-0123456789n"),
+}
+
+_SHAPE = 'send {"model": "NAME", "rows": [[1.5, null, …], …], "method": "tree_path_dependent"}'
+
+
+@dataclass(frozen=True, slots=True)
+class BodyOptions:
+    """The options beside the rows of a JSON body; None for what it leaves out."""
+
+    model: str | None = None
+    method: str | None = None
+    interactions: bool | None = None
+    top_pairs: int | None = None
+
+
+def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOptions:
+    """Read the options of a JSON body, skipping its rows; the outline of the whole body is checked.
+
+    Raises UnreadableBodyError for what is not JSON, UnprocessableError for unknown, doubled and missing members,
+    InvalidRowsError for rows that are not flat, and TooManyRowsError beyond `max_rows`, if given.
+    """
+    options: dict[str, Any] = {}
+    count = 0
+    for name, value in _walk(JsonScanner(stream, _ANY_ROW_BYTES)):
+        if not isinstance(value, Rows):
+            options[name] = _read_option(name, value)
+            continue
+        count += value.count
+        if max_rows is not None and count > max_rows:
+            raise too_many_rows(max_rows)
+    return BodyOptions(**options)
+
+
+def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
+    """Read the rows of a JSON body in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
+
+    A row is an array in feature order or an object by name. `null` and NaN are missing, true and false are 1 and 0, and a
+    category is given by its label. An object in place of the array of rows is a single row. Raises UnreadableBodyError,
+    UnprocessableError, InvalidRowsError and TooManyRowsError.
+    """
+    members = _walk(JsonScanner(stream, spec.max_row_bytes))
+    return gather_chunks(parse_rows((taken for _, taken in members if isinstance(taken, Rows)), spec), spec)
+
+
+def read_json_file(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
+    """Read a JSON file: an array of rows, as pandas writes it, or an object that holds nothing but "rows".
+
+    Raises what `read_json_rows` does.
+    """
+    return gather_chunks(parse_rows(_find_rows_of_file(JsonScanner(stream, spec.max_row_bytes)), spec), spec)
+
+
+def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:
+    if scanner.peek() == ord("["):
+        yield from scanner.take_rows()
+        _check_end(scanner)
+        return
+    for name, taken in _walk(scanner):
+        if not isinstance(taken, Rows):
+            raise UnprocessableError(f'A file of rows holds only "rows": remove "{name}".')
+        yield taken
+
+
+def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
+    """Yield the body's members: ("rows", some of them) again and again, (name, text) for each option."""
+    _enter(scanner)
+    seen: set[str] = set()
+    while True:
+        name = _read_name(scanner, seen)
+        if name != "rows":
+            yield name, _take_option(scanner, name)
+        elif (start := scanner.peek()) == ord("{"):
+            yield name, scanner.take_single_row()
+        elif start == ord("[") or start not in VALUE_STARTS:
+            yield from (("rows", rows) for rows in scanner.take_rows())
+        else:
+            raise UnprocessableError(f'"rows" must be an array of rows, or one row as an object: {_SHAPE}.')
+        if scanner.take(b",}", f'after "{name}"') == ord("}"):
+            break
+    if "rows" not in seen:
+        raise UnprocessableError(f'"rows" is missing: {_SHAPE}.')
+    _check_end(scanner)
+
+
+def _check_end(scanner: JsonScanner) -> None:
+    if scanner.peek() is not None:
+        raise scanner.unreadable("more text follows its end; send one JSON value")
+
+
+def _enter(scanner: JsonScanner) -> None:
+    start = scanner.peek()
+    if start is None:
+        raise UnreadableBodyError(f"The body is empty: {_SHAPE}.")
+    if start != ord("{") and start in VALUE_STARTS:
+        raise UnprocessableError(f"The body must be a JSON object: {_SHAPE}.")
+    scanner.take(b"{", "where the body begins")
+    if scanner.peek() == ord("}"):
+        raise UnprocessableError(f'The body is an empty object, "rows" is missing: {_SHAPE}.')
+
+
+def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
+    text = scanner.take_text("where a member's name begins")
+    try:
+        name = orjson.loads(text)
+    except orjson.JSONDecodeError as fault:
+        raise scanner.unreadable(f"the member's name before it is not a JSON string ({fault})") from fault
+    if name != "rows" and name not in OPTIONS:
+        raise UnprocessableError(f"Unknown member {quote(name)} in the body: {_SHAPE}.")
+    if name in seen:
+        raise UnprocessableError(f'The body has "{name}" more than once: send it once.')
+    seen.add(name)
+    scanner.take(b":", f'after the name "{name}"')
+    return str(name)
+
+
+def _take_option(scanner: JsonScanner, name: str) -> bytes:
+    start = scanner.peek()
+    _, kind, starts = OPTIONS[name]
+    if start is not None and start in starts:
+        take = scanner.take_text if start == ord('"') else scanner.take_word
+        return take(f'in "{name}"')
+    if start is None or start not in VALUE_STARTS:
+        scanner.take(b'"', f'where the value of "{name}" begins')
+    raise UnprocessableError(f'"{name}" must be {kind}: {_SHAPE}.')
+
+
+def _read_option(name: str, text: bytes) -> Any:
+    if text == b"null":
+        return None
+    expected, kind, _ = OPTIONS[name]
+    shown = text[:40].decode(errors="replace")
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as fault:
+        raise UnreadableBodyError(
+            f'The value of "{name}", {shown}, is not valid JSON: send {kind}.'
+        ) from fault
+    if type(value) is not expected:
+        raise UnprocessableError(f'"{name}" must be {kind}, not {shown}.')
+    return value
