@@ -71,7 +71,7 @@ def _example_body(settings: Settings) -> str | None:
     """Return the JSON that explains one real row of the model with the fewest features; None without examples."""
     try:
         models = ModelCatalog.load(
-            settings.models_dir, settings.standins_dir, Activations.read(settings.activations_file)
+            settings.models_dir, settings.placeholders_dir, Activations.read(settings.activations_file)
         ).latest()
     except ShapboxError:
         return None

@@ -138,7 +138,7 @@ class Appliance(Reached):
                 line = process.cmdline()
             except psutil.NoSuchProcess:
                 continue
-            if any(word in part for part in line) and "ops.boot.leash" not in line:
+            if any(word in part for part in line) and "ops.boot.parent_death" not in line:
                 found.append(process.pid)
         return found
 

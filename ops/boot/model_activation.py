@@ -88,11 +88,11 @@ def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
 
 def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
     """Return the versions whose files are whole. Placeholders are ours, and their records those of what they replace."""
-    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
+    catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir)
     return tuple(
         one
         for one in catalog.versions()
-        if one.folder.parent.parent != settings.standins_dir and one.id not in faulty
+        if one.folder.parent.parent != settings.placeholders_dir and one.id not in faulty
     )
 
 

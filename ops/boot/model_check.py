@@ -27,7 +27,7 @@ def check_models(settings: Settings) -> list[ModelFault]:
     A model whose files are at fault is refused, and the others are served. Raises BootError, which names each faulty model and the
     remedy, if no model is left or DEFAULT_MODEL is not there.
     """
-    shutil.rmtree(settings.standins_dir, ignore_errors=True)  # a repaired model is used again
+    shutil.rmtree(settings.placeholders_dir, ignore_errors=True)  # a repaired model is used again
     faults = find_faults(settings.models_dir)
     missing = _missing_default(settings, faults)
     texts = [*map(str, faults), *missing]
@@ -41,7 +41,7 @@ def check_models(settings: Settings) -> list[ModelFault]:
 def require_ready_models(settings: Settings, activations: Activations) -> int:
     """Return how many versions are ready. Raises BootError if none is, or DEFAULT_MODEL is refused."""
     try:
-        catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir, activations)
+        catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations)
     except ModelFaultError as error:
         raise BootError(f"No model can be served:\n{error}") from error
     if settings.default_model is not None:
@@ -86,7 +86,7 @@ def _make_placeholders(settings: Settings, faults: list[str]) -> None:
     for fault in faults:
         _log.warning("a placeholder model replaces a faulty one, its values mean nothing: %s", fault)
     command = [sys.executable, "-m", "ops.boot.make_placeholders"]
-    command += [str(folder.absolute()) for folder in (settings.models_dir, settings.standins_dir)]
+    command += [str(folder.absolute()) for folder in (settings.models_dir, settings.placeholders_dir)]
     command += [settings.default_model] if settings.default_model else []
     try:
         done = subprocess.run(

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.boot.leash import SUPERVISOR_PID
+from ops.boot.parent_death import SUPERVISOR_PID
 from ops.boot.redis_config import redis_config_file, redis_lock_file, redis_program
 from ops.boot.sizing import Sizing
 from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
@@ -76,5 +76,5 @@ def _for_supervisord(settings: Settings) -> dict[str, str]:
     }
 
 
-def _flag(value: bool) -> str:  # noqa: FBT001  # the value is all there is
+def _flag(value: bool) -> str:  # the value is all there is
     return "true" if value else "false"

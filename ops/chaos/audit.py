@@ -87,7 +87,7 @@ class Auditor:
             duplicated=sum(rows.duplicated for rows in checked),
             missing=sum(rows.missing for rows in checked),
         )
-        rows_checked = sum(entry.wish.rows for entry in completed)
+        rows_checked = sum(entry.planned.rows for entry in completed)
         return Audit(entries, [*self.ledger.findings(), *self._findings], rows_checked, total, counted)
 
     def _check(self, entry: Entry) -> Rows:
@@ -95,9 +95,9 @@ class Auditor:
         try:
             answer = self._get(path, {"Accept": "application/x-npy"})
         except GivenUpError as fault:
-            return Rows(missing=entry.wish.rows, said=str(fault))
+            return Rows(missing=entry.planned.rows, said=str(fault))
         if answer.status != 200:
-            return Rows(missing=entry.wish.rows, said=f"GET {path}: {answer.status} {answer.body[:300]!r}")
+            return Rows(missing=entry.planned.rows, said=f"GET {path}: {answer.status} {answer.body[:300]!r}")
         return self.truth.check(entry, answer.body)
 
     def _get(self, path: str, headers: Mapping[str, str] | None = None) -> Answer:
@@ -143,7 +143,7 @@ class Auditor:
                 continue
             least, most = least + rows, most + rows
         gone = {
-            entry.id: entry.wish.rows for entry in entries if entry.state in {State.CANCELLED, State.GONE}
+            entry.id: entry.planned.rows for entry in entries if entry.state in {State.CANCELLED, State.GONE}
         }
         most += sum(rows for job_id, rows in gone.items() if job_id not in self.store.requests(list(gone)))
         said = sum(value for name, value in self.counters.read().items() if name[0] == ROWS_COUNTER)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ops.chaos.calls import Calls, GivenUpError
 from ops.chaos.ledger import Finding, Ledger, State
-from ops.chaos.wishes import Pools, Wish
+from ops.chaos.planned_jobs import PlannedJob, Pools
 from ops.http_call import Answer
 
 #: Rows of open jobs above which clients wait: some seconds of work for two workers.
@@ -21,47 +21,47 @@ ROOM_PAUSE, ROUND_PAUSE = 0.1, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Works against one appliance. `time_up` ends the wishing; what was begun is brought to its end."""
+    """Works against one appliance. `time_up` ends the submissions; what was begun is brought to its end."""
 
     calls: Calls
     ledger: Ledger
     pools: Pools
     time_up: threading.Event
 
-    def run(self, wishes: Iterator[Wish]) -> None:
+    def run(self, planned_jobs: Iterator[PlannedJob]) -> None:
         """Have job after job accepted until the time is up."""
-        for wish in wishes:
+        for planned in planned_jobs:
             while not self.time_up.is_set() and self.ledger.open_rows() > MOST_OPEN_ROWS:
-                self.time_up.wait(ROOM_PAUSE * random.uniform(0.5, 1))  # noqa: S311  # no herd
+                self.time_up.wait(ROOM_PAUSE * random.uniform(0.5, 1))  # no herd
             if self.time_up.is_set():
                 return
             try:
-                self._have_accepted(wish)
+                self._have_accepted(planned)
             except GivenUpError as fault:
-                self.ledger.find(Finding("unanswered", f"{wish.key}: {fault}"))
+                self.ledger.find(Finding("unanswered", f"{planned.key}: {fault}"))
 
-    def _have_accepted(self, wish: Wish) -> None:
-        request = self.pools.request(wish)
-        job_id = self._submit(wish, request.path, request.body, request.headers)
+    def _have_accepted(self, planned: PlannedJob) -> None:
+        request = self.pools.request(planned)
+        job_id = self._submit(planned, request.path, request.body, request.headers)
         if job_id is None:
             return
-        if wish.again:
-            repeated = self._submit(wish, request.path, request.body, request.headers)
+        if planned.again:
+            repeated = self._submit(planned, request.path, request.body, request.headers)
             if repeated != job_id:
-                said = f"{wish.key} was sent again, and another job was made: {repeated}"
+                said = f"{planned.key} was sent again, and another job was made: {repeated}"
                 self.ledger.find(Finding("doubled", said, job_id))
-        if wish.cancel_after is not None:
-            self.time_up.wait(wish.cancel_after)
+        if planned.cancel_after is not None:
+            self.time_up.wait(planned.cancel_after)
             self._cancel(job_id)
 
-    def _submit(self, wish: Wish, path: str, body: bytes, headers: Mapping[str, str]) -> str | None:
+    def _submit(self, planned: PlannedJob, path: str, body: bytes, headers: Mapping[str, str]) -> str | None:
         answer = self.calls.settle("POST", path, body, headers)
         job_id = accepted_id(answer)
         if job_id is None:
-            said = f"{wish.key}: {answer.status} {answer.body[:300]!r}"
+            said = f"{planned.key}: {answer.status} {answer.body[:300]!r}"
             self.ledger.find(Finding("unexpected", said))
             return None
-        self.ledger.accept(job_id, wish, answer.body if wish.explain and answer.status == 200 else None)
+        self.ledger.accept(job_id, planned, answer.body if planned.explain and answer.status == 200 else None)
         return job_id
 
     def _cancel(self, job_id: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from ops.chaos.wishes import Wish
+from ops.chaos.planned_jobs import PlannedJob
 
 
 class State(StrEnum):
@@ -26,7 +26,7 @@ class Entry:
     """One accepted job. `answered`: what /v1/explain gave, as NPY, if it gave values."""
 
     id: str
-    wish: Wish
+    planned: PlannedJob
     state: State = State.OPEN
     said: str = ""
     answered: bytes | None = None
@@ -55,12 +55,12 @@ class Ledger:
         self._findings: list[Finding] = []
         self._notes: Counter[str] = Counter()
 
-    def accept(self, job_id: str, wish: Wish, answered: bytes | None = None) -> None:
+    def accept(self, job_id: str, planned: PlannedJob, answered: bytes | None = None) -> None:
         """Note an accepted job; the same one again changes nothing but its answer."""
         with self._lock:
-            entry = self._entries.setdefault(job_id, Entry(job_id, wish))
-            if entry.wish.key != wish.key:
-                said = f"{entry.wish.key} and {wish.key} were told the same job"
+            entry = self._entries.setdefault(job_id, Entry(job_id, planned))
+            if entry.planned.key != planned.key:
+                said = f"{entry.planned.key} and {planned.key} were told the same job"
                 self._findings.append(Finding("doubled", said, job_id))
             entry.answered = answered or entry.answered
 
@@ -96,7 +96,7 @@ class Ledger:
 
     def open_rows(self) -> int:
         """Return how many rows these have."""
-        return sum(entry.wish.rows for entry in self.open())
+        return sum(entry.planned.rows for entry in self.open())
 
     def findings(self) -> Sequence[Finding]:
         """Return what was found so far."""

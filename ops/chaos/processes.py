@@ -37,7 +37,7 @@ def _name(process: psutil.Process) -> str | None:
             return None
     except psutil.NoSuchProcess:
         return None
-    if "ops.boot.leash" in line:  # it is about to become the program
+    if "ops.boot.parent_death" in line:  # it is about to become the program
         return None
     if "services.worker" in line:
         return line[-1]

@@ -14,7 +14,7 @@ from ops.chaos.calls import Calls
 from ops.chaos.clients import accepted_id
 from ops.chaos.holdings import Hold, Holdings
 from ops.chaos.ledger import Ledger
-from ops.chaos.wishes import Pools, Wish
+from ops.chaos.planned_jobs import PlannedJob, Pools
 
 #: Seconds between two looks at Redis, and at the api, whose answers cost more.
 LOOK_SECONDS, CALL_SECONDS = 0.02, 0.1
@@ -73,7 +73,9 @@ class Watches:
         with self._lock:
             return list(self._found)
 
-    def _start(self, what: str, since: float, alone: bool, until: Callable[[], bool | None]) -> None:  # noqa: FBT001  # private
+    def _start(
+        self, what: str, since: float, alone: bool, until: Callable[[], bool | None]
+    ) -> None:  # private
         with self._lock:
             self._open += 1
             faults = self._faults
@@ -85,7 +87,7 @@ class Watches:
         self,
         what: str,
         since: float,
-        alone: bool,  # noqa: FBT001  # private
+        alone: bool,  # private
         faults: int,
         until: Callable[[], bool | None],
     ) -> None:
@@ -117,8 +119,8 @@ class Watches:
         with self._lock:
             self._probes += 1
             key, model = f"chaos-{self._seed}-probe-{self._probes}", self._pools.models[0]
-            wish = Wish(key, model, self._probes, 1, explain=True)
-        request = self._pools.request(wish)
+            planned = PlannedJob(key, model, self._probes, 1, explain=True)
+        request = self._pools.request(planned)
         sent = ready = False
         for _ in self._looks(CALL_SECONDS):
             if not ready:
@@ -131,14 +133,14 @@ class Watches:
                 sent = True
                 answer = self._calls.once("POST", request.path, request.body, request.headers)
                 if answer is not None and (job_id := accepted_id(answer)) is not None:
-                    self._ledger.accept(job_id, wish, answer.body if answer.status == 200 else None)
+                    self._ledger.accept(job_id, planned, answer.body if answer.status == 200 else None)
                     sent = False
                     if answer.status == 200:
                         return True
         if sent:  # whatever the last answer would have been, the job may be there
             answer = self._calls.settle("POST", request.path, request.body, request.headers)
             if (job_id := accepted_id(answer)) is not None:
-                self._ledger.accept(job_id, wish)
+                self._ledger.accept(job_id, planned)
         return False
 
     def _looks(self, pause: float) -> Iterator[None]:

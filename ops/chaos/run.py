@@ -14,13 +14,13 @@ from ops.chaos.holdings import Holdings
 from ops.chaos.injector import Injector
 from ops.chaos.ledger import Ledger
 from ops.chaos.plan import WORKERS, plan_faults
+from ops.chaos.planned_jobs import Pools, planned_jobs
 from ops.chaos.ports import quiet_ports
 from ops.chaos.progress import Progress
 from ops.chaos.recovery import Recovered, Watches
 from ops.chaos.report import Outcome
 from ops.chaos.truth import Truth
 from ops.chaos.verdict import judge
-from ops.chaos.wishes import Pools, wishes
 from ops.trial_appliance import Appliance, TrialError
 from shared.appliance.counters import Counters
 from shared.build import ROOT
@@ -33,7 +33,7 @@ CLIENTS = 6
 #: Rows of a batch: few, so that the larger jobs have dozens of batches to be struck in.
 BATCH_ROWS = 500
 #: Seconds that the last jobs have to end.
-ENDING_SECONDS = 120.0
+FINISH_SECONDS = 120.0
 #: Seconds between two looks whether they have.
 LOOK_SECONDS = 0.2
 #: Seconds between two lines of progress.
@@ -72,7 +72,9 @@ class Run:
     def _storm(self, calls: Calls, pools: Pools, injector: Injector, watches: Watches) -> list[Recovered]:
         client = Client(calls, self.ledger, pools, self.time_up)
         clients = [
-            threading.Thread(target=client.run, args=(wishes(pools.models, self.seed, number),), daemon=True)
+            threading.Thread(
+                target=client.run, args=(planned_jobs(pools.models, self.seed, number),), daemon=True
+            )
             for number in range(CLIENTS)
         ]
         finished = threading.Event()
@@ -96,7 +98,7 @@ class Run:
         def strike() -> None:
             try:
                 injector.run(plan_faults(self.seed, self.seconds))
-            except Exception as fault:  # noqa: BLE001  # raised below: a run without faults proves nothing
+            except Exception as fault:  # raised below: a run without faults proves nothing
                 faults.append(fault)
 
         thread = threading.Thread(target=strike, daemon=True)
@@ -116,7 +118,7 @@ class Run:
 
     def _settle(self, clients: list[threading.Thread], watches: Watches) -> list[Recovered]:
         """Wait until all that was begun has ended, so long as that may take."""
-        deadline = time.monotonic() + ENDING_SECONDS
+        deadline = time.monotonic() + FINISH_SECONDS
         with Progress(PROGRESS_SECONDS) as progress:
             while time.monotonic() < deadline and (
                 self.ledger.open() or any(thread.is_alive() for thread in clients)
@@ -126,7 +128,7 @@ class Run:
         recovered = list(watches.finish())
         self.too_late.set()
         for thread in clients:
-            thread.join(ENDING_SECONDS)
+            thread.join(FINISH_SECONDS)
         return recovered
 
     def _jobs(self) -> str:

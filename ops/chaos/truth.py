@@ -10,7 +10,7 @@ import numpy as np
 
 from ops.chaos.check import Matrix, Rows, check_rows, check_sums
 from ops.chaos.ledger import Entry
-from ops.chaos.wishes import Pools
+from ops.chaos.planned_jobs import Pools
 from services.worker.models import WarmModels
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog
@@ -27,11 +27,11 @@ class Truth:
 
     def check(self, entry: Entry, body: bytes) -> Rows:
         """Compare a job's result (NPY), and what /v1/explain answered if it did, with the truth."""
-        wanted = direct = self._pools.reference(entry.wish)
-        if entry.wish.method is Method.INTERVENTIONAL:
+        wanted = direct = self._pools.reference(entry.planned)
+        if entry.planned.method is Method.INTERVENTIONAL:
             with self._one:
-                engine = self._warm.get(entry.wish.model).engine(Method.INTERVENTIONAL)
-                wanted = engine.explain(self._pools.rows(entry.wish)).contributions
+                engine = self._warm.get(entry.planned.model).engine(Method.INTERVENTIONAL)
+                wanted = engine.explain(self._pools.rows(entry.planned)).contributions
         checked = self._compare(body, wanted, direct)
         if checked.right and entry.answered is not None:
             return self._compare(entry.answered, wanted, direct)

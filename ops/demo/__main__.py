@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ops.address import key_file, local_address
-from ops.demo.demonstration import Wish, demonstrate
+from ops.demo.demonstration import DemoOptions, demonstrate
 from ops.demo.failure import DemoError
 from ops.demo.own_appliance import running_appliance
 from ops.demo.rest_client import RestClient
@@ -30,10 +30,10 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             if answer_or_none(f"{url}/healthz") is None:
                 _start(stack, settings, url, given=options.url is not None)
-            wish = Wish(
+            options = DemoOptions(
                 options.model or settings.default_model or "breast-cancer", options.rows, options.output
             )
-            demonstrate(RestClient(url, _key(settings)), settings, wish)
+            demonstrate(RestClient(url, _key(settings)), settings, options)
     except (DemoError, ShapboxError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

@@ -17,7 +17,7 @@ from shared.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class DemoOptions:
     """What to show: the model, how many rows (None: some thousands), and where the CSV goes."""
 
     model: str
@@ -29,11 +29,11 @@ class Wish:
 DEFAULT_ROWS = 5000
 
 
-def demonstrate(client: RestClient, settings: Settings, wish: Wish) -> None:
+def demonstrate(client: RestClient, settings: Settings, options: DemoOptions) -> None:
     """Send the rows, show and check the values, save the CSV; raises DemoError if a value is wrong."""
-    model = find_model(settings, wish.model, client.models())
+    model = find_model(settings, options.model, client.models())
     rows = examples(model)
-    count = wish.rows or DEFAULT_ROWS
+    count = options.rows or DEFAULT_ROWS
     print(f"Explaining {count} rows of {model.id} ({len(rows)} different ones) at {client.url}")
     started = time.monotonic()
     job = client.follow(client.submit(model.id, repeated(rows, count)), ProgressBar().show)
@@ -44,9 +44,9 @@ def demonstrate(client: RestClient, settings: Settings, wish: Wish) -> None:
     _agree(result, values, features)
     predictions = np.asarray(result["predictions"], dtype=np.float32).reshape(count, -1)
     comparison = compare(values, reference(model, rows, count), predictions, features)
-    wish.output.write_bytes(client.result_csv(job))
+    options.output.write_bytes(client.result_csv(job))
     print(f"\nFeatures by mean |SHAP|:\n{table(ranking(values, features))}\n")
-    _print_figures(comparison, count / seconds, wish.output)
+    _print_figures(comparison, count / seconds, options.output)
     if comparison.fault:
         raise DemoError(f"A value is wrong. {comparison.fault}")
 

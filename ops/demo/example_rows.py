@@ -18,7 +18,7 @@ def find_model(settings: Settings, wanted: str, served: list[dict[str, object]])
     """Return our copy of the model that the appliance serves under this name; raises DemoError if they differ."""
     try:
         model = ModelCatalog.load(
-            settings.models_dir, settings.standins_dir, Activations.read(settings.activations_file)
+            settings.models_dir, settings.placeholders_dir, Activations.read(settings.activations_file)
         ).get(wanted)
     except ShapboxError as error:
         raise DemoError(str(error)) from error

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from ops.deploy.display import Display
 from ops.deploy.hook_run import run_by_hook
 from ops.deploy.options import DeployOptions
-from ops.deploy.run import DeployRun, Ending
+from ops.deploy.run import DeployRun, ExitCode
 from ops.preflight.checks import BLUEPRINT
 from ops.preflight.finding import all_well, table
 from ops.preflight.options import PreflightOptions
@@ -51,13 +51,13 @@ def main() -> int:
         return _main(os.environ, redactor, display)
     except (OptionsError, RenderError) as fault:
         display.say(str(fault))
-        return Ending.UNUSABLE if isinstance(fault, OptionsError) else Ending.FAILED
+        return ExitCode.UNUSABLE if isinstance(fault, OptionsError) else ExitCode.FAILED
     except KeyboardInterrupt:
         display.say("Interrupted.")
-        return Ending.INTERRUPTED
-    except Exception:  # noqa: BLE001  # its text could hold a secret
+        return ExitCode.INTERRUPTED
+    except Exception:  # its text could hold a secret
         display.say(traceback.format_exc())
-        return Ending.FAILED
+        return ExitCode.FAILED
 
 
 def _main(environment: Mapping[str, str], redactor: Redactor, display: Display) -> int:
@@ -70,7 +70,7 @@ def _main(environment: Mapping[str, str], redactor: Redactor, display: Display) 
     repository = Repository(ROOT)
     with _api(options, display) as api:
         if options.preflight and not _look_beforehand(environment, display):
-            return Ending.FAILED
+            return ExitCode.FAILED
         commit = repository.head()
         if commit is None:
             raise RenderError("There is no commit here to deploy: deploy from a clone of the repository.")

@@ -21,7 +21,7 @@ class Served:
     healthy: bool
     ready: bool
     #: Models that a stand-in answers for.
-    stand_ins: tuple[str, ...] = ()
+    placeholders: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         if self.commit is None:
@@ -44,7 +44,7 @@ def look(url: str) -> Served:
         commit if isinstance(commit, str) else None,
         healthy is not None and healthy.status == 200,
         ready is not None and ready.status == 200,
-        _stand_ins(_document(ready)),
+        _placeholders(_document(ready)),
     )
 
 
@@ -75,7 +75,7 @@ def _document(answer: Answer | None) -> dict[str, object]:
     return document if isinstance(document, dict) else {}
 
 
-def _stand_ins(readiness: dict[str, object]) -> tuple[str, ...]:
+def _placeholders(readiness: dict[str, object]) -> tuple[str, ...]:
     probes = readiness.get("probes")
     models = probes.get("models") if isinstance(probes, dict) else None
     found = models.get("fallback") if isinstance(models, dict) else None

@@ -6,11 +6,11 @@ from ops.deploy.address import look
 from ops.deploy.display import Display
 from ops.deploy.hook import await_by_address, start_by_hook
 from ops.deploy.options import DeployOptions
-from ops.deploy.run import Ending
+from ops.deploy.run import ExitCode
 from ops.deploy.verification import Verification
 
 
-def run_by_hook(options: DeployOptions, commit: str, display: Display) -> Ending:
+def run_by_hook(options: DeployOptions, commit: str, display: Display) -> ExitCode:
     """Deploy a commit; everything worth knowing is said on the way. Raises RenderError."""
     before = look(options.url)
     display.say(f"At {options.url} {before}.")
@@ -22,16 +22,16 @@ def run_by_hook(options: DeployOptions, commit: str, display: Display) -> Ending
         await_by_address(options, commit, display)
         if not options.verify:
             display.say(f"{commit[:12]} answers. Not verified: VERIFY=no was given.")
-            return Ending.DEPLOYED
+            return ExitCode.DEPLOYED
         passed = Verification(options, options.url, commit, options.keys, display).passes()
     except KeyboardInterrupt:
         display.close()
         display.say("Interrupted: the deploy goes on at Render. A hook cannot cancel it; the dashboard can.")
-        return Ending.INTERRUPTED
+        return ExitCode.INTERRUPTED
     if passed:
         display.say(f"Deployed: {commit[:12]} answers at {options.url} and is verified.")
-        return Ending.DEPLOYED
+        return ExitCode.DEPLOYED
     display.say(
         "Not verified, and not rolled back: that takes a RENDER_API_KEY. Roll back in the dashboard (Events, Rollback)."
     )
-    return Ending.FAILED
+    return ExitCode.FAILED

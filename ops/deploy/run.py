@@ -8,9 +8,9 @@ from enum import IntEnum
 
 from ops.deploy.creation import how_to_create
 from ops.deploy.display import Display
-from ops.deploy.ending import tell_failure, tell_stopped, tell_what_serves
 from ops.deploy.follow import Watch
 from ops.deploy.interrupts import Interrupts, LeftRunningError
+from ops.deploy.messages import tell_failure, tell_stopped, tell_what_serves
 from ops.deploy.options import DeployOptions
 from ops.deploy.order import Orders
 from ops.deploy.rollback import Rollback
@@ -24,7 +24,7 @@ from ops.render.service import Service
 from shared.settings import KEY_NAMES
 
 
-class Ending(IntEnum):
+class ExitCode(IntEnum):
     """How it ended, as an exit code."""
 
     DEPLOYED = 0
@@ -45,12 +45,12 @@ class DeployRun:
     redactor: Redactor
     interrupts: Interrupts = field(default_factory=Interrupts)
 
-    def run(self) -> Ending:
+    def run(self) -> ExitCode:
         """Do it all; everything worth knowing is said on the way. Raises RenderError."""
         service = self.api.find_service(self.options.service)
         if service is None:
             self.display.say(how_to_create(self.options.service, self.repository.remote()))
-            return Ending.FAILED
+            return ExitCode.FAILED
         if service.suspended:
             raise RenderError(
                 f"{service} is suspended: resume it in the dashboard ({service.dashboard_url})."
@@ -60,7 +60,7 @@ class DeployRun:
         with self.interrupts.watched():
             return self._deploy(service, keys)
 
-    def _deploy(self, service: Service, keys: Mapping[str, str]) -> Ending:
+    def _deploy(self, service: Service, keys: Mapping[str, str]) -> ExitCode:
         watch = Watch(self.api, service, self.display, self.interrupts, self.options.minutes)
         orders = Orders(self.api, service, self.display)
         before = self.api.live_deploy(service)
@@ -71,24 +71,24 @@ class DeployRun:
             deploy = watch.follow(deploy)
         except LeftRunningError as left:
             self.display.say(f"{left}: {deploy.id} goes on at Render, unverified.")
-            return Ending.INTERRUPTED
+            return ExitCode.INTERRUPTED
         if deploy.is_live:
             return self._verify(
                 service, deploy, keys, Rollback(orders, watch, deploy, before, self.options.settle_seconds)
             )
         if deploy.has_failed:
             tell_failure(self.api, service, deploy, self.display)
-            return Ending.FAILED
+            return ExitCode.FAILED
         tell_stopped(self.api, service, deploy, self.display, canceled_here=watch.canceled_here)
-        return Ending.INTERRUPTED if watch.canceled_here else Ending.FAILED
+        return ExitCode.INTERRUPTED if watch.canceled_here else ExitCode.FAILED
 
     def _verify(
         self, service: Service, deploy: Deploy, keys: Mapping[str, str], rollback: Rollback
-    ) -> Ending:
+    ) -> ExitCode:
         if not self.options.verify or not service.url:
             why = "it has no public address" if self.options.verify else "VERIFY=no was given"
             self.display.say(f"{deploy} is live. Not verified: {why}.")
-            return Ending.DEPLOYED
+            return ExitCode.DEPLOYED
         self.display.say(f"{deploy} is live at {service.url}. Verifying it.")
         verification = Verification(
             self.options,
@@ -103,28 +103,28 @@ class DeployRun:
         except KeyboardInterrupt:
             self.display.close()
             self.display.say(f"Interrupted: {deploy} stays live, and is not verified.")
-            return Ending.INTERRUPTED
+            return ExitCode.INTERRUPTED
         if passed:
             self.display.say(f"Deployed: {deploy} is live and verified.")
-            return Ending.DEPLOYED
+            return ExitCode.DEPLOYED
         return self._take_back(service, rollback)
 
-    def _take_back(self, service: Service, rollback: Rollback) -> Ending:
+    def _take_back(self, service: Service, rollback: Rollback) -> ExitCode:
         if not self.options.roll_back:
             self.display.say(f"Not verified. ROLLBACK=no was given: {rollback.broken} stays live.")
-            return Ending.FAILED
+            return ExitCode.FAILED
         self.display.say("Not verified.")
         try:
             rollback.run()
         except LeftRunningError as left:
             self.display.say(f"{left}: the rollback goes on at Render.")
             tell_what_serves(service, self.display)
-            return Ending.INTERRUPTED
+            return ExitCode.INTERRUPTED
         except RenderError as trouble:
             self.display.say(f"Rolling back has failed: {trouble}")
             self.display.say(f"Do it in the dashboard: {service.dashboard_url or service.name}")
             tell_what_serves(service, self.display)
-        return Ending.FAILED
+        return ExitCode.FAILED
 
     def _keys(self, service: Service) -> dict[str, str]:
         """Return the keys to verify with: the service's own, else those given. Raises RenderError if some are missing.

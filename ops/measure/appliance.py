@@ -64,7 +64,7 @@ class Appliance:
 
     def model(self, name: str) -> ModelVersion:
         """Return a model of this machine's catalog."""
-        return ModelCatalog.load(self.settings.models_dir, self.settings.standins_dir).get(name)
+        return ModelCatalog.load(self.settings.models_dir, self.settings.placeholders_dir).get(name)
 
     def programs(self) -> dict[str, int]:
         """Return the process ids of supervisord's children by what they run."""

@@ -20,7 +20,7 @@ TAKEN_PORTS = frozenset({"18012", "18013", "19099"})
 #: Words in the names of what must not stand in a file that everybody reads.
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 #: A value in the place of one that only Render knows, which boot would take.
-STAND_INS = {"REDIS_URL": "redis://host:6379", "STORAGE_URL": "s3://bucket/folder"}
+EXAMPLES = {"REDIS_URL": "redis://host:6379", "STORAGE_URL": "s3://bucket/folder"}
 
 type Service = Mapping[str, Any]
 type Variables = Mapping[str, Mapping[str, Any]]
@@ -78,7 +78,7 @@ def _settings(variables: Variables) -> Iterator[tuple[str, str]]:
         plain = key.removesuffix("_FILE")
         if plain not in SETTING_NAMES and key not in OTHER_NAMES and not key.startswith(OTHER_BEGINNINGS):
             yield f"{key} is no setting of Shapbox", "docs/operations.md lists them all."
-    given = {key: _stand_in(key, item) for key, item in variables.items() if not key.endswith("_FILE")}
+    given = {key: _example(key, item) for key, item in variables.items() if not key.endswith("_FILE")}
     try:
         Settings.from_environment(given)
     except SettingsError as error:
@@ -86,12 +86,12 @@ def _settings(variables: Variables) -> Iterator[tuple[str, str]]:
             yield line.strip(" -"), "Boot would refuse it."
 
 
-def _stand_in(key: str, item: Mapping[str, Any]) -> str:
+def _example(key: str, item: Mapping[str, Any]) -> str:
     """Return the variable's value; where only Render knows it, one that boot would take for this key."""
     if "value" in item:
         value = item["value"]
         return str(value).lower() if isinstance(value, bool) else str(value)
-    return STAND_INS.get(key) or (f"a-generated-{key.lower()}" if key in KEY_NAMES else "")
+    return EXAMPLES.get(key) or (f"a-generated-{key.lower()}" if key in KEY_NAMES else "")
 
 
 def _places(service: Service, variables: Variables) -> Iterator[tuple[str, str]]:

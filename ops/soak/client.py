@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ops.http_call import Answer
-from ops.soak.mixture import EXACT, Wish
+from ops.soak.mixture import EXACT, PlannedJob
 from ops.soak.results import fault_in_sums, fault_in_values, read_result
 from ops.soak.row_pool import Form, RowPool
 from ops.soak.tally import Tally
@@ -46,21 +46,21 @@ class Client:
     tally: Tally
     stop: threading.Event
 
-    def run_jobs(self, wishes: Iterator[Wish]) -> None:
+    def run_jobs(self, planned_jobs: Iterator[PlannedJob]) -> None:
         """Have job after job done. What goes wrong is tallied, and the next one comes."""
-        for wish in wishes:
+        for planned in planned_jobs:
             if self.stop.is_set():
                 return
             with self._tallying():
-                self._have_done(wish)
+                self._have_done(planned)
 
-    def run_one_row(self, wishes: Iterator[Wish]) -> None:
+    def run_one_row(self, planned_jobs: Iterator[PlannedJob]) -> None:
         """Have single rows explained, one after the other."""
-        for wish in wishes:
+        for planned in planned_jobs:
             if self.stop.wait(ONE_ROW_PAUSE):
                 return
             with self._tallying():
-                self._explain_one(self.pools[wish.model], wish.first)
+                self._explain_one(self.pools[planned.model], planned.first)
 
     @contextlib.contextmanager
     def _tallying(self) -> Iterator[None]:
@@ -72,23 +72,23 @@ class Client:
             self.tally.fault("calls_broken", str(fault))
             self.stop.wait(RETRY_SECONDS)
 
-    def _have_done(self, wish: Wish) -> None:
-        path = self._submit(wish)
+    def _have_done(self, planned: PlannedJob) -> None:
+        path = self._submit(planned)
         try:
             document = self._follow(path)
             if document["status"] == "completed":
-                self._fetch(wish, path)
+                self._fetch(planned, path)
                 self.tally.add("jobs_done")
-                self.tally.add("rows_done", wish.rows)
+                self.tally.add("rows_done", planned.rows)
             else:
-                self.tally.fault("jobs_failed", f"{wish}: {document['status']}, {document['error']}")
+                self.tally.fault("jobs_failed", f"{planned}: {document['status']}, {document['error']}")
         finally:
             self._call("DELETE", path, {204})
 
-    def _submit(self, wish: Wish) -> str:
-        body = self.pools[wish.model].body(wish.form, wish.first, wish.rows, wish.method)
-        query = "" if wish.form is Form.JSON else f"?model={wish.model}&method={wish.method}"
-        answer = self._call("POST", f"/v1/jobs{query}", {202}, body, {"Content-Type": wish.form.value})
+    def _submit(self, planned: PlannedJob) -> str:
+        body = self.pools[planned.model].body(planned.form, planned.first, planned.rows, planned.method)
+        query = "" if planned.form is Form.JSON else f"?model={planned.model}&method={planned.method}"
+        answer = self._call("POST", f"/v1/jobs{query}", {202}, body, {"Content-Type": planned.form.value})
         self.tally.add("jobs_accepted")
         return answer.headers["location"]
 
@@ -99,22 +99,22 @@ class Client:
                 return document
         raise BrokenCallError(f"{path} is stuck: {document}")
 
-    def _fetch(self, wish: Wish, path: str) -> None:
-        answer = self._call("GET", f"{path}/result", {200}, headers={"Accept": wish.accept})
-        if wish.checked:
-            self._check(wish, answer)
+    def _fetch(self, planned: PlannedJob, path: str) -> None:
+        answer = self._call("GET", f"{path}/result", {200}, headers={"Accept": planned.accept})
+        if planned.checked:
+            self._check(planned, answer)
 
-    def _check(self, wish: Wish, answer: Answer) -> None:
-        pool = self.pools[wish.model]
-        wanted = pool.reference[wish.first : wish.first + wish.rows]
+    def _check(self, planned: PlannedJob, answer: Answer) -> None:
+        pool = self.pools[planned.model]
+        wanted = pool.reference[planned.first : planned.first + planned.rows]
         try:
-            given = read_result(wish.accept, answer.body, wanted.shape[1])
+            given = read_result(planned.accept, answer.body, wanted.shape[1])
         except (ValueError, KeyError) as error:
-            self.tally.fault("values_wrong", f"{wish}: cannot be read: {error}")
+            self.tally.fault("values_wrong", f"{planned}: cannot be read: {error}")
             return
-        compare = fault_in_values if wish.method == EXACT else fault_in_sums
+        compare = fault_in_values if planned.method == EXACT else fault_in_sums
         if fault := compare(given, wanted):
-            self.tally.fault("values_wrong", f"{wish}: {fault}")
+            self.tally.fault("values_wrong", f"{planned}: {fault}")
         self.tally.add("values_checked", int(np.prod(wanted.shape)))
 
     def _explain_one(self, pool: RowPool, row: int) -> None:

@@ -1,11 +1,11 @@
-"""Does a process grow? Judged for each life by itself: a recycled worker starts again from below."""
+"""Does a process grow? Judged for each run by itself: a recycled worker starts again from below."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ops.soak.history import History, Life
+from ops.soak.history import History, ProcessRun
 from ops.soak.trend import Point, median_around, slope_per_hour
 
 #: Bytes of an MB.
@@ -18,7 +18,7 @@ TELLING_MINUTES = 20.0
 MEDIAN_SECONDS = 60.0
 #: The share of a run that its medians are taken over, at most.
 MEDIAN_SHARE = 0.1
-#: The shortest part of a life, in seconds, whose slope means anything, and the same as a share of the run.
+#: The shortest part of a run, in seconds, whose slope means anything, and the same as a share of the run.
 SHORTEST_PART, SHORTEST_SHARE = 300.0, 0.1
 
 
@@ -32,7 +32,7 @@ class Course:
     end: float | None
     peak: float
     growth: float | None
-    lives: int
+    runs: int
 
     @property
     def grows(self) -> bool:
@@ -41,11 +41,11 @@ class Course:
 
 
 def course_of(name: str, history: History) -> Course:
-    """Return the course of one program over all its lives."""
-    lives = history.lives[name]
-    points = [point for life in lives for point in life.points]
-    parts = [part for life in lives if (part := _judged(life, history))]
-    return _course(name, points, _growth(parts), len(lives), history)
+    """Return the course of one program over all its runs."""
+    runs = history.runs[name]
+    points = [point for run in runs for point in run.points]
+    parts = [part for run in runs if (part := _judged(run, history))]
+    return _course(name, points, _growth(parts), len(runs), history)
 
 
 def course_of_working_set(history: History) -> Course:
@@ -55,7 +55,7 @@ def course_of_working_set(history: History) -> Course:
     return _course("working set", points, _growth([late] if late else []), 1, history)
 
 
-def _course(name: str, points: Sequence[Point], growth: float | None, lives: int, history: History) -> Course:
+def _course(name: str, points: Sequence[Point], growth: float | None, runs: int, history: History) -> Course:
     width = min(MEDIAN_SECONDS, history.seconds * MEDIAN_SHARE)
     moments = (
         history.warm_up,
@@ -65,13 +65,13 @@ def _course(name: str, points: Sequence[Point], growth: float | None, lives: int
     medians = [median_around(points, moment, width) for moment in moments]
     warm, middle, end = (None if median is None else median / MB for median in medians)
     peak = max((value for _, value in points), default=0.0) / MB
-    return Course(name, warm, middle, end, peak, growth, lives)
+    return Course(name, warm, middle, end, peak, growth, runs)
 
 
-def _judged(life: Life, history: History) -> Sequence[Point]:
-    """Return the part of a life that counts: after the run's warm-up, and after its own if it began later."""
-    own = life.born + history.warm_up if life.born > history.warm_up else history.warm_up
-    part = [point for point in life.points if point[0] >= own]
+def _judged(run: ProcessRun, history: History) -> Sequence[Point]:
+    """Return the part of a run that counts: after the run's warm-up, and after its own if it began later."""
+    own = run.born + history.warm_up if run.born > history.warm_up else history.warm_up
+    part = [point for point in run.points if point[0] >= own]
     shortest = min(SHORTEST_PART, history.seconds * SHORTEST_SHARE)
     return part if part and part[-1][0] - part[0][0] >= shortest else []
 

@@ -1,4 +1,4 @@
-"""A soak's samples, sorted: the working set, each process's lives, the counts at the end."""
+"""A soak's samples, sorted: the working set, each process's runs, the counts at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTES, WARM_UP_SECONDS, WORKERS, LIMIT_MB, SOFT_LIMIT_MB = (
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class ProcessRun:
     """One process from its first to its last sample."""
 
     pid: int
@@ -38,7 +38,7 @@ class History:
     facts: Mapping[str, float]
     source: str
     working_set: Sequence[Point]
-    lives: Mapping[str, Sequence[Life]]
+    runs: Mapping[str, Sequence[ProcessRun]]
     counts: Mapping[str, int]
 
     @property
@@ -57,7 +57,7 @@ def sort_out(samples: Iterable[Sample]) -> History:
     facts: dict[str, float] = {}
     counts: dict[str, int] = {}
     working_set: list[Point] = []
-    lives: dict[str, list[tuple[int, list[Point]]]] = {}
+    runs: dict[str, list[tuple[int, list[Point]]]] = {}
     source = ""
     for one in samples:
         match one.kind:
@@ -69,11 +69,11 @@ def sort_out(samples: Iterable[Sample]) -> History:
                 source = one.name
                 working_set.append((one.seconds, one.value))
             case Kind.PSS:
-                of_name = lives.setdefault(one.name, [])
+                of_name = runs.setdefault(one.name, [])
                 if not of_name or of_name[-1][0] != one.pid:
                     of_name.append((one.pid, []))
                 of_name[-1][1].append((one.seconds, one.value))
     if missing := {MINUTES, WARM_UP_SECONDS, WORKERS, LIMIT_MB, SOFT_LIMIT_MB} - facts.keys():
         raise ValueError(f"the samples do not tell {', '.join(sorted(missing))}")
-    sorted_lives = {name: [Life(*life) for life in of_name] for name, of_name in lives.items()}
-    return History(facts, source, working_set, sorted_lives, counts)
+    sorted_runs = {name: [ProcessRun(*run) for run in of_name] for name, of_name in runs.items()}
+    return History(facts, source, working_set, sorted_runs, counts)

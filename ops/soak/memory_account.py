@@ -15,7 +15,7 @@ from shared.memory import process_pss_bytes
 #: What programs are called, by a word on their command line.
 PROGRAM_WORDS = {"services.api": "api", "services.monitor": "monitor", "redis-server": "redis"}
 #: On the command line of a process that is about to become a program.
-LEASH = "ops.boot.leash"
+PARENT_DEATH = "ops.boot.parent_death"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def programs_of(appliance: Appliance) -> list[ProgramMemory]:
 
 
 def _name(words: list[str]) -> str | None:
-    if LEASH in words:
+    if PARENT_DEATH in words:
         return None
     if "services.worker" in words:
         return words[-1]

@@ -23,7 +23,7 @@ EXACT, INTERVENTIONAL = "tree_path_dependent", "interventional"
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PlannedJob:
     """One job that a client wants: these rows of a model's pool, sent so, and its result fetched so."""
 
     model: str
@@ -35,16 +35,16 @@ class Wish:
     checked: bool
 
 
-def wishes(models: Sequence[str], pool_rows: int, seed: int) -> Iterator[Wish]:
-    """Yield one client's wishes, for ever. The same seed gives the same ones."""
-    chance = random.Random(seed)  # noqa: S311  # a mixture, no secret
+def planned_jobs(models: Sequence[str], pool_rows: int, seed: int) -> Iterator[PlannedJob]:
+    """Yield one client's jobs, for ever. The same seed gives the same ones."""
+    chance = random.Random(seed)  # a mixture, no secret
     most = min(MOST_ROWS, pool_rows)
     while True:
         interventional = chance.random() < INTERVENTIONAL_SHARE
         drawn = round(math.exp(chance.uniform(math.log(LEAST_ROWS), math.log(most))))
         rows = INTERVENTIONAL_ROWS if interventional else min(drawn, most)
         accept = chance.choice(ACCEPTS)
-        yield Wish(
+        yield PlannedJob(
             model=chance.choice(models),
             form=chance.choices(list(FORMS), list(FORMS.values()))[0],
             first=chance.randrange(pool_rows - rows + 1),

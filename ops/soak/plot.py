@@ -47,9 +47,9 @@ def plot(history: History) -> str:
 
 
 def _curves(history: History) -> list[tuple[str, list[list[Point]]]]:
-    """Return each curve's name and its parts, in minutes and MB: a life of a process is a part."""
+    """Return each curve's name and its parts, in minutes and MB: a run of a process is a part."""
     named = [("working set", [history.working_set])]
-    named += [(name, [life.points for life in history.lives[name]]) for name in sorted(history.lives)]
+    named += [(name, [run.points for run in history.runs[name]]) for name in sorted(history.runs)]
     return [(name, [_scaled(part) for part in parts]) for name, parts in named[: len(COLOURS)]]
 
 

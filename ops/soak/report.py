@@ -40,18 +40,18 @@ def _named(counts: Mapping[str, int], begin: str) -> str:
 
 def _table(verdict: Verdict) -> str:
     lines = [
-        "| MB | after warm-up | middle | end | peak | growth an hour | lives |",
+        "| MB | after warm-up | middle | end | peak | growth an hour | runs |",
         "|---|---|---|---|---|---|---|",
-        *(_line(course, str(course.lives)) for course in verdict.processes),
+        *(_line(course, str(course.runs)) for course in verdict.processes),
         _line(verdict.whole, ""),
     ]
     return "\n".join(lines)
 
 
-def _line(course: Course, lives: str) -> str:
+def _line(course: Course, runs: str) -> str:
     growth = "not known" if course.growth is None else f"{course.growth:+.1f}"
     medians = [_cell(value) for value in (course.warm, course.middle, course.end, course.peak)]
-    return f"| {course.name} | {' | '.join(medians)} | {growth} | {lives} |"
+    return f"| {course.name} | {' | '.join(medians)} | {growth} | {runs} |"
 
 
 def _cell(value: float | None) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ops.soak.client import Client
 from ops.soak.history import LIMIT_MB, MINUTES, SOFT_LIMIT_MB, WARM_UP_SECONDS, WORKERS, History, sort_out
 from ops.soak.memory_account import MemoryAccount
-from ops.soak.mixture import wishes
+from ops.soak.mixture import planned_jobs
 from ops.soak.progress import progress_line
 from ops.soak.row_pool import RowPool
 from ops.soak.sampler import Sampler
@@ -119,7 +119,7 @@ def _client_threads(client: Client) -> list[threading.Thread]:
     return [
         threading.Thread(
             target=client.run_jobs if number else client.run_one_row,
-            args=(wishes(models, rows, seed=number),),
+            args=(planned_jobs(models, rows, seed=number),),
             name=f"client-{number}",
             daemon=True,
         )

@@ -38,7 +38,7 @@ class Verdict:
 
 def judge(history: History) -> Verdict:
     """Judge a run."""
-    processes = [course_of(name, history) for name in sorted(history.lives)]
+    processes = [course_of(name, history) for name in sorted(history.runs)]
     faults = [f"{history.counts[name]} {what}" for name, what in FAULTS.items() if history.counts.get(name)]
     if not history.counts.get("jobs_done") or not history.counts.get("values_checked"):
         faults.append("no job was finished and checked")
@@ -63,9 +63,9 @@ def _growing(processes: Sequence[Course]) -> tuple[list[str], list[str]]:
         if not process.grows:
             continue
         said = f"{process.name} grows by {process.growth:.1f} MB an hour, more than {MOST_GROWTH:.0f}"
-        if process.name.startswith(RECYCLED) and process.lives > 1:
+        if process.name.startswith(RECYCLED) and process.runs > 1:
             bounded.append(
-                f"{said}: its recycle bounds it ({process.lives} lives, peak {process.peak:.0f} MB)."
+                f"{said}: its recycle bounds it ({process.runs} runs, peak {process.peak:.0f} MB)."
             )
         else:
             faults.append(said)

@@ -59,7 +59,7 @@ def _assemble(settings: Settings, commit: str) -> Parts:
         connect(settings, Patience.IMPATIENT, name="api"),
         connect(settings, Patience.STEADY, name="api-background"),
         Payloads.open(settings),
-        ModelCatalog.load(settings.models_dir, settings.standins_dir, activations),
+        ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations),
         commit,
         activations,
     )

@@ -85,7 +85,7 @@ def _work(settings: Settings, process_name: str) -> int:
     host = host_name(os.environ)
     me = Heartbeat(f"{host}/{process_name}", host, os.getpid(), secrets.token_hex(8))
     activations = Activations.read(settings.activations_file)
-    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir, activations)
+    catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations)
     models = WarmModels(catalog, settings.compiled_dir)
     models.warm_up()
     connection = connect(settings, Patience.STEADY, name=me.name)

@@ -29,8 +29,8 @@ from tests.appliance.faults.submitted import (
 )
 from tests.appliance.faults.supervised import Supervisor
 from tests.appliance.roles import WorkerAppliance, shared_connection
-from tests.elsewhere.network import Network
-from tests.elsewhere.redis_elsewhere import PASSWORD, RedisElsewhere
+from tests.remote.network import Network
+from tests.remote.remote_redis import PASSWORD, RedisElsewhere
 
 #: Batches of the job: enough that every worker takes part.
 BATCHES = 60

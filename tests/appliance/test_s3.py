@@ -15,8 +15,8 @@ from tests.appliance.client import check_refusal, offer, until
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import BATCH_ROWS, counters, nothing_is_left, shaken_examples, submit
-from tests.elsewhere.network import Network
-from tests.elsewhere.s3_server import SECRET_KEY, S3Server
+from tests.remote.network import Network
+from tests.remote.s3_server import SECRET_KEY, S3Server
 
 #: Batches of the job, and seconds for which the store is away: longer than one batch's patience with it.
 BATCHES, AWAY_SECONDS = 30, 15.0

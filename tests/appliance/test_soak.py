@@ -14,7 +14,7 @@ import numpy as np
 
 from ops.soak.client import Client
 from ops.soak.history import sort_out
-from ops.soak.mixture import wishes
+from ops.soak.mixture import planned_jobs
 from ops.soak.row_pool import RowPool
 from ops.soak.samples import read_samples
 from ops.soak.tally import Tally
@@ -40,7 +40,7 @@ def test_a_short_soak_passes_and_its_report_can_be_made_again(tmp_path: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
     history = sort_out(read_samples(tmp_path / "first" / "soak.csv"))
-    assert set(history.lives) == {"api", "monitor", "redis", "supervisord", "worker-1", "worker-2"}
+    assert set(history.runs) == {"api", "monitor", "redis", "supervisord", "worker-1", "worker-2"}
     assert len(history.working_set) > 20
     assert history.seconds > 29
     assert history.counts["jobs_done"] > 0
@@ -63,7 +63,7 @@ def test_a_client_finds_wrong_values_and_leaves_no_job_behind(appliance: Applian
     false = {
         name: replace(pool, reference=np.roll(pool.reference, 1, axis=0)) for name, pool in pools.items()
     }
-    some = [wish for wish in islice(wishes(sorted(pools), 600, seed=4), 12) if wish.checked]
+    some = [planned for planned in islice(planned_jobs(sorted(pools), 600, seed=4), 12) if planned.checked]
 
     for of_model, right in ((pools, True), (false, False)):
         tally = Tally()

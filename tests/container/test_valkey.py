@@ -11,7 +11,7 @@ import pytest
 from ops.container.engine import docker, docker_succeeds
 from tests.appliance.faults.submitted import submit
 from tests.container.conftest import MakeBox
-from tests.elsewhere.certificates import make_certificates
+from tests.remote.certificates import make_certificates
 
 #: The network of this test, and where Valkey is on it: the certificate names the address.
 SUBNET, ADDRESS = "172.29.77.0/28", "172.29.77.3"

@@ -16,8 +16,8 @@ from ops.boot.redis_check import check_redis
 from ops.trial_appliance import environment_without_settings, free_ports
 from shared.errors import BootError
 from shared.settings import Settings
-from tests.elsewhere.certificates import make_certificates
-from tests.elsewhere.redis_elsewhere import PASSWORD, RedisElsewhere
+from tests.remote.certificates import make_certificates
+from tests.remote.remote_redis import PASSWORD, RedisElsewhere
 
 type MakeRedis = Callable[..., RedisElsewhere]
 
@@ -125,7 +125,7 @@ def test_a_redis_that_accepts_and_says_nothing_is_waited_for(
     assert "the programs will wait for it" in caplog.text
 
 
-def test_without_a_redis_elsewhere_nothing_is_asked(caplog: pytest.LogCaptureFixture) -> None:
+def test_without_a_remote_redis_nothing_is_asked(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         check_redis(Settings(), dict(os.environ))
     assert caplog.messages == []

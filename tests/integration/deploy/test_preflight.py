@@ -116,7 +116,7 @@ def test_a_remote_that_does_not_answer_is_judged_by_what_it_had_and_that_is_said
     assert check_pushed(Repository(clone.folder)).outcome is Outcome.FAIL
 
 
-def test_stand_ins_are_refused_unless_they_are_wanted_here(clone: Checkout) -> None:
+def test_placeholders_are_refused_unless_they_are_wanted_here(clone: Checkout) -> None:
     blueprint = clone.folder / "render.yaml"
     more = "      - key: ALLOW_FALLBACK_MODEL\n        value: true\n"
     blueprint.write_text(blueprint.read_text() + more)

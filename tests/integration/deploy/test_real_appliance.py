@@ -62,7 +62,7 @@ def test_a_deploy_that_comes_up_broken_is_taken_back(deployed: Deployer, service
     assert f"commit {before[:7]} answers, healthy and ready" in done.stdout
     assert deployed.render.orders("/rollback") == 1
     served = look(service.url)
-    assert (served.commit, served.ready, served.stand_ins) == (before, True, ())
+    assert (served.commit, served.ready, served.placeholders) == (before, True, ())
 
 
 def test_a_commit_that_boot_refuses_fails_with_boots_own_words_and_the_old_one_goes_on(

@@ -15,7 +15,7 @@ from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
-from tests.elsewhere.s3_server import SECRET_KEY, S3Server
+from tests.remote.s3_server import SECRET_KEY, S3Server
 from tests.support.stored_rows import put_in_folder
 
 LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, features=2, outputs=1)

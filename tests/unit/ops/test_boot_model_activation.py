@@ -374,7 +374,7 @@ def test_a_placeholder_is_served_although_the_model_that_it_replaces_is_recorded
     activations = activate_models(settings, check_models(settings))
     assert activations.versions["faulty@1"].state is State.REFUSED
     assert require_ready_models(settings, activations) == 2
-    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir, activations)
+    catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations)
     assert catalog.get("faulty").fallback
     assert catalog.refused() == ()
 

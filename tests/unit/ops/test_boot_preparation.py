@@ -271,7 +271,7 @@ def test_a_faulty_model_is_told_and_the_others_are_served(settings: Settings) ->
     (fault,) = check_models(settings)
     assert fault.model == "wine@1"
     assert "model.ubj" in fault.what
-    assert not settings.standins_dir.exists()
+    assert not settings.placeholders_dir.exists()
 
 
 def test_if_all_models_are_faulty_each_is_named_with_its_remedy(settings: Settings) -> None:
@@ -296,7 +296,7 @@ def test_a_placeholder_replaces_a_faulty_model_only_when_allowed(settings: Setti
     allowed = replace(settings, allow_fallback_model=True)
     (fault,) = check_models(allowed)
     assert fault.model == "wine@1"
-    catalog = ModelCatalog.load(settings.models_dir, settings.standins_dir)
+    catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir)
     assert [model.id for model in catalog.versions() if model.fallback] == ["wine@1"]
     assert require_ready_models(allowed, Activations()) == 3
 
@@ -305,7 +305,7 @@ def test_without_any_model_the_default_model_gets_the_placeholder(settings: Sett
     allowed = replace(settings, allow_fallback_model=True, default_model="churn")
     check_models(allowed)
     assert require_ready_models(allowed, Activations()) == 1
-    assert ModelCatalog.load(settings.models_dir, settings.standins_dir).get("churn").fallback
+    assert ModelCatalog.load(settings.models_dir, settings.placeholders_dir).get("churn").fallback
 
 
 def test_a_default_model_that_is_not_there_is_refused_with_those_that_are(settings: Settings) -> None:
@@ -349,9 +349,9 @@ def test_if_no_model_is_ready_each_is_named_with_its_reason(settings: Settings) 
 
 def test_placeholders_of_an_earlier_start_go_once_the_model_is_mended(settings: Settings) -> None:
     copy_models(settings)
-    (settings.standins_dir / "wine" / "1").mkdir(parents=True)
+    (settings.placeholders_dir / "wine" / "1").mkdir(parents=True)
     check_models(settings)
-    assert not settings.standins_dir.exists()
+    assert not settings.placeholders_dir.exists()
 
 
 LOCKED = """

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from ops.chaos.plan import WORKERS, Kind, Target, plan_faults
-from ops.chaos.wishes import POOL_ROWS, SIZES, wishes
+from ops.chaos.planned_jobs import POOL_ROWS, SIZES, planned_jobs
 from shared.jobs.document import Method
 
 MODELS = ["breast-cancer@1", "california-housing@1"]
@@ -50,19 +50,21 @@ def test_a_fault_says_what_it_will_do() -> None:
 
 
 def test_a_seed_repeats_each_clients_jobs() -> None:
-    first, again, other = (list(itertools.islice(wishes(MODELS, 1, client), 50)) for client in (0, 0, 1))
+    first, again, other = (
+        list(itertools.islice(planned_jobs(MODELS, 1, client), 50)) for client in (0, 0, 1)
+    )
     assert first == again
     assert first != other
-    assert len({wish.key for wish in first + other}) == 100
+    assert len({planned.key for planned in first + other}) == 100
 
 
 def test_the_jobs_are_of_every_size_model_and_form() -> None:
-    many = list(itertools.islice(wishes(MODELS, 1, 0), 1000))
+    many = list(itertools.islice(planned_jobs(MODELS, 1, 0), 1000))
     for least, most, _ in SIZES:
-        assert any(least <= wish.rows <= most for wish in many)
-    assert Counter(wish.model for wish in many).keys() == set(MODELS)
-    assert {wish.form.name for wish in many} == {"NPY", "JSON", "CSV"}
-    assert {wish.method for wish in many} == set(Method)
-    assert any(wish.again for wish in many)
-    assert any(wish.cancel_after is not None for wish in many)
-    assert all(0 <= wish.first <= wish.first + wish.rows <= POOL_ROWS for wish in many)
+        assert any(least <= planned.rows <= most for planned in many)
+    assert Counter(planned.model for planned in many).keys() == set(MODELS)
+    assert {planned.form.name for planned in many} == {"NPY", "JSON", "CSV"}
+    assert {planned.method for planned in many} == set(Method)
+    assert any(planned.again for planned in many)
+    assert any(planned.cancel_after is not None for planned in many)
+    assert all(0 <= planned.first <= planned.first + planned.rows <= POOL_ROWS for planned in many)

@@ -11,14 +11,14 @@ from ops.chaos.check import Rows
 from ops.chaos.injector import Struck
 from ops.chaos.ledger import Entry, Finding, Ledger, State
 from ops.chaos.plan import Fault, Kind, Target
+from ops.chaos.planned_jobs import PlannedJob
 from ops.chaos.recovery import Recovered
 from ops.chaos.report import Outcome, percentile, report
 from ops.chaos.verdict import KINDS, judge
-from ops.chaos.wishes import Wish
 
-WISH = Wish("key", "model@1", 0, 10)
+PLANNED = PlannedJob("key", "model@1", 0, 10)
 AUDIT = Audit(
-    entries=[Entry("a", WISH, State.COMPLETED), Entry("b", WISH, State.CANCELLED)],
+    entries=[Entry("a", PLANNED, State.COMPLETED), Entry("b", PLANNED, State.CANCELLED)],
     findings=[],
     rows_checked=10,
     rows=Rows(),
@@ -48,7 +48,7 @@ def test_a_run_that_checked_nothing_fails() -> None:
 
 
 @pytest.mark.parametrize(("said", "right"), [(9, False), (10, True), (20, True), (21, False)])
-def test_rows_are_counted_within_what_can_be_known(said: int, right: bool) -> None:  # noqa: FBT001  # a test's parameter
+def test_rows_are_counted_within_what_can_be_known(said: int, right: bool) -> None:  # a test's parameter
     assert Counted(said, 10, 20).right is right
 
 
@@ -85,18 +85,18 @@ def test_a_percentile_is_one_of_the_values() -> None:
 
 def test_the_same_job_for_two_keys_is_a_finding() -> None:
     ledger = Ledger()
-    ledger.accept("a", WISH)
-    ledger.accept("a", WISH, b"values")
+    ledger.accept("a", PLANNED)
+    ledger.accept("a", PLANNED, b"values")
     assert not ledger.findings()
     assert ledger.entries()[0].answered == b"values"
-    ledger.accept("a", replace(WISH, key="other"))
+    ledger.accept("a", replace(PLANNED, key="other"))
     assert [finding.kind for finding in ledger.findings()] == ["doubled"]
 
 
 def test_an_open_job_counts_until_it_has_ended() -> None:
     ledger = Ledger()
-    ledger.accept("a", WISH)
-    ledger.accept("b", WISH)
+    ledger.accept("a", PLANNED)
+    ledger.accept("b", PLANNED)
     assert ledger.open_rows() == 20
     ledger.update("a", State.COMPLETED)
     assert [entry.id for entry in ledger.open()] == ["b"]

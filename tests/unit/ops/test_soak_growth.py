@@ -6,7 +6,7 @@ import random
 import pytest
 
 from ops.soak.growth import course_of
-from ops.soak.history import History, Life
+from ops.soak.history import History, ProcessRun
 from ops.soak.report import report
 from ops.soak.trend import Point, median_around, slope_per_hour, thin
 from ops.soak.verdict import judge
@@ -31,8 +31,8 @@ def series(start_mb: float, growth_mb: float, seconds: tuple[int, int] = (0, HOU
     ]
 
 
-def history(counts: dict[str, int] | None = None, **lives: list[Life]) -> History:
-    named = {name.replace("_", "-"): of_name for name, of_name in lives.items()}
+def history(counts: dict[str, int] | None = None, **runs: list[ProcessRun]) -> History:
+    named = {name.replace("_", "-"): of_name for name, of_name in runs.items()}
     return History(FACTS, "cgroup", series(300, 0), named, WELL | (counts or {}))
 
 
@@ -63,53 +63,53 @@ def test_thinning_keeps_the_course() -> None:
 def test_the_warm_up_is_no_growth() -> None:
     warming = [(t, value + min(t, 290) * MB) for t, value in series(60, 0)]
 
-    course = course_of("api", history(api=[Life(7, warming)]))
+    course = course_of("api", history(api=[ProcessRun(7, warming)]))
 
     assert course.growth == pytest.approx(0, abs=1)
     assert course.warm == pytest.approx(350, abs=3)
 
 
 def test_each_life_is_judged_for_itself() -> None:
-    lives = [Life(1, series(60, 40, (0, 1800))), Life(2, series(60, 40, (1805, HOUR)))]
+    runs = [ProcessRun(1, series(60, 40, (0, 1800))), ProcessRun(2, series(60, 40, (1805, HOUR)))]
 
-    course = course_of("worker-1", history(worker_1=lives))
+    course = course_of("worker-1", history(worker_1=runs))
 
-    assert course.lives == 2
+    assert course.runs == 2
     assert course.growth == pytest.approx(40, abs=3)
     assert course.end == pytest.approx(60 + 20, abs=3)
 
 
 def test_a_life_that_is_too_short_tells_nothing() -> None:
-    lives = [Life(1, series(60, 0, (0, 3000))), Life(2, series(60, 900, (3005, HOUR)))]
+    runs = [ProcessRun(1, series(60, 0, (0, 3000))), ProcessRun(2, series(60, 900, (3005, HOUR)))]
 
-    assert course_of("worker-1", history(worker_1=lives)).growth == pytest.approx(0, abs=1)
+    assert course_of("worker-1", history(worker_1=runs)).growth == pytest.approx(0, abs=1)
 
 
 def test_a_process_that_grows_is_a_fault_and_a_steady_one_is_none() -> None:
-    assert judge(history(api=[Life(1, series(60, 2))])).passed
+    assert judge(history(api=[ProcessRun(1, series(60, 2))])).passed
 
-    verdict = judge(history(api=[Life(1, series(60, 9))]))
+    verdict = judge(history(api=[ProcessRun(1, series(60, 9))]))
 
     assert not verdict.passed
     assert "api grows by" in verdict.faults[0]
-    assert "Not passed: api grows by" in report(history(api=[Life(1, series(60, 9))]), verdict)
+    assert "Not passed: api grows by" in report(history(api=[ProcessRun(1, series(60, 9))]), verdict)
 
 
 def test_a_worker_whose_recycle_bounds_its_growth_is_remarked_and_no_fault() -> None:
-    lives = [Life(1, series(60, 60, (0, 1800))), Life(2, series(60, 60, (1805, HOUR)))]
+    runs = [ProcessRun(1, series(60, 60, (0, 1800))), ProcessRun(2, series(60, 60, (1805, HOUR)))]
 
-    verdict = judge(history(worker_1=lives))
+    verdict = judge(history(worker_1=runs))
 
     assert verdict.passed
-    assert "its recycle bounds it (2 lives" in verdict.remarks[0]
-    assert not judge(history(worker_1=lives[:1])).passed
-    assert not judge(history(api=lives)).passed
+    assert "its recycle bounds it (2 runs" in verdict.remarks[0]
+    assert not judge(history(worker_1=runs[:1])).passed
+    assert not judge(history(api=runs)).passed
 
 
 def test_a_short_run_says_that_it_cannot_tell() -> None:
     facts = FACTS | {"minutes": 10, "warm_up_seconds": 60}
     short = History(
-        facts, "cgroup", series(300, 0, (0, 600)), {"api": [Life(1, series(60, 90, (0, 600)))]}, WELL
+        facts, "cgroup", series(300, 0, (0, 600)), {"api": [ProcessRun(1, series(60, 90, (0, 600)))]}, WELL
     )
 
     verdict = judge(short)
@@ -120,24 +120,28 @@ def test_a_short_run_says_that_it_cannot_tell() -> None:
 
 @pytest.mark.parametrize("count", ["jobs_failed", "values_wrong", "calls_broken", "oom_kills"])
 def test_anything_that_went_wrong_fails_the_soak(count: str) -> None:
-    steady = [Life(1, series(60, 0))]
+    steady = [ProcessRun(1, series(60, 0))]
 
     assert judge(history({count: 0}, api=steady)).passed
     assert not judge(history({count: 1}, api=steady)).passed
 
 
 def test_a_soak_that_did_nothing_has_not_passed() -> None:
-    assert not judge(history({"jobs_done": 0}, api=[Life(1, series(60, 0))])).passed
+    assert not judge(history({"jobs_done": 0}, api=[ProcessRun(1, series(60, 0))])).passed
 
 
 def test_samples_that_end_early_are_a_fault() -> None:
-    broken_off = History(FACTS, "cgroup", series(300, 0, (0, 1500)), {"api": [Life(1, series(60, 0))]}, WELL)
+    broken_off = History(
+        FACTS, "cgroup", series(300, 0, (0, 1500)), {"api": [ProcessRun(1, series(60, 0))]}, WELL
+    )
 
     assert judge(broken_off).faults == ["the samples end after 25.0 minutes"]
 
 
 def test_the_report_has_a_line_for_each_process_and_the_whole() -> None:
-    one = history({"recycles_self": 3}, api=[Life(1, series(60, 1))], worker_1=[Life(2, series(90, 1))])
+    one = history(
+        {"recycles_self": 3}, api=[ProcessRun(1, series(60, 1))], worker_1=[ProcessRun(2, series(90, 1))]
+    )
 
     text = report(one, judge(one), ["values_wrong: here"])
 

@@ -9,7 +9,7 @@ import numpy as np
 import orjson
 import pytest
 
-from ops.soak.mixture import EXACT, INTERVENTIONAL_ROWS, LEAST_ROWS, MOST_ROWS, wishes
+from ops.soak.mixture import EXACT, INTERVENTIONAL_ROWS, LEAST_ROWS, MOST_ROWS, planned_jobs
 from ops.soak.results import ACCEPTS, Matrix, fault_in_sums, fault_in_values, read_result
 from ops.soak.row_pool import Form, RowPool
 from shared.build import ROOT
@@ -23,24 +23,24 @@ def pool() -> RowPool:
     return RowPool.of(ModelCatalog.load(ROOT / "models").get("wine"), rows=40)
 
 
-def test_the_same_seed_gives_the_same_wishes_and_another_others() -> None:
-    first = list(islice(wishes(MODELS, 20_000, seed=1), 50))
+def test_the_same_seed_gives_the_same_jobs_and_another_others() -> None:
+    first = list(islice(planned_jobs(MODELS, 20_000, seed=1), 50))
 
-    assert first == list(islice(wishes(MODELS, 20_000, seed=1), 50))
-    assert first != list(islice(wishes(MODELS, 20_000, seed=2), 50))
+    assert first == list(islice(planned_jobs(MODELS, 20_000, seed=1), 50))
+    assert first != list(islice(planned_jobs(MODELS, 20_000, seed=2), 50))
 
 
 def test_a_days_mixture_has_everything_in_it_and_stays_within_the_pool() -> None:
-    some = list(islice(wishes(MODELS, 20_000, seed=3), 2000))
-    exact = [wish.rows for wish in some if wish.method == EXACT]
+    some = list(islice(planned_jobs(MODELS, 20_000, seed=3), 2000))
+    exact = [planned.rows for planned in some if planned.method == EXACT]
 
-    assert {wish.model for wish in some} == set(MODELS)
-    assert {wish.form for wish in some} == set(Form)
-    assert {wish.accept for wish in some} == set(ACCEPTS)
-    assert {wish.rows for wish in some if wish.method != EXACT} == {INTERVENTIONAL_ROWS}
+    assert {planned.model for planned in some} == set(MODELS)
+    assert {planned.form for planned in some} == set(Form)
+    assert {planned.accept for planned in some} == set(ACCEPTS)
+    assert {planned.rows for planned in some if planned.method != EXACT} == {INTERVENTIONAL_ROWS}
     assert LEAST_ROWS <= min(exact) < 600
     assert 15_000 < max(exact) <= MOST_ROWS
-    assert all(wish.first + wish.rows <= 20_000 for wish in some)
+    assert all(planned.first + planned.rows <= 20_000 for planned in some)
     assert 0 < len(some) - len(exact) < 100
 
 

@@ -43,7 +43,7 @@ def test_a_file_that_holds_no_samples_is_refused(tmp_path: Path) -> None:
 def test_samples_are_sorted_into_lives_and_last_counts() -> None:
     history = sort_out(samples())
 
-    assert [(life.pid, life.born, len(life.points)) for life in history.lives["worker-1"]] == [
+    assert [(run.pid, run.born, len(run.points)) for run in history.runs["worker-1"]] == [
         (10, 0, 12),
         (11, 60, 12),
     ]
@@ -61,7 +61,7 @@ def test_the_plot_has_a_curve_for_each_life_and_a_legend_within_its_field() -> N
 
     curves = [e for e in root.iter(f"{SVG}path") if e.get("class", "").startswith("c ")]
     texts = [e.text or "" for e in root.iter(f"{SVG}text")]
-    # The working set, the api, two lives of the worker, and three lines of the legend.
+    # The working set, the api, two runs of the worker, and three lines of the legend.
     assert len(curves) == 4 + 3
     assert {"working set", "api", "worker-1", "minutes", "MB"} <= set(texts)
     assert {text.partition(":")[0] for text in texts} >= {"475", "512"}

@@ -51,7 +51,7 @@ def changing(request: pytest.FixtureRequest) -> Iterator[Changing]:
 @pytest.mark.parametrize("changing", [{"old_looks": 3}], indirect=True)
 def test_the_old_container_is_waited_out_though_it_is_ready(changing: Changing) -> None:
     served = await_commit(changing.url, NEW, seconds=10, poll=0.01)
-    assert (served.commit, served.ready, served.stand_ins) == (NEW, True, ("m@1",))
+    assert (served.commit, served.ready, served.placeholders) == (NEW, True, ("m@1",))
 
 
 @pytest.mark.parametrize("changing", [{"old_looks": 10_000}], indirect=True)

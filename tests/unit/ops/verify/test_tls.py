@@ -14,8 +14,8 @@ from ops.verify.checks.tls import tls
 from ops.verify.options import VerifyOptions
 from ops.verify.outcome import FailedError, NotCheckedError
 from ops.verify.visit import Visit
-from tests.elsewhere import certificates
-from tests.elsewhere.certificates import Certificates, make_certificates
+from tests.remote import certificates
+from tests.remote.certificates import Certificates, make_certificates
 
 
 class Edge(http.server.BaseHTTPRequestHandler):

@@ -1,4 +1,4 @@
-"""`python -m ops.boot.leash [--lock FILE] PROGRAM …`: becomes PROGRAM, which ends when supervisord does.
+"""`python -m ops.boot.parent_death [--lock FILE] PROGRAM …`: becomes PROGRAM, which ends when supervisord does.
 
 A supervisord that is killed cannot stop its children; left alone, a Redis and some workers would go on,
 and the next start would put a second Redis on the same file. With --lock, FILE is locked for as long as
@@ -28,18 +28,18 @@ def main(arguments: Sequence[str], supervisor: str | None) -> None:
     words = list(arguments)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if supervisor and os.getppid() != int(supervisor):
-        raise SystemExit("leash: supervisord has ended already")
+        raise SystemExit("parent_death: supervisord has ended already")
     if words[:1] == ["--lock"]:
         _lock_for_life(Path(words[1]))
         words = words[2:]
     os.environ.update(started_now())
-    os.execvp(words[0], words)  # noqa: S606  # a shell would stand between supervisord and the program
+    os.execvp(words[0], words)  # a shell would stand between supervisord and the program
 
 
 def _lock_for_life(path: Path) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     if not try_lock(descriptor):
-        raise SystemExit(f"leash: another process holds {path}; trying again")
+        raise SystemExit(f"parent_death: another process holds {path}; trying again")
     os.set_inheritable(descriptor, True)
 
 

@@ -24,7 +24,7 @@ CANCEL_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class PlannedJob:
     """Rows `first` to `first + rows` of a model's pool, sent under an Idempotency-Key of its own."""
 
     key: str
@@ -51,7 +51,7 @@ class Request:
 
 
 class Pools:
-    """The rows that wishes are slices of, by model id."""
+    """The rows that planned_jobs are slices of, by model id."""
 
     def __init__(self, versions: Sequence[ModelVersion]) -> None:
         self._pools = {version.id: RowPool.of(version, POOL_ROWS) for version in versions}
@@ -61,40 +61,40 @@ class Pools:
         """The ids of the models."""
         return list(self._pools)
 
-    def rows(self, wish: Wish) -> Matrix:
-        """Return the rows of a wish: rows x features."""
-        return self._pools[wish.model].rows[wish.first : wish.first + wish.rows]
+    def rows(self, planned: PlannedJob) -> Matrix:
+        """Return the rows of a planned: rows x features."""
+        return self._pools[planned.model].rows[planned.first : planned.first + planned.rows]
 
-    def reference(self, wish: Wish) -> Matrix:
-        """Return XGBoost's own values of the rows of a wish: rows x outputs x (features + 1), base value last."""
-        return self._pools[wish.model].reference[wish.first : wish.first + wish.rows]
+    def reference(self, planned: PlannedJob) -> Matrix:
+        """Return XGBoost's own values of the rows of a planned: rows x outputs x (features + 1), base value last."""
+        return self._pools[planned.model].reference[planned.first : planned.first + planned.rows]
 
-    def request(self, wish: Wish) -> Request:
-        """Return the request that a wish is sent as, each time the same."""
-        body = self._pools[wish.model].body(wish.form, wish.first, wish.rows, wish.method)
-        query = "" if wish.form is Form.JSON else f"?model={wish.model}&method={wish.method}"
-        headers = {"Content-Type": wish.form.value, "Idempotency-Key": wish.key}
-        if wish.explain:  # the answer is compared with the same eyes as a stored result
+    def request(self, planned: PlannedJob) -> Request:
+        """Return the request that a planned is sent as, each time the same."""
+        body = self._pools[planned.model].body(planned.form, planned.first, planned.rows, planned.method)
+        query = "" if planned.form is Form.JSON else f"?model={planned.model}&method={planned.method}"
+        headers = {"Content-Type": planned.form.value, "Idempotency-Key": planned.key}
+        if planned.explain:  # the answer is compared with the same eyes as a stored result
             headers |= {"Accept": "application/x-npy", "Prefer": "wait=10"}
-        return Request(("/v1/explain" if wish.explain else "/v1/jobs") + query, body, headers)
+        return Request(("/v1/explain" if planned.explain else "/v1/jobs") + query, body, headers)
 
 
-def wishes(models: Sequence[str], seed: int, client: int) -> Iterator[Wish]:
-    """Yield one client's wishes without end."""
-    generator = random.Random(f"{seed}/{client}")  # noqa: S311  # repeatable on purpose
+def planned_jobs(models: Sequence[str], seed: int, client: int) -> Iterator[PlannedJob]:
+    """Yield one client's jobs without end."""
+    generator = random.Random(f"{seed}/{client}")  # repeatable on purpose
     for number in itertools.count():
         yield _draw(generator, f"chaos-{seed}-{client}-{number}", models)
 
 
-def _draw(generator: random.Random, key: str, models: Sequence[str]) -> Wish:
+def _draw(generator: random.Random, key: str, models: Sequence[str]) -> PlannedJob:
     least, most, _ = generator.choices(SIZES, [parts for _, _, parts in SIZES])[0]
     rows = generator.randint(least, most)
     model, form = generator.choice(models), generator.choice(list(Form))
-    wish = Wish(key, model, 0, rows, form=form, explain=rows == 1)
+    planned = PlannedJob(key, model, 0, rows, form=form, explain=rows == 1)
     if generator.random() < INTERVENTIONAL_SHARE:
-        wish = replace(wish, method=Method.INTERVENTIONAL, rows=min(rows, MOST_INTERVENTIONAL))
-    if not wish.explain and generator.random() < CANCEL_SHARE:
-        wish = replace(wish, cancel_after=generator.uniform(0, CANCEL_SECONDS))
+        planned = replace(planned, method=Method.INTERVENTIONAL, rows=min(rows, MOST_INTERVENTIONAL))
+    if not planned.explain and generator.random() < CANCEL_SHARE:
+        planned = replace(planned, cancel_after=generator.uniform(0, CANCEL_SECONDS))
     return replace(
-        wish, first=generator.randint(0, POOL_ROWS - wish.rows), again=generator.random() < AGAIN_SHARE
+        planned, first=generator.randint(0, POOL_ROWS - planned.rows), again=generator.random() < AGAIN_SHARE
     )

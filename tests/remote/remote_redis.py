@@ -9,8 +9,8 @@ from urllib.parse import quote
 import redis
 
 from ops.trial_appliance import free_ports
-from tests.elsewhere.certificates import Certificates, make_certificates
 from tests.integration.redis_server import until
+from tests.remote.certificates import Certificates, make_certificates
 
 #: What a URL must have percent-encoded, and what trips over a `%`.
 PASSWORD = "p@ss/w#rd?100%"
