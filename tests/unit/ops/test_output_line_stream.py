@@ -119,7 +119,7 @@ def test_a_line_that_its_process_did_not_live_to_finish_is_told_as_raw(stream: L
         ("Fatal Python error: Aborted", "ERROR"),
         ("*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***", "ERROR"),
         ("supervisor: couldn't exec x: ENOENT", "ERROR"),
-        ("leash: another process holds /data/redis/lock; trying again", "WARNING"),
+        ("parent_death: another process holds /data/redis/lock; trying again", "WARNING"),
         ("hello", "WARNING"),
     ],
 )

@@ -107,7 +107,7 @@ BROKEN: list[tuple[Callable[[Document], None], str]] = [
     (set_variable("API_KEY", value="a", sync=False), "API_KEY has 2 sources"),
     (set_variable("WORKRES", value="2"), "WORKRES is no setting"),
     (set_variable("WORKERS", value="many"), "WORKERS: 'many' is not a whole number"),
-    (set_variable("METRICS_PORT", value=10000), "10000 is PORT as well"),
+    (set_variable("METRICS_PORT", value=10000), "10000 is also PORT"),
     (set_variable("METRICS_PORT", value=18012), "keeps for itself"),
     (set_variable("SHAPBOX_BOOT_USER"), "may not write on the disk"),
     (

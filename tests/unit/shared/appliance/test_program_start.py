@@ -34,7 +34,7 @@ def test_a_program_that_nobody_supervises_does_not_wait() -> None:
 
 
 @pytest.mark.parametrize("inherited", [None, "1.0"], ids=["nothing", "an outer appliance's"])
-def test_the_leash_tells_its_program_when_it_was_started(inherited: str | None) -> None:
+def test_the_parent_death_signal_tells_its_program_when_it_was_started(inherited: str | None) -> None:
     tell = f"import os; print(os.environ[{STARTED_AT_NAME!r}])"
     environment = {} if inherited is None else {STARTED_AT_NAME: inherited}
     before = time.monotonic()
