@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from services.api.app import create_app
 from services.api.background import Background
 from services.api.capacity.disk import PROBE_SECONDS
-from services.api.components import Parts, assemble
+from services.api.components import Components, assemble
 from services.api.http.server import Server
 from shared.build import git_commit
 from shared.errors import ShapboxError
@@ -39,20 +39,24 @@ def main(environment: Mapping[str, str]) -> int:
         sys.setswitchinterval(SWITCH_SECONDS)
         settings.tmp_dir.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.tmp_dir)  # the server puts large bodies into temporary files
-        parts = _assemble(settings, git_commit(environment))
-        server = Server(create_app(parts), settings)
+        components = _assemble(settings, git_commit(environment))
+        server = Server(create_app(components), settings)
     except (ShapboxError, OSError) as fault:
         _log.critical("the api cannot start: %s", fault)
         return 1
     duties = [
-        Background("counters", FLUSH_SECONDS, parts.counters.flush),
-        Background("storage probe", PROBE_SECONDS, parts.probe.refresh),
-        Background("room for results", PROBE_SECONDS, lambda: parts.results.refresh(parts.store)),
+        Background("counters", FLUSH_SECONDS, components.counters.flush),
+        Background("storage probe", PROBE_SECONDS, components.probe.refresh),
+        Background(
+            "result reservations",
+            PROBE_SECONDS,
+            lambda: components.result_reservations.refresh(components.store),
+        ),
     ]
-    return _serve(parts, server, duties)
+    return _serve(components, server, duties)
 
 
-def _assemble(settings: Settings, commit: str) -> Parts:
+def _assemble(settings: Settings, commit: str) -> Components:
     activations = Activations.read(settings.activations_file)
     return assemble(
         settings,
@@ -65,25 +69,25 @@ def _assemble(settings: Settings, commit: str) -> Parts:
     )
 
 
-def _serve(parts: Parts, server: Server, duties: list[Background]) -> int:
+def _serve(components: Components, server: Server, duties: list[Background]) -> int:
     def stop(_signal: int, _frame: object) -> None:
         # A handler does as little as it can: the loop sees the flag and does the rest.
         server.stop()
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    parts.endings.start()
-    parts.direct.start()
+    components.job_waits.start()
+    components.inline_models.start()
     for duty in duties:
         duty.start()
-    _log.info("the api listens", extra={"host": parts.settings.host, "port": server.port})
-    if not parts.settings.api_key:
+    _log.info("the api listens", extra={"host": components.settings.host, "port": server.port})
+    if not components.settings.api_key:
         _log.warning("no API_KEY is set, so nobody can submit jobs: start with `make run`, which makes one")
-    server.run(on_stop=parts.endings.stop)
+    server.run(on_stop=components.stop)
     for duty in duties:
         duty.stop()
     # The last counts go in a thread of their own: a Redis that hangs must not hold up the way out.
-    last = Background("last counts", FLUSH_SECONDS, parts.counters.flush)
+    last = Background("last counts", FLUSH_SECONDS, components.counters.flush)
     last.start()
     last.stop()
     _log.info("the api has stopped")

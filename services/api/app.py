@@ -6,7 +6,7 @@ from typing import Any
 
 import falcon
 
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http import problems
 from services.api.http.access_log import Envelope, RouteNote
 from services.api.http.authentication import Authentication
@@ -17,37 +17,38 @@ from services.api.resources.documentation import DocsResource, OpenApiResource
 from services.api.resources.examples import ExamplesResource
 from services.api.resources.explain import ExplainResource
 from services.api.resources.health import HealthResource, ReadyResource
-from services.api.resources.job import JobResource
-from services.api.resources.jobs import JobsResource
+from services.api.resources.job_results import PlotResource, ResultResource, SummaryResource
+from services.api.resources.jobs import JobResource, JobsResource
 from services.api.resources.metrics import MetricsResource
 from services.api.resources.models import ModelResource, ModelsResource
-from services.api.resources.plots import PlotResource
-from services.api.resources.result import ResultResource
-from services.api.resources.summary import SummaryResource
 from services.api.resources.version import VersionResource
 from services.api.resources.workers import RecycleResource, WorkersResource
+from shared.appliance.recycle_requests import RecycleRequests
 
 
-def routes(parts: Parts) -> dict[str, Any]:
+def routes(components: Components) -> dict[str, Any]:
     """Return the resource of every URI template."""
     files = ConsoleFiles.load()
+    store, waits, heartbeats = components.store, components.job_waits, components.heartbeats
+    submission, responses = components.submission(), components.result_responses()
+    recycling = RecycleRequests(components.connection)
     return {
-        "/v1/jobs": JobsResource(parts),
-        "/v1/jobs/{job_id}": JobResource(parts),
-        "/v1/jobs/{job_id}/result": ResultResource(parts),
-        "/v1/jobs/{job_id}/summary": SummaryResource(parts),
-        "/v1/jobs/{job_id}/plots/{kind}": PlotResource(parts),
-        "/v1/explain": ExplainResource(parts),
-        "/v1/models": ModelsResource(parts),
-        "/v1/models/{name}": ModelResource(parts),
-        "/v1/models/{name}/examples": ExamplesResource(parts),
-        "/v1/appliance": ApplianceResource(parts),
-        "/v1/workers": WorkersResource(parts),
-        "/v1/workers/recycle": RecycleResource(parts),
-        "/healthz": HealthResource(parts),
-        "/readyz": ReadyResource(parts),
-        "/metrics": MetricsResource(parts),
-        "/version": VersionResource(parts),
+        "/v1/jobs": JobsResource(submission, store, waits),
+        "/v1/jobs/{job_id}": JobResource(store, components.payloads, waits),
+        "/v1/jobs/{job_id}/result": ResultResource(store, responses),
+        "/v1/jobs/{job_id}/summary": SummaryResource(components),
+        "/v1/jobs/{job_id}/plots/{kind}": PlotResource(components),
+        "/v1/explain": ExplainResource(submission, waits, responses),
+        "/v1/models": ModelsResource(components.catalog),
+        "/v1/models/{name}": ModelResource(components.catalog),
+        "/v1/models/{name}/examples": ExamplesResource(components.catalog),
+        "/v1/appliance": ApplianceResource(components),
+        "/v1/workers": WorkersResource(heartbeats),
+        "/v1/workers/recycle": RecycleResource(heartbeats, recycling, components.draining),
+        "/healthz": HealthResource(components),
+        "/readyz": ReadyResource(components),
+        "/metrics": MetricsResource(components.settings.metrics_port),
+        "/version": VersionResource(components.commit, components.activations),
         "/openapi.json": OpenApiResource(),
         "/docs": DocsResource(),
         "/": ConsoleResource(files),
@@ -55,10 +56,10 @@ def routes(parts: Parts) -> dict[str, Any]:
     }
 
 
-def create_app(parts: Parts) -> Envelope:
+def create_app(components: Components) -> Envelope:
     """Build the WSGI application. Its background threads are not started by this."""
-    app = falcon.App(middleware=[Authentication(parts.settings), RouteNote()])
+    app = falcon.App(middleware=[Authentication(components.settings), RouteNote()])
     problems.install(app)
-    for template, resource in routes(parts).items():
+    for template, resource in routes(components).items():
         app.add_route(template, resource)
-    return Envelope(app, parts.counters)
+    return Envelope(app, components.counters)

@@ -1,4 +1,4 @@
-"""Small duties that come round while requests are served."""
+"""Duties that are repeated in the background while requests are served."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _log = logging.getLogger("shapbox.background")
 
 
 class Background:
-    """Calls `duty` every so many seconds, in a thread of its own. A duty that fails is tried again."""
+    """Calls `duty` every so many seconds, in its own thread. A duty that fails is tried again."""
 
     def __init__(self, name: str, seconds: float, duty: Callable[[], None]) -> None:
         self._name = name
@@ -25,7 +25,7 @@ class Background:
         self._thread.start()
 
     def stop(self, timeout: float = 1.0) -> None:
-        """End, waiting some seconds at most for a call under way."""
+        """End, waiting `timeout` seconds at most for a call in progress."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join(timeout)
@@ -38,7 +38,7 @@ class Background:
     def _call(self) -> None:
         try:
             self._duty()
-        except Exception as fault:  # noqa: BLE001  # the thread must outlive whatever a duty meets
+        except Exception as fault:  # noqa: BLE001  # the thread must survive any fault of a duty
             if not self._failing:
                 _log.warning("%s fails and is tried again: %s", self._name, fault)
             self._failing = True

@@ -1,4 +1,4 @@
-"""All that the resources work with, put together once."""
+"""All objects that the resources work with, put together once."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import time
 from dataclasses import dataclass, field
 
 from services.api.capacity.disk import StorageProbe, UploadDisk
-from services.api.capacity.results import ResultRoom
-from services.api.explain.inline_models import DirectLane
-from services.api.explain.job_waits import Endings
+from services.api.capacity.results import ResultReservations
+from services.api.draining import Draining, StatusFile
+from services.api.explain.inline import InlineExecutor, InlineModels
+from services.api.explain.job_waits import JobWaits
+from services.api.explain.plan import Planner
+from services.api.explain.queued import QueuedExecutor
+from services.api.explain.submission import Submission
 from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, Share
-from services.api.results.job_summaries import JobDigests
+from services.api.results.summaries import JobSummaries
+from services.api.results.writer import ResultResponses
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeats
-from shared.appliance.status import ApplianceStatus
-from shared.errors import DrainingError
 from shared.jobs.store import JobStore
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
@@ -22,28 +25,9 @@ from shared.objects.payloads import Payloads
 from shared.redis.connection import RedisClient
 from shared.settings import Settings
 
-#: Seconds that what the monitor wrote is taken from memory.
-STATUS_SECONDS = 0.25
-
-
-class StatusFile:
-    """The monitor's findings, read from their file at most some times a second."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._path = settings.status_file
-        self._read_at = -1.0
-        self._status: ApplianceStatus | None = None
-
-    def read(self) -> ApplianceStatus | None:
-        """Return what the monitor wrote last; None if it has written nothing."""
-        now = time.monotonic()
-        if self._read_at < 0 or now - self._read_at > STATUS_SECONDS:
-            self._status, self._read_at = ApplianceStatus.read(self._path), now
-        return self._status
-
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Components:
     """One of each. `connection` serves requests, and is impatient."""
 
     settings: Settings
@@ -52,14 +36,15 @@ class Parts:
     heartbeats: Heartbeats
     payloads: Payloads
     catalog: ModelCatalog
-    endings: Endings
+    job_waits: JobWaits
     counters: Counters
     probe: StorageProbe
     upload_disk: UploadDisk
-    results: ResultRoom
-    digests: JobDigests
+    result_reservations: ResultReservations
+    summaries: JobSummaries
     status: StatusFile
-    direct: DirectLane
+    draining: Draining
+    inline_models: InlineModels
     activations: Activations = field(default_factory=Activations)
     commit: str = "unknown"
     streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
@@ -67,16 +52,27 @@ class Parts:
     plots: Share = field(default_factory=lambda: Share(PLOTS, "plots and summaries"))
     started: float = field(default_factory=time.monotonic)
 
-    @property
-    def draining(self) -> bool:
-        """Whether this process or the whole appliance is stopping."""
-        status = self.status.read()
-        return self.endings.stopping or (status is not None and status.draining)
+    def submission(self) -> Submission:
+        """Return what takes in requests with rows."""
+        queued = QueuedExecutor(self.settings, self.store, self.payloads, self.result_reservations)
+        return Submission(
+            self.settings,
+            self.store,
+            Planner(self.catalog, self.settings),
+            InlineExecutor(self.inline_models, queued, self.counters),
+            self.draining,
+            self.uploads,
+            self.upload_disk,
+        )
 
-    def require_intake(self) -> None:
-        """Raise DrainingError if no new work is taken."""
-        if self.draining:
-            raise DrainingError("This appliance is stopping. Send the request again in some seconds.")
+    def result_responses(self) -> ResultResponses:
+        """Return what writes results into responses."""
+        return ResultResponses(self.store, self.payloads, self.catalog, self.streams)
+
+    def stop(self) -> None:
+        """Refuse new work, and end all waits for jobs."""
+        self.draining.begin()
+        self.job_waits.wake_all()
 
 
 def assemble(
@@ -87,24 +83,27 @@ def assemble(
     catalog: ModelCatalog,
     commit: str = "unknown",
     activations: Activations | None = None,
-) -> Parts:
-    """Put the parts together. `background_connection` is for threads that can wait: listening, counting."""
+) -> Components:
+    """Put the components together. `background_connection` is for threads that can wait: listening, counting."""
     store = JobStore(connection, settings)
-    return Parts(
+    status = StatusFile(settings.status_file)
+    draining = Draining(status)
+    return Components(
         settings=settings,
         connection=connection,
         store=store,
         heartbeats=Heartbeats(connection),
         payloads=payloads,
         catalog=catalog,
-        endings=Endings(background_connection, store),
+        job_waits=JobWaits(background_connection, store, draining.stopping),
         counters=Counters(background_connection),
         probe=StorageProbe(payloads),
         upload_disk=UploadDisk(settings.tmp_dir),
-        results=ResultRoom(settings),
-        digests=JobDigests(payloads),
-        status=StatusFile(settings),
-        direct=DirectLane(catalog, settings),
+        result_reservations=ResultReservations(settings.local_objects_dir),
+        summaries=JobSummaries(payloads),
+        status=status,
+        draining=draining,
+        inline_models=InlineModels(catalog, settings),
         activations=activations or Activations(),
         commit=commit,
     )

@@ -134,7 +134,7 @@ def test_rows_that_would_touch_the_reserve_are_refused(box: Appliance) -> None:
     assert offer(box, version, sent.rows[:1], "/v1/explain").status == 200  # it needs no disk
     status, found = probes(box)
     assert status == 503
-    assert "full" in found["storage"]["detail"]
+    assert "free" in found["storage"]["detail"]
     assert causes(box) == set()
     finish(sent)  # results are still given
     release(box)

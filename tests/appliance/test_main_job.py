@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.trial_appliance import NO_ANSWER, Appliance
-from services.api.explain.inline_models import MOST_ROWS
+from services.api.explain.inline import MOST_ROWS
 from shared.appliance.heartbeats import Heartbeats
 from shared.build import ROOT
 from shared.engines.reference import EXACT, distance, reference_contributions

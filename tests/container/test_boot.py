@@ -9,7 +9,7 @@ import pytest
 
 from ops.container.box import Box
 from ops.container.engine import docker_streams
-from services.api.explain.inline_models import MOST_ROWS
+from services.api.explain.inline import MOST_ROWS
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import eventually, submit
 from tests.container.conftest import MakeBox, Say

@@ -1,92 +1,193 @@
-"""A small request explained on the spot: read, explained, and kept as a job where somebody may ask for it later.
+"""Explains small requests in the api's own process, from the tables that the workers map, too.
 
-It counts as a job of one batch does that a worker runs.
+With a compiled model, explaining a row takes less time than its way through the queue. Everything else goes to the
+workers: models that are not compiled, interactions, and requests of more rows than are explained in a moment. A request
+without a job promises nothing that a crash could lose: the client has its values, or sends the request again.
 """
 
 from __future__ import annotations
 
-import functools
+import itertools
+import logging
+import threading
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from services.api.capacity.disk import require_disk
-from services.api.components import Parts
-from services.api.explain.inline_models import MOST_BODY, DirectModel
-from services.api.explain.plan import Incoming, Matrix, Plan, Submitted, Urgency
-from services.api.explain.queued import JobEntry
+import numpy as np
+
+from services.api.explain.plan import Inline, Plan, Queued, Task, Urgency
+from services.api.explain.queued import QueuedExecutor
+from services.api.rows.chunks import Matrix
+from shared import metrics
+from shared.appliance.counters import Counters
+from shared.cgroup import usable_processors
+from shared.engines.compiled_engine import CompiledEngine, tables_path
 from shared.engines.engine import EngineCalls
 from shared.errors import EngineFaultError
-from shared.jobs.document import Job, Status
+from shared.explanation import Explanation
+from shared.jobs.document import Method, Status
+from shared.jobs.ids import new_job_id
 from shared.log import add_to_log_context
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
+from shared.settings import Settings
+
+#: Rows that are explained inline, at most: one block of the kernels.
+MOST_ROWS = 256
+#: Numbers of their explanation, at most.
+MOST_NUMBERS = 131_072
+#: Seconds that explaining them may take, at most: others need the processor, too.
+MOST_SECONDS = 0.02
+#: Calls that are measured, of which the quickest counts: the first one reads the tables' pages.
+TRIALS = 4
+#: The share of MEMORY_LIMIT_MB that the mapped tables of all models may take.
+MEMORY_SHARE = 0.25
+#: Bytes of a body that may hold so few rows; a larger one is read without holding its rows in memory.
+MOST_BODY = 256 * 1024
+
+_log = logging.getLogger("shapbox.inline")
 
 
-class DirectRun:
-    """Runs what the direct lane takes."""
+@dataclass(frozen=True, slots=True)
+class InlineModel:
+    """A compiled model, and how many rows of it are explained inline."""
 
-    def __init__(self, parts: Parts, entry: JobEntry) -> None:
-        self._parts = parts
-        self._entry = entry
+    engine: CompiledEngine
+    rows: int
 
-    def run(self, incoming: Incoming, plan: Plan, urgency: Urgency) -> Submitted | None:
-        """Explain the rows here; None if they are the workers': the body is then as it was.
+    @classmethod
+    def of(cls, version: ModelVersion, engine: CompiledEngine) -> InlineModel:
+        """Measure how long a block of rows takes on this machine: what they hold makes no difference."""
+        rows = np.zeros((MOST_ROWS, len(version.features)), dtype=np.float32)
+        block = min(_processor_seconds(engine, rows) for _ in range(TRIALS))
+        in_time = int(MOST_SECONDS * MOST_ROWS / max(block, 1e-6))
+        in_memory = MOST_NUMBERS // Explanation.numbers_of(len(version.outputs), len(version.features))
+        return cls(engine, min(MOST_ROWS, in_time, in_memory))
 
-        Raises what is wrong with the rows; EngineFaultError if the engine breaks or its sums are off, and then nothing is kept;
-        and, where the job is kept, as JobEntry does.
+
+def _processor_seconds(engine: CompiledEngine, rows: Matrix) -> float:
+    """Return the processor time of this thread alone: during the boot, all programs compete for the processors."""
+    started = time.thread_time()
+    engine.explain(rows)
+    return time.thread_time() - started
+
+
+class InlineModels:
+    """The compiled models that this process has mapped. Safe for several threads."""
+
+    def __init__(self, catalog: ModelCatalog, settings: Settings, at_once: int | None = None) -> None:
+        """No model is open yet. `at_once`: requests that are explained at a time."""
+        self._catalog = catalog
+        self._folder = settings.compiled_dir
+        self._bytes_left = int(settings.memory_limit_mb * MEMORY_SHARE * 2**20)
+        self._models: dict[tuple[str, Method], InlineModel] = {}
+        #: The kernels release the GIL: without a limit all of the server's threads would compute at a time, none of them
+        #: sooner than one after the other, and leave next to nothing of the processors to the workers.
+        self.processors = threading.Semaphore(at_once or usable_processors())
+
+    def start(self) -> None:
+        """Open in the background: until then everything goes to the workers."""
+        threading.Thread(target=self.open, name="inline models", daemon=True).start()
+
+    def open(self) -> None:
+        """Map the compiled models that fit the memory share, newest versions first."""
+        latest = self._catalog.latest()
+        older = [version for version in self._catalog.versions() if version not in latest]
+        for version, method in itertools.product((*latest, *older), Method):
+            try:
+                self._open(version, method)
+            except Exception:  # noqa: BLE001  # a fault of one model must not affect others
+                _log.exception("a compiled model is left to the workers", extra={"model": version.id})
+
+    def _open(self, version: ModelVersion, method: Method) -> None:
+        path = tables_path(version, method, self._folder)
+        size = path.stat().st_size if path is not None and path.exists() else 0
+        if size > self._bytes_left:
+            _log.info("a compiled model is left to the workers: no memory", extra={"model": version.id})
+            return
+        engine = CompiledEngine.find(version, self._folder, method)
+        if engine is not None:
+            self._bytes_left -= size
+            self._models[version.id, method] = InlineModel.of(version, engine)
+
+    def find(self, model_id: str, method: Method) -> InlineModel | None:
+        """Return the model that explains a method inline; None if the workers must."""
+        return self._models.get((model_id, method))
+
+
+class InlineExecutor:
+    """Explains what is small and urgent, and passes everything else on to the queue. Implements Executor."""
+
+    def __init__(self, models: InlineModels, queued: QueuedExecutor, counters: Counters) -> None:
+        self._models = models
+        self._queued = queued
+        self._counters = counters
+
+    def run(self, task: Task) -> Inline | Queued:
+        """Explain the rows, and keep them as a completed job if the client may come back for it.
+
+        Raises what is wrong with the rows; EngineFaultError if the engine fails or its sums are off, and then nothing is kept;
+        and, where a job is kept or queued, as QueuedExecutor does.
         """
         started = time.monotonic()
-        model = self._parts.direct.model(plan.model, plan.method)
-        if model is None or plan.interactions is not None:
-            return None
-        rows = self._read(incoming, plan, model)
-        if rows is None:
-            return None
-        job = plan.job("", len(rows), incoming.request)
+        plan, model = task.plan, self._find(task)
+        rows = None if model is None else _read_few(task, model.rows)
+        if model is None or rows is None:
+            return self._queued.run(task)
         began = time.time()
-        values, residual = self._explain(plan, model, rows)
-        job = replace(
-            job,
-            status=Status.COMPLETED,
-            started_at=began,
-            finished_at=time.time(),
-            largest_residual=residual,
-        )
-        if urgency is Urgency.VALUES and incoming.idempotency is None:
-            self._count_job(job)
-            submitted = Submitted(job, values)
+        explanation, residual = self._explain(plan, model, rows)
+        if task.urgency is Urgency.VALUES and task.idempotency is None:
+            self._count_rows(plan, len(rows))
+            done: Inline | Queued = Inline(plan, explanation)
         else:
-            require_disk(self._parts.settings, rows.nbytes)
-            submitted = self._entry.keep(incoming, job, rows, values)
-        if submitted.values is not None:
-            self._count_batch(time.monotonic() - started)
-            self._parts.counters.most("largest_residual", residual, job.model)
-        return submitted
+            job = replace(
+                plan.job(new_job_id(), len(rows), task.request_id),
+                status=Status.COMPLETED,
+                created_at=began,
+                started_at=began,
+                finished_at=time.time(),
+                largest_residual=residual,
+            )
+            done = self._queued.keep(task, job, rows, explanation)
+        if isinstance(done, Inline):
+            self._count_batch(plan, time.monotonic() - started, residual)
+        return done
 
-    def _explain(self, plan: Plan, model: DirectModel, rows: Matrix) -> tuple[Matrix, float]:
-        """Return the rows' values and their largest residual. Raises EngineFaultError."""
-        calls = EngineCalls(plan.model.method_record(plan.method).engine or "unknown", plan.model.id)
+    def _find(self, task: Task) -> InlineModel | None:
+        if task.urgency is Urgency.LATER or task.plan.interactions is not None:
+            return None
+        return self._models.find(task.plan.model_id, task.plan.method)
+
+    def _explain(self, plan: Plan, model: InlineModel, rows: Matrix) -> tuple[Explanation, float]:
+        """Return the rows' explanation and its largest residual. Raises EngineFaultError."""
+        calls = EngineCalls(plan.engine, plan.model_id)
         try:
-            values = calls.explain(functools.partial(self._parts.direct.explain, model), rows)
+            with self._models.processors:
+                explanation = calls.explain(model.engine.explain, rows)
         except EngineFaultError:
-            self._parts.counters.add("engine_faults_total", plan.model.id)
+            self._counters.add(metrics.ENGINE_FAULTS, plan.model_id)
             raise
-        return values.array, calls.largest_residual
+        return explanation, calls.largest_residual
 
-    def _read(self, incoming: Incoming, plan: Plan, model: DirectModel) -> Matrix | None:
-        if incoming.body.size > MOST_BODY:
-            return None
-        chunks = incoming.chunks(plan.spec(self._parts.settings.max_rows))
-        rows = next(chunks)
-        if len(rows) > model.rows or next(chunks, None) is not None:
-            return None
-        incoming.checks.rows(len(rows))
-        return rows
+    def _count_rows(self, plan: Plan, rows: int) -> None:
+        """Count what is counted in Redis for jobs that are kept there."""
+        add_to_log_context(model=plan.model_id, rows=rows)
+        self._counters.add(metrics.JOBS, Status.COMPLETED.value)
+        self._counters.add(metrics.ROWS_EXPLAINED, plan.model_id, amount=rows)
 
-    def _count_job(self, job: Job) -> None:
-        """Count what Redis counts by itself where it keeps the job."""
-        add_to_log_context(model=job.model, rows=job.rows)
-        self._parts.counters.add("jobs_total", job.status.value)
-        self._parts.counters.add("rows_explained_total", job.model, amount=job.rows)
+    def _count_batch(self, plan: Plan, seconds: float, residual: float) -> None:
+        self._counters.observe(metrics.BATCH_SECONDS, seconds)
+        self._counters.observe(metrics.JOB_SECONDS, seconds)
+        self._counters.most(metrics.LARGEST_RESIDUAL, residual, plan.model_id)
 
-    def _count_batch(self, seconds: float) -> None:
-        self._parts.counters.observe("batch_seconds", seconds)
-        self._parts.counters.observe("job_seconds", seconds)
+
+def _read_few(task: Task, most: int) -> Matrix | None:
+    """Return all rows if there are no more than `most`, else None."""
+    if task.body.size > MOST_BODY:
+        return None
+    chunks = task.chunks()
+    rows = next(chunks)
+    if len(rows) > most or next(chunks, None) is not None:
+        return None
+    task.wanted.of(len(rows))
+    return rows

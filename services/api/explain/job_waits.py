@@ -1,8 +1,8 @@
-"""Lets requests wait for the end of a job, without asking again and again.
+"""Lets requests wait until a job ends, without polling.
 
-Redis announces each end on a channel. One thread listens and wakes whoever waits for that job. A waiter is
-registered before it looks at the job's state, so no end is missed in between; and it looks again now and
-then, so that a lost announcement costs half a second, not the whole wait.
+Redis announces each end on a channel. One thread listens and wakes the requests that wait for that job. A waiter is
+registered before it reads the job's state, so no end is missed in between; and it reads it again now and then, so that a
+lost announcement costs half a second, not the whole wait.
 """
 
 from __future__ import annotations
@@ -15,49 +15,41 @@ from collections import defaultdict
 import redis
 
 from services.api.http.requested_waits import asked_wait
+from shared.errors import JobNotFoundError, RedisUnavailableError
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.redis.connection import RedisClient, redis_needed
 
-#: Requests that may wait at a time. The server has more threads, so that others are always answered.
+#: Requests that may wait at a time. The server has more threads, so that other requests are always answered.
 MAX_WAITING = 24
-#: Seconds after which a waiter looks for itself.
+#: Seconds after which a waiter reads the job's state anyway.
 LOOK_SECONDS = 0.5
 #: Seconds of one listening call, which is how soon the thread ends when it is told to.
 LISTEN_SECONDS = 1.0
 #: Seconds between two tries to reach a Redis that is away.
 PAUSE_SECONDS = 0.5
 
-_log = logging.getLogger("shapbox.endings")
+_log = logging.getLogger("shapbox.job_waits")
 
 
-class Endings:
+class JobWaits:
     """Waits for jobs. `connection` is used by the listening thread alone."""
 
-    def __init__(self, connection: RedisClient, store: JobStore) -> None:
+    def __init__(self, connection: RedisClient, store: JobStore, stopping: threading.Event) -> None:
+        """Stop waiting once `stopping` is set; call `wake_all` then."""
         self._redis = connection
         self._store = store
+        self._stopping = stopping
         self._places = threading.BoundedSemaphore(MAX_WAITING)
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
-        self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-
-    @property
-    def stopping(self) -> bool:
-        """Whether the process is on its way out, so that nobody should wait any more."""
-        return self._stopping.is_set()
 
     def start(self) -> None:
         """Begin to listen, in a thread of its own."""
-        self._thread = threading.Thread(target=self._listen, name="endings", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name="job waits", daemon=True)
         self._thread.start()
-
-    def stop(self) -> None:
-        """Let everybody who waits go at once, and stop listening."""
-        self._stopping.set()
-        self._wake_all()
 
     def join(self) -> None:
         """Wait for the listening thread's end, some seconds at most."""
@@ -67,8 +59,8 @@ class Endings:
     def wait(self, job: Job, seconds: float) -> Job:
         """Return the job as it is when it has ended, or after so many seconds.
 
-        Returns at once if too many wait already. Raises RedisUnavailableError, and JobNotFoundError if the
-        job is deleted meanwhile.
+        Returns at once if too many wait already. Raises RedisUnavailableError, and JobNotFoundError if the job is
+        deleted meanwhile.
         """
         if job.status.ended or seconds <= 0 or not self._places.acquire(blocking=False):
             return job
@@ -84,20 +76,34 @@ class Endings:
                     del self._waiting[job.id]
             self._places.release()
 
+    def wait_for_accepted(self, job: Job, seconds: float) -> Job:
+        """Wait for a job that was accepted just now: whatever happens, the client must learn its id."""
+        try:
+            return self.wait(job, seconds)
+        except (RedisUnavailableError, JobNotFoundError):
+            return job
+
+    def wake_all(self) -> None:
+        """Let all waiters read their job's state at once."""
+        with self._lock:
+            for events in self._waiting.values():
+                for event in events:
+                    event.set()
+
     def _watch(self, job_id: str, woken: threading.Event, deadline: float) -> Job:
         while True:
             woken.clear()
             with redis_needed():
                 job = self._store.get(job_id)
             left = deadline - time.monotonic()
-            if job.status.ended or left <= 0 or self.stopping:
+            if job.status.ended or left <= 0 or self._stopping.is_set():
                 return job
             with asked_wait():
                 woken.wait(min(left, LOOK_SECONDS))
 
     def _listen(self) -> None:
         away = False
-        while not self.stopping:
+        while not self._stopping.is_set():
             try:
                 self._follow_channel()
                 away = False
@@ -106,15 +112,15 @@ class Endings:
                     _log.warning("the channel of ended jobs is lost, waiters look for themselves: %s", fault)
                 away = True
                 self._stopping.wait(PAUSE_SECONDS)
-            except Exception:  # whatever it is, waiters must not be left without this thread
+            except Exception:  # noqa: BLE001  # whatever it is, waiters must not be left without this thread
                 _log.exception("the channel of ended jobs broke, waiters look for themselves")
                 self._stopping.wait(PAUSE_SECONDS)
 
     def _follow_channel(self) -> None:
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:  # type: ignore[no-untyped-call]
             channel.subscribe(keys.ENDED_CHANNEL)
-            self._wake_all()  # what ended before now was not heard
-            while not self.stopping:
+            self.wake_all()  # what ended before now was not heard
+            while not self._stopping.is_set():
                 message = channel.get_message(timeout=LISTEN_SECONDS)
                 if message is not None:
                     self._wake(message["data"].decode())
@@ -123,9 +129,3 @@ class Endings:
         with self._lock:
             for event in self._waiting.get(job_id, ()):
                 event.set()
-
-    def _wake_all(self) -> None:
-        with self._lock:
-            for events in self._waiting.values():
-                for event in events:
-                    event.set()

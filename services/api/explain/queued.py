@@ -1,6 +1,6 @@
-"""Puts jobs where workers and clients find them: the rows first, then one transaction that makes the job visible.
+"""Makes jobs visible to workers and clients: the rows are stored first, then one transaction accepts the job.
 
-What if the process dies in between? Then there are objects without a job, and the sweeper removes them.
+If the process dies in between, objects without a job remain, and the sweeper removes them.
 """
 
 from __future__ import annotations
@@ -9,55 +9,75 @@ import contextlib
 import itertools
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
 
-from services.api.capacity.results import result_bytes
-from services.api.components import Parts
-from services.api.explain.plan import Incoming, Matrix, Plan, Submitted
+from services.api.capacity.disk import require_disk
+from services.api.capacity.results import Need, ResultReservations
+from services.api.explain.plan import Inline, Queued, Task
+from services.api.rows.chunks import Matrix
 from shared.errors import RedisUnavailableError, ShapboxError
 from shared.explanation import Explanation
 from shared.jobs.document import Job
 from shared.jobs.ids import new_job_id
-from shared.jobs.store import Accepted
+from shared.jobs.store import Accepted, JobStore
 from shared.log import add_to_log_context
+from shared.objects.payloads import Payloads
 from shared.redis.connection import redis_needed
+from shared.settings import Settings
 
+#: Bytes of a body above which room in the queue is checked before its rows are stored.
+LARGE_BODY = 64 * 1024
 #: What is known when Redis went away in the accepting transaction.
 UNCERTAIN = (
-    "It cannot be known whether the job was accepted before that. Send it again in a moment: with an "
-    "Idempotency-Key it is never done twice."
+    "The job may or may not have been accepted. Send the request again in a moment; with an Idempotency-Key "
+    "no job is done twice."
 )
 
 _log = logging.getLogger("shapbox.submission")
 
 
-class JobEntry:
-    """Enters jobs. A request that fails before its job is visible leaves nothing behind."""
+class QueuedExecutor:
+    """Accepts jobs. A request that fails before its job is visible leaves nothing behind. Implements Executor."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self, settings: Settings, store: JobStore, payloads: Payloads, reservations: ResultReservations
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._payloads = payloads
+        self._reservations = reservations
 
-    def queue(self, incoming: Incoming, plan: Plan) -> Submitted:
-        """Store a request's rows, and queue a job for them."""
+    def run(self, task: Task) -> Queued:
+        """Store a request's rows, and queue a job for them.
+
+        Raises what is wrong with the rows, and QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError,
+        StorageUnavailableError and IdempotencyConflictError.
+        """
+        if task.body.size > LARGE_BODY:  # a small one may have been unpacked to a large one
+            with redis_needed():
+                self._store.require_capacity()
+        require_disk(self._settings, task.body.size)
         job_id = new_job_id()
         with self._stored_or_removed(job_id):
-            job = self._store_rows(job_id, incoming, plan)
-            incoming.checks.rows(job.rows)
+            job = self._store_rows(task, job_id)
+            task.wanted.of(job.rows)
             with redis_needed(UNCERTAIN):
-                accepted = self._parts.store.accept(job, incoming.idempotency)
-        return Submitted(self._note(job, accepted))
+                accepted = self._store.accept(job, task.idempotency)
+        return Queued(self._note(job, accepted))
 
-    def keep(self, incoming: Incoming, job: Job, rows: Matrix, values: Matrix) -> Submitted:
-        """Store the rows and the values of a job that is completed, and make it visible."""
-        job = replace(job, id=new_job_id())
+    def keep(self, task: Task, job: Job, rows: Matrix, explanation: Explanation) -> Inline | Queued:
+        """Store the rows and the explanation of a completed job, and make it visible.
+
+        Returns Queued if another request with the same Idempotency-Key was faster. Raises as `run` does.
+        """
+        require_disk(self._settings, rows.nbytes)
         with self._stored_or_removed(job.id):
-            self._parts.results.promise(job.id, result_bytes(len(rows), job.features, job.outputs))
-            self._parts.payloads.put_completed(job, rows, Explanation(values))
+            self._reservations.reserve(job.id, Need.of_batch(job, len(rows)))
+            self._payloads.put_completed(job, rows, explanation)
             with redis_needed(UNCERTAIN):
-                accepted = self._parts.store.record(job, incoming.idempotency)
-        self._parts.results.release(job.id)  # it lies on the disk already
+                accepted = self._store.record(job, task.idempotency)
+        self._reservations.release(job.id)  # it is on the disk already
         found = self._note(job, accepted)
-        return Submitted(found, values if accepted.created else None)
+        return Inline(task.plan, explanation, found) if accepted.created else Queued(found)
 
     def _note(self, job: Job, accepted: Accepted) -> Job:
         add_to_log_context(job=accepted.job.id)
@@ -67,20 +87,18 @@ class JobEntry:
             _log.info("job accepted", extra={"rows": job.rows, "model": job.model})
         return accepted.job
 
-    def _store_rows(self, job_id: str, incoming: Incoming, plan: Plan) -> Job:
+    def _store_rows(self, task: Task, job_id: str) -> Job:
         """Store the rows batch by batch, as they are read; returns their job."""
-        chunks = incoming.chunks(plan.spec(self._parts.settings.max_rows))
-        first = next(chunks)
-        second = next(chunks, None)
+        chunks = task.chunks()
+        first = list(itertools.islice(chunks, 2))
         # The number of batches decides how they are stored: whether there is a second one must be known first.
-        job = plan.job(job_id, len(first) + (0 if second is None else len(second)), incoming.request)
+        job = task.plan.job(job_id, sum(map(len, first)), task.request_id)
         rows = 0
-        for batch, chunk in enumerate(itertools.chain([first], [] if second is None else [second], chunks)):
-            each = result_bytes(len(chunk), job.features, job.outputs, plan.interactions)
-            self._parts.results.promise(job_id, each)
-            self._parts.payloads.put_rows(job, batch, chunk)
+        for batch, chunk in enumerate(itertools.chain(first, chunks)):
+            self._reservations.reserve(job_id, Need.of_batch(job, len(chunk)))
+            self._payloads.put_rows(job, batch, chunk)
             rows += len(chunk)
-        return plan.job(job_id, rows, incoming.request)
+        return task.plan.job(job_id, rows, task.request_id)
 
     @contextlib.contextmanager
     def _stored_or_removed(self, job_id: str) -> Iterator[None]:
@@ -89,19 +107,17 @@ class JobEntry:
         except RedisUnavailableError:
             # Whether the transaction was carried out cannot be known, and an accepted job must keep its
             # rows. If it was not, the sweeper finds rows without a job.
-            self._parts.results.settle(job_id)
+            self._reservations.settle(job_id)
             raise
         except BaseException:
             self._remove(job_id)
             raise
         else:
-            self._parts.results.settle(job_id)
+            self._reservations.settle(job_id)
 
     def _remove(self, job_id: str) -> None:
-        self._parts.results.release(job_id)
+        self._reservations.release(job_id)
         try:
-            self._parts.payloads.delete_job(job_id)
-        except ShapboxError as fault:  # the sweeper comes round
-            _log.warning(
-                "rows of a refused job stay behind for the sweeper: %s", fault, extra={"job": job_id}
-            )
+            self._payloads.delete_job(job_id)
+        except ShapboxError as fault:  # the sweeper removes them
+            _log.warning("rows of a refused job are left to the sweeper: %s", fault, extra={"job": job_id})

@@ -1,4 +1,4 @@
-"""Query parameters and the Prefer header, read strictly: what is not understood is refused, not passed over."""
+"""Query parameters and the Prefer header. Unknown and malformed query parameters are refused, not ignored."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ _WHOLE = re.compile(r"\d{1,15}", re.ASCII)
 
 
 class Query:
-    """The query of one request. Raises BadParameterError for unknown and doubled parameters."""
+    """The query of one request. Raises BadParameterError for unknown and repeated parameters."""
 
     def __init__(self, req: Any, *known: str) -> None:
         self._values: dict[str, Any] = req.params
         for name, value in self._values.items():
             if name not in known:
-                names = ", ".join(known) if known else "none"
-                raise BadParameterError(f"There is no parameter {name[:40]!r} here; there is {names}.")
+                allowed = f"Allowed here: {', '.join(known)}" if known else "None is allowed here"
+                raise BadParameterError(f"Unknown query parameter {name[:40]!r}. {allowed}.")
             if isinstance(value, list):
-                raise BadParameterError(f"The parameter {name} is given {len(value)} times: give it once.")
+                raise BadParameterError(f"The parameter {name} appears {len(value)} times. Send it once.")
 
     def text(self, name: str) -> str | None:
         """Return a parameter's value; None if it is not given."""
         value: str | None = self._values.get(name)
         if value == "":
-            raise BadParameterError(f"The parameter {name} is empty: give it a value, or leave it out.")
+            raise BadParameterError(f"The parameter {name} is empty. Give it a value, or leave it out.")
         return value
 
     def flag(self, name: str) -> bool | None:
@@ -48,7 +48,7 @@ class Query:
         if text is None:
             return default
         if not _WHOLE.fullmatch(text) or int(text) < least or (most is not None and int(text) > most):
-            bounds = f"from {least} to {most}" if most is not None else f"from {least} up"
+            bounds = f"from {least} to {most}" if most is not None else f"of at least {least}"
             raise BadParameterError(f"{name}={text[:40]!r} is not a whole number {bounds}.")
         return int(text)
 
@@ -61,7 +61,7 @@ class Wait:
     preferred: bool = False
 
     def acknowledge(self, resp: Any) -> None:
-        """Say that the preference was honoured (RFC 7240)."""
+        """Confirm that the preference was applied (RFC 7240)."""
         if self.preferred:
             resp.set_header("Preference-Applied", f"wait={self.seconds:g}")
 
@@ -69,7 +69,7 @@ class Wait:
 def read_wait(query: Query, prefer: str | None, default: float = 0) -> Wait:
     """Return what `?wait=` or else `Prefer: wait=` asks for, at most MAX_WAIT.
 
-    Raises BadParameterError for a bad `?wait=`; a Prefer header that is not understood is ignored.
+    Raises BadParameterError for a bad `?wait=`; a malformed Prefer header is ignored.
     """
     text = query.text("wait")
     if text is not None:
@@ -88,7 +88,7 @@ def read_wait(query: Query, prefer: str | None, default: float = 0) -> Wait:
 
 @dataclass(frozen=True, slots=True)
 class RowRange:
-    """The rows of a result that are asked for."""
+    """The rows of a result that are requested."""
 
     offset: int = 0
     limit: int | None = None
@@ -96,11 +96,11 @@ class RowRange:
     def of(self, rows: int) -> range:
         """Return the row numbers. Raises BadParameterError if the offset is beyond the last row."""
         if self.offset > rows:
-            raise BadParameterError(f"offset={self.offset} is beyond the result's {rows} rows.")
+            raise BadParameterError(f"offset={self.offset} is beyond the result, which has {rows} rows.")
         return range(self.offset, rows if self.limit is None else min(rows, self.offset + self.limit))
 
 
 def read_row_range(query: Query) -> RowRange:
-    """Return what `?offset=` and `?limit=` ask for."""
+    """Return what `?offset=` and `?limit=` request."""
     limit = query.whole("limit", 0, 1) if query.text("limit") is not None else None
     return RowRange(query.whole("offset", 0, 0), limit)

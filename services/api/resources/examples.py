@@ -10,11 +10,11 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.api.components import Parts
 from services.api.http.authentication import Access
 from services.api.http.query import Query
 from services.api.results.negotiation import choose_media_type
 from shared.errors import ModelFaultError, NotFoundError
+from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature
 from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion
@@ -30,7 +30,7 @@ class NoExamplesError(NotFoundError):
     """The model was added without example rows."""
 
     slug = "no-examples"
-    title = "This model has no example rows"
+    title = "No example rows"
 
 
 class ExamplesResource:
@@ -38,13 +38,13 @@ class ExamplesResource:
 
     access = Access.JOBS
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, catalog: ModelCatalog) -> None:
+        self._catalog = catalog
 
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with a CSV file or, if that is asked for, JSON."""
         limit = Query(req, "limit").whole("limit", EXAMPLES, 1, MAX_EXAMPLES)
-        version = self._parts.catalog.get(name)
+        version = self._catalog.get(name)
         media_type = choose_media_type(req.get_header("Accept"), (CSV, JSON), "Example rows")
         rows = _read_rows(version, limit)
         resp.content_type = media_type
@@ -60,14 +60,14 @@ def _read_rows(version: ModelVersion, limit: int) -> NDArray[np.float32]:
     """Return the first rows; of a file however large only these are read."""
     if version.examples_path is None:
         raise NoExamplesError(
-            f"{version.id} was added without example rows: `python -m ops.models add` takes --examples."
+            f"Model {version.id} was added without example rows. Add them with `python -m ops.models add --examples`."
         )
     most = max(1, MAX_NUMBERS // len(version.features))
     try:
         matrix = np.load(version.examples_path, mmap_mode="r", allow_pickle=False)
         return np.array(matrix[: min(limit, most)], dtype=np.float32)
     except (OSError, ValueError) as fault:
-        raise ModelFaultError(f"The example rows of {version.id} cannot be read: {fault}") from fault
+        raise ModelFaultError(f"Cannot read the example rows of {version.id}: {fault}") from fault
 
 
 def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]]) -> bytes:

@@ -1,4 +1,4 @@
-"""/healthz and /readyz: whether the appliance needs a restart, and whether it can take work now."""
+"""Answers /healthz (whether a restart is needed) and /readyz (whether new work is accepted)."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import orjson
 
-from services.api.capacity.disk import RESERVE_BYTES, free_bytes
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http.authentication import Access
+from shared.disk import free_space
 from shared.errors import ShapboxError
 from shared.redis.connection import redis_needed
 from shared.timing import TIMING
@@ -22,15 +22,15 @@ type Finding = dict[str, Any]
 
 
 class HealthResource:
-    """200 unless the appliance cannot heal itself. Asks nobody: it reads what the monitor found out."""
+    """Answers 200 unless the appliance cannot recover by itself, from the monitor's last report alone."""
 
     access = Access.OPEN
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, components: Components) -> None:
+        self._components = components
 
     def on_get(self, _req: Any, resp: Any) -> None:
-        """Answer with each cause that needs a restart."""
+        """Answer with every cause for a restart."""
         causes = self.causes()
         resp.status = 503 if causes else 200
         resp.set_header("Cache-Control", "no-store")
@@ -40,14 +40,14 @@ class HealthResource:
     on_head = on_get
 
     def causes(self) -> list[Finding]:
-        """Return what a restart is needed for."""
-        status = self._parts.status.read()
+        """Return the causes for a restart."""
+        status = self._components.status.read()
         if status is None or status.age() > TIMING.hopeless_seconds:
-            if time.monotonic() - self._parts.started < TIMING.first_report_seconds:
+            if time.monotonic() - self._components.started < TIMING.first_report_seconds:
                 return []
             if status is None:
-                return [_cause("monitor", "the monitor has not reported ever")]
-        return [_cause(name, detail) for name, detail in status.needs_restart(self._parts.settings.role)]
+                return [_cause("monitor", "The monitor has never reported.")]
+        return [_cause(name, detail) for name, detail in status.needs_restart(self._components.settings.role)]
 
 
 def _cause(name: str, detail: str) -> Finding:
@@ -55,15 +55,15 @@ def _cause(name: str, detail: str) -> Finding:
 
 
 class ReadyResource:
-    """Every probe by name; 503 if one that new work needs has failed."""
+    """Answers with every probe by name; 503 if a required one has failed."""
 
     access = Access.OPEN
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, components: Components) -> None:
+        self._components = components
 
     def on_get(self, _req: Any, resp: Any) -> None:
-        """Probe, and answer."""
+        """Run all probes."""
         probes = self.probes()
         ready = all(probe["ok"] for probe in probes.values() if probe["required"])
         resp.status = 200 if ready else 503
@@ -76,13 +76,13 @@ class ReadyResource:
     on_head = on_get
 
     def probes(self) -> dict[str, Finding]:
-        """Return what each probe found, by its name."""
+        """Return the findings of all probes, by name."""
         redis = _try(self._ping)
-        # One wait for a Redis that is away is enough.
-        unknown = _finding(ok=False, detail="not known while Redis does not answer")
+        # Waiting once for an absent Redis is enough.
+        unknown = _finding(ok=False, detail="Unknown while Redis does not answer.")
         return {
             "redis": redis,
-            "queue": _try(self._room) if redis["ok"] else unknown,
+            "queue": _try(self._queue) if redis["ok"] else unknown,
             "workers": _try(self._workers) if redis["ok"] else unknown,
             "storage": self._storage(),
             "models": self._models(),
@@ -93,55 +93,60 @@ class ReadyResource:
     def _ping(self) -> Finding:
         started = time.perf_counter()
         with redis_needed():
-            self._parts.connection.ping()
-        return _finding(ok=True, detail="answers", seconds=round(time.perf_counter() - started, 5))
+            self._components.connection.ping()
+        return _finding(ok=True, detail="Redis answers.", seconds=round(time.perf_counter() - started, 5))
 
-    def _room(self) -> Finding:
+    def _queue(self) -> Finding:
         with redis_needed():
-            self._parts.store.require_room()
-            waiting = sum(self._parts.store.queues.waiting().values())
-        status = self._parts.status.read()
+            self._components.store.require_capacity()
+            waiting = sum(self._components.store.queues.waiting().values())
+        status = self._components.status.read()
         if status is not None and status.standstill_seconds > FRESH_SECONDS:
-            stood = f"{waiting} batches wait, and none has been taken for {status.standstill_seconds:.0f} s"
-            return _finding(ok=False, detail=stood, waiting=waiting)
-        return _finding(ok=True, detail=f"{waiting} batches wait", waiting=waiting)
+            detail = f"{waiting} batches are waiting, and workers have taken none for {status.standstill_seconds:.0f} s."
+            return _finding(ok=False, detail=detail, waiting=waiting)
+        return _finding(ok=True, detail=f"{waiting} batches are waiting.", waiting=waiting)
 
     def _workers(self) -> Finding:
         with redis_needed():
-            alive = len(self._parts.heartbeats.alive())
-        return _finding(ok=alive > 0, detail=f"{alive} alive", alive=alive)
+            alive = len(self._components.heartbeats.alive())
+        return _finding(ok=alive > 0, detail=f"{alive} workers are alive.", alive=alive)
 
     def _storage(self) -> Finding:
-        free = free_bytes(self._parts.settings)
-        fault = self._parts.probe.fault()
-        if fault is None and free is not None and free < RESERVE_BYTES:
-            fault = "the disk is nearly full"
-        more: dict[str, Any] = {} if free is None else {"free_bytes": free}
-        return _finding(ok=fault is None, detail=fault or "takes and gives objects", **more)
+        space = free_space(self._components.settings.local_objects_dir)
+        fault = self._components.probe.fault() or (space and space.shortage())
+        more: dict[str, Any] = (
+            {} if space is None else {"free_bytes": space.bytes, "free_inodes": space.inodes}
+        )
+        return _finding(ok=not fault, detail=fault or "The object store is readable and writable.", **more)
 
     def _models(self) -> Finding:
-        versions = self._parts.catalog.versions()
+        versions = self._components.catalog.versions()
         fallback = [version.id for version in versions if version.fallback]
-        refused = [one.id for one in self._parts.catalog.refused()]
-        detail = f"{len(versions)} there"
+        refused = [one.id for one in self._components.catalog.refused()]
+        detail = f"{len(versions)} models are served"
         if fallback:
-            detail += f", {len(fallback)} of them only a stand-in that explains nothing real"
-        if refused:  # each by itself: the others are served
-            detail += f", and refused (GET /v1/models tells why): {', '.join(refused)}"
+            detail += f", {len(fallback)} of them replaced by placeholder models that explain nothing real"
+        if refused:  # only these: the others are served
+            detail += f"; refused (GET /v1/models gives the reasons): {', '.join(refused)}"
         return _finding(
-            ok=bool(versions), detail=detail, count=len(versions), fallback=fallback, refused=refused
+            ok=bool(versions), detail=f"{detail}.", count=len(versions), fallback=fallback, refused=refused
         )
 
     def _draining(self) -> Finding:
-        draining = self._parts.draining
-        return _finding(ok=not draining, detail="stopping, takes no new work" if draining else "no")
+        draining = self._components.draining.active
+        detail = (
+            "The appliance is stopping and accepts no new work."
+            if draining
+            else "The appliance is not stopping."
+        )
+        return _finding(ok=not draining, detail=detail)
 
     def _monitor(self) -> Finding:
-        status = self._parts.status.read()
+        status = self._components.status.read()
         if status is None:
-            return _finding(ok=False, required=False, detail="has not reported yet")
+            return _finding(ok=False, required=False, detail="The monitor has not reported yet.")
         fresh = status.age() <= FRESH_SECONDS
-        return _finding(ok=fresh, required=False, detail=f"reported {status.age():.1f} s ago")
+        return _finding(ok=fresh, required=False, detail=f"The monitor reported {status.age():.1f} s ago.")
 
 
 def _finding(*, ok: bool, detail: str, required: bool = True, **more: Any) -> Finding:

@@ -1,4 +1,4 @@
-"""/v1/jobs: submit jobs and list them."""
+"""/v1/jobs and /v1/jobs/ID: submit jobs and list them; read one, wait for it, cancel or delete it."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.api.components import Parts
-from services.api.explain.options import OPTION_PARAMETERS
-from services.api.explain.plan import Urgency
+from services.api.explain.job_waits import JobWaits
+from services.api.explain.plan import OPTION_PARAMETERS, Queued, Urgency
 from services.api.explain.submission import Submission
 from services.api.http.authentication import Access
-from services.api.http.query import Query, Wait, read_wait
-from shared.errors import BadParameterError, JobNotFoundError, RedisUnavailableError
+from services.api.http.query import Query, read_wait
+from shared.errors import BadParameterError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
+from shared.jobs.store import JobStore
+from shared.objects.payloads import Payloads
 from shared.redis.connection import redis_needed
 
 #: Jobs on one page of the list, by default and at most.
@@ -27,19 +28,22 @@ class JobsResource:
 
     access = Access.JOBS
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._submission = Submission(parts)
+    def __init__(self, submission: Submission, store: JobStore, job_waits: JobWaits) -> None:
+        self._submission = submission
+        self._store = store
+        self._job_waits = job_waits
 
     def on_post(self, req: Any, resp: Any) -> None:
         """Accept a job: 202, or 200 if it has ended within the time that the client wants to wait."""
         query = Query(req, *OPTION_PARAMETERS, "wait")
         wait = read_wait(query, req.get_header("Prefer"))
-        urgency = Urgency.JOB if wait.seconds else Urgency.LATER
-        job = self._submission.submit(req, query, urgency).job
-        job = wait_for_accepted(self._parts, job, wait)
+        outcome = self._submission.submit(req, query, Urgency.JOB if wait.seconds else Urgency.LATER)
+        assert outcome.job is not None  # only Urgency.VALUES keeps none
+        job = outcome.job
+        if isinstance(outcome, Queued):
+            job = self._job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
-        answer_job(resp, job, 200 if wait.seconds and job.status.ended else 202)
+        give_job(resp, job, 200 if wait.seconds and job.status.ended else 202)
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List jobs, newest first."""
@@ -48,9 +52,9 @@ class JobsResource:
         limit = query.whole("limit", PAGE, 1, MAX_PAGE)
         cursor = query.text("cursor")
         if cursor is not None and not is_job_id(cursor):
-            raise BadParameterError("This cursor is none that a list of jobs gave: follow its `next`.")
+            raise BadParameterError("Invalid cursor. Use the `next` value of a previous page.")
         with redis_needed():
-            page = self._parts.store.page(status, limit, cursor)
+            page = self._store.page(status, limit, cursor)
         following = None
         if page.cursor is not None:
             given = {"status": status.value} if status else {}
@@ -62,20 +66,50 @@ class JobsResource:
     on_head = on_get
 
 
-def answer_job(resp: Any, job: Job, status: int) -> None:
+class JobResource:
+    """One job."""
+
+    access = Access.JOBS
+
+    def __init__(self, store: JobStore, payloads: Payloads, job_waits: JobWaits) -> None:
+        self._store = store
+        self._payloads = payloads
+        self._job_waits = job_waits
+
+    def on_get(self, req: Any, resp: Any, job_id: str) -> None:
+        """Answer with the job document, as soon as the job has ended if the client waits for that."""
+        wait = read_wait(Query(req, "wait"), req.get_header("Prefer"))
+        with redis_needed():
+            job = self._store.get(job_id)
+        job = self._job_waits.wait(job, wait.seconds)
+        wait.acknowledge(resp)
+        resp.content_type = "application/json"
+        resp.data = orjson.dumps(job.document())
+
+    on_head = on_get
+
+    def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
+        """Cancel an active job: its rows and results are deleted, its document stays until it expires.
+
+        A job that has ended is deleted altogether.
+        """
+        Query(req)
+        with redis_needed():
+            self._store.get(job_id)
+            if not self._store.cancel(job_id):
+                # First: on a full disk, the room of the objects is what lets Redis forget the job.
+                self._payloads.delete_job(job_id)
+                self._store.transitions.forget(job_id)
+        self._payloads.delete_job(job_id)
+        resp.status = 204
+
+
+def give_job(resp: Any, job: Job, status: int) -> None:
     """Answer with a job document and its address."""
     resp.status = status
     resp.set_header("Location", f"/v1/jobs/{job.id}")
     resp.content_type = "application/json"
     resp.data = orjson.dumps(job.document())
-
-
-def wait_for_accepted(parts: Parts, job: Job, wait: Wait) -> Job:
-    """Wait for a job that has been accepted: whatever happens now, the client must learn its id."""
-    try:
-        return parts.endings.wait(job, wait.seconds)
-    except (RedisUnavailableError, JobNotFoundError):
-        return job
 
 
 def _read_status(query: Query) -> Status | None:
@@ -85,4 +119,4 @@ def _read_status(query: Query) -> Status | None:
     try:
         return Status(text)
     except ValueError:
-        raise BadParameterError(f"status={text[:40]!r} is none of {', '.join(Status)}.") from None
+        raise BadParameterError(f"Unknown status {text[:40]!r}. Use one of: {', '.join(Status)}.") from None

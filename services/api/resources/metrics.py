@@ -1,17 +1,16 @@
-"""/metrics: what the monitor exports, at the one public port and behind a key."""
+"""/metrics: the metrics that the monitor exports, on the public port and behind a key."""
 
 from __future__ import annotations
 
 import http.client
 from typing import Any
 
-from services.api.components import Parts
 from services.api.http.authentication import Access
 from shared.errors import ShapboxError
 
 #: Seconds that the monitor has to answer.
 TIMEOUT = 2.0
-#: Bytes of its answer, at most.
+#: Bytes of its response, at most.
 MAX_BYTES = 8 * 2**20
 
 
@@ -29,8 +28,8 @@ class MetricsResource:
 
     access = Access.METRICS
 
-    def __init__(self, parts: Parts) -> None:
-        self._port = parts.settings.metrics_port
+    def __init__(self, port: int) -> None:
+        self._port = port
 
     def on_get(self, req: Any, resp: Any) -> None:
         """Fetch the exposition and answer with it."""
@@ -42,12 +41,12 @@ class MetricsResource:
             text = answer.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as fault:
             raise MonitorAwayError(
-                f"The monitor gives no metrics ({fault}). It is restarted by itself."
+                f"Cannot read metrics from the monitor ({fault}). It restarts on its own; try again."
             ) from fault
         finally:
             connection.close()
         if answer.status != 200:
-            raise MonitorAwayError(f"The monitor gives no metrics: it answered {answer.status}.")
+            raise MonitorAwayError(f"Cannot read metrics from the monitor: it answered {answer.status}.")
         resp.set_header("Cache-Control", "no-store")
         resp.content_type = answer.getheader("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         resp.data = text

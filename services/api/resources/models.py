@@ -6,7 +6,6 @@ from typing import Any
 
 import orjson
 
-from services.api.components import Parts
 from services.api.http.authentication import Access
 from services.api.http.query import Query
 from shared.jobs.document import Method
@@ -20,14 +19,14 @@ class ModelsResource:
 
     access = Access.JOBS
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, catalog: ModelCatalog) -> None:
+        self._catalog = catalog
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List the models, by name and then by version."""
         Query(req)
         resp.content_type = "application/json"
-        resp.data = orjson.dumps({"models": _all_documents(self._parts.catalog)})
+        resp.data = orjson.dumps({"models": _all_documents(self._catalog)})
 
     on_head = on_get
 
@@ -37,13 +36,13 @@ class ModelResource:
 
     access = Access.JOBS
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, catalog: ModelCatalog) -> None:
+        self._catalog = catalog
 
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with the model's document."""
         Query(req)
-        catalog = self._parts.catalog
+        catalog = self._catalog
         refused = catalog.find_refused(name)
         document = _refused_document(refused) if refused else _ready_document(catalog.get(name))
         resp.content_type = "application/json"

@@ -1,4 +1,4 @@
-"""/version: what this build is."""
+"""/version: the versions of this build and of its libraries."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 import orjson
 
-from services.api.components import Parts
 from services.api.http.authentication import Access
 from shared.build import VERSION, library_versions
+from shared.models.activation.records import Activations
 
 
 class VersionResource:
-    """The versions of all that makes the values."""
+    """The versions of everything that values depend on."""
 
     access = Access.OPEN
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, commit: str, activations: Activations) -> None:
         self._document = orjson.dumps(
             {
                 "version": VERSION,
-                "commit": parts.commit,
+                "commit": commit,
                 **library_versions(),
-                "engine": parts.activations.engine,
-                "engines": parts.activations.best(),
+                "engine": activations.engine,
+                "engines": activations.best(),
                 "python": platform.python_version(),
             }
         )

@@ -1,4 +1,4 @@
-"""/v1/workers: who is at work, and an admin's wish for a fresh one."""
+"""/v1/workers: the live workers, and an admin's request to replace one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from typing import Any
 
 import orjson
 
-from services.api.components import Parts
+from services.api.draining import Draining
 from services.api.http.authentication import Access
 from services.api.http.query import Query
+from shared.appliance.heartbeats import Heartbeats
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.errors import ShapboxError
 from shared.jobs.document import rfc3339
@@ -16,28 +17,28 @@ from shared.redis.connection import redis_needed
 
 
 class NoWorkerError(ShapboxError):
-    """No worker lives, so none can be recycled."""
+    """No worker is alive, so none can be recycled."""
 
     status = 503
     slug = "no-worker"
-    title = "There is no worker"
+    title = "No worker is alive"
     retry_after = 5
 
 
 class WorkersResource:
-    """All living workers."""
+    """All live workers."""
 
     access = Access.ADMIN
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, heartbeats: Heartbeats) -> None:
+        self._heartbeats = heartbeats
 
     def on_get(self, req: Any, resp: Any) -> None:
-        """List the workers that say that they live. A restarted one has another pid."""
+        """List the workers with a heartbeat. A restarted one has another pid."""
         Query(req)
         with redis_needed():
-            heartbeats = self._parts.heartbeats.alive()
-        workers = [{"name": b.name, "pid": b.pid, "state": b.state} for b in heartbeats.values()]
+            alive = self._heartbeats.alive().values()
+        workers = [{"name": one.name, "pid": one.pid, "state": one.state} for one in alive]
         resp.content_type = "application/json"
         resp.data = orjson.dumps({"workers": workers})
 
@@ -45,24 +46,23 @@ class WorkersResource:
 
 
 class RecycleResource:
-    """A worker that ends after its batch, so that a fresh one takes its place."""
+    """A worker that ends after its batch, so that a fresh one replaces it."""
 
     access = Access.ADMIN
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._wish = RecycleRequests(parts.connection)
+    def __init__(self, heartbeats: Heartbeats, requests: RecycleRequests, draining: Draining) -> None:
+        self._heartbeats = heartbeats
+        self._requests = requests
+        self._draining = draining
 
     def on_post(self, req: Any, resp: Any) -> None:
-        """Lay the wish down for a monitor, or share the one that is pending."""
+        """Leave a recycle request for a monitor, or join the one that is pending."""
         Query(req)
-        self._parts.require_intake()
+        self._draining.require_open()
         with redis_needed():
-            if not self._parts.heartbeats.alive():
-                raise NoWorkerError(
-                    "No worker lives, so none can be recycled. /readyz and /healthz say more."
-                )
-            asked = self._wish.ask()
+            if not self._heartbeats.alive():
+                raise NoWorkerError("No worker is alive, so none can be recycled. See /readyz and /healthz.")
+            asked = self._requests.ask()
         resp.status = 202
         resp.content_type = "application/json"
         resp.data = orjson.dumps({"asked": rfc3339(asked)})

@@ -1,87 +1,85 @@
-"""Which writer writes a result, by the request's Accept."""
+"""Content negotiation: the media types a request accepts, its Accept-Encoding, and gzip for streams."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+import re
+import zlib
+from collections.abc import Iterable, Iterator
 
-from services.api.results.accept_header import Preference, parse_accept
-from services.api.results.csv_result import write_csv
-from services.api.results.interaction_writers import (
-    measure_npy_matrices,
-    write_json_with_interactions,
-    write_ndjson_with_interactions,
-    write_npy_matrices,
-)
-from services.api.results.json_result import write_json
-from services.api.results.ndjson_result import write_ndjson
-from services.api.results.npy_result import measure_npy, write_npy
 from shared.errors import NotAcceptableError
-from shared.interactions import Interactions
+
+_WEIGHT = re.compile(r"(?:0(?:\.\d{0,3})?|1(?:\.0{0,3})?)", re.ASCII)
+#: zlib's level: numbers shrink little more above it, and take much longer.
+_LEVEL = 4
+#: zlib's window with a gzip header and trailer around it.
+_GZIP_WINDOW = 31
 
 
-@dataclass(frozen=True, slots=True)
-class Writer:
-    """Writes one media type. `measure` tells the Content-Length (before gzip) where it is known beforehand."""
+def parse_accept(header: str) -> dict[str, float]:
+    """Return the weights, 0 to 1, of the entries of Accept or Accept-Encoding, by their lower-case names.
 
-    media_type: str
-    write: Callable[[Any], Iterator[bytes]]
-    measure: Callable[[Any], int] | None = None
-
-
-#: In the order of preference where the client has none.
-WRITERS = (
-    Writer("application/json", write_json),
-    Writer("text/csv", write_csv),
-    Writer("application/x-ndjson", write_ndjson),
-    Writer("application/x-npy", write_npy, measure_npy),
-)
-#: The same for results with interactions. CSV has no place for them, and pairs are no array.
-PAIR_WRITERS = (
-    Writer("application/json", write_json_with_interactions),
-    Writer("application/x-ndjson", write_ndjson_with_interactions),
-)
-MATRIX_WRITERS = (*PAIR_WRITERS, Writer("application/x-npy", write_npy_matrices, measure_npy_matrices))
-
-
-@functools.lru_cache(maxsize=16)
-def choose_writer(accept: str | None, interactions: Interactions | None = None) -> Writer:
-    """Choose the writer of a result, which takes ResultPages, or InteractionPages if there are interactions.
-
-    Raises what `choose_media_type` raises.
+    An entry whose weight cannot be read is left out.
     """
-    writers: tuple[Writer, ...] = WRITERS
-    what = "A result"
-    if interactions is not None:
-        writers = MATRIX_WRITERS if interactions.top_pairs is None else PAIR_WRITERS
-        what = (
-            "A result with interactions (its values alone can, under /v1/jobs/ID/result?interactions=false)"
-        )
-    media_type = choose_media_type(accept, [writer.media_type for writer in writers], what)
-    return next(writer for writer in writers if writer.media_type == media_type)
+    found: dict[str, float] = {}
+    for entry in header.split(","):
+        name, *parameters = (part.strip().lower() for part in entry.split(";"))
+        weight = "1"
+        for parameter in parameters:
+            key, _, value = parameter.partition("=")
+            if key.strip() == "q":
+                weight = value.strip()
+        if name and _WEIGHT.fullmatch(weight):
+            found[name] = max(float(weight), found.get(name, 0.0))
+    return found
 
 
-def choose_media_type(accept: str | None, known: Sequence[str], what: str) -> str:
-    """Choose the media type with the highest weight; of equals the one named most closely, then the first known.
+@functools.lru_cache(maxsize=64)
+def accepts_gzip(accept_encoding: str | None) -> bool:
+    """Return whether a client that sent this Accept-Encoding asks for gzip."""
+    weights = parse_accept(accept_encoding or "")
+    return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
-    Raises NotAcceptableError, listing what can be written, where nothing fits.
-    """
+
+@functools.lru_cache(maxsize=64)
+def acceptable(accept: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the known media types that a client accepts, best first: by weight, then by the closest entry, then in order."""
     if not accept or not accept.strip():
-        return known[0]
-    preferences = parse_accept(accept)
-    best = max(known, key=lambda media_type: _rate(media_type, preferences))
-    if _rate(best, preferences)[0] <= 0:
-        raise NotAcceptableError(
-            f"{what} cannot be written as {accept[:80]!r}: ask for one of {', '.join(known)}."
-        )
-    return best
+        return known
+    weights = parse_accept(accept)
+    ratings = {media_type: _rate(media_type, weights) for media_type in known}
+    accepted = [media_type for media_type in known if ratings[media_type][0] > 0]
+    return tuple(sorted(accepted, key=lambda media_type: ratings[media_type], reverse=True))
 
 
-def _rate(media_type: str, preferences: list[Preference]) -> tuple[float, int]:
+def choose_media_type(accept: str | None, known: tuple[str, ...], what: str) -> str:
+    """Return the known media type that a client prefers. Raises NotAcceptableError, which lists them all."""
+    accepted = acceptable(accept, known)
+    if not accepted:
+        raise not_acceptable(accept, known, what)
+    return accepted[0]
+
+
+def not_acceptable(accept: str | None, known: Iterable[str], what: str) -> NotAcceptableError:
+    """Return the error for a request that accepts none of the media types `known`."""
+    return NotAcceptableError(
+        f"{what} is not available as {(accept or '')[:80]!r}. Accept one of: {', '.join(known)}."
+    )
+
+
+def _rate(media_type: str, weights: dict[str, float]) -> tuple[float, int]:
     """Return the weight that the closest entry gives, and how close it is."""
-    ranges = ("*/*", media_type.partition("/")[0] + "/*", media_type)
-    rated = [(ranges.index(entry.name), entry.weight) for entry in preferences if entry.name in ranges]
-    closeness, weight = max(rated, default=(-1, 0.0))
-    return weight, closeness
+    ranges = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+    for distance, entry in enumerate(ranges):
+        if entry in weights:
+            return weights[entry], -distance
+    return 0.0, 0
+
+
+def gzip_stream(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Compress chunks as they come, as one gzip member."""
+    packer = zlib.compressobj(_LEVEL, wbits=_GZIP_WINDOW)
+    for chunk in chunks:
+        if packed := packer.compress(chunk):
+            yield packed
+    yield packer.flush()

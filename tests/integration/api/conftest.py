@@ -14,8 +14,8 @@ import redis
 from numpy.typing import NDArray
 
 from services.api.app import create_app
-from services.api.components import Parts, assemble
-from services.api.explain import job_waits as endings
+from services.api.components import Components, assemble
+from services.api.explain import job_waits
 from services.api.http.server import Server
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
@@ -53,30 +53,30 @@ def settings(settings: Settings) -> Settings:
 @pytest.fixture
 def parts(
     settings: Settings, connection: redis.Redis, payloads: Payloads, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Parts]:
-    monkeypatch.setattr(endings, "LISTEN_SECONDS", 0.05)  # the test's end need not wait
+) -> Iterator[Components]:
+    monkeypatch.setattr(job_waits, "LISTEN_SECONDS", 0.05)  # the test's end need not wait
     impatient = connect(settings, Patience.IMPATIENT, name="api")
     parts = assemble(
         settings, impatient, connection, payloads, ModelCatalog.load(settings.models_dir), commit="abc123"
     )
     parts.probe.refresh()
     Heartbeats(connection).beat(Heartbeat("worker-1", "host", 1, "token"))
-    parts.endings.start()
+    parts.job_waits.start()
     yield parts
-    parts.endings.stop()
-    parts.endings.join()
+    parts.stop()
+    parts.job_waits.join()
     impatient.close()
 
 
 @pytest.fixture
-def client(parts: Parts) -> InProcess:
+def client(parts: Components) -> InProcess:
     return InProcess(create_app(parts))
 
 
 @pytest.fixture
-def http(parts: Parts) -> Iterator[OverHttp]:
+def http(parts: Components) -> Iterator[OverHttp]:
     server = Server(create_app(parts), parts.settings)
-    thread = threading.Thread(target=server.run, kwargs={"on_stop": parts.endings.stop})
+    thread = threading.Thread(target=server.run, kwargs={"on_stop": parts.stop})
     thread.start()
     yield OverHttp(server.port)
     server.stop()
@@ -84,7 +84,7 @@ def http(parts: Parts) -> Iterator[OverHttp]:
 
 
 @pytest.fixture
-def finish(parts: Parts) -> Finish:
+def finish(parts: Components) -> Finish:
     """Do a worker's work on a job: all its batches, with values that tell row, output and feature."""
 
     def work(job: Job) -> Values:
@@ -103,7 +103,7 @@ def finish(parts: Parts) -> Finish:
 
 
 @pytest.fixture
-def finish_all(parts: Parts, finish: Finish) -> Iterator[None]:
+def finish_all(parts: Components, finish: Finish) -> Iterator[None]:
     """Work on whatever comes, in the background, as a worker would."""
     stopping = threading.Event()
 
@@ -121,7 +121,7 @@ def finish_all(parts: Parts, finish: Finish) -> Iterator[None]:
 
 
 @pytest.fixture
-def nothing_is_left(parts: Parts) -> Callable[[], None]:
+def nothing_is_left(parts: Components) -> Callable[[], None]:
     """Assert that a refused request left no trace."""
 
     def check() -> None:

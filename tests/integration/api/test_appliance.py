@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 
-from services.api import redis_view
-from services.api.components import Parts
-from services.api.redis_view import RedisView
+from services.api.components import Components
+from services.api.resources.appliance import RedisView
 from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
@@ -21,7 +20,7 @@ MB = 2**20
 PROGRAMS = (ProgramStatus("api", "RUNNING", 38 * MB), ProgramStatus("worker-1", "STARTING"))
 
 
-def report(parts: Parts, **findings: Any) -> None:
+def report(parts: Components, **findings: Any) -> None:
     status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
     status.write(parts.settings.status_file)
     parts.status._read_at = -1.0
@@ -36,10 +35,10 @@ def look(client: InProcess) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_view, "LOOK_SECONDS", 0.0)
+    monkeypatch.setattr(appliance, "LOOK_SECONDS", 0.0)
 
 
-def test_what_the_monitor_found_is_told(client: InProcess, parts: Parts) -> None:
+def test_what_the_monitor_found_is_told(client: InProcess, parts: Components) -> None:
     report(
         parts,
         memory_working_set_bytes=200 * MB,
@@ -75,12 +74,12 @@ def test_without_a_monitor_the_rest_is_told(client: InProcess) -> None:
     assert document["redis"]["up"] is True
 
 
-def test_a_monitor_that_has_fallen_silent_is_not_fresh(client: InProcess, parts: Parts) -> None:
+def test_a_monitor_that_has_fallen_silent_is_not_fresh(client: InProcess, parts: Components) -> None:
     report(parts, written_at=time.time() - 60, programs=PROGRAMS)
     assert look(client)["monitor"]["fresh"] is False
 
 
-def test_jobs_queues_and_workers_are_counted(client: InProcess, parts: Parts) -> None:
+def test_jobs_queues_and_workers_are_counted(client: InProcess, parts: Components) -> None:
     parts.heartbeats.beat(Heartbeat("other/worker-1", "other", 2, "token", "busy"))
     for _ in range(2):
         client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]})
@@ -103,7 +102,7 @@ def test_an_empty_queue_is_not_old(client: InProcess) -> None:
     assert look(client)["queues"]["interactive"] == {"batches": 0, "oldest_seconds": 0.0}
 
 
-def test_without_redis_the_rest_is_told(client: InProcess, parts: Parts, server: RedisServer) -> None:
+def test_without_redis_the_rest_is_told(client: InProcess, parts: Components, server: RedisServer) -> None:
     report(parts, programs=PROGRAMS)
     server.kill()
     started = time.monotonic()
@@ -115,7 +114,7 @@ def test_without_redis_the_rest_is_told(client: InProcess, parts: Parts, server:
 
 
 def test_a_redis_that_the_monitor_misses_is_not_waited_for(
-    client: InProcess, parts: Parts, server: RedisServer
+    client: InProcess, parts: Components, server: RedisServer
 ) -> None:
     report(parts, redis_down_seconds=3.0)
     server.signal(signal.SIGSTOP)
@@ -128,7 +127,7 @@ def test_a_redis_that_the_monitor_misses_is_not_waited_for(
 
 
 def test_while_one_waits_for_redis_the_others_get_what_was_found_before(
-    parts: Parts, server: RedisServer
+    parts: Components, server: RedisServer
 ) -> None:
     view = RedisView(parts.connection, parts.store)
     assert view.look() is not None
@@ -146,8 +145,10 @@ def test_while_one_waits_for_redis_the_others_get_what_was_found_before(
         server.signal(signal.SIGCONT)
 
 
-def test_many_looks_ask_redis_once(client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_view, "LOOK_SECONDS", 60.0)
+def test_many_looks_ask_redis_once(
+    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(appliance, "LOOK_SECONDS", 60.0)
 
     def commands() -> int:
         return int(parts.connection.info("stats")["total_commands_processed"])

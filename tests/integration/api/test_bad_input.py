@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from services.api.components import Parts
+from services.api.components import Components
 from tests.integration.api.api_client import InProcess
 
 NAMES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
@@ -193,7 +193,7 @@ def test_an_unknown_query_parameter_is_refused(client: InProcess) -> None:
     assert "model" in reply.detail
 
 
-def test_interventional_needs_background_rows(client: InProcess, parts: Parts) -> None:
+def test_interventional_needs_background_rows(client: InProcess, parts: Components) -> None:
     version = parts.catalog.get("diabetes")
     object.__setattr__(version.contract, "background", None)
     reply = client.post_json("/v1/jobs?method=interventional", rows(GOOD))
@@ -201,7 +201,7 @@ def test_interventional_needs_background_rows(client: InProcess, parts: Parts) -
     assert "background" in reply.detail
 
 
-def test_the_default_model_is_used_when_none_is_named(client: InProcess, parts: Parts) -> None:
+def test_the_default_model_is_used_when_none_is_named(client: InProcess, parts: Components) -> None:
     object.__setattr__(parts.settings, "default_model", "diabetes")
     reply = client.post_json("/v1/jobs", {"rows": [GOOD]})
     assert reply.json["model"] == "diabetes@1"

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.resources.console_files import INDEX, ConsoleFiles
 from shared.build import ROOT
 from tests.integration.api.api_client import InProcess
@@ -62,7 +62,7 @@ def test_nothing_else_is_served(client: InProcess, name: str) -> None:
     assert client.get(f"/console/{name}", key=None).status == 404
 
 
-def test_all_files_count_as_one_route(client: InProcess, parts: Parts) -> None:
+def test_all_files_count_as_one_route(client: InProcess, parts: Components) -> None:
     for name in (*ConsoleFiles.load().names(), "nothing"):
         client.get(f"/console/{name}", key=None)
     parts.counters.flush()

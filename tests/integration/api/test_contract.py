@@ -14,7 +14,7 @@ import pytest
 import services.api
 from ops.openapi import TARGET, as_json, read_document
 from services.api.app import routes
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.explain.submission import MAX_KEY
 from services.api.resources.console_files import MEDIA_TYPES
 from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES
@@ -78,7 +78,7 @@ def test_openapi_json_is_what_make_openapi_writes() -> None:
     assert read_document()["info"]["version"] == VERSION
 
 
-def test_every_route_is_in_the_document_and_nothing_else(parts: Parts, contract: Contract) -> None:
+def test_every_route_is_in_the_document_and_nothing_else(parts: Components, contract: Contract) -> None:
     described = {(method, path) for method, path, _ in contract.operations()}
     served = {
         (name.removeprefix("on_").upper(), template)
@@ -188,6 +188,8 @@ def test_types_and_statuses_of_problems_are_those_of_the_code(
     raised = {error.slug for error in errors}
     listed = {name.removeprefix("/problems/") for name in schemas["ProblemType"]["enum"]}
     assert raised <= listed
+    names = schemas["ProblemType"]["x-enum-varnames"]
+    assert [f"/problems/{one.lower().replace('_', '-')}" for one in names] == schemas["ProblemType"]["enum"]
     sources = "".join(
         path.read_text(encoding="utf-8")
         for folder in ("services", "shared")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from services.api.components import Parts
+from services.api.components import Components
 from shared.build import ROOT
 from shared.explanation import Explanation
 from shared.jobs.document import Status
@@ -41,12 +41,12 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def opened(parts: Parts, compiled: Path) -> None:
+def opened(parts: Components, compiled: Path) -> None:
     shutil.copytree(compiled, parts.settings.compiled_dir, dirs_exist_ok=True)
-    parts.direct.open()
+    parts.inline_models.open()
 
 
-def counted(parts: Parts, *name: str) -> float:
+def counted(parts: Components, *name: str) -> float:
     parts.counters.flush()
     return parts.counters.read().get(name, 0.0)
 
@@ -93,7 +93,7 @@ def break_off(_result: Matrix) -> None:
 @pytest.mark.parametrize("path", ["/v1/explain", "/v1/jobs?wait=5"])
 def test_the_request_fails_with_the_reason_and_nothing_is_kept(
     client: InProcess,
-    parts: Parts,
+    parts: Components,
     spoil: Callable[[Callable[[Matrix], None]], None],
     nothing_is_left: Callable[[], None],
     *,
@@ -113,7 +113,7 @@ def test_the_request_fails_with_the_reason_and_nothing_is_kept(
 
 
 def test_the_largest_residual_is_counted_and_stands_in_the_job_that_is_kept(
-    client: InProcess, parts: Parts, spoil: Callable[[Callable[[Matrix], None]], None]
+    client: InProcess, parts: Components, spoil: Callable[[Callable[[Matrix], None]], None]
 ) -> None:
     def be_off_a_little(result: Matrix) -> None:
         result[:, 0, -1] *= np.float32(1 + 5e-5)

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from services.api.app import create_app
-from services.api.components import Parts
-from services.api.explain.inline_models import MOST_BODY, MOST_ROWS, DirectLane, DirectModel
+from services.api.components import Components
+from services.api.explain.inline import MOST_BODY, MOST_ROWS, InlineModel, InlineModels
 from shared.build import ROOT
 from shared.engines.reference import EXACT, distance, reference_contributions
 from shared.jobs import keys
@@ -42,23 +42,23 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def opened(parts: Parts, compiled: Path) -> None:
+def opened(parts: Components, compiled: Path) -> None:
     shutil.copytree(compiled, parts.settings.compiled_dir, dirs_exist_ok=True)
-    parts.direct.open()
+    parts.inline_models.open()
 
 
-def jobs(parts: Parts) -> list[Any]:
+def jobs(parts: Components) -> list[Any]:
     return list(parts.store.page(None, 10, None).jobs)
 
 
-def counted(parts: Parts, *name: str) -> float:
+def counted(parts: Components, *name: str) -> float:
     parts.counters.flush()
     return parts.counters.read().get(name, 0.0)
 
 
 @pytest.mark.parametrize("model", ["diabetes", "breast-cancer", "wine"])
 def test_a_row_is_explained_exactly_and_no_job_is_made(
-    client: InProcess, parts: Parts, nothing_is_left: Callable[[], None], model: str
+    client: InProcess, parts: Components, nothing_is_left: Callable[[], None], model: str
 ) -> None:
     version = parts.catalog.get(model)
     assert version.examples_path is not None
@@ -76,18 +76,18 @@ def test_a_row_is_explained_exactly_and_no_job_is_made(
 
 
 def test_interventional_values_are_given_directly_where_they_are_compiled(
-    client: InProcess, parts: Parts
+    client: InProcess, parts: Components
 ) -> None:
     body = {**BODY, "method": "interventional"}
     reply = client.post_json("/v1/explain", body)
     assert (reply.status, reply.json["job"], reply.json["method"]) == (200, None, "interventional")
     assert reply.json["values"] != client.post_json("/v1/explain", BODY).json["values"]
-    parts.direct._models.pop(("diabetes@1", Method.INTERVENTIONAL))  # as with one that is too deep
+    parts.inline_models._models.pop(("diabetes@1", Method.INTERVENTIONAL))  # as with one that is too deep
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
     assert [job.method for job in jobs(parts)] == [Method.INTERVENTIONAL]
 
 
-def test_a_direct_answer_names_no_job_and_counts_as_one(client: InProcess, parts: Parts) -> None:
+def test_a_direct_answer_names_no_job_and_counts_as_one(client: InProcess, parts: Components) -> None:
     reply = client.post_json("/v1/explain", BODY)
     assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
     assert counted(parts, "jobs_total", "completed") == 1
@@ -105,7 +105,7 @@ def test_a_direct_answer_names_no_job_and_counts_as_one(client: InProcess, parts
     ],
 )
 def test_every_kind_of_body_and_answer_is_served(
-    client: InProcess, parts: Parts, content_type: str, body: bytes | None
+    client: InProcess, parts: Components, content_type: str, body: bytes | None
 ) -> None:
     if body is None:
         file = io.BytesIO()
@@ -158,20 +158,20 @@ def test_bad_input_is_refused_as_on_the_way_to_the_workers(
     ],
 )
 def test_what_is_not_for_the_direct_lane_goes_to_the_workers(
-    client: InProcess, parts: Parts, query: str, body: Any
+    client: InProcess, parts: Components, query: str, body: Any
 ) -> None:
     assert client.post_json(f"/v1/explain{query}", body).status == 202
     assert [job.status for job in jobs(parts)] == [Status.QUEUED]
     assert jobs(parts)[0].rows == len(body["rows"])
 
 
-def test_a_large_body_goes_to_the_workers_however_few_its_rows(client: InProcess, parts: Parts) -> None:
+def test_a_large_body_goes_to_the_workers_however_few_its_rows(client: InProcess, parts: Components) -> None:
     body = json.dumps({"model": "diabetes", "rows": [ROW]}).encode() + b" " * MOST_BODY
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
     assert [job.rows for job in jobs(parts)] == [1]
 
 
-def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(client: InProcess, parts: Parts) -> None:
+def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(client: InProcess, parts: Components) -> None:
     reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
     assert (reply.status, reply.json["status"]) == (200, "completed")
     assert reply.json["batches"] == {"total": 1, "completed": 1}
@@ -195,7 +195,7 @@ def test_a_kept_job_is_deleted_without_a_trace(
     nothing_is_left()
 
 
-def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, parts: Parts) -> None:
+def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, parts: Components) -> None:
     first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
     again = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
     assert first.json == again.json
@@ -207,7 +207,7 @@ def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, parts
 
 
 def test_of_two_requests_with_one_key_at_a_time_one_makes_the_job(
-    client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = type(parts.store).record
 
@@ -237,13 +237,13 @@ def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").json["status"] == "completed"
 
 
-def test_an_appliance_that_stops_takes_nothing(client: InProcess, parts: Parts) -> None:
-    parts.endings.stop()
+def test_an_appliance_that_stops_takes_nothing(client: InProcess, parts: Components) -> None:
+    parts.stop()
     assert client.post_json("/v1/explain", BODY).slug == "draining"
 
 
 def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper_removes(
-    client: InProcess, parts: Parts, server: Any, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, parts: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = type(parts.store).record
 
@@ -256,20 +256,22 @@ def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper
     assert len(parts.payloads.job_ids()) == 1
 
 
-def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(client: InProcess, parts: Parts) -> None:
+def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(
+    client: InProcess, parts: Components
+) -> None:
     diabetes = parts.catalog.get("diabetes")
     path = table_path(parts.settings.compiled_dir, diabetes.contract.sha256)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    parts.direct._models.clear()  # as after a start
-    parts.direct.open()
-    assert parts.direct.model(diabetes, Method.TREE_PATH_DEPENDENT) is None
-    assert parts.direct.model(parts.catalog.get("wine"), Method.TREE_PATH_DEPENDENT) is not None
+    parts.inline_models._models.clear()  # as after a start
+    parts.inline_models.open()
+    assert parts.inline_models.find(diabetes.id, Method.TREE_PATH_DEPENDENT) is None
+    assert parts.inline_models.find("wine@1", Method.TREE_PATH_DEPENDENT) is not None
     assert client.post_json("/v1/explain?wait=0.05", BODY).status == 202
 
 
-def test_a_slow_model_is_given_fewer_rows(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_model_is_given_fewer_rows(parts: Components, monkeypatch: pytest.MonkeyPatch) -> None:
     version = parts.catalog.get("diabetes")
-    ready = parts.direct.model(version, Method.TREE_PATH_DEPENDENT)
+    ready = parts.inline_models.find(version.id, Method.TREE_PATH_DEPENDENT)
     assert ready is not None
     assert ready.rows == MOST_ROWS
     explain = type(ready.engine).explain
@@ -281,15 +283,15 @@ def test_a_slow_model_is_given_fewer_rows(parts: Parts, monkeypatch: pytest.Monk
         return found
 
     monkeypatch.setattr(type(ready.engine), "explain", slowly)
-    assert 20 <= DirectModel.of(version, ready.engine).rows <= 26
+    assert 20 <= InlineModel.of(version, ready.engine).rows <= 26
 
 
 def test_no_more_requests_are_explained_at_a_time_than_there_are_places(
-    parts: Parts, monkeypatch: pytest.MonkeyPatch
+    parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane = DirectLane(parts.catalog, parts.settings, at_once=2)
+    lane = InlineModels(parts.catalog, parts.settings, at_once=2)
     lane.open()
-    client = InProcess(create_app(replace(parts, direct=lane)))
+    client = InProcess(create_app(replace(parts, inline_models=lane)))
     explain, inside, seen = Explainer.explain, [0], []
 
     def counting(explainer: Explainer, rows: Any) -> Any:
@@ -310,6 +312,6 @@ def test_no_more_requests_are_explained_at_a_time_than_there_are_places(
     assert max(seen) == 2
 
 
-def test_no_key_of_a_job_is_left_behind_by_a_direct_answer(client: InProcess, parts: Parts) -> None:
+def test_no_key_of_a_job_is_left_behind_by_a_direct_answer(client: InProcess, parts: Components) -> None:
     client.post_json("/v1/explain", BODY)
     assert parts.connection.keys(f"{keys.JOBS}*") == []

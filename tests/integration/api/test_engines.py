@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from services.api.app import create_app
-from services.api.components import Parts
+from services.api.components import Components
 from shared import batch_plan
 from shared.build import ROOT
 from shared.jobs.document import Method
@@ -40,7 +40,7 @@ ACTIVATIONS = Activations(
 
 
 @pytest.fixture
-def client(parts: Parts) -> InProcess:
+def client(parts: Components) -> InProcess:
     catalog = ModelCatalog.load(ROOT / "models", activations=ACTIVATIONS)
     return InProcess(create_app(replace(parts, activations=ACTIVATIONS, catalog=catalog)))
 
@@ -103,7 +103,7 @@ def test_refused_interactions_do_not_refuse_the_values(client: InProcess) -> Non
     assert client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]}).status == 202
 
 
-def test_if_the_default_method_is_refused_another_one_is_named(parts: Parts) -> None:
+def test_if_the_default_method_is_refused_another_one_is_named(parts: Components) -> None:
     refused = MethodRecord(None, "XGBoost and the reference disagree")
     activations = Activations(versions={"wine@1": record(path_dependent=refused)})
     catalog = ModelCatalog.load(ROOT / "models", activations=activations)
@@ -118,7 +118,7 @@ def test_if_the_default_method_is_refused_another_one_is_named(parts: Parts) -> 
     assert client.get("/v1/models/wine").json["engine"] is None
 
 
-def test_without_kernels_they_are_xgboost_and_shap(parts: Parts) -> None:
+def test_without_kernels_they_are_xgboost_and_shap(parts: Components) -> None:
     client = InProcess(create_app(parts))
     assert client.get("/version", key=None).json["engines"] == dict(
         zip(Method, ("xgboost", "shap"), strict=True)

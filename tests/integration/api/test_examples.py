@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from services.api.app import create_app
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.resources import examples
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature, Kind
@@ -21,14 +21,14 @@ from tests.integration.api.api_client import METRICS_TOKEN, InProcess
 from tests.integration.api.credit_model import CREDIT, CREDIT_ROWS
 
 
-def shipped(parts: Parts, name: str) -> np.ndarray:
+def shipped(parts: Components, name: str) -> np.ndarray:
     path = parts.catalog.get(name).examples_path
     assert path is not None
     return np.asarray(np.load(path))
 
 
 @pytest.mark.parametrize("name", ["breast-cancer", "diabetes", "wine"])
-def test_csv_holds_the_rows_under_the_features_names(client: InProcess, parts: Parts, name: str) -> None:
+def test_csv_holds_the_rows_under_the_features_names(client: InProcess, parts: Components, name: str) -> None:
     reply = client.get(f"/v1/models/{name}/examples?limit=7")
     assert reply.headers["content-type"] == "text/csv"
     header, *rows = csv.reader(io.StringIO(reply.body.decode()))
@@ -78,7 +78,7 @@ def test_of_a_large_file_only_the_first_rows_are_read(
     assert reply.body.splitlines()[1:] == [b",".join([b"3.0"] * 10), b",".join([b"0.0"] * 10)]
 
 
-def test_a_model_without_examples_says_so(client: InProcess, parts: Parts) -> None:
+def test_a_model_without_examples_says_so(client: InProcess, parts: Components) -> None:
     version = parts.catalog.get("wine")
     object.__setattr__(version, "contract", replace(version.contract, examples=None))
     reply = client.get("/v1/models/wine/examples")
@@ -100,7 +100,7 @@ HARD = (" padded ", "a,b", 'say "x"', "two\nlines", "tab\there", "NA", "", "\u00
 
 
 @pytest.fixture
-def labelled(parts: Parts, tmp_path: Path) -> tuple[InProcess, Parts]:
+def labelled(parts: Components, tmp_path: Path) -> tuple[InProcess, Components]:
     """Serve a model with categories, one of which has labels that are hard to send."""
     hard = Feature("hard\tname", Kind.CATEGORY, HARD)
     contract = replace(CREDIT, features=(*CREDIT.features, hard))
@@ -112,7 +112,7 @@ def labelled(parts: Parts, tmp_path: Path) -> tuple[InProcess, Parts]:
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "application/json"])
-def test_labels_come_back_as_the_same_codes(labelled: tuple[InProcess, Parts], media_type: str) -> None:
+def test_labels_come_back_as_the_same_codes(labelled: tuple[InProcess, Components], media_type: str) -> None:
     client, parts = labelled
     body = client.get("/v1/models/credit/examples", Accept=media_type).body
 
@@ -123,7 +123,7 @@ def test_labels_come_back_as_the_same_codes(labelled: tuple[InProcess, Parts], m
     np.testing.assert_array_equal(np.concatenate(batches), shipped(parts, "credit"))
 
 
-def test_categories_are_labels_and_not_codes(labelled: tuple[InProcess, Parts]) -> None:
+def test_categories_are_labels_and_not_codes(labelled: tuple[InProcess, Components]) -> None:
     client, _ = labelled
     rows = client.get("/v1/models/credit/examples?limit=2", Accept="application/json").json["rows"]
     assert rows == [[1.5, 0, "rent, shared", 10, 3, " padded "], [None, 1, None, -20, None, "a,b"]]
@@ -134,7 +134,9 @@ def test_categories_are_labels_and_not_codes(labelled: tuple[InProcess, Parts]) 
     ]
 
 
-def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(parts: Parts, tmp_path: Path) -> None:
+def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(
+    parts: Components, tmp_path: Path
+) -> None:
     contract = replace(CREDIT, features=(Feature("home", Kind.CATEGORY, ("own", "")),), groups={}, reasons={})
     contract = replace(contract, never_reasons=())
     rows = np.array([[0], [1], [np.nan], [1], [0]], np.float32)

@@ -9,7 +9,7 @@ import time
 import numpy as np
 import pytest
 
-from services.api.components import Parts
+from services.api.components import Components
 from tests.integration.api.api_client import InProcess, OverHttp
 
 BODY = {"model": "diabetes", "rows": [[float(row)] * 10 for row in range(25)]}
@@ -38,7 +38,7 @@ def test_explain_that_does_not_end_in_time_gives_the_job(client: InProcess) -> N
     assert reply.headers["preference-applied"] == "wait=0"
 
 
-def test_explain_of_a_job_that_fails_says_why(client: InProcess, parts: Parts) -> None:
+def test_explain_of_a_job_that_fails_says_why(client: InProcess, parts: Components) -> None:
     job = client.post_json("/v1/explain?wait=0", BODY, Idempotency_Key="key-1").json
     parts.store.fail(job["id"], "engine", "The model does not take these rows.")
     reply = client.post_json("/v1/explain?wait=0", BODY, Idempotency_Key="key-1")

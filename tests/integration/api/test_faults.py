@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.explain.submission import Submission
 from services.api.resources.version import VersionResource
 from shared.appliance.status import ApplianceStatus
@@ -22,7 +22,7 @@ from tests.integration.api.api_client import InProcess
 BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
 
 
-def test_a_full_queue_is_told_with_the_time_to_come_again(client: InProcess, parts: Parts) -> None:
+def test_a_full_queue_is_told_with_the_time_to_come_again(client: InProcess, parts: Components) -> None:
     first = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 1495})
     assert first.status == 202
     reply = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 11})
@@ -73,7 +73,7 @@ def test_the_api_serves_again_when_redis_is_back(client: InProcess, server: Any)
 
 
 def test_an_accepted_job_is_named_even_if_redis_goes_away_while_waiting(
-    client: InProcess, parts: Parts, server: Any, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, parts: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept = parts.store.accept
 
@@ -88,7 +88,7 @@ def test_an_accepted_job_is_named_even_if_redis_goes_away_while_waiting(
 
 
 def test_rows_of_a_job_that_may_have_been_accepted_are_kept(
-    client: InProcess, parts: Parts, server: Any, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, parts: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     accept = parts.store.accept
 
@@ -101,13 +101,13 @@ def test_rows_of_a_job_that_may_have_been_accepted_are_kept(
     assert len(parts.payloads.job_ids()) == 1  # the sweeper knows what to do with them
 
 
-def test_a_redis_that_refuses_writes_is_503(client: InProcess, parts: Parts) -> None:
+def test_a_redis_that_refuses_writes_is_503(client: InProcess, parts: Components) -> None:
     parts.connection.replicaof("127.0.0.1", 1)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "redis-unavailable")
 
 
-def test_a_redis_whose_memory_is_full_is_503(client: InProcess, parts: Parts) -> None:
+def test_a_redis_whose_memory_is_full_is_503(client: InProcess, parts: Components) -> None:
     parts.connection.config_set("maxmemory", "1kb")
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "redis-full")
@@ -126,7 +126,7 @@ def test_a_full_disk_is_507(
 
 
 def test_a_store_that_is_away_is_503(
-    client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_given: object) -> None:
         raise StorageUnavailableError("The object store does not answer: refused")
@@ -139,7 +139,7 @@ def test_a_store_that_is_away_is_503(
     assert client.get("/readyz").json["probes"]["storage"]["detail"].endswith("refused")
 
 
-def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Parts) -> None:
+def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Components) -> None:
     job = client.post_json("/v1/jobs", BODY).json
     ApplianceStatus(written_at=time.time(), draining=True).write(parts.settings.status_file)
     time.sleep(0.3)
@@ -149,7 +149,7 @@ def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Parts)
     assert client.get(job["links"]["self"]).status == 200
 
 
-def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, parts: Parts) -> None:
+def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, parts: Components) -> None:
     while parts.uploads._places.acquire(blocking=False):
         pass
     reply = client.post("/v1/jobs?model=diabetes", b"x" * (2**20 + 1), "text/csv")

@@ -17,10 +17,10 @@ import numpy as np
 import pytest
 
 from services.api.capacity.results import result_bytes
-from services.api.components import Parts
-from services.api.results import interaction_result
-from services.api.results.interaction_result import InteractionResult
-from services.api.results.negotiation import choose_writer
+from services.api.components import Components
+from services.api.results import result as result_module
+from services.api.results.result import stored_result
+from services.api.results.writer import FORMATS
 from services.worker.batch import BatchRunner
 from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
@@ -38,7 +38,7 @@ NPY, CSV, NDJSON = "application/x-npy", "text/csv", "application/x-ndjson"
 
 
 @pytest.fixture
-def runner(parts: Parts) -> BatchRunner:
+def runner(parts: Components) -> BatchRunner:
     me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
     recovery = Recovery(parts.connection, parts.store)
     return BatchRunner(
@@ -63,7 +63,7 @@ type Explain = Callable[..., str]
 
 
 @pytest.fixture
-def explain(client: InProcess, parts: Parts, runner: BatchRunner) -> Explain:
+def explain(client: InProcess, parts: Components, runner: BatchRunner) -> Explain:
     """Submit a model's examples with options, have them explained, and return the result's address."""
 
     def explain(model: str, rows: int, **options: Any) -> str:
@@ -77,13 +77,13 @@ def explain(client: InProcess, parts: Parts, runner: BatchRunner) -> Explain:
     return explain
 
 
-def work(parts: Parts, runner: BatchRunner) -> None:
+def work(parts: Components, runner: BatchRunner) -> None:
     for job in parts.store.active():
         for batch in range(job.batches):
             runner.run(job.id, batch)
 
 
-def examples(parts: Parts, model: str, rows: int) -> Floats:
+def examples(parts: Components, model: str, rows: int) -> Floats:
     path = parts.catalog.get(model).examples_path
     assert path is not None
     found: Floats = np.load(path)[:rows]
@@ -91,7 +91,7 @@ def examples(parts: Parts, model: str, rows: int) -> Floats:
     return found
 
 
-def xgboosts(parts: Parts, model: str, rows: int) -> tuple[Floats, Floats]:
+def xgboosts(parts: Components, model: str, rows: int) -> tuple[Floats, Floats]:
     """Contributions and interactions straight from XGBoost."""
     booster = WarmModels(parts.catalog).get(parts.catalog.get(model).id).predictor.booster
     taken = examples(parts, model, rows)
@@ -99,7 +99,7 @@ def xgboosts(parts: Parts, model: str, rows: int) -> tuple[Floats, Floats]:
 
 
 def test_matrices_come_beside_the_values_in_shaps_shape(
-    client: InProcess, explain: Explain, parts: Parts
+    client: InProcess, explain: Explain, parts: Components
 ) -> None:
     for model, outputs in (("diabetes", 1), ("wine", 3)):
         values, wanted = xgboosts(parts, model, 20)
@@ -114,7 +114,7 @@ def test_matrices_come_beside_the_values_in_shaps_shape(
 
 
 def test_npy_is_laid_out_as_pred_interactions(
-    client: InProcess, explain: Explain, parts: Parts, small_batches: None
+    client: InProcess, explain: Explain, parts: Components, small_batches: None
 ) -> None:
     del small_batches
     for model in ("diabetes", "wine"):
@@ -145,7 +145,7 @@ def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
     path = explain(model, 17, interactions=True, **options)
     name = "pairs" if options else "interactions"
     whole = client.get(path).json
-    monkeypatch.setattr(interaction_result, "SPAN_NUMBERS", span)
+    monkeypatch.setattr(result_module, "SPAN_NUMBERS", span)
     assert client.get(path).json == whole
     assert client.get(f"{path}?offset=5&limit=9").json[name] == whole[name][5:14]
     assert client.get(f"{path}?offset=17").json[name] == []
@@ -158,7 +158,7 @@ def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
 
 
 def test_top_pairs_are_the_largest_of_each_row_and_output_by_name(
-    client: InProcess, explain: Explain, parts: Parts
+    client: InProcess, explain: Explain, parts: Components
 ) -> None:
     for model in ("diabetes", "wine"):
         version = parts.catalog.get(model)
@@ -193,7 +193,9 @@ def test_the_job_document_says_what_was_asked_for_and_nothing_else(client: InPro
 
 
 @pytest.mark.parametrize("content_type", [CSV, NDJSON])
-def test_the_query_says_it_for_all_other_bodies(client: InProcess, parts: Parts, content_type: str) -> None:
+def test_the_query_says_it_for_all_other_bodies(
+    client: InProcess, parts: Components, content_type: str
+) -> None:
     names = parts.catalog.get("diabetes").features
     line = ",".join("1" for _ in names)
     body = f"{','.join(names)}\n{line}\n" if content_type == CSV else f"[{line}]\n"
@@ -299,7 +301,7 @@ def test_summary_and_plots_are_those_of_the_values(client: InProcess, explain: E
 
 
 def test_explain_answers_with_interactions_in_one_request(
-    client: InProcess, parts: Parts, runner: BatchRunner, background: Callable[..., None]
+    client: InProcess, parts: Components, runner: BatchRunner, background: Callable[..., None]
 ) -> None:
     background(lambda: work(parts, runner))
     rows = examples(parts, "diabetes", 3).tolist()
@@ -330,7 +332,7 @@ def background() -> Iterator[Callable[..., None]]:
 
 
 def test_room_is_promised_for_matrices_and_they_take_no_more(
-    client: InProcess, explain: Explain, parts: Parts
+    client: InProcess, explain: Explain, parts: Components
 ) -> None:
     job_id = explain("wine", 40, interactions=True).split("/")[3]
     folder = parts.settings.objects_dir / "jobs" / job_id
@@ -344,7 +346,7 @@ def test_room_is_promised_for_matrices_and_they_take_no_more(
 
 
 @pytest.mark.parametrize("accept", [NPY, "application/json", NDJSON])
-def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Parts, accept: str) -> None:
+def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Components, accept: str) -> None:
     features, rows = 400, 24  # 15 MB
     job = Job(new_job_id(), "wide@1", Method.TREE_PATH_DEPENDENT, rows, 12, features, 1)
     job = replace(job, interactions=Interactions())
@@ -354,10 +356,10 @@ def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Parts, accept:
         none = np.zeros((12, features), np.float32)
         values = Explanation(np.zeros((12, 1, features + 2), dtype=np.float32))
         parts.payloads.put_result(job, batch, none, values, interactions=matrices)
-    result = InteractionResult.of(job, range(rows), parts.payloads, parts.catalog)
+    result = stored_result(job, range(rows), parts.payloads, parts.catalog)
     written = 0
     tracemalloc.start()
-    for chunk in choose_writer(accept, Interactions()).write(result):
+    for chunk in FORMATS[accept].write(result):
         written += len(chunk)
         assert len(chunk) < 4 * 2**20
     _, peak = tracemalloc.get_traced_memory()

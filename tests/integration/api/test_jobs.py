@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.api.app import create_app
-from services.api.components import Parts
+from services.api.components import Components
 from shared.jobs.document import Job
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
@@ -25,7 +25,9 @@ def rows_of(count: int) -> dict[str, Any]:
     return {"model": "diabetes", "rows": [[float(row)] * 10 for row in range(count)]}
 
 
-def test_a_submitted_job_is_accepted_with_its_address_and_document(client: InProcess, parts: Parts) -> None:
+def test_a_submitted_job_is_accepted_with_its_address_and_document(
+    client: InProcess, parts: Components
+) -> None:
     reply = client.post_json("/v1/jobs", rows_of(25))
     assert reply.status == 202
     job = reply.json
@@ -38,7 +40,7 @@ def test_a_submitted_job_is_accepted_with_its_address_and_document(client: InPro
     np.testing.assert_array_equal(last, np.repeat(np.arange(20, 25, dtype=np.float32)[:, None], 10, axis=1))
 
 
-def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(parts: Parts) -> None:
+def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(parts: Components) -> None:
     body = rows_of(1200)
     methods = {ExplanationKind.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2")}
     compiled = Activations(
@@ -57,7 +59,7 @@ def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(part
     assert batches(compiled, 100) == batches(Activations(), 100) == 12
 
 
-def test_all_media_types_store_the_same_rows(client: InProcess, parts: Parts) -> None:
+def test_all_media_types_store_the_same_rows(client: InProcess, parts: Components) -> None:
     names = parts.catalog.get("diabetes").features
     rows = np.arange(30, dtype=np.float32).reshape(3, 10)
     order = list(reversed(range(10)))
@@ -96,7 +98,7 @@ def test_a_job_that_does_not_end_in_time_is_answered_with_202(client: InProcess)
 
 
 def test_waiting_for_a_job_ends_as_soon_as_the_job_does(
-    client: InProcess, parts: Parts, finish: Callable[[Job], object]
+    client: InProcess, parts: Components, finish: Callable[[Job], object]
 ) -> None:
     job = client.post_json("/v1/jobs", rows_of(1)).json
     timer = threading.Timer(0.3, lambda: finish(parts.store.get(job["id"])))
@@ -108,9 +110,9 @@ def test_waiting_for_a_job_ends_as_soon_as_the_job_does(
     timer.join()
 
 
-def test_when_too_many_wait_the_others_are_answered_at_once(client: InProcess, parts: Parts) -> None:
+def test_when_too_many_wait_the_others_are_answered_at_once(client: InProcess, parts: Components) -> None:
     job = client.post_json("/v1/jobs", rows_of(1)).json
-    while parts.endings._places.acquire(blocking=False):
+    while parts.job_waits._places.acquire(blocking=False):
         pass
     started = time.monotonic()
     assert client.get(f"/v1/jobs/{job['id']}?wait=30").json["status"] == "queued"
@@ -135,7 +137,7 @@ def test_a_long_wait_is_cut_to_a_minute(client: InProcess) -> None:
     assert reply.headers["preference-applied"] == "wait=60"
 
 
-def test_the_same_idempotency_key_and_body_give_the_same_job(client: InProcess, parts: Parts) -> None:
+def test_the_same_idempotency_key_and_body_give_the_same_job(client: InProcess, parts: Components) -> None:
     first = client.post_json("/v1/jobs", rows_of(3), Idempotency_Key="key-1")
     again = client.post_json("/v1/jobs", rows_of(3), Idempotency_Key="key-1")
     assert (first.status, again.status) == (202, 202)
@@ -150,7 +152,9 @@ def test_an_idempotency_key_is_answered_even_when_the_queue_is_full(client: InPr
     assert first.json["id"] == again.json["id"]
 
 
-def test_one_idempotency_key_sent_many_times_at_once_makes_one_job(client: InProcess, parts: Parts) -> None:
+def test_one_idempotency_key_sent_many_times_at_once_makes_one_job(
+    client: InProcess, parts: Components
+) -> None:
     replies = []
 
     def send() -> None:
@@ -218,7 +222,7 @@ def test_an_unknown_job_is_not_found(client: InProcess) -> None:
     assert client.call("DELETE", f"/v1/jobs/{'0' * 32}").slug == "job-not-found"
 
 
-def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(client: InProcess, parts: Parts) -> None:
+def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(client: InProcess, parts: Components) -> None:
     job = client.post_json("/v1/jobs", rows_of(25)).json
     assert client.call("DELETE", job["links"]["self"]).status == 204
     assert parts.payloads.job_ids() == []
@@ -230,7 +234,7 @@ def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(client: InProces
 
 
 def test_deleting_an_ended_job_removes_all_of_it(
-    client: InProcess, parts: Parts, finish: Callable[[Job], object]
+    client: InProcess, parts: Components, finish: Callable[[Job], object]
 ) -> None:
     job = client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").json
     finish(parts.store.get(job["id"]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from services.api.app import create_app
-from services.api.components import Parts
+from services.api.components import Components
 from shared.build import ROOT
 from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
@@ -29,7 +29,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(parts: Parts, models_dir: Path) -> InProcess:
+def client(parts: Components, models_dir: Path) -> InProcess:
     refused = VersionRecord("key", State.REFUSED, "10 features and 3 names", seconds=1.5)
     shutil.copytree(models_dir / "wine/1", models_dir / "wine/2")
     manifest = models_dir / "wine/2/manifest.json"
@@ -108,5 +108,5 @@ def test_refused_models_do_not_make_the_appliance_unready(client: InProcess) -> 
     probe = client.get("/readyz", key=None).json["probes"]["models"]
     assert (probe["ok"], probe["count"]) == (True, 2)
     assert probe["refused"] == ["broken@10", "wine@2"]
-    assert "refused (GET /v1/models tells why): broken@10, wine@2" in probe["detail"]
+    assert "refused (GET /v1/models gives the reasons): broken@10, wine@2" in probe["detail"]
     assert client.get("/healthz", key=None).status == 200

@@ -13,7 +13,7 @@ import falcon.inspect
 import pytest
 
 from services.api.app import create_app, routes
-from services.api.components import Parts
+from services.api.components import Components
 from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
 from shared.settings import Role
@@ -21,17 +21,17 @@ from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 from tests.integration.conftest import Logged
 
 
-def report(parts: Parts, **findings: Any) -> None:
+def report(parts: Components, **findings: Any) -> None:
     status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
     status.write(parts.settings.status_file)
     parts.status._read_at = -1.0
 
 
-def grow_old(parts: Parts) -> None:
+def grow_old(parts: Components) -> None:
     object.__setattr__(parts, "started", time.monotonic() - 60)
 
 
-def test_a_sound_appliance_is_healthy(client: InProcess, parts: Parts) -> None:
+def test_a_sound_appliance_is_healthy(client: InProcess, parts: Components) -> None:
     grow_old(parts)
     report(parts, workers_alive=2)
     assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
@@ -47,7 +47,7 @@ def test_a_sound_appliance_is_healthy(client: InProcess, parts: Parts) -> None:
     ],
 )
 def test_what_cannot_heal_is_unhealthy(
-    client: InProcess, parts: Parts, findings: dict[str, Any], cause: str
+    client: InProcess, parts: Components, findings: dict[str, Any], cause: str
 ) -> None:
     grow_old(parts)
     report(parts, **findings)
@@ -57,7 +57,7 @@ def test_what_cannot_heal_is_unhealthy(
 
 
 def test_an_api_whose_workers_are_elsewhere_is_not_restarted_for_them(
-    client: InProcess, parts: Parts
+    client: InProcess, parts: Components
 ) -> None:
     object.__setattr__(parts, "settings", replace(parts.settings, role=Role.API))
     grow_old(parts)
@@ -68,14 +68,14 @@ def test_an_api_whose_workers_are_elsewhere_is_not_restarted_for_them(
     assert client.get("/healthz", key=None).json["causes"][0]["cause"] == "programs"
 
 
-def test_what_heals_by_itself_is_healthy(client: InProcess, parts: Parts) -> None:
+def test_what_heals_by_itself_is_healthy(client: InProcess, parts: Components) -> None:
     grow_old(parts)
     report(parts, redis_down_seconds=29.0, no_worker_seconds=29.0)
     assert client.get("/healthz").status == 200
 
 
 def test_a_monitor_that_never_reported_is_a_fault_only_after_the_start(
-    client: InProcess, parts: Parts
+    client: InProcess, parts: Components
 ) -> None:
     assert client.get("/healthz").status == 200
     grow_old(parts)
@@ -83,7 +83,7 @@ def test_a_monitor_that_never_reported_is_a_fault_only_after_the_start(
     assert client.get("/healthz").status == 503
 
 
-def test_readiness_names_every_probe(client: InProcess, parts: Parts) -> None:
+def test_readiness_names_every_probe(client: InProcess, parts: Components) -> None:
     report(parts)
     reply = client.get("/readyz", key=None)
     assert reply.status == 200
@@ -93,7 +93,7 @@ def test_readiness_names_every_probe(client: InProcess, parts: Parts) -> None:
     assert probes["storage"]["free_bytes"] > 0
 
 
-def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, parts: Parts) -> None:
+def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, parts: Components) -> None:
     parts.heartbeats.withdraw("worker-1")
     reply = client.get("/readyz")
     assert (reply.status, reply.json["probes"]["workers"]["ok"]) == (503, False)
@@ -105,7 +105,7 @@ def test_a_missing_monitor_does_not_make_it_unready(client: InProcess) -> None:
     assert (reply.status, reply.json["probes"]["monitor"]["ok"]) == (200, False)
 
 
-def test_a_stand_in_is_flagged_everywhere(client: InProcess, parts: Parts) -> None:
+def test_a_stand_in_is_flagged_everywhere(client: InProcess, parts: Components) -> None:
     version = parts.catalog.get("diabetes")
     object.__setattr__(version, "contract", replace(version.contract, fallback=True))
     ready = client.get("/readyz")
@@ -115,7 +115,7 @@ def test_a_stand_in_is_flagged_everywhere(client: InProcess, parts: Parts) -> No
 
 
 def test_a_store_that_hangs_is_no_longer_ready(
-    client: InProcess, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(_self: object) -> None:
         raise StorageUnavailableError("refused")
@@ -125,7 +125,7 @@ def test_a_store_that_hangs_is_no_longer_ready(
     assert client.get("/readyz").status == 503
 
 
-def test_models_are_listed_with_their_features(client: InProcess, parts: Parts) -> None:
+def test_models_are_listed_with_their_features(client: InProcess, parts: Components) -> None:
     models = client.get("/v1/models").json["models"]
     assert [model["name"] for model in models] == ["breast-cancer", "diabetes", "wine"]
     assert models[1]["features"] == list(parts.catalog.get("diabetes").features)
@@ -160,7 +160,7 @@ def monitor_port() -> Iterator[int]:
         thread.join()
 
 
-def test_metrics_are_passed_on_from_the_monitor(parts: Parts, monitor_port: int) -> None:
+def test_metrics_are_passed_on_from_the_monitor(parts: Components, monitor_port: int) -> None:
     object.__setattr__(parts.settings, "metrics_port", monitor_port)
     client = InProcess(create_app(parts))
     reply = client.get("/metrics", key=METRICS_TOKEN)
@@ -168,7 +168,7 @@ def test_metrics_are_passed_on_from_the_monitor(parts: Parts, monitor_port: int)
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
-def test_requests_are_counted_by_route(client: InProcess, parts: Parts) -> None:
+def test_requests_are_counted_by_route(client: InProcess, parts: Components) -> None:
     client.get("/v1/jobs/" + "0" * 32)
     client.get("/v1/jobs", key=None)
     client.get("/anything/else")
@@ -182,7 +182,7 @@ def test_requests_are_counted_by_route(client: InProcess, parts: Parts) -> None:
 
 
 def test_a_wait_that_the_client_asked_for_does_not_count_as_the_apis_time(
-    client: InProcess, parts: Parts
+    client: InProcess, parts: Components
 ) -> None:
     job = client.post_json("/v1/jobs", {"model": "wine", "rows": [[1.0] * 13]}).json
     started = time.monotonic()
@@ -205,7 +205,7 @@ def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.
 
 
 def test_each_line_names_its_request_and_the_job_that_it_is_about(
-    client: InProcess, logged: Logged, parts: Parts
+    client: InProcess, logged: Logged, parts: Components
 ) -> None:
     body = {"model": "diabetes", "rows": [[1] * 10]}
     named = {"Idempotency_Key": "k1"}
@@ -221,6 +221,6 @@ def test_each_line_names_its_request_and_the_job_that_it_is_about(
     assert not [line for name in ("wrong", "other") for line in logged(f"={name} ") if "job=" in line]
 
 
-def test_the_app_is_built_by_falcon(parts: Parts) -> None:
+def test_the_app_is_built_by_falcon(parts: Components) -> None:
     inspected = falcon.inspect.inspect_routes(create_app(parts)._app)
     assert {route.path for route in inspected} == set(routes(parts))

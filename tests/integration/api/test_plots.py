@@ -17,9 +17,9 @@ import pytest
 from numpy.typing import NDArray
 
 from services.api.app import create_app
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http.concurrency_limits import PLOTS
-from services.api.results import job_summaries as job_digests
+from services.api.results import summaries as job_digests
 from services.api.results.plots import raster
 from services.api.results.plots.png_writer import MOST_PIXELS
 from services.api.results.plots.svg import Drawing
@@ -41,10 +41,10 @@ type Make = Callable[..., tuple[Job, Floats, Floats]]
 
 
 @pytest.fixture
-def make(parts: Parts) -> Make:
+def make(parts: Components) -> Make:
     """Make a completed job with random rows and values; returns it with both."""
 
-    def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:
+    def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:  # noqa: FBT001, FBT002
         version = parts.catalog.get(model)
         job = Job(
             id=new_job_id(),
@@ -111,7 +111,7 @@ def assert_is_numpys(summary: Any, features: Floats, results: Floats, names: tup
                 assert feature[name] == pytest.approx(value, abs=1e-5), (name, feature)
 
 
-def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, parts: Parts) -> None:
+def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, parts: Components) -> None:
     job, features, results = make("wine", 60)
 
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
@@ -124,7 +124,7 @@ def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, par
 @pytest.mark.usefixtures("small_sample")
 @pytest.mark.parametrize("portion", [1, 10**9])
 def test_the_summary_of_a_large_job_comes_from_its_batches_digests_and_is_numpys(
-    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch, portion: int
+    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch, portion: int
 ) -> None:
     monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
     job, features, results = make("wine", 260, digests=True)
@@ -134,11 +134,11 @@ def test_the_summary_of_a_large_job_comes_from_its_batches_digests_and_is_numpys
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
 
     assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
-    assert len(parts.digests.of(job).features) == 12
+    assert len(parts.summaries.of(job).features) == 12
 
 
 @pytest.mark.usefixtures("small_sample")
-def test_a_large_job_without_digests_is_read_back(client: InProcess, make: Make, parts: Parts) -> None:
+def test_a_large_job_without_digests_is_read_back(client: InProcess, make: Make, parts: Components) -> None:
     job, features, results = make("wine", 260, digests=False)
 
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
@@ -186,7 +186,9 @@ def test_a_large_jobs_plot_says_how_many_rows_it_shows(client: InProcess, make: 
         assert says in plot(client, job, kind).body.decode()
 
 
-def test_the_waterfall_shows_the_row_that_is_asked_for(client: InProcess, make: Make, parts: Parts) -> None:
+def test_the_waterfall_shows_the_row_that_is_asked_for(
+    client: InProcess, make: Make, parts: Components
+) -> None:
     job, _, results = make("diabetes", 60)
     for row in (0, 24, 25, 59):
         picture = plot(client, job, "waterfall", f"?row={row}").body.decode()
@@ -198,7 +200,7 @@ def test_the_waterfall_shows_the_row_that_is_asked_for(client: InProcess, make: 
     assert parts.catalog.get("diabetes").features[0] in picture
 
 
-def test_an_output_and_a_feature_are_chosen_by_name(client: InProcess, make: Make, parts: Parts) -> None:
+def test_an_output_and_a_feature_are_chosen_by_name(client: InProcess, make: Make, parts: Components) -> None:
     job, _, results = make("wine")
     version = parts.catalog.get("wine")
     for place, output in enumerate(version.outputs):
@@ -305,7 +307,7 @@ def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_fo
 
 @pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])
 def test_a_job_that_has_not_ended_or_is_not_there_has_neither(
-    client: InProcess, parts: Parts, address: str
+    client: InProcess, parts: Components, address: str
 ) -> None:
     body = {"model": "wine", "rows": [[1.0] * 13]}
     job_id = client.post_json("/v1/jobs", body).json["id"]
@@ -319,16 +321,16 @@ def test_a_job_that_has_not_ended_or_is_not_there_has_neither(
 
 
 def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
-    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    gather = parts.digests.of
+    gather = parts.summaries.of
 
     def delete_and_gather(of: Job) -> Summary:
         client.call("DELETE", f"/v1/jobs/{of.id}")
         return gather(of)
 
-    monkeypatch.setattr(job_digests.JobDigests, "of", lambda _, of: delete_and_gather(of))
+    monkeypatch.setattr(job_digests.JobSummaries, "of", lambda _, of: delete_and_gather(of))
 
     assert client.get(f"/v1/jobs/{job.id}/summary").status == 404
     assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404
@@ -343,7 +345,7 @@ def test_a_deleted_job_has_no_plot_though_its_digest_is_remembered(client: InPro
 
 
 def test_plots_asked_for_at_once_read_the_job_once(
-    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
     reads: list[tuple[str, int]] = []
@@ -369,19 +371,19 @@ def test_plots_asked_for_at_once_read_the_job_once(
 
 
 def test_only_so_many_digests_stay_in_memory(
-    make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [make()[0] for _ in range(4)]
-    size = parts.digests.of(jobs[0]).size
+    size = parts.summaries.of(jobs[0]).size
     monkeypatch.setattr(job_digests, "KEPT_BYTES", 2 * size)
     for job in jobs:
-        parts.digests.of(job)
+        parts.summaries.of(job)
 
-    assert list(parts.digests._kept) == [job.id for job in jobs[-2:]]
+    assert list(parts.summaries._kept) == [job.id for job in jobs[-2:]]
 
 
 def test_more_plots_than_may_be_made_at_a_time_are_put_off(
-    client: InProcess, make: Make, parts: Parts
+    client: InProcess, make: Make, parts: Components
 ) -> None:
     job, *_ = make()
     for _ in range(PLOTS):
@@ -409,7 +411,7 @@ def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(
 
 
 def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
-    client: InProcess, make: Make, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make("diabetes")
     get = parts.store.get
@@ -419,7 +421,7 @@ def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
 
 
 def test_a_job_whose_model_was_refused_since_keeps_its_names(
-    client: InProcess, make: Make, parts: Parts
+    client: InProcess, make: Make, parts: Components
 ) -> None:
     job, *_ = make("wine")
     refused = VersionRecord("key", State.REFUSED, "it takes too long")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http.concurrency_limits import STREAMS
-from services.api.results import result_answer
+from services.api.results import writer
 from shared.jobs.document import Job
 from tests.integration.api.api_client import InProcess, OverHttp
 
@@ -19,7 +19,9 @@ type Finish = Callable[[Job], np.ndarray[Any, np.dtype[np.float32]]]
 
 
 @pytest.fixture
-def done(client: InProcess, parts: Parts, finish: Finish) -> Callable[[str, int], tuple[str, np.ndarray]]:
+def done(
+    client: InProcess, parts: Components, finish: Finish
+) -> Callable[[str, int], tuple[str, np.ndarray]]:
     """Make a completed job of so many rows; returns its result's address and values."""
 
     def make(model: str, rows: int) -> tuple[str, np.ndarray]:
@@ -42,7 +44,7 @@ def test_a_result_of_one_output_has_two_dimensional_values(client: InProcess, do
     np.testing.assert_array_equal(np.array(result["predictions"], np.float32), stored[:, 0, -1])
 
 
-def test_a_result_of_several_outputs_has_them_last(client: InProcess, done: Done, parts: Parts) -> None:
+def test_a_result_of_several_outputs_has_them_last(client: InProcess, done: Done, parts: Components) -> None:
     path, stored = done("wine", 25)
     result = client.get(path).json
     np.testing.assert_array_equal(
@@ -107,7 +109,7 @@ def test_the_result_of_an_active_job_is_not_ready(client: InProcess) -> None:
     assert int(reply.headers["retry-after"]) >= 1
 
 
-def test_the_result_of_a_failed_job_says_why(client: InProcess, parts: Parts) -> None:
+def test_the_result_of_a_failed_job_says_why(client: InProcess, parts: Components) -> None:
     job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
     parts.store.fail(job["id"], "poison-batch", "Rows 0 to 0 have ended 3 workers.")
     reply = client.get(job["links"]["result"])
@@ -116,14 +118,16 @@ def test_the_result_of_a_failed_job_says_why(client: InProcess, parts: Parts) ->
     assert reply.json["job"]["error"]["type"] == "/problems/poison-batch"
 
 
-def test_a_result_whose_model_is_gone_is_still_given(client: InProcess, done: Done, parts: Parts) -> None:
+def test_a_result_whose_model_is_gone_is_still_given(
+    client: InProcess, done: Done, parts: Components
+) -> None:
     path, _ = done("diabetes", 1)
     del parts.catalog._versions[("diabetes", 1)]
     assert client.get(path).json["feature_names"][:2] == ["f0", "f1"]
 
 
 def test_a_result_that_is_missing_from_the_store_is_no_wrong_body(
-    client: InProcess, done: Done, parts: Parts
+    client: InProcess, done: Done, parts: Components
 ) -> None:
     path, _ = done("diabetes", 1)
     parts.payloads.delete_job(path.split("/")[3])
@@ -136,7 +140,7 @@ def test_a_result_that_is_missing_from_the_store_is_no_wrong_body(
 def test_a_large_result_is_streamed_over_http(
     http: OverHttp, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result_answer, "WHOLE_NUMBERS", 100)
+    monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     path, stored = done("diabetes", 1200)
     npy = http.get(path, Accept="application/x-npy")
     assert int(npy.headers["content-length"]) == len(npy.body)
@@ -151,12 +155,12 @@ def test_a_large_result_is_streamed_over_http(
 def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
     http: OverHttp,
     done: Done,
-    parts: Parts,
+    parts: Components,
     monkeypatch: pytest.MonkeyPatch,
     accept: str,
     wait_until: Callable[..., float],
 ) -> None:
-    monkeypatch.setattr(result_answer, "WHOLE_NUMBERS", 100)
+    monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     path, _ = done("diabetes", 1200)
     result, calls = parts.payloads.result, []
 
@@ -175,9 +179,9 @@ def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
 
 
 def test_too_many_streams_at_a_time_are_told_to_come_again(
-    http: OverHttp, done: Done, parts: Parts, monkeypatch: pytest.MonkeyPatch
+    http: OverHttp, done: Done, parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(result_answer, "WHOLE_NUMBERS", 100)
+    monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     path, _ = done("diabetes", 1200)
     for _ in range(STREAMS):
         parts.streams.take()

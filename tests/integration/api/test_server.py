@@ -21,7 +21,7 @@ import pytest
 from waitress import wasyncore
 from waitress.task import ThreadedTaskDispatcher
 
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http import server as server_module
 from services.api.http.staying_channel import STAY_SECONDS
 from shared.build import ROOT
@@ -81,7 +81,7 @@ def test_a_chunked_body_beyond_the_limit_is_refused(
     nothing_is_left()
 
 
-def test_a_large_body_without_a_key_is_not_taken_in(http: OverHttp, parts: Parts) -> None:
+def test_a_large_body_without_a_key_is_not_taken_in(http: OverHttp, parts: Components) -> None:
     reply = http.call("POST", "/v1/jobs", LARGE, {"Content-Type": "text/csv"}, key=None)
     assert (reply.status, reply.slug) == (401, "unauthorized")
     assert http.call("POST", "/v1/jobs", LARGE, {"Content-Type": "text/csv"}, key=METRICS_TOKEN).status == 403

@@ -11,7 +11,7 @@ import pytest
 from waitress import trigger
 
 from services.api.app import create_app
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http.server import Server
 
 #: Seconds that the loop has to end while a `stop` is held up. It takes some 0.2 s, and must not do so.
@@ -21,7 +21,7 @@ HELD_SECONDS = 1.5
 class Running:
     """A real server in a thread of its own, and a `stop` that is held up where it writes to the loop's pipe."""
 
-    def __init__(self, parts: Parts, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, parts: Components, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = Server(create_app(parts), parts.settings)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
@@ -39,7 +39,7 @@ class Running:
 
 
 @pytest.fixture
-def running(parts: Parts, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+def running(parts: Components, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
     made = Running(parts, monkeypatch)
     yield made
     made.server.stop()

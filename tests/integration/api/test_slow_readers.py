@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from services.api.http.server import ANSWERS_BYTES, UNSENT_BYTES
-from services.api.results.result_answer import WHOLE_NUMBERS
+from services.api.results.writer import WHOLE_NUMBERS
 from shared.explanation import Explanation
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id

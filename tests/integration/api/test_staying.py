@@ -15,7 +15,7 @@ from waitress import trigger, wasyncore
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser
 
-from services.api.components import Parts
+from services.api.components import Components
 from services.api.http import server as server_module
 from services.api.http import staying_channel
 from services.api.http.access_log import Envelope, StartResponse
@@ -36,7 +36,7 @@ def say_ok(environ: dict[str, Any], start_response: StartResponse) -> Iterable[b
 class Served:
     """A real server around an application."""
 
-    def __init__(self, app: App, parts: Parts) -> None:
+    def __init__(self, app: App, parts: Components) -> None:
         self._server = Server(Envelope(app, parts.counters), parts.settings)
         self.port = self._server.port
         self.thread = threading.Thread(target=self._server.run)
@@ -55,7 +55,7 @@ class Served:
 
 
 @pytest.fixture
-def serve(parts: Parts) -> Iterator[Callable[[App], Served]]:
+def serve(parts: Components) -> Iterator[Callable[[App], Served]]:
     with contextlib.ExitStack() as stack:
 
         def start(app: App) -> Served:

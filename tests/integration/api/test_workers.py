@@ -6,7 +6,7 @@ from datetime import datetime
 import pytest
 import redis
 
-from services.api.components import Parts
+from services.api.components import Components
 from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
@@ -21,7 +21,7 @@ def ask(client: InProcess, key: str | None = ADMIN_API_KEY) -> Reply:
     return client.call("POST", RECYCLE, key=key)
 
 
-def test_the_living_workers_are_listed_for_an_admin(client: InProcess, parts: Parts) -> None:
+def test_the_living_workers_are_listed_for_an_admin(client: InProcess, parts: Components) -> None:
     parts.heartbeats.beat(Heartbeat("host/worker-2", "host", 22, "token", "busy"))
     listed = client.get("/v1/workers", key=ADMIN_API_KEY)
     assert listed.json["workers"] == [
@@ -62,7 +62,7 @@ def test_a_second_wish_while_one_is_pending_is_the_same(client: InProcess, conne
 
 
 def test_without_a_worker_there_is_nothing_to_recycle(
-    client: InProcess, parts: Parts, connection: redis.Redis
+    client: InProcess, parts: Components, connection: redis.Redis
 ) -> None:
     parts.heartbeats.withdraw("worker-1")
     reply = ask(client)
@@ -71,6 +71,6 @@ def test_without_a_worker_there_is_nothing_to_recycle(
     assert not connection.exists(keys.RECYCLE)
 
 
-def test_an_appliance_that_stops_asks_nobody_to_leave(client: InProcess, parts: Parts) -> None:
+def test_an_appliance_that_stops_asks_nobody_to_leave(client: InProcess, parts: Components) -> None:
     ApplianceStatus(written_at=time.time(), draining=True).write(parts.settings.status_file)
     assert ask(client).slug == "draining"

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from services.api.components import Parts
 from services.api.http.query import Query
-from services.api.results.names import JobNames
 from services.api.results.plots.bar import BarFigures, draw_bar
 from services.api.results.plots.beeswarm import BeeswarmFigures, draw_beeswarm
 from services.api.results.plots.dependence import DependenceFigures, draw_dependence
 from services.api.results.plots.svg import Drawing
 from services.api.results.plots.waterfall import WaterfallFigures, draw_waterfall
+from services.api.results.result import JobNames
+from services.api.results.summaries import JobSummaries
 from shared.errors import BadParameterError
 from shared.jobs.document import Job
+from shared.models.catalog import ModelCatalog
 
 #: Lines of a plot by default, as in shap.plots, and at most.
 DISPLAYED, MOST_DISPLAYED = 10, 100
@@ -45,24 +46,32 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where plots get their numbers and names from."""
+
+    summaries: JobSummaries
+    catalog: ModelCatalog
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
-    """A plot's parameters, and the function that draws it. That may raise BadParameterError and what JobDigests raises."""
+    """A plot's parameters, and the function that draws it. That may raise BadParameterError and what JobSummaries raises."""
 
     parameters: tuple[str, ...]
-    draw: Callable[[Parts, Job, Wish], Drawing]
+    draw: Callable[[Source, Job, Wish], Drawing]
 
 
-def _bar(parts: Parts, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, parts.catalog)
+def _bar(source: Source, job: Job, wish: Wish) -> Drawing:
+    names = JobNames.of(job, source.catalog)
     output = _place("output", wish.output, names.outputs)
-    mean_abs = parts.digests.of(job).moments.mean_abs[output]
+    mean_abs = source.summaries.of(job).moments.mean_abs[output]
     return draw_bar(BarFigures.of(mean_abs, names.features, wish.max_display), _title(job, names, output))
 
 
-def _beeswarm(parts: Parts, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, parts.catalog)
+def _beeswarm(source: Source, job: Job, wish: Wish) -> Drawing:
+    names = JobNames.of(job, source.catalog)
     output = _place("output", wish.output, names.outputs)
-    digest = parts.digests.of(job)
+    digest = source.summaries.of(job)
     figures = BeeswarmFigures.of(
         digest.features,
         digest.explanation.values[:, output],
@@ -73,21 +82,21 @@ def _beeswarm(parts: Parts, job: Job, wish: Wish) -> Drawing:
     return draw_beeswarm(figures, _title(job, names, output, shown=len(digest.features)))
 
 
-def _waterfall(parts: Parts, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, parts.catalog)
+def _waterfall(source: Source, job: Job, wish: Wish) -> Drawing:
+    names = JobNames.of(job, source.catalog)
     output = _place("output", wish.output, names.outputs)
     if wish.row >= job.rows:
         raise BadParameterError(f"row={wish.row} is beyond the job's {job.rows} rows, which count from 0.")
-    features, explanation = parts.digests.row(job, wish.row)
+    features, explanation = source.summaries.row(job, wish.row)
     values, base_value = explanation.values[0, output], float(explanation.base_values[0, output])
     figures = WaterfallFigures.of(features, values, base_value, names.columns, wish.max_display)
     return draw_waterfall(figures, f"{_title(job, names, output)}, row {wish.row}")
 
 
-def _dependence(parts: Parts, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, parts.catalog)
+def _dependence(source: Source, job: Job, wish: Wish) -> Drawing:
+    names = JobNames.of(job, source.catalog)
     output = _place("output", wish.output, names.outputs)
-    digest = parts.digests.of(job)
+    digest = source.summaries.of(job)
     largest = int(np.argmax(digest.moments.mean_abs[output]))
     feature = _place("feature", wish.feature, names.features, default=largest)
     figures = DependenceFigures.of(

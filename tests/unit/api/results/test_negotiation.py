@@ -1,12 +1,21 @@
 from __future__ import annotations
 
+import falcon.testing
 import pytest
 
-from services.api.results.accept_header import accepts_gzip
-from services.api.results.negotiation import choose_writer
+from services.api.http.query import RowRange
+from services.api.results.negotiation import accepts_gzip
+from services.api.results.writer import FORMATS, Format, Writer
 from shared.errors import NotAcceptableError
+from shared.interactions import Interactions
 
 JSON, CSV, NDJSON, NPY = "application/json", "text/csv", "application/x-ndjson", "application/x-npy"
+
+
+def negotiated(accept: str | None, interactions: Interactions | None = None) -> Format:
+    headers = {} if accept is None else {"Accept": accept}
+    request = falcon.testing.create_req(headers=headers)
+    return Writer.negotiate(request, RowRange()).format_for(interactions)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +43,7 @@ JSON, CSV, NDJSON, NPY = "application/json", "text/csv", "application/x-ndjson",
 def test_the_highest_weight_is_chosen_and_json_where_there_is_no_choice(
     accept: str | None, media_type: str
 ) -> None:
-    assert choose_writer(accept).media_type == media_type
+    assert negotiated(accept).media_type == media_type
 
 
 @pytest.mark.parametrize(
@@ -42,13 +51,32 @@ def test_the_highest_weight_is_chosen_and_json_where_there_is_no_choice(
 )
 def test_where_nothing_fits_all_that_can_be_written_is_listed(accept: str) -> None:
     with pytest.raises(NotAcceptableError) as caught:
-        choose_writer(accept)
+        negotiated(accept)
     assert all(media_type in str(caught.value) for media_type in (JSON, CSV, NDJSON, NPY))
 
 
-def test_the_length_is_known_beforehand_for_npy_alone() -> None:
-    assert choose_writer(NPY).measure is not None
-    assert all(choose_writer(media_type).measure is None for media_type in (JSON, CSV, NDJSON))
+def test_the_length_is_known_in_advance_for_npy_alone() -> None:
+    assert [name for name, found in FORMATS.items() if found.measure is not None] == [NPY]
+
+
+@pytest.mark.parametrize(
+    ("accept", "interactions", "media_type"),
+    [
+        (f"{CSV}, {NDJSON};q=0.5", Interactions(), NDJSON),
+        (NPY, Interactions(), NPY),
+        (f"{NPY}, {JSON};q=0.1", Interactions(3), JSON),
+    ],
+)
+def test_a_result_with_interactions_takes_the_best_format_that_can_carry_them(
+    accept: str, interactions: Interactions, media_type: str
+) -> None:
+    assert negotiated(accept, interactions).media_type == media_type
+
+
+@pytest.mark.parametrize(("accept", "interactions"), [(CSV, Interactions()), (NPY, Interactions(3))])
+def test_a_format_that_cannot_carry_interactions_is_refused(accept: str, interactions: Interactions) -> None:
+    with pytest.raises(NotAcceptableError, match="interactions=false"):
+        negotiated(accept, interactions)
 
 
 @pytest.mark.parametrize(

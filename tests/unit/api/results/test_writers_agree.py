@@ -5,7 +5,6 @@ import gzip
 import io
 import json
 import tracemalloc
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,16 +13,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
-from services.api.results.compression import gzip_stream
-from services.api.results.csv_result import write_csv
-from services.api.results.json_result import write_json
-from services.api.results.ndjson_result import write_ndjson
-from services.api.results.negotiation import WRITERS
-from services.api.results.npy_result import write_npy
+from services.api.results.csv_format import write_csv
+from services.api.results.json_format import write_json, write_ndjson
+from services.api.results.negotiation import gzip_stream
+from services.api.results.npy_format import write_npy
+from services.api.results.writer import FORMATS
+from tests.unit.api.results.made_result import make_result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from numpy.typing import NDArray
 
 RESULTS = np_st.arrays(
@@ -31,33 +28,6 @@ RESULTS = np_st.arrays(
     st.tuples(st.integers(1, 20), st.integers(1, 4), st.integers(3, 8)),
     elements=st.floats(width=32, allow_infinity=False, allow_nan=True),
 )
-
-
-@dataclass
-class Pages:
-    numbers: NDArray[np.float32]
-    block_rows: int
-    times: int = 1
-    job_id: str = "j"
-    model: str = "m@1"
-    method: str = "tree_path_dependent"
-
-    @property
-    def feature_names(self) -> list[str]:
-        return [f"f{number}" for number in range(self.numbers.shape[2] - 2)]
-
-    @property
-    def output_names(self) -> list[str]:
-        return [f"o{number}" for number in range(self.numbers.shape[1])]
-
-    @property
-    def rows(self) -> int:
-        return len(self.numbers) * self.times
-
-    def blocks(self) -> Iterator[NDArray[np.float32]]:
-        for _ in range(self.times):
-            for start in range(0, len(self.numbers), self.block_rows):
-                yield self.numbers[start : start + self.block_rows]
 
 
 def outputs_second(values: Any, outputs: int) -> NDArray[np.float32]:
@@ -77,7 +47,7 @@ def with_sums(values: Any, base_values: Any, predictions: Any, outputs: int) -> 
 def test_all_writers_give_back_the_same_float32_numbers(
     numbers: NDArray[np.float32], block_rows: int
 ) -> None:
-    result = Pages(numbers, block_rows)
+    result = make_result(numbers, block_rows=block_rows)
     outputs = numbers.shape[1]
 
     document = json.loads(b"".join(write_json(result)))
@@ -99,14 +69,17 @@ def test_all_writers_give_back_the_same_float32_numbers(
 
 
 @pytest.mark.parametrize("outputs", [1, 3])
-@pytest.mark.parametrize("writer", WRITERS, ids=lambda writer: writer.media_type)
+@pytest.mark.parametrize("writer", FORMATS.values(), ids=lambda writer: writer.media_type)
 def test_a_hundred_times_the_rows_take_no_more_memory(writer: Any, outputs: int) -> None:
     numbers = np.random.default_rng(1).normal(size=(1000, outputs, 7)).astype(np.float32)
     peaks = []
     for times in (1, 100):
         tracemalloc.start()
         try:
-            assert sum(map(len, gzip_stream(writer.write(Pages(numbers, 500, times))))) > 0
+            assert (
+                sum(map(len, gzip_stream(writer.write(make_result(numbers, block_rows=500, times=times)))))
+                > 0
+            )
             peaks.append(tracemalloc.get_traced_memory()[1])
         finally:
             tracemalloc.stop()

@@ -2,33 +2,22 @@ from __future__ import annotations
 
 import csv
 import io
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 
-from services.api.results.csv_result import write_csv
-
-
-def make(numbers: Any, features: list[str], outputs: list[str]) -> Any:
-    array = np.array(numbers, dtype=np.float32)
-    return SimpleNamespace(
-        rows=len(array),
-        feature_names=features,
-        output_names=outputs,
-        blocks=lambda: iter([array[:1], array[1:]]),
-    )
+from services.api.results.csv_format import write_csv
+from tests.unit.api.results.made_result import make_result
 
 
 def test_one_output_gives_a_line_a_row() -> None:
-    result = make([[[0.1, -2, 0.5, 7]], [[1e-7, np.nan, 0.5, 3.4e38]]], ["a", "b"], ["x"])
+    result = make_result([[[0.1, -2, 0.5, 7]], [[1e-7, np.nan, 0.5, 3.4e38]]], ["a", "b"], ["x"])
     assert b"".join(write_csv(result)) == (
         b"a,b,base_value,prediction\r\n0.1,-2.0,0.5,7.0\r\n1e-7,,0.5,3.4e+38\r\n"
     )
 
 
 def test_several_outputs_give_a_line_a_row_and_output_named_first() -> None:
-    result = make([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 12]]], ["a"], ["x", "y"])
+    result = make_result([[[1, 2, 3], [4, 5, 6]], [[7, 8, 9], [10, 11, 12]]], ["a"], ["x", "y"])
     assert b"".join(write_csv(result)).decode().split() == [
         "output,a,base_value,prediction",
         "x,1.0,2.0,3.0",
@@ -39,11 +28,13 @@ def test_several_outputs_give_a_line_a_row_and_output_named_first() -> None:
 
 
 def test_names_with_commas_quotes_and_line_breaks_are_quoted() -> None:
-    result = make([[[1, 2, 3], [4, 5, 6]]], ['a,"b"\n'], ["x,1", "null"])
+    result = make_result([[[1, 2, 3], [4, 5, 6]]], ['a,"b"\n'], ["x,1", "null"])
     lines = list(csv.reader(io.StringIO(b"".join(write_csv(result)).decode(), newline="")))
     assert lines[0] == ["output", 'a,"b"\n', "base_value", "prediction"]
     assert [line[0] for line in lines[1:]] == ["x,1", "null"]
 
 
 def test_a_page_without_rows_is_the_header_alone() -> None:
-    assert b"".join(write_csv(make(np.zeros((0, 1, 3)), ["a"], ["x"]))) == b"a,base_value,prediction\r\n"
+    assert (
+        b"".join(write_csv(make_result(np.zeros((0, 1, 3)), ["a"], ["x"]))) == b"a,base_value,prediction\r\n"
+    )

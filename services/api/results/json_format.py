@@ -1,0 +1,169 @@
+"""A result as one JSON object that loads straight into shap.Explanation, or as newline-delimited JSON, one object per row.
+
+Numbers are the shortest texts that give back the same float32; NaN becomes null. In both formats the axis of outputs comes
+last, and is left out for a model with one output.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import numpy as np
+import orjson
+
+from services.api.results.result import Matrix, Result, ResultInteractions
+
+#: Base values and margins kept from the first pass, at most; for more, the blocks are read again.
+KEPT_NUMBERS = 262_144
+
+
+def write_json(result: Result) -> Iterator[bytes]:
+    """Write `values`, `base_values`, `predictions` and, if the result has them, `interactions` or `pairs`.
+
+    The blocks are read once for a small result, three times for a large one, and never held.
+    """
+    single = len(result.output_names) == 1
+    yield _head(result) + b',"values":['
+    kept: list[tuple[Matrix, Matrix]] = []
+    keep = 2 * result.rows * len(result.output_names) <= KEPT_NUMBERS
+
+    def values() -> Iterator[Matrix]:
+        for block in result.explanations():
+            if keep:
+                kept.append((block.base_values.copy(), block.margins.copy()))
+            yield block.values
+
+    yield from _items(values(), single)
+    for place, name in enumerate((b"base_values", b"predictions")):
+        yield b'],"%b":[' % name
+        sums = kept if keep else ((block.base_values, block.margins) for block in result.explanations())
+        yield from _items((pair[place] for pair in sums), single)
+    yield b"]"
+    if result.interactions is not None:
+        yield b',"%b":[' % _member_name(result.interactions)
+        separator = b""
+        for texts, begins, _ in _interaction_texts(result, result.interactions):
+            yield (separator if begins else b"") + b",".join(texts)
+            separator = b","
+        yield b"]"
+    yield b"}"
+
+
+def write_ndjson(result: Result) -> Iterator[bytes]:
+    """Write `{"values", "base_value", "prediction"}` per row, with `interactions` or `pairs` if the result has them."""
+    blocks = _row_members(result)
+    if result.interactions is None:
+        for rows in blocks:
+            yield b"".join(b"{%b}\n" % row for row in rows)
+        return
+    heads = itertools.chain.from_iterable(blocks)
+    name = b',"%b":' % _member_name(result.interactions)
+    for texts, begins, ends in _interaction_texts(result, result.interactions):
+        yield b"".join(
+            (b"{" + next(heads) + name if begins else b"") + text + (b"}\n" if ends else b"")
+            for text in texts
+        )
+
+
+def dump_items(array: Matrix) -> bytes:
+    """Write the items of the first axis, separated by commas: the JSON array without its own brackets."""
+    # orjson takes contiguous arrays only; strides of blocks cut out of a larger array are not.
+    return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
+
+
+def _split_items(array: Matrix) -> list[bytes]:
+    """Write each item of the first axis as JSON of its own. One call for all rows is many times faster."""
+    depth = array.ndim - 1
+    if depth == 0:
+        return dump_items(array).split(b",")
+    opened, closed = b"[" * depth, b"]" * depth
+    inner = dump_items(array)[depth:-depth]
+    return [opened + item + closed for item in inner.split(closed + b"," + opened)]
+
+
+def _outputs_last(array: Matrix, *, single: bool) -> Matrix:
+    """Move the axis of outputs, the second, to the end, or drop it for a single output."""
+    return array[:, 0] if single else np.moveaxis(array, 1, -1)
+
+
+def _head(result: Result) -> bytes:
+    return orjson.dumps(
+        {
+            "job": result.job_id,
+            "model": result.model,
+            "method": result.method,
+            "feature_names": list(result.feature_names),
+            "output_names": list(result.output_names),
+        }
+    )[:-1]
+
+
+def _items(arrays: Iterable[Matrix], single: bool) -> Iterator[bytes]:  # noqa: FBT001  # private, called twice
+    separator = b""
+    for array in arrays:
+        if len(array):
+            yield separator + dump_items(_outputs_last(array, single=single))
+            separator = b","
+
+
+def _row_members(result: Result) -> Iterator[list[bytes]]:
+    """Yield for each block its rows' members, without the braces around them."""
+    single = len(result.output_names) == 1
+    for block in result.explanations():
+        if len(block):
+            parts = (block.values, block.base_values, block.margins)
+            rows = zip(*(_split_items(_outputs_last(part, single=single)) for part in parts), strict=True)
+            yield [b'"values":%b,"base_value":%b,"prediction":%b' % row for row in rows]
+
+
+def _member_name(interactions: ResultInteractions) -> bytes:
+    return b"interactions" if interactions.wanted.top_pairs is None else b"pairs"
+
+
+def _interaction_texts(
+    result: Result, interactions: ResultInteractions
+) -> Iterator[tuple[list[bytes], bool, bool]]:
+    """Yield texts of rows: whole ones with (True, True), or parts of one and whether they begin and end it.
+
+    Matrices are features x features, or features x features x outputs as shap.TreeExplainer's are.
+    """
+    if interactions.wanted.top_pairs is not None:
+        write = _pair_writer(result.feature_names)
+        for block in interactions.pieces():
+            yield write(block), True, True
+        return
+    features, done = len(result.feature_names), 0
+    for piece in interactions.pieces():
+        array = _outputs_last(piece[:, :, :features, :features], single=piece.shape[1] == 1)
+        if piece.shape[2] > features:
+            yield _split_items(array), True, True
+            continue
+        done += array.shape[1]
+        begins, ends = done == array.shape[1], done == features
+        done = 0 if ends else done
+        yield [(b"[" if begins else b",") + dump_items(array[0]) + (b"]" if ends else b"")], begins, ends
+
+
+def _pair_writer(names: Sequence[str]) -> Callable[[Matrix], list[bytes]]:
+    """Return what writes rows of pairs: each a list, or a list for each output, of features and value."""
+    quoted = [orjson.dumps(name) for name in names]
+
+    def write(block: Matrix) -> list[bytes]:
+        rows, outputs, count, _ = block.shape
+        numbers = iter(dump_items(block[..., 2].reshape(-1)).split(b","))
+        places = block[..., :2].astype(int).reshape(-1, 2).tolist()
+        given = (block[..., 2] != 0).reshape(-1).tolist()
+        texts = [
+            b'{"features":[%b,%b],"value":%b}' % (quoted[one], quoted[other], number) if is_given else b""
+            for (one, other), number, is_given in zip(places, numbers, given, strict=True)
+        ]
+        lists = [
+            b"[" + b",".join(filter(None, texts[at : at + count])) + b"]"
+            for at in range(0, len(texts), count)
+        ]
+        if outputs == 1:
+            return lists
+        return [b"[" + b",".join(lists[at : at + outputs]) + b"]" for at in range(0, rows * outputs, outputs)]
+
+    return write

@@ -1,0 +1,45 @@
+"""A result as an NPY file of float32, laid out as XGBoost's pred_contribs, or pred_interactions, are."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+
+from services.api.results.result import Result
+
+
+def write_npy(result: Result) -> Iterator[bytes]:
+    """Write rows x outputs x (features + 1) with the base value last, or the matrices of a result with interactions.
+
+    The axis of outputs is left out for a model with one output.
+    """
+    yield _header(result)
+    if result.interactions is not None:
+        for span in result.interactions.spans():
+            yield span.astype("<f4", copy=False).tobytes()
+        return
+    for block in result.explanations():
+        yield block.contributions.astype("<f4", copy=False).tobytes()
+
+
+def measure_npy(result: Result) -> int:
+    """Return the number of bytes that `write_npy` will write."""
+    return len(_header(result)) + 4 * int(np.prod(_shape(result), dtype=np.int64))
+
+
+def _shape(result: Result) -> tuple[int, ...]:
+    features, outputs = len(result.feature_names), len(result.output_names)
+    if result.interactions is not None:
+        shape = result.interactions.wanted.shape(result.rows, features, outputs)
+    else:
+        shape = (result.rows, outputs, features + 1)
+    return (shape[0], *shape[2:]) if outputs == 1 else shape
+
+
+def _header(result: Result) -> bytes:
+    header = io.BytesIO()
+    fields = {"descr": "<f4", "fortran_order": False, "shape": _shape(result)}
+    np.lib.format.write_array_header_1_0(header, fields)
+    return header.getvalue()

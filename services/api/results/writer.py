@@ -1,0 +1,224 @@
+"""Writes results into responses, in the format that was negotiated at the start of the request."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from services.api.http.concurrency_limits import Share
+from services.api.http.problems import JobCancelledError, JobFailedError
+from services.api.http.query import RowRange
+from services.api.results.csv_format import write_csv
+from services.api.results.json_format import write_json, write_ndjson
+from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stream, not_acceptable
+from services.api.results.npy_format import measure_npy, write_npy
+from services.api.results.result import Result, stored_result
+from shared.errors import PayloadMissingError, ResultNotReadyError
+from shared.explanation import Explanation
+from shared.interactions import Interactions
+from shared.jobs.document import Job, Status
+from shared.jobs.store import JobStore
+from shared.models.catalog import ModelCatalog
+from shared.objects.payloads import Payloads
+from shared.redis.connection import redis_needed
+
+#: Numbers up to which a result is made whole before it is sent: it then has a length, and the connection stays open.
+#: Larger ones are streamed.
+WHOLE_NUMBERS = 131_072
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A media type of results. `measure` tells the Content-Length (before gzip) where it is known in advance."""
+
+    media_type: str
+    write: Callable[[Result], Iterator[bytes]]
+    measure: Callable[[Result], int] | None = None
+    #: What a browser should append to the name of a saved result; None if it should show the result.
+    extension: str | None = None
+    carries_matrices: bool = False
+    carries_pairs: bool = False
+
+    def carries(self, interactions: Interactions | None) -> bool:
+        """Return whether a result with these interactions can be written."""
+        if interactions is None:
+            return True
+        return self.carries_matrices if interactions.top_pairs is None else self.carries_pairs
+
+
+#: In the order of preference if the client has none. CSV has no place for interactions, and pairs are no array.
+FORMATS = {
+    found.media_type: found
+    for found in (
+        Format("application/json", write_json, carries_matrices=True, carries_pairs=True),
+        Format("text/csv", write_csv, extension="csv"),
+        Format("application/x-ndjson", write_ndjson, carries_matrices=True, carries_pairs=True),
+        Format("application/x-npy", write_npy, measure_npy, extension="npy", carries_matrices=True),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """How the result of one request is written. `formats` are those that the client accepts, best first."""
+
+    accept: str | None
+    formats: tuple[Format, ...]
+    gzip: bool
+    rows: RowRange
+    #: Whether the client wants interactions if the result has some.
+    interactions: bool = True
+    #: Whether only the head of the response is sent (HEAD).
+    head_only: bool = False
+
+    @classmethod
+    def negotiate(cls, req: Any, rows: RowRange, *, interactions: bool = True) -> Writer:
+        """Read the request's headers. Raises NotAcceptableError if no format is accepted."""
+        accept = req.get_header("Accept")
+        formats = tuple(FORMATS[name] for name in acceptable(accept, tuple(FORMATS)))
+        if not formats:
+            raise not_acceptable(accept, FORMATS, "A result")
+        zipped = accepts_gzip(req.get_header("Accept-Encoding"))
+        return cls(accept, formats, zipped, rows, interactions, req.method == "HEAD")
+
+    def format_for(self, interactions: Interactions | None) -> Format:
+        """Return the best format for a result with these interactions. Raises NotAcceptableError if none can carry them."""
+        for found in self.formats:
+            if found.carries(interactions):
+                return found
+        able = (name for name, found in FORMATS.items() if found.carries(interactions))
+        raise not_acceptable(
+            self.accept,
+            able,
+            "A result with interactions (its values alone are, under /v1/jobs/ID/result?interactions=false)",
+        )
+
+
+class ResultResponses:
+    """Writes results into responses."""
+
+    def __init__(self, store: JobStore, payloads: Payloads, catalog: ModelCatalog, streams: Share) -> None:
+        """`streams` limits the large results that are being sent."""
+        self._store = store
+        self._payloads = payloads
+        self._catalog = catalog
+        self._streams = streams
+
+    def give_stored(self, resp: Any, writer: Writer, job: Job) -> None:
+        """Answer with the result of a job, which must be completed.
+
+        Raises NotAcceptableError, BadParameterError, BusyError, and JobNotFoundError if the job is deleted just now.
+        """
+        interactions = job.interactions if writer.interactions else None
+        used = writer.format_for(interactions)
+        wanted = writer.rows.of(job.rows)
+        result = stored_result(
+            job, wanted, self._payloads, self._catalog, interactions=interactions is not None
+        )
+        with _told_if_deleted(self._store, job.id):
+            self.give(resp, writer, used, result)
+
+    def give(self, resp: Any, writer: Writer, used: Format, result: Result) -> None:
+        """Answer with a result: whole if it is small, streamed otherwise. Raises as `give_stored` does."""
+        _set_headers(resp, used, result, gzip=writer.gzip)
+        if used.measure and not writer.gzip:
+            resp.content_length = used.measure(result)
+        whole = _numbers(result) <= WHOLE_NUMBERS
+        if writer.head_only and not whole:
+            return
+        chunks = gzip_stream(used.write(result)) if writer.gzip else used.write(result)
+        if whole:
+            resp.data = b"".join(chunks)
+            return
+        self._streams.take()
+        stream = _Stream(chunks, self._streams)
+        try:
+            # The first chunk may be a header that needs no rows; the second one never is. From then on the first batch
+            # is known to be there, while the status can still say otherwise.
+            first = list(itertools.islice(chunks, 2))
+            stream.chunks = itertools.chain(first, chunks)
+        except BaseException:
+            stream.close()
+            raise
+        resp.stream = stream
+
+
+class _Stream:
+    """The body of a large result. Its place among the streams is released when it is closed."""
+
+    def __init__(self, chunks: Iterator[bytes], limit: Share) -> None:
+        self.chunks = chunks
+        self._limit: Share | None = limit
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self.chunks)
+
+    def close(self) -> None:
+        """End the stream, finished or not."""
+        if self._limit is not None:
+            self._limit.give_back()
+            self._limit = None
+
+
+def _numbers(result: Result) -> int:
+    features, outputs = len(result.feature_names), len(result.output_names)
+    pairs = result.interactions
+    more = 0 if pairs is None else pairs.wanted.numbers(features, outputs)
+    return result.rows * (Explanation.numbers_of(outputs, features) + more)
+
+
+def _set_headers(resp: Any, used: Format, result: Result, *, gzip: bool) -> None:
+    resp.status = 200
+    resp.content_type = used.media_type
+    resp.set_header("Vary", "Accept, Accept-Encoding")
+    if gzip:
+        resp.set_header("Content-Encoding", "gzip")
+    if used.extension:
+        name = f"shap-{result.job_id or 'values'}.{used.extension}"
+        resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
+
+
+def require_result(job: Job) -> None:
+    """Raise ResultNotReadyError, JobFailedError or JobCancelledError unless the job is completed."""
+    if job.status is Status.COMPLETED:
+        return
+    members = {"job": job.document()}
+    if job.status is Status.FAILED:
+        reason = (job.error or {}).get("detail", "the reason is not known")
+        raise JobFailedError(f"The job failed, so it has no result: {reason}", members)
+    if job.status is Status.CANCELLED:
+        raise JobCancelledError(
+            "The job was cancelled, so it has no result. Submit the rows again if you need one.", members
+        )
+    done = job.batches - job.todo
+    raise ResultNotReadyError(
+        f"The job is {job.status}: {done} of {job.batches} batches are done. Try again later, or wait with "
+        f"GET /v1/jobs/{job.id}?wait=60."
+    )
+
+
+@contextlib.contextmanager
+def completed_job(store: JobStore, job_id: str) -> Iterator[Job]:
+    """Give a completed job to a block that reads its objects.
+
+    Raises as `require_result` does, and JobNotFoundError if there is no such job, or it is deleted while the block runs.
+    """
+    with redis_needed():
+        job = store.get(job_id)
+    require_result(job)
+    with _told_if_deleted(store, job_id):
+        yield job
+
+
+@contextlib.contextmanager
+def _told_if_deleted(store: JobStore, job_id: str) -> Iterator[None]:
+    """Raise JobNotFoundError for an object that is missing because the job was deleted meanwhile."""
+    try:
+        yield
+    except PayloadMissingError:
+        with redis_needed():
+            store.get(job_id)
+        raise
