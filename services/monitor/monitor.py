@@ -121,7 +121,7 @@ class Monitor:
             if not loop.join(max(0.0, deadline - time.monotonic())):
                 logger.info("%s was still at work", loop.name)
 
-    def _worker_left(self, process_name: str, pid: int | None, in_order: bool) -> None:  # a callback
+    def _worker_left(self, process_name: str, pid: int | None, in_order: bool) -> None:  # noqa: FBT001  # a callback
         self._rescue.worker_left(process_name, pid, in_order=in_order)
         self._rescue_loop.wake()
 

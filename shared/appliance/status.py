@@ -78,7 +78,9 @@ class ApplianceStatus:
         if role is not Role.API:  # its workers are other containers: restarting this one does not help
             causes += self._workers_need_restart()
         if self.fatal_programs:
-            causes.append(("programs", f"supervisord has given up starting {', '.join(self.fatal_programs)}."))
+            causes.append(
+                ("programs", f"supervisord has given up starting {', '.join(self.fatal_programs)}.")
+            )
         return causes
 
     def _workers_need_restart(self) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The two RQ queues. They carry ids, as JSON, and name the task by its dotted path."""
+"""The two RQ queues. Their entries carry ids as JSON, and name the task by its dotted path."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from shared.redis.connection import RedisClient
 
 #: The task in queue entries. Workers run every entry as a batch; those of earlier versions import this name.
 TASK = "services.worker.task.explain_batch"
-#: Seconds that RQ keeps its record of a job that failed: our own state tells why.
+#: Seconds for which RQ keeps its record of a batch that failed: our own state tells why.
 FAILURE_TTL = 3600
-#: How many times BATCH_TIMEOUT_SECONDS until RQ interrupts a batch: the monitor comes first, which knows what a worker waited for.
+#: RQ interrupts a batch after this many times BATCH_TIMEOUT_SECONDS. The monitor acts first: it knows what a worker waited for.
 TIMEOUT_TIMES = 10
 
 
 class Lane(StrEnum):
-    """Which queue a job's batches wait in."""
+    """The queue that a job's batches wait in."""
 
-    #: Jobs of one batch, for which somebody waits.
+    #: Jobs of one batch, whose clients wait for them.
     INTERACTIVE = "interactive"
     #: All others.
     BULK = "bulk"
@@ -36,7 +36,7 @@ class Lane(StrEnum):
 
 
 class BatchQueues:
-    """Enqueues batches and tells how many wait. Any call may raise what REDIS_AWAY lists."""
+    """Enqueues batches and reports what waits. Every call may raise the exceptions in REDIS_AWAY."""
 
     def __init__(self, connection: RedisClient, batch_timeout_seconds: int) -> None:
         self._redis = connection
@@ -44,18 +44,15 @@ class BatchQueues:
         self._queues = {lane: rq_queue(connection, lane) for lane in Lane}
 
     def enqueue(self, job: Job, batches: Iterable[int], pipeline: Any = None, *, front: bool = False) -> None:
-        """Add batches of a job to its lane; inside `pipeline`'s transaction if there is one.
+        """Add batches of a job to its lane, within `pipeline`'s transaction if there is one.
 
-        `front` puts them before all others: they have waited already. The request's id goes along for the
-        worker's log.
+        `front` puts them before all others, since they have waited already. The request's id is for the worker's log.
         """
-        queue = self._queues[Lane.of(job.batches)]
         data = [
             Queue.prepare_data(
                 TASK,
                 args=[job.id, batch, job.request],
-                # Each enqueueing has a name of its own: a batch that runs again must not meet what RQ still
-                # keeps of its first run.
+                # A name of its own: a batch that runs again must not meet RQ's record of its first run.
                 job_id=f"{job.id}-{batch}-{secrets.token_hex(4)}",
                 timeout=self._timeout,
                 result_ttl=0,
@@ -65,40 +62,27 @@ class BatchQueues:
             )
             for batch in batches
         ]
-        queue.enqueue_many(data, pipeline=pipeline)
+        self._queues[Lane.of(job.batches)].enqueue_many(data, pipeline=pipeline)
 
     def waiting(self) -> dict[Lane, int]:
         """Return how many batches wait in each lane."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for queue in self._queues.values():
-                pipe.llen(queue.key)
-            return dict(zip(self._queues, pipe.execute(), strict=True))
+        return self._of_each("llen")
 
     def waiting_batches(self) -> set[tuple[str, int]]:
         """Return (job id, batch) of all that wait."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for queue in self._queues.values():
-                pipe.lrange(queue.key, 0, -1)
-            names = [name.decode() for waiting in pipe.execute() for name in waiting]
+        names = [name.decode() for waiting in self._of_each("lrange", 0, -1).values() for name in waiting]
         return {(job_id, int(batch)) for job_id, batch, _ in (name.split("-") for name in names)}
 
-    def heads(self) -> tuple[bytes | None, ...]:
-        """Return the name of what is at the head of each lane: each batch that is taken or given back changes it."""
-        with self._redis.pipeline(transaction=False) as pipe:
-            for queue in self._queues.values():
-                pipe.lindex(queue.key, 0)
-            return tuple(pipe.execute())
+    def heads(self) -> dict[Lane, str | None]:
+        """Return the entry at the head of each lane, JOB-BATCH-RANDOM. Taking or handing back a batch changes it."""
+        heads = self._of_each("lindex", 0)
+        return {lane: head.decode() if head else None for lane, head in heads.items()}
 
-    def oldest(self) -> dict[Lane, str | None]:
-        """Return the job id of the batch at the head of each lane."""
+    def _of_each(self, command: str, *args: int) -> dict[Lane, Any]:
         with self._redis.pipeline(transaction=False) as pipe:
             for queue in self._queues.values():
-                pipe.lindex(queue.key, 0)
-            heads = pipe.execute()
-        return {
-            lane: head.decode().split("-")[0] if head else None
-            for lane, head in zip(self._queues, heads, strict=True)
-        }
+                getattr(pipe, command)(queue.key, *args)
+            return dict(zip(self._queues, pipe.execute(), strict=True))
 
 
 def rq_queue(connection: RedisClient, lane: Lane) -> Queue:

@@ -1,8 +1,8 @@
-"""Gives batches back that nobody works on any more.
+"""Gives batches back that no worker is running any more.
 
-Two things can happen to a batch. Its holder dies: the holder's heartbeat is out, or a new life of the same
-name has lit another. Or it is lost on its way: RQ took it from its list for a worker that died before it
-claimed the batch. Our own record of what is to do is the truth that both are found against.
+Either a batch's holder has ended: its heartbeat is gone, or a new process of the same name has sent one. Or the batch was
+lost: RQ took it from its list for a worker that ended before claiming it. Both are found by comparison with our own record
+of the batches that are left to do.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
 
-#: After so many workers died holding a batch, it is to blame, and its job fails.
+#: After so many workers died holding a batch, its job fails.
 MAX_DEATHS = 3
 
 
 class Blame(IntEnum):
-    """How much the end of its holder says against a batch, in quarters of a death."""
+    """How much its holder's exit counts against a batch, in quarters of a death."""
 
-    #: The holder left in order, was told to leave, or lost Redis.
+    #: The holder exited in order, was told to, or lost Redis.
     NONE = 0
-    #: Nobody saw why: a lease ran out, a container was killed. It may have been the batch.
+    #: For an unknown reason, perhaps the batch: a lease expired, a container was killed.
     UNEXPLAINED = 1
-    #: The holder crashed, was killed, ran out of memory or hung over this batch.
+    #: The holder crashed, was killed, ran out of memory or hung on this batch.
     DEATH = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A batch that a worker holds since a time (seconds since the epoch, by Redis's clock)."""
+    """A batch and its holder, `since` in seconds since the epoch by Redis's clock."""
 
     job_id: str
     batch: int
@@ -58,7 +58,7 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A batch that was found on nobody's list, and queued again."""
+    """A batch that no queue and no worker held, and that was queued again."""
 
     job_id: str
     batch: int
@@ -66,7 +66,7 @@ class Lost:
 
 
 class Recovery:
-    """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Running it twice does no harm."""
+    """Every call may raise the exceptions in shared.redis.connection.REDIS_AWAY, and can be repeated safely."""
 
     def __init__(self, connection: RedisClient, store: JobStore, timing: Timing = TIMING) -> None:
         self._timing = timing
@@ -75,7 +75,7 @@ class Recovery:
         self._suspects: set[tuple[str, int]] = set()
 
     def running(self) -> list[Running]:
-        """Return all batches that some worker holds."""
+        """Return all batches that workers hold."""
         return [_running(field, raw) for field, raw in self._redis.hgetall(keys.RUNNING).items()]
 
     def orphans(self, alive: Mapping[str, Heartbeat]) -> list[Running]:
@@ -88,7 +88,7 @@ class Recovery:
     ) -> Release:
         """Give back a batch that `me` holds: before all others, or (`front` False) after them.
 
-        A worker that stalled beyond its lease may find that another one holds the batch by now.
+        If `me` stalled beyond its lease, another worker may hold the batch now: it is left alone (CHANGED).
         """
         raw = self._redis.hget(keys.RUNNING, f"{job_id}:{batch}")
         held = None if raw is None else _running(f"{job_id}:{batch}".encode(), raw)
@@ -97,7 +97,7 @@ class Recovery:
         return self.release(held, blame, front=front)
 
     def release(self, orphan: Running, blame: Blame, *, front: bool = True) -> Release:
-        """Give back one batch whose holder does not work on it any more."""
+        """Give back a batch whose holder no longer runs it."""
         try:
             job = self._store.get(orphan.job_id)
         except JobNotFoundError:
@@ -111,7 +111,7 @@ class Recovery:
             blame=blame,
         )
         if outcome is Release.REQUEUE and job is not None:
-            # Dying here leaves the batch to do and in no queue: requeue_lost finds it.
+            # A crash here leaves the batch in no queue: requeue_lost finds it.
             self._store.queues.enqueue(job, [orphan.batch], front=front)
         if outcome is Release.POISONED:
             with log_context(request=orphan.request, job=orphan.job_id, batch=orphan.batch):
@@ -119,15 +119,15 @@ class Recovery:
         return outcome
 
     def requeue_lost(self, *, at_once: bool = False) -> list[Lost]:
-        """Queue again every batch that is to do, held by nobody and in no queue; returns them.
+        """Queue every batch again that is left to do, unclaimed and in no queue; return them.
 
-        A batch is out of sight for some milliseconds between RQ's dequeue and its worker's claim, so it
-        must be missing twice in a row; with `at_once`, when a worker is known to have died, the second look
-        follows the first one. A batch that is queued twice by this runs once: the second claim is refused.
+        A batch is in neither place for some milliseconds between RQ's dequeue and its worker's claim, so it must be
+        missing twice in a row. With `at_once`, for when a worker is known to have died, both searches follow each other. A
+        batch that is queued twice runs once: the second claim is refused.
         """
         missing = self._missing()
         if at_once and missing:
-            # The other workers go on meanwhile, and one of them may just be about to claim a batch.
+            # Another worker may be about to claim a batch.
             time.sleep(self._timing.claim_seconds)
             missing &= self._missing()
         lost = missing if at_once else missing & self._suspects
@@ -140,9 +140,8 @@ class Recovery:
         return found
 
     def _missing(self) -> set[tuple[str, int]]:
-        # Read in the order to do, held, queued: a batch can only move back from held to queued by a
-        # release, and forward it is gone from what was read first. One that is released in between is queued
-        # twice, and its second claim refused.
+        # Queues are read before claims: moving forward, a batch is found in one of them. One that is released in between
+        # is queued twice, and its second claim refused.
         todo = {(job.id, batch) for job in self._store.active() for batch in self._store.todo(job.id)}
         if not todo:
             return set()
@@ -156,15 +155,15 @@ class Recovery:
 def _running(field: Any, raw: Any) -> Running:
     job_id, batch = field.decode().split(":")
     holder = orjson.loads(raw)
-    request = holder.get("request", "")  # an older appliance wrote none
+    request = holder.get("request", "")  # absent in entries of earlier versions
     return Running(job_id, int(batch), request, holder["owner"], holder["token"], float(holder["since"]), raw)
 
 
 def _poison_problem(job: Job | None, batch: int) -> bytes:
     rows = job.rows_of(batch) if job else range(1)
     detail = (
-        f"Rows {rows.start} to {rows.stop - 1} (batch {batch}) have ended {MAX_DEATHS} workers, or were cut off "
-        f"{MAX_DEATHS * Blame.DEATH} times for no known reason, and were given up. "
-        "Send the job again without them, or send them alone to see whether they fail again."
+        f"Rows {rows.start} to {rows.stop - 1} (batch {batch}) ended {MAX_DEATHS} workers, or were interrupted "
+        f"{MAX_DEATHS * Blame.DEATH} times for an unknown reason. Send the job again without these rows, or send only "
+        "these rows to see whether they fail again."
     )
     return orjson.dumps({"type": "/problems/poison-batch", "detail": detail, "rows": [rows.start, rows.stop]})

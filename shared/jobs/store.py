@@ -1,9 +1,8 @@
-"""The jobs that Redis holds: accept, read, list, end and forget them."""
+"""The jobs in Redis: accepts, reads, lists, ends and forgets them."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +23,9 @@ from shared.redis.capacity import RedisCapacity
 from shared.redis.connection import RedisClient, texts
 from shared.settings import Settings
 
-#: Batches that one SADD of the accepting transaction names.
+#: Batches per SADD of the accepting transaction.
 SADD_CHUNK = 1000
-#: Seconds that an Idempotency-Key outlives its job's result at most.
+#: Seconds by which an Idempotency-Key outlives its job's result, at most.
 IDEMPOTENCY_MARGIN = 24 * 3600
 
 
@@ -39,13 +38,13 @@ class Idempotency:
 
     @property
     def redis_key(self) -> str:
-        """Where Redis keeps which job belongs to the key."""
+        """The key in Redis that names its job."""
         return keys.idempotency(hashlib.sha256(self.key.encode()).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job that a request led to, and whether the request made it."""
+    """The job of a request, and whether the request created it."""
 
     job: Job
     created: bool
@@ -53,14 +52,14 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first, and the cursor of the next page if there is one."""
+    """Some jobs, newest first, and the cursor of the next page, if any."""
 
     jobs: Sequence[Job]
     cursor: str | None
 
 
 class JobStore:
-    """Every call may raise what shared.redis.connection.REDIS_AWAY lists."""
+    """Every call may raise the exceptions in shared.redis.connection.REDIS_AWAY."""
 
     def __init__(self, connection: RedisClient, settings: Settings) -> None:
         self._redis = connection
@@ -70,91 +69,85 @@ class JobStore:
         self._ttl = int(settings.result_ttl_hours * 3600) + IDEMPOTENCY_MARGIN
         self.queues = BatchQueues(connection, settings.batch_timeout_seconds)
         self.transitions = Transitions(connection)
-        self._room = RedisCapacity(connection)
+        self._capacity = RedisCapacity(connection)
 
-    def require_room(self, batches: int = 1) -> None:
+    def require_capacity(self, batches: int = 1) -> None:
         """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES, RedisFullError if Redis's memory."""
         if batches > self._limit:
             raise TooManyRowsError(
-                f"This job has {batches} batches and at most {self._limit} may wait (MAX_QUEUED_BATCHES). "
-                "Send it in smaller parts."
+                f"This job has {batches} batches, but at most {self._limit} may wait (MAX_QUEUED_BATCHES). "
+                "Send it as several jobs."
             )
-        # In this order: a job that enters just now is counted at least once, never not at all.
+        # In this order, a job that enters at this moment is counted once or twice, never not at all.
         entering = self._entering
         waiting = sum(self.queues.waiting().values())
         if waiting + max(batches, entering) > self._limit:
             raise QueueFullError(
-                f"{waiting} batches wait, this job has {batches} and at most {self._limit} may wait "
-                "(MAX_QUEUED_BATCHES). Send it again later, or in smaller parts."
+                f"{waiting} batches are waiting and this job has {batches}, but at most {self._limit} may wait "
+                "(MAX_QUEUED_BATCHES). Send it again later, or as several smaller jobs."
             )
-        self._room.require(batches)
+        self._capacity.require(batches)
 
     @contextlib.contextmanager
-    def _memory(self) -> Iterator[None]:
-        """Check that Redis has memory for a job without batches that wait."""
-        self._room.require(1)
-        yield
-
-    @contextlib.contextmanager
-    def _place(self, batches: int) -> Iterator[None]:
-        """Check that there is room, with all jobs counted that enter at the same time."""
+    def _admitted(self, batches: int) -> Iterator[None]:
+        """Require capacity for `batches` that will wait, counting all jobs that enter at the same time."""
         with self._lock:
             self._entering += batches
         try:
-            self.require_room(batches)
+            if batches:
+                self.require_capacity(batches)
+            else:
+                self._capacity.require(1)
             yield
         finally:
             with self._lock:
                 self._entering -= batches
 
     def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
-        """Make the job visible and queue its batches, in one transaction. Its inputs are stored already.
+        """Make the job visible and queue its batches, in one transaction. Its rows are stored already.
 
-        With an Idempotency-Key that made a job before, that job is returned instead.
-
-        Raises QueueFullError, RedisFullError, and IdempotencyConflictError if the key came with another body.
+        If the Idempotency-Key belongs to an earlier job, that job is returned instead. Raises QueueFullError,
+        RedisFullError, and IdempotencyConflictError if the key came with another body.
         """
         job = replace(job, todo=job.batches)
-        return self._enter(job, idempotency, functools.partial(self._place, job.batches), self._queue)
+        return self._enter(job, idempotency, job.batches, self._queue)
 
     def record(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
-        """Make a job visible that is completed, in one transaction. Its inputs and its result are stored already.
+        """Make a completed job visible, in one transaction. Its rows and result are stored already.
 
-        Raises as `accept` does, but needs no place in the queue. Its largest residual becomes the job's; the model's is the
-        caller's to tell (Counters.most).
+        Raises as `accept` does, but does not depend on the queue. The caller counts the model's largest residual.
         """
-        return self._enter(job, idempotency, self._memory, self._complete)
+        return self._enter(job, idempotency, 0, self._complete)
 
     def _enter(
         self,
         job: Job,
         idempotency: Idempotency | None,
-        room: Callable[[], contextlib.AbstractContextManager[None]],
+        waiting: int,
         write: Callable[[redis.client.Pipeline, Job], None],
     ) -> Accepted:
         job = replace(job, idempotency=idempotency.redis_key if idempotency else "")
-        # Watching makes the client give a lost connection up instead of sending EXEC a second time, which
-        # would queue a job again that is being worked on.
+        # Watching keeps the client from sending EXEC again after a lost connection, which would queue a job twice.
         watched = [keys.job(job.id)] + ([idempotency.redis_key] if idempotency else [])
         while True:
             with self._redis.pipeline(transaction=True) as pipe:
-                pipe.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py leaves it bare
+                pipe.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py does not annotate it
                 if idempotency and (known := self.known(idempotency)) is not None:
                     return Accepted(known, created=False)
                 try:
-                    with room():
+                    with self._admitted(waiting):
                         pipe.multi()
                         self._write(pipe, job, idempotency)
                         write(pipe, job)
                         pipe.execute()
                 except redis.WatchError:
-                    if self._redis.exists(keys.job(job.id)):  # carried out, and only the answer was lost
+                    if self._redis.exists(keys.job(job.id)):  # executed, and only the reply was lost
                         return Accepted(job, created=True)
-                    continue  # not carried out, or another request used the key in this moment
+                    continue  # not executed, or another request used the key at this moment
             return Accepted(job, created=True)
 
     def known(self, idempotency: Idempotency) -> Job | None:
-        """Return the job that an Idempotency-Key made, if it is still there.
+        """Return the job that an Idempotency-Key created, if it still exists.
 
         Raises IdempotencyConflictError if the key came with another body.
         """
@@ -168,7 +161,7 @@ class JobStore:
             return None
         if fingerprint != idempotency.fingerprint:
             raise IdempotencyConflictError(
-                f"This Idempotency-Key made job {job_id} from another body. Use a new key for a new request."
+                f"This Idempotency-Key created job {job_id} from a different body. Use a new key for a new request."
             )
         return job
 
@@ -176,11 +169,11 @@ class JobStore:
         """Return a job. Raises JobNotFoundError."""
         jobs = self._read([job_id]) if is_job_id(job_id) else []
         if not jobs:
-            raise JobNotFoundError("No job has this id: it was never made, was deleted, or has expired.")
+            raise JobNotFoundError("No job has this id. It never existed, was deleted, or has expired.")
         return jobs[0]
 
     def page(self, status: Status | None, limit: int, cursor: str | None) -> Page:
-        """Return up to `limit` jobs, newest first, after `cursor` (the last id of the page before)."""
+        """Return up to `limit` jobs, newest first, after `cursor` (the last id of the previous page)."""
         index = keys.with_status(status) if status else keys.JOBS
         newest = f"({cursor}" if cursor else "+"
         ids = texts(self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1))
@@ -195,7 +188,7 @@ class JobStore:
         return [job for job in self._read(ids) if not job.status.ended]
 
     def requests(self, job_ids: Sequence[str]) -> dict[str, str]:
-        """Return by which request each job came; ids under which there is none are left out."""
+        """Return the request id of each job that exists, by job id."""
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.hget(keys.job(job_id), "request")
@@ -203,28 +196,28 @@ class JobStore:
             return {job_id: request.decode() for job_id, request in answers if request is not None}
 
     def fail(self, job_id: str, slug: str, detail: str) -> bool:
-        """End an active job as failed, with a problem for its document; returns whether it was active."""
+        """End an active job as failed, with a problem for its document; return whether it was active."""
         problem = orjson.dumps({"type": f"/problems/{slug}", "detail": detail})
         before = self.transitions.finish(job_id, Status.FAILED, problem)
         return before in {Status.QUEUED, Status.RUNNING}
 
     def cancel(self, job_id: str) -> bool:
-        """End an active job as cancelled; returns whether it was active."""
+        """End an active job as cancelled; return whether it was active."""
         return self.transitions.finish(job_id, Status.CANCELLED) in {Status.QUEUED, Status.RUNNING}
 
     def expired(self, before: float, limit: int) -> list[str]:
-        """Return up to `limit` ids of jobs that ended before a time (seconds since the epoch)."""
+        """Return up to `limit` ids of jobs that ended before `before` (seconds since the epoch)."""
         return texts(self._redis.zrangebyscore(keys.FINISHED, "-inf", before, start=0, num=limit))
 
     def counts(self) -> dict[Status, int]:
-        """Return how many jobs there are in each status."""
+        """Return the number of jobs in each status."""
         with self._redis.pipeline(transaction=False) as pipe:
             for status in Status:
                 pipe.zcard(keys.with_status(status))
             return dict(zip(Status, pipe.execute(), strict=True))
 
     def todo(self, job_id: str) -> set[int]:
-        """Return the batches of a job whose results are not recorded."""
+        """Return the batches of a job whose results are not recorded yet."""
         return {int(batch) for batch in self._redis.smembers(keys.todo(job_id))}
 
     def _write(self, pipe: redis.client.Pipeline, job: Job, idempotency: Idempotency | None) -> None:
@@ -240,7 +233,7 @@ class JobStore:
         self.queues.enqueue(job, range(job.batches), pipe)
 
     def _complete(self, pipe: redis.client.Pipeline, job: Job) -> None:
-        """Write what a worker's claim and completion would: see lua/claim.lua and lua/complete.lua."""
+        """Write what a worker's claim and completion would write (lua/claim.lua, lua/complete.lua)."""
         times: dict[Any, Any] = {"started_at": repr(job.started_at), "finished_at": repr(job.finished_at)}
         pipe.hset(keys.job(job.id), mapping=times)
         pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})
@@ -248,8 +241,8 @@ class JobStore:
         pipe.hincrby(keys.COUNTERS, f"{metrics.ROWS_EXPLAINED}|{job.model}", job.rows)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
-        # No transaction, since Redis refuses those where its memory is full, even for reading. In this order
-        # a job may show its last batch before its end, never its end before its last batch.
+        # Not in a transaction, which Redis refuses when its memory is full, even for reading. In this order a job may
+        # show its last batch before its end, but never its end before its last batch.
         with self._redis.pipeline(transaction=False) as pipe:
             for job_id in job_ids:
                 pipe.hgetall(keys.job(job_id))

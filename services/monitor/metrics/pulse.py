@@ -18,7 +18,7 @@ from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
-from shared.jobs.queue import BatchQueues
+from shared.jobs.queue import BatchQueues, Lane
 from shared.redis.connection import REDIS_AWAY, RedisClient
 
 #: What Redis answers while it takes no writes, besides plain ResponseErrors.
@@ -52,7 +52,7 @@ class Pulse:
         self._last_answer = self._last_turn = clock()
         self._no_worker_seconds = self._standstill_seconds = 0.0
         self._queues = queues
-        self._heads: tuple[bytes | None, ...] = ()
+        self._heads: Mapping[Lane, str | None] = {}
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
@@ -160,4 +160,4 @@ class Pulse:
         """Return whether nothing waits, or something was taken or given back since the last look."""
         heads, before = self._queues.heads(), self._heads
         self._heads = heads
-        return not any(heads) or heads != before
+        return not any(heads.values()) or heads != before

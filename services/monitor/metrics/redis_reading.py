@@ -70,7 +70,7 @@ class RedisReading:
         return RedisState(
             sums=self._counters.read(),
             waiting=self._queues.waiting(),
-            heads=self._queues.oldest(),
+            heads=self._queues.heads(),
             heartbeats=self._heartbeats.alive(),
             used_bytes=int(memory["used_memory"]),
             limit_bytes=int(memory.get("maxmemory", 0)),

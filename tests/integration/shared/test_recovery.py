@@ -71,7 +71,7 @@ def test_a_dead_workers_batch_is_queued_again_before_all_others(
     assert release_all(recovery, heartbeats) == [Release.REQUEUE]
 
     assert recovery.running() == []
-    assert store.queues.oldest()[Lane.BULK] == job.id
+    assert (store.queues.heads()[Lane.BULK] or "").startswith(f"{job.id}-")
     assert store.transitions.claim(job.id, 2, "w2", "life-9") is Claim.RUN
 
 

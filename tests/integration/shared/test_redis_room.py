@@ -53,7 +53,7 @@ def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
     limited: redis.Redis, store: JobStore
 ) -> None:
     store.accept(a_job(100))
-    with pytest.raises(RedisFullError, match=r"Redis holds \d+ MB of \d+, and this job would add 19\.1"):
+    with pytest.raises(RedisFullError, match=r"Redis uses \d+ MB of \d+ MB, and this job would add 19\.1 MB"):
         store.accept(a_job(10_000))
     assert limited.zcard("shapbox:jobs") == 1
 
