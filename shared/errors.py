@@ -7,6 +7,7 @@ and what to do.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from http import HTTPStatus
 
 #: Faulty cells that one response names, at most.
 MAX_ROW_ERRORS = 20
@@ -31,6 +32,14 @@ class BootError(ShapboxError):
 
 
 # --- What a client sent -------------------------------------------------------------------------------
+
+
+class HttpError(ShapboxError):
+    """The request does not follow HTTP, or exceeds a limit of the server."""
+
+    def __init__(self, status: int, slug: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.slug, self.title = status, slug, HTTPStatus(status).phrase
 
 
 class UnreadableBodyError(ShapboxError):
