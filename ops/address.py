@@ -8,8 +8,8 @@ from pathlib import Path
 
 from shared.settings import Settings
 
-#: What a server binds to mean "every address": a client calls the loopback address instead.
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  # compared, not bound
+#: The address that a server binds for "every address": a client calls the loopback address instead.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # compared, not bound
 
 
 def local_address(settings: Settings) -> str:
@@ -19,7 +19,7 @@ def local_address(settings: Settings) -> str:
 
 
 def key_file(settings: Settings, environment: Mapping[str, str], name: str = "API_KEY") -> Path | None:
-    """Return the file that holds a key: the one named by NAME_FILE, or the one that boot made; None if NAME is set."""
+    """Return the file of a key: that of NAME_FILE, or the generated one; None if NAME is set."""
     given = environment.get(f"{name}_FILE", "").strip()
     if given:
         return Path(given)

@@ -1,4 +1,4 @@
-"""`python -m ops.announce`: waits until the appliance is ready, then says where it is and how to call it."""
+"""`python -m ops.announce`: waits until the appliance is ready, then prints how to call it."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def announcement(settings: Settings, environment: Mapping[str, str]) -> str:
 
 
 def _example_body(settings: Settings) -> str | None:
-    """Return the JSON that explains one real row of the model with the fewest features; None without examples."""
+    """Return JSON that explains one real row of the narrowest model; None without examples."""
     try:
         models = ModelCatalog.load(
             settings.models_dir, settings.placeholders_dir, Activations.read(settings.activations_file)

@@ -1,4 +1,4 @@
-"""What a person does in the console: for its tests, and for its pictures."""
+"""A person's actions in the console, for its tests and its pictures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PLOTS = ("beeswarm", "waterfall", "dependence")
 
 
 class Visit:
-    """A page on the console, and whatever went wrong in it meanwhile."""
+    """A page on the console, and everything that went wrong in it."""
 
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        #: What the browser and the scripts complained about, and requests that went elsewhere.
+        #: Complaints of the browser and the scripts, and requests to other hosts.
         self.faults: list[str] = []
         page.set_default_timeout(PATIENCE)
         page.on("console", self._heed_message)

@@ -1,4 +1,4 @@
-"""`python -m ops.healthcheck`: what the container's HEALTHCHECK runs; 0 unless only a restart will help.
+"""`python -m ops.healthcheck`: the container's HEALTHCHECK; 0 unless only a restart helps.
 
 It asks /healthz as any other client does. A container without an api has no /healthz; there it reads what
 that would answer from: the monitor's findings.

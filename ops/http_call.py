@@ -1,4 +1,4 @@
-"""One HTTP call with the standard library, for the commands that talk to a running appliance."""
+"""One HTTP call with the standard library, for commands that talk to an appliance."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Answer:
     body: bytes
 
     def json(self) -> Any:
-        """Return the body's JSON; raises ValueError if it is none."""
+        """Return the body's JSON; raises ValueError if it is something else."""
         return json.loads(self.body)
 
 

@@ -1,4 +1,4 @@
-"""`python -m ops.bench [PART …]`: what an explanation costs, side by side in one run; all parts unless some are named.
+"""`python -m ops.bench [PART …]`: measures the cost of explanations; all parts by default.
 
 `--write` puts the tables into docs/benchmarks.md. BENCH_MINUTES bounds the time as `--minutes` does. Beside the parts there are
 `kernel`, `interactions` and `throughput`, which measure less, and by models of one's choice: `python -m ops.bench kernel --help`.
@@ -23,13 +23,13 @@ from ops.container.engine import DockerError
 from ops.trial_appliance import TrialError
 from shared.treeshap.library import Library, find_library
 
-#: What has options of its own, and the options of parts.
+#: Parts with options of their own, and the options of parts.
 COMMANDS = (*SIZES, "throughput")
 PART_OPTIONS = ("--minutes", "--quick", "--no-peers", "--write")
 
 
 def main() -> int:
-    """Measure and print; return the exit code: 1 if a value was wrong or something could not be measured."""
+    """Measure and print; return 1 if a value was wrong or a part could not be measured."""
     # `interactions` is both: among parts, or with an option of theirs, it is one of them.
     alone = sys.argv[1:2] and sys.argv[1] in COMMANDS and not {*sys.argv[2:]} & {*PART_OPTIONS, *PARTS}
     options = _command_options() if alone else _options()

@@ -1,4 +1,4 @@
-"""Interventional values against background rows: ours beside shap, shapiq and woodelf, as in the engines' table."""
+"""Interventional values against background rows, next to shap, shapiq and woodelf."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One model, background and number of rows: each way's cell, and the distance of ours and the others from shap's."""
+    """One model, background and number of rows: each way's cell, and its distance from shap."""
 
     shape: Shape
     background: int
@@ -101,7 +101,7 @@ def _lines(plan: Plan, model: _Model, library: Library, peers: Sequence[PeerEngi
 
 
 def _load(peers: Sequence[PeerEngine], model: _Model) -> tuple[dict[str, Matrix], dict[str, str]]:
-    """Have the peers load model and background; return the values of those that could, and why others could not."""
+    """Have the peers load model and background; return the values, or why a peer could not."""
     values: dict[str, Matrix] = {}
     lost: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="shapbox-bench-") as folder:

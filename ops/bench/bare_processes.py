@@ -1,4 +1,4 @@
-"""The peer of a whole service: as many bare XGBoost processes as there are cores, each with its share of the rows in memory.
+"""The peer of a whole service: bare XGBoost processes, one per core, with rows in memory.
 
 No HTTP, no queue, no store: nothing but `Booster.predict(pred_contribs=True)`, one thread each.
 """

@@ -18,7 +18,7 @@ AT_ONCE = 10_000
 
 
 def write_npy(version: ModelVersion, rows: Matrix) -> bytes:
-    """Write what np.save writes; the model is named elsewhere."""
+    """Write what np.save writes; the model is in the query."""
     del version
     body = io.BytesIO()
     np.save(body, rows, allow_pickle=False)
@@ -26,7 +26,7 @@ def write_npy(version: ModelVersion, rows: Matrix) -> bytes:
 
 
 def write_csv(version: ModelVersion, rows: Matrix) -> bytes:
-    """Write a header and a line a row; the model is named elsewhere."""
+    """Write a header and a line a row; the model is in the query."""
     header = ",".join(f'"{name}"' for name in version.features).encode()
     lines = _items(rows).replace(b"null", b"").replace(b"],[", b"\n")
     return header + b"\n" + lines[1:-1] + b"\n"
@@ -38,7 +38,7 @@ def write_json(version: ModelVersion, rows: Matrix) -> bytes:
 
 
 def write_ndjson(version: ModelVersion, rows: Matrix) -> bytes:
-    """Write an array a line; the model is named elsewhere."""
+    """Write an array a line; the model is in the query."""
     del version
     return _items(rows).replace(b"],[", b"]\n[") + b"\n"
 

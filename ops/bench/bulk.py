@@ -1,4 +1,4 @@
-"""Many rows over HTTP: rows a second and the most memory of each service, and of bare XGBoost processes without any."""
+"""Many rows over HTTP: rows a second and peak memory of services and bare processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.memory import process_pss_bytes
 #: Rows of a request to a peer, and connections: one request uses one core of theirs only, and what a sensible client
 #: does about that is to cut.
 PIECE, CLIENTS = 1_000, 4
-#: What the bare processes are called.
+#: The label of the bare processes.
 BARE = "two bare XGBoost processes"
 #: Rows whose values are compared with XGBoost's.
 COMPARED = 200
@@ -31,7 +31,7 @@ type Matrix = NDArray[np.float32]
 
 @dataclass(slots=True)
 class Bulk:
-    """One service and media type: rows a second of each round, its memory, and how far its values are apart."""
+    """One service and media type: rows a second of each round, memory, difference of values."""
 
     service: str
     kind: str
@@ -44,7 +44,7 @@ class Bulk:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is sent: so many rows to ours in one request, so many to each peer in several, so many to the bare processes."""
+    """The numbers of rows: one request to ours, several to each peer, the bare processes."""
 
     rows: Matrix
     peer_rows: int

@@ -1,4 +1,4 @@
-"""Bulk work that runs beside the small requests that are measured: a huge job of ours, or large requests to a peer."""
+"""Bulk work next to the measured small requests: a huge job, or large requests to peers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _SPAWN = multiprocessing.get_context("spawn")
 
 @contextmanager
 def huge_job(url: str, headers: Mapping[str, str], path: str, body: bytes) -> Iterator[None]:
-    """Keep a huge job running at ours, one after the other; it has begun when the block does, and is gone after it."""
+    """Keep huge jobs running at ours, from the beginning of the block to its end."""
     with tempfile.NamedTemporaryFile(prefix="shapbox-bench-") as file:
         file.write(body)
         file.flush()
@@ -63,7 +63,7 @@ def _send_jobs(
 
 @contextmanager
 def bulk_requests(peer: Service, rows: Matrix) -> Iterator[None]:
-    """Keep a peer as busy: it has no jobs, so several clients send it large requests one after the other."""
+    """Keep a peer as busy: several clients send it large requests, because it has no jobs."""
     kind = NPY if NPY in peer.kinds else JSON
     with _client(_send_requests, peer.port, peer.request(kind, rows[:BULK_ROWS])) as begun:
         begun.wait(BEGIN_SECONDS)

@@ -1,4 +1,4 @@
-"""Times each of several ways on as many rows as a cell of the table asks for, or on fewer where that would take too long.
+"""Times each way on the rows of a cell, or on fewer where that would take too long.
 
 The ways take turns, so that a noisy machine is unfair to none of them. A cell never stays empty: what was measured on
 fewer rows says so, and what did not end at all says after how long it was given up.
@@ -29,7 +29,7 @@ type Way = Callable[[int], float]
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Seconds a row: the median of all turns, what a tenth of them were below and above, and on how many rows."""
+    """Seconds a row: the median of all turns, the 10th and 90th percentile, and the rows."""
 
     rows: int
     median: float
@@ -58,9 +58,9 @@ def fill_cells(ways: Mapping[str, Way], rows: int, seconds: float) -> dict[str, 
 
 
 def rows_that_fit(way: Way, rows: int, seconds: float) -> int:
-    """Return how many of so many rows a call can explain in so many seconds, or in little more than one row takes.
+    """Return how many rows a call explains in some seconds, or in little more than one takes.
 
-    What each further row takes is told by two calls, since some libraries begin every call with a costly table.
+    Two calls give the cost of each further row, since some libraries begin every call with a costly table.
     """
     count, took = 1, min(way(1), way(1))
     most = max(seconds, took * FIXED_SHARE)
@@ -88,13 +88,13 @@ def _round(count: int) -> int:
 def _take_turns(
     ways: Mapping[str, Way], counts: Mapping[str, int], seconds: float
 ) -> dict[str, list[float] | str]:
-    """Let those with a count take turns until the time is up; who fails drops out."""
+    """Let those with a count take turns until the time is up; one that fails drops out."""
     taken: dict[str, list[float] | str] = {name: [] for name in counts}
     began, turns = time.perf_counter(), 0
     while turns < LEAST_TURNS or time.perf_counter() - began < seconds:
         for name in counts:
             each = taken[name]
-            # Who takes so long that three turns would take all the time gets one.
+            # One that is so slow that three turns would take all the time gets one turn.
             if isinstance(each, str) or (each and turns and each[0] * LEAST_TURNS > seconds):
                 continue
             try:

@@ -1,4 +1,4 @@
-"""One core for all who take turns, so that none of them gets a second one, and all have the same."""
+"""One core for all that take turns, so that none of them gets a second one."""
 
 from __future__ import annotations
 

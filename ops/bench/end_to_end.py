@@ -1,4 +1,4 @@
-"""One job over HTTP, from the first byte of its rows to the last byte of its result, by the clock of its client."""
+"""One job over HTTP, from the first byte of rows to the last byte of the result."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EndToEnd:
-    """Seconds since the first byte was sent, until the rows were accepted, explained, and their result was there."""
+    """Seconds from the first byte until the rows were accepted, explained, and fetched."""
 
     rows: int
     accepted: float
@@ -42,7 +42,7 @@ class EndToEnd:
 def run_job(
     appliance: Reached, model: str, media_type: str, body: bytes, rows: int
 ) -> tuple[EndToEnd, bytes]:
-    """Send a job, wait for its end, fetch its result in the same media type, and delete it; return that result, too.
+    """Send a job, wait, fetch its result in the same media type, delete it, return the result.
 
     Raises BenchError if it is refused or does not complete, OSError if nobody answers.
     """
@@ -62,7 +62,7 @@ def run_job(
 
 
 def check_values(media_type: str, result: bytes, places: NDArray[np.int64], wanted: Matrix) -> None:
-    """Compare the result's rows at `places` with XGBoost's own. Raises BenchError where they are apart."""
+    """Compare some rows of the result with XGBoost's own. Raises BenchError if they differ."""
     given = read_result(media_type, result, wanted.shape[1])
     if fault := fault_in_values(given[places], wanted):
         raise BenchError(f"{media_type}: {fault}")

@@ -9,7 +9,7 @@ from ops.bench.engines import CONTRIBUTIONS, PEER_NAMES, PREDICTIONS, Line
 from ops.bench.tables import count, listed, short, table
 from shared.engines.reference import EXACT
 
-#: Whoever is slower by less than this is as fast: turns differ by more.
+#: An engine that is slower by less than this counts as fast: turns differ by more.
 AS_FAST = 0.95
 
 

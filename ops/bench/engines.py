@@ -1,4 +1,4 @@
-"""The compiled engine beside XGBoost, shap, shapiq and woodelf: on one core, turn by turn, and their values compared."""
+"""The compiled engine next to XGBoost, shap, shapiq and woodelf, turn by turn on one core."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Plan:
     features: Sequence[int] = (30, 200)
     rows: Sequence[int] = (1, 500, 100_000)
     seconds: float = 720.0
-    #: For the turns of each line at least, whatever that adds up to.
+    #: Seconds for the turns of each line at least, even if the sum exceeds the total.
     least_seconds: float = 2.0
     peers: bool = True
 
@@ -60,7 +60,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One model and number of rows: each way's cell, and how far its values are from XGBoost's at most."""
+    """One model and number of rows: each way's cell, and the largest difference from XGBoost."""
 
     shape: Shape
     rows: int
@@ -80,7 +80,7 @@ def measure_engines(plan: Plan, library: Library, say: Callable[[str], None]) ->
         booster, rows = kept(shape)
         booster.set_param({"nthread": THREADS})
         rows = _as_many(rows, max(plan.rows))
-        # What one model took too long is taken off the others, down to what a figure needs to be one.
+        # The time that one model took too long is subtracted from the others, down to a useful minimum.
         left = (end - time.monotonic()) / (len(shapes) - number) / len(plan.rows)
         model = _Model(shape, booster, rows, max(plan.least_seconds, left * MEASURED_SHARE))
         with one_core(), peer_engines(PEER_NAMES, python) as peers:
@@ -127,7 +127,7 @@ def _lines(
             cells = fill_cells(
                 {name: way for name, way in ways.items() if name not in lost}, rows, model.seconds
             )
-            # Who was given up once is not waited for again.
+            # One that was given up is not waited for again.
             lost |= {name: cell for name, cell in cells.items() if isinstance(cell, str)}
             yield Line(model.shape, rows, {**cells, **lost}, apart)
 

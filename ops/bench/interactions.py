@@ -1,4 +1,4 @@
-"""Interactions by the compiled engine's kernels against XGBoost's `pred_interactions`: one process, one thread."""
+"""Interactions by the compiled kernels against XGBoost's `pred_interactions`, one thread."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ XGBOOST = "XGBoost `pred_interactions`"
 
 @dataclass(frozen=True, slots=True)
 class MeasuredInteractions:
-    """One model's line: seconds by way and number of rows, what a process adds to a compiled model, and how far off it is."""
+    """One model's line: seconds by way and rows, additional memory, largest difference."""
 
     shape: Shape
     timings: dict[tuple[str, int], Timing]
@@ -42,7 +42,7 @@ class MeasuredInteractions:
 def measure_interactions(
     shapes: Iterable[Shape], library: Library, seconds: float
 ) -> Iterator[MeasuredInteractions]:
-    """Measure each model with every kernel that this machine can run. All but XGBoost's ways include the values."""
+    """Measure each model with every kernel. All ways but XGBoost's include the values."""
     for shape in shapes:
         booster, rows = kept(shape)
         booster.set_param({"nthread": THREADS})
@@ -69,7 +69,7 @@ def measure_interactions(
 
 
 def interaction_lines(found: Iterable[MeasuredInteractions]) -> Iterator[str]:
-    """Return the table in Markdown: µs a row, the median of all turns (a tenth below, above), and how many times XGBoost."""
+    """Return the table in Markdown: µs a row (median, percentiles), and the factor to XGBoost."""
     for number, measured in enumerate(found):
         ways = list(dict.fromkeys(way for way, _ in measured.timings))
         if not number:

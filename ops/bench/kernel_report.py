@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ops.bench.kernels import BATCH, CONTRIBUTIONS, PREDICTIONS, SINGLE, Measured
 
-#: What the table's columns are called where the way's own name would not do.
+#: Column titles that differ from a way's own name.
 TITLES = {CONTRIBUTIONS: "XGBoost `pred_contribs`", PREDICTIONS: "XGBoost `predict`"}
 
 

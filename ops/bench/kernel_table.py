@@ -1,4 +1,4 @@
-"""`python -m ops.bench kernel`, and `interactions`: the compiled engine's kernels beside XGBoost alone, by models of one's choice."""
+"""`python -m ops.bench kernel | interactions`: the kernels next to XGBoost alone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.bench.timing import SECONDS
 from ops.bench.trained import Shape
 from shared.treeshap.library import Library
 
-#: What each measures unless told otherwise: depths, trees and features.
+#: The defaults of each: depths, trees and features.
 SIZES: Mapping[str, Mapping[str, list[int]]] = {
     "kernel": {"depths": [3, 4, 6, 8, 10], "trees": [100, 500], "features": [30, 200]},
     "interactions": {"depths": [3, 4, 6, 8], "trees": [100], "features": [30]},

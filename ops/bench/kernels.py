@@ -1,4 +1,4 @@
-"""The compiled engine's kernels against XGBoost's contributions and its predictions: one process, one thread."""
+"""The compiled kernels against XGBoost's contributions and predictions, one thread."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CONTRIBUTIONS, PREDICTIONS = "XGBoost", "predict"
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One model's line: seconds by way and number of rows, and how far the kernels' values are from XGBoost's."""
+    """One model's line: seconds by way and rows, and the kernels' difference from XGBoost."""
 
     shape: Shape
     timings: dict[tuple[str, int], Timing]

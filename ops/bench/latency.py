@@ -1,4 +1,4 @@
-"""How long a request takes: one connection at a time, the services in turn in the same run, idle and beside bulk work."""
+"""Latency of requests: one connection, the services in turn, idle and next to bulk work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Latency:
 def measure_latency(
     services: Sequence[Service], rows: Matrix, kind: str, rounds: int, requests: int, beside: str
 ) -> list[Latency]:
-    """Send each service that takes this kind so many requests a round; blocks of them alternate."""
+    """Send each service that takes this kind some requests a round, in alternating blocks."""
     block = BLOCK if len(rows) == 1 else LARGE_BLOCK
     asked = [service for service in services if kind in service.kinds]
     found = [Latency(service.name, kind, len(rows), beside) for service in asked]

@@ -1,4 +1,4 @@
-"""What a figure was measured on, in a line."""
+"""The machine that a figure was measured on, in a line."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.engines.lean_xgboost import import_xgboost
 
 
 def machine_line() -> str:
-    """Return processor, cores, versions, the day, and how busy the machine was at the beginning."""
+    """Return processor, cores, versions, the day, and the load at the beginning."""
     day = dt.datetime.now(tz=dt.UTC).date()
     return (
         f"{day}, {_processor()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the beginning, "

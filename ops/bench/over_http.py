@@ -1,4 +1,4 @@
-"""The service part: starts ours and its peers, and measures latency, bulk work and memory of all in one run."""
+"""The service part: latency, bulk work and memory of ours and its peers in one run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured over HTTP, as tables."""
+"""The measurements over HTTP, as tables."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def latency_table(latencies: Sequence[Latency]) -> str:
 
 
 def bulk_table(bulk: Sequence[Bulk]) -> str:
-    """Return rows a second with their spread, how many times the bare processes' that is, and MB."""
+    """Return rows a second with their spread, the factor to the bare processes, and MB."""
     bare = float(np.median(next(each.rates for each in bulk if each.service == BARE)))
     head = ["service", "sent as", "rows", "rows/s", "to bare", "PSS before, MB", "peak, MB", "apart"]
     lines = []

@@ -1,4 +1,4 @@
-"""The generated parts of docs/benchmarks.md: each stands between two markers, and everything else is written by hand."""
+"""The generated parts of docs/benchmarks.md: each is between two markers."""
 
 from __future__ import annotations
 

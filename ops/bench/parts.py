@@ -1,4 +1,4 @@
-"""What `python -m ops.bench` can measure: each part gives a text for docs/benchmarks.md, and what was wrong with values."""
+"""The parts of `python -m ops.bench`: each gives text for the page and faults in values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MINUTES = 20.0
 ENGINES_SHARE = 0.6
 #: The models whose interactions are measured, and the seconds for each and number of rows.
 PAIR_SHAPES, PAIR_SECONDS = tuple(Shape(depth, 100, 30) for depth in (3, 4, 6, 8)), 2.0
-#: What the quick form measures: enough to see that all of it works.
+#: The sizes of the quick form: enough to see that everything works.
 QUICK_SHAPE = Shape(2, 3, 4)
 QUICK_ENGINES = engines.Plan((2,), (3,), (4,), (1, 50), 1.0, 0.0)
 QUICK_BACKGROUND = against_background.Plan((QUICK_SHAPE,), (10,), (1, 20), 0.2)
@@ -32,7 +32,7 @@ QUICK_HTTP = over_http.Plan(QUICK_SHAPE, 1, 3, 2, 2_000, 1_000, 500, 500, 1)
 
 @dataclass(frozen=True, slots=True)
 class Effort:
-    """How much time all parts may take, whether it is the quick form, and whether other libraries are asked."""
+    """The time of all parts together; whether it is the quick form; whether peers take part."""
 
     minutes: float = MINUTES
     quick: bool = False
@@ -93,7 +93,7 @@ def measure_service(effort: Effort, library: Library, say: Say) -> Measured:
     return Measured(over_http_report(found), wrong_results(found.bulk))
 
 
-#: In the order in which all of them run. What is added here belongs to `make bench` and to docs/benchmarks.md, where a
+#: In the order in which all of them run. A part added here belongs to `make bench` and to docs/benchmarks.md, where a
 #: pair of markers with its name must stand.
 PARTS: Mapping[str, Callable[[Effort, Library, Say], Measured]] = {
     "engines": measure_engines,

@@ -1,4 +1,4 @@
-"""The most memory that a service takes while it works: the PSS of all of its processes together."""
+"""The peak memory of a service at work: the PSS of all of its processes together."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from ops.bench.peer_environments import PEERS
 
 #: Seconds that importing a library and loading a model may take.
 LOAD_SECONDS = 60.0
-#: What keeps any library from taking a second core: the process may have only one of them, too.
+#: Variables that keep a library from a second core: the process may have only one of them, too.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
@@ -44,7 +44,7 @@ class PeerEngine:
         self._ask(LOAD_SECONDS, do="load", **words)
 
     def seconds(self, rows: int, patience: float) -> float:
-        """Have it explain so many rows; return what it took, as it has measured it. Raises PeerError."""
+        """Have it explain so many rows; return the seconds that it measured. Raises PeerError."""
         return float(self._ask(patience, do="time", rows=rows)["seconds"])
 
     def values(self, rows: int, patience: float) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""The environments that other libraries and services live in: each from its own lock, under `.cache/bench`.
+"""The environments of other libraries and services, each from its own lock.
 
 They are no part of Shapbox's: what they bring must neither meet our packages nor be audited with them.
 """
@@ -18,12 +18,12 @@ from shared.build import ROOT
 #: The peers' programs and locks, and where their environments are made.
 PEERS = Path(__file__).parent / "peers"
 ENVIRONMENTS = ROOT / ".cache" / "bench"
-#: What Python each needs: MLServer refuses 3.13.
+#: The Python that each needs: MLServer refuses 3.13.
 PYTHONS = {"engines": ("3.13", "3.12", "3.14"), "fastapi": ("3.13", "3.12", "3.14"), "mlserver": ("3.12",)}
 
 
 def peer_python(name: str) -> Path | None:
-    """Return the Python of an environment, made if it is not there; None, and why on the terminal, if it cannot be."""
+    """Return the Python of an environment, made if missing; None if it cannot be made."""
     folder, lock = ENVIRONMENTS / name, PEERS / f"{name}.lock"
     python, stamp = folder / "bin" / "python", folder / "shapbox-stamp"
     wanted = hashlib.sha256(lock.read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""Where a whole appliance is measured: natively, or in its container of 512 MB. Each is one of its own, on ports of its own."""
+"""The places where a whole appliance is measured: natively, or in its container of 512 MB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.models.version import ModelVersion
 
 @contextmanager
 def trained_models(shapes: Sequence[Shape]) -> Iterator[tuple[Path, dict[Shape, ModelVersion]]]:
-    """Train a model of each shape and add it, as the models tool does, to a folder that goes with the block."""
+    """Train a model of each shape and add it to a folder that is removed after the block."""
     with tempfile.TemporaryDirectory(prefix="shapbox-bench-models-") as folder:
         models = Path(folder) / "models"
         models.mkdir()
@@ -51,7 +51,7 @@ def native(models: Path, settings: Mapping[str, str]) -> Iterator[Appliance]:
 
 @contextmanager
 def contained(models: Path, settings: Mapping[str, str], image: str) -> Iterator[Box]:
-    """Run one in an image's container of 512 MB while the block runs. Raises DockerError without Docker or the image."""
+    """Run one in a container of 512 MB during the block. Raises DockerError without Docker."""
     name, port = f"shapbox-bench-{secrets.token_hex(4)}", free_ports(1)[0]
     environment = {"MODELS_DIR": "/models", "API_KEY": secrets.token_hex(16), **settings}
     box = Box(name, port, name, environment, [f"--volume={models}:/models:ro"], image=image)

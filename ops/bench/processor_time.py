@@ -1,4 +1,4 @@
-"""What an appliance's programs take of the processors: it tells what work costs, however busy the machine is otherwise."""
+"""Processor time of an appliance's programs: the cost of work, even on a busy machine."""
 
 from __future__ import annotations
 

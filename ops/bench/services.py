@@ -1,4 +1,4 @@
-"""The services that are asked for the same values over HTTP: ours, and those that people write or install."""
+"""The services that are asked for the same values over HTTP: ours and its peers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Service:
     values: Callable[[str, bytes, int], Matrix]
     #: The processes that it consists of now.
     processes: Callable[[], list[psutil.Process]]
-    #: What else a request of ours needs.
+    #: Further headers of a request of ours.
     headers: Mapping[str, str] = field(default_factory=dict)
 
     def pss_bytes(self) -> int:

@@ -1,4 +1,4 @@
-"""How much memory of their own hot processes have beside a large compiled model, whose pages all of them share."""
+"""The private memory of hot processes that share the pages of a large compiled model."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ LARGE, ROWS = Shape(6, 850, 30), 200_000
 #: How the rows go in and out.
 MEDIA_TYPE = "application/x-npy"
 
-#: What the kernel calls the pages that nobody else has, changed and unchanged.
+#: The kernel's names for private pages, changed and unchanged.
 _PRIVATE = (b"Private_Clean:", b"Private_Dirty:")
 
 
 @dataclass(frozen=True, slots=True)
 class SharedTables:
-    """MB: of the compiled files, and by process what it has mapped in memory, its share of it, and what is its alone."""
+    """MB of the compiled files, and by process: mapped, its share of that, and private."""
 
     shape: Shape
     rows: int
@@ -34,7 +34,7 @@ class SharedTables:
 
 
 def measure_shared_tables(shape: Shape = LARGE, rows: int = ROWS) -> SharedTables:
-    """Start an appliance with that model alone, have a job done, and look at its workers and its api while they are warm."""
+    """Start an appliance with that model alone, run a job, and measure workers and api."""
     with trained_models([shape]) as (models, versions), native(models, {}) as appliance:
         data = random_rows(shape, rows)
         version = versions[shape]

@@ -1,4 +1,4 @@
-"""The whole appliance over HTTP, beside bare XGBoost processes that do the same rows without any service, turn by turn."""
+"""The whole appliance over HTTP next to bare XGBoost processes with the same rows."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ WARM_UP = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is sent: so many rows a turn in each media type, by so many clients at the same time."""
+    """The rows of a turn in each media type, and the number of parallel clients."""
 
     rows: int = ROWS
     media_types: Sequence[str] = tuple(WRITERS)
@@ -47,7 +47,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Throughput:
-    """One model's figures: rows a second of the bare processes, and each media type's turns (one entry for each client).
+    """One model's rows a second: of the bare processes, and of each media type's turns.
 
     `processor` has the µs that each program takes for a row, by media type; nothing of what runs in a container.
     """
@@ -71,7 +71,7 @@ class Throughput:
 
 
 def measure_throughput(shapes: Sequence[Shape], plan: Plan) -> Iterator[Throughput]:
-    """Start an appliance of its own with a model of each shape, and measure one after the other.
+    """Start an appliance with a model of each shape, and measure one after the other.
 
     Raises BenchError where a job fails or a value is wrong, TrialError or DockerError if the appliance does not start.
     """
@@ -138,7 +138,7 @@ def _accounting(appliance: Reached, found: Throughput, media_type: str) -> Itera
 def _send(
     appliance: Reached, version: ModelVersion, media_type: str, shares: Sequence[Matrix]
 ) -> tuple[list[EndToEnd], list[bytes]]:
-    """Let each client have its share explained; the bodies are written beforehand."""
+    """Let each client have its share explained; the bodies are written in advance."""
     bodies = [WRITERS[media_type](version, share) for share in shares]
 
     def run(body: bytes, share: Matrix) -> tuple[EndToEnd, bytes]:

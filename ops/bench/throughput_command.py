@@ -1,4 +1,4 @@
-"""`python -m ops.bench throughput`: an appliance over HTTP beside bare XGBoost processes, by models and settings of one's choice."""
+"""`python -m ops.bench throughput`: an appliance next to bare processes, for chosen models."""
 
 from __future__ import annotations
 

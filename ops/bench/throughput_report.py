@@ -8,7 +8,7 @@ import numpy as np
 
 from ops.bench.throughput import Throughput
 
-#: What media types are called in the table.
+#: The table's names of media types.
 TITLES = {
     "application/x-npy": "NPY",
     "text/csv": "CSV",
@@ -23,7 +23,7 @@ HEADER = (
 
 
 def lines(measured: Throughput) -> Iterator[str]:
-    """Return a line for the bare processes and one for each media type: medians, with the lowest and the highest."""
+    """Return a line for the bare processes and one for each media type: median, low, high."""
     bare = float(np.median(measured.bare))
     yield f"| {measured.shape} | bare XGBoost processes | {_spread(measured.bare)} | 1 | | | | |"
     for media_type in measured.turns:

@@ -1,4 +1,4 @@
-"""Times several ways of doing the same thing, turn by turn, so that a noisy machine is unfair to none of them."""
+"""Times several ways of doing the same thing in turns, so that noise affects all alike."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TURN_SECONDS = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of one way: the median of all turns, and what a tenth of them were below and above."""
+    """Seconds of one way: the median of all turns, the 10th and the 90th percentile."""
 
     median: float
     low: float

@@ -24,7 +24,7 @@ KEPT_TREES = 500
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What a model's cost depends on."""
+    """The shape of a model, which its cost depends on."""
 
     depth: int
     trees: int

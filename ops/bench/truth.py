@@ -1,4 +1,4 @@
-"""Exact SHAP values in float64, leaf by leaf with polynomials: what the errors of float32 are measured against.
+"""Exact SHAP values in float64, leaf by leaf with polynomials: the reference for errors.
 
 A leaf of value v gives feature i  v (b_i - r_i) times the sum over subsets of its path's other features of Shapley's weight and
 of each one's bit (if it is in) or ratio of cover (if it is not). The sums over subsets of one size are the coefficients of the

@@ -1,4 +1,4 @@
-"""A lean HTTP client for measuring: requests are made beforehand, and one socket is kept open."""
+"""A lean HTTP client for measuring: prepared requests on one connection that is kept open."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ AT_ONCE = 1 << 20
 
 
 class WireError(Exception):
-    """The answer was none, or a refusal."""
+    """There was no answer, or it was a refusal."""
 
 
 def request_bytes(path: str, body: bytes, headers: dict[str, str]) -> bytes:

@@ -1,1 +1,1 @@
-"""What happens between the start of the container and supervisord."""
+"""The steps between the start of the container and supervisord."""

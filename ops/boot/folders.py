@@ -18,7 +18,7 @@ PRIVATE = 0o700
 
 
 def make_folders(settings: Settings) -> None:
-    """Make DATA_DIR and what lies in it, and see that each can be written; raises BootError if not."""
+    """Make DATA_DIR and its folders, and check that each can be written; raises BootError."""
     data_dir = settings.data_dir.absolute()
     for folder in (data_dir, *_private_folders(settings)):
         try:
@@ -34,7 +34,7 @@ def make_folders(settings: Settings) -> None:
 
 
 def empty_folder(folder: Path) -> None:
-    """Remove the plain files in a folder: what an earlier life's uploads left behind."""
+    """Remove the plain files in a folder: unfinished uploads of an earlier start."""
     for path in folder.iterdir():
         if path.is_file() or path.is_symlink():
             path.unlink(missing_ok=True)

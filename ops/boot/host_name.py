@@ -1,6 +1,6 @@
-"""The appliance's own name: the machine's, and some chance, since two containers may have the same hostname.
+"""The appliance's own name: the hostname with a random part, since hostnames may be equal.
 
-Kept under DATA_DIR: an appliance that was killed whole knows by it that the batches of its life before are its own to
+Kept under DATA_DIR: an appliance that was killed whole knows by it that the batches of its previous run are its own to
 give back, at once.
 """
 
@@ -19,12 +19,12 @@ from shared.settings import Settings
 CHANCE_BYTES = 4
 #: Characters of the hostname that are kept.
 LONGEST_HOSTNAME = 40
-#: What a name consists of. It becomes part of keys and of the names of Redis's clients, which know no blanks.
+#: Characters of a name. It becomes part of keys and of the names of Redis's clients, which know no blanks.
 NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,80}")
 
 
 def ensure_host_name(settings: Settings) -> str:
-    """Return the name that this DATA_DIR has, made now if it has none; raises BootError if it cannot be kept."""
+    """Return the name of this DATA_DIR, made if missing; raises BootError if it cannot be kept."""
     path = settings.host_name_file
     try:
         name = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""

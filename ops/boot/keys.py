@@ -1,4 +1,4 @@
-"""The keys that nobody has set: made once, kept under DATA_DIR, never shown and never in an environment."""
+"""The keys that are not set: generated once, kept under DATA_DIR, never printed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ KEY_BYTES = 32
 
 
 def ensure_keys(settings: Settings) -> dict[str, Path]:
-    """Make each unset key's file if it is not there (mode 0600); return the files by setting name.
+    """Make each unset key's file if it is missing (mode 0600); return the files by setting.
 
     Where only workers run there is nothing to open.
     """

@@ -16,7 +16,7 @@ ORPHAN_SECONDS = 5.0
 
 
 def hold_lock(data_dir: Path) -> None:
-    """Take the lock of DATA_DIR and keep it across exec; raises BootError if another appliance holds it."""
+    """Take DATA_DIR's lock and keep it across exec; raises BootError if it is held."""
     path = data_dir.absolute() / "lock"
     descriptor = _open(path)
     if not try_lock(descriptor):
@@ -35,7 +35,7 @@ def hold_lock(data_dir: Path) -> None:
 
 
 def await_orphaned_redis(lock_file: Path) -> None:
-    """Wait until no Redis holds its lock on the append-only file; raises BootError if one keeps it.
+    """Wait until no Redis locks the append-only file; raises BootError if one keeps it.
 
     Two of them on one file would destroy it, and a Redis may outlive a supervisord that was killed.
     """

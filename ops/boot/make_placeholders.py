@@ -1,4 +1,4 @@
-"""Writes placeholder models: `python -m ops.boot.make_placeholders MODELS_DIR PLACEHOLDERS_DIR [NAME]`.
+"""Writes placeholder models: `make_placeholders MODELS_DIR PLACEHOLDERS_DIR [NAME]`.
 
 A process of its own: this imports xgboost, which must not stay in the memory of the boot process.
 """
@@ -18,7 +18,7 @@ NAMELESS = "fallback"
 
 
 def main(models_dir: Path, placeholders_dir: Path, wanted: str | None) -> int:
-    """Write the placeholders; `wanted` is a model that must exist afterwards. Return the exit code."""
+    """Write the placeholders, also one for `wanted` if that is missing. Return the exit code."""
     try:
         made = write_placeholders(models_dir, placeholders_dir, find_faults(models_dir))
         names = {folder.parent.name for folder in version_folders(models_dir)} | {one.name for one in made}

@@ -1,4 +1,4 @@
-"""MEMORY_LIMIT_MB follows from the container's limit where nobody sets it, and must leave the monitor time to act."""
+"""MEMORY_LIMIT_MB: derived from the container's limit unless set, with room for the guard."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLAN_MB = 512
 
 @dataclass(frozen=True, slots=True)
 class MemoryLimit:
-    """The container's limit in bytes (None: none is set), the MB that follow from it where that was asked for, and why."""
+    """The container's limit in bytes (None: no limit), the derived MB if needed, and why."""
 
     container: int | None
     derived_mb: int | None
@@ -43,7 +43,7 @@ class MemoryLimit:
 
 
 def decide_memory_limit(environment: Mapping[str, str], cgroup: Cgroup | None) -> MemoryLimit:
-    """Decide what MEMORY_LIMIT_MB is where it is unset; raises BootError if the container holds no worker."""
+    """Decide MEMORY_LIMIT_MB if it is unset; raises BootError if the container is too small."""
     limit = None if cgroup is None else cgroup.limit
     if cgroup is None or limit is None:
         return MemoryLimit(None, None, "it is set" if is_set(environment, NAME) else "no cgroup sets a limit")

@@ -1,4 +1,4 @@
-"""Models are activated before the appliance starts; what was found out of the same bytes by the same build is used again."""
+"""Activates models before the start, and reuses records of the same files and build."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _log = logging.getLogger(__name__)
 
 
 def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations:
-    """Activate every version that is not yet; record all of them, those with `faults` in their files as refused.
+    """Activate every version that needs it; refuse those with `faults` in their files.
 
     A version that is refused affects no other. Raises BootError if the record cannot be written, or no version is ready.
     """
@@ -73,7 +73,7 @@ def _activate(version: ModelVersion, settings: Settings, key: str) -> VersionRec
 
 
 def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
-    """Refuse each version with all that is wrong with its files; what is no version's is no refusal of one."""
+    """Refuse each version with all faults of its files; other faults refuse none."""
     by_model: dict[str, list[ModelFault]] = defaultdict(list)
     for fault in faults:
         if is_model_folder(fault.folder):
@@ -87,7 +87,7 @@ def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
 
 
 def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
-    """Return the versions whose files are whole. Placeholders are ours, and their records those of what they replace."""
+    """Return the versions whose files are whole. A placeholder has the record of its model."""
     catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir)
     return tuple(
         one
@@ -115,7 +115,7 @@ def _build_digest(settings: Settings) -> str:
 
 
 def _key(version: ModelVersion, build: str) -> str:
-    """Name all that the outcome of a version's activation depends on. Its manifest names its files' digests."""
+    """Name everything that an activation's outcome depends on; the manifest has the hashes."""
     return hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
 
 
@@ -145,7 +145,7 @@ def _write(settings: Settings, activations: Activations, served: list[ModelVersi
 
 
 def _remove_others(versions: list[ModelVersion], settings: Settings) -> None:
-    """Remove tables that no version uses, those of other versions of the format, and half-written ones."""
+    """Remove tables without a version, those of other formats, and half-written ones."""
     folder = settings.compiled_dir
     wanted = {
         tables_path(version, method, folder)

@@ -1,4 +1,4 @@
-"""Checks the models' files before the start, and replaces faulty ones by placeholders where allowed."""
+"""Checks the models' files before the start, and replaces faulty models where allowed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 
 
 def check_models(settings: Settings) -> list[ModelFault]:
-    """Check every model's files, and make placeholders where ALLOW_FALLBACK_MODEL is set; return what is wrong.
+    """Check every model's files; make placeholders if ALLOW_FALLBACK_MODEL; return the faults.
 
     A model whose files are at fault is refused, and the others are served. Raises BootError, which names each faulty model and the
     remedy, if no model is left or DEFAULT_MODEL is not there.
@@ -39,7 +39,7 @@ def check_models(settings: Settings) -> list[ModelFault]:
 
 
 def require_ready_models(settings: Settings, activations: Activations) -> int:
-    """Return how many versions are ready. Raises BootError if none is, or DEFAULT_MODEL is refused."""
+    """Return how many versions are ready. Raises BootError if none is, or not the default."""
     try:
         catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations)
     except ModelFaultError as error:
@@ -58,7 +58,7 @@ def _some_are_whole(settings: Settings, faults: list[ModelFault]) -> bool:
 
 
 def _missing_default(settings: Settings, faults: list[ModelFault]) -> list[str]:
-    """Say what is wrong with DEFAULT_MODEL: it is not there, or its files are at fault and no placeholder is wanted."""
+    """Say what is wrong with DEFAULT_MODEL: missing, or faulty without a placeholder."""
     name, _, number = (settings.default_model or "").partition("@")
     if not name:
         return []
@@ -82,7 +82,7 @@ def _refusal(faults: list[str]) -> str:
 
 
 def _make_placeholders(settings: Settings, faults: list[str]) -> None:
-    """Make the placeholders in a child process: xgboost must not stay in the memory of this one."""
+    """Make the placeholders in a child process, which keeps xgboost out of this one."""
     for fault in faults:
         _log.warning("a placeholder model replaces a faulty one, its values mean nothing: %s", fault)
     command = [sys.executable, "-m", "ops.boot.make_placeholders"]

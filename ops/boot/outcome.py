@@ -1,4 +1,4 @@
-"""How a start or a check went: as text for a person, or as a record where LOG_FORMAT says that none reads along."""
+"""The outcome of a start or check: text for a person, or a record, by LOG_FORMAT."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def tell(text: str, settings: Settings) -> None:
 
 
 def tell_refusal(error: ShapboxError, environment: Mapping[str, str]) -> None:
-    """Say why there is no start, on standard error. The settings may be what is wrong, so LOG_FORMAT alone is read."""
+    """Print on standard error why there is no start. Settings may be wrong: reads LOG_FORMAT only."""
     if environment.get("LOG_FORMAT", "").strip() == LogFormat.JSON:
         configure_logging(Settings(log_format=LogFormat.JSON), "boot", sys.stderr)
         _log.critical("Shapbox cannot start", extra={"cause": str(error)})

@@ -1,4 +1,4 @@
-"""`python -m ops.boot.parent_death [--lock FILE] PROGRAM …`: becomes PROGRAM, which ends when supervisord does.
+"""`python -m ops.boot.parent_death [--lock FILE] PROGRAM …`: ends PROGRAM with supervisord.
 
 A supervisord that is killed cannot stop its children; left alone, a Redis and some workers would go on,
 and the next start would put a second Redis on the same file. With --lock, FILE is locked for as long as
@@ -24,7 +24,7 @@ SUPERVISOR_PID = "SHAPBOX_SUPERVISOR_PID"
 
 
 def main(arguments: Sequence[str], supervisor: str | None) -> None:
-    """Bind this process to supervisord's life and become the program."""
+    """Ask the kernel for a signal at supervisord's death and become the program."""
     words = list(arguments)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if supervisor and os.getppid() != int(supervisor):

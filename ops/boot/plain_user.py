@@ -1,4 +1,4 @@
-"""Where a container was started as root: its disk is handed to the plain user, and root is given up for good.
+"""Drops root for good in a container that was started as root, and hands the disk over.
 
 Render mounts a fresh disk as root's, and its image cannot be told to run as another user than the one it was built
 with. So the image that is built there starts as root (SHAPBOX_BOOT_USER in the Dockerfile), and this is the first
@@ -23,9 +23,9 @@ from shared.settings import Settings
 USER_NAME = "SHAPBOX_USER"
 #: prctl's number for "exec gives no privileges any more" (linux/prctl.h), which no program can take back.
 PR_SET_NO_NEW_PRIVS = 38
-#: What a filesystem keeps for itself at its top.
+#: Files that a filesystem keeps for itself at its top.
 KEPT_BY_ROOT = "lost+found"
-#: What giving a disk away and dropping root take.
+#: The capabilities for giving a disk away and dropping root.
 CAPABILITIES = ("CHOWN", "SETUID", "SETGID")
 
 
@@ -49,7 +49,7 @@ class PlainUser:
 
 
 def become_plain_user(environment: Mapping[str, str]) -> bool:
-    """Give DATA_DIR and the outputs to the plain user, and be that user from now on; False if there is nothing to do.
+    """Give DATA_DIR and the outputs to the plain user and become it; False if nothing is to do.
 
     Raises BootError where root may not do that here.
     """
@@ -71,7 +71,7 @@ def become_plain_user(environment: Mapping[str, str]) -> bool:
 
 
 def drop_root(environment: Mapping[str, str]) -> None:
-    """Be the plain user from now on, if we are root and it is named; raises BootError where that is refused."""
+    """Become the plain user if we are root and it is named; raises BootError if refused."""
     user = PlainUser.wanted(environment)
     if user is None:
         return
@@ -89,7 +89,7 @@ def drop_root(environment: Mapping[str, str]) -> None:
 
 
 def hand_over(folder: Path, user: PlainUser) -> None:
-    """Make a folder and all in it the user's: what root left there in a backup's restoring, too.
+    """Give a folder and all in it to the user, including files that root restored.
 
     Links are not followed, and what is mounted inside is left alone. A folder that root may not look into (it lacks a
     capability) is the user's own, or boot will say so.
@@ -124,7 +124,7 @@ def _pass_over(error: OSError) -> None:
 
 
 def _hand_over_output(descriptor: int, user: PlainUser) -> None:
-    """Let the user open an output again, as supervisord does: a pipe or a terminal belongs to who made it."""
+    """Let the user open an output again, as supervisord does: it belongs to its creator."""
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor):
         os.fchown(descriptor, user.uid, user.gid)
 
@@ -132,5 +132,5 @@ def _hand_over_output(descriptor: int, user: PlainUser) -> None:
 def _remedy(data_dir: Path, user: PlainUser) -> str:
     return (
         f"mount a writable disk on {data_dir}, and start the container with the capabilities {', '.join(CAPABILITIES)}, "
-        f"or give it away beforehand (`chown -R {user.uid}:{user.gid}`) and start it as that user."
+        f"or give it away first (`chown -R {user.uid}:{user.gid}`) and start it as that user."
     )

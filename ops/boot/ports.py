@@ -1,4 +1,4 @@
-"""Are the ports free? Asked before anything starts, since waitress would only say so in a loop of restarts."""
+"""Checks before the start that the ports are free: waitress would restart in a loop."""
 
 from __future__ import annotations
 

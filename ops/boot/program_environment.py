@@ -1,4 +1,4 @@
-"""What supervisord's programs find in their environment."""
+"""The environment of supervisord's programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
 from shared.settings import Role, Settings
 from shared.timing import TIMING
 
-#: Tells glibc to give free memory at a heap's end back from so many bytes on. What counts more: once it is set,
+#: Tells glibc to give free memory at a heap's end back from so many bytes on. More important: once it is set,
 #: glibc no longer lets large blocks (from 128 kB on) into its heaps after the first was freed. Each stays mapped by
 #: itself and is gone when it is freed; in a heap, threads keep tens of MB. Two heaps instead of sixteen, and no cache
 #: of freed blocks for each thread: the api's 48 threads otherwise scatter and keep small blocks, more of them for
@@ -33,7 +33,7 @@ def program_environment(
     sizing: Sizing,
     host: str,
 ) -> dict[str, str]:
-    """Return the environment for supervisord: the settings that boot decided, and which programs start.
+    """Return supervisord's environment: the settings that boot decided, and the programs.
 
     Paths are absolute, since supervisord runs its programs in the repository's folder. A key that boot made
     is passed on as the name of its file. `host` is the appliance's name.

@@ -1,4 +1,4 @@
-"""Asks a Redis elsewhere, before anything starts, whether it takes us: a wrong password should not look like an outage.
+"""Asks a remote Redis before the start whether it accepts us, to tell errors from outages.
 
 One that is merely away is no reason not to start: the programs wait for it.
 """

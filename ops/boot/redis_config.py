@@ -33,7 +33,7 @@ def redis_program() -> str:
             return path
     raise BootError(
         "redis-server is missing: install it (Debian, Ubuntu: apt-get install redis-server), "
-        "or set REDIS_URL to a Redis elsewhere."
+        "or set REDIS_URL to a remote Redis."
     )
 
 

@@ -1,4 +1,4 @@
-"""`python -m ops.boot.redis_probe`: calls the Redis of REDIS_URL once, and says what is wrong for good, if anything."""
+"""`python -m ops.boot.redis_probe`: calls REDIS_URL once, and prints a permanent error."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def main() -> int:
     finally:
         connection.close()
     if mode == "cluster":
-        print("is a cluster. Shapbox's scripts need all keys in one place: name a Redis that is none.")
+        print(
+            "is a cluster. Shapbox's scripts need all keys in one place: name a Redis that is not a cluster."
+        )
         return REFUSED
     return 0
 

@@ -1,4 +1,4 @@
-"""How many workers, and how large each may grow: from the CPUs we may use and the memory we were given."""
+"""Decides the number of workers and their size from the CPUs and the memory."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def size(settings: Settings, cpus: Cpus) -> Sizing:
         why = "ROLE=api starts none of them"
     joinable = settings.redis_url is not None and settings.storage_url is not None
     if settings.role is Role.API or (settings.role is Role.ALL and joinable):
-        # It plans batches for workers elsewhere as well, which may be as small as this.
+        # It plans batches for workers in other containers as well, which may be as small as this.
         share = LEAST_WORKER_LIMIT_MB
     share = min(share, settings.memory_limit_mb - 1)
     return Sizing(workers, settings.worker_memory_limit_mb or share, why)

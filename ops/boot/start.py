@@ -29,7 +29,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What exec needs: the command's words and the programs' environment."""
+    """Arguments of exec: the command's words and the programs' environment."""
 
     command: tuple[str, ...]
     environment: dict[str, str]
@@ -51,7 +51,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
     activations = activate_models(settings, check_models(settings))
     models = require_ready_models(settings, activations)
     empty_folder(settings.tmp_dir)
-    settings.status_file.unlink(missing_ok=True)  # it tells of the life before
+    settings.status_file.unlink(missing_ok=True)  # it is from the previous run
     key_files = ensure_keys(settings)
     cpus = usable_cpus(environment)
     sizing = size(settings, cpus)
@@ -94,7 +94,7 @@ def become(launch: Launch) -> None:
     """Turn this process into supervisord: it keeps the process id and the lock."""
     sys.stdout.flush()
     os.chdir(ROOT)
-    os.execve(launch.command[0], launch.command, launch.environment)  # noqa: S606  # no shell in between
+    os.execve(launch.command[0], launch.command, launch.environment)  # no shell in between
 
 
 def _command(settings: Settings) -> tuple[str, ...]:

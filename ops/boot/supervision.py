@@ -1,7 +1,7 @@
-"""supervisord, as boot becomes it: all output in the one shape, and ended, not reloaded, when the terminal closes.
+"""supervisord, as boot becomes it: one log format, and an end when the terminal closes.
 
 supervisord answers SIGHUP by restarting every program, which would leave the appliance running behind a
-closed terminal. Its own log lines follow LOG_FORMAT, and so does whatever its programs print.
+closed terminal. Its own log lines follow LOG_FORMAT, and so do those of its programs.
 """
 
 from __future__ import annotations

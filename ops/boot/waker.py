@@ -16,7 +16,7 @@ _SOME = 512
 
 
 class Waker:
-    """Among what supervisord listens to: a pipe that each signal is written into. One for a process."""
+    """A pipe that each signal is written into, so that supervisord's wait ends. One a process."""
 
     def __init__(self) -> None:
         self._heard, self._told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,1 +1,1 @@
-"""Chaos: load and faults at once, and an account of every accepted row: `python -m ops.chaos`."""
+"""Chaos: load and faults at once, and an account of every row: `python -m ops.chaos`."""

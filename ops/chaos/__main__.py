@@ -1,4 +1,4 @@
-"""`python -m ops.chaos`: strikes an appliance of its own under load, and exits with 1 if anything was lost.
+"""`python -m ops.chaos`: injects faults under load; exits with 1 if anything was lost.
 
 CHAOS_SECONDS (300) says how long the faults go on, CHAOS_SEED (1) which they are. The plan of faults can be
 repeated; how the processes interleave with it cannot.
@@ -22,7 +22,7 @@ from ops.trial_appliance import TrialError
 from shared.errors import ShapboxError
 from shared.redis.connection import REDIS_AWAY
 
-#: What holds unless the environment says otherwise.
+#: Defaults of the environment's variables.
 SECONDS, SEED = "300", "1"
 
 

@@ -1,4 +1,4 @@
-"""The audit after the storm: every accepted job, every value, every job that is there, every row counted."""
+"""The audit after the faults: every accepted job, every value, every row counted."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What rows_explained_total says, and the bounds of what it should say.
+    """The value of rows_explained_total, and the bounds of what it should be.
 
     They are apart only if documents of cancelled jobs are gone, and nobody can know how far those came.
     """
@@ -44,7 +44,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found of all accepted jobs."""
+    """The findings of all accepted jobs."""
 
     entries: Sequence[Entry]
     findings: Sequence[Finding]
@@ -65,7 +65,7 @@ class Auditor:
     _findings: list[Finding] = field(default_factory=list, init=False)
 
     def audit(self, progress: Callable[[int, int], None]) -> Audit:
-        """Audit all; `progress` hears of (checked, all). Raises GivenUpError, and what REDIS_AWAY lists."""
+        """Audit all; `progress` gets (checked, all). Raises GivenUpError and REDIS_AWAY."""
         entries = self.ledger.entries()
         completed = [entry for entry in entries if entry.state is State.COMPLETED]
         checked = []
@@ -150,7 +150,7 @@ class Auditor:
         return Counted(round(said), least, most)
 
     def _recorded_rows(self, job_id: str) -> int:
-        """Return the rows of the batches that are recorded. A cancelled job keeps the set of those that are not."""
+        """Return the rows of recorded batches. A cancelled job keeps the set of the others."""
         job = self.store.get(job_id)
         return job.rows - sum(len(job.rows_of(batch)) for batch in self.store.todo(job_id))
 

@@ -1,4 +1,4 @@
-"""Calls to an appliance that is being struck: sent again until they are answered, and timed."""
+"""Calls to an appliance under faults: repeated until they are answered, and timed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ops.trial_appliance import NO_ANSWER, Appliance
 
 #: Answers that say "not now".
 NOT_NOW = frozenset({429, 503, 507})
-#: Seconds until a call is sent again: after a broken connection, and at most whatever Retry-After says.
+#: Seconds until a call is sent again: after a broken connection, and at most by Retry-After.
 BROKEN_PAUSE, MOST_PAUSE = 0.3, 2.0
 #: How many of the slowest answers are remembered.
 SLOWEST = 300
@@ -88,7 +88,7 @@ class Calls:
                 raise GivenUpError(f"{method} {path} was not answered")
 
     def slowest(self, *, waits: bool) -> Sequence[Timed]:
-        """Return the slowest answers, slowest first; `waits`: of calls that were to wait for values."""
+        """Return the slowest answers first; `waits`: of calls that were to wait for values."""
         with self._lock:
             return sorted(self._slowest[waits], reverse=True)
 
@@ -102,4 +102,4 @@ class Calls:
 
 def _pause(answer: Answer | None) -> float:
     told = float(answer.headers.get("retry-after", BROKEN_PAUSE)) if answer else BROKEN_PAUSE
-    return min(told, MOST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311  # so that clients do not come all at once
+    return min(told, MOST_PAUSE) * random.uniform(0.5, 1.0)  # so that clients do not come all at once

@@ -1,4 +1,4 @@
-"""Compares the rows of one result with what they should be, and says what became of each that is not right."""
+"""Compares the rows of one result with the expected ones, and classifies each wrong row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ type Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows of a job that are not right. A misplaced row counts as duplicated: it stands where another one should."""
+    """Wrong rows of a job. A misplaced row counts as duplicated: it is in another row's place."""
 
     wrong: int = 0
     duplicated: int = 0
@@ -33,7 +33,7 @@ class Rows:
 
 
 def check_rows(given: Matrix, wanted: Matrix) -> Rows:
-    """Compare rows x outputs x (features + 1). Rows beyond the last one are duplicates, whatever they hold."""
+    """Compare rows x outputs x (features + 1). Rows beyond the last one are duplicates."""
     if given.shape[1:] != wanted.shape[1:]:
         return Rows(wrong=len(wanted), said=f"values have the shape {given.shape}, not {wanted.shape}")
     surplus, short = max(0, len(given) - len(wanted)), max(0, len(wanted) - len(given))
@@ -53,7 +53,7 @@ def check_rows(given: Matrix, wanted: Matrix) -> Rows:
 
 
 def check_sums(given: Matrix, margins: Matrix) -> str:
-    """Compare what each row and output adds up to with XGBoost's margins; returns what is wrong."""
+    """Compare the sums of each row and output with XGBoost's margins; return the faults."""
     apart = np.abs(given.sum(axis=2, dtype=np.float64) - margins)
     wrong = ~(apart <= SUM_TOLERANCE * np.maximum(1.0, np.abs(margins)))
     return (

@@ -1,4 +1,4 @@
-"""The load: clients that submit and cancel jobs, and one that looks how the accepted ones stand."""
+"""The load: clients that submit and cancel jobs, and one that watches the accepted ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOM_PAUSE, ROUND_PAUSE = 0.1, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """Works against one appliance. `time_up` ends the submissions; what was begun is brought to its end."""
+    """Works against one appliance. `time_up` ends the submissions; open ones are finished."""
 
     calls: Calls
     ledger: Ledger

@@ -1,4 +1,4 @@
-"""What a worker holds, as Redis knows it: asked by the tool itself, beside the api."""
+"""The batch that a worker holds: the tool asks Redis itself, not the api."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LAST_LIFE = (MAX_DEATHS - 1) * Blame.DEATH
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """A batch that a worker's life held."""
+    """A batch that a worker held."""
 
     job_id: str
     batch: int
@@ -27,7 +27,7 @@ class Hold:
 
 
 class Holdings:
-    """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Safe to use from several threads."""
+    """Every call may raise what shared.redis.connection.REDIS_AWAY lists. Thread-safe."""
 
     def __init__(self, connection: RedisClient, settings: Settings) -> None:
         self._redis = connection
@@ -42,16 +42,18 @@ class Holdings:
         return self._heartbeats.of([name]).get(name)
 
     def held(self, heartbeat: Heartbeat) -> Sequence[Hold]:
-        """Return what this life of a worker holds."""
+        """Return what this process of a worker holds."""
         return [_hold(running) for running in self._recovery.running() if running.token == heartbeat.token]
 
     def on_last_life(self, heartbeat: Heartbeat) -> bool:
-        """Return whether this life holds a batch that has ended so many workers that one more is too many."""
-        counts = [self._redis.hget(keys.deaths(hold.job_id), str(hold.batch)) for hold in self.held(heartbeat)]
+        """Return whether it holds a batch that one more death would make poison."""
+        counts = [
+            self._redis.hget(keys.deaths(hold.job_id), str(hold.batch)) for hold in self.held(heartbeat)
+        ]
         return any(int(count or 0) + Blame.DEATH > LAST_LIFE for count in counts)
 
     def runs_again(self, hold: Hold) -> bool | None:
-        """Return whether a batch is recorded or held by another life; None if its job has ended otherwise."""
+        """Return whether a batch is recorded or held by another process; None if its job has ended."""
         with self._redis.pipeline(transaction=True) as pipe:
             pipe.hget(keys.job(hold.job_id), "status")
             pipe.sismember(keys.todo(hold.job_id), str(hold.batch))

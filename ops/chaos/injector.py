@@ -1,4 +1,4 @@
-"""Carries the plan out: one fault after the other, at the processes of our own appliance only."""
+"""Carries the plan out: one fault after the other, at our own appliance's processes only."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class Injector:
         self._watches = watches
         self._ledger = ledger
         self._time_up = time_up
-        #: What was done so far.
+        #: The faults so far.
         self.struck: list[Struck] = []
 
     def run(self, plan: Sequence[Fault]) -> None:
-        """Do what the plan says until the time is up. Raises TrialError if the appliance does not start again."""
+        """Follow the plan until the time is up. Raises TrialError if a restart fails."""
         for fault in plan:
             if self._time_up.wait(fault.pause):
                 return
@@ -91,7 +91,7 @@ class Injector:
         process.resume()
         if fault.kind is Kind.KILL:
             self._watches.batches("worker SIGKILL, until its batch runs again", holds, since, alone=alone)
-        what = f"worker {fault.kind}, until its next life"
+        what = f"worker {fault.kind}, until its restart"
         self._watches.heartbeat(what, fault.program, process.pid, since, alone=alone)
         return True
 
@@ -163,7 +163,7 @@ class Injector:
 
 @contextlib.contextmanager
 def _suspended(processes: Sequence[psutil.Process]) -> Iterator[None]:
-    """Hold processes still; supervisord comes first, so that it misses none of its children meanwhile."""
+    """Stop processes, supervisord first, so that it misses none of its children."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.suspend()

@@ -1,4 +1,4 @@
-"""What was accepted, what became of it, and what was found that should not be."""
+"""The accepted jobs, their outcomes, and everything that was found wrong."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.chaos.planned_jobs import PlannedJob
 
 
 class State(StrEnum):
-    """How a job stands as far as the clients saw: open, by its status when it ended, or gone (404)."""
+    """A job's state as clients saw it: open, its status when it ended, or gone (404)."""
 
     OPEN = "open"
     COMPLETED = "completed"

@@ -1,4 +1,4 @@
-"""What is done to whom and when: all of it decided by the seed before the first fault."""
+"""The plan of faults: which, at whom and when, all decided by the seed in advance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Target(StrEnum):
 
 
 class Kind(StrEnum):
-    """What a fault does. A stopped process is continued after a while."""
+    """Kinds of faults. A stopped process is continued after a while."""
 
     KILL = "SIGKILL"
     STOP = "SIGSTOP"
@@ -44,7 +44,7 @@ PAUSES, STOPS = (0.5, 5.0), (0.5, 14.0)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault: `pause` seconds after the last, and for SIGSTOP `stop` seconds long. Workers count from 1."""
+    """One fault, `pause` seconds after the last; a stop lasts `stop` seconds. Workers from 1."""
 
     number: int
     pause: float
@@ -64,8 +64,8 @@ class Fault:
 
 
 def plan_faults(seed: int, seconds: float) -> list[Fault]:
-    """Return the faults for so many seconds: more than fit, if the appliance takes its time to come back."""
-    generator = random.Random(seed)  # noqa: S311  # repeatable on purpose
+    """Return the faults for some seconds: too many, if the appliance is slow to come back."""
+    generator = random.Random(seed)  # repeatable on purpose
     plan: list[Fault] = []
     elapsed = 0.0
     while elapsed < seconds:

@@ -1,4 +1,4 @@
-"""What the clients ask for: many jobs of many sizes, models, forms and methods, from the seed."""
+"""The jobs that clients submit, of many sizes, models, forms and methods, from the seed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CANCEL_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """Rows `first` to `first + rows` of a model's pool, sent under an Idempotency-Key of its own."""
+    """Rows `first` to `first + rows` of a model's pool, sent under their own Idempotency-Key."""
 
     key: str
     model: str
@@ -66,7 +66,7 @@ class Pools:
         return self._pools[planned.model].rows[planned.first : planned.first + planned.rows]
 
     def reference(self, planned: PlannedJob) -> Matrix:
-        """Return XGBoost's own values of the rows of a planned: rows x outputs x (features + 1), base value last."""
+        """Return XGBoost's own values: rows x outputs x (features + 1), base value last."""
         return self._pools[planned.model].reference[planned.first : planned.first + planned.rows]
 
     def request(self, planned: PlannedJob) -> Request:

@@ -7,7 +7,7 @@ import psutil
 from ops.chaos.plan import Target
 from ops.trial_appliance import Appliance
 
-#: What is on the command line of each program that can be struck, beside the workers.
+#: A word of the command line of each program that can be struck, besides the workers.
 WORDS = {
     "redis-server": Target.REDIS.value,
     "services.api": Target.API.value,

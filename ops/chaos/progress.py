@@ -1,4 +1,4 @@
-"""One line that tells how far a run is: rewritten on a terminal, now and then a new one elsewhere."""
+"""One line of progress: rewritten on a terminal, else a new one now and then."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 #: Seconds between two lines where the output is no terminal.
-ELSEWHERE_SECONDS = 10.0
+UNATTENDED_SECONDS = 10.0
 
 
 class Progress:
@@ -16,7 +16,7 @@ class Progress:
 
     def __init__(self, seconds: float) -> None:
         self._terminal = sys.stdout.isatty()
-        self._seconds = seconds if self._terminal else ELSEWHERE_SECONDS
+        self._seconds = seconds if self._terminal else UNATTENDED_SECONDS
         self._said_at = float("-inf")
 
     def say(self, line: str) -> None:

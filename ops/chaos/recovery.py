@@ -1,4 +1,4 @@
-"""How long it takes after a fault until all is well again. Each fault is watched in a thread of its own."""
+"""Measures the time from a fault to full recovery, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEVER_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """One recovery. `seconds` is None if it did not come; `alone`: no other fault had a part in it."""
+    """One recovery. `seconds` is None if it failed; `alone`: no other fault had a part in it."""
 
     what: str
     seconds: float | None
@@ -47,7 +47,7 @@ class Watches:
         self._stopped = threading.Event()
 
     def fault_begins(self) -> bool:
-        """Say that a fault is about to be made: whatever recovers now is not alone. Returns whether all is well."""
+        """Announce a fault: current recoveries are not alone any more. Return whether all is well."""
         with self._lock:
             self._faults += 1
             return self._open == 0
@@ -58,7 +58,7 @@ class Watches:
             self._start(what, since, alone, lambda hold=hold: self._until_batch(hold))  # type: ignore[misc]  # a loop's value bound
 
     def heartbeat(self, what: str, program: str, pid: int, since: float, *, alone: bool) -> None:
-        """Watch until a worker's name has a heartbeat of another life than process `pid`."""
+        """Watch until a worker's name has a heartbeat of another process than `pid`."""
         self._start(what, since, alone, lambda: self._until_heartbeat(program, pid))
 
     def service(self, what: str, again: Callable[[], bool], since: float, *, alone: bool) -> None:
@@ -137,7 +137,7 @@ class Watches:
                     sent = False
                     if answer.status == 200:
                         return True
-        if sent:  # whatever the last answer would have been, the job may be there
+        if sent:  # without an answer, the job may exist all the same
             answer = self._calls.settle("POST", request.path, request.body, request.headers)
             if (job_id := accepted_id(answer)) is not None:
                 self._ledger.accept(job_id, planned)

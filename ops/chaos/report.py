@@ -48,7 +48,10 @@ def report(outcome: Outcome) -> str:
     if len(verdict.findings) > MOST_LISTED:
         listed.append(f"- and {len(verdict.findings) - MOST_LISTED} more")
     if listed:
-        parts.append("What is wrong:\n\n" + "\n".join(listed))
+        parts.append("Faults found:
+
+        " + "
+        ".join(listed))
     return "\n\n".join(parts) + "\n"
 
 
@@ -120,7 +123,7 @@ def _answers(outcome: Outcome) -> str:
 
 
 def _was_stopped(timed: Timed, struck: Sequence[Struck]) -> bool:
-    """Return whether the tool itself held a process of the appliance still while this call was on its way."""
+    """Return whether the tool had stopped a process of the appliance during this call."""
     return any(
         one.fault.kind is Kind.STOP and one.begun < timed.at + timed.seconds and timed.at < one.ended
         for one in struck
@@ -128,7 +131,7 @@ def _was_stopped(timed: Timed, struck: Sequence[Struck]) -> bool:
 
 
 def percentile(values: Sequence[float], share: float) -> float | None:
-    """Return the smallest value that at least this share of all is not above; None without values."""
+    """Return the smallest value that at least this share is not above; None without values."""
     if not values:
         return None
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]

@@ -1,4 +1,4 @@
-"""One run: an appliance of its own, the load and the faults, the wait for the last jobs, the audit."""
+"""One run: an appliance, the load and the faults, the wait for the last jobs, the audit."""
 
 from __future__ import annotations
 
@@ -152,7 +152,7 @@ class Run:
 
 
 def strike(folder: Path, seed: int, seconds: float) -> Outcome:
-    """Boot an appliance in a folder, run, and stop it. Raises TrialError if it does not boot or come back."""
+    """Boot an appliance in a folder, run, stop it. Raises TrialError if it fails to boot."""
     port, metrics_port = quiet_ports(2)
     settings = {
         "WORKERS": str(WORKERS),

@@ -1,4 +1,4 @@
-"""What the values of a job should be: XGBoost's own, made by the bare library before the appliance began."""
+"""The expected values of a job: XGBoost's own, computed before the appliance began."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Verdict:
 
     @property
     def passed(self) -> bool:
-        """Whether nothing is lost, stuck, doubled, duplicated, missing, or otherwise wrong, and something was checked."""
+        """Whether nothing is lost, doubled or wrong, and something was checked."""
         rows = self.rows_wrong + self.rows_duplicated + self.rows_missing
         return self.rows_checked > 0 and not rows and not self.findings
 

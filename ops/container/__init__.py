@@ -1,1 +1,1 @@
-"""The container: its image built and looked into, the appliance in it run, watched and stopped. Needs Docker."""
+"""The container: builds its image, runs it, watches it, stops it. Needs Docker."""

@@ -1,4 +1,4 @@
-"""`python -m ops.container image | layers | up | down | logs | shell | prove`: what the Makefile's targets run."""
+"""`python -m ops.container image | layers | up | down | logs | shell | prove`."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _become(*words: str) -> None:
     if not _is_there():
         raise DockerError(f"There is no container {NAME}: start it with `make up`.")
     sys.stdout.flush()
-    os.execvp("docker", ["docker", *words])  # noqa: S606  # no shell in between
+    os.execvp("docker", ["docker", *words])  # no shell in between
 
 
 _COMMANDS: Mapping[str, Callable[[], None]] = {

@@ -1,4 +1,4 @@
-"""One container with the appliance in it, confined as in production: 512 MB, read-only, no privileges."""
+"""One container with the appliance, confined as in production: 512 MB, read-only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INNER_PORT = 10000
 STOP_SECONDS = 30
 #: Seconds for the first start on a busy machine.
 READY_SECONDS = 60.0
-#: What the container may do: nothing that needs a privilege, and writing only where it must.
+#: The container's rights: nothing that needs a privilege, and writing only where it must.
 CONFINED = (
     "--read-only",
     "--tmpfs=/tmp:size=16m",
@@ -35,7 +35,7 @@ OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_c
 
 @dataclass(slots=True)
 class Box(Reached):
-    """A container by its name. It is not started yet; `options` are further words of `docker run`."""
+    """A container by its name, not started yet; `options` are further words of `docker run`."""
 
     name: str
     port: int
@@ -106,7 +106,7 @@ class Box(Reached):
         return docker("exec", self.name, *words)
 
     def state(self) -> dict[str, object]:
-        """Return what the engine knows of its state: Running, ExitCode, OOMKilled, RestartCount, Health."""
+        """Return the engine's state of it: Running, ExitCode, OOMKilled, RestartCount, Health."""
         found = json.loads(docker("inspect", self.name))[0]
         return {**found["State"], "RestartCount": found["RestartCount"], "Id": found["Id"]}
 
@@ -119,14 +119,14 @@ class Box(Reached):
         return self.environment.get(name) or self.exec("cat", f"/data/keys/{name}").strip()
 
     def oom_kills(self) -> int:
-        """Return how many processes the kernel has killed for memory since the container was started."""
+        """Return how many processes the kernel has killed for memory since the start."""
         for file in OOM_FILES:
             with contextlib.suppress(DockerError):
                 return int(re.findall(r"^oom_kill (\d+)", self.exec("cat", file), re.MULTILINE)[0])
         raise DockerError("The container's memory cgroup cannot be read.")
 
     def working_set_bytes(self) -> int:
-        """Return what the kernel charges it for, less what it can drop (DESIGN: the memory that counts)."""
+        """Return the bytes that the kernel charges it for, less what it can drop."""
         memory = container_stats(self.name)
         details = memory["stats"]
         inactive = details.get("total_inactive_file", details.get("inactive_file", 0))

@@ -16,7 +16,7 @@ from typing import Any
 COMMAND_SECONDS = 120.0
 #: Seconds that the engine may take to say how much memory a container has.
 STATS_SECONDS = 5.0
-#: What of a command's error is shown.
+#: Characters of a command's error that are shown.
 SHOWN_LINES = 20
 
 
@@ -90,7 +90,7 @@ def require_engine() -> None:
 
 
 def container_stats(container_id: str) -> dict[str, Any]:
-    """Return the engine's account of a running container's memory. Raises OSError if it gives none."""
+    """Return the engine's account of a container's memory. Raises OSError if it gives none."""
     connection = _EngineConnection(_socket_path())
     try:
         connection.request("GET", f"/containers/{container_id}/stats?stream=false&one-shot=true")

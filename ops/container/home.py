@@ -1,4 +1,4 @@
-"""The container that `make up` keeps on this machine: its name, its settings, and how it is told of."""
+"""The container of `make up`: its name, its settings, and what is printed about it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.settings import SETTING_NAMES, Settings
 NAME, VOLUME = "shapbox", "shapbox-data"
 #: Settings that say where something is on this machine, and not in the container.
 OUTSIDE = frozenset({"PORT", "HOST", "DATA_DIR", "MODELS_DIR"})
-#: What an object store elsewhere is reached with.
+#: Variables for a remote object store.
 STORES = ("AWS_", "GOOGLE_", "AZURE_")
 #: Where the container finds models of one's own.
 INNER_MODELS = "/models"

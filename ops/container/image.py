@@ -11,7 +11,7 @@ from ops.container.box import IMAGE
 from ops.container.engine import DockerError, docker
 from shared.build import ROOT, VERSION, git_commit
 
-#: What each layer buys, by words of the command that made it. The first that fits tells.
+#: The purpose of each layer, by words of its command. The first that fits tells.
 LAYERS = (
     ("/opt/shapbox/venv", "the locked packages, compiled to bytecode, without their tests"),
     ("/opt/shapbox/app", "Shapbox itself, and its models"),
@@ -36,7 +36,7 @@ class Layer:
 
 
 def build(tag: str = IMAGE, arguments: Mapping[str, str] | None = None) -> None:
-    """Build the image with further build arguments, showing Docker's own progress. Raises DockerError."""
+    """Build the image with further build arguments, with Docker's progress. Raises DockerError."""
     given = {"VERSION": VERSION, "COMMIT": commit(), **(arguments or {})}
     words = ["build", "--network", "host", "--tag", tag]
     words += [word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")] + ["."]
@@ -60,7 +60,7 @@ def layers(image: str = IMAGE) -> list[Layer]:
 
 
 def report(image: str = IMAGE) -> str:
-    """Return a table of the layers, of what the image adds to its base, and of the largest packages."""
+    """Return a table of the layers, of the size beyond the base, and of the largest packages."""
     found = layers(image)
     added = sum(layer.size for layer in found[1:])
     lines = ["", "layer                MB   what it buys"]
@@ -73,7 +73,7 @@ def report(image: str = IMAGE) -> str:
 
 
 def _package_sizes(image: str) -> list[tuple[str, int]]:
-    """Return the environment's folders with their KB on the disk; the libraries of one package go with it."""
+    """Return the environment's folders with their KB, a package together with its libraries."""
     listing = docker("run", "--rm", "--entrypoint=sh", image, "-c", f"du -sk {SITE_PACKAGES}/*/")
     sizes: dict[str, int] = {}
     for line in listing.splitlines():

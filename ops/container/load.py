@@ -1,4 +1,4 @@
-"""Clients that keep an appliance at full load with one model, and compare every value with XGBoost's own."""
+"""Clients that keep an appliance at full load, and compare every value with XGBoost's own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ProofError(Exception):
 
 @dataclass(slots=True)
 class Load:
-    """Some clients, each with one job of all of `rows` (rows x features) at a time, until `stop`."""
+    """Clients, each with one job of all `rows` (rows x features) at a time, until `stop`."""
 
     appliance: Reached
     version: ModelVersion
@@ -38,7 +38,7 @@ class Load:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def start(self, clients: int) -> None:
-        """Explain the rows beforehand, then let the clients begin."""
+        """Explain the rows first, then let the clients begin."""
         reference = bare_explainer(self.version.model_path)(self.rows)
         self._threads = [threading.Thread(target=self._send_on, args=(reference,)) for _ in range(clients)]
         for thread in self._threads:
@@ -56,7 +56,7 @@ class Load:
         try:
             while not self._stopped.is_set() and not self.faults:
                 self._note(have_done(self.appliance, self.version, self.rows), reference)
-        except Exception as fault:  # noqa: BLE001  # `stop` tells of it
+        except Exception as fault:  # `stop` tells of it
             self.faults.append(fault)
 
     def _note(self, values: Matrix, reference: Matrix) -> None:
@@ -71,7 +71,7 @@ class Load:
 def have_done(
     appliance: Reached, version: ModelVersion, rows: Matrix, look: Callable[[str], object] | None = None
 ) -> Matrix:
-    """Send a job, wait for its end, fetch its result and delete it; before that `look` is given its path.
+    """Send a job, wait, fetch its result and delete it; before that call `look` with its path.
 
     Returns rows x outputs * (features + 1) as float32. Raises ProofError if it is refused or does not complete.
     """

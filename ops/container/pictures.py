@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ops.container.load import ProofError
 from ops.reached import Reached
 
-#: What is fetched of a job: an address and what it is to be written as. The first one pays for the job's digest.
+#: Plots of a job: an address and the file for it. The first one also takes the time of the summary.
 PICTURES = (
     ("summary", "application/json"),
     *(
@@ -21,7 +21,7 @@ PICTURES = (
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What one of them took, in seconds, and what came."""
+    """The seconds and the content of each of them."""
 
     address: str
     media_type: str

@@ -1,4 +1,4 @@
-"""What the container does in its 512 MB, measured: its start, a slow model at full load, a job of a million rows."""
+"""Measures the container in its 512 MB: start, full load, a job of a million rows."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _box(models: Path) -> Iterator[Box]:
 
 def _prove_load(box: Box, version: ModelVersion, minutes: float) -> None:
     load = Load(box, version, example_rows(version, JOB_ROWS))
-    print(f"explaining {JOB_ROWS:,} rows of {TREES} trees beforehand, to compare with …", flush=True)
+    print(f"explaining {JOB_ROWS:,} rows of {TREES} trees, to compare with …", flush=True)
     load.start(CLIENTS)
     started = time.monotonic()
     with peak_of(box) as peak:
@@ -119,7 +119,7 @@ def _prove_million(box: Box, version: ModelVersion) -> None:
 
 
 def _differences(version: ModelVersion, rows: Matrix, values: Matrix) -> tuple[float, float]:
-    """Return how far some rows' values are from XGBoost's own, and all rows' sums from the margins."""
+    """Return the difference of some values from XGBoost's, and of all sums from the margins."""
     picked = np.linspace(0, len(rows) - 1, CHECKED).astype(int)
     wanted = bare_explainer(version.model_path)(rows[picked])
     xgboost = import_xgboost()

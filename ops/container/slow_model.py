@@ -1,4 +1,4 @@
-"""The slow model that the container is proven with: a batch of 500 rows takes a core half a second."""
+"""The slow model of the proof: a batch of 500 rows takes a core half a second."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from shared.models.version import ModelVersion
 TREES, DEPTH, FEATURES = 500, 6, 30
 #: Rows that it is trained on, and of these the examples that are kept beside it.
 TRAINING_ROWS, EXAMPLES = 4000, 200
-#: Whoever the container runs as reads the models.
+#: The container's user reads the models.
 FOLDER_MODE, FILE_MODE = 0o755, 0o644
 
 
 def models_with_slow_one(folder: Path) -> tuple[Path, ModelVersion]:
-    """Write the shipped models and the slow one below `folder`; return the models' folder and the slow one."""
+    """Write the shipped models and the slow one below `folder`; return both folders."""
     models = folder / "models"
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     model, examples = _train(folder)

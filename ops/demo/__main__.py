@@ -1,4 +1,4 @@
-"""`python -m ops.demo`: example rows through REST, every value checked; exits with 1 if one is wrong."""
+"""`python -m ops.demo`: explains example rows and checks every value; 1 if one is wrong."""
 
 from __future__ import annotations
 

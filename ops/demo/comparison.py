@@ -1,4 +1,4 @@
-"""Are the values right? Each is compared with XGBoost's own, and each row must add up to its prediction."""
+"""Compares each value with XGBoost's own, and each row's sum with its prediction."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def compare(
     predictions: NDArray[np.float32],
     features: list[str],
 ) -> Comparison:
-    """Compare rows x outputs x (features + 1), base value last, with XGBoost's own and with rows x outputs."""
+    """Compare rows x outputs x (features + 1), base value last, and the sums with the margins."""
     if values.shape != reference.shape or predictions.shape != values.shape[:2]:
         fault = f"The result has the shape {values.shape}, XGBoost's own is {reference.shape}."
         return Comparison(np.inf, np.inf, fault)

@@ -18,7 +18,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """What to show: the model, how many rows (None: some thousands), and where the CSV goes."""
+    """The model, the number of rows (None: some thousands), and the CSV's path."""
 
     model: str
     rows: int | None
@@ -30,7 +30,7 @@ DEFAULT_ROWS = 5000
 
 
 def demonstrate(client: RestClient, settings: Settings, options: DemoOptions) -> None:
-    """Send the rows, show and check the values, save the CSV; raises DemoError if a value is wrong."""
+    """Send the rows, check the values, save the CSV; raises DemoError if a value is wrong."""
     model = find_model(settings, options.model, client.models())
     rows = examples(model)
     count = options.rows or DEFAULT_ROWS

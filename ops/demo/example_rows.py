@@ -1,4 +1,4 @@
-"""The rows that the demo sends: the model's own examples, again and again until there are enough."""
+"""The demo's rows: the model's own examples, repeated until there are enough."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.settings import Settings
 
 
 def find_model(settings: Settings, wanted: str, served: list[dict[str, object]]) -> ModelVersion:
-    """Return our copy of the model that the appliance serves under this name; raises DemoError if they differ."""
+    """Return our copy of the served model; raises DemoError if the two differ."""
     try:
         model = ModelCatalog.load(
             settings.models_dir, settings.placeholders_dir, Activations.read(settings.activations_file)

@@ -23,7 +23,7 @@ TAIL_LINES = 15
 
 @contextlib.contextmanager
 def running_appliance(settings: Settings, environment: Mapping[str, str]) -> Iterator[None]:
-    """Run an appliance on the usual DATA_DIR inside the block; raises DemoError if it does not become ready."""
+    """Run an appliance on the usual DATA_DIR in the block; raises DemoError if it fails."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     log_path = settings.data_dir / "demo.log"
     with log_path.open("wb") as log:

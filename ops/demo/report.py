@@ -1,4 +1,4 @@
-"""What the demo prints: a bar that moves, and the features by their weight."""
+"""The demo's output: a progress bar, and the features by their weight."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MOST_FEATURES = 15
 
 
 class ProgressBar:
-    """Written over on a terminal; elsewhere one line at each quarter."""
+    """A line, rewritten on a terminal; otherwise one line at each quarter."""
 
     def __init__(self) -> None:
         self._quarter = -1
@@ -39,7 +39,7 @@ def bar(share: float) -> str:
 
 
 def ranking(values: NDArray[np.float32], features: list[str]) -> list[tuple[str, float]]:
-    """Order the features by mean |SHAP| over rows and outputs; `values` is rows x outputs x (features + 1)."""
+    """Order the features by mean |SHAP|; `values` is rows x outputs x (features + 1)."""
     means = np.abs(values[:, :, :-1]).mean(axis=(0, 1))
     return [(features[index], float(means[index])) for index in np.argsort(-means, kind="stable")]
 

@@ -1,4 +1,4 @@
-"""The demo's side of the REST contract: sends rows as a job, follows it, fetches its values."""
+"""The demo's REST client: sends rows as a job, follows it, fetches its values."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALL_SECONDS = 120.0
 
 
 class RestClient:
-    """Calls the appliance at `url` with `key`. Every call raises DemoError if it is refused or not answered."""
+    """Calls the appliance at `url` with `key`. A call raises DemoError if it fails."""
 
     def __init__(self, url: str, key: str) -> None:
         self.url = url.rstrip("/")
@@ -39,7 +39,7 @@ class RestClient:
         return dict(self._call("POST", f"/v1/jobs?model={model}", headers, body.getvalue()).json())
 
     def follow(self, job: Mapping[str, Any], show: Callable[[int, int], None]) -> dict[str, Any]:
-        """Look at the job until it ends; `show` gets the batches that are done and how many there are."""
+        """Poll the job until it ends; `show` gets the completed batches and their total."""
         while True:
             document = dict(self._call("GET", job["links"]["self"]).json())
             show(document["batches"]["completed"], document["batches"]["total"])

@@ -1,11 +1,11 @@
-"""`python -m ops.deploy`: puts the commit that is checked out on Render, and proves that it works there.
+"""`python -m ops.deploy`: deploys the checked-out commit to Render, and verifies it there.
 
 SERVICE=NAME-OR-ID   the service (default: the blueprint's)
 RENDER_API_KEY       or RENDER_API_KEY_FILE, the file that holds it
 RENDER_DEPLOY_HOOK   instead of a key, with URL=https://…; such a deploy cannot be rolled back
 ROLLBACK=no          leave a deploy live that does not pass
 VERIFY=no            do not verify it
-PREFLIGHT=no         do not look beforehand; IMAGE=no leaves only the image out
+PREFLIGHT=no         leave out the checks before it; IMAGE=no leaves only the image out
 SOAK_MINUTES=N       watch it for so long
 DEPLOY_MINUTES=N     what a deploy may take (45)
 """
@@ -41,7 +41,7 @@ SECRET_NAMES = ("RENDER_API_KEY=", "RENDER_DEPLOY_HOOK=")
 
 
 def main() -> int:
-    """Deploy; return the exit code. Whatever is printed holds no secret, an unexpected traceback included."""
+    """Deploy; return the exit code. No output holds a secret, not even an unexpected traceback."""
     argparse.ArgumentParser(
         prog="python -m ops.deploy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     ).parse_args()

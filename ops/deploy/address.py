@@ -15,12 +15,12 @@ ANSWER_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What an address has answered."""
+    """The answers of an address."""
 
     commit: str | None
     healthy: bool
     ready: bool
-    #: Models that a stand-in answers for.
+    #: Models that a placeholder replaces.
     placeholders: tuple[str, ...] = ()
 
     def __str__(self) -> str:
@@ -49,7 +49,7 @@ def look(url: str) -> Served:
 
 
 def await_commit(url: str, commit: str, seconds: float, poll: float) -> Served:
-    """Look until this commit answers and is ready, or the time is over; returns what was seen last."""
+    """Poll until this commit answers and is ready, or the time is over; return the last answer."""
     deadline = time.monotonic() + seconds
     while True:
         served = look(url)

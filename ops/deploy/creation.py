@@ -1,4 +1,4 @@
-"""How to come to a service where there is none yet: the steps that only a person can do."""
+"""The steps that a person must take while there is no service yet."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SCP, _ADDRESS = (
 
 
 def web_address(remote: str) -> str | None:
-    """Return a git remote's address as a browser opens it, without anybody's password; None for a folder."""
+    """Return a git remote's address for a browser, without a password; None for a folder."""
     for form in (_ADDRESS, _SCP):
         if found := re.fullmatch(rf"{form}(?:\.git)?/?", remote.strip()):
             return f"https://{found[1]}/{found[2]}"

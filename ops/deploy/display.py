@@ -1,4 +1,4 @@
-"""What a deploy shows: one line that is written over on a terminal, a line per change elsewhere, and no secret ever."""
+"""A deploy's output: one rewritten line on a terminal, else a line per change; no secrets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Display:
         self._write(f"{text}\n")
 
     def show(self, text: str) -> None:
-        """Show how things are now, with the time: over the last such line, or where it is no terminal if it is new."""
+        """Show the current state with the time; without a terminal only if it is new."""
         if self._terminal:
             self._open = True
             self._write(f"\r\033[K{self._clock()}  {text}"[: LINE + 4])
@@ -38,7 +38,7 @@ class Display:
         self._last = text
 
     def glimpse(self, text: str) -> None:
-        """Show on a terminal what is over in a moment; elsewhere it would only fill lines."""
+        """Show a passing state on a terminal; a log would only fill with it."""
         if self._terminal:
             self.show(text)
 

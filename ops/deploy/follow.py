@@ -1,4 +1,4 @@
-"""Watches a deploy until it has come to an end, whatever happens to the network, to Render, or at the keyboard."""
+"""Watches a deploy until its end, through faults of the network, of Render, and Ctrl-C."""
 
 from __future__ import annotations
 

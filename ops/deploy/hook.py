@@ -1,4 +1,4 @@
-"""A deploy by its hook, where there is no key: it is started blindly, and watched at the service's own address."""
+"""A deploy by its hook, without a key: started blindly, watched at the service's address."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.render.transport import NOT_SENT
 
 
 def start_by_hook(hook: str, commit: str, patience: Patience, display: Display) -> str | None:
-    """Have a commit deployed; returns the deploy's id, None if the hook did not answer and may have been heard.
+    """Have a commit deployed; return the deploy's id, or None if the hook did not answer.
 
     Raises RenderError. Nothing raised here holds the hook, which is a secret.
     """
@@ -43,7 +43,7 @@ def start_by_hook(hook: str, commit: str, patience: Patience, display: Display) 
 
 
 def await_by_address(options: DeployOptions, commit: str, display: Display) -> None:
-    """Wait until the commit answers at the service's address. Raises RenderError after the time that it may take."""
+    """Wait until the commit answers at the service's address. Raises RenderError if late."""
     deadline = time.monotonic() + options.minutes * 60
     while True:
         served = look(options.url)

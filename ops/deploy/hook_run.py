@@ -1,4 +1,4 @@
-"""A deploy by its hook from end to end: less is known on the way, and nothing can be taken back."""
+"""A deploy by its hook from end to end, with less information and without a rollback."""
 
 from __future__ import annotations
 

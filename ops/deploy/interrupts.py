@@ -1,4 +1,4 @@
-"""Ctrl-C while something runs elsewhere: held back while an order is being given, and a question afterwards."""
+"""Ctrl-C during a deploy: held back while an order is given, then answered with a question."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import sys
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-#: What a Ctrl-C that must wait is answered with.
+#: Printed for a Ctrl-C that must wait.
 HEARD = b"\nCtrl-C is heard: first it must be known whether the deploy has begun.\n"
 
 
 class LeftRunningError(Exception):
-    """Whoever watches has gone; the deploy goes on."""
+    """The user stopped watching; the deploy goes on."""
 
 
 class Interrupts:
-    """Turns SIGINT into KeyboardInterrupt, but not in the middle of an order: whether it was given must be known."""
+    """Turns SIGINT into KeyboardInterrupt, but never while an order is being given."""
 
     def __init__(self) -> None:
         self._held = False
@@ -60,7 +60,7 @@ class Interrupts:
 
 
 def wants_cancel(deploy: str, say: Callable[[str], None]) -> bool:
-    """Ask whether a deploy shall be canceled. Raises LeftRunningError if nobody can be asked, or at a second Ctrl-C."""
+    """Ask whether to cancel a deploy. Raises LeftRunningError without a clear answer."""
     if not sys.stdin.isatty():
         raise LeftRunningError("There is no terminal to ask whether to cancel it")
     try:

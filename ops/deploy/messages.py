@@ -1,4 +1,4 @@
-"""What to say of a deploy that is not live: why, and what serves instead."""
+"""The messages of a deploy that is not live: why, and what serves instead."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ops.render.deploys import FAILED, Deploy, Status
 from ops.render.errors import RenderError
 from ops.render.service import Service
 
-#: What to do about each kind of failure.
+#: The remedy for each kind of failure.
 REMEDIES = {
     Status.BUILD_FAILED: "Mend what the log says; make image builds the same image here.",
     Status.PRE_DEPLOY_FAILED: "The blueprint has no pre-deploy command: take it out of the service's settings.",
@@ -18,7 +18,7 @@ REMEDIES = {
 
 
 def tell_failure(api: RenderApi, service: Service, deploy: Deploy, display: Display) -> None:
-    """Show the end of the log that says why a deploy has failed, what to do, and what serves now."""
+    """Show the end of the log of a failed deploy, the remedy, and what serves now."""
     display.say(f"{deploy} {deploy.meaning}.")
     kind = FAILED.get(Status(deploy.status), "app")
     try:
@@ -52,7 +52,7 @@ def tell_what_serves(service: Service, display: Display) -> None:
 
 
 def _newer(api: RenderApi, service: Service, deploy: Deploy) -> Deploy | None:
-    """Return the deploy that has come after this one and is not in vain."""
+    """Return the deploy that has come after this one and may succeed."""
     newer = []
     for other in api.deploys(service):
         if other.id == deploy.id:

@@ -1,4 +1,4 @@
-"""What a deploy is asked to do: read once from the environment, checked whole, all faults in one message."""
+"""A deploy's options: read once from the environment, with one message for all faults."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SETTLE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class DeployOptions:
-    """What is asked for. Secrets are kept out of its representation."""
+    """The options. Secrets are kept out of the representation."""
 
     service: str = ""
     api_key: str | None = field(default=None, repr=False)
@@ -85,7 +85,7 @@ class DeployOptions:
         return found + (self._faults_of_a_hook() if self.by_hook else [])
 
     def _faults_of_a_hook(self) -> list[str]:
-        """Return what a hook needs told beforehand: it answers nothing that it could be asked."""
+        """Return the facts that a hook needs in advance: it cannot be asked for them."""
         found = []
         if not self.url:
             found.append("URL is not set: with a deploy hook, say where the service answers (URL=https://…)")

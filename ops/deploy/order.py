@@ -1,4 +1,4 @@
-"""Orders to Render that must be given once: a deploy is started, and known by its id, whatever the network does."""
+"""Orders to Render that must be given exactly once, even if the network fails."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Orders:
         return self._once(known, target.commit, lambda: self.api.order_rollback(self.service, target.id))
 
     def _once(self, known: list[Deploy], commit: str, give: Callable[[], Deploy | None]) -> Deploy:
-        """Give an order until a deploy is there that was not; never again while one may come of the last.
+        """Give an order until its deploy exists; never again while the last one may take effect.
 
         Raises RenderError where it is refused, or where nobody can say what became of it.
         """

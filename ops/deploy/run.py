@@ -127,7 +127,7 @@ class DeployRun:
         return ExitCode.FAILED
 
     def _keys(self, service: Service) -> dict[str, str]:
-        """Return the keys to verify with: the service's own, else those given. Raises RenderError if some are missing.
+        """Return the keys to verify with: the service's own, else those given. Raises RenderError.
 
         The service's come first, because a key in this environment may be another appliance's, and a deploy must not
         be taken back for that.

@@ -1,1 +1,1 @@
-"""Measurements of a running appliance, for docs/benchmarks.md: `python -m ops.measure latency | million | fairness | scrape`."""
+"""Measures a running appliance: latency, a million rows, fairness, scrapes."""

@@ -1,4 +1,4 @@
-"""`python -m ops.measure latency | million | fairness | scrape`: measures the appliance that runs on this machine."""
+"""`python -m ops.measure latency | million | fairness | scrape`, on this machine's appliance."""
 
 from __future__ import annotations
 

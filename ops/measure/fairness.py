@@ -1,4 +1,4 @@
-"""What one row waits beside one huge job, and what the huge job loses by the small ones."""
+"""The wait of one row next to a huge job, and the cost of small jobs for the huge one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Waits:
 
 
 def measure_fairness(appliance: Appliance, model: str, rows: int) -> None:
-    """Print p50, p99 and max of one-row requests, idle and beside a job of so many rows; its rows/s with and without."""
+    """Print p50, p99 and max of one-row requests, idle and next to a job; and the job's rows/s."""
     version = appliance.model(model)
     matrix = example_rows(version, rows)
     small = _small_bodies(version)
@@ -69,7 +69,7 @@ def _small_bodies(version: ModelVersion) -> list[bytes]:
 
 
 def _send(appliance: Appliance, bodies: list[bytes], goes_on: Callable[[int], bool]) -> list[float]:
-    """Send requests one after the other while `goes_on`, given how many were sent; return what each took."""
+    """Send requests while `goes_on`, given how many were sent; return the seconds of each."""
     connection = appliance.connect()
     seconds: list[float] = []
     while goes_on(len(seconds)):
@@ -89,7 +89,7 @@ def _send(appliance: Appliance, bodies: list[bytes], goes_on: Callable[[int], bo
 def _huge(
     appliance: Appliance, version: ModelVersion, rows: NDArray[np.float32], meanwhile: Callable[[str], object]
 ) -> float:
-    """Run one huge job and do something meanwhile; return its rows per second, from its first batch to its last."""
+    """Run one huge job and something next to it; return the job's rows per second."""
     body = io.BytesIO()
     np.save(body, rows)
     headers = {"Content-Type": "application/x-npy"}

@@ -1,4 +1,4 @@
-"""One huge job as NPY and as CSV: what it costs in memory beside a small one, and how its progress moves."""
+"""One huge job as NPY and as CSV: its memory next to a small one, and its progress."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BLOCK = 1 << 20
 
 
 def measure_million(appliance: Appliance, model: str, rows: int) -> None:
-    """Print a table: media type, rows, seconds, rows per second, peak PSS of each program in MB."""
+    """Print a table: media type, rows, seconds, rows a second, peak PSS of each program."""
     version = appliance.model(model)
     matrix = example_rows(version, rows)
     peaks: dict[tuple[str, int], dict[str, int]] = {}

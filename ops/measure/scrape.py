@@ -1,4 +1,4 @@
-"""How long a scrape takes while a huge job keeps all workers busy, on both ports, and what it costs the monitor."""
+"""The seconds of a scrape on both ports during a huge job, and its cost for the monitor."""
 
 from __future__ import annotations
 

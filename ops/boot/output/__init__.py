@@ -1,1 +1,1 @@
-"""What the appliance prints: the output of all programs and of supervisord, in the one log shape."""
+"""The output of all programs and of supervisord, in one log format."""

@@ -30,7 +30,7 @@ class LineStream:
         verbatim: bool = False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`least_level` holds for Redis, which knows other levels; `verbatim` passes on all lines as they are."""
+        """`least_level` holds for Redis, which has other levels; `verbatim` passes all lines on."""
         self._formatter = formatter
         self._least_level = least_level
         self._verbatim = verbatim
@@ -50,7 +50,7 @@ class LineStream:
         return b"".join([self._take(line) for line in lines])
 
     def settle(self) -> bytes:
-        """Give up waiting for more raw lines, if they have waited long enough. Cheap: called all the time."""
+        """Stop waiting for more raw lines if they have waited long enough. Cheap."""
         if self._held and self._clock() - self._last_raw >= TOGETHER_SECONDS:
             return self._release()
         return b""

@@ -1,4 +1,4 @@
-"""Standard output, as supervisord writes it: whoever reads it slowly, or not at all, cannot stop the appliance.
+"""supervisord's standard output: a slow reader, or none, cannot stop the appliance.
 
 supervisord has one thread. While it waits for a reader it starts no worker again, and every program that
 prints stands still with it.

@@ -1,4 +1,4 @@
-"""supervisord's programs with their output in the one shape: what supervisord offers to be derived from.
+"""supervisord's programs with their output in the one format, by deriving its classes.
 
 A configuration makes its process and that process's dispatchers, one for each pipe. Ours are told apart by
 what they do with the bytes they read; all else is supervisord's own.
@@ -63,7 +63,7 @@ class Program(Subprocess):  # type: ignore[misc]
 
 
 class _Printed:
-    """Added to a configuration of supervisord's. Its options say how lines are made and where they go."""
+    """Mixed into a configuration of supervisord's. Its options choose how lines are made."""
 
     options: Any
     name: str
@@ -91,8 +91,8 @@ class PrintedProgram(_Printed, ProcessConfig):  # type: ignore[misc]
 
 
 class PrintedListener(_Printed, EventListenerConfig):  # type: ignore[misc]
-    """An event listener: its standard output is supervisord's to read, its standard error is printed."""
+    """An event listener: supervisord reads its standard output; its standard error is printed."""
 
 
-#: What is made instead of each configuration of supervisord's.
+#: Our class for each of supervisord's configurations.
 PRINTED = {ProcessConfig: PrintedProgram, EventListenerConfig: PrintedListener}

@@ -1,4 +1,4 @@
-"""Records made of what a program printed past its log: Redis's own lines, and the last words of a dying process."""
+"""Records from output that bypassed the log: Redis's lines, last words of a dying process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 _REDIS_MARKS = {".": logging.DEBUG, "-": logging.DEBUG, "*": logging.INFO, "#": logging.WARNING}
 #: PID:ROLE DAY TIME MARK MESSAGE.
 _REDIS = re.compile(r"(\d+):[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([-.*#]) (.*)")
-#: What Redis says from inside a signal's handler has no mark. It says there only what it calls a warning.
+#: Redis prints without a mark from inside a signal's handler. It prints there only what it calls a warning.
 _REDIS_SIGNAL = re.compile(r"(\d+):signal-handler \(\d+\) (.*)")
 #: Words of a process that ends by a fault: of Python, C++, supervisord's child before exec, Redis.
 _FAULT = re.compile(
@@ -21,7 +21,7 @@ _TRACEBACK = re.compile(r"Traceback \(|Exception (in|ignored)|  File |    ")
 
 
 def redis_record(line: str, at: float) -> logging.LogRecord | None:
-    """Return the record of a line of Redis's own; None if it is none."""
+    """Return the record of a line of Redis's own, or None."""
     if found := _REDIS.fullmatch(line):
         pid, mark, message = found.groups()
         return _record("redis", _REDIS_MARKS[mark], message, at, pid=int(pid))
