@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from services.api.components import Components
+from services.api.resources import appliance
 from services.api.resources.appliance import RedisView
 from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.status import ApplianceStatus, ProgramStatus

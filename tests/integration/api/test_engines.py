@@ -85,8 +85,8 @@ def test_a_refused_method_is_refused_with_its_reason_before_rows_are_read(
     reply = client.post("/v1/explain?model=breast-cancer&method=interventional", UNREADABLE, "text/csv")
     assert (reply.status, reply.slug) == (422, "method-refused")
     assert reply.detail == (
-        "Model breast-cancer@1 cannot be explained by interventional: values miss the margin by 0.67; "
-        "use tree_path_dependent."
+        "Method interventional is not available for model breast-cancer@1: values miss the margin by 0.67. "
+        "Use tree_path_dependent."
     )
     body = {"model": "breast-cancer", "method": "interventional", "rows": [["x"]]}
     for path in ("/v1/jobs", "/v1/explain"):
@@ -98,7 +98,7 @@ def test_refused_interactions_do_not_refuse_the_values(client: InProcess) -> Non
     reply = client.post("/v1/jobs?model=wine&interactions=true", UNREADABLE, "text/csv")
     assert (reply.status, reply.slug) == (422, "method-refused")
     assert reply.detail == (
-        "Model wine@1 cannot be explained with interactions: they are off by 0.5; leave interactions out."
+        "Interactions are not available for model wine@1: they are off by 0.5. Leave interactions out."
     )
     assert client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]}).status == 202
 
@@ -110,8 +110,9 @@ def test_if_the_default_method_is_refused_another_one_is_named(parts: Components
     client = InProcess(create_app(replace(parts, catalog=catalog)))
 
     reply = client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]})
-    assert reply.detail.endswith(
-        "by tree_path_dependent: XGBoost and the reference disagree; use interventional."
+    assert reply.detail == (
+        "Method tree_path_dependent is not available for model wine@1: XGBoost and the reference disagree. "
+        "Use interventional."
     )
     body = {"model": "wine", "method": "interventional", "rows": [[0.5] * 13]}
     assert client.post_json("/v1/jobs", body).status == 202

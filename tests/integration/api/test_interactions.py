@@ -217,9 +217,9 @@ def test_the_query_says_it_for_all_other_bodies(
         ("", {"interactions": True, "top_pairs": 101}, "from 1 to 100"),
         ("top_pairs=5", {}, "interactions=true"),
         ("interactions=false&top_pairs=5", {}, "interactions=true"),
-        ("interactions=false", {"interactions": True}, "say it once"),
-        ("top_pairs=5", {"interactions": True, "top_pairs": 6}, "say it once"),
-        ("interactions=true", {"method": "interventional"}, "use tree_path_dependent"),
+        ("interactions=false", {"interactions": True}, "Send it once"),
+        ("top_pairs=5", {"interactions": True, "top_pairs": 6}, "Send it once"),
+        ("interactions=true", {"method": "interventional"}, "Use tree_path_dependent"),
     ],
 )
 def test_options_that_make_no_sense_are_refused_with_what_to_do(
