@@ -1,14 +1,21 @@
-"""What a cell means to the model, by its feature's kind: a number, a label or a code."""
+"""What a cell means to the model, by its feature's kind: a number, a label or a code.
+
+A column's `from_json` takes a cell of JSON, and `from_text` one of CSV, which has no type. Both return NaN for a
+missing value and raise CellError.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.api.rows.chunks import Markers
 from services.api.rows.faults import list_names, quote, show_number
-from shared.models.contract import Feature, Kind, Label
+from shared.models.contract import Label
 
 #: The types of JSON's numbers, of true and false, and of null.
 NUMBERS = frozenset({int, float, bool, type(None)})
@@ -33,6 +40,9 @@ _WORDS = {
     **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in ("inf", "infinity")},
 }
 
+#: Labels that a message lists.
+_LISTED_LABELS = 10
+
 _ENCODE = "encode it as in the training data"
 
 _CODES_ONLY = (
@@ -43,18 +53,6 @@ _CODES_ONLY = (
 
 class CellError(ValueError):
     """A cell that its feature cannot take. The message says what is wrong and what to do."""
-
-
-class Column(Protocol):
-    """Reads the cells of one feature. Both methods return NaN for a missing value and raise CellError."""
-
-    def from_json(self, cell: Any) -> float:
-        """Return the value of a cell of JSON."""
-        ...
-
-    def from_text(self, cell: str) -> float:
-        """Return the value of a cell of CSV, which has no type."""
-        ...
 
 
 class NumberColumn:
@@ -75,92 +73,67 @@ class NumberColumn:
             raise CellError(f"{quote(cell)} is not a number; {_advise_on_csv(cell.strip())}") from None
 
 
-class CodeColumn:
-    """A category whose labels the model does not know: it takes codes."""
-
-    #: The number of codes; they are whole numbers from 0.
-    count = MAX_CODES
-
-    def __init__(self, markers: Markers) -> None:
-        self._markers = markers
-
-    def say_wrong_code(self, number: float) -> str:
-        """Say why a number is not a code."""
-        return f"{show_number(number)} is not a code; codes are whole numbers from 0 to {MAX_CODES - 1}"
-
-    def from_json(self, cell: Any) -> float:
-        """Return the code."""
-        if type(cell) not in NUMBERS:
-            raise CellError(f"{name_json(cell)} is not a code; {_CODES_ONLY}")
-        if self._markers.is_missing(cell):
-            return math.nan
-        if 0 <= cell < MAX_CODES and cell == int(cell):
-            return float(cell)
-        raise CellError(f"{show_number(cell)} is not a code; {_CODES_ONLY}")
-
-    def from_text(self, cell: str) -> float:
-        """Return the code that the text holds."""
-        try:
-            number = parse_cell(cell)
-        except ValueError:
-            raise CellError(f"{quote(cell)} is not a code; {_CODES_ONLY}") from None
-        return self.from_json(number)
-
-
-class LabelColumn:
-    """A category whose labels the model knows. A label's code is its position."""
+class CategoryColumn:
+    """A category. A label's code is its position; without labels in the contract, cells are codes themselves."""
 
     def __init__(self, labels: tuple[Label, ...], markers: Markers) -> None:
-        self._listed = list_names(labels, 10)
         self._markers = markers
+        self._labels = labels
         self._codes: dict[object, float] = {label: float(code) for code, label in enumerate(labels)}
-        #: The number of codes; they are whole numbers from 0.
-        self.count = len(labels)
-        #: Whether the labels are texts; otherwise they are whole numbers.
-        self.has_texts = isinstance(labels[0], str)
+        self._count = len(labels) or MAX_CODES
+        #: Whether the labels are texts; otherwise they are whole numbers, or there are none.
+        self.has_texts = bool(labels) and isinstance(labels[0], str)
         #: Whether each label is exact as a float64, and differs from its neighbours there.
         self.is_exact = self.has_texts or all(abs(int(label)) < 2**53 for label in labels)
 
-    def say_wrong_code(self, number: float) -> str:
-        """Say why a number is not a code."""
-        codes = f"0 to {self.count - 1}" if self.count > 1 else "0"
-        return (
-            f"{show_number(number)} is not a code of this category; the codes are {codes}, for {self._listed}"
-        )
-
     def from_json(self, cell: Any) -> float:
-        """Return the label's code. A text is never a number's label, nor the other way round."""
+        """Return the cell's code. A text is never a number's label, nor the other way round."""
         code = self._codes.get(cell) if isinstance(cell, str | int | float) else None
         if code is not None:
             return code
-        if type(cell) in NUMBERS and self._markers.is_missing(cell):
-            return math.nan
-        raise self._unknown(name_json(cell))
+        if type(cell) in NUMBERS:
+            if self._markers.is_missing(cell):
+                return math.nan
+            if not self._labels and 0 <= cell < MAX_CODES and cell == int(cell):
+                return float(cell)
+        raise self._refuse(name_json(cell))
 
     def from_text(self, cell: str) -> float:
-        """Return the label's code. A label that is also a word for missing values is the label."""
+        """Return the cell's code. A label that is also a word for missing values is the label."""
         for text in (cell, cell.strip()):
             if text in self._codes:
                 return self._codes[text]
         try:
             number = parse_cell(cell)
         except ValueError:
-            raise self._unknown(quote(cell)) from None
-        if not self.has_texts:
-            return self.from_json(number)
-        if self._markers.is_missing(number):
-            return math.nan
-        raise self._unknown(quote(cell))
+            raise self._refuse(quote(cell)) from None
+        if self.has_texts and not self._markers.is_missing(number):
+            raise self._refuse(quote(cell))
+        return self.from_json(number)
 
-    def _unknown(self, shown: str) -> CellError:
-        return CellError(f"{shown} is not a label of this category; the labels are {self._listed}")
+    def find_wrong_codes(self, codes: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Tell which numbers are neither codes nor missing."""
+        valid: NDArray[np.bool_] = (codes == np.floor(codes)) & (codes >= 0) & (codes < self._count)
+        return ~(valid | np.isnan(codes) | self._markers.find(codes))
+
+    def say_wrong_code(self, number: float) -> str:
+        """Say why a number is not a code."""
+        if not self._labels:
+            return f"{show_number(number)} is not a code; codes are whole numbers from 0 to {MAX_CODES - 1}"
+        codes = f"0 to {self._count - 1}" if self._count > 1 else "0"
+        return (
+            f"{show_number(number)} is not a code of this category; the codes are {codes}, for "
+            f"{list_names(self._labels, _LISTED_LABELS)}"
+        )
+
+    def _refuse(self, shown: str) -> CellError:
+        if not self._labels:
+            return CellError(f"{shown} is not a code; {_CODES_ONLY}")
+        labels = list_names(self._labels, _LISTED_LABELS)
+        return CellError(f"{shown} is not a label of this category; the labels are {labels}")
 
 
-def column_of(feature: Feature, markers: Markers) -> Column:
-    """Return the reader of a feature's cells."""
-    if feature.kind is not Kind.CATEGORY:
-        return NumberColumn()
-    return LabelColumn(feature.labels, markers) if feature.labels else CodeColumn(markers)
+type Column = NumberColumn | CategoryColumn
 
 
 def parse_cell(cell: str) -> float:

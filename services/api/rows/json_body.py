@@ -49,7 +49,7 @@ def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOpti
     count = 0
     for name, value in _walk(JsonScanner(stream, _ANY_ROW_BYTES)):
         if not isinstance(value, Rows):
-            options[name] = _read_option(name, value)
+            options[name] = value
             continue
         count += value.count
         if max_rows is not None and count > max_rows:
@@ -87,14 +87,14 @@ def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:
         yield taken
 
 
-def _walk(scanner: JsonScanner) -> Iterator[tuple[str, bytes | Rows]]:
-    """Yield the body's members: ("rows", some of them) again and again, (name, text) for each option."""
+def _walk(scanner: JsonScanner) -> Iterator[tuple[str, Any]]:
+    """Yield the body's members: ("rows", some Rows) again and again, (name, value) for each option."""
     _enter(scanner)
     seen: set[str] = set()
     while True:
         name = _read_name(scanner, seen)
         if name != "rows":
-            yield name, _take_option(scanner, name)
+            yield name, _read_option(scanner, name)
         elif (start := scanner.peek()) == ord("{"):
             yield name, scanner.take_single_row()
         elif start == ord("[") or start not in VALUE_STARTS:
@@ -139,21 +139,14 @@ def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
     return str(name)
 
 
-def _take_option(scanner: JsonScanner, name: str) -> bytes:
+def _read_option(scanner: JsonScanner, name: str) -> Any:
+    expected, kind, starts = OPTIONS[name]
     start = scanner.peek()
-    _, kind, starts = OPTIONS[name]
-    if start is not None and start in starts:
-        take = scanner.take_text if start == ord('"') else scanner.take_word
-        return take(f'in "{name}"')
     if start is None or start not in VALUE_STARTS:
         scanner.take(b'"', f'where the value of "{name}" begins')
-    raise UnprocessableError(f'"{name}" must be {kind}: {_SHAPE}.')
-
-
-def _read_option(name: str, text: bytes) -> Any:
-    if text == b"null":
-        return None
-    expected, kind, _ = OPTIONS[name]
+    if start is None or start not in starts:
+        raise UnprocessableError(f'"{name}" must be {kind}: {_SHAPE}.')
+    text = (scanner.take_text if start == ord('"') else scanner.take_word)(f'in "{name}"')
     shown = text[:40].decode(errors="replace")
     try:
         value = orjson.loads(text)
@@ -161,6 +154,6 @@ def _read_option(name: str, text: bytes) -> Any:
         raise UnreadableBodyError(
             f'The value of "{name}", {shown}, is not valid JSON: send {kind}.'
         ) from fault
-    if type(value) is not expected:
+    if value is not None and type(value) is not expected:
         raise UnprocessableError(f'"{name}" must be {kind}, not {shown}.')
     return value

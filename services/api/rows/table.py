@@ -11,18 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.api.rows.chunks import Markers, Piece, round_to_float32
-from services.api.rows.columns import (
-    NUMBERS,
-    CellError,
-    CodeColumn,
-    Column,
-    LabelColumn,
-    NumberColumn,
-    column_of,
-)
+from services.api.rows.columns import NUMBERS, CategoryColumn, CellError, Column, NumberColumn
 from services.api.rows.row_spec import RowSpec
 from shared.errors import MAX_ROW_ERRORS, RowError
-from shared.models.contract import Feature
+from shared.models.contract import Feature, Kind
 
 #: A column's values, and what is wrong with the first faulty cells, by row.
 type _Values = tuple[NDArray[np.float64] | list[float], dict[int, str]]
@@ -34,17 +26,23 @@ class Table:
     def __init__(self, features: tuple[Feature, ...], missing: tuple[float, ...]) -> None:
         self._names = [feature.name for feature in features]
         self._markers = Markers(missing)
-        self._columns = [column_of(feature, self._markers) for feature in features]
+        self._columns: list[Column] = [
+            CategoryColumn(feature.labels or (), self._markers)
+            if feature.kind is Kind.CATEGORY
+            else NumberColumn()
+            for feature in features
+        ]
         self._categories = [
             (place, column)
             for place, column in enumerate(self._columns)
-            if isinstance(column, LabelColumn | CodeColumn)
+            if isinstance(column, CategoryColumn)
         ]
-        labelled = [column for column in self._columns if isinstance(column, LabelColumn)]
         #: Whether a float64 tells all whole numbers apart that are labels.
-        self.takes_floats = all(column.is_exact for column in labelled)
+        self.takes_floats = all(column.is_exact for _, column in self._categories)
         #: Whether a number in CSV is never a label such as "10".
-        self.takes_numbers_in_csv = self.takes_floats and not any(column.has_texts for column in labelled)
+        self.takes_numbers_in_csv = self.takes_floats and not any(
+            column.has_texts for _, column in self._categories
+        )
 
     def from_json(self, rows: Sequence[Sequence[Any]], first_row: int) -> Piece:
         """Read rows of JSON cells."""
@@ -80,10 +78,8 @@ class Table:
         faults: list[RowError] = []
         for place, column in enumerate(self._columns):
             say: Callable[[Any], str]
-            if isinstance(column, LabelColumn | CodeColumn):
-                codes = matrix[:, place].astype(np.float64)
-                are_codes = (codes == np.floor(codes)) & (codes >= 0) & (codes < column.count)
-                wrong = ~(self._markers.find(codes) | np.isnan(codes) | are_codes)
+            if isinstance(column, CategoryColumn):
+                wrong = column.find_wrong_codes(matrix[:, place].astype(np.float64))
                 say = column.say_wrong_code
             elif inexact is not None:
                 wrong, say = inexact[:, place], _say_inexact

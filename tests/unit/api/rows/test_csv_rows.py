@@ -237,9 +237,9 @@ def test_a_row_without_an_end_is_refused_after_a_few_blocks(start: bytes, again:
 
 def test_a_million_columns_are_refused_at_once() -> None:
     header = ",".join(f"feature_{number}" for number in range(1_000_000)).encode()
-    started = time.perf_counter()
+    started = time.process_time()
     assert "header is longer" in str(refusal(header + b"\n" + b"1," * 999_999 + b"1\n"))
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_row_of_a_million_cells_is_refused_with_its_number() -> None:

@@ -235,10 +235,10 @@ def test_utf16_is_unreadable() -> None:
     ],
 )
 def test_deep_nesting_is_refused_at_once(start: str, opened: str, levels: int) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(UnprocessableError):
         read(start + opened * levels)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 @pytest.mark.parametrize(
@@ -254,10 +254,10 @@ def test_deep_nesting_is_refused_at_once(start: str, opened: str, levels: int) -
     ],
 )
 def test_a_value_without_an_end_is_refused_quickly(body: bytes) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises((UnprocessableError, UnreadableBodyError)):
         read(body)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 def test_a_row_of_a_million_values_is_refused_by_its_length() -> None:

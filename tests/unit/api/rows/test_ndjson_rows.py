@@ -114,10 +114,10 @@ def test_bytes_that_are_not_utf8_are_unreadable() -> None:
 @pytest.mark.parametrize("opened", ["[", '{"a":'])
 def test_deep_nesting_is_refused_at_once(levels: int, opened: str) -> None:
     closed = "]" if opened == "[" else "}"
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises((InvalidRowsError, UnreadableBodyError)):
         read(opened * levels + "1" + closed * levels + "\n")
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_a_line_without_an_end_is_refused_with_its_number() -> None:
