@@ -9,7 +9,7 @@ from pathlib import Path
 from shared.settings import Settings
 
 #: The address that a server binds for "every address": a client calls the loopback address instead.
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # compared, not bound
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  # compared, not bound
 
 
 def local_address(settings: Settings) -> str:

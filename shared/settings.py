@@ -21,7 +21,7 @@ from shared.setting_values import flag, hours, key, networks, one_of, storage_ur
 #: Bytes that the path of a folder for unix sockets may have on Linux.
 MAX_SOCKET_FOLDER_BYTES = 80
 #: Where sockets are placed otherwise. Not TMPDIR, which differs between boot and the programs.
-SHORT_FOLDER = Path("/tmp")  # boot refuses a folder there that belongs to someone else
+SHORT_FOLDER = Path("/tmp")  # noqa: S108  # boot refuses a folder there that belongs to someone else
 
 #: The bounds of MEMORY_LIMIT_MB: less does not hold the programs and one worker.
 LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB = 200, 1_048_576

@@ -76,5 +76,5 @@ def _for_supervisord(settings: Settings) -> dict[str, str]:
     }
 
 
-def _flag(value: bool) -> str:  # the value is all there is
+def _flag(value: bool) -> str:  # noqa: FBT001  # the value is all there is
     return "true" if value else "false"

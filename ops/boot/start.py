@@ -94,7 +94,7 @@ def become(launch: Launch) -> None:
     """Turn this process into supervisord: it keeps the process id and the lock."""
     sys.stdout.flush()
     os.chdir(ROOT)
-    os.execve(launch.command[0], launch.command, launch.environment)  # no shell in between
+    os.execve(launch.command[0], launch.command, launch.environment)  # noqa: S606  # no shell in between
 
 
 def _command(settings: Settings) -> tuple[str, ...]:

@@ -102,4 +102,4 @@ class Calls:
 
 def _pause(answer: Answer | None) -> float:
     told = float(answer.headers.get("retry-after", BROKEN_PAUSE)) if answer else BROKEN_PAUSE
-    return min(told, MOST_PAUSE) * random.uniform(0.5, 1.0)  # so that clients do not come all at once
+    return min(told, MOST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311  # so that clients do not come all at once

@@ -81,7 +81,7 @@ class Pools:
 
 def planned_jobs(models: Sequence[str], seed: int, client: int) -> Iterator[PlannedJob]:
     """Yield one client's jobs without end."""
-    generator = random.Random(f"{seed}/{client}")  # repeatable on purpose
+    generator = random.Random(f"{seed}/{client}")  # noqa: S311  # repeatable on purpose
     for number in itertools.count():
         yield _draw(generator, f"chaos-{seed}-{client}-{number}", models)
 

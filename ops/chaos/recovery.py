@@ -87,7 +87,7 @@ class Watches:
         self,
         what: str,
         since: float,
-        alone: bool,  # private
+        alone: bool,  # noqa: FBT001  # private
         faults: int,
         until: Callable[[], bool | None],
     ) -> None:

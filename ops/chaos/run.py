@@ -98,7 +98,7 @@ class Run:
         def strike() -> None:
             try:
                 injector.run(plan_faults(self.seed, self.seconds))
-            except Exception as fault:  # raised below: a run without faults proves nothing
+            except Exception as fault:  # noqa: BLE001  # raised below: a run without faults proves nothing
                 faults.append(fault)
 
         thread = threading.Thread(target=strike, daemon=True)

@@ -56,7 +56,7 @@ class Load:
         try:
             while not self._stopped.is_set() and not self.faults:
                 self._note(have_done(self.appliance, self.version, self.rows), reference)
-        except Exception as fault:  # `stop` tells of it
+        except Exception as fault:  # noqa: BLE001  # `stop` tells of it
             self.faults.append(fault)
 
     def _note(self, values: Matrix, reference: Matrix) -> None:

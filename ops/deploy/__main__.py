@@ -55,7 +55,7 @@ def main() -> int:
     except KeyboardInterrupt:
         display.say("Interrupted.")
         return ExitCode.INTERRUPTED
-    except Exception:  # its text could hold a secret
+    except Exception:  # noqa: BLE001  # its text could hold a secret
         display.say(traceback.format_exc())
         return ExitCode.FAILED
 

@@ -48,7 +48,7 @@ def test_a_run_that_checked_nothing_fails() -> None:
 
 
 @pytest.mark.parametrize(("said", "right"), [(9, False), (10, True), (20, True), (21, False)])
-def test_rows_are_counted_within_what_can_be_known(said: int, right: bool) -> None:  # a test's parameter
+def test_rows_are_counted_within_what_can_be_known(said: int, right: bool) -> None:  # noqa: FBT001  # a test's parameter
     assert Counted(said, 10, 20).right is right
 
 

@@ -103,7 +103,7 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
     trees: int,
     features: int,
     classes: int,
-    dart: bool,  # hypothesis calls it by name
+    dart: bool,  # noqa: FBT001  # hypothesis calls it by name
     seed: int,
 ) -> None:
     params: dict[str, Any] = {"objective": "multi:softmax", "num_class": classes} if classes else {}
