@@ -228,7 +228,7 @@ def test_what_breaks_outside_of_engines_still_counts_as_a_death(
     def broken(*_given: object) -> None:
         raise RuntimeError("not the engine's")
 
-    monkeypatch.setattr(Payloads, "put", broken)
+    monkeypatch.setattr(Payloads, "put_result", broken)
     assert runner.run(job.id, 0) is Outcome.HANDED_BACK
     assert store.get(job.id).status is Status.RUNNING
     assert connection.hget(keys.deaths(job.id), "0") == b"4"
