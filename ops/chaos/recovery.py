@@ -73,9 +73,7 @@ class Watches:
         with self._lock:
             return list(self._found)
 
-    def _start(
-        self, what: str, since: float, alone: bool, until: Callable[[], bool | None]
-    ) -> None:  # private
+    def _start(self, what: str, since: float, alone: bool, until: Callable[[], bool | None]) -> None:  # noqa: FBT001  # private
         with self._lock:
             self._open += 1
             faults = self._faults

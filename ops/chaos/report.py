@@ -48,10 +48,7 @@ def report(outcome: Outcome) -> str:
     if len(verdict.findings) > MOST_LISTED:
         listed.append(f"- and {len(verdict.findings) - MOST_LISTED} more")
     if listed:
-        parts.append("Faults found:
-
-        " + "
-        ".join(listed))
+        parts.append("Faults found:\n\n" + "\n".join(listed))
     return "\n\n".join(parts) + "\n"
 
 
