@@ -31,7 +31,10 @@ WORDINGS = (
     _rule("whatever", r"\bwhatever\b", "any, regardless of, or name the thing"),
     _rule("let go of", r"\b(?:let|lets|letting) go of\b|Python's lock\b", "release, or the GIL"),
     _rule(
-        "none that", r"\bnone that\b|\b(?:is|are|was|were) none\b(?! of)", "say what it is", exact_case=True
+        "none that",
+        r"\bnone that\b|(?<!there[ ])\b(?:is|are|was|were) none\b(?! of)",
+        "say what it is",
+        exact_case=True,
     ),
     _rule("takes and gives", r"\b(?:take|give)s? and (?:give|take)s?\b", "name the operations"),
     _rule("old adverb", r"\b(?:whence|thence|thereof|whereof|hitherto|lest|albeit)\b", "a modern word"),
