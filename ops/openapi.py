@@ -1,4 +1,4 @@
-"""`make openapi`: write services/api/openapi.json, which the api serves, from the reviewed openapi.yaml."""
+"""`make openapi`: writes services/api/openapi.json from the reviewed openapi.yaml."""
 
 from __future__ import annotations
 

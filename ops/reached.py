@@ -1,4 +1,4 @@
-"""An appliance as its clients reach it, however it runs: address, keys, calls, and what it has printed."""
+"""An appliance as its clients reach it: address, keys, calls, and its output."""
 
 from __future__ import annotations
 

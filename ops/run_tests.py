@@ -1,4 +1,4 @@
-"""`python -m ops.run_tests`: what `make test` runs. All tests, in half an hour on two cores.
+"""`python -m ops.run_tests`: runs all tests, as `make test` does, in half an hour.
 
 The container's tests mostly wait for builds and for containers, and those with a Prometheus for alerts, so they run
 beside the unit and integration tests and the console's.
@@ -15,7 +15,7 @@ from typing import IO
 
 from shared.build import ROOT
 
-#: What runs beside each other, and what runs alone afterwards.
+#: Tests that run in parallel, and tests that run alone afterwards.
 BESIDE, ALONE = (
     (("tests/unit", "tests/integration", "tests/console"), ("tests/container", "tests/watch")),
     ("tests/appliance",),
@@ -23,7 +23,7 @@ BESIDE, ALONE = (
 
 
 def main() -> int:
-    """Run everything, whatever fails; return the first exit code that is not 0."""
+    """Run everything, even after failures; return the first exit code that is not 0."""
     first, second = BESIDE
     started = time.monotonic()
     with tempfile.TemporaryFile() as said:

@@ -34,7 +34,7 @@ class TrialError(AssertionError):
 
 
 class Appliance(Reached):
-    """`python -m ops.boot` on its own DATA_DIR and free ports. `settings` replace or add to the environment."""
+    """`python -m ops.boot` on its own DATA_DIR and free ports, with further `settings`."""
 
     def __init__(
         self, data_dir: Path, settings: Mapping[str, str] | None = None, cgroup: Path | None = None
@@ -131,7 +131,7 @@ class Appliance(Reached):
         return [root, *root.children(recursive=True)]
 
     def pids_of(self, word: str) -> list[int]:
-        """Return the processes with this word on their command line, such as services.api or redis-server."""
+        """Return the processes with this word on their command line, such as services.api."""
         found = []
         for process in self.family()[1:]:
             try:
@@ -169,7 +169,7 @@ class Appliance(Reached):
 
 @contextlib.contextmanager
 def memory_cgroup(name: str, limit_mb: int) -> Iterator[Path | None]:
-    """Make a memory cgroup with a limit, for an appliance to be started in; None where that cannot be done."""
+    """Make a memory cgroup with a limit to start an appliance in; None if that fails."""
     folder = CGROUPS / f"shapbox-{name}-{os.getpid()}"
     try:
         folder.mkdir()
@@ -209,5 +209,5 @@ def free_ports(count: int = 2) -> list[int]:
             one.close()
 
 
-#: What a call to an appliance that is going down may raise.
+#: Errors of a call to an appliance that is going down.
 NO_ANSWER = (OSError, http.client.HTTPException)

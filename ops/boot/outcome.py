@@ -22,7 +22,7 @@ def tell(text: str, settings: Settings) -> None:
 
 
 def tell_refusal(error: ShapboxError, environment: Mapping[str, str]) -> None:
-    """Print on standard error why there is no start. Settings may be wrong: reads LOG_FORMAT only."""
+    """Print on standard error why there is no start. Of the settings it reads LOG_FORMAT only."""
     if environment.get("LOG_FORMAT", "").strip() == LogFormat.JSON:
         configure_logging(Settings(log_format=LogFormat.JSON), "boot", sys.stderr)
         _log.critical("Shapbox cannot start", extra={"cause": str(error)})

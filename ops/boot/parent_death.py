@@ -17,7 +17,7 @@ from pathlib import Path
 from ops.boot.lock import try_lock
 from shared.appliance.program_start import started_now
 
-#: prctl's number for "send me this signal when my parent dies" (linux/prctl.h). It outlives exec.
+#: prctl's number for "send me this signal when my parent dies" (linux/prctl.h). It stays across exec.
 PR_SET_PDEATHSIG = 1
 #: The name under which boot passes on its process id, which is supervisord's after exec.
 SUPERVISOR_PID = "SHAPBOX_SUPERVISOR_PID"

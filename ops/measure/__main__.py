@@ -1,4 +1,4 @@
-"""`python -m ops.measure latency | million | fairness | scrape`, on this machine's appliance."""
+"""`python -m ops.measure latency | million | fairness | scrape`: measures an appliance."""
 
 from __future__ import annotations
 

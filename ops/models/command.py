@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def run(arguments: Sequence[str], models_dir: Path, data_dir: Path | None = None) -> int:
-    """Do what the arguments say, and return the exit code. DATA_DIR has the records of activation, if any."""
+    """Do what the arguments say; return the exit code. DATA_DIR has activation records, if any."""
     options = _parser().parse_args(joined(list(arguments)))
     try:
         match options.command:

@@ -1,4 +1,4 @@
-"""Adds to a contract what its owner says in a JSON file: groups, reasons, never_reasons and adverse."""
+"""Adds the owner's JSON file to a contract: groups, reasons, never_reasons and adverse."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEYS = ("groups", "reasons", "never_reasons", "adverse")
 
 
 def completed(contract: Contract, path: Path | None) -> Contract:
-    """Return the contract with what `--contract FILE` says; checks all of it as it will be when it is read again.
+    """Return the contract with the content of `--contract FILE`, checked as a whole.
 
     Raises ModelFaultError, which names the file if it is at fault.
     """
@@ -33,7 +33,7 @@ def completed(contract: Contract, path: Path | None) -> Contract:
 
 
 def _without_manifest(error: ModelFaultError, path: Path | None) -> str:
-    """Take the name of the manifest, which was not written, and the remedy for it out of a message."""
+    """Take the manifest's name and remedy out of a message: it was not written yet."""
     what = str(error).removeprefix(f"{MANIFEST_FILE} cannot be used: ")
     what = what.removesuffix(f". {remedy_for(Path(MANIFEST_FILE).parent)}")
     return (

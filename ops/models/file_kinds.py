@@ -1,4 +1,4 @@
-"""Finds out what a file really is by its bytes, and says how to get from there to a model that can be added."""
+"""Finds out what a file really is, and says how to get a model from it that can be added."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _PACKERS: tuple[tuple[bytes, str, str, Callable[[], Any]], ...] = (
 
 
 def model_bytes(content: bytes) -> bytes:
-    """Return a file's bytes as XGBoost reads them: without a UTF-8 byte order mark and blanks before the JSON."""
+    """Return a file's bytes as XGBoost reads them: no byte order mark, no leading blanks."""
     return content.removeprefix(_UTF8_BOM).lstrip(b" \t\r\n") if may_be_model(content) else content
 
 
@@ -69,7 +69,7 @@ def may_be_model(content: bytes) -> bool:
 
 
 def describe_foreign(content: bytes, file: str) -> str | None:
-    """Say what a file is, and what to do, if it is not what XGBoost saves today; None if it may be that."""
+    """Say what a file is and what to do, if XGBoost does not save such files; None otherwise."""
     if not content.strip():
         return f"{file} is empty. Save or copy the model again."
     if may_be_model(content):
@@ -78,7 +78,7 @@ def describe_foreign(content: bytes, file: str) -> str | None:
 
 
 def describe_failure(content: bytes, file: str, said: str) -> str:
-    """Say why XGBoost cannot load a file that begins as a model does. `said` is XGBoost's own reason."""
+    """Say why XGBoost cannot load a file that begins as a model. `said` is its own reason."""
     if content[1:2] in {b"L", b"l", b"I", b"i", b"U"}:  # the marker of a length: UBJSON
         return (
             f"{file} begins as a model in UBJSON and cannot be loaded: it is truncated or damaged ({said}). "

@@ -1,4 +1,4 @@
-"""Finds a version that is the same model: the same source file, under the same contract, with the same rows."""
+"""Finds a version that is the same model: same source file, same contract, same rows."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shared.models.version import ModelVersion, read_version, version_folders
 
 #: Notes of an import that may differ between two imports of one model.
 _SOURCE_NAME = "added_from"
-#: What an import notes the SHA-256 of the file as given under.
+#: The import's note of the SHA-256 of the file as given.
 _SOURCE_SHA256 = "sha256_of_source"
 
 
 def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> ModelVersion | None:
-    """Return a whole version of the draft's name that is the same model; only `version`, if that is given."""
+    """Return a whole version that is the draft's model; only `version`, if that is given."""
     folder = models_dir / draft.contract.name
     if not folder.is_dir():
         return None
@@ -38,7 +38,7 @@ def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> Model
 
 
 def find_same_file(models_dir: Path, draft: ModelDraft) -> list[str]:
-    """Return the whole versions of the draft's name that the same file was added as, as `NAME@VERSION`."""
+    """Return the whole versions that the same file was added as, as `NAME@VERSION`."""
     found: list[ModelVersion] = []
     for folder in version_folders(models_dir):
         if folder.parent.name != draft.contract.name or faults_in(folder):
@@ -65,7 +65,7 @@ def _is_same(folder: Path, draft: ModelDraft) -> bool:
 
 
 def _essence(contract: Contract) -> Contract:
-    """Leave out of a contract what the import fills in: the version, this machine's XGBoost, files and their hashes."""
+    """Leave out the parts of a contract that the import fills in: version, XGBoost, hashes."""
     training = {key: value for key, value in contract.training.items() if key != _SOURCE_NAME}
     bare = replace(contract, version=1, sha256="", size=None, library_version="", training=training)
     return replace(bare, background=None, examples=None, expected=None, format=min(contract.format, FORMAT))

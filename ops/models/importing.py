@@ -1,4 +1,4 @@
-"""Imports a model: reads the file, settles its contract, checks it, and writes its version whole or not at all."""
+"""Imports a model: reads the file, settles its contract, checks it, writes its version."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NO_SHA256 = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class PreparedImport:
-    """A model that could be added. `same` is a version that is the same model: then nothing needs to be added.
+    """A model that could be added. With `same`, a version that is the same, nothing is to do.
 
     `background_rows` and `examples_rows` count the rows of the files that samples were taken of.
     """
@@ -45,7 +45,7 @@ class PreparedImport:
 
 
 def prepare_import(models_dir: Path, options: ImportOptions) -> PreparedImport:
-    """Do everything but writing; raises ModelFaultError with the reason and the remedy if the model cannot be added."""
+    """Do everything but writing; raises ModelFaultError with the reason and the remedy."""
     _check_options(options)
     source = read_source(options.file)
     version = options.version or next_version(models_dir, options.name)
@@ -71,12 +71,12 @@ def add_model(models_dir: Path, options: ImportOptions) -> ModelVersion:
 
 
 def write_import(models_dir: Path, prepared: PreparedImport) -> ModelVersion:
-    """Write a prepared model's folder, in place of a broken one, unless the same model is there."""
+    """Write a prepared model's folder, in place of a broken one, unless it is there already."""
     return prepared.same or write_model_folder(models_dir, prepared.draft, replace=True)
 
 
 def next_version(models_dir: Path, name: str) -> int:
-    """Return the version after the highest one of a name that is there or was removed; 1 if there was none."""
+    """Return the version after the highest that exists or was removed; 1 for a new name."""
     folder = models_dir / name
     there = folder.iterdir() if folder.is_dir() else ()
     numbers = [int(path.name) for path in there if VERSION_PATTERN.fullmatch(path.name)]

@@ -10,7 +10,7 @@ from shared.errors import ModelFaultError
 
 
 def read_object(path: Path, option: str) -> dict[str, Any]:
-    """Read a file that holds one JSON object; raises ModelFaultError, which names the option and the file."""
+    """Read a file with one JSON object; raises ModelFaultError, which names option and file."""
     try:
         document = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_repeats)
     except OSError as error:

@@ -17,7 +17,7 @@ _SHOWN = 5
 
 
 def with_labels(source: Source, path: Path) -> tuple[Feature, ...]:
-    """Return the features with the labels of `--labels FILE`; raises ModelFaultError if they do not fit the model.
+    """Return the features with the labels of `--labels FILE`; raises ModelFaultError.
 
     A number with labels becomes a category: it was trained on ordinal codes.
     """

@@ -1,4 +1,4 @@
-"""Lists the models in a folder: what each takes and gives, and how its activation ended."""
+"""Lists the models in a folder: their inputs, outputs, and the outcome of activation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _OUTPUTS, _HASH = 3, 12
 
 
 def list_models(models_dir: Path, activations: Activations) -> tuple[str, bool]:
-    """Return a table of all models, with the reasons of refused ones below, and whether any is refused.
+    """Return a table of all models with the reasons of refusals, and whether there is any.
 
     Raises ModelFaultError with the reasons if none can be served.
     """

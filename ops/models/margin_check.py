@@ -1,4 +1,4 @@
-"""Compares a model's margins with those of its owner's own model, and finds the option that makes them agree."""
+"""Compares a model's margins with its owner's, and finds the option that makes them agree."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ type _Matrix = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """Rows whose margins agree with the owner's: the rows, the owner's margins, the largest difference."""
+    """Rows with agreeing margins: the rows, the owner's margins, the largest difference."""
 
     rows: _Matrix
     margins: _Matrix
@@ -45,7 +45,7 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """Another way to read or predict the rows. `advice` says how; `option` whether it is an option of the command."""
+    """Another way to read or predict the rows, with advice; `option`: it is a command's option."""
 
     advice: str
     features: tuple[Feature, ...]
@@ -56,7 +56,7 @@ class _Trial:
 
 
 def check_margins(contract: Contract, source: Source, check: tuple[Path, Path]) -> Agreement:
-    """Compare the imported model's margins with EXPECTED; raises ModelFaultError with what would make them agree."""
+    """Compare the model's margins with EXPECTED; raises ModelFaultError with the remedy."""
     rows_path, expected_path = check
     rows = read_rows_file(rows_path, contract.features, contract.missing)
     expected = read_expected(expected_path, len(rows))
@@ -93,7 +93,7 @@ class _Checker:
         return margins.shape == expected.shape and bool((_differences(margins, expected) <= TOLERANCE).all())
 
     def complaint(self, rows: _Matrix, margins: _Matrix, path: Path) -> str:
-        """Say how far apart the margins are, and what makes them agree, if anything that was tried does."""
+        """Say how far apart the margins are, and which attempt makes them agree, if any."""
         advice = self._advice(rows) or self._rounds_advice(rows)
         if advice is None:
             rounds = rounds_tried(rounds_to_try(self._inspection), self._inspection.rounds)
@@ -151,7 +151,7 @@ class _Checker:
         return None
 
     def _match(self, margins: _Matrix, expected: NDArray[np.float64], *, as_prediction: bool) -> str | None:
-        """Return what EXPECTED is, if it can be made of these margins: "" for margins, or the name of a prediction."""
+        """Return what EXPECTED is: "" for margins, the name of a prediction, or None."""
         if not as_prediction:
             return "" if self.agrees(margins, expected) else None
         for name, predictions in predictions_of(margins, self._contract.link):
@@ -205,7 +205,7 @@ class _Checker:
 
 _CODES_ADVICE = "codes"
 _ORDER_ADVICE = "order"
-#: What is said where the change is one of the rows and not of an option.
+#: The wording if the change is one of the rows and not of an option.
 _ROWS_ADVICE = {
     _CODES_ADVICE: "All rows agree if ROWS holds codes of categories: a text file must hold their labels. Give ROWS with labels, or as .npy.",
     _ORDER_ADVICE: "All rows agree if the columns of ROWS are in alphabetical order: an .npy must have them in the model's order. "
@@ -230,7 +230,7 @@ def _differences(margins: _Matrix, expected: NDArray[np.float64]) -> NDArray[np.
 
 
 def _markers(rows: _Matrix, features: tuple[Feature, ...]) -> list[float]:
-    """Return numbers in the rows that may mean "missing": known ones, then the commonest of each column.
+    """Return numbers that may mean "missing": known ones, then the commonest of each column.
 
     Codes of categories count among the known ones: XGBoost compares them with `missing`, too.
     """

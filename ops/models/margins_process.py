@@ -1,4 +1,4 @@
-"""Predicts margins of given rows in another process, which keeps XGBoost out of the caller's."""
+"""Predicts margins of rows in another process, which keeps XGBoost out of the caller's."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class MarginsRequest:
 
 
 def predict_margins(model: Path, requests: Sequence[MarginsRequest]) -> list[NDArray[np.float32]]:
-    """Return the margins of each request's rows, rows x outputs. Raises ModelFaultError if XGBoost fails."""
+    """Return each request's margins, rows x outputs. Raises ModelFaultError if XGBoost fails."""
     with tempfile.TemporaryDirectory(prefix="shapbox-margins-") as folder:
         for index, request in enumerate(requests):
             np.save(Path(folder) / f"rows-{index}.npy", request.rows)

@@ -12,7 +12,7 @@ from shared.models.contract import Feature
 
 
 def spaced(count: int, most: int) -> NDArray[np.intp]:
-    """Return at most `most` positions among `count`, evenly spaced, the first and the last included."""
+    """Return at most `most` positions of `count`, evenly spaced, first and last included."""
     if count <= most:
         return np.arange(count)
     return np.linspace(0, count - 1, most).round().astype(np.intp)
@@ -21,6 +21,6 @@ def spaced(count: int, most: int) -> NDArray[np.intp]:
 def read_sample(
     path: Path, features: tuple[Feature, ...], missing: tuple[float, ...], most: int
 ) -> tuple[NDArray[np.float32], int]:
-    """Read a file of rows; return at most `most` of them, evenly spaced, and how many the file has."""
+    """Read a file of rows; return at most `most` of them, evenly spaced, and their number."""
     rows = read_rows_file(path, features, missing)
     return rows[spaced(len(rows), most)], len(rows)

@@ -1,4 +1,4 @@
-"""What is to be imported, and the options that settle what a model file leaves open."""
+"""The options of an import: the file, and choices that the file leaves open."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ type TreesChoice = Literal["best", "all"] | int
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """One model to import. None stands for the default: the next version, what the file says, the usual number of rows.
+    """One model to import. None means the default: next version, the file's word, usual rows.
 
-    `missing` is empty where only NaN means "missing", whatever the file says.
+    `missing` is empty if only NaN means "missing", even if the file says otherwise.
     """
 
     name: str
@@ -61,7 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         metavar="NUMBER|none",
         help="a number that means 'missing', besides NaN; may be repeated, or several separated by commas; none: only NaN does, "
-        "whatever the file says",
+        "regardless of the file",
     )
     parser.add_argument(
         "--outputs", type=_names, default=(), metavar="A,B,…", help="names of the model's outputs"
@@ -116,7 +116,7 @@ def read_arguments(parsed: argparse.Namespace) -> ImportOptions:
 
 
 def joined(arguments: list[str]) -> list[str]:
-    """Write `--missing -999,-1` as one argument: argparse takes what begins with a minus for an option."""
+    """Write `--missing -999,-1` as one argument, so that argparse sees no option in the number."""
     found: list[str] = []
     for argument in arguments:
         if found and found[-1] == "--missing" and argument[:1] == "-" and argument[:2] != "--":

@@ -16,7 +16,7 @@ _HOW = "Write numpy.save('expected.npy', model.predict(rows, output_margin=True)
 
 
 def read_expected(path: Path, rows: int) -> NDArray[np.float64]:
-    """Read a number or more for each of `rows` rows, rows x columns; raises ModelFaultError if it is something else."""
+    """Read numbers for each of `rows` rows, rows x columns; raises ModelFaultError."""
     try:
         content = path.read_bytes()
     except OSError as error:

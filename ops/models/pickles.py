@@ -1,4 +1,4 @@
-"""Says what a Python pickle holds, without ever loading it: loading a pickle runs whatever is in it."""
+"""Describes a Python pickle without loading it: loading would run its code."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 _TEXT_PICKLE = re.compile(rb"c[\w.]+\n\w+\n|\([dl]p\d*\n|\(c[\w.]+\n")
 #: An XGBoost class where joblib's arrays hide the opcodes that name it.
 _NAMED = re.compile(rb"(xgboost\.(?:sklearn|core))\W{1,6}(XGB\w+|Booster)")
-#: What pickles of any object name besides the object's class.
+#: Names in the pickle of any object, besides the object's class.
 _PLUMBING = ("copyreg", "copy_reg", "builtins", "__builtin__", "collections", "numpy", "joblib", "_codecs")
 _SEARCHES = ("GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV")
 
@@ -22,7 +22,7 @@ def is_pickle(content: bytes) -> bool:
 
 
 def describe_pickle(content: bytes, file: str, *, compressed: bool) -> str:
-    """Say what a pickle holds and how to save the XGBoost model in it. `file` is named in the commands."""
+    """Describe a pickle and how to save the XGBoost model in it; commands name `file`."""
     classes = classes_in(content)
     by_joblib = compressed or any(module.startswith("joblib") for module, _ in classes)
     library = "joblib" if by_joblib else "pickle"
@@ -54,7 +54,7 @@ def describe_pickle(content: bytes, file: str, *, compressed: bool) -> str:
 
 
 def classes_in(content: bytes) -> list[tuple[str, str]]:
-    """List the classes and functions that a pickle names, as (module, name), in their order; nothing is loaded."""
+    """List the (module, name) of classes and functions in a pickle, in order, without loading."""
     texts: list[str] = []
     memo: dict[int, str | None] = {}
     found: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""What a user may take for margins: each thing that XGBoost's `predict` and `predict_proba` make of them."""
+"""Predictions that users mistake for margins: results of `predict` and `predict_proba`."""
 
 from __future__ import annotations
 

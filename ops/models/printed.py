@@ -1,4 +1,4 @@
-"""Writes a model's contract for people: what the file says, what was settled by options, and what is not used."""
+"""Prints a contract for people: from the file, from options, and what is not used."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def _sampled(kept: int, count: int, option: str) -> str:
 def _settled_missing(
     markers: tuple[float, ...], given: tuple[float, ...] | None, noted: tuple[float, ...]
 ) -> str:
-    """Say what means "missing", whether an option or the file says so, and what of the file that overrules."""
+    """Say which numbers mean "missing", by option or file, and what the option overrules."""
     if given is None:
         return _missing(markers, _NOTED if markers else None)
     said = _missing(markers, "--missing") if markers else "NaN only (from --missing none)"

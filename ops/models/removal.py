@@ -17,7 +17,7 @@ REMOVED_FILE = ".removed-versions.json"
 
 
 def remove_model(models_dir: Path, wanted: str) -> list[str]:
-    """Remove `NAME@VERSION`, and NAME's folder if it is the last; return the versions of NAME that are left.
+    """Remove `NAME@VERSION`, and NAME's folder if it is the last; return the versions left.
 
     The folder is renamed aside first, so it is there whole or not at all. Raises ModelFaultError if there is no such version,
     OSError if the disk refuses.
@@ -39,7 +39,7 @@ def remove_model(models_dir: Path, wanted: str) -> list[str]:
 
 
 def removed_versions(models_dir: Path) -> dict[str, int]:
-    """Return the highest version that was removed of each name. Raises ModelFaultError if the file cannot be understood."""
+    """Return the highest removed version of each name. Raises ModelFaultError if unreadable."""
     path = models_dir / REMOVED_FILE
     try:
         return {str(name): int(version) for name, version in json.loads(path.read_bytes()).items()}

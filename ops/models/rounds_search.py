@@ -1,4 +1,4 @@
-"""Searches the number of boosting rounds whose margins are the ones that a model's owner has."""
+"""Finds the number of boosting rounds that gives the owner's margins."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _NEAR, _ROUND = 5, (1000, 500, 100, 50, 25, 10, 5)
 
 
 def rounds_to_try(inspection: ModelInspection) -> list[int]:
-    """Return every number of rounds of a model; of many the likeliest: those near best_iteration and round ones."""
+    """Return every number of rounds; of many the likeliest: near best_iteration, or round."""
     numbers = range(1, inspection.rounds + 1)
     best = inspection.best_iteration
 

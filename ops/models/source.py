@@ -1,4 +1,4 @@
-"""Reads a model file for import: what it says of itself, and the model as UBJSON with all of its rounds."""
+"""Reads a model file for import: its own facts, and the model as UBJSON with all rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.models.activation.inspection import ModelInspection, convert_model
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A model file that was read. `sha256` is that of the file as given, `model` is the model as UBJSON, `splits` are by feature."""
+    """A model file. `sha256` is of the file as given, `model` is UBJSON, `splits` by feature."""
 
     file: Path
     sha256: str
@@ -25,7 +25,7 @@ class Source:
 
 
 def read_source(file: Path) -> Source:
-    """Read a model file, whatever its name ends in. Raises ModelFaultError, which says what the file really is."""
+    """Read a model file with any suffix. Raises ModelFaultError, which says what the file is."""
     content = _read(file)
     if foreign := describe_foreign(content, str(file)):
         raise ModelFaultError(foreign)
@@ -58,7 +58,7 @@ def _read(file: Path) -> bytes:
 
 
 def _why(error: ModelFaultError, content: bytes, file: Path) -> str:
-    """Say why a model is refused: XGBoost could not load the file, or what it loaded cannot be served."""
+    """Say why a model is refused: XGBoost cannot load it, or the loaded model cannot be served."""
     said = str(error)
     for refusal in ("can load: ", "cannot be loaded: "):
         if refusal in said:

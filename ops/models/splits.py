@@ -18,7 +18,7 @@ _BEYOND = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Where one feature is split: the highest code of a category in any split, and all thresholds, in order."""
+    """The splits of one feature: the highest category code, and all thresholds in order."""
 
     highest_code: int | None = None
     thresholds: tuple[float, ...] = ()
@@ -54,6 +54,6 @@ def _collect(tree: Any, codes: dict[int, int], thresholds: dict[int, set[float]]
 
 
 def _parts_missing(threshold: float, count: int) -> bool:
-    """Whether a threshold has all codes on one side: XGBoost puts it at twice the highest value, or just below 0."""
+    """Whether a threshold has all codes on one side: twice the highest value, or just below 0."""
     twice = threshold - 2 * round(threshold / 2)
     return -_BEYOND <= threshold < 0 or (0 < twice <= _BEYOND and threshold / 2 <= count - 1 + _BEYOND)

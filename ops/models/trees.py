@@ -11,7 +11,7 @@ _BEST = "best_iteration"
 
 
 def choose_trees(inspection: ModelInspection, choice: TreesChoice | None) -> Trees:
-    """Return the rounds that count; raises ModelFaultError if the choice and the file do not fit."""
+    """Return the rounds that count; raises ModelFaultError if choice and file do not fit."""
     total, best = inspection.rounds, inspection.best_iteration
     if inspection.booster == "gblinear":
         if choice not in {None, "all"}:

@@ -1,4 +1,4 @@
-"""Verifies the models in a folder: their files byte by byte, then what each would become if it were activated here."""
+"""Verifies a folder's models: their bytes, then the outcome of an activation here."""
 
 from __future__ import annotations
 

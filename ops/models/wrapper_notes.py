@@ -1,4 +1,4 @@
-"""Reads what the scikit-learn wrappers of XGBoost 1.x note in a model file: all of their plain parameters."""
+"""Reads the notes of XGBoost 1.x's scikit-learn wrappers in a model file."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What must be right before a deploy: all of it is looked at, and all that is wrong is told at once."""
+"""The checks before a deploy: all are made, and all faults are reported at once."""

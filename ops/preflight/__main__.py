@@ -1,4 +1,4 @@
-"""`python -m ops.preflight`: what must be right before a deploy. 0 if all of it is, 1 if not.
+"""`python -m ops.preflight`: the checks before a deploy; 1 if any fails.
 
 With RENDER_API_KEY Render validates the blueprint as well. IMAGE=no leaves the image out, which takes two minutes.
 """

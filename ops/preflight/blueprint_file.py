@@ -9,7 +9,7 @@ from ops.render.errors import RenderError
 
 
 def check_blueprint(blueprint: Blueprint, api: RenderApi | None = None, service: str = "") -> Finding:
-    """Check a blueprint; `service` is one of the workspace that Render shall check it for, if that is known."""
+    """Check a blueprint; Render checks it as well if `service` names one of the workspace."""
     name = blueprint.path.name
     faults = [str(fault) for fault in blueprint.faults]
     remedies = [fault.remedy for fault in blueprint.faults]
@@ -18,7 +18,7 @@ def check_blueprint(blueprint: Blueprint, api: RenderApi | None = None, service:
         try:
             found, how = _ask_render(blueprint, api, service)
         except RenderError as trouble:
-            found, how = [], f"by its rules; Render was asked in vain: {trouble}"
+            found, how = [], f"by its rules; Render could not be asked: {trouble}"
         faults += [f"Render: {fault}" for fault in found]
         remedies += ["Mend what Render refuses."] if found else []
     if not faults:

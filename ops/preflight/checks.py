@@ -22,7 +22,7 @@ BLUEPRINT = "render.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Preflight:
-    """What is looked at, and with whose help."""
+    """The checks, and the helpers that they need."""
 
     options: PreflightOptions
     api: RenderApi | None = None
@@ -38,7 +38,7 @@ class Preflight:
         for name, check in self._checks():
             try:
                 yield check()
-            except Exception as fault:  # noqa: BLE001  # whatever it was, the others are worth knowing
+            except Exception as fault:  # noqa: BLE001  # after any fault, the other checks are worth knowing
                 yield Finding.failed(
                     name, f"{type(fault).__name__}: {fault}", "This is a fault of the check itself."
                 )
@@ -50,7 +50,7 @@ class Preflight:
             ("tree", lambda: check_tree(repository)),
             ("pushed", lambda: check_pushed(repository)),
             ("models", lambda: check_models(self.root / "models", fallback_allowed=allowed)),
-            ("no stand-ins", lambda: check_fallback(blueprint, fallback_allowed=allowed)),
+            ("no placeholders", lambda: check_fallback(blueprint, fallback_allowed=allowed)),
             *[("blueprint", self._blueprint(path)) for path in self._blueprint_paths()],
             ("image", self._image(blueprint)),
         ]

@@ -1,4 +1,4 @@
-"""What a check has found, and how all of them are shown."""
+"""The finding of a check, and the output of all findings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image as Render builds it, at work for a minute in 512 MB, on a disk that is root's as Render's is."""
+"""The image as Render builds it, at work for a minute in 512 MB, on a disk of root's."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_image(blueprint: Blueprint, root: Path, seconds: float) -> Finding:
 
 
 def _build_arguments(blueprint: Blueprint) -> Mapping[str, str]:
-    """Return what the service's variables tell the build: Render makes a build argument of each."""
+    """Return the build arguments: Render makes one of each of the service's variables."""
     service = blueprint.services.get(blueprint.web_service or "", {})
     return {
         str(item["key"]): str(item["value"])

@@ -1,4 +1,4 @@
-"""The models that go with the commit, and whether stand-ins may answer in their place."""
+"""The models of the commit, and whether placeholders may replace them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ops.preflight.finding import Finding
 from ops.render.blueprint import Blueprint
 from shared.models.version import version_folders
 
-#: The setting that lets stand-ins answer.
+#: The setting that allows placeholders.
 ALLOWS = "ALLOW_FALLBACK_MODEL"
 
 
@@ -21,12 +21,12 @@ def check_models(models_dir: Path, *, fallback_allowed: bool) -> Finding:
         return Finding.passed("models", f"{count} verified: files, hashes, a prediction of each")
     seen = "\n".join(f"{fault.model}: {fault.what}" for fault in faults)
     if fallback_allowed:
-        return Finding.passed("models", f"stand-ins will answer, as {ALLOWS} allows\n{seen}")
+        return Finding.passed("models", f"placeholders will answer, as {ALLOWS} allows\n{seen}")
     return Finding.failed("models", seen, "\n".join(dict.fromkeys(fault.remedy for fault in faults)))
 
 
 def check_fallback(blueprint: Blueprint, *, fallback_allowed: bool) -> Finding:
-    """Look whether a service would start with stand-ins though nobody here has said that it may."""
+    """Check that no service starts with placeholders unless that is allowed here."""
     allowing = [
         name
         for name, service in blueprint.services.items()
@@ -37,10 +37,10 @@ def check_fallback(blueprint: Blueprint, *, fallback_allowed: bool) -> Finding:
     ]
     if allowing and not fallback_allowed:
         return Finding.failed(
-            "no stand-ins",
-            f"{', '.join(allowing)} would start with stand-ins for broken models ({ALLOWS})",
+            "no placeholders",
+            f"{', '.join(allowing)} would start with placeholders for broken models ({ALLOWS})",
             f"Take {ALLOWS} out of {blueprint.path.name}, or say that you want it: {ALLOWS}=true.",
         )
     return Finding.passed(
-        "no stand-ins", "allowed here" if fallback_allowed else "a broken model is refused at boot"
+        "no placeholders", "allowed here" if fallback_allowed else "a broken model is refused at boot"
     )

@@ -1,4 +1,4 @@
-"""What a preflight is asked to look at: read once from the environment."""
+"""A preflight's options: read once from the environment."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IMAGE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class PreflightOptions:
-    """What is asked for. Secrets are kept out of its representation."""
+    """The options. Secrets are kept out of the representation."""
 
     fallback_allowed: bool = False
     image: bool = True

@@ -67,7 +67,7 @@ def check_tree(repository: Repository) -> Finding:
 
 
 def check_pushed(repository: Repository) -> Finding:
-    """Look whether the remote has the commit; where it does not answer, whether it had it when it was last seen."""
+    """Check that the remote has the commit, or had it when it last answered."""
     head, branch = repository.head(), repository.git("symbolic-ref", "--short", "HEAD")
     if head is None or branch is None:
         return Finding.failed("pushed", "no branch with a commit is checked out", "git switch BRANCH.")

@@ -1,4 +1,4 @@
-"""A preflight as one call: whoever deploys makes it first."""
+"""A preflight as one call, which each deploy makes first."""
 
 from __future__ import annotations
 

@@ -18,14 +18,14 @@ MOST_VARIABLES = 100
 
 
 class RenderApi:
-    """What we ask Render, and have it do."""
+    """Questions and orders to Render's API."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self.patience = transport.patience
 
     def find_service(self, name_or_id: str) -> Service | None:
-        """Return the service of this id or exact name; None if this key sees none. Raises RenderError."""
+        """Return the service of this id or name; None if the key sees none. Raises RenderError."""
         if name_or_id.startswith("srv-"):
             try:
                 return Service.read(self._transport.get(f"services/{name_or_id}"))
@@ -56,11 +56,11 @@ class RenderApi:
         return next(iter(self.deploys(service, Status.LIVE, 1)), None)
 
     def order_deploy(self, service: Service, commit: str) -> Deploy | None:
-        """Have a commit deployed; None if Render has taken the order and names no deploy. Raises UncertainError."""
+        """Have a commit deployed; None if Render names no deploy for it. Raises UncertainError."""
         return self._order(f"services/{service.id}/deploys", {"commitId": commit})
 
     def order_rollback(self, service: Service, deploy_id: str) -> Deploy | None:
-        """Have an earlier deploy made live again; the answer is a deploy of its own. Raises UncertainError."""
+        """Make an earlier deploy live again; returns the new deploy. Raises UncertainError."""
         return self._order(f"services/{service.id}/rollback", {"deployId": deploy_id})
 
     def cancel(self, service: Service, deploy_id: str) -> None:
@@ -77,7 +77,7 @@ class RenderApi:
         return [str(item.get("message", "")).rstrip() for item in entries][-lines:]
 
     def failures_since(self, service: Service, moment: datetime) -> list[str]:
-        """Return what Render says of each time that the service failed since then: killed for memory, unhealthy, …."""
+        """Return Render's records of the service's failures since then, such as a lack of memory."""
         since = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         wanted: dict[str, str | int] = {"type": "server_failed", "startTime": since, "limit": PAGE}
         listing = self._transport.get(f"services/{service.id}/events", wanted)

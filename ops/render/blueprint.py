@@ -16,7 +16,7 @@ import yaml
 from ops.render.blueprint_settings import check_settings
 from ops.render.fault import Fault
 
-#: What a service can be.
+#: The types of services.
 TYPES = frozenset({"web", "pserv", "worker", "cron", "keyvalue"})
 #: Names that Render reads no more, and what took their place.
 OLD_NAMES = {"env": "runtime", "autoDeploy": "autoDeployTrigger", "pullRequestPreviewsEnabled": "previews"}

@@ -1,4 +1,4 @@
-"""The environment variables of a blueprint's services: well formed, and settings that Shapbox takes."""
+"""The variables of a blueprint's services: well-formed, and settings that Shapbox takes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from shared.settings import KEY_NAMES, SETTING_NAMES, Settings
 
 #: Where a value can come from. Exactly one of them.
 SOURCES = ("value", "generateValue", "sync", "fromService", "fromDatabase")
-#: What services may be asked for.
+#: Properties that may be asked of a service.
 PROPERTIES = frozenset({"host", "port", "hostport", "connectionString"})
 #: Names beside the settings: the image's user, and what an object store is reached with.
 OTHER_NAMES, OTHER_BEGINNINGS = frozenset({"SHAPBOX_BOOT_USER"}), ("AWS_", "GOOGLE_", "AZURE_")
 #: Ports that Render keeps for itself.
 TAKEN_PORTS = frozenset({"18012", "18013", "19099"})
-#: Words in the names of what must not stand in a file that everybody reads.
+#: Words in the names of values that must not be in a file that everybody reads.
 SECRET_WORDS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
 #: A value in the place of one that only Render knows, which boot would take.
 EXAMPLES = {"REDIS_URL": "redis://host:6379", "STORAGE_URL": "s3://bucket/folder"}
@@ -87,7 +87,7 @@ def _settings(variables: Variables) -> Iterator[tuple[str, str]]:
 
 
 def _example(key: str, item: Mapping[str, Any]) -> str:
-    """Return the variable's value; where only Render knows it, one that boot would take for this key."""
+    """Return the variable's value, or a valid example if only Render knows it."""
     if "value" in item:
         value = item["value"]
         return str(value).lower() if isinstance(value, bool) else str(value)

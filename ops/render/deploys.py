@@ -11,7 +11,7 @@ from ops.render.errors import RenderError
 
 
 class Status(StrEnum):
-    """What Render calls a deploy's states. A name that is not here is a state that we do not know: not the end."""
+    """Render's states of a deploy. Another state is unknown to us, and does not end it."""
 
     CREATED = "created"
     QUEUED = "queued"
@@ -36,7 +36,7 @@ FAILED = {
 }
 #: States that a deploy does not leave by itself. A live one is deactivated when another takes its place.
 FINAL = frozenset({Status.LIVE, Status.DEACTIVATED, Status.CANCELED, *FAILED})
-#: What each state means, for people.
+#: The meaning of each state, for people.
 MEANING = {
     Status.CREATED: "is about to begin",
     Status.QUEUED: "waits for another deploy to end",
@@ -63,7 +63,7 @@ class Deploy:
 
     @classmethod
     def read(cls, document: object) -> Deploy:
-        """Read a deploy's record; raises RenderError if it is none."""
+        """Read a deploy's record; raises RenderError if it is something else."""
         if not isinstance(document, Mapping) or not isinstance(document.get("id"), str):
             raise RenderError(
                 "Render's answer holds no deploy. Its API has changed: look into the dashboard."

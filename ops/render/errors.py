@@ -1,4 +1,4 @@
-"""What can go wrong between us and Render's API. Each message says what to do, and none holds a secret."""
+"""Errors between us and Render's API. Each says what to do, and none holds a secret."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class KeyRefusedError(RenderError):
 
 
 class NotThereError(RenderError):
-    """What was asked for does not exist (404), or this key does not see it."""
+    """The object does not exist (404), or this key does not see it."""
 
 
 class RefusedError(RenderError):
@@ -20,7 +20,7 @@ class RefusedError(RenderError):
 
 
 class NoAnswerError(RenderError):
-    """Render cannot be reached, is broken (5xx), or asks for more patience than there is, after all attempts."""
+    """Render is unreachable, broken (5xx), or asks for more patience than there is."""
 
 
 class UncertainError(RenderError):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong, where, and what to do about it."""
+    """A fault: what is wrong, where, and what to do about it."""
 
     where: str
     what: str

@@ -16,7 +16,7 @@ EPOCH_FROM = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds between two looks at a deploy, and what is borne when Render does not answer or asks to wait."""
+    """Seconds between two looks at a deploy, and the limits for a silent or slow Render."""
 
     poll: float = POLL_SECONDS
     #: Attempts of one call, and the longest wait between two of them.
@@ -36,7 +36,7 @@ class Patience:
 
 
 def asked_to_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
-    """Return the seconds that an answer asks to wait for, by Retry-After or Ratelimit-Reset; None if it does not say."""
+    """Return the seconds of Retry-After or Ratelimit-Reset; None without either."""
     now = time.time() if now is None else now
     for name in ("retry-after", "ratelimit-reset", "x-ratelimit-reset"):
         text = headers.get(name, "").strip()

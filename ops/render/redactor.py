@@ -1,10 +1,10 @@
-"""Keeps secrets out of whatever is printed, wherever the text came from: a log of Render's may hold one."""
+"""Keeps secrets out of all output, from any source: Render's log may contain one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-#: What stands where a secret would.
+#: Replaces a secret.
 HIDDEN = "[secret]"
 #: A secret that is shorter would blot out words.
 SHORTEST = 6

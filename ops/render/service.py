@@ -10,7 +10,7 @@ from ops.render.errors import RenderError
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What deploying needs to know of a service."""
+    """The facts about a service that deploying needs."""
 
     id: str
     name: str
@@ -25,7 +25,7 @@ class Service:
 
     @classmethod
     def read(cls, document: object) -> Service:
-        """Read a service's record; raises RenderError if it is none."""
+        """Read a service's record; raises RenderError if it is something else."""
         if not isinstance(document, Mapping) or not isinstance(document.get("id"), str):
             raise RenderError(
                 "Render's answer holds no service. Its API has changed: look into the dashboard."

@@ -1,4 +1,4 @@
-"""Calls of Render's API: tried again where that is safe, and never more often than Render allows.
+"""Calls of Render's API: repeated where that is safe, within Render's rate limits.
 
 A question may be repeated. An order (POST) is repeated only where it certainly was not carried out: no connection was
 made, or it was refused for the rate. Otherwise UncertainError says that it must be looked up.
@@ -24,7 +24,7 @@ from ops.render.patience import Patience, asked_to_wait
 
 #: Where Render's API is. RENDER_HOST overrides it, as it does for Render's own command line.
 API_ADDRESS = "https://api.render.com/v1"
-#: What a call may raise when nothing has been sent.
+#: Errors of a call of which nothing has been sent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 #: Characters of an error's text that are shown.
 SHOWN = 300
@@ -108,12 +108,12 @@ def _json(answer: httpx.Response) -> Any:
     except ValueError:
         kind = answer.headers.get("content-type", "nothing")
         raise NoAnswerError(
-            f"What answers is not Render's API: it sends {kind}. Is RENDER_HOST right?"
+            f"This address is not Render's API: it sends {kind}. Is RENDER_HOST right?"
         ) from None
 
 
 def _trouble(answer: httpx.Response | None, fault: Exception | None) -> str:
-    """Say what kept a call from being answered, without what was called: an address may hold a secret."""
+    """Say what kept a call from being answered, without its address, which may hold a secret."""
     if answer is None:
         kind = "does not answer in time" if isinstance(fault, httpx.TimeoutException) else "cannot be reached"
         return f"Render {kind} ({type(fault).__name__})"

@@ -1,1 +1,1 @@
-"""Makes this machine ready for Shapbox. Runs on any Python from 3.8, with the standard library alone."""
+"""Makes this machine ready for Shapbox, on any Python from 3.8 and its standard library."""

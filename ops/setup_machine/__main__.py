@@ -1,4 +1,4 @@
-"""`python3 -m ops.setup_machine [--deploy | --dev]`: Python, packages, redis-server, a font and kernels, whatever is missing."""
+"""`python3 -m ops.setup_machine [--deploy | --dev]`: installs everything that is missing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Running other programs: quietly, with a short sign of life, and with their last lines when they fail."""
+"""Runs other programs quietly, with a sign of progress, and their last lines on failure."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ TAIL_LINES = 15
 #: Seconds between two signs of life where the output is no terminal.
 SIGN_OF_LIFE_SECONDS = 10.0
 
-#: What would send pip elsewhere than into the environment, or Python to other modules than its own.
+#: Variables that would send pip to another place than the environment, or Python to other modules than its own.
 _MISLEADING = ("PIP_USER", "PIP_TARGET", "PIP_PREFIX", "PIP_REQUIRE_VIRTUALENV", "PYTHONHOME", "PYTHONPATH")
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """Return this process's environment without what would mislead pip or Python, and with `extra`."""
+    """Return this environment without variables that mislead pip or Python, and with `extra`."""
     kept = {name: value for name, value in os.environ.items() if name not in _MISLEADING}
     return {**kept, **extra}
 
@@ -62,7 +62,7 @@ def run_shown(
     environment: Mapping[str, str] | None = None,
     describe: Callable[[str], str | None] = lambda _line: None,
 ) -> None:
-    """Run a program and show `title`, what `describe` makes of its lines, and the seconds it took.
+    """Run a program; show `title`, what `describe` makes of its lines, and the seconds.
 
     Raises SetupError with the program's last lines if it fails.
     """
@@ -89,7 +89,7 @@ def run_shown(
 
 
 class _Progress:
-    """One line that is written over on a terminal; a line now and then elsewhere."""
+    """One line, rewritten on a terminal, and printed now and then without one."""
 
     def __init__(self, title: str) -> None:
         self.title = title

@@ -1,4 +1,4 @@
-"""Debian's packages: installed where we are root or sudo asks nothing, and without starting their services."""
+"""Installs Debian's packages, as root or with sudo, without starting their services."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _update() -> None:
 
 @contextlib.contextmanager
 def _services_kept_down() -> Iterator[None]:
-    """Forbid Debian to start the new package's own service, which we would only have to work around."""
+    """Keep Debian from starting the new package's own service."""
     if POLICY_FILE.exists():
         yield
         return

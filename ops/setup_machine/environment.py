@@ -1,4 +1,4 @@
-"""The virtual environment: made from the lock, known good by its stamp, rebuilt when it was left half made."""
+"""The virtual environment: made from the lock, stamped when complete, rebuilt if not."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Environment:
         return kind if kind in LOCKS else None
 
     def _can_be_updated(self) -> bool:
-        """Tell whether pip may change the environment in place: finished once, with a Python and a pip that run."""
+        """Tell whether pip may change the environment in place: complete, and both tools run."""
         return bool(self._read_stamp()) and succeeds([str(self.python), "-I", "-m", "pip", "--version"])
 
     def _read_stamp(self) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The font that plots are written with as PNG. SVG needs none, so a machine without it is no failure."""
+"""The font for plots as PNG. SVG needs none, so a machine without it is no failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds a Python that can run Shapbox, by running each candidate: a shim on PATH may answer and still not run."""
+"""Finds a Python that can run Shapbox by running each candidate, since shims may not work."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OLDEST, NEWEST = (3, 12), (3, 14)
 #: Names looked for on PATH, the best first.
 NAMES = ("python3.13", "python3.12", "python3.14", "python3", "python")
 
-#: What the environment needs of its interpreter. Debian ships venv apart; home-built ones may lack ssl or ctypes.
+#: Modules that the interpreter needs. Debian ships venv apart; home-built ones may lack ssl or ctypes.
 #: The printed path is the real program, behind shims and virtual environments.
 _PROBE = (
     "import sys, os, venv, ensurepip, ssl, ctypes, sqlite3\n"
@@ -31,7 +31,7 @@ _PROBE = (
 
 
 def find_interpreter(root: Path) -> Path:
-    """Return a Python 3.12 to 3.14 that runs, fetching one where none is there; `root` is the repository's folder.
+    """Return a Python 3.12 to 3.14 that runs, fetched if necessary; `root` is the repository.
 
     Raises SetupError if there is none and none can be had.
     """

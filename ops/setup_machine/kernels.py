@@ -1,4 +1,4 @@
-"""The compiled engine's kernels, built where a C compiler is found. Without one XGBoost's engine explains everything."""
+"""Builds the compiled engine's kernels if there is a C compiler; else XGBoost explains."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from shared.treeshap.build import BuildError, build, find_compiler, is_current
 
 
 def ensure_kernels() -> None:
-    """Build the kernels unless they are newer than their sources, or say what their absence means."""
+    """Build the kernels unless they are current, or print what their absence means."""
     if is_current():
         return
     if find_compiler() is None:

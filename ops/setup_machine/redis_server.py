@@ -13,13 +13,13 @@ PROGRAMS = ("redis-server", "valkey-server")
 
 
 def ensure_redis_server() -> None:
-    """Install redis-server if neither it nor valkey-server runs here; raises SetupError where that cannot be done."""
+    """Install redis-server unless it or valkey-server runs here; raises SetupError if it fails."""
     if _runs():
         return
     if not debian.can_install():
         raise SetupError(
             "redis-server is missing: install it (Debian, Ubuntu: sudo apt-get install redis-server) and run make "
-            "again, or set REDIS_URL to a Redis elsewhere."
+            "again, or set REDIS_URL to a remote Redis."
         )
     debian.install(["redis-server"])
     if not _runs():

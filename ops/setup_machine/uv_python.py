@@ -1,4 +1,4 @@
-"""A Python from uv: the uv on PATH, or one installed into a private environment from our own lock."""
+"""A Python from uv: the uv on PATH, or one installed privately from our own lock."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _uv_on_path() -> str | None:
 
 
 def _private_uv(root: Path) -> str | None:
-    """Install uv, as locked, into `.cache/uv`; None where this Python has no venv or pip does not get it."""
+    """Install the locked uv into `.cache/uv`; None if this Python has no venv or pip fails."""
     folder = root / ".cache" / "uv"
     uv = folder / "bin" / "uv"
     if succeeds([str(uv), "--version"]):

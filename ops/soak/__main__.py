@@ -1,4 +1,4 @@
-"""`python -m ops.soak`: keeps an appliance of its own at full load for SOAK_MINUTES (60); exits with 1 if it fails."""
+"""`python -m ops.soak`: keeps an appliance at full load for SOAK_MINUTES (60).
 
 from __future__ import annotations
 

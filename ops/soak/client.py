@@ -1,4 +1,4 @@
-"""The clients: each sends a job, waits for it, fetches and checks its values, deletes it, and does so again."""
+"""The clients: each sends a job, waits, checks its values, deletes it, and repeats."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Client:
     stop: threading.Event
 
     def run_jobs(self, planned_jobs: Iterator[PlannedJob]) -> None:
-        """Have job after job done. What goes wrong is tallied, and the next one comes."""
+        """Run job after job. A fault is tallied, and the next job follows."""
         for planned in planned_jobs:
             if self.stop.is_set():
                 return

@@ -1,4 +1,4 @@
-"""Does a process grow? Judged for each run by itself: a recycled worker starts again from below."""
+"""Judges whether a process grows, for each run alone: a recycled worker starts small."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _course(name: str, points: Sequence[Point], growth: float | None, runs: int,
 
 
 def _judged(run: ProcessRun, history: History) -> Sequence[Point]:
-    """Return the part of a run that counts: after the run's warm-up, and after its own if it began later."""
+    """Return the part of a run after the warm-up: the soak's, or its own if it began later."""
     own = run.born + history.warm_up if run.born > history.warm_up else history.warm_up
     part = [point for point in run.points if point[0] >= own]
     shortest = min(SHORTEST_PART, history.seconds * SHORTEST_SHARE)

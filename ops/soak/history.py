@@ -53,7 +53,7 @@ class History:
 
 
 def sort_out(samples: Iterable[Sample]) -> History:
-    """Sort samples, which come in the order of time. Raises ValueError if the facts of the run are missing."""
+    """Sort samples, given in order of time. Raises ValueError if the run's facts are missing."""
     facts: dict[str, float] = {}
     counts: dict[str, int] = {}
     working_set: list[Point] = []

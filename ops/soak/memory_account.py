@@ -1,4 +1,4 @@
-"""What an appliance takes: its working set as the kernel counts it, and the PSS of each of its programs."""
+"""An appliance's memory: its working set by the kernel, and the PSS of each program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ops.trial_appliance import Appliance
 from shared.cgroup import V1, Cgroup
 from shared.memory import process_pss_bytes
 
-#: What programs are called, by a word on their command line.
+#: Names of programs, by a word on their command line.
 PROGRAM_WORDS = {"services.api": "api", "services.monitor": "monitor", "redis-server": "redis"}
 #: On the command line of a process that is about to become a program.
 PARENT_DEATH = "ops.boot.parent_death"
@@ -64,13 +64,13 @@ class MemoryAccount:
         return "cgroup" if self.cgroup else "sum of PSS"
 
     def working_set(self) -> int:
-        """Return the bytes that the kernel charges less what it can drop; without a cgroup, the sum of PSS."""
+        """Return the bytes that the kernel charges less what it can drop; or the sum of PSS."""
         if self.cgroup is None:
             return sum(process_pss_bytes(process.pid) for process in self.appliance.family())
         return Cgroup(self.cgroup, V1, None).working_set()
 
     def marks(self) -> Mapping[str, int]:
-        """Return the cgroup's own counts: kills for want of memory, and how often the limit was met."""
+        """Return the cgroup's counts: kills for lack of memory, and times at the limit."""
         if self.cgroup is None:
             return {}
         control = (self.cgroup / "memory.oom_control").read_text(encoding="ascii").split()

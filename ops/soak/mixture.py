@@ -1,4 +1,4 @@
-"""What clients ask for on a real day: sizes, models, forms and methods, in a fixed mixture."""
+"""The jobs of clients on a real day: sizes, models, forms and methods in a fixed mixture."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EXACT, INTERVENTIONAL = "tree_path_dependent", "interventional"
 
 @dataclass(frozen=True, slots=True)
 class PlannedJob:
-    """One job that a client wants: these rows of a model's pool, sent so, and its result fetched so."""
+    """One job of a client: rows of a model's pool, the form to send, and the form to fetch."""
 
     model: str
     form: Form
@@ -36,7 +36,7 @@ class PlannedJob:
 
 
 def planned_jobs(models: Sequence[str], pool_rows: int, seed: int) -> Iterator[PlannedJob]:
-    """Yield one client's jobs, for ever. The same seed gives the same ones."""
+    """Yield one client's jobs without end. The same seed gives the same ones."""
     chance = random.Random(seed)  # noqa: S311  # a mixture, no secret
     most = min(MOST_ROWS, pool_rows)
     while True:

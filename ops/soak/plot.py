@@ -1,4 +1,4 @@
-"""The plot of a soak as an SVG file: memory over time, readable on a light page and on a dark one."""
+"""The plot of a soak as SVG: memory over time, readable on light and dark pages."""
 
 from __future__ import annotations
 

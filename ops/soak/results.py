@@ -19,7 +19,7 @@ type Matrix = NDArray[np.float32]
 
 
 def read_result(accept: str, body: bytes, outputs: int) -> Matrix:
-    """Return rows x outputs x (features + 1), base value last. Raises ValueError or KeyError if it is none."""
+    """Return rows x outputs x (features + 1), base value last. Raises ValueError or KeyError."""
     match accept:
         case "application/x-npy":
             values = np.load(io.BytesIO(body), allow_pickle=False)

@@ -1,4 +1,4 @@
-"""The rows that a soak sends: of each model a pool, encoded beforehand, with XGBoost's own values beside it.
+"""The rows of a soak: a pool for each model, encoded first, with XGBoost's own values.
 
 Clients share the machine with what they measure: encoding and explaining the same rows over and over would
 take the CPU away from the appliance.

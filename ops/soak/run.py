@@ -36,7 +36,7 @@ LAST_JOBS_SECONDS = 180.0
 
 @dataclass(frozen=True, slots=True)
 class SoakPlan:
-    """How long, how many workers, where the samples go, and how large each model's pool of rows is."""
+    """Duration, workers, the file of samples, and the size of each model's pool of rows."""
 
     minutes: float
     samples: Path
@@ -46,7 +46,7 @@ class SoakPlan:
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """The history, what went wrong first, in words, and the end of the appliance's log if anything did."""
+    """The history, the first fault in words, and the end of the log if there was a fault."""
 
     history: History
     faults: list[str]

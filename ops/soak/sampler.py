@@ -15,7 +15,7 @@ from ops.trial_appliance import NO_ANSWER, Appliance
 WORKING_SET_SECONDS, PSS_SECONDS, COUNT_SECONDS = 1.0, 5.0, 10.0
 #: Seconds to wait for the appliance's own counts: samples of memory must not wait longer.
 METRICS_SECONDS = 2.0
-#: What of the appliance's own metrics is kept: what they begin with, and what it is called here.
+#: Kept metrics of the appliance: how they begin, and their names here.
 METRICS = {
     'shapbox_worker_recycles_total{reason="': "recycles_",
     'shapbox_batches_recovered_total{cause="': "recovered_",
@@ -72,7 +72,7 @@ class Sampler:
 
 
 def metrics_of(appliance: Appliance) -> dict[str, int]:
-    """Return what the appliance counts of recycles, recoveries and queues; nothing if it does not say."""
+    """Return the appliance's counts of recycles, recoveries and queues, if it answers."""
     key = {"Authorization": f"Bearer {appliance.metrics_token}"}
     try:
         answer = call(f"{appliance.url}/metrics", "GET", key, seconds=METRICS_SECONDS)

@@ -1,4 +1,4 @@
-"""What a soak measures, line by line in a CSV file: whatever happens to the run, its samples are there."""
+"""The samples of a soak, line by line in a CSV file that survives an aborted run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLUMNS = ("seconds", "kind", "name", "pid", "value")
 
 
 class Kind(StrEnum):
-    """What a sample tells."""
+    """The kinds of samples."""
 
     #: A fact about the run: value.
     FACT = "fact"
@@ -73,7 +73,7 @@ class SampleFile:
 
 
 def read_samples(path: Path) -> list[Sample]:
-    """Read what a SampleFile wrote. Raises ValueError if it is something else, OSError if it cannot be read."""
+    """Read a SampleFile. Raises ValueError if it is something else, OSError if unreadable."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = csv.reader(file)
         if tuple(next(lines, ())) != COLUMNS:

@@ -1,4 +1,4 @@
-"""What the clients have done and met."""
+"""The clients' counts and faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Growth and medians of a series that jumps: medians and Theil-Sen slopes are not led astray by single points."""
+"""Growth and medians of a series that jumps, robust against single points."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ HOUR = 3600.0
 
 
 def median_around(points: Sequence[Point], moment: float, width: float) -> float | None:
-    """Return the median over `width` seconds around a moment; None if nothing was measured then."""
+    """Return the median over `width` seconds around a moment; None without a measurement."""
     values = [value for seconds, value in points if abs(seconds - moment) <= width / 2]
     return float(np.median(values)) if values else None
 
 
 def slope_per_hour(points: Sequence[Point]) -> float:
-    """Return the growth in an hour: the median of the slopes between all pairs of points (Theil-Sen).
+    """Return the growth in an hour: the median slope between pairs of points (Theil-Sen).
 
     0 for fewer than two moments.
     """
@@ -33,7 +33,7 @@ def slope_per_hour(points: Sequence[Point]) -> float:
 
 
 def thin(points: Sequence[Point], most: int) -> list[Point]:
-    """Return at most `most` points: each the median of its share of the time, or all if they are few."""
+    """Return at most `most` points: each the median of its share of the time."""
     if len(points) <= most:
         return list(points)
     shares = np.array_split(np.asarray(points, dtype=np.float64), most)

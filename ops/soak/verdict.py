@@ -1,4 +1,4 @@
-"""What a soak found: whether all went right, and why not."""
+"""The verdict of a soak: whether it passed, and why not."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECYCLED = "worker-"
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is wrong (nothing: the soak has passed), and what should be known beside it."""
+    """The faults (none: the soak has passed), and further remarks."""
 
     faults: Sequence[str]
     remarks: Sequence[str]

@@ -1,1 +1,1 @@
-"""`make verify`: proves of a running appliance, here or on Render, that it does what it promises."""
+"""`make verify`: checks that a running appliance, here or on Render, keeps its promises."""

@@ -1,4 +1,4 @@
-"""`python -m ops.verify`: 0 if all is well, 1 if something is not, 2 if it could not be found out."""
+"""`python -m ops.verify`: 0 if all checks pass, 1 if one fails, 2 if it could not run."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _written(report: Report, form: str) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ops.verify", description=__doc__)
     parser.add_argument(
-        "--url", help="an appliance elsewhere; its keys come from API_KEY, ADMIN_API_KEY and METRICS_TOKEN"
+        "--url", help="a remote appliance; its keys come from API_KEY, ADMIN_API_KEY and METRICS_TOKEN"
     )
     parser.add_argument("--expect-commit", metavar="SHA", help="the commit that should run there")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""One check, and how a series of them is made: what cannot be done because of an earlier failure is skipped."""
+"""A check, and a series of checks, in which those that depend on a failed one are skipped."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ops.verify.visit import Visit
 
 #: Stands in a report where a key would.
 HIDDEN = "•••"
-#: The check that says that the appliance is well. Whatever needs it is made only while that holds.
+#: The check that the appliance is well. Checks that need it are made only while that holds.
 READY = "readyz"
 _REMEDY = "The appliance's log says more. Verify again; if it fails again, roll back."
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`run` returns what it measured, or raises. `needs` names the checks without which it would say nothing new."""
+    """`run` returns its measurement or raises; `needs` names the checks that it depends on."""
 
     name: str
     run: Callable[[Visit], str]
@@ -62,7 +62,7 @@ class Series:
         return result
 
     def _with_cause(self, result: CheckResult) -> CheckResult:
-        """Add to a failure what has become wrong with the appliance as a whole: then that is the cause, not the check."""
+        """Add to a failure what has become wrong with the appliance as a whole: the likely cause."""
         faults = find_faults(self._visit.target)
         if not faults:
             return result
@@ -72,7 +72,7 @@ class Series:
 
 
 def _ended(check: Check, visit: Visit) -> CheckResult:
-    """Make a check; whatever it meets becomes its result."""
+    """Make a check; an exception becomes its result."""
     try:
         return CheckResult(check.name, Verdict.PASS, check.run(visit))
     except FailedError as fault:

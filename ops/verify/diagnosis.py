@@ -1,4 +1,4 @@
-"""Why does the appliance not do what it should? What it says of itself, with what follows from it left out."""
+"""Diagnoses an appliance by its own words, without the consequences of the first cause."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 from ops.verify.outcome import NO_ANSWER, FailedError, NotCheckedError, describe
 from ops.verify.target import Target, json_or_none, said
 
-#: What to do about each fault, by the name of the probe or the cause.
+#: The remedy for each fault, by the name of the probe or the cause.
 REMEDIES = {
     "api": "See whether the service runs, and its log. On Render: the dashboard's Events and Logs.",
     "redis": "The log says what becomes of Redis. One of its own is started again if it dies; if it is stopped or hangs, "
-    "restart the service. One elsewhere: see that it runs and that REDIS_URL leads to it.",
+    "restart the service. With a remote one: see that it runs and that REDIS_URL leads to it.",
     "queue": "See what waits (queue_batches in /metrics) and what holds it: too many jobs, or workers that take none.",
     "workers": "The log's lines of worker-N say why. Restart the service; where workers are containers of their own, "
     "start some.",
@@ -24,7 +24,7 @@ REMEDIES = {
 }
 #: Probes that say nothing of their own while Redis does not answer.
 BEHIND_REDIS = frozenset({"queue", "workers"})
-#: What the monitor names workers' processes, before their number.
+#: The monitor's name of workers' processes, before their number.
 WORKER = "worker-"
 
 
@@ -37,7 +37,7 @@ class Fault:
 
     @property
     def remedy(self) -> str:
-        """What to do about it."""
+        """The remedy."""
         return REMEDIES.get(self.name, REMEDIES["api"])
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Are the values right? Each row must add up to its prediction, and each value be XGBoost's own."""
+"""Checks values: each row adds up to its prediction, and each value is XGBoost's own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VALUE_TOLERANCE = 2e-6
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """A result in float64: values (rows, features, outputs), base values and predictions (rows, outputs)."""
+    """A result in float64: values (rows, features, outputs), base values and predictions."""
 
     values: Array
     base: Array
@@ -28,7 +28,7 @@ class Values:
 
     @classmethod
     def of(cls, result: dict[str, Any], rows: int, features: int, outputs: int) -> Self:
-        """Read a JSON result; null becomes NaN. Raises ValueError if it has another shape, KeyError if it is none."""
+        """Read a JSON result; null becomes NaN. Raises ValueError or KeyError for anything else."""
         values = _as_written(result["values"])
         if values.size != rows * features * outputs or len(values) != rows:
             raise ValueError(f"values of shape {values.shape} for {rows} rows of {features} features")
@@ -49,7 +49,7 @@ class Values:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """The difference that is worst for its place: how large it is, where, and how much of what is allowed."""
+    """The worst difference relative to its place: size, place, and share of the tolerance."""
 
     size: float
     where: str
@@ -62,7 +62,7 @@ class Gap:
 
 
 def _as_written(numbers: Any) -> Array:
-    """Read what was written from float32 as that: its shortest digits mean another number in float64."""
+    """Read numbers written from float32 as float32: in float64 the digits mean other numbers."""
     return np.asarray(numbers, dtype=np.float32).astype(np.float64)
 
 
@@ -85,7 +85,7 @@ def gap_of_values(given: Values, wanted: Values, features: Sequence[str], output
 
 
 def _worst(difference: Array, allowed: Array) -> tuple[tuple[int, ...], float, float]:
-    # What is no number is as wrong as can be, also where the scale is none.
+    # NaN and infinity count as the worst difference, also where the scale is 0.
     shares = np.abs(difference) / allowed
     shares[~np.isfinite(shares)] = np.inf
     place = tuple(int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))

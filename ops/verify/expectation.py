@@ -15,7 +15,7 @@ from ops.verify.served import LocalModels, ServedModel
 from shared.engines.reference import reference_contributions
 from shared.errors import ShapboxError
 
-#: What to do about values that are wrong.
+#: The remedy for wrong values.
 _REMEDY = (
     "Do not use these values. Roll back to the deploy before, and compare the versions in /version with those that "
     "the models were checked with."
@@ -24,7 +24,7 @@ _REMEDY = (
 
 @dataclass(frozen=True, slots=True)
 class Exactness:
-    """How exact a result was: the largest residual, and the largest difference if there was something to compare."""
+    """A result's exactness: the largest residual, and the largest difference if compared."""
 
     residual: float
     difference: float | None
@@ -41,7 +41,7 @@ class Exactness:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """`wanted` is None where no copy of the model lies here; `impostor` says that the copy is another model."""
+    """`wanted` is None without a copy of the model here; `impostor`: the copy is another model."""
 
     model: ServedModel
     rows: NDArray[np.float32] = field(repr=False)
@@ -63,12 +63,12 @@ class Expectation:
         return cls(model, rows, wanted, None if twin else str(copy.folder))
 
     def check(self, result: dict[str, Any]) -> Exactness:
-        """Say how exact a JSON result is. Raises FailedError, which names the model, if it is not exact."""
+        """Say how exact a JSON result is. Raises FailedError, which names the model."""
         model = self.model
         try:
             given = Values.of(result, len(self.rows), len(model.features), len(model.outputs))
         except (ValueError, KeyError, TypeError) as fault:
-            raise FailedError(f"{model.id}: the result is none: {fault!r}.", _REMEDY) from fault
+            raise FailedError(f"{model.id}: this is no result: {fault!r}.", _REMEDY) from fault
         sums = gap_of_sums(given, model.outputs)
         values = gap_of_values(given, self.wanted, model.features, model.outputs) if self.wanted else None
         if self.impostor:

@@ -1,4 +1,4 @@
-"""Rows sent and values fetched, through the REST contract; and every job that was made is deleted again."""
+"""Sends rows and fetches values through the REST contract, and deletes every job again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MARGIN_SECONDS = 15.0
 MOST_RETRY_SECONDS = 5.0
 #: Seconds that one look at a job waits for its end.
 LOOK_SECONDS = 5.0
-#: What to do about a refusal.
+#: The remedy for a refusal.
 _REMEDY = "The answer says what it takes; the appliance's log has more under its request id."
 
 
@@ -33,13 +33,13 @@ class UnfinishedError(Exception):
 
 
 class Jobs:
-    """Makes jobs and knows all that are there. `prefix` of its idempotency keys tells this visit from others."""
+    """Makes jobs and knows all of them; `prefix` marks this visit's idempotency keys."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
         self._prefix = f"verify-{secrets.token_hex(6)}"
         self._number = 0
-        #: What was sent and not answered yet: a broken call may have made a job all the same.
+        #: Requests that were sent and not answered yet: a broken call may have made a job all the same.
         self._unanswered: dict[str, bytes] = {}
         self._there: list[str] = []
         #: How many jobs were made.
@@ -133,7 +133,7 @@ class Jobs:
     def _send(
         self, path: str, model: ServedModel, rows: NDArray[np.float32], seconds: float
     ) -> tuple[Answer, str | None]:
-        """Send rows; return the answer and its job. While the queue is full, again as Retry-After says."""
+        """Send rows; return the answer and its job. While the queue is full, retry as told."""
         self._number += 1
         key = f"{self._prefix}-{self._number}"
         body = orjson.dumps({"model": model.id, "rows": labelled_rows(model.columns, rows)})
@@ -155,14 +155,14 @@ class Jobs:
         if job_id:
             self._there.append(job_id)
             self.made += 1
-        # A Redis that was stopped carries out what it was sent when it goes on, whatever the client was told.
+        # A Redis that was stopped carries out what it was sent when it goes on, even if the client was told of a fault.
         if job_id or answer.status < 500:
             self._unanswered.pop(key, None)
         return job_id
 
 
 def residual_of(document: Mapping[str, Any]) -> float | None:
-    """Return the largest residual of a completed job; None if an earlier version made its document, which knows of none.
+    """Return the largest residual of a completed job; None in documents of earlier versions.
 
     Raises FailedError if it is beyond what engines are allowed, or the job was not checked.
     """
@@ -185,7 +185,7 @@ def residual_of(document: Mapping[str, Any]) -> float | None:
 
 
 def job_of(headers: Mapping[str, str], document: Any) -> str | None:
-    """Return the id of the job that an answer tells of: by its address, or as the job that failed."""
+    """Return the id of the job in an answer: from its address, or of the job that failed."""
     for name in ("content-location", "location"):
         parts = headers.get(name, "").split("/")
         if parts[:3] == ["", "v1", "jobs"]:

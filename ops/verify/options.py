@@ -1,4 +1,4 @@
-"""What a visit is told: where to go, with which keys, and what to expect."""
+"""The options of a visit: where to go, with which keys, and what to expect."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Silent:
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """`url` has no slash at its end. A key that is None leaves unchecked what needs it, and the report says so."""
+    """`url` has no slash at its end. Without a key, checks that need it are skipped."""
 
     url: str
     api_key: str | None = field(default=None, repr=False)

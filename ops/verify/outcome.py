@@ -6,7 +6,7 @@ import http.client
 import socket
 import ssl
 
-#: What a call raises that is not answered.
+#: Errors of a call that is not answered.
 NO_ANSWER = (OSError, http.client.HTTPException)
 
 

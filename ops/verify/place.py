@@ -1,4 +1,4 @@
-"""Which appliance is meant, and with which keys: the one of this machine, or one elsewhere."""
+"""Finds the appliance and its keys: that of this machine, or a remote one."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from ops.verify.options import Progress, Silent, VerifyOptions
 from shared.errors import SettingsError
 from shared.settings import KEY_NAMES, Settings
 
-#: What is read of the environment for an appliance elsewhere: this machine's other settings say nothing of it.
-_ELSEWHERE = (*KEY_NAMES, "MODELS_DIR")
-_KEYS_ELSEWHERE = (
+#: Variables that hold for a remote appliance: this machine's other settings say nothing of it.
+_REMOTE = (*KEY_NAMES, "MODELS_DIR")
+_REMOTE_KEYS = (
     "set API_KEY, ADMIN_API_KEY and METRICS_TOKEN, or API_KEY_FILE and so on, to that service's own."
 )
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -23,7 +23,7 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 @dataclass(frozen=True, slots=True)
 class VerifyPlace:
-    """What a person says. Without `url` the appliance of this machine is meant."""
+    """A person's choice. Without `url` the appliance of this machine is meant."""
 
     url: str | None = None
     expect_commit: str | None = None
@@ -32,16 +32,16 @@ class VerifyPlace:
 
 
 def options_for(place: VerifyPlace, environment: Mapping[str, str]) -> VerifyOptions:
-    """Find address and keys. Raises SettingsError if something is wrong or nothing could be checked."""
+    """Find address and keys. Raises SettingsError for a fault, or if nothing could be checked."""
     commit = (place.expect_commit or "").lower() or None
     if commit and not _COMMIT.fullmatch(commit):
         raise SettingsError(
             f"EXPECT_COMMIT={place.expect_commit!r} is no commit: give 7 to 40 digits of its SHA."
         )
-    url, settings, keys = _elsewhere(place.url, environment) if place.url else _here(environment)
+    url, settings, keys = _remote(place.url, environment) if place.url else _here(environment)
     if not keys["API_KEY"] and not keys["ADMIN_API_KEY"]:
         remedy = (
-            _KEYS_ELSEWHERE
+            _REMOTE_KEYS
             if place.url
             else f"set DATA_DIR to its folder; there are none in {settings.keys_dir}."
         )
@@ -61,8 +61,8 @@ def options_for(place: VerifyPlace, environment: Mapping[str, str]) -> VerifyOpt
 type _Found = tuple[str, Settings, dict[str, str | None]]
 
 
-def _elsewhere(url: str, environment: Mapping[str, str]) -> _Found:
-    names = {name for setting in _ELSEWHERE for name in (setting, f"{setting}_FILE")}
+def _remote(url: str, environment: Mapping[str, str]) -> _Found:
+    names = {name for setting in _REMOTE for name in (setting, f"{setting}_FILE")}
     settings = Settings.from_environment({name: environment[name] for name in names & environment.keys()})
     return checked_address(url), settings, _keys_of(settings)
 
@@ -93,7 +93,7 @@ def _keys_of(settings: Settings) -> dict[str, str | None]:
 
 
 def checked_address(url: str) -> str:
-    """Return an address without a slash at its end. Raises SettingsError if it is none."""
+    """Return an address without a slash at its end. Raises SettingsError for anything else."""
     try:
         parts = urlsplit(url)
         port = parts.port

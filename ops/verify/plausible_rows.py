@@ -1,4 +1,4 @@
-"""Rows that a model can be tried with: its own examples where they lie here, made-up ones otherwise."""
+"""Rows to try a model with: its own examples if they are here, made-up ones otherwise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_POWER, MOST_POWER = -1.0, 3.0
 def plausible_rows(
     columns: Sequence[Feature], local: ModelVersion | None, count: int, seed: int = 1
 ) -> Matrix:
-    """Return `count` rows with codes for categories, some cells of them missing. The same arguments give the same rows."""
+    """Return `count` rows with codes for categories and some missing cells; repeatable."""
     chance = np.random.default_rng(seed)
     examples = _examples(local)
     rows = (

@@ -1,4 +1,4 @@
-"""What verify found out: one line for each check, and whether all is well."""
+"""The report of verify: one line for each check, and whether all passed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
-        """Whether something was checked and nothing has failed. What was skipped has said why."""
+        """Whether something was checked and nothing has failed."""
         return not self.failures and any(check.verdict is Verdict.PASS for check in self.checks)
 
     @property

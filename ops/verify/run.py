@@ -35,7 +35,7 @@ _READY = (*_REACHED, READY)
 
 
 def run_verify(options: VerifyOptions) -> Report:
-    """Visit the appliance, make all checks and report. Whatever ends it early, its jobs are deleted."""
+    """Make all checks and report. Its jobs are deleted, even if it ends early."""
     visit = Visit.to(options)
     started = time.monotonic()
     series = Series(visit)
@@ -48,7 +48,7 @@ def run_verify(options: VerifyOptions) -> Report:
 
 
 def _checks(visit: Visit) -> Iterator[Check]:
-    """Yield the checks in their order. Each is made before the next is asked for: the models are known by then."""
+    """Yield the checks in order, each made before the next, which may need its findings."""
     yield Check("reachable", reach.reachable)
     yield Check("commit", reach.commit, _REACHED)
     yield Check("TLS", tls.tls, _REACHED)
@@ -64,7 +64,7 @@ def _checks(visit: Visit) -> Iterator[Check]:
 
 def _key_checks() -> Iterator[Check]:
     yield Check("closed", keys.closed, _REACHED)
-    # Who is alive is asked for with the ADMIN_API_KEY, and Redis must know it.
+    # The workers are asked for with the ADMIN_API_KEY, and Redis must know them.
     yield Check("API_KEY", partial(keys.key, "API_KEY"), _REACHED)
     yield Check("ADMIN_API_KEY", partial(keys.key, "ADMIN_API_KEY"), _READY)
     yield Check("METRICS_TOKEN", partial(keys.key, "METRICS_TOKEN"), _REACHED)
@@ -88,6 +88,6 @@ def _work_checks(visit: Visit) -> Iterator[Check]:
 
 
 def _needing(visit: Visit, keys_for: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what a check needs that takes a key: readiness, and that the key is good, if one is given."""
+    """Return the needs of a check that takes a key: readiness, and that key if it is given."""
     given = visit.target.given(keys_for)
     return (*_READY, given) if given else _READY

@@ -22,7 +22,7 @@ class Scrape:
 
     @classmethod
     def of(cls, body: bytes) -> Self:
-        """Parse Prometheus's text format. Raises FailedError if it is none."""
+        """Parse Prometheus's text format. Raises FailedError for anything else."""
         try:
             families = list(text_string_to_metric_families(body.decode()))
         except ValueError as fault:

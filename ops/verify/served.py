@@ -32,7 +32,7 @@ class ServedModel:
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Self:
-        """Read one entry of /v1/models. Raises FailedError if it is none."""
+        """Read one entry of /v1/models. Raises FailedError for anything else."""
         try:
             return cls(
                 id=f"{document['name']}@{document['version']}",
@@ -82,7 +82,7 @@ class LocalModels:
         return None
 
     def namesake(self, model: ServedModel) -> ModelVersion | None:
-        """Return the copy of the same name and version, and of the same shape, whatever its file is."""
+        """Return the copy of the same name, version and shape, even if its file differs."""
         for version in self._versions:
             same = (version.id, version.features) == (model.id, model.features)
             if same and len(version.outputs) == len(model.outputs) and not faults_in(version.folder):

@@ -87,7 +87,7 @@ def said(answer: Answer) -> str:
 
 
 def json_or_none(answer: Answer) -> Any:
-    """Return the body's JSON, or None if it is none."""
+    """Return the body's JSON, or None if it is not JSON."""
     try:
         return answer.json()
     except ValueError:

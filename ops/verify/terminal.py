@@ -1,4 +1,4 @@
-"""How a visit goes, for whoever watches a terminal: one line for each check, written over until it has ended."""
+"""The progress of a visit on a terminal: one line for each check, rewritten until it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks of one visit share."""
+"""State that the checks of one visit share."""
 
 from __future__ import annotations
 

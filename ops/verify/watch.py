@@ -28,7 +28,7 @@ class MemorySample:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What was seen from the first look to the last."""
+    """The metrics from the first look to the last."""
 
     peak: MemorySample | None
     looks: int
@@ -44,7 +44,7 @@ class Watched:
 
 
 class Watch:
-    """Looks at the metrics from `start` to `stop`. What it has seen can be asked for at any time."""
+    """Looks at the metrics from `start` to `stop`; results are available at any time."""
 
     def __init__(self, target: Target) -> None:
         self._target = target
@@ -97,6 +97,6 @@ class Watch:
             self._peak = MemorySample(working_set, limit, scrape.by("process_memory_bytes", "process"))
         counters = scrape.counters()
         self._fallen += [name for name, value in counters.items() if value < self._last.get(name, 0.0)]
-        # What was not there before has grown from 0.
+        # A metric that was not there before has grown from 0.
         self._first = {**dict.fromkeys(counters, 0.0), **self._first} if self._first else counters
         self._last = {**self._last, **counters}

@@ -1,4 +1,4 @@
-"""Writes a report as a table for people, as JSON, or as JUnit's XML for whatever reads test results."""
+"""Writes a report as a table for people, as JSON, or as JUnit's XML."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ops.verify.report import CheckResult, Report, Verdict
 
 #: Columns of the table where nobody says how many there are, and at least.
 WIDTH, LEAST_WIDTH = 110, 60
-#: What XML 1.0 cannot hold, even escaped.
+#: Characters that XML 1.0 cannot hold, even escaped.
 _NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def as_text(report: Report, width: int = WIDTH) -> str:
-    """Return the table: a line for each check, and below those that did not pass, why and what to do."""
+    """Return the table: a line for each check, and below it the faults and their remedies."""
     name_width = max(len("check"), *(len(check.name) for check in report.checks))
     lines = [f"verify: {report.url}", "", _line("", "check", "seconds", "measured", name_width)]
     for check in report.checks:

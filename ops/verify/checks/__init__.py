@@ -1,1 +1,1 @@
-"""The checks, by what they look at. Each returns what it measured, or raises what ops.verify.outcome has."""
+"""The checks by subject. Each returns its measurement or raises as ops.verify.outcome says."""

@@ -7,7 +7,7 @@ import secrets
 from ops.verify.outcome import FailedError
 from ops.verify.visit import Visit
 
-#: What the page of the documentation must say, by header.
+#: Headers that the documentation's page must have.
 OF_THE_PAGE = {
     "content-security-policy": "default-src 'none'",
     "x-content-type-options": "nosniff",
@@ -16,7 +16,7 @@ OF_THE_PAGE = {
 
 
 def headers(visit: Visit) -> str:
-    """See that a request's id comes back, and that the page of the documentation may load nothing from elsewhere."""
+    """Check that a request's id comes back, and that the docs page loads from its own host only."""
     sent = f"verify-{secrets.token_hex(6)}"
     came = visit.target.get("/version", headers={"X-Request-Id": sent}).headers.get("x-request-id")
     page = visit.target.get("/docs").headers

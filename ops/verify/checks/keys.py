@@ -9,9 +9,9 @@ from ops.verify.outcome import FailedError, NotCheckedError
 from ops.verify.target import said
 from ops.verify.visit import Visit
 
-#: What nobody may read without a key.
+#: Paths that nobody may read without a key.
 CLOSED = ("/v1/models", "/v1/jobs", "/metrics", "/v1/workers")
-#: What each key opens, and what it must not open.
+#: Paths that each key opens, and paths that it must not open.
 OPENS = {
     "API_KEY": ("/v1/models", ("/metrics", "/v1/workers")),
     "ADMIN_API_KEY": ("/v1/workers", ()),

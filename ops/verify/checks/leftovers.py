@@ -1,4 +1,4 @@
-"""What the visit has made, and whether it is gone again."""
+"""Checks that all objects of the visit are gone again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LOOK_SECONDS = 0.5
 
 
 def leftovers(visit: Visit) -> str:
-    """Delete every job of the visit. Where the appliance has just been restarted, that takes some seconds."""
+    """Delete every job of the visit, with patience after a restart of the appliance."""
     deadline = time.monotonic() + visit.options.ready_seconds
     while (left := visit.jobs.clear()) and time.monotonic() < deadline:
         time.sleep(LOOK_SECONDS)

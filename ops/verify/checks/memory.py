@@ -16,7 +16,7 @@ _REMEDY = (
 
 
 def memory(visit: Visit) -> str:
-    """See that the working set has stayed below its limit, and nobody had to be recycled for it."""
+    """Check that the working set stayed below its limit and no worker was recycled for it."""
     visit.target.take(METRICS_KEYS)
     visit.watch.stop()
     return judge(visit.watch.seen())

@@ -42,7 +42,7 @@ SETTLE_SECONDS, LOOK_SECONDS = 10.0, 0.5
 
 
 def metrics(visit: Visit) -> str:
-    """See that a scrape can be parsed and holds every metric of the contract, and watch them from now on."""
+    """Check that a scrape has every metric of the contract, and watch them from now on."""
     deadline = time.monotonic() + SETTLE_SECONDS
     while True:
         started = time.monotonic()

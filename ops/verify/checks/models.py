@@ -1,4 +1,4 @@
-"""The models: every one answers exactly, and none is a stand-in."""
+"""Checks that every model answers exactly, and none is a placeholder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def model(asked: ServedModel, visit: Visit) -> str:
     """Have a model explain some rows, and see that its values are exact."""
     if asked.fallback:
         raise FailedError(
-            f"{asked.id} is a fallback: a stand-in whose values explain nothing, since the model's own files could "
+            f"{asked.id} is a fallback: a placeholder whose values explain nothing, since the model's own files could "
             "not be used.",
             "Restore the model's files and deploy again (`python -m ops.models verify` names what is wrong). Unset "
             "ALLOW_FALLBACK_MODEL, and such a deploy does not start.",

@@ -30,7 +30,7 @@ def reachable(visit: Visit) -> str:
     version = json_or_none(answer)
     if answer.status != 200 or not isinstance(version, dict) or "commit" not in version:
         raise FailedError(
-            f"What answers at {visit.target.url} is no Shapbox: GET /version answers {said(answer)}.",
+            f"{visit.target.url} is not Shapbox: GET /version answers {said(answer)}.",
             "See that the address is the service's own, and that a deploy of it is live.",
         )
     return f"version {version['version']}, xgboost {version['xgboost']}, {seconds * 1000:.0f} ms"

@@ -24,7 +24,7 @@ _REMEDY = "The appliance's log of that time says why; on Render also the dashboa
 
 
 def soak(visit: Visit) -> str:
-    """Send rows and jobs for some minutes: exact values, no restart, no death, memory below its limit."""
+    """Send rows and jobs for some minutes: exact values, no restart, memory below its limit."""
     models = sound_models(visit)
     single = [Expectation.of(model, visit.local, 1) for model in models]
     batches = [Expectation.of(model, visit.local, JOB_ROWS) for model in models]
@@ -93,7 +93,7 @@ def failed_events(visit: Visit) -> str:
         )
     try:
         events = ask(visit.started_at)
-    except Exception as fault:  # whatever that client raises: it says nothing of the service
+    except Exception as fault:  # the client's faults say nothing of the service
         raise NotCheckedError(f"not checked: the events cannot be read ({fault}).", "Try again.") from fault
     if events:
         raise FailedError(f"Render tells of failures: {'; '.join(events)}.", _REMEDY)

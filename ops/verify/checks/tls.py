@@ -12,7 +12,7 @@ from ops.http_call import call
 from ops.verify.outcome import NO_ANSWER, FailedError, NotCheckedError
 from ops.verify.visit import Visit
 
-#: Days for which a certificate must be good: whoever renews it does so long before.
+#: Days for which a certificate must be good: it is renewed long before.
 LEAST_DAYS = 14.0
 #: Seconds that a handshake may take.
 SECONDS = 10.0
@@ -21,18 +21,18 @@ DAY = 24 * 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What the handshake came to."""
+    """The result of the handshake."""
 
     protocol: str
     days: float
 
 
 def tls(visit: Visit) -> str:
-    """See that the certificate is trusted and good for some time; tell what the edge does about plain HTTP."""
+    """Check that the certificate is trusted and good for some time; report plain HTTP."""
     parts = urlsplit(visit.target.url)
     if parts.scheme != "https":
         raise NotCheckedError(
-            "not checked: the address begins with http://.", "Elsewhere than here use https://."
+            "not checked: the address begins with http://.", "On other machines than this use https://."
         )
     host = parts.hostname or ""
     found = handshake(host, parts.port or 443)
@@ -40,7 +40,7 @@ def tls(visit: Visit) -> str:
     if found.days < LEAST_DAYS:
         raise FailedError(
             f"The certificate expires in {found.days:.1f} days.",
-            "Whoever made it renews it by itself, usually a month before: see why that has failed (on Render: the "
+            "Its authority renews it by itself, usually a month before: see why that has failed (on Render: the "
             "dashboard's Custom Domains).",
             measured,
         )

@@ -27,7 +27,7 @@ def sound_models(visit: Visit) -> list[ServedModel]:
 
 
 def job(visit: Visit) -> str:
-    """Have a job of 500 rows of each sound model done, all at once, and see that all values are exact."""
+    """Run a job of 500 rows of each sound model, all at once, and check all values."""
     expected = [Expectation.of(model, visit.local, JOB_ROWS) for model in sound_models(visit)]
     seconds = visit.options.answer_seconds
     started = time.monotonic()
@@ -70,7 +70,7 @@ def redis_latency(visit: Visit) -> str:
     if statistics.median(took) > REDIS_SECONDS:
         raise FailedError(
             f"Redis takes longer than {REDIS_SECONDS * 1000:.0f} ms for a ping: every batch needs several.",
-            "Its own Redis shares the CPU with all else: a larger plan helps. One elsewhere must be in the same "
+            "Its own Redis shares the CPU with all else: a larger plan helps. A remote one must be in the same "
             "region, on the private network.",
             measured,
         )

@@ -29,7 +29,7 @@ def workers(visit: Visit) -> str:
 
 
 def recycle(visit: Visit) -> str:
-    """Ask for a fresh worker, as an admin may, and see that jobs sent meanwhile complete with exact values."""
+    """Request a fresh worker as an admin; jobs sent at that time must complete exactly."""
     before = _processes(visit)
     recycles = _recycles(visit)
     expectation = Expectation.of(sound_models(visit)[0], visit.local, JOB_ROWS)
@@ -76,5 +76,5 @@ def _never_came(visit: Visit, before: Processes, after: Processes, *, asked: boo
     elif asked:
         what = f"A worker was asked to leave and goes on after {seconds}: it is stopped, or its batch hangs"
     else:
-        what = f"No monitor has taken the wish for {seconds}"
+        what = f"No monitor has taken the recycle request for {seconds}"
     return FailedError(f"{what}.", REMEDIES["workers" if asked else "monitor"])
