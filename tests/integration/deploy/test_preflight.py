@@ -43,7 +43,7 @@ def test_a_clean_clone_passes(clone: Checkout) -> None:
     findings = preflight(clone)
     assert all_well(findings), table(findings)
     assert [finding.check for finding in findings] == [
-        *("tree", "pushed", "models", "no stand-ins", "blueprint", "blueprint", "image")
+        *("tree", "pushed", "models", "no placeholders", "blueprint", "blueprint", "image")
     ]
     assert found(findings, "image").outcome is Outcome.SKIP
 
@@ -120,13 +120,13 @@ def test_placeholders_are_refused_unless_they_are_wanted_here(clone: Checkout) -
     blueprint = clone.folder / "render.yaml"
     more = "      - key: ALLOW_FALLBACK_MODEL\n        value: true\n"
     blueprint.write_text(blueprint.read_text() + more)
-    finding = found(preflight(clone), "no stand-ins")
+    finding = found(preflight(clone), "no placeholders")
     assert finding.outcome is Outcome.FAIL
     shutil.rmtree(clone.folder / "models" / "wine")
     next((clone.folder / "models").glob("diabetes/*/model.ubj")).unlink()
     wanted = preflight(clone, PreflightOptions(image=False, fallback_allowed=True))
-    assert found(wanted, "no stand-ins").outcome is Outcome.PASS
-    assert "stand-ins will answer" in found(wanted, "models").seen
+    assert found(wanted, "no placeholders").outcome is Outcome.PASS
+    assert "placeholders will answer" in found(wanted, "models").seen
 
 
 def test_a_check_that_breaks_keeps_no_other_from_being_made(clone: Checkout) -> None:
@@ -159,4 +159,4 @@ def test_a_render_that_does_not_answer_leaves_our_own_rules(
     render.troubles = [Trouble("POST", "validate", 500, times=10)]
     finding = found(run_preflight(asking), "blueprint")
     assert finding.outcome is Outcome.PASS
-    assert "asked in vain" in finding.seen
+    assert "Render could not be asked" in finding.seen

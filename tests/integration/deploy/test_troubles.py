@@ -31,7 +31,7 @@ def test_questions_are_asked_again_whatever_has_kept_them_from_being_answered(
     assert done.returncode == 0, done.stdout
     assert render.orders() == 1
     assert [trouble.times for trouble in render.troubles] == [0] * 5
-    assert "What answers is not Render's API" in done.stdout
+    assert "This address is not Render's API" in done.stdout
 
 
 def test_a_deploy_is_followed_to_its_end_though_render_is_away_for_longer_than_a_question_waits(

@@ -98,7 +98,7 @@ def test_the_same_file_under_another_name_is_a_copy(local: LocalModels) -> None:
 
 @pytest.mark.parametrize("broken", [{}, {"values": [[1.0]], "base_values": [0.0], "predictions": [1.0]}])
 def test_what_is_no_result_fails(local: LocalModels, broken: dict[str, Any]) -> None:
-    with pytest.raises(FailedError, match="the result is none"):
+    with pytest.raises(FailedError, match="this is no result"):
         Expectation.of(served("wine"), local, ROWS).check(broken)
 
 

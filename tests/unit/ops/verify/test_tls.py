@@ -89,7 +89,7 @@ def test_what_is_no_shapbox_is_said_to_be_none(tmp_path: Path) -> None:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            with pytest.raises(FailedError, match="is no Shapbox: GET /version answers 404"):
+            with pytest.raises(FailedError, match="is not Shapbox: GET /version answers 404"):
                 reach.reachable(Visit.to(VerifyOptions(f"http://127.0.0.1:{server.server_port}")))
         finally:
             server.shutdown()
