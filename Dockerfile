@@ -1,6 +1,6 @@
 # The appliance in one container. `make image` builds it, `make up` runs it in 512 MB; docs/operations.md says more.
 
-# What installs and compiles; nothing of it but /opt/shapbox goes further.
+# The stage that installs and compiles; only /opt/shapbox of it is used further.
 FROM debian:trixie-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 RUN apt-get update -q \
@@ -16,16 +16,16 @@ RUN /opt/installer/bin/pip --python /opt/shapbox/venv/bin/python install \
         \( -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) \) -exec rm -rf {} + \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/venv/lib
 COPY . /opt/shapbox/app/
-# The compiled engine's kernels; what runs needs neither their sources nor a compiler.
+# The compiled engine's kernels; at run time neither their sources nor a compiler are needed.
 RUN cd /opt/shapbox/app \
     && python3 -m shared.treeshap.build \
     && find shared/treeshap/native -type f ! -name '*.so' -delete
-# Whatever the builder's umask is: anybody may read, nobody but root may write.
+# Independent of the builder's umask: anybody may read, nobody but root may write.
 RUN rm /opt/shapbox/app/requirements.lock \
     && chmod -R u=rwX,go=rX /opt/shapbox \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/app
 
-# What runs: Python, Redis, a font, the packages, Shapbox and its models.
+# The stage that runs: Python, Redis, a font, the packages, Shapbox and its models.
 FROM debian:trixie-slim
 RUN apt-get update -q \
     && apt-get install -y -q --no-install-recommends python3 redis-server fonts-dejavu-core \
@@ -45,7 +45,7 @@ LABEL org.opencontainers.image.title="Shapbox" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${COMMIT}"
-# Where a container differs from a bare machine; every other default stands in shared/settings.py.
+# Where a container differs from a bare machine; every other default is in shared/settings.py.
 ENV HOST=0.0.0.0 \
     DATA_DIR=/data \
     SHAPBOX_COMMIT="${COMMIT}" \
@@ -54,7 +54,7 @@ ENV HOST=0.0.0.0 \
     PATH=/opt/shapbox/venv/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /opt/shapbox/app
-# Whom the container starts as. `root` is for where a disk is mounted as root's, as on Render, which makes a build
+# The user that the container starts as. `root` is for where a disk is mounted as root's, as on Render, which makes a build
 # argument of the service's variable: boot gives the disk to SHAPBOX_USER then, and becomes that user for good.
 ARG SHAPBOX_BOOT_USER=10001:10001
 USER ${SHAPBOX_BOOT_USER}

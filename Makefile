@@ -21,20 +21,20 @@ run: setup ## the appliance in the foreground; Ctrl-C stops it
 demo: setup ## explain example rows through REST, check every value, save shap-values.csv
 	@$(PY) -m ops.demo
 
-verify: setup-image ## prove of a running appliance (URL=https://…, or this machine's) that it does what it promises
+verify: setup-image ## check a running appliance (URL=https://…, or this machine's)
 	@$(PY) -m ops.verify $(if $(URL),--url "$(URL)") $(if $(EXPECT_COMMIT),--expect-commit "$(EXPECT_COMMIT)") \
 	$(if $(SOAK),--soak "$(SOAK)") $(if $(FORMAT),--format "$(FORMAT)")
 
-chaos: setup ## faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) at an appliance under load; every value checked
+chaos: setup ## inject faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) under load; every value is checked
 	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(PY) -m ops.chaos
 
-soak: setup ## an appliance of its own at full load for SOAK_MINUTES (60), watched for growth
+soak: setup ## full load for SOAK_MINUTES (60), watched for growth of memory
 	@$(PY) -m ops.soak
 
-bench: setup ## ours beside XGBoost, shap, shapiq, woodelf, FastAPI, MLServer in BENCH_MINUTES (20); into docs/benchmarks.md
+bench: setup ## compare ours with XGBoost, shap, shapiq, woodelf, FastAPI, MLServer in BENCH_MINUTES (20); into docs/benchmarks.md
 	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.bench --write
 
-image: setup-image ## build the container's image, and say what each layer holds
+image: setup-image ## build the container's image, and list its layers
 	@$(PY) -m ops.container image
 
 up: setup-image ## the appliance in a container of 512 MB, in the background; prints address and key
@@ -46,20 +46,20 @@ down: setup-image ## stop that container; its jobs and keys stay in a volume
 logs: setup-image ## follow what that container prints
 	@$(PY) -m ops.container logs
 
-prove: setup-image ## work a container of its own for PROVE_MINUTES (10), and print what that took of its 512 MB
+prove: setup-image ## put a container under load for PROVE_MINUTES (10), and print its memory
 	@$(PY) -m ops.container image
 	@$(PY) -m ops.container prove --minutes $(or $(PROVE_MINUTES),10)
 
 shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell
 
-preflight: setup-deploy ## what must be right before a deploy, all at once; IMAGE=no leaves the image out
+preflight: setup-deploy ## check everything before a deploy; IMAGE=no leaves the image out
 	@$(PY) -m ops.preflight
 
 deploy: setup-deploy ## this commit to Render (SERVICE=…, RENDER_API_KEY), verified, or rolled back (ROLLBACK=no, VERIFY=no)
 	@$(PY) -m ops.deploy
 
-test: setup-dev ## all tests: unit, integration, the supervised whole, and the container where Docker is
+test: setup-dev ## all tests: unit, integration, appliance, and the container if Docker is installed
 	@$(PY) -m ops.run_tests
 
 lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScript, CSS, C, YAML, the Dockerfile
@@ -93,13 +93,13 @@ COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-f
 models: setup-dev ## train the shipped models again
 	@$(PY) models/train.py
 
-setup: python ## Python, packages, redis-server, a font and kernels, whatever is missing
+setup: python ## Python, packages, redis-server, a font and kernels, if they are missing
 	@$(ANY_PYTHON) -m ops.setup_machine
 
 setup-image: python # without redis-server, font and kernels: the container brings its own
 	@$(ANY_PYTHON) -m ops.setup_machine --no-redis
 
-setup-deploy: python # what deploying needs beside that
+setup-deploy: python # with the packages for deploying
 	@$(ANY_PYTHON) -m ops.setup_machine --deploy --no-redis
 
 setup-dev: python
