@@ -9,9 +9,8 @@ import sys
 import tempfile
 from collections.abc import Mapping
 
-from services.api.app import create_app
+from services.api.app import create_server
 from services.api.background import Background
-from services.api.capacity.disk import PROBE_SECONDS
 from services.api.components import Components, assemble
 from services.api.http.server import Server
 from shared.build import git_commit
@@ -22,6 +21,7 @@ from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
 from shared.settings import Settings
+from shared.timing import TIMING
 
 #: Seconds between two flushes of the counters.
 FLUSH_SECONDS = 1.0
@@ -40,16 +40,16 @@ def main(environment: Mapping[str, str]) -> int:
         settings.tmp_dir.mkdir(parents=True, exist_ok=True)
         tempfile.tempdir = str(settings.tmp_dir)  # the server puts large bodies into temporary files
         components = _assemble(settings, git_commit(environment))
-        server = Server(create_app(components), settings)
+        server = create_server(components)
     except (ShapboxError, OSError) as fault:
         _log.critical("the api cannot start: %s", fault)
         return 1
     duties = [
         Background("counters", FLUSH_SECONDS, components.counters.flush),
-        Background("storage probe", PROBE_SECONDS, components.probe.refresh),
+        Background("storage probe", TIMING.storage_probe_seconds, components.probe.refresh),
         Background(
             "result reservations",
-            PROBE_SECONDS,
+            TIMING.storage_probe_seconds,
             lambda: components.result_reservations.refresh(components.store),
         ),
     ]

@@ -1,15 +1,18 @@
-"""The application: which address is answered by what."""
+"""The application and its server: the resource of each address."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import falcon
+from falcon.routing import CompiledRouter
 
 from services.api.components import Components
 from services.api.http import problems
-from services.api.http.access_log import Envelope, RouteNote
+from services.api.http.access_log import AccessLog, RouteNote
+from services.api.http.admission import Admission
 from services.api.http.authentication import Authentication
+from services.api.http.server import Server
 from services.api.resources.appliance import ApplianceResource
 from services.api.resources.console import ConsoleFileResource, ConsoleResource
 from services.api.resources.console_files import ConsoleFiles
@@ -56,10 +59,19 @@ def routes(components: Components) -> dict[str, Any]:
     }
 
 
-def create_app(components: Components) -> Envelope:
+def create_app(components: Components, router: CompiledRouter | None = None) -> AccessLog:
     """Build the WSGI application. Its background threads are not started by this."""
-    app = falcon.App(middleware=[Authentication(components.settings), RouteNote()])
+    middleware = [problems.Refusals(), Authentication(components.settings), RouteNote()]
+    app = falcon.App(middleware=middleware, router=router or CompiledRouter())
     problems.install(app)
     for template, resource in routes(components).items():
         app.add_route(template, resource)
-    return Envelope(app, components.counters)
+    return AccessLog(app, components.counters)
+
+
+def create_server(components: Components) -> Server:
+    """Build the application, and the server that listens for it from now on."""
+    router = CompiledRouter()
+    app = create_app(components, router)
+    admission = Admission(components.settings, components.upload_disk, router.find)
+    return Server(app, admission, components.settings, components.counters)

@@ -13,7 +13,7 @@ from services.api.explain.job_waits import JobWaits
 from services.api.explain.plan import Planner
 from services.api.explain.queued import QueuedExecutor
 from services.api.explain.submission import Submission
-from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, Share
+from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, ConcurrencyLimit
 from services.api.results.summaries import JobSummaries
 from services.api.results.writer import ResultResponses
 from shared.appliance.counters import Counters
@@ -47,9 +47,9 @@ class Components:
     inline_models: InlineModels
     activations: Activations = field(default_factory=Activations)
     commit: str = "unknown"
-    streams: Share = field(default_factory=lambda: Share(STREAMS, "large results"))
-    uploads: Share = field(default_factory=lambda: Share(UPLOADS, "large uploads"))
-    plots: Share = field(default_factory=lambda: Share(PLOTS, "plots and summaries"))
+    streams: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(STREAMS, "large results"))
+    uploads: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(UPLOADS, "large uploads"))
+    plots: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(PLOTS, "plots and summaries"))
     started: float = field(default_factory=time.monotonic)
 
     def submission(self) -> Submission:
@@ -98,7 +98,7 @@ def assemble(
         job_waits=JobWaits(background_connection, store, draining.stopping),
         counters=Counters(background_connection),
         probe=StorageProbe(payloads),
-        upload_disk=UploadDisk(settings.tmp_dir),
+        upload_disk=UploadDisk(settings.tmp_dir, settings.max_body_mb),
         result_reservations=ResultReservations(settings.local_objects_dir),
         summaries=JobSummaries(payloads),
         status=status,

@@ -1,81 +1,62 @@
-"""Whether the object store can take rows: room on the disk, and an answer at all."""
+"""Room on the disk for bodies and their rows, and whether the object store works."""
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 from shared.disk import free_space
-from shared.errors import ShapboxError, StorageFullError
+from shared.errors import BodyTooLargeError, ShapboxError, StorageFullError
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
+from shared.timing import TIMING
 
 #: Free bytes that a local store needs for each byte of a body: the rows, and twice that for the values.
 BYTES_PER_BODY_BYTE = 3
-#: Bytes that always stay free on the disk: Redis's append-only file lives there too.
-RESERVE_BYTES = 64 * 2**20
-#: Seconds between two probes of the store, and the age at which a probe no longer counts.
-PROBE_SECONDS, PROBE_MAX_AGE = 5.0, 75.0
+#: Bytes of a body that waits in memory, so that it needs no room on the disk.
+SMALL_BODY = 64 * 1024
 
-
-def local_folder(settings: Settings) -> Path | None:
-    """Return the folder of a local object store; None for a remote one."""
-    if settings.storage_url is None:
-        return settings.objects_dir
-    if settings.storage_url.startswith("file://"):
-        return Path(urlsplit(settings.storage_url).path)
-    return None
-
-
-def free_bytes(settings: Settings) -> int | None:
-    """Return what a local store's disk has left; None for a remote store, or if it cannot be told."""
-    folder = local_folder(settings)
-    try:
-        return None if folder is None else shutil.disk_usage(folder).free
-    except OSError:
-        return None
+_ADVICE = "Delete jobs, send fewer rows at a time, or enlarge the disk."
 
 
 def require_disk(settings: Settings, body_bytes: int) -> None:
-    """Raise StorageFullError if the rows of a body of this size would fill a local store's disk."""
-    free = free_bytes(settings)
-    needed = body_bytes * BYTES_PER_BODY_BYTE + RESERVE_BYTES
-    if free is not None and free < needed:
-        raise StorageFullError(
-            f"The disk has {free / 2**20:.0f} MB left, and these rows with their values may need "
-            f"{needed / 2**20:.0f} MB. Delete jobs, send fewer rows at a time, or enlarge the disk."
-        )
+    """Raise StorageFullError if the rows of a body of this size, with their values, would fill a local store's disk."""
+    space = free_space(settings.local_objects_dir)
+    if shortage := space and space.shortage(body_bytes * BYTES_PER_BODY_BYTE):
+        raise StorageFullError(f"{shortage} This includes the values of the rows. {_ADVICE}")
 
 
 class UploadDisk:
-    """Room for the bodies that come in, on the disk of temporary files, shared by all requests. Thread-safe."""
+    """Room for bodies on the disk of temporary files, shared by all requests. Thread-safe."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, max_mb: int) -> None:
+        self.max_mb = max_mb
         self._folder = folder
         self._lock = threading.Lock()
-        #: Bytes that each open reservation is still going to write.
-        self._coming: dict[DiskReservation, int] = {}
+        #: Bytes that each body is still going to write, as long as anything holds its reservation.
+        self._coming: WeakKeyDictionary[DiskReservation, int] = WeakKeyDictionary()
 
-    def reserve(self) -> DiskReservation:
-        """Return a reservation for one body, which starts with nothing."""
-        return DiskReservation(self)
+    def reserve(self, expected: int | None = None) -> DiskReservation:
+        """Reserve room for a body of so many bytes, if that is known.
+
+        Raises BodyTooLargeError, and StorageFullError before the reserve is used.
+        """
+        return DiskReservation(self, expected)
 
     def set_coming(self, reservation: DiskReservation, nbytes: int) -> None:
-        """Note what a reservation is going to write. Raises StorageFullError if all together use up the reserve."""
+        """Note what a body is still going to write. Raises StorageFullError if that is too much for all of them."""
         with self._lock:
-            before = self._coming.get(reservation)
             self._coming[reservation] = nbytes
             space = free_space(self._folder)
             shortage = space and space.shortage(sum(self._coming.values()), len(self._coming))
-            if shortage and before is None:
+            if shortage:
                 del self._coming[reservation]
         if shortage:
-            raise StorageFullError(f"{shortage} Delete jobs, send fewer rows at a time, or enlarge the disk.")
+            raise StorageFullError(f"{shortage} {_ADVICE}")
 
     def forget(self, reservation: DiskReservation) -> None:
         """Free what a reservation holds."""
@@ -86,15 +67,26 @@ class UploadDisk:
 class DiskReservation:
     """Room on the disk for one body, as a context manager that gives it back."""
 
-    def __init__(self, disk: UploadDisk) -> None:
+    def __init__(self, disk: UploadDisk, expected: int | None) -> None:
         self._disk = disk
+        self._expected = expected or 0
+        self._taken = 0
+        #: Such a body waits in memory.
+        self._small = expected is not None and expected <= SMALL_BODY
+        self.take(0)
 
     def take(self, nbytes: int) -> None:
-        """Reserve room for `nbytes` that are about to be written; what was taken before counts as written.
+        """Count bytes that are about to be written; those before are on the disk.
 
-        Raises StorageFullError, with the number of bytes or inodes that are free, before the reserve is used.
+        Raises BodyTooLargeError, and StorageFullError with what is free before the reserve is used.
         """
-        self._disk.set_coming(self, nbytes)
+        self._taken += nbytes
+        if max(self._taken, self._expected) > self._disk.max_mb * 2**20:
+            raise BodyTooLargeError(
+                f"The body is larger than {self._disk.max_mb} MB (MAX_BODY_MB). Send the rows as several jobs."
+            )
+        if not self._small:
+            self._disk.set_coming(self, max(nbytes, self._expected - self._taken + nbytes))
 
     def release(self) -> None:
         """Give the room back: the body is stored elsewhere, or gone."""
@@ -109,7 +101,7 @@ class DiskReservation:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a probe found: `fault` is None if all was well; `at` is on the monotonic clock."""
+    """The finding of a probe: `fault` is None if all was well; `at` is on the monotonic clock."""
 
     at: float
     fault: str | None
@@ -136,6 +128,6 @@ class StorageProbe:
         if self._last is None:
             return "not probed yet"
         age = time.monotonic() - self._last.at
-        if age > PROBE_MAX_AGE:
-            return f"the last probe, {age:.0f} s ago, has had no successor: the store hangs"
+        if age > TIMING.storage_probe_max_age_seconds:
+            return f"the store hangs: the last probe was {age:.0f} s ago"
         return self._last.fault

@@ -14,7 +14,7 @@ from collections import defaultdict
 
 import redis
 
-from services.api.http.requested_waits import asked_wait
+from services.api.http.access_log import requested_wait
 from shared.errors import JobNotFoundError, RedisUnavailableError
 from shared.jobs import keys
 from shared.jobs.document import Job
@@ -98,7 +98,7 @@ class JobWaits:
             left = deadline - time.monotonic()
             if job.status.ended or left <= 0 or self._stopping.is_set():
                 return job
-            with asked_wait():
+            with requested_wait():
                 woken.wait(min(left, LOOK_SECONDS))
 
     def _listen(self) -> None:

@@ -11,7 +11,7 @@ from services.api.draining import Draining
 from services.api.explain.inline import MOST_BODY
 from services.api.explain.plan import OPTION_PARAMETERS, Executor, Inline, Planner, Queued, Task, Urgency
 from services.api.http.access_log import REQUEST_ID
-from services.api.http.concurrency_limits import Share
+from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.query import Query, RowRange
 from services.api.results.writer import Writer
 from services.api.rows.request_body import RequestBody, open_request_body
@@ -40,7 +40,7 @@ class Submission:
         planner: Planner,
         executor: Executor,
         draining: Draining,
-        uploads: Share,
+        uploads: ConcurrencyLimit,
         upload_disk: UploadDisk,
     ) -> None:
         """Limit the large bodies that are read at a time by `uploads`."""

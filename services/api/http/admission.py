@@ -1,65 +1,35 @@
-"""What a body must pass before it is taken in: a key, a size, and room on the disk.
-
-The server writes bodies to the disk before the application sees the request. Without this, anybody could
-fill the disk without having a key.
-"""
+"""Whether the server reads the body of a request, decided by its head."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Callable
+from typing import Any
 
-from services.api.capacity.disk import RESERVE_BYTES
+from services.api.capacity.disk import DiskReservation, UploadDisk
 from services.api.http.authentication import Access, KeyRing
-from shared.errors import BodyTooLargeError, ForbiddenError, ShapboxError, StorageFullError
 from shared.settings import Settings
 
-#: Bytes of a body that is taken in from anybody: the application then says what is wrong with the request.
-SMALL_BODY = 64 * 1024
 
+class Admission:
+    """Decides on bodies. `find_route` returns None, or a tuple that begins with the resource of a path."""
 
-class Intake:
-    """Decides on bodies by the head of their requests."""
+    def __init__(
+        self, settings: Settings, disk: UploadDisk, find_route: Callable[[str], tuple[Any, ...] | None]
+    ) -> None:
+        self._keys = KeyRing.of(settings)
+        self._disk = disk
+        self._find_route = find_route
 
-    def __init__(self, settings: Settings) -> None:
-        self._ring = KeyRing.of(settings)
-        self._folder = settings.tmp_dir
-        self._max_mb = settings.max_body_mb
+    def admit(self, request: Any, length: int | None) -> DiskReservation | None:
+        """Reserve disk for the body of a waitress request; None if the application answers without the body.
 
-    @property
-    def max_bytes(self) -> int:
-        """How many bytes a body may have, as it is sent."""
-        return self._max_mb * 2**20
-
-    def too_large(self) -> BodyTooLargeError:
-        """Return the error for a larger one."""
-        return BodyTooLargeError(
-            f"The body is larger than {self._max_mb} MB (MAX_BODY_MB): send the rows as several jobs."
-        )
-
-    def refusal(self, headers: Mapping[str, str], length: int | None) -> ShapboxError | None:
-        """Return why a body is not taken in; `length` is None if it is not known beforehand.
-
-        `headers` are named as the server names them: upper case, with underscores.
+        `length` is None if it is not known. Raises UnauthorizedError, ForbiddenError, UnsupportedMediaTypeError,
+        BodyTooLargeError and StorageFullError.
         """
-        if length is not None and length <= SMALL_BODY:
+        resource = (self._find_route(request.path) or (None,))[0]
+        if not hasattr(resource, f"on_{request.command.lower()}") or resource.access is Access.OPEN:
             return None
-        try:
-            self._check(headers, length or 0)
-        except ShapboxError as error:
-            return error
-        return None
-
-    def _check(self, headers: Mapping[str, str], length: int) -> None:
-        if Access.JOBS not in self._ring.rights(headers.get("AUTHORIZATION")):
-            raise ForbiddenError("This key does not open anything that takes a body.")
-        if length > self.max_bytes:
-            raise self.too_large()
-        try:
-            free = shutil.disk_usage(self._folder).free
-        except OSError:
-            return
-        if free < length + RESERVE_BYTES:
-            raise StorageFullError(
-                f"The disk has {free / 2**20:.0f} MB left, too little for this body. Delete jobs, or enlarge it."
-            )
+        self._keys.require(resource.access, request.headers.get("AUTHORIZATION"), request.path)
+        if check := getattr(resource, "check_content_type", None):
+            check(request.headers.get("CONTENT_TYPE"))
+        return self._disk.reserve(length)

@@ -1,4 +1,4 @@
-"""Who may do what: keys as bearer tokens, and a right that each resource asks for."""
+"""Bearer keys, the rights that they have, and the right that each resource requires."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ from typing import Any
 from shared.errors import ForbiddenError, UnauthorizedError
 from shared.settings import Settings
 
-#: The challenge that goes with every 401 (RFC 6750).
-CHALLENGE = 'Bearer realm="shapbox"'
-
 
 class Access(StrEnum):
-    """The right that a resource asks for in its class attribute `access`."""
+    """The right that a resource requires, in its class attribute `access`."""
 
     OPEN = "open"
     JOBS = "jobs"
@@ -32,7 +29,7 @@ _KEYS_FOR = {
 
 @dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys as bytes, each with the rights it opens. A key that is unset opens nothing."""
+    """The keys as bytes, each with its rights. A key that is unset has none."""
 
     keys: tuple[tuple[bytes, frozenset[Access]], ...]
 
@@ -44,35 +41,35 @@ class KeyRing:
             (settings.admin_api_key, frozenset({Access.JOBS, Access.METRICS, Access.ADMIN})),
             (settings.metrics_token, frozenset({Access.METRICS})),
         )
-        return cls(tuple((key.encode(), opens) for key, opens in rights if key))
+        return cls(tuple((key.encode(), has) for key, has in rights if key))
 
-    def rights(self, authorization: str | None) -> frozenset[Access]:
-        """Return what the value of an Authorization header opens. Raises UnauthorizedError."""
+    def require(self, access: Access, authorization: str | None, path: str) -> None:
+        """Raise UnauthorizedError or ForbiddenError if the Authorization header does not give this right."""
+        if access is Access.OPEN:
+            return
         scheme, _, token = (authorization or "").strip().partition(" ")
         if not scheme:
-            raise UnauthorizedError("There is no key: send the header `Authorization: Bearer KEY`.")
+            raise UnauthorizedError("The request has no key. Send the header `Authorization: Bearer KEY`.")
         if scheme.lower() != "bearer" or not token.strip():
             raise UnauthorizedError(
-                "The Authorization header holds no bearer key: send `Authorization: Bearer KEY`."
+                "The Authorization header has no bearer key. Send `Authorization: Bearer KEY`."
             )
-        # Header values come as latin-1. All keys are compared, so that the time tells nothing.
+        # Header values come as latin-1. All keys are compared, so that the time reveals nothing.
         given = token.strip().encode("latin-1", "replace")
-        matches = [opens for key, opens in self.keys if hmac.compare_digest(key, given)]
+        matches = [rights for key, rights in self.keys if hmac.compare_digest(key, given)]
         if not matches:
-            raise UnauthorizedError("This key is not known here: send the API_KEY of this appliance.")
-        return matches[0]
+            raise UnauthorizedError("This key is not valid here. Send the API_KEY of this appliance.")
+        if access not in matches[0]:
+            raise ForbiddenError(f"This key does not open {path}, which requires {_KEYS_FOR[access]}.")
 
 
 class Authentication:
-    """Falcon middleware: asks for the right of the resource that was routed to."""
+    """Falcon middleware that requires the right of the resource."""
 
     def __init__(self, settings: Settings) -> None:
         self._ring = KeyRing.of(settings)
 
     def process_resource(self, req: Any, _resp: Any, resource: Any, _params: dict[str, Any]) -> None:
         """Let the request pass, or raise UnauthorizedError or ForbiddenError."""
-        access: Access = resource.access  # a resource without one is a fault, and stays closed
-        if access is Access.OPEN:
-            return
-        if access not in self._ring.rights(req.get_header("Authorization")):
-            raise ForbiddenError(f"This key does not open {req.path}: it takes {_KEYS_FOR[access]}.")
+        # A resource without `access` is a mistake, and stays closed: AttributeError.
+        self._ring.require(resource.access, req.get_header("Authorization"), req.path)

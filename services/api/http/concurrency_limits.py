@@ -1,4 +1,9 @@
-"""Long requests may take only their share of the server's threads, so that short ones always find one."""
+"""How many requests of a kind are served at a time, so that short ones always find a thread.
+
+An api has THREADS threads that answer requests. At most 24 of them wait for jobs (MOST_WAITING in job_waits), STREAMS
+send large results, UPLOADS read large bodies, and PLOTS make plots and summaries: 52. The other 4 stay free for short
+requests, such as health checks.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +11,12 @@ import threading
 
 from shared.errors import ShapboxError
 
-#: Threads of the server: the shares together (24 that wait for jobs, see endings), and some for all others.
 THREADS = 56
-#: Large results on their way out, and large bodies being read, at a time.
-STREAMS, UPLOADS = 12, 8
-#: Plots and summaries being made at a time, most of which wait for a job's digest.
-PLOTS = 8
+STREAMS, UPLOADS, PLOTS = 12, 8, 8
 
 
 class BusyError(ShapboxError):
-    """As many long requests of this kind as may be are under way."""
+    """As many requests of this kind as are served at a time are under way."""
 
     status = 503
     slug = "busy"
@@ -23,21 +24,21 @@ class BusyError(ShapboxError):
     retry_after = 2
 
 
-class Share:
-    """A number of places. Each that is taken must be given back."""
+class ConcurrencyLimit:
+    """At most `limit` requests of a kind at a time."""
 
-    def __init__(self, places: int, what: str) -> None:
-        self._places = threading.BoundedSemaphore(places)
-        self._what = what
+    def __init__(self, limit: int, kind: str) -> None:
+        self._free = threading.BoundedSemaphore(limit)
+        self._kind = kind
 
     def take(self) -> None:
-        """Take a place. Raises BusyError if none is free."""
-        if not self._places.acquire(blocking=False):
-            raise BusyError(f"Too many {self._what} are under way: try again in a moment.")
+        """Begin a request. Raises BusyError if too many are under way."""
+        if not self._free.acquire(blocking=False):
+            raise BusyError(f"Too many {self._kind} are under way. Try again in a moment.")
 
     def give_back(self) -> None:
-        """Give a place back."""
-        self._places.release()
+        """End a request that was begun."""
+        self._free.release()
 
     def __enter__(self) -> None:
         self.take()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from services.api.http.concurrency_limits import Share
+from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.problems import JobCancelledError, JobFailedError
 from services.api.http.query import RowRange
 from services.api.results.csv_format import write_csv
@@ -100,7 +100,9 @@ class Writer:
 class ResultResponses:
     """Writes results into responses."""
 
-    def __init__(self, store: JobStore, payloads: Payloads, catalog: ModelCatalog, streams: Share) -> None:
+    def __init__(
+        self, store: JobStore, payloads: Payloads, catalog: ModelCatalog, streams: ConcurrencyLimit
+    ) -> None:
         """`streams` limits the large results that are being sent."""
         self._store = store
         self._payloads = payloads
@@ -149,9 +151,9 @@ class ResultResponses:
 class _Stream:
     """The body of a large result. Its place among the streams is released when it is closed."""
 
-    def __init__(self, chunks: Iterator[bytes], limit: Share) -> None:
+    def __init__(self, chunks: Iterator[bytes], limit: ConcurrencyLimit) -> None:
         self.chunks = chunks
-        self._limit: Share | None = limit
+        self._limit: ConcurrencyLimit | None = limit
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self.chunks)

@@ -11,7 +11,7 @@ from typing import Any
 
 import falcon.testing
 
-from services.api.http.access_log import Envelope, StartResponse
+from services.api.http.access_log import AccessLog, StartResponse
 from shared.log import log_context
 from tests.integration.api.contract import Contract
 
@@ -79,7 +79,7 @@ class Client:
 class InProcess(Client):
     """Calls the application without a server."""
 
-    def __init__(self, app: Envelope) -> None:
+    def __init__(self, app: AccessLog) -> None:
         super().__init__()
 
         def seekable(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:

@@ -13,10 +13,9 @@ import pytest
 import redis
 from numpy.typing import NDArray
 
-from services.api.app import create_app
+from services.api.app import create_app, create_server
 from services.api.components import Components, assemble
 from services.api.explain import job_waits
-from services.api.http.server import Server
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
 from shared.explanation import Explanation
@@ -75,7 +74,7 @@ def client(parts: Components) -> InProcess:
 
 @pytest.fixture
 def http(parts: Components) -> Iterator[OverHttp]:
-    server = Server(create_app(parts), parts.settings)
+    server = create_server(parts)
     thread = threading.Thread(target=server.run, kwargs={"on_stop": parts.stop})
     thread.start()
     yield OverHttp(server.port)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 from waitress import trigger
 
-from services.api.app import create_app
+from services.api.app import create_server
 from services.api.components import Components
-from services.api.http.server import Server
 
 #: Seconds that the loop has to end while a `stop` is held up. It takes some 0.2 s, and must not do so.
 HELD_SECONDS = 1.5
@@ -22,7 +21,7 @@ class Running:
     """A real server in a thread of its own, and a `stop` that is held up where it writes to the loop's pipe."""
 
     def __init__(self, parts: Components, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.server = Server(create_app(parts), parts.settings)
+        self.server = create_server(parts)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
         self._pull = trigger.trigger._physical_pull  # waitress has no other place to hold it up

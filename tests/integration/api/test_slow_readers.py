@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from services.api.http.server import ANSWERS_BYTES, UNSENT_BYTES
+from services.api.http.channel import WAITING_BYTES
+from services.api.http.server import UNSENT_BYTES
 from services.api.results.writer import WHOLE_NUMBERS
 from shared.explanation import Explanation
 from shared.jobs.document import Job, Method
@@ -25,7 +26,7 @@ from tests.integration.api.api_process import Process
 MB = 2**20
 CLIENTS = 200
 FEATURES = 13
-#: ANSWERS_BYTES, what the server's threads have in hand, and what they are made with.
+#: WAITING_BYTES, what the server's threads have in hand, and what they are made with.
 MOST_GROWN_MB = 48
 ROWS = WHOLE_NUMBERS // (FEATURES + 2)
 
@@ -118,7 +119,7 @@ def test_answers_that_nobody_reads_take_a_bounded_part_of_memory_and_arrive_whol
     clients = [ask() for _ in range(CLIENTS)]
 
     # Each has its answer on its way: beyond what waits in memory they wait in files.
-    wait_until(lambda: files(process) > CLIENTS - 2 * ANSWERS_BYTES // len(whole))
+    wait_until(lambda: files(process) > CLIENTS - 2 * WAITING_BYTES // len(whole))
     assert CLIENTS * len(whole) > 90 * MB
     assert grown(process, idle) < MOST_GROWN_MB
     for client in clients:
@@ -168,7 +169,7 @@ def test_what_was_sent_or_waited_for_clients_that_left_leaves_room_for_others(
             assert read(client, len(whole)) == whole
 
     wait_until(lambda: files(process) == 0)
-    few = [ask() for _ in range(ANSWERS_BYTES // len(whole) - 1)]
+    few = [ask() for _ in range(WAITING_BYTES // len(whole) - 1)]
     for client in few:
         client.recv(1, socket.MSG_PEEK)
     assert process.http.get("/healthz").status == 200

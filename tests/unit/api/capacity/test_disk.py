@@ -1,21 +1,24 @@
 from __future__ import annotations
 
+import gc
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from services.api.capacity import disk as storage_room
-from services.api.capacity.disk import (
-    BYTES_PER_BODY_BYTE,
-    RESERVE_BYTES,
-    StorageProbe,
-    free_bytes,
-    require_disk,
-)
-from shared.errors import StorageFullError
+from services.api.capacity import disk
+from services.api.capacity.disk import BYTES_PER_BODY_BYTE, SMALL_BODY, StorageProbe, UploadDisk, require_disk
+from shared.disk import RESERVE_BYTES, RESERVE_INODES, FreeSpace
+from shared.errors import BodyTooLargeError, StorageFullError
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
+from shared.timing import TIMING
+
+MB = 2**20
+
+type Fill = Callable[[int, int], None]
 
 
 @pytest.fixture
@@ -23,24 +26,117 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(data_dir=tmp_path)
 
 
-def test_a_body_is_taken_up_to_what_leaves_the_reserve_and_not_a_byte_beyond(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    room = RESERVE_BYTES + 1000 * BYTES_PER_BODY_BYTE
-    monkeypatch.setattr(storage_room, "free_bytes", lambda _settings: room)
+@pytest.fixture
+def leave(monkeypatch: pytest.MonkeyPatch) -> Fill:
+    """Leave so many bytes and inodes of the disk free beyond the reserve."""
+
+    def leave(nbytes: int, inodes: int = 1000) -> None:
+        space = FreeSpace(RESERVE_BYTES + nbytes, RESERVE_INODES + inodes, 2**40)
+        monkeypatch.setattr(disk, "free_space", lambda folder: folder and space)
+
+    return leave
+
+
+def test_rows_are_accepted_up_to_the_reserve_and_not_a_byte_beyond(settings: Settings, leave: Fill) -> None:
+    leave(1000 * BYTES_PER_BODY_BYTE)
     require_disk(settings, 1000)
-    with pytest.raises(StorageFullError) as refused:
+    with pytest.raises(StorageFullError, match="MB free") as refused:
         require_disk(settings, 1001)
     assert refused.value.retry_after
 
 
-def test_a_store_elsewhere_has_no_disk_to_fill(settings: Settings) -> None:
-    elsewhere = replace(settings, storage_url="s3://bucket")
-    assert free_bytes(elsewhere) is None
-    require_disk(elsewhere, 2**60)
+def test_a_disk_without_inodes_is_full(settings: Settings, leave: Fill) -> None:
+    leave(2**40, -1)
+    with pytest.raises(StorageFullError, match="inodes"):
+        require_disk(settings, 1)
+
+
+def test_a_remote_store_has_no_disk_to_fill(settings: Settings) -> None:
+    require_disk(replace(settings, storage_url="s3://bucket"), 2**60)
     settings.objects_dir.mkdir()
     with pytest.raises(StorageFullError):
         require_disk(settings, 2**60)
+
+
+def test_bodies_share_what_is_free(tmp_path: Path, leave: Fill) -> None:
+    leave(10 * MB)
+    uploads = UploadDisk(tmp_path, max_mb=100)
+    first = uploads.reserve(6 * MB)
+    with pytest.raises(StorageFullError):
+        uploads.reserve(5 * MB)
+    uploads.reserve(4 * MB).release()
+    for written in range(6):
+        leave((10 - written) * MB)
+        first.take(MB)
+    leave(5 * MB)  # of which the last piece of the first one is still to be written
+    with uploads.reserve(4 * MB):
+        pass
+
+
+def test_each_body_that_waits_in_a_file_takes_an_inode(tmp_path: Path, leave: Fill) -> None:
+    leave(10 * MB, 2)
+    uploads = UploadDisk(tmp_path, max_mb=100)
+    first, _second = uploads.reserve(), uploads.reserve()
+    with pytest.raises(StorageFullError, match="inodes"):
+        uploads.reserve()
+    uploads.reserve(SMALL_BODY)  # waits in memory
+    first.release()
+    uploads.reserve()
+
+
+def test_what_a_body_has_written_is_not_counted_again(tmp_path: Path, leave: Fill) -> None:
+    uploads = UploadDisk(tmp_path, max_mb=100)
+    unpacked = uploads.reserve()
+    for written in range(90):
+        leave((90 - written) * MB)
+        unpacked.take(MB)
+    leave(MB - 1)
+    with pytest.raises(StorageFullError):
+        unpacked.take(MB)
+
+
+def test_a_body_is_too_large_by_what_it_announces_and_by_what_it_has(tmp_path: Path) -> None:
+    uploads = UploadDisk(tmp_path, max_mb=1)
+    with pytest.raises(BodyTooLargeError, match="MAX_BODY_MB"):
+        uploads.reserve(MB + 1)
+    unpacked = uploads.reserve()
+    unpacked.take(MB)
+    with pytest.raises(BodyTooLargeError):
+        unpacked.take(1)
+
+
+def test_the_room_of_a_body_that_is_gone_is_free(tmp_path: Path, leave: Fill) -> None:
+    leave(MB)
+    uploads = UploadDisk(tmp_path, max_mb=100)
+
+    def forget() -> None:
+        uploads.reserve(MB)
+
+    forget()
+    gc.collect()
+    uploads.reserve(MB)
+
+
+def test_threads_may_reserve_at_the_same_time(tmp_path: Path, leave: Fill) -> None:
+    leave(64 * MB)
+    uploads = UploadDisk(tmp_path, max_mb=100)
+    admitted = []
+    start = threading.Barrier(8)
+
+    def reserve() -> None:
+        start.wait()
+        for _ in range(20):
+            try:
+                admitted.append(uploads.reserve(MB))
+            except StorageFullError:
+                continue
+
+    threads = [threading.Thread(target=reserve) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(admitted) == 64
 
 
 def test_a_probe_that_has_not_come_back_for_long_is_a_fault(
@@ -50,7 +146,7 @@ def test_a_probe_that_has_not_come_back_for_long_is_a_fault(
     assert probe.fault() == "not probed yet"
     probe.refresh()
     assert probe.fault() is None
-    monkeypatch.setattr(storage_room, "PROBE_MAX_AGE", -1.0)
+    monkeypatch.setattr(disk, "TIMING", replace(TIMING, storage_probe_max_age_seconds=-1.0))
     assert "hangs" in (probe.fault() or "")
 
 
