@@ -1,4 +1,4 @@
-"""The console in a real Chromium on the supervised whole. Without a Chromium these tests are skipped, and say so."""
+"""The console in a real Chromium, on a supervised appliance. Skipped without a Chromium."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from ops.browser import chromium, find_chromium
 from ops.console_visit import PATIENCE, Visit
 from ops.trial_appliance import Appliance
 
-#: Set where a Chromium must be there (.ci/run): its absence is then a failure.
+#: Set where a missing Chromium is a failure (.ci/run).
 REQUIRED = "SHAPBOX_CONSOLE_TESTS"
-#: Rows of a batch: so few that a job of examples has several, and its progress can be seen.
+#: Rows of a batch: few, so that a job of examples has several batches and shows progress.
 BATCH_ROWS = 50
 
-#: Opens a console in a window of its own, by the context's options, such as color_scheme="dark".
+#: Opens a console in a new browser context with options such as color_scheme="dark".
 OpenConsole = Callable[..., Visit]
 
 
@@ -30,7 +30,7 @@ def browser() -> Iterator[Browser]:
         said = "there is no chromium (apt-get install chromium fonts-dejavu-core)"
         if os.environ.get(REQUIRED) == "required":
             pytest.fail(f"{REQUIRED}=required, and {said}")
-        pytest.skip(f"{said}: the console is not tested here")
+        pytest.skip(f"{said}: the console is not tested")
     expect.set_options(timeout=PATIENCE)
     with chromium(path) as running:
         yield running
@@ -51,7 +51,7 @@ def appliance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def open_console(browser: Browser, appliance: Appliance) -> Iterator[OpenConsole]:
-    """Open consoles, and fail if any of them complained or spoke to somebody else."""
+    """Open consoles. Fails if one of them logged an error or contacted another host."""
     contexts = []
     visits: list[Visit] = []
 

@@ -18,7 +18,7 @@ from tests.console.conftest import BATCH_ROWS, OpenConsole
 
 
 def download(visit: Visit, name: str) -> tuple[str, bytes]:
-    """Press a button, and return the saved file's name and content."""
+    """Press a button and return the name and content of the saved file."""
     with visit.page.expect_download() as waiting:
         visit.page.get_by_role("button", name=name).click()
     saved: Download = waiting.value
@@ -34,35 +34,35 @@ def mean_abs(summary: dict[str, object]) -> dict[str, float]:
 def ranked(visit: Visit) -> list[tuple[str, float]]:
     lines: list[Locator] = visit.page.locator(".features tbody tr").all()
     cells = [line.locator("td").all_inner_texts() for line in lines]
-    return [(texts[1], float(texts[3].replace("−", "-"))) for texts in cells]  # noqa: RUF001  # as it is written
+    return [(texts[1], float(texts[3].replace("−", "-"))) for texts in cells]  # noqa: RUF001  # as the page shows it
 
 
-def go_on_for_some_batches(appliance: Appliance, wanted: int) -> None:
-    """Let one stopped worker go on until it has done so many batches, or a few more."""
+def resume_for_some_batches(appliance: Appliance, wanted: int) -> None:
+    """Resume one stopped worker until this many batches are completed, or a few more."""
     worker = appliance.worker_pids()[0]
-    until_then = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while completed(appliance) < wanted:
-        assert time.monotonic() < until_then
+        assert time.monotonic() < deadline
         os.kill(worker, signal.SIGCONT)
         time.sleep(0.004)
         os.kill(worker, signal.SIGSTOP)
 
 
 def completed(appliance: Appliance) -> int:
-    """Return how many batches of the jobs that are running are done."""
+    """Return the number of completed batches of all running jobs."""
     return sum(job["batches"]["completed"] for job in appliance.get("/v1/jobs?status=running").json()["jobs"])
 
 
-def test_example_rows_are_explained_before_ones_eyes(console: Visit, appliance: Appliance) -> None:
+def test_example_rows_are_explained_with_visible_progress(console: Visit, appliance: Appliance) -> None:
     console.use_examples("breast-cancer@1", method="interventional")
     expect(console.page.locator(".chosen")).to_contain_text("569 rows")
     expect(console.page.locator(".preview th").first).to_have_text("mean radius")
-    progress = console.page.get_by_role("progressbar", name="Batches that are done")
+    progress = console.page.get_by_role("progressbar", name="Completed batches")
     total = -(-569 // BATCH_ROWS)
-    with stopped(*appliance.worker_pids()):  # all of it would be done in a twentieth of a second
+    with stopped(*appliance.worker_pids()):  # otherwise the job takes 50 ms
         console.explain()
         expect(progress).to_have_attribute("max", str(total))
-        go_on_for_some_batches(appliance, total // 4)  # a quarter is announced
+        resume_for_some_batches(appliance, total // 4)  # a quarter is announced
         expect(console.page.get_by_text(re.compile(rf"[1-9]\d* of {total} batches done"))).to_be_visible()
         expect(console.page.locator("#announcements")).to_have_text(re.compile("running, .* percent done"))
 
@@ -73,7 +73,7 @@ def test_example_rows_are_explained_before_ones_eyes(console: Visit, appliance: 
     assert "row 0" in console.plot("waterfall")
 
 
-def test_the_ranking_is_the_summarys(console: Visit, appliance: Appliance) -> None:
+def test_the_ranking_equals_the_summary(console: Visit, appliance: Appliance) -> None:
     console.use_examples("breast-cancer@1")
     console.explain()
     job = console.see_the_answer()
@@ -93,7 +93,7 @@ def test_a_row_and_a_feature_can_be_chosen(console: Visit) -> None:
     console.see_the_answer()
     first = console.plot("waterfall")
 
-    console.page.get_by_role("button", name="The next row").click()
+    console.page.get_by_role("button", name="Next row").click()
     expect(console.page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 1")
     console.page.get_by_label("Row, 0 to 110").fill("110")
     expect(console.page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 110")
@@ -109,7 +109,7 @@ def test_a_row_and_a_feature_can_be_chosen(console: Visit) -> None:
     expect(console.page.get_by_label("Feature", exact=True)).to_have_value("s5")
 
 
-def test_of_several_outputs_each_can_be_looked_at(console: Visit) -> None:
+def test_each_of_several_outputs_can_be_shown(console: Visit) -> None:
     console.use_examples("wine@1")
     console.explain()
     console.see_the_answer()
@@ -121,7 +121,7 @@ def test_of_several_outputs_each_can_be_looked_at(console: Visit) -> None:
     console.see_the_answer()
 
 
-def test_the_values_that_are_saved_are_the_apis(console: Visit, appliance: Appliance) -> None:
+def test_saved_values_equal_the_apis(console: Visit, appliance: Appliance) -> None:
     console.use_examples("diabetes@1")
     console.explain()
     job = console.see_the_answer()
@@ -129,14 +129,14 @@ def test_the_values_that_are_saved_are_the_apis(console: Visit, appliance: Appli
     def wanted(accept: str) -> bytes:
         return appliance.get(f"/v1/jobs/{job}/result", headers={"Accept": accept}).body
 
-    name, table = download(console, "Download the values as CSV")
+    name, table = download(console, "Download values as CSV")
     assert (name, table) == (f"shap-{job}.csv", wanted("text/csv"))
-    name, array = download(console, "Download the values as NPY")
+    name, array = download(console, "Download values as NPY")
     assert name.endswith(".npy")
     np.testing.assert_array_equal(
         np.load(io.BytesIO(array)), np.load(io.BytesIO(wanted("application/x-npy")))
     )
-    _, text = download(console, "Download the values as JSON")
+    _, text = download(console, "Download values as JSON")
     assert json.loads(text) == json.loads(wanted("application/json"))
 
 
@@ -144,17 +144,16 @@ def test_every_plot_can_be_saved_as_svg_and_png(console: Visit) -> None:
     console.use_examples("diabetes@1")
     console.explain()
     job = console.see_the_answer()
-    kinds = {"the bars": "bar", "Every row": "beeswarm", "One row": "waterfall", "One feature": "dependence"}
-    for title, kind in kinds.items():
-        name, drawing = download(console, f"Save {title} as SVG")
+    for kind in ("bar", "beeswarm", "waterfall", "dependence"):
+        name, drawing = download(console, f"Save {kind} plot as SVG")
         assert name == f"shap-{job}-{kind}.svg"
         assert drawing.startswith(b"<svg ")
-        name, picture = download(console, f"Save {title} as PNG")
+        name, picture = download(console, f"Save {kind} plot as PNG")
         assert name == f"shap-{job}-{kind}.png"
         assert picture.startswith(b"\x89PNG")
 
 
-def test_an_address_of_a_job_leads_to_it_after_signing_in(
+def test_the_address_of_a_job_leads_to_it_after_signing_in(
     open_console: OpenConsole, appliance: Appliance
 ) -> None:
     body = appliance.get("/v1/models/diabetes/examples", headers={"Accept": "application/json"}).body
@@ -166,7 +165,9 @@ def test_an_address_of_a_job_leads_to_it_after_signing_in(
     assert visit.see_the_answer() == job["id"]
 
 
-def test_an_address_of_no_job_says_so(open_console: OpenConsole, appliance: Appliance) -> None:
+def test_the_address_of_an_unknown_job_shows_an_error(
+    open_console: OpenConsole, appliance: Appliance
+) -> None:
     visit = open_console(f"#/jobs/{'0' * 32}")
     visit.sign_in(appliance.api_key)
     expect(visit.page.get_by_role("alert")).to_contain_text("Job not found")

@@ -1,4 +1,4 @@
-"""All of it without a pointer."""
+"""The console by keyboard alone."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ops.console_visit import Visit
 from ops.trial_appliance import Appliance
 from tests.console.conftest import OpenConsole
 
-#: Steps from one end of a page to the other, at most.
+#: The most Tab stops on one page.
 MOST_STEPS = 60
 
-#: What has the focus: its name as a screen reader has it, and whether one sees that it has it.
+#: Returns the accessible name of the focused element, and whether its focus is visible.
 FOCUSED = """() => {
   const element = document.activeElement;
   const label = element.getAttribute("aria-label") || element.labels?.[0]?.textContent || element.textContent;
@@ -22,20 +22,20 @@ FOCUSED = """() => {
 
 
 def tab_to(page: Page, name: str) -> None:
-    """Press Tab until what is called so has the focus; whatever has it on the way must be seen to have it."""
+    """Press Tab until the named element has the focus. Every focus on the way must be visible."""
     passed = []
     for _ in range(MOST_STEPS):
         page.keyboard.press("Tab")
         label, marked = page.evaluate(FOCUSED)
         if page.evaluate("document.activeElement !== document.body"):
-            assert marked, f"{label!r} has the focus, and nobody sees it"
+            assert marked, f"{label!r} has an invisible focus"
         if label == name:
             return
         passed.append(label)
-    raise AssertionError(f"{name!r} is not reached: {passed}")
+    raise AssertionError(f"{name!r} was not reached: {passed}")
 
 
-def test_from_the_key_to_the_answer_and_out_again(open_console: OpenConsole, appliance: Appliance) -> None:
+def test_from_the_key_to_the_result_and_signing_out(open_console: OpenConsole, appliance: Appliance) -> None:
     visit = open_console()
     page, press = visit.page, visit.page.keyboard.press
     expect(page.locator("#key")).to_be_focused()
@@ -56,7 +56,7 @@ def test_from_the_key_to_the_answer_and_out_again(open_console: OpenConsole, app
     press("Enter")
     visit.see_the_answer()
 
-    tab_to(page, "The next row")
+    tab_to(page, "Next row")
     press("Enter")
     expect(page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 1")
     tab_to(page, "Feature")
@@ -67,17 +67,17 @@ def test_from_the_key_to_the_answer_and_out_again(open_console: OpenConsole, app
     page.evaluate("document.activeElement.blur(); window.scrollTo(0, 0)")
     tab_to(page, "Delete")
     press("Enter")
-    expect(page.get_by_role("dialog").get_by_role("button", name="Keep it")).to_be_focused()
+    expect(page.get_by_role("dialog").get_by_role("button", name="Keep job")).to_be_focused()
     press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
-    tab_to(page, "Download the values as CSV")
+    tab_to(page, "Download values as CSV")
     page.evaluate("document.activeElement.blur()")
     tab_to(page, "Sign out")
     press("Enter")
     expect(page.locator("#key")).to_be_focused()
 
 
-def test_the_first_step_skips_to_the_content(console: Visit) -> None:
+def test_the_first_tab_stop_skips_to_the_content(console: Visit) -> None:
     place = console.page.url
     assert (
         console.page.evaluate("document.querySelector('a, button, input').textContent")

@@ -1,21 +1,22 @@
-"""Every view at every width and in both themes: nothing sticks out, and all of it can be read."""
+"""Every view at several widths and in both themes: nothing overflows, all text is readable."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from ops.console_visit import Visit
 from ops.trial_appliance import Appliance
 from tests.console.conftest import OpenConsole
 
-#: The least contrast of text (WCAG AA), and of large text.
+#: The lowest contrast that WCAG AA allows for text, and for large text.
 LEAST, LEAST_LARGE = 4.5, 3.0
 
-#: Returns [text, ratio, large] for all text that is shown outside of plots and is not disabled.
+#: Returns [text, ratio, large] for all visible, enabled text outside of plots.
 CONTRASTS = """() => {
   const painter = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
   const pixel = (colours) => {
@@ -45,6 +46,14 @@ CONTRASTS = """() => {
 }"""
 
 
+#: Returns the left and right edges of all labels below the memory ruler, from left to right.
+RULER_LABELS = """() => [...document.querySelectorAll(".ruler-tick, .ruler-mark.limit > span")]
+  .filter((label) => label.checkVisibility())
+  .map((label) => label.getBoundingClientRect())
+  .map(({ left, right }) => [left, right])
+  .sort(([one], [other]) => one - other)"""
+
+
 def check_contrast(visit: Visit) -> None:
     found = visit.page.evaluate(CONTRASTS)
     assert len(found) > 8
@@ -55,7 +64,7 @@ def check_contrast(visit: Visit) -> None:
 
 
 def tour(visit: Visit, appliance: Appliance, bad_file: Path, look: Callable[[Visit], None]) -> None:
-    """Look at each view, with problems and questions in it."""
+    """Call `look` on each view, including problems and dialogs."""
     look(visit)
     visit.sign_in("not-the-key")
     expect(visit.page.get_by_role("alert")).to_be_visible()
@@ -96,8 +105,34 @@ def test_no_view_is_wider_than_its_window(
     tour(visit, appliance, bad_file, look)
 
 
+@pytest.mark.parametrize("megabytes", [None, 300, 512, 1000, 4096])
+def test_labels_of_the_memory_ruler_do_not_overlap(
+    open_console: OpenConsole, appliance: Appliance, megabytes: int | None
+) -> None:
+    visit = open_console()
+
+    def with_other_limit(route: Route) -> None:
+        document = route.fetch().json()
+        limit = None if megabytes is None else megabytes << 20
+        recycle_at = document["memory"]["recycle_at_bytes"] if limit is None else limit - (37 << 20)
+        document["memory"] |= {"container_limit_bytes": limit, "recycle_at_bytes": recycle_at}
+        route.fulfill(json=document)
+
+    visit.page.route("**/v1/appliance", with_other_limit)
+    visit.sign_in(appliance.api_key)
+    visit.at_home()
+    expect(visit.page.locator(".ruler-mark.limit")).to_have_text(f"limit {megabytes}" if megabytes else "512")
+    for width in (360, 704, 768, 1280):
+        visit.page.set_viewport_size({"width": width, "height": 900})
+        labels = visit.page.evaluate(RULER_LABELS)
+        assert len(labels) >= 3
+        for (_, right), (left, _) in itertools.pairwise(labels):
+            assert right < left
+    visit.page.unroute_all(behavior="ignoreErrors")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out_from_its_paper(
+def test_all_text_has_enough_contrast(
     open_console: OpenConsole, appliance: Appliance, bad_file: Path, scheme: str
 ) -> None:
     tour(open_console(color_scheme=scheme), appliance, bad_file, check_contrast)
@@ -121,7 +156,7 @@ def test_the_theme_follows_the_system_and_can_be_chosen(open_console: OpenConsol
 
 
 @pytest.mark.parametrize(("motion", "seconds"), [("no-preference", "0.6s"), ("reduce", "0s")])
-def test_nothing_glides_for_those_who_want_no_motion(
+def test_reduced_motion_is_respected(
     open_console: OpenConsole, appliance: Appliance, motion: str, seconds: str
 ) -> None:
     visit = open_console(reduced_motion=motion)
@@ -131,7 +166,7 @@ def test_nothing_glides_for_those_who_want_no_motion(
     assert visit.page.evaluate(bar) == seconds
 
 
-def test_plots_take_the_pages_ink(open_console: OpenConsole, appliance: Appliance) -> None:
+def test_plots_use_the_pages_colours(open_console: OpenConsole, appliance: Appliance) -> None:
     visit = open_console(color_scheme="dark")
     visit.sign_in(appliance.api_key)
     visit.at_home()

@@ -1,4 +1,4 @@
-"""What the console offers of a model: its labels, methods and example rows; and what it says of refused ones."""
+"""Models in the console: labels, methods, example rows, and refused versions."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def train(rows: np.ndarray) -> bytes:
 
 @pytest.fixture(scope="module")
 def appliance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
-    """Run an appliance with a model of categories, the same without examples, a shipped one and a broken one."""
+    """Run a model with categories, the same without examples, a shipped and a broken one."""
     del browser
     folder = tmp_path_factory.mktemp("box")
     models = folder / "models"
@@ -58,7 +58,7 @@ def appliance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
             training={},
         )
         write_model_folder(models, ModelDraft(contract, train(rows), examples=examples))
-    shutil.copytree(models / "wine/1", models / "broken/3")  # says that it is wine@1
+    shutil.copytree(models / "wine/1", models / "broken/3")  # its manifest names wine@1
     running = Appliance(folder / "data", {"MODELS_DIR": str(models)})
     running.start()
     try:
@@ -90,7 +90,7 @@ def test_categories_are_shown_by_their_labels(console: Visit, appliance: Applian
     expect(below.filter(has_text="SHAP value for home")).to_be_attached()
 
 
-def test_pasted_labels_are_explained_as_they_are(console: Visit, appliance: Appliance) -> None:
+def test_pasted_labels_are_explained_verbatim(console: Visit, appliance: Appliance) -> None:
     console.page.select_option("#model", "loans@1")
     console.page.get_by_role("button", name="Paste rows").click()
     console.page.get_by_label("Rows as CSV").fill('amount,term,home\n0.5,20,"rent, shared"\n1.5,30,flat ')
@@ -99,12 +99,12 @@ def test_pasted_labels_are_explained_as_they_are(console: Visit, appliance: Appl
     console.explain()
     job = console.see_the_answer()
     assert appliance.get(f"/v1/jobs/{job}").json()["rows"] == 2
-    # The blank at the end belongs to the label.
+    # The trailing space belongs to the label.
     waterfall = appliance.get(f"/v1/jobs/{job}/plots/waterfall?row=1").body.decode()
     assert ">flat  = </tspan>home<" in waterfall
 
 
-def test_an_unknown_label_is_named_with_those_that_there_are(console: Visit) -> None:
+def test_an_unknown_label_is_reported_with_the_known_ones(console: Visit) -> None:
     console.page.select_option("#model", "loans@1")
     console.page.get_by_role("button", name="Paste rows").click()
     console.page.get_by_label("Rows as CSV").fill("home,amount,term\ncastle,0.5,20")
@@ -116,7 +116,7 @@ def test_an_unknown_label_is_named_with_those_that_there_are(console: Visit) -> 
     expect(alert).to_contain_text("rent, shared")
 
 
-def test_only_methods_that_a_model_has_are_offered(console: Visit) -> None:
+def test_only_available_methods_are_offered(console: Visit) -> None:
     interventional = console.page.locator("label:has(input[value=interventional])")
     console.page.select_option("#model", "wine@1")
     interventional.click()
@@ -134,7 +134,7 @@ def test_only_methods_that_a_model_has_are_offered(console: Visit) -> None:
     console.see_the_answer()
 
 
-def test_example_rows_are_offered_only_of_a_model_that_has_some(console: Visit) -> None:
+def test_example_rows_are_offered_only_for_a_model_with_examples(console: Visit) -> None:
     use = console.page.get_by_role("button", name="Use example rows")
     console.page.select_option("#model", "unseen@1")
     expect(use).to_be_hidden()
@@ -143,7 +143,7 @@ def test_example_rows_are_offered_only_of_a_model_that_has_some(console: Visit) 
     expect(use).to_be_visible()
 
 
-def test_a_refused_version_is_listed_with_its_reason_and_cannot_be_chosen(console: Visit) -> None:
+def test_a_refused_version_is_listed_with_its_reason_but_not_selectable(console: Visit) -> None:
     option = console.page.locator("#model option", has_text="broken")
     expect(option).to_have_text("broken · version 3 · refused")
     expect(option).to_be_disabled()

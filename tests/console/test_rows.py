@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 from ops.console_visit import Visit
 from ops.trial_appliance import Appliance
 
-#: Lets a file fall onto the page, as the browser does.
+#: Drops a file onto the page.
 DROP = """([zone, name, content]) => {
   const files = new DataTransfer();
   files.items.add(new File([Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0))], name));
@@ -22,9 +22,7 @@ def drop(visit: Visit, name: str, content: bytes) -> None:
     visit.page.evaluate(DROP, [".drop", name, base64.b64encode(content).decode()])
 
 
-def test_a_csv_file_that_is_dropped_is_explained(
-    console: Visit, appliance: Appliance, csv_file: Path
-) -> None:
+def test_a_dropped_csv_file_is_explained(console: Visit, appliance: Appliance, csv_file: Path) -> None:
     console.page.select_option("#model", "diabetes@1")
     drop(console, csv_file.name, csv_file.read_bytes())
     expect(console.page.locator(".chosen")).to_contain_text("patients.csv")
@@ -45,7 +43,7 @@ def test_pasted_rows_are_explained(console: Visit, appliance: Appliance, csv_fil
     assert appliance.get(f"/v1/jobs/{job}").json()["rows"] == 3
 
 
-def test_a_bad_cell_is_named_by_row_and_column_and_nothing_is_queued(
+def test_an_invalid_cell_is_reported_and_nothing_is_queued(
     console: Visit, appliance: Appliance, csv_file: Path
 ) -> None:
     before = appliance.get("/v1/jobs").json()["jobs"]
@@ -66,9 +64,9 @@ def test_a_bad_cell_is_named_by_row_and_column_and_nothing_is_queued(
     assert appliance.get("/v1/jobs").json()["jobs"] == before
 
 
-def test_a_file_of_another_kind_is_refused_at_once(console: Visit) -> None:
+def test_an_unsupported_file_is_refused_immediately(console: Visit) -> None:
     drop(console, "letter.docx", b"PK")
-    expect(console.page.get_by_role("alert")).to_contain_text("save the rows as CSV")
+    expect(console.page.get_by_role("alert")).to_contain_text("Save the rows as CSV")
 
 
 def test_markup_in_names_and_cells_stays_text(console: Visit) -> None:

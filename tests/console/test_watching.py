@@ -11,7 +11,7 @@ from playwright.sync_api import expect
 from ops.console_visit import Visit
 from ops.trial_appliance import Appliance
 
-#: What a browser tells a page whose tab is put in the background.
+#: Tells the page that its tab was hidden or shown, as a browser does.
 HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
@@ -19,7 +19,7 @@ HIDE = """(hidden) => {
 
 
 def send(appliance: Appliance, model: str = "diabetes", query: str = "wait=30") -> str:
-    """Make a job of example rows; return its id."""
+    """Create a job of example rows and return its id."""
     body = appliance.get(f"/v1/models/{model}/examples?limit=500").body
     path = f"/v1/jobs?model={model}&{query}"
     answer = appliance.call("POST", path, body, headers={"Content-Type": "text/csv"})
@@ -32,13 +32,13 @@ def job_line(job: str) -> str:
 
 
 def forgive(visit: Visit, complaint: str) -> None:
-    """Drop what the browser notes of itself about a fault that the test made."""
+    """Drop the browser's own message about a fault that the test caused."""
     visit.faults[:] = [fault for fault in visit.faults if complaint not in fault]
 
 
 @contextmanager
 def stopped_workers(appliance: Appliance) -> Iterator[None]:
-    """Hold the workers, so that jobs stay as they are."""
+    """Stop the workers, so that jobs keep their state."""
     pids = appliance.worker_pids()
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -49,7 +49,7 @@ def stopped_workers(appliance: Appliance) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-def test_memory_programs_and_queue_are_the_appliances(console: Visit, appliance: Appliance) -> None:
+def test_memory_programs_and_queue_match_the_api(console: Visit, appliance: Appliance) -> None:
     told = appliance.get("/v1/appliance").json()
     meter = console.page.get_by_role("meter", name="Memory")
     expect(meter).to_have_attribute("aria-valuemax", "512")
@@ -60,11 +60,11 @@ def test_memory_programs_and_queue_are_the_appliances(console: Visit, appliance:
     names = console.page.locator(".programs li > span:nth-child(2)").all_inner_texts()
     assert names == [program["name"] for program in told["programs"]]
     assert {"api", "redis", "monitor", "worker-1", "worker-2"} <= set(names)
-    assert "announce" not in names  # it has done its work
+    assert "announce" not in names  # it has exited after its work
     expect(console.page.locator(".crew")).to_contain_text("2 idle")
 
 
-def test_jobs_appear_by_themselves_and_can_be_opened(console: Visit, appliance: Appliance) -> None:
+def test_new_jobs_appear_and_can_be_opened(console: Visit, appliance: Appliance) -> None:
     job = send(appliance)
     line = console.page.locator(job_line(job))
     expect(line).to_contain_text("111 rows")
@@ -75,21 +75,21 @@ def test_jobs_appear_by_themselves_and_can_be_opened(console: Visit, appliance: 
     expect(console.page.get_by_role("meter", name="Memory")).to_be_visible()
 
 
-def test_a_job_is_cancelled_and_deleted_only_after_a_question(console: Visit, appliance: Appliance) -> None:
+def test_cancelling_and_deleting_a_job_needs_a_confirmation(console: Visit, appliance: Appliance) -> None:
     with stopped_workers(appliance):
         job = send(appliance, query="method=interventional")
         line = console.page.locator(job_line(job))
         button = line.get_by_role("button")
         expect(button).to_have_text("Cancel")
         button.click()
-        console.page.get_by_role("dialog").get_by_role("button", name="Keep it").click()
+        console.page.get_by_role("dialog").get_by_role("button", name="Keep job").click()
         assert appliance.get(f"/v1/jobs/{job}").json()["status"] in {"queued", "running"}
         button.click()
-        console.page.get_by_role("dialog").get_by_role("button", name="Cancel the job").click()
+        console.page.get_by_role("dialog").get_by_role("button", name="Cancel job").click()
         expect(line.locator(".badge")).to_have_text("cancelled")
         assert appliance.get(f"/v1/jobs/{job}").json()["status"] == "cancelled"
     button.click()
-    console.page.get_by_role("dialog").get_by_role("button", name="Delete it").click()
+    console.page.get_by_role("dialog").get_by_role("button", name="Delete job").click()
     expect(line).to_have_count(0)
     assert appliance.get(f"/v1/jobs/{job}").status == 404
 
@@ -107,13 +107,13 @@ def test_older_jobs_are_on_further_pages(console: Visit, appliance: Appliance) -
     expect(newest).to_be_visible()
 
 
-def test_that_redis_is_away_is_said_and_that_it_is_back(console: Visit, appliance: Appliance) -> None:
+def test_an_unresponsive_redis_is_shown_until_it_responds(console: Visit, appliance: Appliance) -> None:
     (pid,) = appliance.pids_of("redis-server")
     state = console.page.locator("#state")
     os.kill(pid, signal.SIGSTOP)
     try:
-        expect(state).to_have_text("Redis is away")
-        expect(console.page.locator(".crew")).to_contain_text("not known")
+        expect(state).to_have_text("Redis is not responding")
+        expect(console.page.locator(".crew")).to_contain_text("unknown")
         expect(console.page.locator(".programs li")).not_to_have_count(0)
     finally:
         os.kill(pid, signal.SIGCONT)
@@ -121,20 +121,20 @@ def test_that_redis_is_away_is_said_and_that_it_is_back(console: Visit, applianc
     forgive(console, "a status of 503")
 
 
-def test_silence_is_said_and_ends_by_itself(console: Visit) -> None:
+def test_a_lost_connection_is_shown_until_it_is_back(console: Visit) -> None:
     banner = console.page.locator("#connection")
     console.page.context.set_offline(True)
-    expect(banner).to_contain_text("does not answer")
+    expect(banner).to_contain_text("not responding")
     expect(console.page.get_by_role("meter", name="Memory")).to_be_visible()
     console.page.context.set_offline(False)
     expect(banner).to_be_hidden()
     forgive(console, "ERR_INTERNET_DISCONNECTED")
 
 
-def test_a_hidden_tab_asks_nothing(console: Visit) -> None:
+def test_a_hidden_tab_sends_no_requests(console: Visit) -> None:
     asked: list[str] = []
     console.page.evaluate(HIDE, True)
-    console.page.wait_for_timeout(500)  # what was under way comes to its end
+    console.page.wait_for_timeout(500)  # requests under way finish
     console.page.on("request", lambda request: asked.append(request.url))
     console.page.wait_for_timeout(2500)
     assert asked == []

@@ -1,29 +1,26 @@
-// The answer of a completed job: ranked features, beeswarm, waterfall, dependence, and the values to take away.
+// The result of a completed job: ranked features, three plots, and the values as files.
 
 import { getJson } from "/console/api.js";
-import { downloadButton } from "/console/downloads.js";
-import { el, replace } from "/console/elements.js";
-import { value } from "/console/figures.js";
+import { el, field, replace, segments, setText } from "/console/elements.js";
 import { FeatureTable } from "/console/features.js";
-import { Plot } from "/console/plot.js";
-import { problemBox } from "/console/problem.js";
+import { value } from "/console/figures.js";
+import { problemBox } from "/console/messages.js";
+import { Plot, saveButton } from "/console/plot.js";
 import { RowChooser } from "/console/row_chooser.js";
 
-const FORMS = [
-  ["CSV", "text/csv", "csv"],
-  ["NPY", "application/x-npy", "npy"],
-  ["JSON", "application/json", "json"],
-];
-// Features in the plots that have a line for each.
-const SHOWN = 12;
+const FORMATS = { CSV: "text/csv", NPY: "application/x-npy", JSON: "application/json" };
+// Lines of a plot that has one for each feature.
+const LINES = 12;
+// Seconds for the summary of a large job on a busy machine.
+const TIMEOUT = 60;
 
 export class Answer {
   #job;
   #outputs = [];
   #output = 0;
-  #base = el("span", { class: "soft" });
+  #base = el("span.soft");
   #table = new FeatureTable((feature) => this.#chooseFeature(feature));
-  #features = el("select", { id: "feature", onchange: () => this.#drawDependence() });
+  #feature = el("select#feature", { onchange: () => this.#drawDependence() });
   #row;
   #beeswarm;
   #waterfall;
@@ -31,156 +28,108 @@ export class Answer {
 
   constructor(job) {
     this.#job = job;
-    this.element = el("div", {}, el("p", { class: "note", role: "status" }, "Reading the answer…"));
+    this.element = el("div", el("p.note", { role: "status" }, "Loading the result…"));
+    this.#row = new RowChooser(job.rows, () => this.#drawWaterfall());
+    this.#beeswarm = new Plot(job, {
+      kind: "beeswarm",
+      title: "All rows",
+      about: "One dot for each row: its position is the SHAP value, its colour the feature's value.",
+    });
+    this.#waterfall = new Plot(job, {
+      kind: "waterfall",
+      title: "One row",
+      about: "How the SHAP values lead from the base value to the row's margin.",
+      chooser: this.#row.element,
+    });
+    this.#dependence = new Plot(job, {
+      kind: "dependence",
+      title: "One feature",
+      about: "The feature's SHAP value against its value, one dot for each row.",
+      chooser: field("Feature", "feature", this.#feature),
+    });
     this.#load();
   }
 
   async #load() {
     try {
-      const summary = await getJson(`${this.#job.links.self}/summary`, { seconds: 60 });
+      const summary = await getJson(`${this.#job.links.self}/summary`, { seconds: TIMEOUT });
       this.#outputs = summary.outputs;
     } catch (error) {
       replace(this.element, problemBox(error));
       return;
     }
-    this.#lay();
+    const ranked = el(
+      "section.ranked",
+      { "aria-labelledby": "ranked" },
+      el("h2#ranked", "Feature ranking"),
+      el("p.key", el("span", "higher values push up"), el("span.down", "higher values push down")),
+      this.#table.element,
+      this.#beeswarm.saveButtons("bar"),
+    );
+    const bar = el("div.line", el("div.buttons", this.#outputChooser(), this.#base), this.#downloads());
+    const overview = el("div.card.over", ranked, this.#beeswarm.element);
+    const cards = [this.#waterfall, this.#dependence].map((plot) => el("div.card", plot.element));
+    replace(this.element, el("div.stack", bar, overview, cards));
     this.#show();
   }
 
-  #lay() {
-    this.#row = new RowChooser(this.#job.rows, () => this.#drawWaterfall());
-    this.#beeswarm = new Plot(this.#job, {
-      kind: "beeswarm",
-      title: "Every row",
-      about:
-        "A dot for each row: where it stands is what the feature did, its colour is the feature's value.",
-    });
-    this.#waterfall = new Plot(this.#job, {
-      kind: "waterfall",
-      title: "One row",
-      about: "From the base value to this row's prediction, step by step.",
-      chooser: el("div", { class: "chooser" }, this.#row.element),
-    });
-    const chooser = el(
-      "div",
-      { class: "chooser" },
-      el("div", { class: "field" }, el("label", { for: "feature" }, "Feature"), this.#features),
-    );
-    this.#dependence = new Plot(this.#job, {
-      kind: "dependence",
-      title: "One feature",
-      about: "What the feature's value does to the output, row by row.",
-      chooser,
-    });
-    const key = el(
-      "p",
-      { class: "key" },
-      el("span", {}, "larger values push up"),
-      el("span", { class: "down" }, "larger values push down"),
-    );
-    const ranked = el(
-      "section",
-      { class: "ranked", "aria-labelledby": "ranked" },
-      el("h2", { id: "ranked" }, "What matters"),
-      key,
-      this.#table.element,
-      this.#beeswarm.saveButtons("bar", "the bars"),
-    );
-    const bar = el(
-      "div",
-      { class: "answer-bar" },
-      el("div", { class: "buttons" }, this.#outputChooser(), this.#base),
-      this.#downloads(),
-    );
-    replace(
-      this.element,
-      el(
-        "div",
-        { class: "answer" },
-        bar,
-        el("div", { class: "card over" }, ranked, this.#beeswarm.element),
-        card(this.#waterfall),
-        card(this.#dependence),
-      ),
-    );
-  }
-
   #outputChooser() {
-    if (this.#outputs.length === 1) return el("strong", {}, this.#outputs[0].output);
-    const choose = (place) => () => {
+    if (this.#outputs.length === 1) return el("strong", this.#outputs[0].output);
+    const options = this.#outputs.map(({ output }, place) => [place, output]);
+    const chooser = segments({ "aria-label": "Output" }, "output", options, (place) => {
       this.#output = place;
       this.#show();
-    };
-    const options = this.#outputs.map(({ output }, place) =>
-      el(
-        "label",
-        {},
-        el("input", {
-          type: "radio",
-          name: "output",
-          value: output,
-          checked: place === this.#output,
-          onchange: choose(place),
-        }),
-        output,
-      ),
-    );
-    return el("span", { class: "segments-control", role: "radiogroup", "aria-label": "Output" }, options);
+    });
+    chooser.querySelector("input").checked = true;
+    return chooser;
   }
 
   #downloads() {
     const problem = el("div");
-    const buttons = FORMS.map(([label, accept, ending]) =>
-      downloadButton({
+    const buttons = Object.entries(FORMATS).map(([label, accept]) =>
+      saveButton({
         label,
+        name: `Download values as ${label}`,
         accept,
-        name: `Download the values as ${label}`,
-        path: `${this.#job.links.result}?interactions=false`,
-        file: `shap-${this.#job.id}.${ending}`,
+        path: () => `${this.#job.links.result}?interactions=false`,
+        file: `shap-${this.#job.id}.${label.toLowerCase()}`,
         onError: (error) => replace(problem, problemBox(error)),
       }),
     );
-    return el(
-      "div",
-      {},
-      el("div", { class: "buttons" }, el("span", { class: "soft" }, "Values"), buttons),
-      problem,
-    );
+    return el("div", el("div.buttons", el("span.soft", "Values"), buttons), problem);
   }
 
   #show() {
     const { features, base_value: base } = this.#outputs[this.#output];
-    replace(this.#base, `base value ${value(base)}`);
+    setText(this.#base, `base value ${value(base)}`);
     this.#table.show(features);
-    const chosen = this.#features.value;
+    const chosen = this.#feature.value || features[0].feature;
     replace(
-      this.#features,
+      this.#feature,
       features.map(({ feature }) => el("option", { value: feature }, feature)),
     );
-    if (features.some(({ feature }) => feature === chosen)) this.#features.value = chosen;
-    this.#beeswarm.draw({ output: this.#name(), max_display: SHOWN });
+    this.#feature.value = chosen;
+    this.#beeswarm.draw({ output: this.#name, max_display: LINES });
     this.#drawWaterfall();
     this.#drawDependence();
   }
 
-  // The output's name where there are several: the appliance knows the only one.
-  #name() {
+  // The output's name, if there are several.
+  get #name() {
     return this.#outputs.length > 1 ? this.#outputs[this.#output].output : null;
   }
 
   #chooseFeature(feature) {
-    this.#features.value = feature;
+    this.#feature.value = feature;
     this.#drawDependence();
     this.#dependence.element.scrollIntoView({ behavior: "smooth", block: "nearest" });
   }
 
   #drawWaterfall() {
-    this.#waterfall.draw({ row: this.#row.value, output: this.#name(), max_display: SHOWN });
+    this.#waterfall.draw({ row: this.#row.value, output: this.#name, max_display: LINES });
   }
 
   #drawDependence() {
-    this.#dependence.draw({ feature: this.#features.value, output: this.#name() });
+    this.#dependence.draw({ feature: this.#feature.value, output: this.#name });
   }
 }
-
-const card = (plot) => el("div", { class: "card" }, plot.element);

@@ -1,13 +1,34 @@
-// Calls of the REST api. Errors are problems, which say what is wrong and what to do, or silence.
+// The key, and calls of the REST API.
 
-import { session } from "/console/session.js";
+// Seconds until a call without a response is aborted.
+const TIMEOUT = 15;
 
-// Seconds after which a call is given up.
-const PATIENCE = 15;
+// The key is kept in this variable only: no other script can read it, and a reload forgets it.
+let key = null;
+const listeners = [];
+
+export const session = {
+  get open() {
+    return key !== null;
+  },
+  begin(given) {
+    key = given;
+    tell("");
+  },
+  // `reason` is shown on the sign-in page.
+  end(reason) {
+    if (key === null) return;
+    key = null;
+    tell(reason);
+  },
+  onChange(listener) {
+    listeners.push(listener);
+  },
+};
 
 export class Problem extends Error {
   constructor(document, status) {
-    super(document.detail || document.title || `The appliance answers ${status}.`);
+    super(document.detail || document.title || `The appliance responded with status ${status}.`);
     this.status = status;
     this.title = document.title || "The request failed";
     this.errors = document.errors || [];
@@ -15,95 +36,67 @@ export class Problem extends Error {
   }
 }
 
-export class SilenceError extends Error {
-  constructor() {
-    super("The appliance does not answer.");
-    this.status = 0;
-    this.title = "No answer";
-    this.errors = [];
-  }
-}
-
+// Tells whether the appliance responds at all.
 export const connection = new (class extends EventTarget {
-  // Since when there is no answer, in milliseconds since the epoch; null while there is.
-  lostAt = null;
-  heard() {
-    this.#become(null);
-  }
-  missed() {
-    this.#become(this.lostAt ?? Date.now());
-  }
-  #become(lostAt) {
-    if (lostAt === this.lostAt) return;
-    this.lostAt = lostAt;
+  lost = false;
+  become(lost) {
+    if (lost === this.lost) return;
+    this.lost = lost;
     this.dispatchEvent(new Event("change"));
   }
 })();
 
-export async function call(path, { method = "GET", accept, key = session.key, seconds = PATIENCE } = {}) {
-  const headers = key === null ? {} : { Authorization: `Bearer ${key}` };
+export async function call(path, { method = "GET", accept, as = key, seconds = TIMEOUT } = {}) {
+  const headers = as === null ? {} : { Authorization: `Bearer ${as}` };
   if (accept) headers.Accept = accept;
-  const options = {
-    method,
-    headers,
-    cache: "no-store",
-    credentials: "omit",
-    signal: AbortSignal.timeout(seconds * 1000),
-  };
-  let answer;
-  try {
-    answer = await fetch(path, options);
-  } catch {
-    connection.missed();
-    throw new SilenceError();
-  }
-  connection.heard();
-  if (!answer.ok) throw refuse(answer.status, await readProblem(answer), key);
-  return answer;
+  const signal = AbortSignal.timeout(seconds * 1000);
+  const options = { method, headers, cache: "no-store", credentials: "omit", signal };
+  const response = await fetch(path, options).catch(() => Promise.reject(noResponse()));
+  connection.become(false);
+  if (!response.ok) throw refusal(response.status, parse(await response.text().catch(() => "")), as);
+  return response;
 }
 
 export async function getJson(path, options) {
   return (await call(path, { accept: "application/json", ...options })).json();
 }
 
-export async function getBlob(path, accept) {
-  return (await call(path, { accept, seconds: 600 })).blob();
-}
-
-// Sends rows, and tells `onProgress` the share that is sent: fetch cannot tell that.
+// Sends rows. Uses XMLHttpRequest, since fetch does not report the progress of an upload.
 export function send(path, body, contentType, onProgress) {
-  const key = session.key;
+  const as = key;
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open("POST", path);
-    request.setRequestHeader("Authorization", `Bearer ${key}`);
+    request.setRequestHeader("Authorization", `Bearer ${as}`);
     request.setRequestHeader("Content-Type", contentType);
     request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0);
-    request.onerror = () => {
-      connection.missed();
-      reject(new SilenceError());
-    };
+    request.onerror = () => reject(noResponse());
     request.onload = () => {
-      connection.heard();
+      connection.become(false);
       const document = parse(request.responseText);
-      if (request.status >= 400) reject(refuse(request.status, document, key));
+      if (request.status >= 400) reject(refusal(request.status, document, as));
       else resolve(document);
     };
     request.send(body);
   });
 }
 
-function refuse(status, document, key) {
-  const problem = new Problem(document, status);
-  // A key that opened the console and is not known any more: the appliance was given another one.
-  if (status === 401 && key !== null && key === session.key) {
-    session.end("The appliance does not know this key any more. Sign in with the one it has now.");
-  }
-  return problem;
+function tell(reason) {
+  for (const listener of listeners) listener(reason);
 }
 
-async function readProblem(answer) {
-  return parse(await answer.text().catch(() => ""));
+function noResponse() {
+  connection.become(true);
+  const detail = "The appliance is not responding. Check that it is running, then try again.";
+  return new Problem({ title: "No response", detail }, 0);
+}
+
+function refusal(status, document, as) {
+  // A key that opened the console and is refused now was replaced in the meantime.
+  if (status === 401 && as !== null && as === key) {
+    session.end("This key is no longer valid. Sign in with the current key.");
+  }
+  return new Problem(document, status);
 }
 
 function parse(text) {

@@ -1,61 +1,62 @@
-// What rows are explained with: a model, and what its values are measured against. Only what the appliance can do is offered.
+// The model and the method. Only methods that the model can be explained with are offered.
 
 import { getJson } from "/console/api.js";
-import { el, replace, say } from "/console/elements.js";
+import { el, field, replace, segments, setText } from "/console/elements.js";
 import { counted } from "/console/figures.js";
 
 const METHODS = {
   tree_path_dependent: {
     label: "Path dependent",
-    about: "Exact and fast: XGBoost's own contributions, measured against what the trees saw in training.",
+    about: "Exact and fast. Values are relative to the training data, as the trees recorded it.",
   },
   interventional: {
     label: "Interventional",
     about:
-      "Measured against the model's background rows; a feature gets nothing for what another one does. Slower.",
+      "Values are relative to the model's background rows. A feature gets no credit for the effect of another. Slower.",
   },
 };
 
 export class Choices {
-  #models = el("select", { id: "model" });
-  #modelAbout = el("small");
-  #methodAbout = el("small");
+  #models = el("select#model");
+  #aboutModel = el("small");
+  #aboutMethod = el("small");
   #notOffered = el("small", { hidden: true });
-  #refused = el("details", { class: "refused", hidden: true });
-  #inputs = new Map();
+  #refused = el("details.refused", { hidden: true });
+  #inputs;
   #known = [];
-  method = "tree_path_dependent";
 
-  // `onModel` is told of another model.
+  // `onModel` is called after another model was chosen.
   constructor(onModel) {
     this.#models.addEventListener("change", () => {
       this.#describe();
       onModel();
     });
-    const model = [
-      el("label", { for: "model" }, "Model"),
-      this.#models,
-      this.#modelAbout,
-      this.#refused,
-    ];
-    const method = [
-      el("span", { class: "label", id: "method" }, "Method"),
-      el("div", {}, this.#methods()),
-      this.#methodAbout,
-      this.#notOffered,
-    ];
-    const group = { class: "field", role: "radiogroup", "aria-labelledby": "method" };
-    this.element = el(
-      "div",
-      { class: "choices" },
-      el("div", { class: "field" }, model),
-      el("div", group, method),
+    const options = Object.entries(METHODS).map(([method, { label }]) => [method, label]);
+    const methods = segments({ "aria-labelledby": "method" }, "method", options, () =>
+      this.#describeMethod(),
     );
-    this.#choose(this.method);
+    this.#inputs = [...methods.querySelectorAll("input")];
+    this.element = el(
+      "div.choices",
+      field("Model", "model", this.#models, this.#aboutModel, this.#refused),
+      el(
+        "div.field",
+        el("span#method.label", "Method"),
+        el("div", methods),
+        this.#aboutMethod,
+        this.#notOffered,
+      ),
+    );
+    this.#inputs[0].checked = true;
+    this.#describeMethod();
   }
 
   get model() {
     return this.#models.value;
+  }
+
+  get method() {
+    return this.#inputs.find((input) => input.checked).value;
   }
 
   get features() {
@@ -69,7 +70,10 @@ export class Choices {
   async load() {
     this.#known = (await getJson("/v1/models")).models;
     replace(this.#models, this.#known.map(option));
-    this.#listRefused(this.#known.filter(isRefused));
+    const refused = this.#known.filter(isRefused);
+    const lines = refused.map((model) => el("li", el("strong", label(model)), `: ${model.reason}`));
+    this.#refused.hidden = refused.length === 0;
+    replace(this.#refused, el("summary", `${counted(refused.length, "version")} refused`), el("ul", lines));
     this.#describe();
   }
 
@@ -83,54 +87,26 @@ export class Choices {
     const facts = [counted(model.features.length, "feature"), counted(model.outputs.length, "output")];
     const categories = model.contract.features.filter(({ kind }) => kind === "category").length;
     if (categories) facts.push(counted(categories, "category", "categories"));
-    if (model.fallback) facts.push("a stand-in, whose values explain nothing real");
-    say(this.#modelAbout, facts.join(", "));
+    if (model.fallback) facts.push("a placeholder model whose values have no meaning");
+    setText(this.#aboutModel, facts.join(", "));
     this.#offerMethods(model);
   }
 
   #offerMethods(model) {
-    const offered = (method) => model.engines[method] !== null;
-    for (const [method, { input, label }] of this.#inputs) {
-      input.disabled = !offered(method);
-      label.hidden = !offered(method);
+    const isOffered = (input) => model.engines[input.value] !== null;
+    for (const input of this.#inputs) {
+      input.disabled = input.parentElement.hidden = !isOffered(input);
     }
-    const methods = [...this.#inputs.keys()];
-    if (!offered(this.method)) this.#choose(methods.find(offered) ?? this.method);
-    const why = methods.filter((method) => !offered(method)).map((method) => notOffered(model, method));
-    this.#notOffered.hidden = why.length === 0;
-    say(this.#notOffered, why.join(" "));
+    const offered = this.#inputs.filter(isOffered);
+    if (offered.length && !offered.some((input) => input.checked)) offered[0].checked = true;
+    this.#describeMethod();
+    const missing = this.#inputs.filter((input) => !isOffered(input));
+    this.#notOffered.hidden = missing.length === 0;
+    setText(this.#notOffered, missing.map(({ value }) => notOffered(model, value)).join(" "));
   }
 
-  #listRefused(refused) {
-    this.#refused.hidden = refused.length === 0;
-    const line = (model) => el("li", {}, el("strong", {}, label(model)), `: ${model.reason}`);
-    replace(
-      this.#refused,
-      el("summary", {}, `${counted(refused.length, "version")} refused`),
-      el("ul", {}, refused.map(line)),
-    );
-  }
-
-  #methods() {
-    const options = Object.entries(METHODS).map(([value, { label }]) => {
-      const checked = value === this.method;
-      const input = el("input", {
-        type: "radio",
-        name: "method",
-        value,
-        checked,
-        onchange: () => this.#choose(value),
-      });
-      this.#inputs.set(value, { input, label: el("label", {}, input, label) });
-      return this.#inputs.get(value).label;
-    });
-    return el("span", { class: "segments-control" }, options);
-  }
-
-  #choose(method) {
-    this.method = method;
-    this.#inputs.get(method).input.checked = true;
-    say(this.#methodAbout, METHODS[method].about);
+  #describeMethod() {
+    setText(this.#aboutMethod, METHODS[this.method].about);
   }
 }
 
@@ -140,11 +116,8 @@ const label = ({ name, version }) => (version === null ? name : `${name} · vers
 
 function option(model) {
   const refused = isRefused(model);
-  return el(
-    "option",
-    { value: `${model.name}@${model.version}`, disabled: refused },
-    refused ? `${label(model)} · refused` : label(model),
-  );
+  const properties = { value: `${model.name}@${model.version}`, disabled: refused };
+  return el("option", properties, refused ? `${label(model)} · refused` : label(model));
 }
 
 function notOffered(model, method) {

@@ -1,46 +1,32 @@
-// The features by what they do to the output: how much on average, and which way.
+// The features ranked by their effect on the output: its mean size, and its direction.
 
-import { el, replace } from "/console/elements.js";
+import { button, el, replace } from "/console/elements.js";
 import { counted, value } from "/console/figures.js";
 
-// Features that are shown until all are asked for.
+// Features shown at first.
 const FIRST = 12;
-// From this correlation on, a larger value of the feature is said to push one way.
+// A weaker correlation shows no direction.
 const CLEAR = 0.1;
 
 export class FeatureTable {
   #body = el("tbody");
-  #more = el("button", { type: "button", class: "small", hidden: true, onclick: () => this.#showAll() });
+  #more = button(".small", "", () => this.#showAll(), { hidden: true });
   #features = [];
   #onChoose;
 
-  // `onChoose` gets the name of a feature that somebody wants to look at.
+  // `onChoose` is called with the name of a feature that was clicked.
   constructor(onChoose) {
     this.#onChoose = onChoose;
-    const column = (text, properties = {}) => el("th", { scope: "col", ...properties }, text);
+    const correlation = { title: "Correlation of the feature's values with its SHAP values" };
     const head = el(
       "tr",
-      {},
-      column("", { class: "rank" }),
-      column("Feature"),
-      column("Mean |SHAP|", { class: "bar" }),
-      column("", { class: "number" }),
-      column(el("abbr", { title: "Correlation of the feature's value with its SHAP value" }, "Corr."), {
-        class: "number",
-      }),
+      el("th.rank", { scope: "col" }, el("span.unseen", "Rank")),
+      el("th", { scope: "col" }, "Feature"),
+      el("th", { scope: "col", colspan: "2" }, "Mean |SHAP|"),
+      el("th.number", { scope: "col" }, el("abbr", correlation, "Corr.")),
     );
-    this.element = el(
-      "div",
-      {},
-      el(
-        "table",
-        { class: "features" },
-        el("caption", { class: "unseen" }, "Features, ranked by their mean absolute SHAP value"),
-        el("thead", {}, head),
-        this.#body,
-      ),
-      this.#more,
-    );
+    const caption = el("caption.unseen", "Features, ranked by their mean absolute SHAP value");
+    this.element = el("div", el("table.features", caption, el("thead", head), this.#body), this.#more);
   }
 
   show(features) {
@@ -51,10 +37,10 @@ export class FeatureTable {
   }
 
   #showAll() {
-    const place = this.#body.children.length;
+    const next = this.#body.children.length;
     this.#lay(this.#features);
     this.#more.hidden = true;
-    this.#body.children[place]?.querySelector("button").focus();
+    this.#body.children[next]?.querySelector("button").focus();
   }
 
   #lay(features) {
@@ -65,41 +51,34 @@ export class FeatureTable {
     );
   }
 
-  #line(feature, rank, most) {
-    const way = direction(feature.correlation);
-    const bar = el("i", { class: way });
-    bar.style.width = `${(100 * feature.mean_abs) / most}%`;
-    const choose = el(
-      "button",
-      {
-        type: "button",
-        class: "link",
-        title: `From ${value(feature.min)} to ${value(feature.max)}. Show its dependence`,
-        onclick: () => this.#onChoose(feature.feature),
-      },
-      feature.feature,
-    );
+  #line({ feature, mean_abs: mean, min, max, correlation }, rank, most) {
+    const direction = directionOf(correlation);
+    const bar = el("i", { class: direction });
+    bar.style.width = `${(100 * mean) / most}%`;
+    const title = `SHAP values from ${value(min)} to ${value(max)}. Show the dependence plot`;
     return el(
       "tr",
-      {},
-      el("td", { class: "rank number" }, String(rank)),
-      el("td", { class: "feature" }, choose),
-      el("td", { class: "bar", "aria-hidden": "true" }, bar),
-      el("td", { class: "number" }, threeDigits(feature.mean_abs)),
-      el("td", { class: `number way ${way}` }, correlation(feature.correlation)),
+      el("td.rank.number", String(rank)),
+      el(
+        "td.feature",
+        button(".link", feature, () => this.#onChoose(feature), { title }),
+      ),
+      el("td.bar", { "aria-hidden": "true" }, bar),
+      el("td.number", threeDigits(mean)),
+      el("td", { class: `number ${direction}` }, correlationText(correlation)),
     );
   }
 }
 
-// The same number of digits in each line, so that the lines can be compared.
+// The same number of digits in each line, for comparison.
 const threeDigits = (number) => (number >= 1000 || number < 1e-4 ? value(number) : number.toPrecision(3));
 
-function correlation(number) {
+function correlationText(number) {
   if (number === null) return "–";
   return `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(2)}`;
 }
 
-function direction(number) {
-  if (number === null || Math.abs(number) < CLEAR) return "";
-  return number > 0 ? "up" : "down";
+function directionOf(correlation) {
+  if (correlation === null || Math.abs(correlation) < CLEAR) return "";
+  return correlation > 0 ? "up" : "down";
 }

@@ -1,9 +1,9 @@
-// Numbers and times as people read them.
+// Numbers and times as text.
 
 const MB = 2 ** 20;
 const whole = new Intl.NumberFormat("en");
 
-export const megabytes = (bytes) => bytes / MB;
+export const megabytes = (bytes) => (bytes / MB).toFixed(0);
 
 export const count = (number) => whole.format(number);
 
@@ -19,15 +19,15 @@ export function size(bytes) {
 }
 
 export function duration(seconds) {
-  if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
+  if (seconds < 0.001) return seconds ? `${Math.round(seconds * 1e6)} µs` : "< 1 ms";
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 90) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
-export function ago(time, now = Date.now()) {
-  const seconds = Math.max(0, (now - Date.parse(time)) / 1000);
+export function ago(time) {
+  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
   if (seconds < 5) return "just now";
   if (seconds < 60) return `${Math.round(seconds)} s ago`;
   if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
@@ -35,16 +35,12 @@ export function ago(time, now = Date.now()) {
   return new Date(time).toLocaleDateString("en", { day: "numeric", month: "short" });
 }
 
-// "1 batch", "40 batches"
-export const batches = (number) => `${count(number)} ${number === 1 ? "batch" : "batches"}`;
-
-// A value of a model, with as many digits as tell it apart.
+// A value of a model, with enough digits to compare it with others.
 export function value(number) {
   if (number === null || number === undefined) return "–";
   if (number === 0) return "0";
   const size = Math.abs(number);
-  if (size >= 1e6 || size < 1e-4) return minus(number.toExponential(2));
-  return minus(String(Number(number.toPrecision(size >= 1000 ? 6 : 4))));
+  const text =
+    size >= 1e6 || size < 1e-4 ? number.toExponential(2) : Number(number.toPrecision(size >= 1000 ? 6 : 4));
+  return String(text).replace("-", "−");
 }
-
-const minus = (text) => text.replace("-", "−");

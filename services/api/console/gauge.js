@@ -1,61 +1,50 @@
-// Memory as a ruler: what each program takes, up to where a worker is recycled, and where the container ends.
+// Memory as a ruler: the size of each program, where a worker is recycled, and where the container ends.
 
-import { el, replace, say, svg } from "/console/elements.js";
+import { el, replace, setText, svg } from "/console/elements.js";
 import { duration, megabytes } from "/console/figures.js";
 
-// Samples that the history shows, one a second: so many at the start, and so many at most.
+// Samples in the history, one a second: the number at the start, and the maximum.
 const FIRST_SAMPLES = 60;
 const SAMPLES = 180;
-// The container that Shapbox is made for, and the share of it at which workers are recycled.
+// The container that Shapbox is made for recycles workers at this share of its memory.
 const SHARE = 475 / 512;
+// Megabytes between two ticks of a ruler for up to 512 MB; a longer ruler has no more ticks than that one.
 const TICK_MB = 64;
 const HEIGHT = 100;
 
 export class Gauge {
   #history = [];
-  #figure = el("b", {}, "–");
-  #room = el("p", { class: "room" });
-  #bar = el("div", { class: "ruler-bar" });
+  #figure = el("b", "–");
+  #room = el("p.about");
+  #bar = el("div.ruler-bar");
   #marks = el("div");
-  #trace = svg("path", { class: "trace" });
-  #area = svg("path", { class: "area" });
-  #recycle = svg("line", { class: "mark", x1: 0, x2: SAMPLES });
-  #limit = svg("line", { class: "mark limit", x1: 0, x2: SAMPLES, y1: 0, y2: 0 });
+  #trace = svg("path.trace");
+  #area = svg("path.area");
+  #recycle = svg("line.mark", { x2: SAMPLES });
   #span = el("small");
-  #ruler;
+  #ruler = el(
+    "div.ruler",
+    { role: "meter", "aria-label": "Memory", "aria-valuemin": "0" },
+    this.#bar,
+    this.#marks,
+  );
   #drawnFor = "";
 
   constructor() {
     const chart = svg(
-      "svg",
-      {
-        class: "history",
-        viewBox: `0 0 ${SAMPLES} ${HEIGHT}`,
-        preserveAspectRatio: "none",
-        "aria-hidden": "true",
-      },
+      "svg.history",
+      { viewBox: `0 0 ${SAMPLES} ${HEIGHT}`, preserveAspectRatio: "none", "aria-hidden": "true" },
       this.#area,
       this.#recycle,
-      this.#limit,
+      svg("line.mark.limit", { x2: SAMPLES }),
       this.#trace,
     );
-    this.#ruler = el(
-      "div",
-      { class: "ruler", role: "meter", "aria-label": "Memory", "aria-valuemin": "0" },
-      this.#bar,
-      this.#marks,
-    );
+    const figure = el("p.figure", this.#figure, "MB in use");
     this.element = el(
-      "section",
-      { class: "card memory", "aria-labelledby": "memory" },
-      el(
-        "div",
-        {},
-        el("h2", { id: "memory" }, "Memory"),
-        el("p", { class: "figure" }, this.#figure, "MB in use"),
-        this.#room,
-      ),
-      el("div", { class: "history-box" }, chart, this.#span),
+      "section.card.memory",
+      { "aria-labelledby": "memory" },
+      el("div", el("h2#memory", "Memory"), figure, this.#room),
+      el("div.history-box", this.#span, chart),
       this.#ruler,
     );
   }
@@ -63,38 +52,28 @@ export class Gauge {
   show({ memory, programs }) {
     const used = memory.working_set_bytes ?? 0;
     const recycleAt = memory.recycle_at_bytes;
-    const end = memory.container_limit_bytes ?? Math.round(recycleAt / SHARE);
-    say(this.#figure, used ? megabytes(used).toFixed(0) : "–");
-    say(this.#room, room(used, recycleAt));
+    const limited = memory.container_limit_bytes !== null;
+    const end = limited ? memory.container_limit_bytes : Math.round(recycleAt / SHARE);
+    setText(this.#figure, used ? megabytes(used) : "–");
+    setText(this.#room, roomText(used, recycleAt, limited));
     this.element.classList.toggle("pressed", used >= recycleAt);
-    this.#showMarks(recycleAt, end, memory.container_limit_bytes !== null);
+    this.#showMarks(recycleAt, end, limited);
     this.#showBar(programs, used, recycleAt, end);
-    this.#showHistory(used, recycleAt, end);
-    this.#ruler.setAttribute("aria-valuemax", megabytes(end).toFixed(0));
-    this.#ruler.setAttribute("aria-valuenow", megabytes(used).toFixed(0));
-    this.#ruler.setAttribute(
-      "aria-valuetext",
-      `${megabytes(used).toFixed(0)} of ${megabytes(end).toFixed(0)} MB; at ${megabytes(recycleAt).toFixed(0)} MB a worker is recycled`,
-    );
+    this.#showHistory(used, end);
+    const text = `${megabytes(used)} of ${megabytes(end)} MB; at ${megabytes(recycleAt)} MB a worker is recycled`;
+    this.#ruler.setAttribute("aria-valuemax", megabytes(end));
+    this.#ruler.setAttribute("aria-valuenow", megabytes(used));
+    this.#ruler.setAttribute("aria-valuetext", text);
   }
 
   #showMarks(recycleAt, end, limited) {
     const drawn = `${recycleAt} ${end} ${limited}`;
     if (drawn === this.#drawnFor) return;
     this.#drawnFor = drawn;
-    const recycle = el(
-      "div",
-      { class: "ruler-mark" },
-      el("span", {}, `recycle ${megabytes(recycleAt).toFixed(0)}`),
-    );
+    const recycle = el("div.ruler-mark", el("span", `recycle ${megabytes(recycleAt)}`));
     recycle.style.left = percent(recycleAt, end);
-    const limit = el(
-      "div",
-      { class: "ruler-mark limit" },
-      el("span", {}, `${limited ? "limit" : "no limit set"} ${megabytes(end).toFixed(0)}`),
-    );
-    limit.style.left = "100%";
-    replace(this.#marks, ticks(megabytes(end)), recycle, limit);
+    const limit = el("div.ruler-mark.limit", el("span", limited && el("span", "limit "), megabytes(end)));
+    replace(this.#marks, ticks(end / 2 ** 20), recycle, limit);
     const height = HEIGHT * (1 - recycleAt / end);
     this.#recycle.setAttribute("y1", height);
     this.#recycle.setAttribute("y2", height);
@@ -103,67 +82,62 @@ export class Gauge {
   #showBar(programs, used, recycleAt, end) {
     const shares = programs.filter((program) => program.memory_bytes > 0);
     const sum = shares.reduce((total, program) => total + program.memory_bytes, 0);
-    // PSS is measured less often than the working set: what it adds up to is made to fit.
+    // PSS is measured less often than the working set, and is scaled so that its sum fits.
     const scale = sum > used ? used / sum : 1;
-    const parts = shares.map((program) =>
-      part(tint(program.name, programs), program.memory_bytes * scale, end, program.name),
+    const parts = shares.map(({ name, memory_bytes: bytes }) =>
+      part(tint(name, programs), percent(bytes * scale, end), name),
     );
-    if (used > sum) parts.push(part("tint-other", used - sum, end, "kernel and files"));
-    const beyond = el("i", { class: "beyond" });
-    beyond.style.width = percent(end - recycleAt, end);
-    // The same parts keep their elements, so that their widths can glide.
+    if (used > sum) parts.push(part("tint-other", percent(used - sum, end), "kernel and files"));
+    // Parts with the same titles keep their elements, so that their widths can glide.
     const before = [...this.#bar.children];
     const same =
-      before.length === parts.length + 1 && parts.every((one, place) => one.title === before[place].title);
-    if (!same) replace(this.#bar, parts, beyond);
-    else parts.forEach((one, place) => (before[place].style.width = one.style.width));
+      before.length === parts.length + 1 && parts.every(({ title }, place) => title === before[place].title);
+    if (same) for (const [place, { style }] of parts.entries()) before[place].style.width = style.width;
+    else replace(this.#bar, parts, part("beyond", percent(end - recycleAt, end), ""));
   }
 
-  #showHistory(used, recycleAt, end) {
+  #showHistory(used, end) {
     this.#history = [...this.#history, used].slice(-SAMPLES);
     const samples = Math.max(FIRST_SAMPLES, this.#history.length);
-    const right = (place) =>
-      ((SAMPLES * (samples - this.#history.length + place)) / (samples - 1)).toFixed(2);
-    const up = (bytes) => (HEIGHT * (1 - Math.min(1, bytes / end))).toFixed(2);
-    const line = `M${this.#history.map((bytes, place) => `${right(place)} ${up(bytes)}`).join("L")}`;
+    const x = (place) => ((SAMPLES * (samples - this.#history.length + place)) / (samples - 1)).toFixed(2);
+    const y = (bytes) => (HEIGHT * (1 - Math.min(1, bytes / end))).toFixed(2);
+    const line = `M${this.#history.map((bytes, place) => `${x(place)} ${y(bytes)}`).join("L")}`;
     this.#trace.setAttribute("d", line);
-    this.#area.setAttribute("d", `${line}L${SAMPLES} ${HEIGHT}L${right(0)} ${HEIGHT}Z`);
-    say(this.#span, `last ${duration(samples)}`);
+    this.#area.setAttribute("d", `${line}L${SAMPLES} ${HEIGHT}L${x(0)} ${HEIGHT}Z`);
+    setText(this.#span, `last ${duration(samples)}`);
   }
 }
 
-// The class that colours a program, here and in the list of programs.
+// The class that colours a program, in the ruler and in the list of programs.
 export function tint(name, programs) {
   const worker = /^worker-(\d+)$/.exec(name);
   if (worker) return `tint-worker${Number(worker[1]) % 2 ? "" : " even"}`;
   const others = programs.filter((program) => !program.name.startsWith("worker-"));
-  const place = others.findIndex((program) => program.name === name);
-  return place < 0 ? "tint-other" : `tint-${place % 4}`;
+  return `tint-${others.findIndex((program) => program.name === name) % 4}`;
 }
 
-function part(tintClass, bytes, end, name) {
-  const element = el("i", { class: tintClass, title: name });
-  element.style.width = percent(bytes, end);
+function part(tintClass, width, title) {
+  const element = el("i", { class: tintClass, title });
+  element.style.width = width;
   return element;
 }
 
 function ticks(endMb) {
+  const step = TICK_MB * 2 ** Math.max(0, Math.ceil(Math.log2(endMb / TICK_MB / 8)));
   const all = [];
-  // The last one would stand in the way of the limit's own figure.
-  for (let mb = 0; mb <= endMb - TICK_MB; mb += TICK_MB) {
-    const tick = el("small", { class: "ruler-tick" }, String(mb));
+  // The last step is left free for the label of the limit.
+  for (let mb = 0; mb <= endMb - step; mb += step) {
+    const tick = el("small.ruler-tick", String(mb));
     tick.style.left = percent(mb, endMb);
     all.push(tick);
   }
   return all;
 }
 
-function room(used, recycleAt) {
-  const left = megabytes(recycleAt - used).toFixed(0);
-  if (!used) return "Not measured yet.";
-  return used < recycleAt
-    ? `${left} MB until a worker is recycled`
-    : "At its mark: the largest worker is being recycled";
+function roomText(used, recycleAt, limited) {
+  if (!used) return "Not measured yet";
+  if (used >= recycleAt) return "Over the mark: the largest worker is being recycled";
+  return `${megabytes(recycleAt - used)} MB until a worker is recycled${limited ? "" : "; no container limit is set"}`;
 }
 
 const percent = (part, whole) => `${((100 * part) / whole).toFixed(3)}%`;

@@ -1,4 +1,4 @@
-// The first view after signing in: rows in, jobs, and the appliance beside them.
+// The view after signing in: the form for rows, the jobs, and the appliance beside them.
 
 import { el, replace } from "/console/elements.js";
 import { Explain } from "/console/explain.js";
@@ -13,23 +13,17 @@ export class Home {
   #programs = new ProgramList();
   #queue = new Queue();
 
-  // The gauge is shared with the view of a job, so that its history goes on.
+  // The gauge is shared with the view of a job, so that its history continues.
   constructor(gauge) {
     this.#gauge = gauge;
-    const work = el("div", { class: "stack" }, new Explain().element, this.#jobs.element);
+    const work = el("div.stack", new Explain().element, this.#jobs.element);
     const aside = el(
-      "aside",
-      { class: "stack", "aria-label": "Appliance" },
+      "aside.stack",
+      { "aria-label": "Appliance" },
       this.#queue.element,
       this.#programs.element,
     );
-    this.element = el(
-      "div",
-      { class: "view" },
-      el("h1", { class: "unseen" }, "Console"),
-      this.#top,
-      el("div", { class: "columns" }, work, aside),
-    );
+    this.element = el("div.stack", el("h1.unseen", "Console"), this.#top, el("div.columns", work, aside));
   }
 
   start() {
@@ -41,7 +35,7 @@ export class Home {
     this.#jobs.stop();
   }
 
-  watch(appliance) {
+  show(appliance) {
     for (const part of [this.#jobs, this.#programs, this.#queue]) part.show(appliance);
   }
 }

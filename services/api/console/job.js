@@ -1,47 +1,42 @@
-// One job: its progress while it runs, and its answer when it is there.
+// One job: its progress while it is active, then its result.
 
-import { getJson } from "/console/api.js";
-import { announce } from "/console/announce.js";
 import { Answer } from "/console/answer.js";
-import { el, replace, say } from "/console/elements.js";
-import { ago, batches, count, counted, duration } from "/console/figures.js";
-import { TONES, isActive, removeJob, secondsOf } from "/console/jobs.js";
+import { getJson } from "/console/api.js";
+import { button, el, replace, setText } from "/console/elements.js";
+import { ago, count, counted, duration } from "/console/figures.js";
+import { isActive, removeJob, secondsOf, showStatus } from "/console/jobs.js";
+import { announce, problemBox } from "/console/messages.js";
 import { Poll } from "/console/poll.js";
-import { problemBox } from "/console/problem.js";
 
-// Seconds between two looks at a job that runs, at first and later.
+// Seconds between two readings of an active job: for the first ones, and later.
 const SOON = 0.25;
 const LATER = 1;
+const FIRST_READINGS = 20;
 const METHODS = { tree_path_dependent: "path dependent", interventional: "interventional" };
 
 export class JobView {
   #id;
   #gauge;
   #title = el("h1", { tabindex: "-1" }, "Job");
-  #status = el("span", { class: "badge" });
-  #about = el("p", { class: "about" });
-  #remove = el("button", { type: "button", class: "small", hidden: true, onclick: () => this.#delete() });
-  #place = el("div", { class: "stack" });
-  #progress = el("progress", { class: "tall", "aria-label": "Batches that are done" });
+  #status = el("span.badge");
+  #about = el("p.about");
+  #remove = button(".small", "", () => this.#onRemove(), { hidden: true });
+  #place = el("div.stack");
+  #progress = el("progress.tall", { "aria-label": "Completed batches" });
   #done = el("span");
-  #left = el("span", { class: "soft" });
+  #left = el("span.soft");
   #announced = -1;
-  #looks = 0;
+  #readings = 0;
   #job = null;
-  #ended = false;
   #poll = new Poll(() => this.#refresh(), LATER);
 
   constructor(id, gauge) {
     this.#id = id;
     this.#gauge = gauge;
-    const head = el(
-      "section",
-      { class: "job-head", "aria-label": "Job" },
-      el("a", { class: "back", href: "#/" }, "← All jobs"),
-      el("div", { class: "line" }, this.#title, el("span", { class: "buttons" }, this.#status, this.#remove)),
-      this.#about,
-    );
-    this.element = el("div", { class: "view" }, head, this.#place);
+    const line = el("div.line", this.#title, el("span.buttons", this.#status, this.#remove));
+    const back = el("a.back", { href: "#/" }, "← All jobs");
+    const head = el("section.job-head", { "aria-label": "Job" }, back, line, this.#about);
+    this.element = el("div.stack", head, this.#place);
   }
 
   start() {
@@ -54,29 +49,29 @@ export class JobView {
   }
 
   async #refresh() {
-    this.#looks += 1;
+    this.#readings += 1;
     let job;
     try {
-      job = await getJson(`/v1/jobs/${encodeURIComponent(this.#id)}`);
+      job = await getJson(`/v1/jobs/${this.#id}`);
     } catch (error) {
       if (error.status === 404 || error.status === 400) {
         this.#poll.stop();
-        say(this.#title, "No such job");
+        setText(this.#title, "No such job");
         replace(this.#place, problemBox(error));
       }
       throw error;
     }
     this.#show(job);
-    return this.#looks < 20 ? SOON : LATER;
+    return this.#readings < FIRST_READINGS ? SOON : LATER;
   }
 
   #show(job) {
     this.#job = job;
-    say(this.#title, job.model);
-    say(this.#status, job.status);
-    this.#status.dataset.tone = TONES[job.status];
+    const active = isActive(job);
+    setText(this.#title, job.model);
+    showStatus(this.#status, job.status);
     this.#remove.hidden = false;
-    say(this.#remove, isActive(job) ? "Cancel" : "Delete");
+    setText(this.#remove, active ? "Cancel" : "Delete");
     const seconds = secondsOf(job);
     const facts = [
       counted(job.rows, "row"),
@@ -84,75 +79,44 @@ export class JobView {
       `sent ${ago(job.created_at)}`,
     ];
     if (job.finished_at && seconds !== null) facts.push(`took ${duration(seconds)}`);
-    if (job.fallback) facts.push("values of a stand-in, which explain nothing real");
+    if (job.fallback) facts.push("values of a placeholder model, without meaning");
     const text = facts.join("\n");
     if (this.#about.dataset.text !== text) {
       this.#about.dataset.text = text;
       replace(
         this.#about,
-        facts.map((fact) => el("span", {}, fact)),
-        el("code", {}, job.id),
+        facts.map((fact) => el("span", fact)),
+        el("code", job.id),
       );
     }
-    if (isActive(job)) this.#showProgress(job, seconds);
-    else if (!this.#ended) this.#end(job);
+    if (active) this.#showProgress(job, seconds);
+    else {
+      this.#poll.stop();
+      announce(`The job is ${job.status}.`);
+      replace(this.#place, resultOf(job));
+    }
   }
 
-  #showProgress(job, seconds) {
-    const { total, completed } = job.batches;
-    if (!this.#progress.isConnected)
-      replace(
-        this.#place,
-        el(
-          "section",
-          { class: "card advance", "aria-label": "Progress" },
-          el("p", { class: "line" }, this.#done, this.#left),
-          this.#progress,
-        ),
-        this.#gauge.element,
-      );
+  #showProgress({ status, batches }, seconds) {
+    const { total, completed } = batches;
+    if (!this.#progress.isConnected) {
+      const line = el("p.line", this.#done, this.#left);
+      const progress = el("section.card.advance", { "aria-label": "Progress" }, line, this.#progress);
+      replace(this.#place, progress, this.#gauge.element);
+    }
     this.#progress.max = total;
     this.#progress.value = completed;
-    say(
-      this.#done,
-      job.status === "queued" ? "Waiting for a worker" : `${count(completed)} of ${batches(total)} done`,
-    );
+    const done = `${count(completed)} of ${counted(total, "batch", "batches")} done`;
+    setText(this.#done, status === "queued" ? "Waiting for a worker" : done);
     const left = completed && seconds ? (seconds / completed) * (total - completed) : null;
-    say(this.#left, left === null ? "" : `about ${duration(Math.max(1, Math.round(left)))} left`);
+    setText(this.#left, left === null ? "" : `about ${duration(Math.max(1, Math.round(left)))} left`);
     const quarter = Math.floor((4 * completed) / total);
     if (quarter !== this.#announced)
-      announce(`${job.status}, ${Math.round((100 * completed) / total)} percent done`);
+      announce(`The job is ${status}, ${Math.round((100 * completed) / total)} percent done.`);
     this.#announced = quarter;
   }
 
-  #end(job) {
-    this.#ended = true;
-    this.#poll.stop();
-    announce(`The job is ${job.status}.`);
-    if (job.status === "completed") {
-      const answer = new Answer(job);
-      replace(this.#place, answer.element);
-    } else if (job.status === "failed") {
-      replace(
-        this.#place,
-        problemBox({
-          title: "The job has failed",
-          message: job.error?.detail ?? "The reason is not known.",
-          status: 0,
-        }),
-      );
-    } else
-      replace(
-        this.#place,
-        el(
-          "p",
-          { class: "note" },
-          "The job was cancelled. Its rows and values are deleted; send the rows again if you need them.",
-        ),
-      );
-  }
-
-  async #delete() {
+  async #onRemove() {
     try {
       if (!(await removeJob(this.#job))) return;
       if (isActive(this.#job)) this.#poll.now();
@@ -161,4 +125,14 @@ export class JobView {
       this.#place.prepend(problemBox(error));
     }
   }
+}
+
+function resultOf(job) {
+  if (job.status === "completed") return new Answer(job).element;
+  if (job.status === "failed")
+    return problemBox({ title: "The job failed", message: job.error?.detail ?? "No reason was recorded." });
+  return el(
+    "p.note",
+    "The job was cancelled, and its rows and values were deleted. To explain the rows, send them again.",
+  );
 }

@@ -1,80 +1,63 @@
-// The list of jobs, newest first, a page at a time.
+// The list of jobs, newest first, one page at a time.
 
 import { call, getJson } from "/console/api.js";
-import { announce } from "/console/announce.js";
-import { el, replace, say } from "/console/elements.js";
+import { button, card, el, replace, setText } from "/console/elements.js";
 import { ago, count, counted, duration } from "/console/figures.js";
+import { announce, ask, problemBox } from "/console/messages.js";
 import { Poll } from "/console/poll.js";
-import { problemBox } from "/console/problem.js";
-import { ask } from "/console/question.js";
 
-export const TONES = { queued: "", running: "busy", completed: "good", failed: "bad", cancelled: "" };
-const PAGE = 8;
-const FIRST = `/v1/jobs?limit=${PAGE}`;
-// Seconds between two looks, while something runs and while nothing does: then the counts tell when to look.
-const LIVELY = 1;
-const CALM = 30;
+const TONES = { queued: "", running: "busy", completed: "good", failed: "bad", cancelled: "" };
+const FIRST = "/v1/jobs?limit=8";
+// Seconds between two readings while a job is active, and otherwise: then a change of the counts causes one.
+const ACTIVE = 1;
+const IDLE = 30;
 
 export const isActive = (job) => job.status === "queued" || job.status === "running";
 
-// How long a job has run or ran, in seconds; null if it has not begun.
-export function secondsOf(job, now = Date.now()) {
-  if (!job.started_at) return null;
-  return Math.max(
-    0,
-    ((job.finished_at ? Date.parse(job.finished_at) : now) - Date.parse(job.started_at)) / 1000,
-  );
+export function showStatus(badge, status) {
+  setText(badge, status);
+  badge.dataset.tone = TONES[status];
 }
 
+// The seconds that a job has run for; null if it has not started.
+export function secondsOf({ started_at: start, finished_at: end }) {
+  if (!start) return null;
+  return Math.max(0, ((end ? Date.parse(end) : Date.now()) - Date.parse(start)) / 1000);
+}
+
+// Cancels an active job and deletes another one, after a question. Resolves to whether it did.
 export async function removeJob(job) {
-  const active = isActive(job);
-  const question = active
-    ? {
-        title: "Cancel this job?",
-        text: `Its ${counted(job.rows, "row")} and the values so far are deleted.`,
-        yes: "Cancel the job",
-      }
-    : {
-        title: "Delete this job?",
-        text: `Its ${counted(job.rows, "row")} and values are deleted for good.`,
-        yes: "Delete it",
-      };
-  if (!(await ask(question))) return false;
+  const rows = counted(job.rows, "row");
+  const [title, text, yes, done] = isActive(job)
+    ? [
+        "Cancel this job?",
+        `Its ${rows} and the values computed so far are deleted.`,
+        "Cancel job",
+        "cancelled",
+      ]
+    : ["Delete this job?", `Its ${rows} and their values are deleted permanently.`, "Delete job", "deleted"];
+  if (!(await ask({ title, text, yes, no: "Keep job" }))) return false;
   await call(job.links.self, { method: "DELETE" });
-  announce(active ? "The job is cancelled." : "The job is deleted.");
+  announce(`The job was ${done}.`);
   return true;
 }
 
 export class JobList {
-  #list = el("ol", { class: "jobs" });
-  #counts = el("p", { class: "counts" });
+  #list = el("ol.jobs.lines");
+  #counts = el("p.counts");
   #problem = el("div");
-  #newer = el(
-    "button",
-    { type: "button", class: "small", hidden: true, onclick: () => this.#turn(null) },
-    "Newest",
-  );
-  #older = el(
-    "button",
-    { type: "button", class: "small", hidden: true, onclick: () => this.#turn(this.#next) },
-    "Older",
-  );
+  #newer = button(".small", "Newest", () => this.#turn(FIRST), { hidden: true });
+  #older = button(".small", "Older", () => this.#turn(this.#next), { hidden: true });
   #rows = new Map();
   #page = FIRST;
   #next = null;
   #jobs = null;
   #counted = "";
-  #poll = new Poll(() => this.#refresh(), CALM);
+  #poll = new Poll(() => this.#refresh(), IDLE);
 
   constructor() {
-    this.element = el(
-      "section",
-      { class: "card", "aria-labelledby": "jobs" },
-      el("div", { class: "card-head" }, el("h2", { id: "jobs" }, "Jobs"), this.#counts),
-      this.#problem,
-      this.#list,
-      el("div", { class: "buttons jobs-foot" }, this.#newer, this.#older),
-    );
+    const foot = el("div.buttons.jobs-foot", this.#newer, this.#older);
+    this.element = card("jobs", "Jobs", this.#counts, this.#problem, this.#list, foot);
   }
 
   start() {
@@ -86,15 +69,15 @@ export class JobList {
   }
 
   show({ jobs }) {
-    const counted = JSON.stringify(jobs);
-    if (counted !== this.#counted) this.#poll.now();
-    this.#counted = counted;
-    // Also where nothing has changed: "5 s ago" does not stay true.
+    const counts = JSON.stringify(jobs);
+    if (counts !== this.#counted) this.#poll.now();
+    this.#counted = counts;
+    // Also without a change: "5 s ago" has become wrong.
     if (this.#jobs) this.#lay(this.#jobs);
     const words = Object.entries(jobs ?? {}).filter(([, number]) => number);
     replace(
       this.#counts,
-      words.map(([status, number]) => el("span", {}, el("b", {}, count(number)), ` ${status}`)),
+      words.map(([status, number]) => el("span", el("b", count(number)), ` ${status}`)),
     );
   }
 
@@ -107,86 +90,68 @@ export class JobList {
     this.#newer.hidden = page === FIRST;
     this.#jobs = jobs;
     this.#lay(jobs);
-    return jobs.some(isActive) ? LIVELY : CALM;
+    return jobs.some(isActive) ? ACTIVE : IDLE;
   }
 
   #turn(page) {
-    this.#page = page ?? FIRST;
+    this.#page = page;
     this.#poll.now();
   }
 
   #lay(jobs) {
-    const rows = new Map(
-      jobs.map((job) => [job.id, this.#rows.get(job.id) ?? new Row((error) => this.#changed(error))]),
-    );
+    const onChange = (error) => {
+      replace(this.#problem, error && problemBox(error));
+      this.#poll.now();
+    };
+    const rows = new Map(jobs.map(({ id }) => [id, this.#rows.get(id) ?? new Row(onChange)]));
     const same = [...rows.keys()].join() === [...this.#rows.keys()].join();
     this.#rows = rows;
     for (const job of jobs) rows.get(job.id).show(job);
-    if (!same || !jobs.length)
-      replace(
-        this.#list,
-        jobs.length
-          ? [...rows.values()].map((row) => row.element)
-          : el("li", { class: "empty" }, "No jobs yet. Example rows are a good start."),
-      );
-  }
-
-  #changed(error) {
-    replace(this.#problem, error && problemBox(error));
-    this.#poll.now();
+    if (same && jobs.length) return;
+    const elements = [...rows.values()].map((row) => row.element);
+    replace(this.#list, jobs.length ? elements : el("li.soft", "No jobs yet. Try the example rows."));
   }
 }
 
 class Row {
-  #name = el("a", { class: "name" });
-  #about = el("span", { class: "about" });
-  #status = el("span", { class: "badge" });
+  #name = el("a.name");
+  #about = el("small");
+  #status = el("span.badge");
   #progress = el("progress");
-  #remove = el("button", { type: "button", class: "small quiet" });
+  #remove = button(".small.quiet", "", () => this.#onRemove());
+  #onChange;
   #job = null;
 
   constructor(onChange) {
-    this.#remove.addEventListener("click", async () => {
-      try {
-        if (await removeJob(this.#job)) onChange(null);
-      } catch (error) {
-        onChange(error);
-      }
-    });
-    this.element = el(
-      "li",
-      {},
-      el("span", {}, this.#name, el("br"), this.#about),
-      el("span", { class: "doing" }, this.#status, this.#progress),
-      this.#remove,
-    );
+    this.#onChange = onChange;
+    const doing = el("span.doing", this.#status, this.#progress);
+    this.element = el("li", el("span", this.#name, el("br"), this.#about), doing, this.#remove);
   }
 
   show(job) {
     this.#job = job;
+    const { model, batches } = job;
+    const active = isActive(job);
+    const rows = counted(job.rows, "row");
     const seconds = secondsOf(job);
-    say(this.#name, job.model);
+    const facts = [rows, ago(job.created_at), seconds !== null && !active && `took ${duration(seconds)}`];
+    setText(this.#name, model);
     this.#name.setAttribute("href", `#/jobs/${job.id}`);
-    say(
-      this.#about,
-      [
-        counted(job.rows, "row"),
-        ago(job.created_at),
-        seconds !== null && !isActive(job) && `took ${duration(seconds)}`,
-      ]
-        .filter(Boolean)
-        .join(" · "),
-    );
-    say(this.#status, job.status);
-    this.#status.dataset.tone = TONES[job.status];
-    this.#progress.hidden = !isActive(job);
-    this.#progress.max = job.batches.total;
-    this.#progress.value = job.batches.completed;
-    this.#progress.setAttribute("aria-label", `Batches of ${job.model} that are done`);
-    say(this.#remove, isActive(job) ? "Cancel" : "Delete");
-    this.#remove.setAttribute(
-      "aria-label",
-      `${this.#remove.textContent} the job of ${counted(job.rows, "row")} with ${job.model}`,
-    );
+    setText(this.#about, facts.filter(Boolean).join(" · "));
+    showStatus(this.#status, job.status);
+    this.#progress.hidden = !active;
+    this.#progress.max = batches.total;
+    this.#progress.value = batches.completed;
+    this.#progress.setAttribute("aria-label", `Completed batches of ${model}`);
+    setText(this.#remove, active ? "Cancel" : "Delete");
+    this.#remove.setAttribute("aria-label", `${this.#remove.textContent} the job of ${rows} with ${model}`);
+  }
+
+  async #onRemove() {
+    try {
+      if (await removeJob(this.#job)) this.#onChange(null);
+    } catch (error) {
+      this.#onChange(error);
+    }
   }
 }

@@ -1,4 +1,4 @@
-// Asks again and again: not while the tab is hidden, and ever more seldom while nobody answers.
+// Repeats a task: pauses while the tab is hidden, and slows down while the appliance does not respond.
 
 const SLOWEST = 15;
 
@@ -11,7 +11,7 @@ export class Poll {
   #stopped = true;
   #again = false;
 
-  // `task` may return the seconds until the next time.
+  // `task` may return the seconds until its next run.
   constructor(task, seconds) {
     this.#task = task;
     this.#seconds = this.#delay = seconds;
@@ -21,7 +21,6 @@ export class Poll {
     this.#stopped = false;
     document.addEventListener("visibilitychange", this.#onVisibility);
     this.now();
-    return this;
   }
 
   stop() {
@@ -45,10 +44,9 @@ export class Poll {
       this.#delay = Math.min(SLOWEST, Math.max(1, this.#delay * 2));
     }
     this.#running = false;
-    const soon = this.#again;
+    const delay = this.#again ? 0 : this.#delay * 1000;
     this.#again = false;
-    if (!this.#stopped && !document.hidden)
-      this.#timer = setTimeout(() => this.now(), soon ? 0 : this.#delay * 1000);
+    if (!this.#stopped && !document.hidden) this.#timer = setTimeout(() => this.now(), delay);
   }
 
   #onVisibility = () => {

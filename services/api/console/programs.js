@@ -1,61 +1,45 @@
 // The programs under supervisord, with their states and sizes.
 
-import { el, replace, say } from "/console/elements.js";
+import { card, el, replace, setText } from "/console/elements.js";
 import { megabytes } from "/console/figures.js";
 import { tint } from "/console/gauge.js";
 
-const WORDS = {
+const STATES = {
   RUNNING: ["running", "good"],
   STARTING: ["starting", "busy"],
   STOPPING: ["stopping", "warn"],
-  BACKOFF: ["starts again soon", "warn"],
-  EXITED: ["ended", "bad"],
+  BACKOFF: ["restarting soon", "warn"],
+  EXITED: ["exited", "bad"],
   STOPPED: ["stopped", "warn"],
-  FATAL: ["given up", "bad"],
+  FATAL: ["failed", "bad"],
 };
 
 export class ProgramList {
-  #list = el("ul", { class: "programs" });
+  #list = el("ul.programs.lines");
   #rows = new Map();
 
   constructor() {
-    this.element = el(
-      "section",
-      { class: "card", "aria-labelledby": "programs" },
-      el("div", { class: "card-head" }, el("h2", { id: "programs" }, "Programs")),
-      this.#list,
-    );
+    this.element = card("programs", "Programs", null, this.#list);
   }
 
   show({ programs }) {
     const names = programs.map((program) => program.name).join();
-    if (names !== [...this.#rows.keys()].join()) this.#lay(programs);
-    for (const program of programs) {
-      const { badge, size } = this.#rows.get(program.name);
-      const [word, tone] = WORDS[program.state] ?? [program.state.toLowerCase(), "warn"];
-      say(badge, word);
+    if (!programs.length || names !== [...this.#rows.keys()].join()) this.#lay(programs);
+    for (const { name, state, memory_bytes: bytes } of programs) {
+      const [badge, size] = this.#rows.get(name);
+      const [word, tone] = STATES[state] ?? [state.toLowerCase(), "warn"];
+      setText(badge, word);
       badge.dataset.tone = tone;
-      say(size, program.memory_bytes === null ? "–" : `${megabytes(program.memory_bytes).toFixed(0)} MB`);
+      setText(size, bytes === null ? "–" : `${megabytes(bytes)} MB`);
     }
   }
 
   #lay(programs) {
-    this.#rows.clear();
-    const items = programs.map((program) => {
-      const row = { badge: el("span", { class: "badge" }), size: el("span", { class: "number" }) };
-      this.#rows.set(program.name, row);
-      return el(
-        "li",
-        {},
-        el("span", { class: `swatch ${tint(program.name, programs)}`, "aria-hidden": "true" }),
-        el("span", {}, program.name),
-        row.badge,
-        row.size,
-      );
+    this.#rows = new Map(programs.map(({ name }) => [name, [el("span.badge"), el("span.number")]]));
+    const items = [...this.#rows].map(([name, cells]) => {
+      const swatch = el("span", { class: `swatch ${tint(name, programs)}`, "aria-hidden": "true" });
+      return el("li", swatch, el("span", name), cells);
     });
-    replace(
-      this.#list,
-      items.length ? items : el("li", { class: "empty" }, "The monitor has not reported yet."),
-    );
+    replace(this.#list, items.length ? items : el("li.soft", "The monitor has not reported yet."));
   }
 }
