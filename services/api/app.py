@@ -14,8 +14,7 @@ from services.api.http.admission import Admission
 from services.api.http.authentication import Authentication
 from services.api.http.server import Server
 from services.api.resources.appliance import ApplianceResource
-from services.api.resources.console import ConsoleFileResource, ConsoleResource
-from services.api.resources.console_files import ConsoleFiles
+from services.api.resources.console import ConsoleFiles, ConsoleResource
 from services.api.resources.documentation import DocsResource, OpenApiResource
 from services.api.resources.examples import ExamplesResource
 from services.api.resources.explain import ExplainResource
@@ -31,7 +30,7 @@ from shared.appliance.recycle_requests import RecycleRequests
 
 def routes(components: Components) -> dict[str, Any]:
     """Return the resource of every URI template."""
-    files = ConsoleFiles.load()
+    console = ConsoleResource(ConsoleFiles.load())
     store, waits, heartbeats = components.store, components.job_waits, components.heartbeats
     submission, responses = components.submission(), components.result_responses()
     recycling = RecycleRequests(components.connection)
@@ -54,8 +53,8 @@ def routes(components: Components) -> dict[str, Any]:
         "/version": VersionResource(components.commit, components.activations),
         "/openapi.json": OpenApiResource(),
         "/docs": DocsResource(),
-        "/": ConsoleResource(files),
-        "/console/{file}": ConsoleFileResource(files),
+        "/": console,
+        "/console/{file}": console,
     }
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from services.api.components import Components
-from services.api.resources.console_files import INDEX, ConsoleFiles
+from services.api.resources.console import INDEX, ConsoleFiles
 from shared.build import ROOT
 from tests.integration.api.api_client import InProcess
 

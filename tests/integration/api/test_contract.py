@@ -16,7 +16,7 @@ from ops.openapi import TARGET, as_json, read_document
 from services.api.app import routes
 from services.api.components import Components
 from services.api.explain.submission import MAX_KEY
-from services.api.resources.console_files import MEDIA_TYPES
+from services.api.resources.console import MEDIA_TYPES
 from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES
 from services.api.resources.jobs import MAX_PAGE, PAGE
 from services.api.results.plots.kinds import KINDS, MOST_DISPLAYED
