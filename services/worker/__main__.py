@@ -34,6 +34,7 @@ from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.redis.connection import REDIS_AWAY, Patience, connect, writes_refused
 from shared.settings import Settings
+from shared.timing import TIMING
 
 logger = logging.getLogger(__name__)
 
@@ -44,8 +45,6 @@ NICENESS = 15
 #: The nice value on a single processor, where a few busy clients of the api could keep batches from ending. On several
 #: processors they cannot: Python runs one of the api's threads at a time.
 NICENESS_ALONE = 2
-#: Seconds between two attempts to reach Redis, at the start.
-REDIS_WAIT = 0.5
 #: The variables for the threads of native libraries, one each: workers share the cores.
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -130,7 +129,7 @@ def _start_beating(heartbeat: HeartbeatThread) -> None:
             if not waited:
                 logger.info("waiting for Redis", extra={"cause": str(fault)})
             waited = True
-            time.sleep(REDIS_WAIT)
+            time.sleep(TIMING.redis_retry_seconds)
         else:
             return
 

@@ -48,6 +48,7 @@ from shared.objects.payloads import Payloads
 from shared.redis.connection import REDIS_AWAY, writes_refused
 from shared.summary.sample import keeps_summary
 from shared.summary.summary import Summary
+from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -61,8 +62,6 @@ PERMANENT = (
     ModelRefusedError,
     PayloadMissingError,
 )
-#: Seconds to wait after the object store failed, before the next batch. This batch is handed back first.
-STORAGE_PAUSE = 5.0
 
 
 def no_alarm() -> None:
@@ -97,6 +96,7 @@ class BatchRunner:
     #: Set when the worker is to exit after this batch.
     stopping: Event
     shap_return: ShapReturn
+    timing: Timing = TIMING
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
     def run(
@@ -172,7 +172,7 @@ class BatchRunner:
             "batch handed back: the object store fails", extra={"cause": str(fault), "works_otherwise": works}
         )
         self._hand_back(job_id, batch, Blame.UNEXPLAINED if works else Blame.NONE, front=False)
-        self.stopping.wait(STORAGE_PAUSE)
+        self.stopping.wait(self.timing.storage_pause_seconds)
 
     def _store_works(self) -> bool:
         try:

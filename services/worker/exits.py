@@ -33,6 +33,7 @@ from shared.memory import (
 )
 from shared.redis.connection import RedisClient
 from shared.settings import Settings
+from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,6 @@ HARD_OVER_SOFT = HARD_SHARE / SOFT_SHARE
 PRIVATE_FIELD = "VmData:"
 #: The package that takes the memory, with everything that it imports.
 SHAP = "shap"
-#: Seconds without a batch for shap after which a worker exits. Loading shap again takes about one.
-SHAP_IDLE_SECONDS = 60.0
-#: Seconds for which no other worker exits for this reason: longer than a worker's start on half a CPU.
-SHAP_TURN_SECONDS = 10
-#: Seconds between two attempts to get a turn.
-SHAP_RETRY_SECONDS = 1.0
 
 
 class DrainClock:
@@ -147,10 +142,10 @@ class ShapReturn:
     workers go on: one at a time exits for this reason, by a turn taken in Redis.
     """
 
-    def __init__(self, connection: RedisClient, token: str, idle_seconds: float | None = None) -> None:
+    def __init__(self, connection: RedisClient, token: str, timing: Timing = TIMING) -> None:
         self._redis = connection
         self._token = token
-        self._idle_seconds = SHAP_IDLE_SECONDS if idle_seconds is None else idle_seconds
+        self._timing = timing
         self._used: float | None = None
         self._next_try = 0.0
 
@@ -163,17 +158,18 @@ class ShapReturn:
         """Return after how many whole seconds, at least one, to ask again; None while shap is not loaded."""
         if self._used is None:
             return None
-        due = max(self._used + self._idle_seconds, self._next_try)
+        due = max(self._used + self._timing.shap_idle_seconds, self._next_try)
         return max(1, math.ceil(due - time.monotonic()))
 
     def is_due(self) -> bool:
         """Return whether to exit now. True takes the turn, so the caller must exit."""
         now = time.monotonic()
-        if self._used is None or now < self._used + self._idle_seconds or now < self._next_try:
+        if self._used is None or now < self._used + self._timing.shap_idle_seconds or now < self._next_try:
             return False
-        self._next_try = now + SHAP_RETRY_SECONDS
+        self._next_try = now + self._timing.shap_retry_seconds
+        turn_ms = int(self._timing.shap_turn_seconds * 1000)
         try:
-            return bool(self._redis.set(keys.SHAP_TURN, self._token, nx=True, ex=SHAP_TURN_SECONDS))
+            return bool(self._redis.set(keys.SHAP_TURN, self._token, nx=True, px=turn_ms))
         except redis.RedisError as fault:  # Redis is away or full: keeping shap is the lesser problem
             logger.debug("shap is not returned", extra={"cause": str(fault)})
             return False

@@ -24,19 +24,14 @@ from shared.jobs.queue import Lane, rq_queue
 from shared.log import log_context
 from shared.metrics import RecycleReason
 from shared.redis.connection import REDIS_AWAY, RedisClient, writes_refused
+from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
 
 #: After so many interactive batches in a row, a waiting bulk batch comes first.
 INTERACTIVE_STREAK = 8
-#: Seconds that RQ waits in BLPOP at most, plus 15: a bound for the delay of a stop signal.
-RQ_WORKER_TTL = 30
-#: Seconds after a stop signal until the worker abandons its batch. supervisord's stopwaitsecs is longer.
-DRAIN_SECONDS = 12.0
 #: The names of a queue entry's arguments in the log.
 ID_NAMES = ("job", "batch", "request")
-#: Seconds between two renewals of RQ's registration, which expires after RQ_WORKER_TTL and a minute.
-HEARTBEAT_SECONDS = 10
 
 
 class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
@@ -47,10 +42,16 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     max_connection_wait_time = 1.0
 
     def __init__(
-        self, connection: RedisClient, runner: BatchRunner, heartbeat: HeartbeatThread, memory_limit_mb: int
+        self,
+        connection: RedisClient,
+        runner: BatchRunner,
+        heartbeat: HeartbeatThread,
+        memory_limit_mb: int,
+        timing: Timing = TIMING,
     ) -> None:
         self._runner = runner
         self._heartbeat = heartbeat
+        self._timing = timing
         self._size = OwnSize(memory_limit_mb * 2**20)
         #: Whether a run ended with an unexpected error: its batch may be to blame.
         self.broken = False
@@ -68,13 +69,13 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
             name=name,
             connection=connection,
             serializer=JSONSerializer,
-            worker_ttl=RQ_WORKER_TTL,
+            worker_ttl=int(timing.rq_worker_ttl_seconds),
             log_job_description=False,
         )
 
     def serve(self) -> None:
         """Run batches until a stop signal or a reason to exit. Only the main thread may call this."""
-        DrainClock(DRAIN_SECONDS, self._leave_in_the_middle).start()
+        DrainClock(self._timing.worker_drain_seconds, self._leave_in_the_middle).start()
         self.work(logging_level="WARNING")
 
     def reorder_queues(self, reference_queue: Queue) -> None:
@@ -127,7 +128,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Renew RQ's registration now and then: RQ calls this five times a batch, with three round trips each."""
-        if pipeline is None and time.monotonic() - self._registered < HEARTBEAT_SECONDS:
+        if pipeline is None and time.monotonic() - self._registered < self._timing.rq_registration_seconds:
             return
         self._registered = time.monotonic()
         super().heartbeat(timeout, pipeline)
@@ -198,7 +199,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         Results are stored as a whole or not at all, so there is nothing to wait for.
         """
         with log_context(**self._ids):  # the thread of the drain clock has its own context
-            logger.warning("worker exits during its batch", extra={"after_seconds": DRAIN_SECONDS})
+            seconds = self._timing.worker_drain_seconds
+            logger.warning("worker exits during its batch", extra={"after_seconds": seconds})
             try:
                 self._runner.let_go()
                 self._runner.counters.flush()

@@ -34,8 +34,9 @@ FEATURES = 13
 #: The worker's own entry point, with a shorter wait until shap is given back.
 IMPATIENT = """
 import sys
-from services.worker import exits
-exits.SHAP_IDLE_SECONDS = float(sys.argv.pop(1))
+from dataclasses import replace
+from shared import timing
+timing.TIMING = replace(timing.TIMING, shap_idle_seconds=float(sys.argv.pop(1)))
 from services.worker.__main__ import main
 sys.exit(main())
 """

@@ -2,12 +2,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
-import pytest
 import redis
 import shap
 
-from services.worker import exits
 from services.worker.exits import ShapReturn
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeats
@@ -15,6 +14,7 @@ from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.store import JobStore
 from shared.memory import process_pss_bytes
+from shared.timing import TIMING
 from tests.integration.redis_server import RedisServer
 from tests.integration.worker.conftest import WorkerProcess
 
@@ -113,12 +113,10 @@ def test_a_worker_without_shap_stays(
     assert worker.process.poll() is None
 
 
-def test_two_workers_do_not_give_it_back_at_once(
-    connection: redis.Redis, monkeypatch: pytest.MonkeyPatch, wait_until: WaitUntil
-) -> None:
+def test_two_workers_do_not_give_it_back_at_once(connection: redis.Redis, wait_until: WaitUntil) -> None:
     assert shap  # it is loaded, here as well
-    monkeypatch.setattr(exits, "SHAP_TURN_SECONDS", 2)
-    first, second = (ShapReturn(connection, token, 0.0) for token in ("life-1", "life-2"))
+    timing = replace(TIMING, shap_idle_seconds=0.0, shap_turn_seconds=2.0)
+    first, second = (ShapReturn(connection, token, timing) for token in ("process-1", "process-2"))
     assert not first.is_due()  # it has not used it
     first.used()
     second.used()
@@ -129,10 +127,10 @@ def test_two_workers_do_not_give_it_back_at_once(
 
 
 def test_without_redis_nobody_leaves_for_it(connection: redis.Redis, server: RedisServer) -> None:
-    given_back = ShapReturn(connection, "life-1", 0.0)
+    given_back = ShapReturn(connection, "process-1", replace(TIMING, shap_idle_seconds=0.0))
     given_back.used()
     server.kill()
     assert not given_back.is_due()
     server.start()
-    time.sleep(exits.SHAP_RETRY_SECONDS)
+    time.sleep(TIMING.shap_retry_seconds)
     assert given_back.is_due()

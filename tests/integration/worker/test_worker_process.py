@@ -68,7 +68,9 @@ def test_a_run_that_raises_is_one_record_with_the_batchs_ids(
 
     assert worker.process.wait(timeout=20) == 1
 
-    head, *below = worker.log.read_text().partition("batch abandoned after an unexpected error")[2].splitlines()
+    head, *below = (
+        worker.log.read_text().partition("batch abandoned after an unexpected error")[2].splitlines()
+    )
     assert head == f" request=r-1 job={job.id} batch=0"
     assert below[0] == "  Traceback (most recent call last):"
     assert any("WRONGTYPE" in line for line in below)

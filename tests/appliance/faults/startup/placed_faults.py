@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import wraps
 from pathlib import Path
 from types import ModuleType
@@ -111,9 +112,9 @@ def _wire_compiled_engine(module: ModuleType) -> None:
     _wire_engine(module, "CompiledEngine")
 
 
-def _wire_exits(module: ModuleType) -> None:
+def _wire_timing(module: ModuleType) -> None:
     if seconds := os.environ.get("SHAPBOX_TEST_SHAP_SECONDS"):  # a test has no minute to wait
-        vars(module)["SHAP_IDLE_SECONDS"] = float(seconds)
+        module.TIMING = replace(module.TIMING, shap_idle_seconds=float(seconds))  # type: ignore[attr-defined]
 
 
 def _wire_guard(module: ModuleType) -> None:
@@ -121,7 +122,6 @@ def _wire_guard(module: ModuleType) -> None:
 
 
 def _wire_memory_cap(module: ModuleType) -> None:
-    _wire_exits(module)
     vars(module)["limit_growth"] = lambda _: None
 
 
@@ -130,7 +130,7 @@ _WIRING: dict[str, Callable[[ModuleType], None]] = {
     "shared.jobs.transitions": _wire_transitions,
     "shared.engines.xgboost_engine": _wire_engine,
     "shared.engines.compiled_engine": _wire_compiled_engine,
-    "services.worker.exits": _wire_exits,
+    "shared.timing": _wire_timing,
 }
 
 
