@@ -30,10 +30,9 @@ def main() -> int:
         with contextlib.ExitStack() as stack:
             if answer_or_none(f"{url}/healthz") is None:
                 _start(stack, settings, url, given=options.url is not None)
-            options = DemoOptions(
-                options.model or settings.default_model or "breast-cancer", options.rows, options.output
-            )
-            demonstrate(RestClient(url, _key(settings)), settings, options)
+            model = options.model or settings.default_model or "breast-cancer"
+            chosen = DemoOptions(model, options.rows, options.output)
+            demonstrate(RestClient(url, _key(settings)), settings, chosen)
     except (DemoError, ShapboxError) as error:
         print(f"demo: {error}", file=sys.stderr)
         return 1

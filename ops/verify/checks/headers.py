@@ -16,7 +16,7 @@ OF_THE_PAGE = {
 
 
 def headers(visit: Visit) -> str:
-    """Check that a request's id comes back, and that the docs page loads from its own host only."""
+    """Check that a request's id comes back, and that the docs page loads from its host only."""
     sent = f"verify-{secrets.token_hex(6)}"
     came = visit.target.get("/version", headers={"X-Request-Id": sent}).headers.get("x-request-id")
     page = visit.target.get("/docs").headers
