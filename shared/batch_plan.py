@@ -1,7 +1,6 @@
-"""Batches are planned in bytes, not only in rows: what a worker makes of one must fit its memory.
+"""Plans batches: their result must fit a worker's memory, and a worker's death must not cost much work.
 
-A batch is what a worker's death costs, so it is measured in time, too: 500 rows of XGBoost's, and with the compiled engine the
-rows that take no longer than those. Where BATCH_ROWS is set, it is that for every engine.
+So a batch has 500 rows with XGBoost's engine, and with the compiled one as many as take that time. BATCH_ROWS replaces both.
 """
 
 from __future__ import annotations
@@ -10,25 +9,25 @@ from shared.errors import BatchTooLargeError
 from shared.interactions import Interactions
 from shared.settings import Settings
 
-#: Rows of a batch where BATCH_ROWS does not say it, and how many times as many the compiled engine explains in the same time:
-#: by its slowest kernel, at the depth where it gains the least (docs/benchmarks.md).
+#: Rows of a batch without BATCH_ROWS, and how many times as many the compiled engine explains in the same time: with its
+#: slowest kernel, at the depth where it gains the least (docs/benchmarks.md).
 ROWS, COMPILED_TIMES = 500, 10
-#: MB of the result of a batch that is larger than ROWS: the api holds one for each of its uploads and streams.
+#: MB of the result of a batch of more than ROWS, at most: the api holds one for each upload and stream.
 LARGE_BATCH_MB = 1
-#: Rows of a batch with interactions, and numbers of their whole matrices, at most: where XGBoost makes them a row may take
-#: a tenth of a second, and a batch must stay far below BATCH_TIMEOUT_SECONDS.
+#: Rows of a batch with interactions, and numbers of their matrices, at most: with XGBoost's engine a row may take a tenth
+#: of a second, and a batch must stay far below BATCH_TIMEOUT_SECONDS.
 INTERACTION_ROWS, INTERACTION_NUMBERS = 100, 2**24
 #: Bytes of a float32.
 FLOAT_BYTES = 4
-#: How many times a batch's result lies in a worker's memory at the worst moment: as the engine returns it,
-#: beside its margins, as bytes, and in the object store's buffer.
+#: Copies of a batch's result in a worker's memory, at most: from the engine, beside its margins, as bytes, and in the
+#: object store's buffer.
 COPIES = 4
 #: MB of a worker without any batch: the interpreter, the libraries and some warm models.
 WORKER_BASE_MB = 110
-#: MB that one batch may take at least, however small the worker.
+#: MB that one batch may take at least.
 LEAST_BUDGET_MB = 16
-#: Pairs of a row and a background row, times outputs, that an interventional batch has at most: some seconds
-#: of shap's work on a usual model, so that a batch stays far below BATCH_TIMEOUT_SECONDS.
+#: Pairs of a row and a background row, times outputs, of an interventional batch, at most: some seconds of shap's work
+#: on a usual model.
 INTERVENTIONAL_PAIRS = 50_000
 
 
@@ -46,7 +45,7 @@ def row_bytes(features: int, outputs: int, power: int = 1) -> int:
 def plan_batch_rows(
     features: int, outputs: int, settings: Settings, power: int = 1, *, compiled: bool = False
 ) -> int:
-    """Return how many rows one batch has: BATCH_ROWS, or what suits the engine, or as many as fit the memory of a worker.
+    """Return the rows of a batch: BATCH_ROWS or the engine's number, if so many fit a worker.
 
     Raises BatchTooLargeError if not even one row fits, with the largest size that would.
     """
@@ -56,24 +55,24 @@ def plan_batch_rows(
         return min(wanted, budget // each)
     most = int((budget / FLOAT_BYTES / outputs) ** (1 / power)) - 1
     raise BatchTooLargeError(
-        f"One row of {features} features and {outputs} outputs needs {each / 2**20:.0f} MB, and a worker has "
-        f"{budget / 2**20:.0f} MB for it. With {outputs} outputs at most {max(most, 0)} features fit; or raise "
-        "MEMORY_LIMIT_MB."
+        f"One row of {features} features and {outputs} outputs needs {each / 2**20:.0f} MB, but a worker has "
+        f"{budget / 2**20:.0f} MB for it. With {outputs} outputs, at most {max(most, 0)} features fit. Use a model with "
+        "fewer features, or raise MEMORY_LIMIT_MB."
     )
 
 
 def _compiled_rows(each: int) -> int:
-    """Return how many rows of so many bytes a batch of the compiled engine has."""
+    """Return the rows of a batch of the compiled engine, for so many bytes per row."""
     return max(ROWS, min(ROWS * COMPILED_TIMES, LARGE_BATCH_MB * 2**20 // each))
 
 
 def plan_interventional_rows(batch_rows: int, background_rows: int, outputs: int) -> int:
-    """Return how many rows a batch has whose every row is measured against every background row."""
+    """Return the rows of an interventional batch without the compiled engine."""
     return max(1, min(batch_rows, INTERVENTIONAL_PAIRS // (background_rows * outputs)))
 
 
 def plan_interaction_rows(features: int, outputs: int, settings: Settings, interactions: Interactions) -> int:
-    """Return how many rows a batch has that come with interactions.
+    """Return the rows of a batch with interactions.
 
     One row's whole matrices must fit even where only the top pairs are requested: they are chosen from those. Raises
     BatchTooLargeError if they do not.

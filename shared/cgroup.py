@@ -1,4 +1,4 @@
-"""The control group that the kernel counts us in, of version 1 or 2: who counts, what is charged, what the limits are."""
+"""The control group of this process, of version 1 or 2: its memory, limits and members."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from shared.memory import PROC
 
 #: Where cgroups are mounted.
 CGROUPS = Path("/sys/fs/cgroup")
-#: cgroup v1 says "no limit" by a huge number; no machine has so many bytes.
+#: cgroup v1 expresses "no limit" as a number larger than any machine's memory.
 NO_LIMIT = 2**60
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupFiles:
-    """The names that one version of cgroups has for the same things."""
+    """The file names of one version of cgroups."""
 
     version: int
     usage: str
@@ -32,27 +32,27 @@ V1 = CgroupFiles(1, "memory.usage_in_bytes", "memory.limit_in_bytes", "total_ina
 
 @dataclass(frozen=True, slots=True)
 class Cgroup:
-    """A cgroup's folder; `limit` is None where none is set."""
+    """A cgroup's folder and its memory limit in bytes, if there is one."""
 
     folder: Path
     files: CgroupFiles
     limit: int | None
 
     def working_set(self) -> int:
-        """Return the bytes charged, less what the kernel can drop. Raises OSError if the files are gone."""
+        """Return the bytes charged, less what the kernel can reclaim. Raises OSError if the files are gone."""
         stat = (self.folder / "memory.stat").read_text(encoding="ascii")
         numbers = dict(line.split() for line in stat.splitlines())
         return max(0, _number(self.folder / self.files.usage) - int(numbers.get(self.files.inactive, 0)))
 
     def members(self) -> set[int]:
-        """Return the processes in it and below it; 0 stands for those that we cannot see."""
+        """Return the processes in it and below it; 0 stands for invisible ones."""
         lists = sorted(self.folder.rglob("cgroup.procs"))
         return {int(pid) for file in lists for pid in file.read_text(encoding="ascii").split()}
 
 
 @dataclass(frozen=True, slots=True)
 class CpuQuota:
-    """How many CPUs' time a cgroup may take."""
+    """The CPU time that a cgroup may use, in CPUs."""
 
     version: int
     cpus: float
@@ -72,7 +72,7 @@ def find_cgroup(cgroups: Path = CGROUPS, proc: Path = PROC) -> Cgroup | None:
 
 
 def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | None:
-    """Return the CPU quota of this process's cgroup, or None if nothing sets one."""
+    """Return the CPU quota of this process's cgroup, or None."""
     for folder, version in _candidates("cpu", cgroups, proc):
         try:
             cpus = _quota_v1(folder) if version == 1 else _quota_v2(folder)
@@ -83,17 +83,17 @@ def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | Non
 
 
 def usable_processors(cgroups: Path = CGROUPS, proc: Path = PROC) -> int:
-    """Return how many threads can compute at a time here, at least one: by the scheduler, and by the cgroup's CPU quota."""
+    """Return how many threads can run at a time, by the scheduler and the cgroup's CPU quota."""
     processors = len(os.sched_getaffinity(0))
     quota = find_cpu_quota(cgroups, proc)
     return processors if quota is None else max(1, min(processors, math.ceil(quota.cpus)))
 
 
 def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the folders that may be ours, and their version, the surest first.
+    """Yield the folders that may be ours and their version, the most certain first.
 
-    With a cgroup namespace, and where a container sees only its own part of the hierarchy, the mount's root
-    is ours, whatever /proc/self/cgroup says.
+    In a cgroup namespace, or if a container sees only its part of the hierarchy, ours is the mount's root, regardless of
+    /proc/self/cgroup.
     """
     try:
         lines = (proc / "self" / "cgroup").read_text(encoding="utf-8").splitlines()
@@ -102,7 +102,7 @@ def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Pa
     entries = [line.split(":", 2) for line in lines if line.count(":") >= 2]
     v1 = [path for _, controllers, path in entries if controller in controllers.split(",")]
     v2 = [path for number, controllers, path in entries if number == "0" and not controllers]
-    # Where both are mounted, a controller is in version 1 if it is listed there.
+    # If both versions are mounted, a controller is in version 1 if it is listed there.
     for path in [*v1, "/"]:
         yield cgroups / controller / path.lstrip("/"), 1
     for path in [*v2, "/"]:

@@ -1,4 +1,7 @@
-"""One log shape for all services: JSON or text, with the request, job and batch at hand on each line."""
+"""The log of all services: JSON or text, with the current request, job and batch on each line.
+
+Warnings and uncaught exceptions, which Python would print, are logged as well.
+"""
 
 from __future__ import annotations
 
@@ -6,35 +9,39 @@ import contextlib
 import logging
 import re
 import sys
+import threading
 import time
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextvars import ContextVar
+from types import TracebackType
 from typing import TextIO
 
 import orjson
 
-from shared.log_capture import capture_what_is_printed
 from shared.settings import LogFormat, Settings
 
-#: What is being worked on: request, job, batch. Put on every line while it is set.
+_python = logging.getLogger("python")
+
+#: The current request, job and batch, put on every line.
 _context: ContextVar[dict[str, str | int]] = ContextVar("log_context", default={})  # noqa: B039  # never mutated
 
-#: Attributes that every LogRecord has; all others came in by `extra=`.
+#: The attributes of every LogRecord; all others come from `extra=`.
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
-#: The fields without which a JSON line is none of ours.
+#: The fields of all our JSON lines.
 _NEEDED = frozenset({"time", "level", "service", "message"})
-#: How a text line begins.
+#: The beginning of our text lines.
 _TEXT_HEAD = re.compile(rb"\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR|CRITICAL) +\S+ +")
-#: What a line of a traceback begins with in text, below the line that it belongs to.
+#: The indent of a traceback's lines, below the line that they belong to.
 _BELOW = "  "
-#: What makes a value need quotes in text.
+#: Values that need quotes in text.
 _NEEDS_QUOTES = re.compile(r'[\s"=]|^$')
 
 
 @contextlib.contextmanager
 def log_context(**fields: str | int) -> Iterator[None]:
-    """Put `fields` on every line that this thread logs inside the block; those without a value are left out."""
+    """Put `fields` that are not empty on every line that this thread logs inside the block."""
     before = _context.get()
     add_to_log_context(**fields)
     try:
@@ -44,31 +51,25 @@ def log_context(**fields: str | int) -> Iterator[None]:
 
 
 def add_to_log_context(**fields: str | int) -> None:
-    """Put `fields` on every line that this thread logs from here to the end of the log_context around it."""
+    """Put `fields` on every line of this thread until the end of the log_context around it."""
     _context.set(_context.get() | {name: value for name, value in fields.items() if value != ""})
 
 
-def current_request() -> str | None:
-    """Return the id of the request at hand, if there is one."""
-    request = _context.get().get("request")
-    return None if request is None else str(request)
-
-
 class LineFormatter(logging.Formatter, ABC):
-    """Writes records as lines of the shape, and knows such a line when it sees one."""
+    """Formats records as lines, and recognizes such lines."""
 
     def __init__(self, service: str, process: str | None = None) -> None:
-        """`process` says which one it is, where a service has several."""
+        """`process` names the process of a service with several."""
         super().__init__()
         self.service = service
         self.process = process
 
     @abstractmethod
     def wrote(self, line: bytes, *, below: bool) -> bool:
-        """Return whether a line is in the shape; `below` says that the one before it was."""
+        """Return whether a line is in this format; `below` says that the one before was."""
 
     def fields(self, record: logging.LogRecord) -> dict[str, object]:
-        """Return what stands on the line beside time, level, service and message."""
+        """Return the fields beside time, level, service and message."""
         fields: dict[str, object] = dict(_context.get())
         fields |= {name: value for name, value in vars(record).items() if name not in _STANDARD}
         if record.exc_info:
@@ -77,7 +78,7 @@ class LineFormatter(logging.Formatter, ABC):
 
 
 class JsonFormatter(LineFormatter):
-    """One JSON object a line."""
+    """Formats a record as one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -96,21 +97,24 @@ class JsonFormatter(LineFormatter):
             return orjson.dumps({name: _valid(value) for name, value in line.items()}).decode()
 
     def wrote(self, line: bytes, *, below: bool) -> bool:
-        """Return whether a line is an object with the fields that all have."""
+        """Return whether a line is a JSON object with the fields of all our lines."""
         del below
         if not line.startswith(b'{"'):
             return False
         try:
             return bool(orjson.loads(line).keys() >= _NEEDED)
-        except ValueError:  # cut off, or something else in braces
+        except ValueError:  # truncated, or not ours
             return False
 
 
 class TextFormatter(LineFormatter):
-    """Time, level, service, message, then name=value: one line, whatever is in them. Tracebacks stand below, indented."""
+    """Formats a record as time, level, service, message and name=value pairs on one line.
+
+    Tracebacks are below it, indented.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the record as one line, and a traceback below it if there is one."""
+        """Return the record as one line, with its traceback below."""
         fields = self.fields(record)
         trace = str(fields.pop("exception", ""))
         pairs = "".join(f" {name}={_quoted(str(value))}" for name, value in fields.items())
@@ -121,7 +125,7 @@ class TextFormatter(LineFormatter):
         return "\n".join([line, *below])
 
     def wrote(self, line: bytes, *, below: bool) -> bool:
-        """Return whether a line begins as all do, or belongs to the one before it."""
+        """Return whether a line begins as ours do, or belongs to the one before."""
         return _TEXT_HEAD.match(line) is not None or (below and line.startswith(_BELOW.encode()))
 
 
@@ -134,21 +138,53 @@ def line_formatter(log_format: LogFormat, service: str, process: str | None = No
 def configure_logging(
     settings: Settings, service: str, stream: TextIO | None = None, *, process: str | None = None
 ) -> None:
-    """Send all logging of this process to `stream` (standard error by default) in the one shape.
-
-    Also what Python would print past it: warnings, and exceptions that nobody catches.
-    """
+    """Send all logging of this process to `stream` (standard error by default) in one format."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(line_formatter(settings.log_format, service, process))
-    handler.setLevel(settings.log_level)  # RQ sets levels of its own, which the root's would not hold
+    handler.setLevel(settings.log_level)  # RQ sets levels of its own, which the root's would not hold back
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level)
-    capture_what_is_printed()
+    warnings.showwarning = _log_warning
+    sys.excepthook = _log_uncaught
+    sys.unraisablehook = _log_unraisable
+    threading.excepthook = _log_thread
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    del file, line
+    _python.warning("%s: %s", category.__name__, message, extra={"where": f"{filename}:{lineno}"})
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        _python.warning("interrupted")
+    else:
+        _python.critical("the process exits: uncaught %s", kind.__name__, exc_info=(kind, error, trace))
+
+
+def _log_thread(hook: threading.ExceptHookArgs) -> None:
+    name = hook.thread.name if hook.thread else "?"
+    error = hook.exc_value or hook.exc_type()
+    exc_info = (hook.exc_type, error, hook.exc_traceback)
+    _python.error("the thread %s ends: uncaught %s", name, hook.exc_type.__name__, exc_info=exc_info)
+
+
+def _log_unraisable(hook: sys.UnraisableHookArgs) -> None:
+    error = hook.exc_value or hook.exc_type()
+    exc_info = (hook.exc_type, error, hook.exc_traceback)
+    _python.error("%s: %r", hook.err_msg or "ignored", hook.object, exc_info=exc_info)
 
 
 def _printable(text: str) -> str:
-    """Escape what would move the cursor, end the line or not be seen: clients choose some of what is logged."""
+    """Escape control and invisible characters: clients choose some of the text."""
     if text.isprintable():
         return text
     return "".join(

@@ -1,6 +1,6 @@
-"""Every metric: its name, kind, help, labels and, where they are known in advance, the values of its label.
+"""All metrics: name, kind, help, labels and, if known in advance, the values of the label.
 
-What several processes add to is kept in Redis (shared/appliance/counters.py, shared/jobs/lua/); the monitor exports all.
+Counters are kept in Redis (shared/appliance/counters.py, shared/jobs/lua/); the monitor exports all metrics.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ BUCKETS = (
 
 
 class MetricKind(Enum):
-    """How a metric is kept: the first three in Redis, by all processes; a gauge is measured by the monitor."""
+    """All processes keep the first three in Redis; the monitor measures gauges."""
 
     COUNTER = auto()
     HISTOGRAM = auto()
@@ -60,7 +60,7 @@ class RecoveryCause(StrEnum):
 
 
 class RecycleReason(StrEnum):
-    """Why a worker is replaced. `self` (it has grown) and `shap` (it frees shap's memory) are its own decisions."""
+    """Why a worker is replaced; `self` (it has grown) and `shap` are its own decisions."""
 
     MEMORY_SOFT = "memory_soft"
     MEMORY_HARD = "memory_hard"
@@ -79,7 +79,7 @@ class ClosedConnection(StrEnum):
 
 
 class WorkerState(StrEnum):
-    """What a worker is doing."""
+    """The state of a worker."""
 
     IDLE = "idle"
     BUSY = "busy"
@@ -161,7 +161,7 @@ HTTP_REQUEST_SECONDS = _histogram(
     "route",
 )
 
-BUILD_INFO = _gauge("build_info", "What runs here; always 1.", "version", "commit", "python", "xgboost")
+BUILD_INFO = _gauge("build_info", "This build; always 1.", "version", "commit", "python", "xgboost")
 START_TIME = _gauge("start_time_seconds", "When supervisord was started, in seconds since the epoch.")
 MODEL_INFO = _gauge(
     "model_info", "A model that is served; always 1.", "model", "version", "engine", "fallback"

@@ -1,4 +1,4 @@
-"""The settings: read once from the environment by an entry point, checked as a whole, then frozen.
+"""The settings, read once from the environment by an entry point, checked, then frozen.
 
 All defaults are defined here. Each setting NAME may also be given as NAME_FILE, the path of a file with the value, which is
 how secrets are passed.
@@ -166,7 +166,7 @@ class Settings:
 
     @property
     def placeholders_dir(self) -> Path:
-        """The stand-ins made in place of broken models."""
+        """The placeholder models made for broken ones."""
         return self.data_dir.absolute() / "placeholders"
 
     @property

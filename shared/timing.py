@@ -37,7 +37,7 @@ class Timing:
     recycle_request_seconds: float = 60.0
     #: After which the next worker may be recycled although the last one's successor has not started.
     recycle_successor_seconds: float = 60.0
-    #: Of a worker's life in which it is not recycled: its successor would be as large as soon.
+    #: After a worker's start, in which it is not recycled: its successor would grow as fast.
     young_worker_seconds: float = 60.0
     #: After a kill, until the memory that it freed shows.
     kill_pause_seconds: float = 2.0
@@ -119,5 +119,5 @@ class Timing:
         return type(self)(**{one.name: getattr(self, one.name) * factor for one in fields(self)})
 
 
-#: What runs in production.
+#: The times of production.
 TIMING = Timing()

@@ -1,8 +1,7 @@
-"""Removes what nobody needs any more: expired jobs, and objects without a job.
+"""Deletes expired jobs, and objects without a job.
 
-Objects go first and the job's record after them, so that dying in between leaves a job whose objects are
-gone and that the next pass takes up again, never objects that nothing points to. It also lets room come
-back on a full disk, on which Redis refuses to remove a record.
+A job's objects are deleted before its record. A crash in between leaves a job without objects, which the next pass deletes,
+never objects without a trace. It also frees space on a full disk, on which Redis refuses to remove records.
 """
 
 from __future__ import annotations
@@ -26,20 +25,20 @@ from shared.objects.object_store import ObjectStore
 from shared.redis.connection import RedisClient, texts
 from shared.timing import TIMING, Timing
 
-#: Jobs that one pass takes up at a time.
-JOBS_PER_HELPING = 50
-#: Seconds that one pass may take for each kind.
+#: Jobs that one step of a pass deletes.
+JOBS_PER_STEP = 50
+#: Seconds that a pass may take for each duty.
 PASS_SECONDS = 10.0
-#: Share of Redis's maxmemory above which ended jobs are deleted before their time.
+#: Share of Redis's maxmemory above which ended jobs are deleted early.
 REDIS_FULL = 0.7
-#: Share of Redis's maxmemory that ended jobs may hold in any case, and the bytes of one of them: below it, it
-#: is not they who fill Redis, and deleting results early would help nobody.
+#: Share of Redis's maxmemory that ended jobs may always use, and the bytes of one of them. Below it something else fills
+#: Redis, and deleting results early would not help.
 ENDED_SHARE, ENDED_JOB_BYTES = 0.1, 1500
-#: Seconds between two listings of the object store: a remote one is paid by the request.
+#: Seconds between two listings of the object store: remote stores charge per request.
 LISTING_SECONDS = 300.0
-#: What the names of RQ's records begin with; JOB-BATCH-CHANCE follows.
+#: The prefix of RQ's records; JOB-BATCH-RANDOM follows.
 RQ_RECORDS = "rq:job:"
-#: Records of RQ's that one pass looks at, and the keys that one SCAN does.
+#: RQ's records that one pass examines, and keys per SCAN.
 RQ_RECORDS_PER_PASS, RQ_SCAN = 10_000, 500
 #: A disk is nearly full if it has no more than this beside the reserve.
 PRESSED_BYTES, PRESSED_INODES = RESERVE_BYTES, RESERVE_INODES
@@ -49,17 +48,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a sweeper knows beyond Redis and the store, where all uploads come in on this machine."""
+    """Facts about this machine, if all uploads arrive on it."""
 
     #: The folder of a local object store.
     folder: Path | None = None
-    #: When this machine's api was started (seconds since the epoch), if it is the only one: an upload that
-    #: was made before is not on its way any more. None while nobody knows.
+    #: When this machine's api was started (seconds since the epoch), if it is the only one: earlier uploads are no longer
+    #: in progress. None if unknown.
     api_started: Callable[[], float | None] = lambda: None
 
 
 class Sweeper:
-    """One thread calls `step`. It may raise what REDIS_AWAY lists, and StorageUnavailableError."""
+    """One thread calls `step`, which may raise the exceptions in REDIS_AWAY and StorageUnavailableError."""
 
     def __init__(
         self,
@@ -81,38 +80,38 @@ class Sweeper:
         self._rq_cursor = 0
 
     def step(self) -> None:
-        """Do one pass. What one duty meets does not keep the others from theirs; the first fault is raised."""
-        # The ends of jobs are written by Redis's clock.
+        """Do one pass: all duties, even if one fails. The first fault is raised."""
+        # Redis's clock set the times at which jobs ended.
         now = float(self._redis.time()[0])
         faults: list[Exception] = []
         for duty in (self.sweep_expired, self.sweep_objects, self.sweep_rq_records, self.relieve_redis):
             try:
                 duty(now)
-            except Exception as fault:  # noqa: BLE001  # the loop above tells who is away
+            except Exception as fault:  # noqa: BLE001  # the loop that calls this logs it
                 faults.append(fault)
         if faults:
             raise faults[0]
 
     def sweep_expired(self, now: float) -> int:
-        """Delete jobs that ended RESULT_TTL_HOURS ago, as many as a pass has time for; returns how many."""
+        """Delete jobs that ended RESULT_TTL_HOURS ago, as time allows; return how many."""
         deadline = time.monotonic() + PASS_SECONDS
         count = 0
-        while expired := self._store.expired(now - self._ttl, JOBS_PER_HELPING):
+        while expired := self._store.expired(now - self._ttl, JOBS_PER_STEP):
             count += self._delete(expired, "expired job deleted", deadline)
             if time.monotonic() > deadline:
                 break
         return count
 
     def sweep_rq_records(self, now: float) -> int:
-        """Delete RQ's records of batches whose jobs have ended; returns how many.
+        """Delete RQ's records of batches whose jobs have ended; return how many.
 
-        A worker that dies, or loses a batch on its way, leaves RQ's record of it behind, and RQ keeps those for ever.
+        A worker that crashes, or loses a batch, leaves RQ's record of it, which RQ keeps forever.
         """
         del now
         count = looked = 0
         while looked < RQ_RECORDS_PER_PASS:
             self._rq_cursor, names = self._redis.scan(self._rq_cursor, match=f"{RQ_RECORDS}*", count=RQ_SCAN)
-            # Asked after the names were read: a record is made in one step with its job.
+            # After reading the names: a record is created in one step with its job.
             active = {job.id for job in self._store.active()} if names else set()
             left = [name for name in texts(names) if _job_of_record(name) not in active]
             count += int(self._redis.delete(*left)) if left else 0
@@ -122,15 +121,14 @@ class Sweeper:
         return count
 
     def relieve_redis(self, now: float) -> int:
-        """Delete the jobs that ended first, before their time, while they fill Redis; returns how many.
+        """Delete the oldest ended jobs early while they fill Redis; return how many.
 
-        Without it, many small jobs would fill Redis with documents until it refuses the claims and heartbeats
-        of the jobs that still run.
+        Otherwise the documents of many small jobs would fill Redis until it refuses claims and heartbeats.
         """
         deadline = time.monotonic() + PASS_SECONDS
         count = 0
         while time.monotonic() < deadline and self._ended_jobs_fill_redis():
-            ended = self._store.expired(now, JOBS_PER_HELPING)
+            ended = self._store.expired(now, JOBS_PER_STEP)
             count += self._delete(ended, "ended job deleted before its time", deadline)
         if count:
             logger.warning("Redis is nearly full: results were deleted early", extra={"jobs": count})
@@ -143,7 +141,7 @@ class Sweeper:
         return bool(0 < limit * REDIS_FULL < memory["used_memory"] and ended > limit * ENDED_SHARE)
 
     def _delete(self, job_ids: Sequence[str], why: str, deadline: float) -> int:
-        """Delete jobs until the deadline, at least one; returns how many."""
+        """Delete jobs until the deadline, at least one; return how many."""
         emptied: list[str] = []
         for job_id in job_ids:
             self._objects.delete_job(job_id)
@@ -159,19 +157,19 @@ class Sweeper:
         return len(emptied)
 
     def sweep_objects(self, now: float) -> int:
-        """Delete the objects of jobs that are cancelled or not there; returns of how many.
+        """Delete the objects of cancelled and missing jobs; return of how many jobs.
 
-        A listing that is not worked off in one pass is gone on with in the next one.
+        The next pass continues with the rest of a listing.
         """
         deadline = time.monotonic() + PASS_SECONDS
         pressed = self._disk_is_nearly_full()
         if not self._unlooked and (pressed or time.monotonic() >= self._listing_due):
-            # What does not look like a job is not ours to delete.
+            # Anything that does not look like a job is not ours to delete.
             self._unlooked.extend(filter(is_job_id, self._objects.job_ids()))
             self._listing_due = time.monotonic() + LISTING_SECONDS
         made_before = self._oldest_upload(now, pressed=pressed)
         count = 0
-        for some in batched(list(self._unlooked), JOBS_PER_HELPING):  # the last may be short
+        for some in batched(list(self._unlooked), JOBS_PER_STEP):  # the last may be short
             count += self._delete_unneeded(some, now, made_before, deadline)
             if time.monotonic() > deadline:
                 break
@@ -183,7 +181,7 @@ class Sweeper:
         there = self._store.requests(job_ids)
         count = 0
         for job_id in job_ids:
-            self._unlooked.popleft()  # what cannot be deleted must not keep the rest from its turn
+            self._unlooked.popleft()  # first, so that a failing one does not block the rest
             if self._is_cancelled(job_id, now) if job_id in there else made_at(job_id) < made_before:
                 self._objects.delete_job(job_id)
                 count += 1
@@ -194,7 +192,7 @@ class Sweeper:
         return count
 
     def _oldest_upload(self, now: float, *, pressed: bool) -> float:
-        """Return since when uploads may have been made that are still on their way."""
+        """Return the earliest start of an upload that may still be in progress."""
         timing = self._timing
         since = now - (timing.orphan_on_full_disk_seconds if pressed else timing.orphan_seconds)
         api_started = self._around.api_started()
@@ -209,7 +207,7 @@ class Sweeper:
     def _is_cancelled(self, job_id: str, now: float) -> bool:
         try:
             job = self._store.get(job_id)
-        except JobNotFoundError:  # deleted in this moment: a later listing decides
+        except JobNotFoundError:  # deleted at this moment: the next listing decides
             return False
         return (
             job.status is Status.CANCELLED and now - (job.finished_at or now) > self._timing.cancelled_seconds

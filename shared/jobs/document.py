@@ -1,4 +1,4 @@
-"""A job as it is kept in Redis and shown to clients."""
+"""A job as it is stored in Redis and shown to clients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.interactions import Interactions
 
 
 class Status(StrEnum):
-    """Where a job stands. The last three are final."""
+    """The state of a job. The last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -24,12 +24,12 @@ class Status(StrEnum):
 
     @property
     def ended(self) -> bool:
-        """Whether the job will not change any more."""
+        """Whether this status is final."""
         return self in {Status.COMPLETED, Status.FAILED, Status.CANCELLED}
 
 
 class Method(StrEnum):
-    """What the values are measured against."""
+    """The baseline that values are measured against."""
 
     TREE_PATH_DEPENDENT = "tree_path_dependent"
     INTERVENTIONAL = "interventional"
@@ -37,9 +37,9 @@ class Method(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job. Times are seconds since the epoch; `todo` counts batches without a recorded result.
+    """One job. Times are in seconds since the epoch.
 
-    `largest_residual` is the largest of all recorded batches (shared/sum_check.py); None until there is one.
+    `todo` counts batches without a recorded result; `largest_residual` is that of all recorded ones (shared/sum_check.py).
     """
 
     id: str
@@ -63,7 +63,7 @@ class Job:
 
     @property
     def batches(self) -> int:
-        """How many batches the rows make."""
+        """The number of batches."""
         return -(-self.rows // self.batch_rows)
 
     def rows_of(self, batch: int) -> range:
@@ -72,7 +72,7 @@ class Job:
         return range(start, min(start + self.batch_rows, self.rows))
 
     def to_hash(self) -> dict[Any, Any]:
-        """Return the fields, by name, as Redis keeps them. `todo` is not among them: the set of that name is."""
+        """Return the fields as Redis keeps them. `todo` is kept as a set of its own."""
         return {
             "id": self.id,
             "model": self.model,
@@ -92,7 +92,7 @@ class Job:
 
     @classmethod
     def from_hash(cls, fields: Mapping[bytes, bytes], todo: int) -> Job:
-        """Read what `to_hash` and the transitions wrote."""
+        """Read the fields that `to_hash` and the transitions wrote."""
         text = {name.decode(): value.decode() for name, value in fields.items()}
         return cls(
             id=text["id"],
@@ -145,7 +145,7 @@ def _number(text: str | None) -> float | None:
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """Write a time as all documents have it; None stays None."""
+    """Format a time as all documents show it; None stays None."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,24 +1,24 @@
-"""The names of all keys that Shapbox has in Redis, besides RQ's own."""
+"""The names of all keys in Redis, except RQ's own."""
 
 from __future__ import annotations
 
-#: Every job's id, score 0: they sort by id, which is by time.
+#: All jobs' ids, score 0: they sort by id, that is by time.
 JOBS = "shapbox:jobs"
 #: Ended jobs' ids by the time of their end, for the sweeper.
 FINISHED = "shapbox:finished"
-#: JOB:BATCH of every batch that some worker holds → the holder as JSON.
+#: JOB:BATCH of every batch that a worker holds → the holder as JSON.
 RUNNING = "shapbox:running"
 #: Counters and histograms that outlive processes.
 COUNTERS = "shapbox:counters"
-#: The names of all workers that have reported, alive or not.
+#: The names of all workers that have sent a heartbeat, alive or not.
 WORKERS = "shapbox:workers"
-#: What the monitor writes each second to learn whether Redis takes writes.
+#: Written by the monitor every second, to see whether Redis accepts writes.
 PULSE = "shapbox:pulse"
-#: Whose turn it is to give shap's memory back, for some seconds.
+#: The worker that may restart to free shap's memory, for some seconds.
 SHAP_TURN = "shapbox:shap-turn"
-#: An admin's wish for a fresh worker: when it was made. It expires unless a monitor takes it.
+#: The time of an admin's recycle request. It expires unless a monitor takes it.
 RECYCLE = "shapbox:recycle"
-#: The channel on which each job's end is announced by its id.
+#: The channel on which ended jobs' ids are published.
 ENDED_CHANNEL = "shapbox:ended"
 
 
@@ -33,7 +33,7 @@ def todo(job_id: str) -> str:
 
 
 def deaths(job_id: str) -> str:
-    """Return the key of the count, by batch, of workers that died holding it."""
+    """Return the key of the blame, by batch, for workers that died holding it."""
     return f"shapbox:deaths:{job_id}"
 
 
@@ -48,10 +48,11 @@ def flush(process: str) -> str:
 
 
 def heartbeat(worker: str) -> str:
-    """Return the key under which a worker says that it lives; it expires unless renewed."""
+    """Return the key of a worker's heartbeat, which expires unless renewed."""
+    # prose: allow "beacon": stored data
     return f"shapbox:beacon:{worker}"
 
 
 def idempotency(digest: str) -> str:
-    """Return the key that maps an Idempotency-Key's digest to its job."""
+    """Return the key that maps the digest of an Idempotency-Key to its job."""
     return f"shapbox:idempotency:{digest}"

@@ -25,7 +25,7 @@ from shared.settings import Settings
 
 #: Batches per SADD of the accepting transaction.
 SADD_CHUNK = 1000
-#: Seconds by which an Idempotency-Key outlives its job's result, at most.
+#: Seconds for which an Idempotency-Key is kept after its job's result.
 IDEMPOTENCY_MARGIN = 24 * 3600
 
 
@@ -72,7 +72,7 @@ class JobStore:
         self._capacity = RedisCapacity(connection)
 
     def require_capacity(self, batches: int = 1) -> None:
-        """Raise QueueFullError if `batches` more would exceed MAX_QUEUED_BATCHES, RedisFullError if Redis's memory."""
+        """Raise QueueFullError or RedisFullError if there is no capacity for `batches` more."""
         if batches > self._limit:
             raise TooManyRowsError(
                 f"This job has {batches} batches, but at most {self._limit} may wait (MAX_QUEUED_BATCHES). "
@@ -90,7 +90,7 @@ class JobStore:
 
     @contextlib.contextmanager
     def _admitted(self, batches: int) -> Iterator[None]:
-        """Require capacity for `batches` that will wait, counting all jobs that enter at the same time."""
+        """Require capacity for `batches` that will wait, counting all jobs that enter now."""
         with self._lock:
             self._entering += batches
         try:
@@ -104,7 +104,7 @@ class JobStore:
                 self._entering -= batches
 
     def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
-        """Make the job visible and queue its batches, in one transaction. Its rows are stored already.
+        """Make a job with stored rows visible and queue its batches, in one transaction.
 
         If the Idempotency-Key belongs to an earlier job, that job is returned instead. Raises QueueFullError,
         RedisFullError, and IdempotencyConflictError if the key came with another body.
@@ -196,7 +196,7 @@ class JobStore:
             return {job_id: request.decode() for job_id, request in answers if request is not None}
 
     def fail(self, job_id: str, slug: str, detail: str) -> bool:
-        """End an active job as failed, with a problem for its document; return whether it was active."""
+        """End an active job as failed, with a problem; return whether it was active."""
         problem = orjson.dumps({"type": f"/problems/{slug}", "detail": detail})
         before = self.transitions.finish(job_id, Status.FAILED, problem)
         return before in {Status.QUEUED, Status.RUNNING}
@@ -233,7 +233,7 @@ class JobStore:
         self.queues.enqueue(job, range(job.batches), pipe)
 
     def _complete(self, pipe: redis.client.Pipeline, job: Job) -> None:
-        """Write what a worker's claim and completion would write (lua/claim.lua, lua/complete.lua)."""
+        """Write what lua/claim.lua and lua/complete.lua would write."""
         times: dict[Any, Any] = {"started_at": repr(job.started_at), "finished_at": repr(job.finished_at)}
         pipe.hset(keys.job(job.id), mapping=times)
         pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})

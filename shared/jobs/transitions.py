@@ -1,6 +1,6 @@
-"""Each change of a job's state, as one Lua script that Redis runs whole or not at all.
+"""Changes of a job's state, each as one Lua script, which Redis runs atomically.
 
-The scripts name their keys themselves, so one Redis (not a cluster) holds all of a Shapbox's state.
+The scripts build their keys themselves, so all of the state is in one Redis, not in a cluster.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from shared.redis.connection import RedisClient
 
 
 class Claim(StrEnum):
-    """What became of a worker's wish to run a batch."""
+    """Whether a worker may run a batch; if not, why."""
 
     RUN = "run"
     TAKEN = "taken"
@@ -22,7 +22,7 @@ class Claim(StrEnum):
 
 
 class Completion(StrEnum):
-    """What the recording of a result did."""
+    """The effect of recording a result."""
 
     RECORDED = "recorded"
     COMPLETED = "completed"
@@ -32,7 +32,7 @@ class Completion(StrEnum):
 
 
 class Release(StrEnum):
-    """What became of a dead worker's batch."""
+    """The effect of releasing a batch from its holder."""
 
     REQUEUE = "requeue"
     POISONED = "poisoned"
@@ -42,7 +42,7 @@ class Release(StrEnum):
 
 
 class Transitions:
-    """The scripts, bound to a connection. Every call may raise what REDIS_AWAY lists."""
+    """The scripts, bound to a connection. Every call may raise the exceptions in REDIS_AWAY."""
 
     def __init__(self, connection: RedisClient) -> None:
         prelude = _source("end_job")
@@ -53,25 +53,25 @@ class Transitions:
         self._forget = connection.register_script(prelude + _source("forget"))
 
     def claim(self, job_id: str, batch: int, owner: str, token: str) -> Claim:
-        """Take a batch for `owner`, whose present life is `token`."""
+        """Claim a batch for `owner`, whose process is `token`."""
         return Claim(self._claim(args=[job_id, batch, owner, token]).decode())
 
     def complete(self, job_id: str, batch: int, rows: int, model: str, residual: float) -> Completion:
-        """Record that a batch's result, with its largest residual, is stored; the last one completes the job."""
+        """Record a stored result and its largest residual; the last one completes the job."""
         return Completion(self._complete(args=[job_id, batch, rows, model, repr(float(residual))]).decode())
 
     def release(
         self, job_id: str, batch: int, holder: bytes, *, limit: int, problem: bytes, blame: int
     ) -> Release:
-        """Take a batch from its holder (as read); `problem` fails its job when `blame` adds up to `limit`."""
+        """Release a batch from `holder` (as read); at a sum of `limit` blame its job fails with `problem`."""
         return Release(self._release(args=[job_id, batch, holder, limit, problem, int(blame)]).decode())
 
     def finish(self, job_id: str, status: str, problem: bytes = b"") -> str:
-        """End a job as failed or cancelled; returns its status before, or "gone"."""
+        """End a job as failed or cancelled; return its status before, or "gone"."""
         return str(self._finish(args=[job_id, status, problem]).decode())
 
     def forget(self, job_id: str) -> bool:
-        """Remove an ended job from Redis; returns whether it was there."""
+        """Remove an ended job from Redis; return whether it existed."""
         return bool(self._forget(args=[job_id]))
 
 

@@ -23,7 +23,7 @@ from shared.disk import free_space
 from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
 from shared.settings import Settings
 
-#: What S3, GCS and Azure say when the whole bucket is missing, not an object.
+#: The messages of S3, GCS and Azure when the whole bucket is missing, not an object.
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 #: Objects per delete request, at most.
 DELETE_CHUNK = 500
@@ -35,7 +35,7 @@ REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
 
 
 class ObjectStore:
-    """Every method may raise StorageUnavailableError; those that write, StorageFullError as well."""
+    """Methods may raise StorageUnavailableError; those that write, StorageFullError as well."""
 
     def __init__(self, store: Any) -> None:
         self._store = store
@@ -44,7 +44,7 @@ class ObjectStore:
 
     @classmethod
     def open(cls, settings: Settings) -> Self:
-        """Open the store that the settings name, without connecting; creates a local folder if it is missing.
+        """Open the store of the settings without connecting; create a local folder if missing.
 
         Raises SettingsError if STORAGE_URL or its environment variables are invalid.
         """
@@ -71,7 +71,7 @@ class ObjectStore:
             obstore.put(self._store, path, list(parts))
 
     def read(self, path: str, start: int = 0) -> memoryview:
-        """Return an object's bytes from `start` on. Raises PayloadMissingError if it does not exist."""
+        """Return an object's bytes from `start`. Raises PayloadMissingError if it does not exist."""
         options: Any = {"range": {"offset": start}} if start else None
         with self._access(path):
             return memoryview(obstore.get(self._store, path, options=options).bytes())
@@ -143,7 +143,7 @@ class ObjectStore:
 
 
 def _delete_files(folder: Path) -> None:
-    """Delete a job's folder or its one file, with the unfinished files that killed writers have left."""
+    """Delete a job's folder or file, with the unfinished files of killed writers."""
     shutil.rmtree(folder, onexc=_only_missing)
     folder.with_suffix(".npy").unlink(missing_ok=True)
     for number in itertools.count(1):
@@ -155,7 +155,7 @@ def _delete_files(folder: Path) -> None:
 
 
 def _only_missing(_function: Any, _path: str, fault: BaseException) -> None:
-    """Ignore that somebody else deletes the same job, or adds a late result, which the sweeper finds later."""
+    """Ignore a concurrent deletion, or a late result, which the sweeper finds."""
     if not isinstance(fault, OSError) or fault.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
         raise fault
 

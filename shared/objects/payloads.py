@@ -35,7 +35,7 @@ SIDES: tuple[Side, ...] = ("input", "result", "interactions")
 
 
 def is_small(job: Job) -> bool:
-    """Return whether the job is stored as one object: decided by what never changes in its document."""
+    """Return whether the job is stored as one object, by what never changes in its document."""
     numbers = job.features + Explanation.numbers_of(job.outputs, job.features)
     if job.interactions is not None:
         numbers += job.interactions.numbers(job.features, job.outputs)
@@ -43,16 +43,16 @@ def is_small(job: Job) -> bool:
 
 
 def result_inodes(job: Job) -> int:
-    """Return how many inodes of a local disk the results of the job's remaining batches will take."""
+    """Return how many inodes the results of the job's remaining batches will take."""
     sides = 1 if job.interactions is None else 2
     return 0 if is_small(job) else sides * (job.todo + 1)
 
 
 class Payloads(ObjectStore):
-    """Writing a batch again changes nothing. Readers raise PayloadMissingError if an object is missing or damaged."""
+    """Writing is idempotent. Readers raise PayloadMissingError for a missing or damaged object."""
 
     def put_rows(self, job: Job, batch: int, rows: Matrix) -> None:
-        """Store a batch's rows, (rows, features). The job must know already whether it has a second batch."""
+        """Store a batch's rows, (rows, features). The job must know whether it has a second batch."""
         self.write(_small_path(job) if is_small(job) else _path(job, "input", batch), encoded(rows))
 
     def put_result(
@@ -65,7 +65,7 @@ class Payloads(ObjectStore):
         interactions: Matrix | None = None,
         summary: Sequence[NDArray[Any]] = (),
     ) -> None:
-        """Store what a batch's rows led to. Afterwards a reader that finds the result finds its interactions as well."""
+        """Store a batch's result. A reader that finds it also finds the interactions."""
         pairs = [] if interactions is None else [interactions]
         if is_small(job):
             self.write(_small_path(job), encoded(rows, explanation.array, *pairs))
@@ -89,14 +89,14 @@ class Payloads(ObjectStore):
         return Explanation(self._read_array(job, "result", batch, _result_shape(job, batch)))
 
     def summary_arrays(self, job: Job, batch: int) -> list[NDArray[Any]]:
-        """Return the arrays of a batch's summary without reading the values; none if none were stored."""
+        """Return the arrays of a batch's summary without reading the values; [] if there is none."""
         path, shape = _path(job, "result", batch), _result_shape(job, batch)
         # From the last byte of the values on: requesting an empty range would be an error.
         last = len(_header(FLOAT32, shape)) + math.prod(shape) * FLOAT32.itemsize - 1
         return _decoded(self.read(path, last)[1:], path)
 
     def interaction_spans(self, job: Job, batch: int, spans: Sequence[range]) -> list[Matrix]:
-        """Return spans of a batch's interactions, each by the places of its numbers, without reading the rest."""
+        """Return spans of a batch's interactions, given by index, without reading the rest."""
         assert job.interactions is not None
         shape = job.interactions.shape(len(job.rows_of(batch)), job.features, job.outputs)
         if is_small(job):
@@ -148,7 +148,7 @@ def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
 
 
 def encoded(matrix: Matrix, *others: NDArray[Any]) -> list[bytes | memoryview]:
-    """Return the parts of an object, the arrays' memory itself: copying a large batch takes longer than storing it."""
+    """Return an object's parts without copying: that takes longer than storing a large batch."""
     parts: list[bytes | memoryview] = []
     for array in (np.asarray(matrix, dtype=FLOAT32), *others):
         flat = np.ascontiguousarray(array).reshape(-1)

@@ -1,7 +1,7 @@
-"""The one place that builds a Redis client.
+"""Builds Redis clients.
 
-Every client has time limits, keepalive, health checks and retries with exponential back-off and jitter,
-so that a Redis that is slow, stopped or restarting costs a bounded wait and never a hang.
+Every client has time limits, keepalive, health checks and retries with exponential backoff and jitter, so that a Redis that
+is slow, stopped or restarting causes a bounded wait.
 """
 
 from __future__ import annotations
@@ -26,13 +26,9 @@ type RedisClient = redis.Redis
 HEALTH_CHECK_INTERVAL = 15
 #: Seconds: the first and the longest pause between two tries.
 BACKOFF_BASE, BACKOFF_CAP = 0.02, 1.0
-#: TCP keepalive: seconds until the first probe, between probes, and how many may go unanswered.
-KEEPALIVE = {
-    socket.TCP_KEEPIDLE: 10,
-    socket.TCP_KEEPINTVL: 5,
-    socket.TCP_KEEPCNT: 3,
-}
-#: What a client raises when Redis is away, stopped, loading, or refuses writes.
+#: TCP keepalive: seconds until the first probe and between probes, and how many may be lost.
+KEEPALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+#: The exceptions of a client whose Redis is away, stopped, loading, or refuses writes.
 REDIS_AWAY = (
     redis.exceptions.ConnectionError,
     redis.exceptions.TimeoutError,
@@ -43,20 +39,20 @@ REDIS_AWAY = (
 
 
 class Patience(Enum):
-    """How long a caller can wait: seconds for a connection, seconds for an answer, tries after the first."""
+    """A caller's patience: seconds for a connection, seconds for a reply, and retries."""
 
-    #: A person or a health check waits: all tries together end within 2 s.
+    #: A person or a health check waits: all attempts together take at most 2 s.
     IMPATIENT = (0.5, 0.5, 2)
-    #: A background loop: it comes round again anyway.
+    #: For background loops, which repeat anyway.
     STEADY = (1.0, 5.0, 5)
-    #: Blocks in BLPOP: RQ's dequeue timeout must fit in.
+    #: For BLPOP: longer than RQ's dequeue timeout.
     BLOCKING = (1.0, 30.0, 5)
 
 
 def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient:
     """Build a client that speaks bytes (as RQ needs). It connects when first used.
 
-    `name` is what `CLIENT LIST` shows. Any command may raise what REDIS_AWAY lists.
+    `name` appears in `CLIENT LIST`. Any command may raise the exceptions in REDIS_AWAY.
     """
     connect_timeout, read_timeout, tries = patience.value
     options: dict[str, Any] = {
@@ -66,9 +62,9 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient
         "client_name": name,
     }
     if settings.redis_url is None:
-        # No idle connection dies unseen on a socket, and on a full disk Redis answers a PING with an error.
+        # An idle connection cannot die unnoticed on a socket, and on a full disk Redis answers PING with an error.
         return redis.Redis(unix_socket_path=str(settings.redis_socket), **options)
-    # Whoever is impatient has no time for a check before the command: a dead connection is found by it, too.
+    # An impatient caller has no time for a check before the command, which finds a dead connection as well.
     if patience is not Patience.IMPATIENT:
         options["health_check_interval"] = HEALTH_CHECK_INTERVAL
     if not settings.redis_url.startswith("unix://"):
@@ -77,12 +73,12 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient
 
 
 def texts(reply: Iterable[Any]) -> list[str]:
-    """Decode a reply of names: the client's annotations allow for str, ours always speak bytes."""
+    """Decode a reply of names, which our clients receive as bytes."""
     return [name.decode() for name in reply]
 
 
 def writes_refused(fault: BaseException) -> bool:
-    """Return whether Redis answered that it cannot write now (MISCONF: its disk; OOM: its memory)."""
+    """Return whether Redis answered that it cannot write now (MISCONF: disk full; OOM: memory full)."""
     said = str(fault)
     return isinstance(fault, redis.exceptions.ResponseError) and (
         said.startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in said
@@ -90,18 +86,15 @@ def writes_refused(fault: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def redis_needed(said: str = "Nothing was changed; try again in a moment.") -> Iterator[None]:
-    """Turn an absent Redis into RedisUnavailableError (503) for whoever answers a client.
-
-    `said` tells what that means for the request.
-    """
+def redis_needed(consequence: str = "Nothing was changed; try again in a moment.") -> Iterator[None]:
+    """Turn an absent Redis into RedisUnavailableError (503), with its consequence for the request."""
     try:
         yield
     except REDIS_AWAY as fault:
-        raise RedisUnavailableError(f"Redis does not answer. {said}") from fault
+        raise RedisUnavailableError(f"Redis does not answer. {consequence}") from fault
     except redis.exceptions.ResponseError as fault:
         if not writes_refused(fault):
             raise
         raise RedisUnavailableError(
-            f"Redis refuses writes ({fault}). Nothing was changed; free disk or memory, or try again later."
+            f"Redis refuses writes ({fault}). Nothing was changed. Free disk space or memory, or try again later."
         ) from fault

@@ -1,8 +1,7 @@
-"""REDIS_URL: what may stand in it, and how it is spoken of without its password.
+"""Checks REDIS_URL, and formats it without its password.
 
-Checked before anything connects: what the client would read otherwise than it was meant (a `/` in a password, a
-setting of its own in the query) would show itself late, or as something else. No message repeats any of the address,
-since a badly written password may stand anywhere in it.
+The client would misread some addresses (a `/` in a password, options in the query), and fail late or for another reason. No
+message repeats any part of the address, since a badly encoded password may be anywhere in it.
 """
 
 from __future__ import annotations
@@ -10,30 +9,32 @@ from __future__ import annotations
 from urllib.parse import SplitResult, parse_qsl, urlsplit
 
 SCHEMES = ("redis", "rediss", "unix")
-#: What the query may hold, whatever the scheme.
+#: Allowed query parameters.
 ANYWHERE = frozenset({"db", "username", "password"})
-#: The same with rediss:// only: files of certificates and keys, and what is checked of the server's.
+#: Allowed for rediss:// as well: files of certificates and keys, and checks of the server's certificate.
 TLS_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 TLS = frozenset({*TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname", "ssl_password", "ssl_min_version"})
-#: What ssl_cert_reqs may be.
+#: Values of ssl_min_version and ssl_cert_reqs.
 TLS_VERSIONS = ("771", "772")
 CERT_REQS = ("required", "optional", "none")
-#: The port where none is given.
+#: The port if none is given.
 DEFAULT_PORT = 6379
 
-_ENCODE = "percent-encode what is special in the password, such as / as %2F, # as %23, ? as %3F and @ as %40"
+_ENCODE = (
+    "percent-encode special characters in the password, such as / as %2F, # as %23, ? as %3F and @ as %40"
+)
 
 
 def check_redis_url(text: str) -> str:
-    """Return the address if it can be used; raises ValueError that says what to do."""
+    """Return a valid address. Raises ValueError, which says what to do."""
     if urlsplit_or_none(text) is None or text.partition("://")[0] not in SCHEMES:
         raise ValueError(
-            f"the address must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)} and hold no "
+            f"the address must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)} and contain no "
             f"stray brackets: {_ENCODE}"
         )
     parts = urlsplit(text)
     if parts.fragment or (parts.scheme != "unix" and "@" in parts.path + parts.query):
-        raise ValueError(f"the address breaks off at a special character: {_ENCODE}")
+        raise ValueError(f"the address is cut off at a special character: {_ENCODE}")
     if parts.scheme == "unix":
         if not parts.path:
             raise ValueError("the address names no socket: write unix:///path/of/redis.sock")
@@ -44,7 +45,7 @@ def check_redis_url(text: str) -> str:
 
 
 def public_address(text: str) -> str:
-    """Return a checked address as it may be shown: without user, password and query."""
+    """Return a checked address without user, password and query."""
     parts = urlsplit(text)
     if parts.scheme == "unix":
         return f"unix://{parts.path}"
@@ -53,12 +54,12 @@ def public_address(text: str) -> str:
 
 
 def tls_files(text: str) -> dict[str, str]:
-    """Return the files and folders that a checked address names for TLS, by their names in the query."""
+    """Return the files and folders for TLS of a checked address, by query parameter."""
     return {name: value for name, value in parse_qsl(urlsplit(text).query) if name in TLS_FILES}
 
 
 def urlsplit_or_none(text: str) -> SplitResult | None:
-    """Return the address's parts; None if it has none, as with a bracket in a password."""
+    """Return the address's parts; None if it cannot be split, as with a bracket in a password."""
     try:
         return urlsplit(text)
     except ValueError:
@@ -71,23 +72,23 @@ def _check_place(parts: SplitResult) -> None:
     except ValueError:
         port = 0
     if port == 0:
-        raise ValueError(f"the address has no port from 1 to 65535 where one should be: {_ENCODE}")
+        raise ValueError(f"the address has no valid port (1 to 65535) after the host: {_ENCODE}")
     if not parts.hostname:
         raise ValueError("the address names no host: write redis://HOST:PORT/0")
     database = parts.path.removeprefix("/")
     if database and not database.isdecimal():
-        raise ValueError(f"after host and port comes the database's number, or nothing: {_ENCODE}")
+        raise ValueError(f"only the database's number may follow the host and port: {_ENCODE}")
 
 
 def _check_query(parts: SplitResult) -> None:
     allowed = ANYWHERE | TLS if parts.scheme == "rediss" else ANYWHERE
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     if not parts.scheme.startswith("rediss") and TLS.intersection(query):
-        raise ValueError("the query holds ssl_ settings, which count with rediss:// only")
+        raise ValueError("ssl_ parameters are for rediss:// only")
     if unknown := query.keys() - allowed:
         raise ValueError(
-            f"the query holds {len(unknown)} setting{'s' * (len(unknown) > 1)} other than "
-            f"{', '.join(sorted(allowed))}: remove what else there is, since time limits and the like are Shapbox's own"
+            f"the query has {len(unknown)} parameter{'s' * (len(unknown) > 1)} other than "
+            f"{', '.join(sorted(allowed))}: remove the others, since Shapbox sets time limits and the like itself"
         )
     if query.get("ssl_cert_reqs", "required") not in CERT_REQS:
         raise ValueError(f"ssl_cert_reqs must be one of {', '.join(CERT_REQS)}")

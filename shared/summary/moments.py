@@ -1,7 +1,7 @@
-"""Per output and feature: what the SHAP values of any number of rows come to, added up batch by batch.
+"""Statistics of the SHAP values of any number of rows, per output and feature.
 
-Each batch's moments are exact (two passes in float64), and are merged without loss by the formulas of Chan, Golub and
-LeVeque (Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979), for any number of parts at once.
+A batch's moments are exact (two passes in float64), and merged without loss by the formulas of Chan, Golub and LeVeque
+(Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979), for any number of parts at once.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
-#: Columns that are looked at together, and numbers: what that takes for the time being stays small for wide models and
-#: large batches, too, and below what glibc asks the kernel for each time, which takes longer than the moments.
+#: Columns and numbers per block: temporary arrays stay small for wide models and large batches, and below the size that
+#: glibc requests from the kernel each time, which takes longer than the moments.
 BLOCK_FEATURES, BLOCK_NUMBERS = 256, 16_000
-#: A spread that is smaller than this share of the mean is what rounding leaves of a constant.
+#: A spread below this share of the mean is the rounding of a constant.
 ROUNDING = 1e-12
 
 type Table = NDArray[np.float64]
@@ -25,14 +25,14 @@ type Matrix = NDArray[np.float32]
 
 
 class Of(IntEnum):
-    """What the last axis of a table holds. `SPREAD` is the sum of squared distances from the mean."""
+    """The last axis of a table. `SPREAD` is the sum of squared distances from the mean."""
 
     ABS_MEAN = 0
     MEAN = 1
     SPREAD = 2
     LEAST = 3
     MOST = 4
-    #: Rows in which the feature has a value, and over those: the value, the SHAP value, and how both go together.
+    #: Rows in which the feature has a value, and over those: the value, the SHAP value, and their co-moment.
     PRESENT = 5
     X_MEAN = 6
     X_SPREAD = 7
@@ -59,7 +59,7 @@ class Moments:
         parts = []
         for block in blocks:
             parts.append(cls._of_rows(features[block], values[block]))
-            os.sched_yield()  # to whoever is waited for: see docs/architecture.md, the direct lane
+            os.sched_yield()  # inline requests go first
         return parts[0] if len(parts) == 1 else cls.merged(parts)
 
     @classmethod
@@ -75,7 +75,7 @@ class Moments:
 
     @classmethod
     def merged(cls, parts: Sequence[Moments]) -> Moments:
-        """Return the moments of all rows of the parts, of which there is at least one."""
+        """Return the moments of all rows of at least one part."""
         rows = np.array([part.rows for part in parts], dtype=np.float64)
         tables = np.stack([part.table for part in parts], axis=-2)  # outputs x features x parts x Of
         merged = np.empty(parts[0].table.shape)
@@ -95,20 +95,20 @@ class Moments:
 
     @property
     def deviation(self) -> Table:
-        """Standard deviation of the SHAP values over all rows (not an estimate from a sample): (outputs, features)."""
+        """Standard deviation of the SHAP values over all rows: (outputs, features)."""
         deviation: Table = np.sqrt(self.table[..., Of.SPREAD] / self.rows)
         return deviation
 
     @property
     def missing(self) -> NDArray[np.int64]:
-        """Rows in which a feature has no value: (outputs, features), the same for each output."""
+        """Rows without a value of the feature: (outputs, features), the same for each output."""
         return self.rows - self.table[..., Of.PRESENT].astype(np.int64)
 
     @property
     def correlation(self) -> Table:
-        """Pearson's correlation of the SHAP values with the feature's, where that has one: (outputs, features).
+        """Pearson's correlation of SHAP and feature values: (outputs, features).
 
-        NaN where either is the same in all rows.
+        Over the rows with a value; NaN if either is constant.
         """
         table = self.table
         varies = _varies(table, Of.X_MEAN, Of.X_SPREAD) & _varies(table, Of.PRESENT_MEAN, Of.PRESENT_SPREAD)
@@ -127,7 +127,7 @@ def _of_block(x: Table, phi: Table) -> Table:
     table[:, Of.LEAST], table[:, Of.MOST] = phi.min(axis=0), phi.max(axis=0)
     present = ~np.isnan(x)
     count = present.sum(axis=0)
-    some = np.maximum(count, 1)  # where no row has a value, all sums are 0
+    some = np.maximum(count, 1)  # if no row has a value, all sums are 0
     x_mean = np.where(present, x, 0.0).sum(axis=0) / some
     phi_mean = np.where(present, phi, 0.0).sum(axis=0) / some
     x_off, phi_off = np.where(present, x - x_mean, 0.0), np.where(present, phi - phi_mean, 0.0)
@@ -139,7 +139,7 @@ def _of_block(x: Table, phi: Table) -> Table:
 
 
 def _merge(counts: Table, means: Table, spreads: Table) -> tuple[Table, Table]:
-    """Return mean and spread of all, over the last axis, which is the parts'."""
+    """Return mean and spread over the last axis, the parts."""
     mean, off = _off_mean(counts, means)
     return mean, spreads.sum(axis=-1) + (counts * np.square(off)).sum(axis=-1)
 
@@ -160,7 +160,7 @@ def _merge_present(tables: Table, merged: Table) -> None:
 
 
 def _off_mean(counts: Table, means: Table) -> tuple[Table, Table]:
-    """Return the mean of all, and how far each part's is off it."""
+    """Return the mean of all, and each part's distance from it."""
     mean: Table = (counts * means).sum(axis=-1) / np.maximum(counts.sum(axis=-1), 1.0)
     return mean, means - mean[..., np.newaxis]
 

@@ -1,4 +1,4 @@
-"""The sample of a job's rows that plots of single rows show: a fixed number, spread over the whole job.
+"""The sample of a job's rows for plots of single rows: a fixed number, spread over the job.
 
 The rows are cut into equal stretches, and one row of each is drawn. Which one depends only on the stretch's number, so
 every batch finds its own share without knowing the others, and always the same.

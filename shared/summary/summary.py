@@ -23,7 +23,10 @@ _HEADERS = 3 * 192
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Moments, and the sample's rows in order: `features`, (sampled, features), NaN is missing, and their explanation."""
+    """Moments, and the sample's rows in order with their explanation.
+
+    `features` has shape (sampled, features); NaN is missing.
+    """
 
     moments: Moments
     features: Matrix
@@ -47,7 +50,7 @@ class Summary:
 
     @property
     def arrays(self) -> tuple[NDArray[np.float64], Matrix, Matrix]:
-        """What is stored of it; the number of rows is the batch's."""
+        """The stored arrays; the number of rows is the batch's."""
         return self.moments.table, self.features, self.explanation.array
 
     @property

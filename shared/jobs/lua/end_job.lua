@@ -1,5 +1,4 @@
--- Prepended to each script that can end a job. Moves it to its final status, once.
--- ids and names come from ARGV; every key is built from the job id, as in shared/jobs/keys.py.
+-- Prepended to every script. end_job moves a job to its final status, once. Keys are built as in shared/jobs/keys.py.
 local function seconds()
   local t = redis.call('TIME')
   return t[1] .. '.' .. string.format('%06d', tonumber(t[2]))
@@ -11,7 +10,7 @@ end
 
 local function end_job(id, from, status, problem)
   local now = seconds()
-  -- A script that begins with a removal may go on where Redis's memory is full.
+  -- A script that begins with a removal may go on when Redis's memory is full.
   redis.call('ZREM', 'shapbox:jobs:' .. from, id)
   redis.call('HSET', 'shapbox:job:' .. id, 'status', status, 'finished_at', now, 'error', problem)
   redis.call('ZADD', 'shapbox:jobs:' .. status, 0, id)

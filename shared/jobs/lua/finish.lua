@@ -1,5 +1,5 @@
--- End a job from outside: it failed, or it is cancelled. ARGV: job id, status, problem as JSON or ''.
--- Returns the status the job had before, or gone. A job that has ended stays as it is.
+-- Ends an active job as failed or cancelled. ARGV: job id, status, problem as JSON or ''.
+-- Returns the job's status before, or gone.
 local id = ARGV[1]
 local status = redis.call('HGET', 'shapbox:job:' .. id, 'status')
 if not status then return 'gone' end

@@ -1,4 +1,4 @@
--- Remove all that Redis holds of a job that has ended. ARGV: job id. Returns 1 if it was there.
+-- Removes an ended job. ARGV: job id. Returns 1 if it existed.
 local id = ARGV[1]
 local key = 'shapbox:job:' .. id
 local status, idempotency = unpack(redis.call('HMGET', key, 'status', 'idempotency'))

@@ -1,7 +1,6 @@
--- A batch's holder is dead, or hands it back: give the batch back, or fail its job when it has ended too many.
--- ARGV: job id, batch, the holder exactly as read, how much blame is too much, the problem as JSON, and how
--- much this end adds to the batch's blame (shared.jobs.recovery.Blame).
--- Returns requeue, poisoned, done, ended, or changed (someone else holds it by now).
+-- Releases a batch from its holder, or fails its job if the batch has ended too many workers. ARGV: job id, batch, the
+-- holder exactly as read, the limit of blame, the problem as JSON, and the blame to add (shared.jobs.recovery.Blame).
+-- Returns requeue, poisoned, done, ended, or changed (another worker holds it now).
 local id, batch, holder, limit, problem = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local blame = tonumber(ARGV[6])
 local field = id .. ':' .. batch

@@ -163,7 +163,7 @@ def test_early_deletion_stops_where_ended_jobs_hold_little_and_running_ones_stay
     used = connection.info("memory")["used_memory"]
     connection.config_set("maxmemory", used)
     assert sweeper.relieve_redis(time.time() + 1) == 0  # four ended jobs do not fill it: something else does
-    monkeypatch.setattr(sweeper_module, "JOBS_PER_HELPING", 1)
+    monkeypatch.setattr(sweeper_module, "JOBS_PER_STEP", 1)
     monkeypatch.setattr(sweeper_module, "ENDED_JOB_BYTES", used // 25)  # as if they were many
     assert sweeper.relieve_redis(time.time() + 1) == 2  # two of them are less than a tenth
 

@@ -12,9 +12,9 @@ import pytest
 from shared.log import (
     JsonFormatter,
     TextFormatter,
+    _context,
     add_to_log_context,
     configure_logging,
-    current_request,
     log_context,
 )
 from shared.settings import LogFormat, Settings
@@ -60,20 +60,20 @@ def test_a_text_line_is_one_line_with_its_fields_behind(stream: io.StringIO) -> 
     configure_logging(Settings(), "api", stream)
 
     with log_context(request="r1"):
-        assert current_request() == "r1"
+        assert _context.get().get("request") == "r1"
         logging.getLogger("x").warning("odd", extra={"cause": 'it said "no"', "empty": "", "n": 3})
 
     assert stream.getvalue().endswith(' odd request=r1 cause="it said \\"no\\"" empty="" n=3\n')
-    assert current_request() is None
+    assert _context.get().get("request") is None
 
 
 def test_what_is_added_to_the_context_ends_with_the_block_around_it() -> None:
     with log_context():
         add_to_log_context(request="r1")
         with log_context(request="", job="abc"):  # what has no value hides nothing
-            assert current_request() == "r1"
-        assert current_request() == "r1"
-    assert current_request() is None
+            assert _context.get().get("request") == "r1"
+        assert _context.get().get("request") == "r1"
+    assert _context.get().get("request") is None
 
 
 @pytest.mark.parametrize("where", ["message", "field", "exception"])
@@ -160,7 +160,7 @@ def test_an_uncaught_exception_is_one_record(stream: io.StringIO) -> None:
         sys.excepthook(ValueError, error, error.__traceback__)
 
     line = json.loads(stream.getvalue())
-    assert (line["level"], line["message"]) == ("CRITICAL", "the process ends: nobody caught ValueError")
+    assert (line["level"], line["message"]) == ("CRITICAL", "the process exits: uncaught ValueError")
     assert "in fail" in line["exception"]
 
 
@@ -172,7 +172,7 @@ def test_a_thread_that_breaks_is_one_record(stream: io.StringIO) -> None:
     thread.join()
 
     line = json.loads(stream.getvalue())
-    assert (line["level"], line["message"]) == ("ERROR", "the thread duty ends: nobody caught ValueError")
+    assert (line["level"], line["message"]) == ("ERROR", "the thread duty ends: uncaught ValueError")
     assert "in fail" in line["exception"]
 
 
