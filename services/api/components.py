@@ -10,7 +10,6 @@ from services.api.capacity.results import ResultReservations
 from services.api.draining import Draining, StatusFile
 from services.api.explain.inline import InlineExecutor, InlineModels
 from services.api.explain.job_waits import JobWaits
-from services.api.explain.plan import Planner
 from services.api.explain.queued import QueuedExecutor
 from services.api.explain.submission import Submission
 from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, ConcurrencyLimit
@@ -58,7 +57,7 @@ class Components:
         return Submission(
             self.settings,
             self.store,
-            Planner(self.catalog, self.settings),
+            self.catalog,
             InlineExecutor(self.inline_models, queued, self.counters),
             self.draining,
             self.uploads,

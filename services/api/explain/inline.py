@@ -185,7 +185,7 @@ def _read_few(task: Task, most: int) -> Matrix | None:
     """Return all rows if there are no more than `most`, else None."""
     if task.body.size > MOST_BODY:
         return None
-    chunks = task.chunks()
+    chunks = task.body.chunks(task.plan.spec)
     rows = next(chunks)
     if len(rows) > most or next(chunks, None) is not None:
         return None

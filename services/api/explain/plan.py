@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Protocol
+from typing import Protocol
 
-from services.api.http.query import Query, RowRange
+from services.api.http.query import RowRange
 from services.api.rows.json_body import BodyOptions
-from services.api.rows.chunks import Matrix
 from services.api.rows.request_body import RequestBody
 from services.api.rows.row_spec import RowSpec
 from shared.batch_plan import plan_batch_rows, plan_interaction_rows, plan_interventional_rows
-from shared.errors import BadParameterError, MethodRefusedError, UnprocessableError
+from shared.errors import MethodRefusedError, UnprocessableError
 from shared.explanation import Explanation
 from shared.interactions import MOST_TOP_PAIRS, Interactions
 from shared.jobs.document import Job, Method
@@ -23,11 +21,6 @@ from shared.models.activation.records import SHAP, ExplanationKind, MethodRecord
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.settings import Settings
-
-#: The query parameters that say what to do with the rows, in the order of BodyOptions.
-OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
-#: Plans that a Planner keeps.
-MOST_PLANS = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,10 +79,6 @@ class Task:
     wanted: RowRange
     idempotency: Idempotency | None
 
-    def chunks(self) -> Iterator[Matrix]:
-        """Read the rows from the start, in batches. Raises what is wrong with them."""
-        return self.body.chunks(self.plan.spec)
-
 
 @dataclass(frozen=True, slots=True)
 class Queued:
@@ -115,69 +104,51 @@ class Executor(Protocol):
         ...
 
 
-class Planner:
-    """Makes plans. A plan is made once for the same options: models do not change while a catalog is in use."""
+def make_plan(options: BodyOptions, catalog: ModelCatalog, settings: Settings) -> Plan:
+    """Return the plan for a request's options.
 
-    def __init__(self, catalog: ModelCatalog, settings: Settings) -> None:
-        self._catalog = catalog
-        self._settings = settings
-        self._plans: dict[BodyOptions, Plan] = {}
+    Raises UnprocessableError, MethodRefusedError, ModelNotFoundError, ModelRefusedError and BatchTooLargeError.
+    """
+    model = _choose_model(options.model or settings.default_model, catalog)
+    method, record = _choose_method(options.method, model)
+    interactions = _choose_interactions(options, method, model)
+    batch_rows = _batch_rows(model, record, interactions, settings)
+    return Plan(
+        model=model,
+        model_id=model.id,
+        method=method,
+        feature_names=model.features,
+        output_names=model.outputs,
+        engine=record.engine or "unknown",
+        batch_rows=batch_rows,
+        interactions=interactions,
+        spec=RowSpec.of(model.contract, batch_rows, settings.max_rows),
+    )
 
-    def plan(self, query: Query, body: RequestBody) -> Plan:
-        """Return the plan for the options in the query and in a JSON body.
 
-        Raises UnprocessableError, MethodRefusedError, BatchTooLargeError, and what the catalog and the body raise.
-        """
-        options = _read_options(query)
-        if body.options_in_body:
-            options = _merge(options, body.options)
-        plan = self._plans.get(options)
-        if plan is None:
-            plan = self._make(options)
-            if len(self._plans) < MOST_PLANS:
-                self._plans[options] = plan
-        return plan
+def _choose_model(name: str | None, catalog: ModelCatalog) -> ModelVersion:
+    if name is not None:
+        return catalog.get(name)
+    latest = catalog.latest()
+    if len(latest) == 1:
+        return latest[0]
+    names = ", ".join(version.name for version in latest)
+    raise UnprocessableError(
+        f'The request names no model and DEFAULT_MODEL is not set. Set "model" in the JSON body, or ?model= for '
+        f"other formats, to one of: {names}."
+    )
 
-    def _make(self, options: BodyOptions) -> Plan:
-        model = self._choose_model(options.model)
-        method, record = _choose_method(options.method, model)
-        interactions = _choose_interactions(options, method, model)
-        batch_rows = self._batch_rows(model, record, interactions)
-        return Plan(
-            model=model,
-            model_id=model.id,
-            method=method,
-            feature_names=model.features,
-            output_names=model.outputs,
-            engine=record.engine or "unknown",
-            batch_rows=batch_rows,
-            interactions=interactions,
-            spec=RowSpec.of(model.contract, batch_rows, self._settings.max_rows),
-        )
 
-    def _choose_model(self, name: str | None) -> ModelVersion:
-        name = name or self._settings.default_model
-        if name is not None:
-            return self._catalog.get(name)
-        latest = self._catalog.latest()
-        if len(latest) == 1:
-            return latest[0]
-        names = ", ".join(version.name for version in latest)
-        raise UnprocessableError(
-            f'The request names no model and DEFAULT_MODEL is not set. Set "model" in the JSON body, or ?model= for '
-            f"other formats, to one of: {names}."
-        )
-
-    def _batch_rows(
-        self, model: ModelVersion, record: MethodRecord, interactions: Interactions | None
-    ) -> int:
-        features, outputs = len(model.features), len(model.outputs)
-        if interactions is not None:
-            return plan_interaction_rows(features, outputs, self._settings, interactions)
-        rows = plan_batch_rows(features, outputs, self._settings, compiled=is_compiled(record))
-        if record.engine == SHAP and model.contract.background:
-            return plan_interventional_rows(rows, model.contract.background.rows, outputs)
-        return rows
+def _batch_rows(
+    model: ModelVersion, record: MethodRecord, interactions: Interactions | None, settings: Settings
+) -> int:
+    features, outputs = len(model.features), len(model.outputs)
+    if interactions is not None:
+        return plan_interaction_rows(features, outputs, settings, interactions)
+    rows = plan_batch_rows(features, outputs, settings, compiled=is_compiled(record))
+    if record.engine == SHAP and model.contract.background:
+        return plan_interventional_rows(rows, model.contract.background.rows, outputs)
+    return rows
 
 
 def _choose_method(name: str | None, model: ModelVersion) -> tuple[Method, MethodRecord]:
@@ -222,32 +193,3 @@ def _choose_interactions(options: BodyOptions, method: Method, model: ModelVersi
 
 def _reason(record: MethodRecord) -> str:
     return (record.reason or "the reason is not known").rstrip(".")
-
-
-def _read_options(query: Query) -> BodyOptions:
-    top_pairs = None
-    try:
-        interactions = query.flag("interactions")
-        if query.text("top_pairs") is not None:
-            top_pairs = query.whole("top_pairs", 0, 1, MOST_TOP_PAIRS)
-    except BadParameterError as fault:
-        raise UnprocessableError(str(fault)) from fault  # the same status as for options in a body
-    return BodyOptions(query.text("model"), query.text("method"), interactions, top_pairs)
-
-
-def _merge(in_query: BodyOptions, in_body: BodyOptions) -> BodyOptions:
-    """Return the options of both. Raises UnprocessableError if they contradict each other."""
-
-    def merge(name: str) -> Any:
-        one, other = getattr(in_query, name), getattr(in_body, name)
-        if one is not None and other is not None and one != other:
-            raise UnprocessableError(
-                f"The query has {name}={_shorten(one)} and the body {name}={_shorten(other)}. Send it once."
-            )
-        return one if other is None else other
-
-    return BodyOptions(*map(merge, OPTION_PARAMETERS))
-
-
-def _shorten(value: str | int) -> str:
-    return repr(value[:80]) if isinstance(value, str) else str(value).lower()

@@ -89,7 +89,7 @@ class QueuedExecutor:
 
     def _store_rows(self, task: Task, job_id: str) -> Job:
         """Store the rows batch by batch, as they are read; returns their job."""
-        chunks = task.chunks()
+        chunks = task.body.chunks(task.plan.spec)
         first = list(itertools.islice(chunks, 2))
         # The number of batches decides how they are stored: whether there is a second one must be known first.
         job = task.plan.job(job_id, sum(map(len, first)), task.request_id)

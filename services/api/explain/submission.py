@@ -9,19 +9,26 @@ from typing import Any
 from services.api.capacity.disk import UploadDisk
 from services.api.draining import Draining
 from services.api.explain.inline import MOST_BODY
-from services.api.explain.plan import OPTION_PARAMETERS, Executor, Inline, Planner, Queued, Task, Urgency
+from services.api.explain.plan import Executor, Inline, Plan, Queued, Task, Urgency, make_plan
 from services.api.http.access_log import REQUEST_ID
 from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.query import Query, RowRange
 from services.api.results.writer import Writer
+from services.api.rows.json_body import BodyOptions
 from services.api.rows.request_body import RequestBody, open_request_body
-from shared.errors import BadParameterError
+from shared.errors import BadParameterError, UnprocessableError
+from shared.interactions import MOST_TOP_PAIRS
 from shared.jobs.document import Job
 from shared.jobs.store import Idempotency, JobStore
 from shared.log import add_to_log_context
+from shared.models.catalog import ModelCatalog
 from shared.redis.connection import redis_needed
 from shared.settings import Settings
 
+#: The query parameters that say what to do with the rows, in the order of BodyOptions.
+OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
+#: Plans that are kept, for the options of earlier requests.
+MOST_PLANS = 256
 #: Bytes above which reading a body counts as a long request.
 LARGE_BODY = 2**20
 #: Characters of an Idempotency-Key, at most.
@@ -31,13 +38,13 @@ _FIRST_PARAMETERS = ("model", "method")
 
 
 class Submission:
-    """Takes in requests with rows: opens the body, makes the plan, and has it carried out."""
+    """Takes in requests with rows: opens the body, finds the plan, and has it carried out."""
 
     def __init__(
         self,
         settings: Settings,
         store: JobStore,
-        planner: Planner,
+        catalog: ModelCatalog,
         executor: Executor,
         draining: Draining,
         uploads: ConcurrencyLimit,
@@ -45,13 +52,13 @@ class Submission:
     ) -> None:
         """Limit the large bodies that are read at a time by `uploads`."""
         self._store = store
-        self._planner = planner
+        self._settings = settings
+        self._catalog = catalog
+        self._plans: dict[BodyOptions, Plan] = {}
         self._executor = executor
         self._draining = draining
         self._uploads = uploads
         self._upload_disk = upload_disk
-        self._max_bytes = settings.max_body_mb * 2**20
-        self._max_rows = settings.max_rows
         self._folder = settings.tmp_dir
 
     def submit(
@@ -75,11 +82,23 @@ class Submission:
                     self._store.require_capacity()
             if length > LARGE_BODY:
                 opened.enter_context(self._uploads)
-            plan = self._planner.plan(query, body)
+            plan = self._plan(query, body)
             if writer is not None:
                 writer.format_for(plan.interactions)
             wanted = RowRange() if writer is None else writer.rows
             return self._executor.run(Task(req.env[REQUEST_ID], plan, body, urgency, wanted, idempotency))
+
+    def _plan(self, query: Query, body: RequestBody) -> Plan:
+        """Return the plan for the options in the query and the body: models do not change while a catalog is in use."""
+        options = _read_options(query)
+        if body.options_in_body:
+            options = _merge(options, body.options)
+        plan = self._plans.get(options)
+        if plan is None:
+            plan = make_plan(options, self._catalog, self._settings)
+            if len(self._plans) < MOST_PLANS:
+                self._plans[options] = plan
+        return plan
 
     def _open(self, req: Any, opened: contextlib.ExitStack) -> RequestBody:
         encoding = req.get_header("Content-Encoding")
@@ -89,9 +108,9 @@ class Submission:
                 req.env["wsgi.input"],
                 req.get_header("Content-Type"),
                 encoding,
-                self._max_bytes,
+                self._settings.max_body_mb * 2**20,
                 self._folder,
-                max_rows=self._max_rows,
+                max_rows=self._settings.max_rows,
                 reservation=reservation,
             )
         )
@@ -119,3 +138,32 @@ def _read_idempotency(req: Any, body: RequestBody) -> Idempotency | None:
         fingerprint.update(f"{name}: {req.get_header(name) or ''}\n".encode())
     body.update_digest(fingerprint)
     return Idempotency(key, fingerprint.hexdigest())
+
+
+def _read_options(query: Query) -> BodyOptions:
+    top_pairs = None
+    try:
+        interactions = query.flag("interactions")
+        if query.text("top_pairs") is not None:
+            top_pairs = query.whole("top_pairs", 0, 1, MOST_TOP_PAIRS)
+    except BadParameterError as fault:
+        raise UnprocessableError(str(fault)) from fault  # the same status as for options in a body
+    return BodyOptions(query.text("model"), query.text("method"), interactions, top_pairs)
+
+
+def _merge(in_query: BodyOptions, in_body: BodyOptions) -> BodyOptions:
+    """Return the options of both. Raises UnprocessableError if they contradict each other."""
+
+    def merge(name: str) -> Any:
+        one, other = getattr(in_query, name), getattr(in_body, name)
+        if one is not None and other is not None and one != other:
+            raise UnprocessableError(
+                f"The query has {name}={_shorten(one)} and the body {name}={_shorten(other)}. Send it once."
+            )
+        return one if other is None else other
+
+    return BodyOptions(*map(merge, OPTION_PARAMETERS))
+
+
+def _shorten(value: str | int) -> str:
+    return repr(value[:80]) if isinstance(value, str) else str(value).lower()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from services.api.explain.job_waits import JobWaits
-from services.api.explain.plan import OPTION_PARAMETERS, Inline, Urgency
-from services.api.explain.submission import Submission
+from services.api.explain.plan import Inline, Urgency
+from services.api.explain.submission import OPTION_PARAMETERS, Submission
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
 from services.api.resources.jobs import give_job
 from services.api.results.result import Result
 from services.api.results.writer import ResultResponses, Writer, require_result
+from services.api.rows.readers import choose_reader
 
 #: Seconds that a request waits for its values unless it says otherwise.
 DEFAULT_WAIT = 30
@@ -21,6 +22,7 @@ class ExplainResource:
     """A job whose result is the response."""
 
     access = Access.JOBS
+    check_content_type = staticmethod(choose_reader)
 
     def __init__(self, submission: Submission, job_waits: JobWaits, responses: ResultResponses) -> None:
         self._submission = submission

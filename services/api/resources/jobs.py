@@ -8,10 +8,11 @@ from urllib.parse import urlencode
 import orjson
 
 from services.api.explain.job_waits import JobWaits
-from services.api.explain.plan import OPTION_PARAMETERS, Queued, Urgency
-from services.api.explain.submission import Submission
+from services.api.explain.plan import Queued, Urgency
+from services.api.explain.submission import OPTION_PARAMETERS, Submission
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_wait
+from services.api.rows.readers import choose_reader
 from shared.errors import BadParameterError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
@@ -27,6 +28,7 @@ class JobsResource:
     """The collection of jobs."""
 
     access = Access.JOBS
+    check_content_type = staticmethod(choose_reader)
 
     def __init__(self, submission: Submission, store: JobStore, job_waits: JobWaits) -> None:
         self._submission = submission
@@ -40,7 +42,7 @@ class JobsResource:
         outcome = self._submission.submit(req, query, Urgency.JOB if wait.seconds else Urgency.LATER)
         assert outcome.job is not None  # only Urgency.VALUES keeps none
         job = outcome.job
-        if isinstance(outcome, Queued):
+        if wait.seconds and isinstance(outcome, Queued):
             job = self._job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
         give_job(resp, job, 200 if wait.seconds and job.status.ended else 202)
