@@ -6,8 +6,6 @@ import contextlib
 import os
 import shutil
 import signal
-import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +17,8 @@ import pytest
 
 from ops.http_call import Answer
 from ops.trial_appliance import NO_ANSWER, Appliance
-from services.api.capacity.disk import RESERVE_BYTES
 from services.monitor.sweeper import Sweeper
+from shared.disk import RESERVE_BYTES
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
@@ -41,6 +39,7 @@ from tests.appliance.client import (
     until,
 )
 from tests.appliance.faults.submitted import Submitted, shaken_examples
+from tests.appliance.small_disk import small_disk
 from tests.support.stored_rows import put_one_row
 
 #: MB of the disk: what the api keeps free, and some for rows.
@@ -53,17 +52,8 @@ FULL_SECONDS = 36.0
 
 @pytest.fixture(scope="module")
 def disk() -> Iterator[Path]:
-    folder = Path(tempfile.mkdtemp(prefix="shapbox-"))  # short: a unix socket lies below it
-    (folder / "data").mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "shapbox-test", str(folder / "data")]
-    try:
-        made = subprocess.run(mount, capture_output=True, text=True, check=False)
-        if made.returncode != 0:
-            pytest.skip(f"no small disk can be mounted here: {made.stderr.strip()}")
-        yield folder / "data"
-        subprocess.run(["umount", "-l", str(folder / "data")], check=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with small_disk(f"size={DISK_MB}m") as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module")
