@@ -3,7 +3,7 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev setup-deploy setup-image python run demo verify preflight deploy chaos soak bench image up down logs shell prove \
-	test lint format lock models clean
+	test lint format openapi lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
@@ -80,12 +80,17 @@ format: setup-dev ## let ruff, clang-format and biome write the layout
 	@.venv/bin/clang-format -i shared/treeshap/native/*.[ch]
 	@if [ -x .venv/bin/biome ]; then .venv/bin/biome check --write services/api; fi
 
-lock: setup-dev ## resolve the three lock files again
+openapi: setup-dev ## write services/api/openapi.json from openapi.yaml
+	@$(PY) -m ops.openapi
+
+lock: setup-dev ## resolve all lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group deploy -c requirements.lock -o requirements-deploy.lock
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-deploy.lock -o requirements-dev.lock
 	@for peer in engines fastapi mlserver; do \
 	.venv/bin/uv pip compile $(COMPILE) ops/bench/peers/$$peer.in -o ops/bench/peers/$$peer.lock; done
+	@.venv/bin/uv pip compile $(COMPILE) tests/clients/python.in -o tests/clients/python.lock
+	@cd tests/clients/node && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--python-version 3.12

@@ -1,7 +1,7 @@
 """`python -m ops.run_tests`: runs all tests, as `make test` does, in half an hour.
 
-The container's tests mostly wait for builds and for containers, and those with a Prometheus for alerts, so they run
-beside the unit and integration tests and the console's.
+The container's tests mostly wait for builds and for containers, and those with a Prometheus for alerts. They and
+the generated clients' run beside the unit and integration tests and the console's.
 Those of the supervised whole come after them, alone: they measure how long things take.
 """
 
@@ -17,7 +17,10 @@ from shared.build import ROOT
 
 #: Tests that run in parallel, and tests that run alone afterwards.
 BESIDE, ALONE = (
-    (("tests/unit", "tests/integration", "tests/console"), ("tests/container", "tests/watch")),
+    (
+        ("tests/unit", "tests/integration", "tests/console"),
+        ("tests/container", "tests/watch", "tests/clients"),
+    ),
     ("tests/appliance",),
 )
 

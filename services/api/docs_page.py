@@ -38,7 +38,7 @@ def render_docs(document: Part) -> str:
 
 
 def curl_commands(document: Part, method: str, path: str, operation: Part) -> Iterator[str]:
-    """Yield commands that call an operation: one for each example of a body, or for each media type of the result."""
+    """Yield commands that call an operation, one for each example or media type."""
     security = operation.get("security", document["security"])
     start = ("curl" if method == "GET" else f"curl -X {method}") + (
         f' -H "Authorization: Bearer ${next(iter(security[0]))}"' if security else ""
@@ -88,7 +88,7 @@ def _section(document: Part, tag: Part) -> str:
 
 
 def _article(document: Part, method: str, path: str, operation: Part) -> str:
-    key = " or ".join(next(iter(one)) for one in operation.get("security", document["security"]))
+    key = " or ".join(next(iter(one)) for one in operation.get("security", document["security"]) or ())
     parameters = [
         (escape(one["name"]), f"{one['in']}, {_type(one['schema'])}", one["description"])
         for one in (_resolve(document, part) for part in operation["parameters"])

@@ -72,7 +72,7 @@ class Contract:
         return part
 
     def operations(self) -> Iterator[tuple[str, str, Part]]:
-        """Yield method, path and operation; `parameters` are resolved and include those of the path."""
+        """Yield method, path and operation; `parameters` include those of the path."""
         for path, item in self.document["paths"].items():
             for method, operation in item.items():
                 if method != "parameters":

@@ -120,7 +120,7 @@ def test_operations_are_named_and_take_the_parameters_of_their_path(contract: Co
 
 
 def test_schemas_are_named_and_simple_enough_for_generators(contract: Contract) -> None:
-    """No `const`, no union that holds an array or an object, and no object inside another schema."""
+    """No `const`, no union of arrays or objects, no object inside another schema."""
     document = contract.document
     for part in inner(document):
         assert not part.keys() & {"const", "oneOf", "allOf"}

@@ -1,0 +1,107 @@
+"""The examples and defaults of the OpenAPI document, sent to a real appliance."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+import shlex
+from string import Template
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from ops.http_call import Answer, call
+from ops.trial_appliance import Appliance
+from tests.integration.api.contract import Contract
+
+ROW = [47, 2, 22.5, 82, 131, 66.8, 41, 3, 4.7536, 89]
+
+
+@pytest.fixture(scope="module")
+def contract() -> Contract:
+    return Contract()
+
+
+def new_job(appliance: Appliance) -> str:
+    body = json.dumps({"model": "diabetes", "rows": [ROW]}).encode()
+    answer = appliance.call("POST", "/v1/jobs?wait=30", body, headers={"Content-Type": "application/json"})
+    assert answer.status == 200
+    return str(answer.json()["id"])
+
+
+def run_curl(command: str, values: dict[str, str]) -> tuple[str, str, Answer]:
+    """Do what `curl` would; return method, path and response."""
+    words = shlex.split(Template(command).safe_substitute(values).replace("\\\n", ""))
+    method, url, body, headers = "GET", "", None, {}
+    waiting = iter(words[1:])
+    for word in waiting:
+        if word == "-X":
+            method = next(waiting)
+        elif word == "-H":
+            name, _, value = next(waiting).partition(": ")
+            headers[name] = value
+        elif word == "--data-binary":
+            body = next(waiting).encode()
+        elif word == "-o":
+            next(waiting)
+        else:
+            assert url == ""
+            url = word
+    return method, url.removeprefix(values["URL"]), call(url, method, headers, body)
+
+
+def test_every_command_on_the_page_succeeds(appliance: Appliance, contract: Contract) -> None:
+    page = appliance.get("/docs").body.decode()
+    articles = re.findall(r'<article class="card" id="([^"]+)">(.*?)</article>', page, re.DOTALL)
+    commands = [
+        (name, html.unescape(command))
+        for name, article in articles
+        for command in re.findall(r"<pre>(curl .*?)</pre>", article, re.DOTALL)
+    ]
+    assert {name for name, _ in commands} == {one["operationId"] for _, _, one in contract.operations()}
+    keys = {name: appliance.key(name) for name in ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")}
+    for _, command in commands:
+        method, path, answer = run_curl(command, {**keys, "URL": appliance.url, "JOB_ID": new_job(appliance)})
+        assert answer.status in {200, 202, 204}, (command, answer.body)
+        contract.check(method, path, answer.status, answer.headers, answer.body)
+
+
+def test_every_default_is_accepted(appliance: Appliance, contract: Contract) -> None:
+    """Generated clients send them without being asked to."""
+    sent = 0
+    for method, path, operation in contract.operations():
+        schemas = {one["name"]: contract.resolve(one["schema"]) for one in operation["parameters"]}
+        defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
+        if not defaults:
+            continue
+        sent += 1
+        place = path.replace("{job_id}", new_job(appliance)).replace("{name}", "diabetes")
+        query = urlencode({name: json.dumps(value) for name, value in defaults.items()})
+        body: dict[str, Any] = {"model": "diabetes", "rows": [ROW], "interactions": True}
+        headers = {"Content-Type": "application/json"}
+        answer = appliance.call(method, f"{place}?{query}", json.dumps(body).encode(), headers=headers)
+        assert answer.status == 200, (place, query, answer.body)
+    assert sent == 4
+
+
+def test_every_kind_of_plot_takes_what_the_document_says(appliance: Appliance, contract: Contract) -> None:
+    names = {"output": "disease_progression", "feature": "bmi", "row": "0", "max_display": "5"}
+    kinds = contract.document["components"]["schemas"]["PlotKind"]["enum"]
+    job = new_job(appliance)
+    taken = {
+        kind: {
+            name
+            for name, value in names.items()
+            if appliance.get(f"/v1/jobs/{job}/plots/{kind}?{name}={value}").status == 200
+        }
+        for kind in kinds
+    }
+    with_lines = {"output", "max_display"}
+    assert taken == {
+        "bar": with_lines,
+        "beeswarm": with_lines,
+        "waterfall": with_lines | {"row"},
+        "dependence": {"output", "feature"},
+    }
