@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 from services.api.capacity.disk import StorageProbe, UploadDisk
 from services.api.capacity.results import ResultReservations
-from services.api.draining import Draining, StatusFile
 from services.api.explain.inline import InlineExecutor, InlineModels
 from services.api.explain.job_waits import JobWaits
+from services.api.explain.plan import Urgency
 from services.api.explain.queued import QueuedExecutor
 from services.api.explain.submission import Submission
+from services.api.http.admission import Draining, StatusFile
 from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, ConcurrencyLimit
 from services.api.results.summaries import JobSummaries
 from services.api.results.writer import ResultResponses
@@ -54,11 +55,12 @@ class Components:
     def submission(self) -> Submission:
         """Return what takes in requests with rows."""
         queued = QueuedExecutor(self.settings, self.store, self.payloads, self.result_reservations)
+        inline = InlineExecutor(self.inline_models, queued, self.counters)
         return Submission(
             self.settings,
             self.store,
             self.catalog,
-            InlineExecutor(self.inline_models, queued, self.counters),
+            {Urgency.LATER: queued, Urgency.JOB: inline, Urgency.VALUES: inline},
             self.draining,
             self.uploads,
             self.upload_disk,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from services.api.explain.plan import Inline, Plan, Queued, Task, Urgency
-from services.api.explain.queued import QueuedExecutor
+from services.api.explain.queued import QueuedExecutor, new_job
 from services.api.rows.chunks import Matrix
 from shared import metrics
 from shared.appliance.counters import Counters
@@ -116,7 +116,7 @@ class InlineModels:
 
 
 class InlineExecutor:
-    """Explains what is small and urgent, and passes everything else on to the queue. Implements Executor."""
+    """Explains what is small, and passes everything else on to the queue. Implements Executor."""
 
     def __init__(self, models: InlineModels, queued: QueuedExecutor, counters: Counters) -> None:
         self._models = models
@@ -130,7 +130,8 @@ class InlineExecutor:
         and, where a job is kept or queued, as QueuedExecutor does.
         """
         started = time.monotonic()
-        plan, model = task.plan, self._find(task)
+        plan = task.plan
+        model = self._models.find(plan.model_id, plan.method) if plan.interactions is None else None
         rows = None if model is None else _read_few(task, model.rows)
         if model is None or rows is None:
             return self._queued.run(task)
@@ -141,7 +142,7 @@ class InlineExecutor:
             done: Inline | Queued = Inline(plan, explanation)
         else:
             job = replace(
-                plan.job(new_job_id(), len(rows), task.request_id),
+                new_job(task, new_job_id(), len(rows)),
                 status=Status.COMPLETED,
                 created_at=began,
                 started_at=began,
@@ -152,11 +153,6 @@ class InlineExecutor:
         if isinstance(done, Inline):
             self._count_batch(plan, time.monotonic() - started, residual)
         return done
-
-    def _find(self, task: Task) -> InlineModel | None:
-        if task.urgency is Urgency.LATER or task.plan.interactions is not None:
-            return None
-        return self._models.find(task.plan.model_id, task.plan.method)
 
     def _explain(self, plan: Plan, model: InlineModel, rows: Matrix) -> tuple[Explanation, float]:
         """Return the rows' explanation and its largest residual. Raises EngineFaultError."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Protocol
@@ -27,8 +26,9 @@ from shared.settings import Settings
 class Plan:
     """What is to be done with the rows of a request."""
 
-    model: ModelVersion
     model_id: str
+    #: Whether the model is a placeholder.
+    fallback: bool
     method: Method
     feature_names: tuple[str, ...]
     output_names: tuple[str, ...]
@@ -38,22 +38,6 @@ class Plan:
     interactions: Interactions | None
     #: What a reader must know about the rows.
     spec: RowSpec
-
-    def job(self, job_id: str, rows: int, request_id: str) -> Job:
-        """Return the job of so many rows."""
-        return Job(
-            id=job_id,
-            model=self.model_id,
-            method=self.method,
-            rows=rows,
-            batch_rows=self.batch_rows,
-            features=len(self.feature_names),
-            outputs=len(self.output_names),
-            fallback=self.model.fallback,
-            created_at=time.time(),
-            request=request_id,
-            interactions=self.interactions,
-        )
 
 
 class Urgency(Enum):
@@ -114,8 +98,8 @@ def make_plan(options: BodyOptions, catalog: ModelCatalog, settings: Settings) -
     interactions = _choose_interactions(options, method, model)
     batch_rows = _batch_rows(model, record, interactions, settings)
     return Plan(
-        model=model,
         model_id=model.id,
+        fallback=model.fallback,
         method=method,
         feature_names=model.features,
         output_names=model.outputs,

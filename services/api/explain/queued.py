@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from services.api.capacity.disk import require_disk
 from services.api.capacity.results import Need, ResultReservations
@@ -92,13 +94,13 @@ class QueuedExecutor:
         chunks = task.body.chunks(task.plan.spec)
         first = list(itertools.islice(chunks, 2))
         # The number of batches decides how they are stored: whether there is a second one must be known first.
-        job = task.plan.job(job_id, sum(map(len, first)), task.request_id)
+        job = new_job(task, job_id, sum(map(len, first)))
         rows = 0
         for batch, chunk in enumerate(itertools.chain(first, chunks)):
             self._reservations.reserve(job_id, Need.of_batch(job, len(chunk)))
             self._payloads.put_rows(job, batch, chunk)
             rows += len(chunk)
-        return task.plan.job(job_id, rows, task.request_id)
+        return replace(job, rows=rows)
 
     @contextlib.contextmanager
     def _stored_or_removed(self, job_id: str) -> Iterator[None]:
@@ -121,3 +123,21 @@ class QueuedExecutor:
             self._payloads.delete_job(job_id)
         except ShapboxError as fault:  # the sweeper removes them
             _log.warning("rows of a refused job are left to the sweeper: %s", fault, extra={"job": job_id})
+
+
+def new_job(task: Task, job_id: str, rows: int) -> Job:
+    """Return the job of a task with so many rows."""
+    plan = task.plan
+    return Job(
+        id=job_id,
+        model=plan.model_id,
+        method=plan.method,
+        rows=rows,
+        batch_rows=plan.batch_rows,
+        features=len(plan.feature_names),
+        outputs=len(plan.output_names),
+        fallback=plan.fallback,
+        created_at=time.time(),
+        request=task.request_id,
+        interactions=plan.interactions,
+    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from services.api.capacity.disk import UploadDisk
-from services.api.draining import Draining
 from services.api.explain.inline import MOST_BODY
 from services.api.explain.plan import Executor, Inline, Plan, Queued, Task, Urgency, make_plan
 from services.api.http.access_log import REQUEST_ID
+from services.api.http.admission import Draining
 from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.query import Query, RowRange
 from services.api.results.writer import Writer
@@ -45,7 +46,7 @@ class Submission:
         settings: Settings,
         store: JobStore,
         catalog: ModelCatalog,
-        executor: Executor,
+        executors: Mapping[Urgency, Executor],
         draining: Draining,
         uploads: ConcurrencyLimit,
         upload_disk: UploadDisk,
@@ -55,7 +56,7 @@ class Submission:
         self._settings = settings
         self._catalog = catalog
         self._plans: dict[BodyOptions, Plan] = {}
-        self._executor = executor
+        self._executors = executors
         self._draining = draining
         self._uploads = uploads
         self._upload_disk = upload_disk
@@ -86,7 +87,9 @@ class Submission:
             if writer is not None:
                 writer.format_for(plan.interactions)
             wanted = RowRange() if writer is None else writer.rows
-            return self._executor.run(Task(req.env[REQUEST_ID], plan, body, urgency, wanted, idempotency))
+            return self._executors[urgency].run(
+                Task(req.env[REQUEST_ID], plan, body, urgency, wanted, idempotency)
+            )
 
     def _plan(self, query: Query, body: RequestBody) -> Plan:
         """Return the plan for the options in the query and the body: models do not change while a catalog is in use."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from services.api.draining import Draining
+from services.api.http.admission import Draining
 from services.api.http.authentication import Access
 from services.api.http.query import Query
 from shared.appliance.heartbeats import Heartbeats
