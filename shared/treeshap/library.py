@@ -1,4 +1,4 @@
-"""The kernels' shared object: found, loaded, and asked for the fastest kernel that this machine can run."""
+"""Loads the kernels' shared object, and tells which kernels this machine can run."""
 
 from __future__ import annotations
 
@@ -30,76 +30,56 @@ class Kernel(IntEnum):
 
     @property
     def engine(self) -> str:
-        """What /v1/models calls an engine with it."""
+        """The engine's name in /v1/models."""
         return f"compiled-{self.name.lower()}"
 
 
+def _pointers(*names: str) -> list[tuple[str, type[ctypes.c_void_p]]]:
+    return [(name, ctypes.c_void_p) for name in names]
+
+
+def _numbers(*names: str) -> list[tuple[str, type[ctypes.c_int32]]]:
+    return [(name, ctypes.c_int32) for name in names]
+
+
 class _Model(ctypes.Structure):
-    """native/treeshap.h's `model`."""
+    """native/treeshap.h's `ts_model`."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("nodes", "trees", "first_tree", "columns", "tables", "factors")
-        ),
-        *((name, ctypes.c_void_p) for name in ("categories", "start", "base", "points")),
-        *((name, ctypes.c_int32) for name in ("outputs", "used", "features", "levels", "most_nodes")),
+        *_pointers("nodes", "trees", "first_tree", "columns", "tables", "factors"),
+        *_pointers("categories", "start", "base", "points"),
+        *_numbers("outputs", "used", "features", "levels", "most_nodes"),
     )
 
 
 class _PairPlan(ctypes.Structure):
-    """native/treeshap.h's `pair_plan`."""
+    """native/treeshap.h's `ts_pair_plan`."""
 
     _fields_ = (
-        *(
-            (name, ctypes.c_void_p)
-            for name in ("factors", "first_factor", "first_slot", "slots", "lower", "upper")
-        ),
-        *((name, ctypes.c_int32) for name in ("pairs", "block", "dense")),
+        *_pointers("factors", "first_factor", "first_slot", "slots", "lower", "upper"),
+        *_numbers("pairs", "block", "dense"),
     )
 
 
 class Library:
-    """The loaded object. All of its calls release the GIL."""
+    """The loaded object. All of its calls release the GIL.
+
+    `explain` and `explain_pairs` are native/dispatch.c's `treeshap_explain` and `treeshap_pairs`.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Load it. Raises OSError if it is not there or not for this machine."""
+        """Load it. Raises OSError if it is missing or not for this machine."""
         self._native = ctypes.CDLL(str(path))
-        explain = self._native.treeshap_explain
-        explain.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
-        self._native.treeshap_pairs.argtypes = [ctypes.c_void_p, *explain.argtypes]
+        self.explain, self.explain_pairs = self._native.treeshap_explain, self._native.treeshap_pairs
+        rows_to_kernel = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
+        self.explain.argtypes = [ctypes.c_void_p, *rows_to_kernel]
+        self.explain_pairs.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *rows_to_kernel]
         if self._native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:
             raise OSError(f"{path} was built from other sources: build it again")
 
     def kernels(self) -> list[Kernel]:
         """Return the kernels that this machine can run, the fastest first."""
         return [kernel for kernel in reversed(Kernel) if self._native.treeshap_runs(int(kernel))]
-
-    def explain(
-        self, model: _Model, rows: NDArray[np.float32], result: NDArray[np.float32], kernel: Kernel
-    ) -> None:
-        """Fill `result`, which is zero, for contiguous rows. Raises MemoryError."""
-        answer = self._native.treeshap_explain(
-            ctypes.byref(model), rows.ctypes.data, len(rows), result.ctypes.data, int(kernel)
-        )
-        if answer:
-            raise MemoryError("no memory for a block of rows")
-
-    def explain_pairs(
-        self,
-        model: _Model,
-        plan: _PairPlan,
-        rows: NDArray[np.float32],
-        result: NDArray[np.float32],
-        kernel: Kernel,
-    ) -> None:
-        """Fill `result`, which is zero, with interactions, for contiguous rows. Raises MemoryError."""
-        answer = self._native.treeshap_pairs(
-            *(ctypes.byref(model), ctypes.byref(plan)),
-            *(rows.ctypes.data, len(rows), result.ctypes.data, int(kernel)),
-        )
-        if answer:
-            raise MemoryError("no memory for a block of rows")
 
 
 @functools.cache
@@ -114,7 +94,7 @@ def find_library(path: Path = LIBRARY) -> Library | None:
 
 
 def native_model(compiled: Compiled) -> _Model:
-    """Return what a kernel takes. It points into the arrays, which must outlive it."""
+    """Return the model for a kernel. It points into the arrays, which must outlive it."""
     arrays: dict[str, Any] = {name: array.ctypes.data for name, array in compiled.arrays.items()}
     return _Model(
         **arrays,
@@ -128,7 +108,7 @@ def native_model(compiled: Compiled) -> _Model:
 
 
 def native_pairs(pairs: Pairs, *, dense: bool) -> _PairPlan:
-    """Return what a kernel takes beside the model. It points into the arrays, which must outlive it."""
+    """Return the plan for a kernel. It points into the arrays, which must outlive it."""
     names = ("factors", "first_factor", "first_slot", "slots", "lower", "upper")
     arrays: dict[str, Any] = {name: getattr(pairs, name).ctypes.data for name in names}
     return _PairPlan(**arrays, pairs=pairs.count, block=pairs.block, dense=dense)
@@ -136,7 +116,7 @@ def native_pairs(pairs: Pairs, *, dense: bool) -> _PairPlan:
 
 @functools.cache
 def rules() -> NDArray[np.float64]:
-    """Return the quadrature rules by their number of points: t, 1 - t, w and -w / (1 - t) of each."""
+    """Return the quadrature rules by number of points: t, 1 - t, w and -w / (1 - t) of each."""
     table = np.zeros((layout.MOST_POINTS + 1, 4, layout.MOST_POINTS))
     for points in range(1, layout.MOST_POINTS + 1):
         at, weights = rule(points)
