@@ -16,8 +16,7 @@ from shared.engines.xgboost_engine import XGBoostEngine
 from shared.explanation import Matrix
 from shared.interactions import Interactions
 from shared.models.activation.compilation import compile_booster
-from shared.treeshap.explainer import Explainer
-from shared.treeshap.interactions import InteractionExplainer
+from shared.treeshap.explainer import Explainer, InteractionExplainer
 from shared.treeshap.library import Library
 
 #: Rows of a call: a batch, and a single one.

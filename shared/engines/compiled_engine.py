@@ -14,9 +14,8 @@ from shared.interactions import Interactions
 from shared.jobs.document import Method
 from shared.models.activation.records import is_compiled
 from shared.models.version import ModelVersion
-from shared.treeshap.explainer import Explainer
+from shared.treeshap.explainer import Explainer, InteractionExplainer
 from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import TableFileError, read_tables, table_path
 

@@ -20,9 +20,8 @@ from shared.models.activation.verification.exact_values import Doubles, Floats
 from shared.models.activation.verification.model_under_test import ModelUnderTest
 from shared.models.activation.verification.trial_rows import PAIR_LEAVES, rows_within
 from shared.treeshap.compiled import Compiled
-from shared.treeshap.explainer import Explainer
+from shared.treeshap.explainer import Explainer, InteractionExplainer
 from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.pairs import MOST_NUMBERS
 
 #: The largest difference from float64, and of sums from the margin, relative to 1 + the row's largest number.

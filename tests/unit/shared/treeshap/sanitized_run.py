@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from shared.treeshap.checks import find_fault
 from shared.treeshap.compiled import Compiled
-from shared.treeshap.explainer import Explainer
+from shared.treeshap.explainer import Explainer, InteractionExplainer
 from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.library import Kernel, Library
 from shared.treeshap.table_file import read_tables
 

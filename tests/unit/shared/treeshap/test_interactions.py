@@ -9,9 +9,8 @@ from hypothesis import strategies as st
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap import pairs as pairs_module
 from shared.treeshap.compiled import Compiled
-from shared.treeshap.explainer import Explainer
+from shared.treeshap.explainer import Explainer, InteractionExplainer
 from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.interactions import InteractionExplainer
 from shared.treeshap.interventional import against_background
 from shared.treeshap.library import Kernel, Library
 from shared.treeshap.pairs import find_pairs
