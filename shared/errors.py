@@ -22,6 +22,13 @@ class ShapboxError(Exception):
     #: Seconds after which a retry may succeed; None if retrying does not help.
     retry_after: int | None = None
 
+    def __init_subclass__(
+        cls, *, status: int = 0, slug: str = "", title: str = "", retry_after: int | None = None
+    ) -> None:
+        """Set the attributes that are given; the others are inherited."""
+        cls.status, cls.slug, cls.title = status or cls.status, slug or cls.slug, title or cls.title
+        cls.retry_after = retry_after or cls.retry_after
+
 
 class SettingsError(ShapboxError):
     """Settings are invalid. The message lists all of them."""
@@ -42,114 +49,68 @@ class HttpError(ShapboxError):
         self.status, self.slug, self.title = status, slug, HTTPStatus(status).phrase
 
 
-class UnreadableBodyError(ShapboxError):
+class UnreadableBodyError(
+    ShapboxError, status=400, slug="unreadable-body", title="The body cannot be parsed"
+):
     """The body is incomplete or does not follow the syntax of its media type."""
 
-    status = 400
-    slug = "unreadable-body"
-    title = "The body cannot be parsed"
 
-
-class BadParameterError(ShapboxError):
+class BadParameterError(ShapboxError, status=400, slug="bad-parameter", title="Invalid parameter"):
     """A header or query parameter has an invalid value."""
 
-    status = 400
-    slug = "bad-parameter"
-    title = "Invalid parameter"
 
-
-class UnauthorizedError(ShapboxError):
+class UnauthorizedError(ShapboxError, status=401, slug="unauthorized", title="A valid key is required"):
     """No key, or an unknown one."""
 
-    status = 401
-    slug = "unauthorized"
-    title = "A valid key is required"
 
-
-class ForbiddenError(ShapboxError):
+class ForbiddenError(ShapboxError, status=403, slug="forbidden", title="This key has no access"):
     """The key is valid, but not for this."""
 
-    status = 403
-    slug = "forbidden"
-    title = "This key has no access"
 
-
-class NotFoundError(ShapboxError):
+class NotFoundError(ShapboxError, status=404, slug="not-found", title="Not found"):
     """Nothing exists at this path."""
 
-    status = 404
-    slug = "not-found"
-    title = "Not found"
 
-
-class JobNotFoundError(NotFoundError):
+class JobNotFoundError(NotFoundError, slug="job-not-found", title="Job not found"):
     """No job has this id: it never existed, was deleted, or has expired."""
 
-    slug = "job-not-found"
-    title = "Job not found"
 
-
-class ModelNotFoundError(NotFoundError):
+class ModelNotFoundError(NotFoundError, slug="model-not-found", title="Model not found"):
     """No model has this name or version. The message lists the models."""
 
-    slug = "model-not-found"
-    title = "Model not found"
 
-
-class NotAcceptableError(ShapboxError):
+class NotAcceptableError(ShapboxError, status=406, slug="not-acceptable", title="No acceptable media type"):
     """None of the media types in Accept is available."""
 
-    status = 406
-    slug = "not-acceptable"
-    title = "No acceptable media type"
 
-
-class ConflictError(ShapboxError):
+class ConflictError(ShapboxError, status=409, slug="conflict", title="The job's state does not allow this"):
     """The job's state does not allow this."""
 
-    status = 409
-    slug = "conflict"
-    title = "The job's state does not allow this"
 
-
-class ResultNotReadyError(ConflictError):
+class ResultNotReadyError(
+    ConflictError, slug="result-not-ready", title="The result is not ready", retry_after=1
+):
     """The job has not ended."""
 
-    slug = "result-not-ready"
-    title = "The result is not ready"
-    retry_after = 1
 
-
-class BodyTooLargeError(ShapboxError):
+class BodyTooLargeError(ShapboxError, status=413, slug="body-too-large", title="The body is too large"):
     """The body, as sent or unpacked, is larger than MAX_BODY_MB."""
 
-    status = 413
-    slug = "body-too-large"
-    title = "The body is too large"
 
-
-class TooManyRowsError(ShapboxError):
+class TooManyRowsError(ShapboxError, status=413, slug="too-many-rows", title="Too many rows"):
     """More rows than MAX_ROWS."""
 
-    status = 413
-    slug = "too-many-rows"
-    title = "Too many rows"
 
-
-class BatchTooLargeError(ShapboxError):
+class BatchTooLargeError(
+    ShapboxError, status=413, slug="batch-too-large", title="The explanation of one row is too large"
+):
     """The explanation of a single row does not fit a worker's memory."""
 
-    status = 413
-    slug = "batch-too-large"
-    title = "The explanation of one row is too large"
 
-
-class UnsupportedMediaTypeError(ShapboxError):
+class UnsupportedMediaTypeError(
+    ShapboxError, status=415, slug="unsupported-media-type", title="Unsupported media type"
+):
     """The Content-Type or Content-Encoding is not supported."""
-
-    status = 415
-    slug = "unsupported-media-type"
-    title = "Unsupported media type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,129 +122,87 @@ class RowError:
     detail: str
 
 
-class UnprocessableError(ShapboxError):
+class UnprocessableError(ShapboxError, status=422, slug="unprocessable", title="Invalid request"):
     """The request is readable, but invalid."""
 
-    status = 422
-    slug = "unprocessable"
-    title = "Invalid request"
 
-
-class ModelRefusedError(UnprocessableError):
+class ModelRefusedError(UnprocessableError, slug="model-refused", title="The model was refused"):
     """The model exists, but its activation refused it. The message says why."""
 
-    slug = "model-refused"
-    title = "The model was refused"
 
-
-class MethodRefusedError(UnprocessableError):
+class MethodRefusedError(
+    UnprocessableError, slug="method-refused", title="The model does not support this method"
+):
     """The model cannot be explained by this method. The message says why."""
 
-    slug = "method-refused"
-    title = "The model does not support this method"
 
-
-class InvalidRowsError(UnprocessableError):
+class InvalidRowsError(UnprocessableError, slug="invalid-rows", title="Some rows are invalid"):
     """Rows are invalid: wrong column count, unknown or missing feature, not a number, infinity."""
-
-    slug = "invalid-rows"
-    title = "Some rows are invalid"
 
     def __init__(self, message: str, errors: list[RowError] | None = None) -> None:
         super().__init__(message)
         self.errors = (errors or [])[:MAX_ROW_ERRORS]
 
 
-class IdempotencyConflictError(UnprocessableError):
+class IdempotencyConflictError(
+    UnprocessableError, slug="idempotency-conflict", title="The Idempotency-Key belongs to another request"
+):
     """The Idempotency-Key was used with another body."""
-
-    slug = "idempotency-conflict"
-    title = "The Idempotency-Key belongs to another request"
 
 
 # --- What the appliance cannot do now -----------------------------------------------------------------
 
 
-class QueueFullError(ShapboxError):
+class QueueFullError(ShapboxError, status=429, slug="queue-full", title="The queue is full", retry_after=5):
     """MAX_QUEUED_BATCHES are waiting."""
 
-    status = 429
-    slug = "queue-full"
-    title = "The queue is full"
-    retry_after = 5
 
-
-class RedisUnavailableError(ShapboxError):
+class RedisUnavailableError(
+    ShapboxError, status=503, slug="redis-unavailable", title="Redis is unavailable", retry_after=2
+):
     """Redis does not answer, or refuses writes."""
 
-    status = 503
-    slug = "redis-unavailable"
-    title = "Redis is unavailable"
-    retry_after = 2
 
-
-class RedisFullError(ShapboxError):
+class RedisFullError(ShapboxError, status=503, slug="redis-full", title="Redis is full", retry_after=10):
     """Redis has too little memory left for the job."""
 
-    status = 503
-    slug = "redis-full"
-    title = "Redis is full"
-    retry_after = 10
 
-
-class StorageUnavailableError(ShapboxError):
+class StorageUnavailableError(
+    ShapboxError,
+    status=503,
+    slug="storage-unavailable",
+    title="The object store is unavailable",
+    retry_after=5,
+):
     """The object store does not answer, or fails."""
 
-    status = 503
-    slug = "storage-unavailable"
-    title = "The object store is unavailable"
-    retry_after = 5
 
-
-class DrainingError(ShapboxError):
+class DrainingError(
+    ShapboxError, status=503, slug="draining", title="The appliance is stopping", retry_after=10
+):
     """The appliance is stopping and accepts no new work."""
 
-    status = 503
-    slug = "draining"
-    title = "The appliance is stopping"
-    retry_after = 10
 
-
-class StorageFullError(ShapboxError):
+class StorageFullError(
+    ShapboxError, status=507, slug="storage-full", title="The disk is full", retry_after=60
+):
     """The disk has too few free bytes or inodes."""
-
-    status = 507
-    slug = "storage-full"
-    title = "The disk is full"
-    retry_after = 60
 
 
 # --- Inside -------------------------------------------------------------------------------------------
 
 
-class PayloadMissingError(ShapboxError):
+class PayloadMissingError(ShapboxError, slug="payload-missing", title="Stored data is missing"):
     """An object of a job is missing from the store, or damaged."""
 
-    slug = "payload-missing"
-    title = "Stored data is missing"
 
-
-class ModelFaultError(ShapboxError):
+class ModelFaultError(ShapboxError, slug="model-fault", title="The model's files do not match its manifest"):
     """A model's files are missing, truncated or altered, or its manifest cannot be read."""
 
-    slug = "model-fault"
-    title = "The model's files do not match its manifest"
 
-
-class EngineFaultError(ShapboxError):
+class EngineFaultError(ShapboxError, slug="engine-fault", title="The engine failed"):
     """An engine failed, or its values do not add up to the margin and are withheld."""
 
-    slug = "engine-fault"
-    title = "The engine failed"
 
-
-class EngineError(ShapboxError):
+class EngineError(ShapboxError, slug="engine", title="The batch cannot be explained"):
     """The engine of the job's method cannot explain the batch."""
-
-    slug = "engine"
-    title = "The batch cannot be explained"
