@@ -1,4 +1,4 @@
-"""Whether a compiled model's arrays are such that a kernel stays within them, whatever the rows are.
+"""Checks that kernels stay within a compiled model's arrays for any rows.
 
 The kernels check nothing. So what comes from a file is checked here, once, before a kernel sees it: also where its
 checksum is right, since that says only who wrote it.
@@ -71,7 +71,7 @@ def _nodes(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[str, 
 
 
 def _children(compiled: Compiled, owner: NDArray[np.int64]) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each node but the roots is one other's child, which comes before it and knows one feature less, or none less."""
+    """Each node but the roots has one parent, before it, and knows at most one feature more."""
     nodes, trees = compiled.nodes, compiled.trees
     roots = trees["first"][trees["nodes"] > 0]
     yield (

@@ -41,7 +41,7 @@ class Compiled:
         return {field.name: getattr(self, field.name) for field in fields(self) if field.name in DTYPES}
 
 
-#: What each array holds.
+#: The type of each array.
 DTYPES: dict[str, np.dtype[Any]] = {
     "columns": np.dtype("<i4"),
     "first_tree": np.dtype("<i4"),

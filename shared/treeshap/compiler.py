@@ -1,4 +1,4 @@
-"""Makes of a forest what the kernels read: flat nodes, and tables where a path's bits are few enough."""
+"""Compiles a forest for the kernels: flat nodes, and tables where a path's bits are few."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _AT_ONCE = 512
 
 
 class _Records:
-    """The records of nodes and trees while they grow: as arrays, since a large model has millions of nodes."""
+    """The growing records of nodes and trees, as arrays: a large model has millions of nodes."""
 
     def __init__(self, columns: NDArray[np.int32]) -> None:
         self.columns = {int(feature): column for column, feature in enumerate(columns)}
@@ -144,7 +144,7 @@ def _chunk_ends(trees: list[Tree]) -> list[bool]:
 
 
 def _make_tables(trees: NDArray[Any], nodes: NDArray[Any], budget: int) -> NDArray[np.float32]:
-    """Make the tables of trees whose paths have few bits, and note in trees and nodes who has them, within the budget."""
+    """Make the tables of trees with few bits, within the budget, and note where they are."""
     sizes = table_sizes(nodes)
     floats = 0
     for at, (first, count) in enumerate(zip(trees["first"].tolist(), trees["nodes"].tolist(), strict=True)):
@@ -166,7 +166,7 @@ def _make_tables(trees: NDArray[Any], nodes: NDArray[Any], budget: int) -> NDArr
 
 
 def _make_factors(trees: NDArray[Any], nodes: NDArray[Any], budget: int) -> NDArray[np.float32]:
-    """Make the factors of quadrature, and note in the trees where they are, as far as the budget goes.
+    """Make the factors of quadrature within the budget, and note in the trees where they are.
 
     Trees without tables come first: they have nothing else. Those with tables are explained so where rows are few.
     """

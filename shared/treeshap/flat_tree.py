@@ -1,4 +1,4 @@
-"""A tree laid flat: its inner nodes in the order in which a row goes down them, each with what its path says."""
+"""A tree laid flat: its inner nodes in the order of descent, each with its path."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ type Path = dict[int, float]
 
 @dataclass(slots=True)
 class FlatNode:
-    """An inner node. `above` is the path that leads to it; `left` and `right` are children's places, or -1."""
+    """An inner node. `above` is the path to it; `left` and `right` are nodes' places, or -1."""
 
     node: int
     level: int
@@ -43,7 +43,7 @@ class FlatNode:
 
 @dataclass(slots=True)
 class FlatTree:
-    """A tree's inner nodes, each before its left subtree and that before its right one, and its expected value."""
+    """A tree's inner nodes (node, left subtree, right subtree), and its expected value."""
 
     nodes: list[FlatNode] = field(default_factory=list)
     expected: float = 0.0

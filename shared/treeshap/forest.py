@@ -1,4 +1,4 @@
-"""An XGBoost model as it describes itself in UBJSON, read into trees; what is not understood is refused."""
+"""Reads an XGBoost model's own description (UBJSON) into trees, and refuses anything unknown."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.ubjson import read_ubjson
 
 #: Cover ratios below this are taken for this, and those below a node without cover for a half, as XGBoost does.
 LEAST_SHARE = 1e-12
-#: Categories from this on are none to XGBoost: they are no longer exact in float32.
+#: XGBoost ignores categories from this on: they are no longer exact in float32.
 CATEGORIES_END = 1 << 24
 #: Boosters whose margin is the weighted sum of one leaf of each tree.
 TREE_BOOSTERS = ("gbtree", "dart")
@@ -24,7 +24,7 @@ class NotCoveredError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One tree's nodes as columns. Node 0 is the root; a leaf's `left` is -1 and its `value` is what it gives.
+    """One tree's nodes as columns. Node 0 is the root; a leaf has `left` -1 and its `value`.
 
     `weight` has been multiplied into the leaves' values, in float32 as XGBoost does.
     """
@@ -66,7 +66,7 @@ def read_forest(content: bytes) -> Forest:
 
 
 def forest_of(document: Any) -> Forest:
-    """Read a model's description, parsed from UBJSON or JSON. Raises NotCoveredError with the reason.
+    """Read a model's parsed description. Raises NotCoveredError with the reason.
 
     A tree whose leaves hold a value for each output becomes one tree for each output.
     """
@@ -93,7 +93,7 @@ def forest_of(document: Any) -> Forest:
 
 
 def _read_tree(document: Any, output: int, weight: np.float32) -> list[Tree]:
-    """Return the tree, or one for each output where its leaves hold a vector: all but the values is shared."""
+    """Return the tree, or one for each output of vector leaves, which share all but values."""
     left = np.array(document["left_children"], dtype=np.int32)
     right = np.where(left < 0, -1, np.array(document["right_children"], dtype=np.int32)).astype(np.int32)
     with np.errstate(over="ignore"):  # what is too large for float32 is infinite, and refused later

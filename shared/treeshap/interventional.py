@@ -1,4 +1,4 @@
-"""Interventional values by the same tables: the background enters when they are made, all of it, and costs rows nothing.
+"""Interventional values by tables that include the whole background, at no cost for rows.
 
 Against one background row a leaf of value v depends on two bits for each feature of its path: whether the row explained
 satisfies the path's splits on it, and whether the background row does. With X the features that only the first satisfies and
@@ -46,7 +46,7 @@ class _Background:
 def against_background(
     compiled: Compiled, background: NDArray[np.float32], budget_mb: float = TABLE_BUDGET_MB
 ) -> Compiled:
-    """Return a path-dependent compiled model's twin whose values are measured against background rows.
+    """Return a path-dependent model's twin whose values are measured against a background.
 
     Raises NotCoveredError where tables do not do: the quadrature needs features to be independent.
     """
@@ -90,7 +90,7 @@ def _checked_sizes(nodes: NDArray[Any], budget_mb: float) -> NDArray[np.int64]:
 def _meet(
     compiled: Compiled, first: int, count: int, background: _Background
 ) -> Iterator[tuple[int, Doubles]]:
-    """Send the background rows down a tree; yield each node with a leaf below, and the shares of rows by their bits.
+    """Send the background down a tree; yield each node above a leaf, with shares by bits.
 
     The bits are those above, and over them whether the row goes left.
     """
@@ -111,7 +111,7 @@ def _meet(
 
 
 def _inherit(bits: Bits, side: Bits, bit: int, *, repeated: bool) -> Bits:
-    """Return a child's bits: a new feature's is set where the row takes its side, a repeated one's cleared where not."""
+    """Return a child's bits: a new feature's is set, a repeated one's kept, on the row's side."""
     place = np.uint8(1 << bit)
     return bits & ~(place * (side ^ np.uint8(1))) if repeated else bits | place * side
 
@@ -156,7 +156,7 @@ def _background_tables(nodes: NDArray[Any], known: int, place: int | None, share
 
 @functools.cache
 def _effects(features: int) -> Doubles:
-    """Return what a leaf of value 1 gives each feature, by the bits of a background row and of the row: [c, (b, j)]."""
+    """Return the effects of a leaf of value 1, by the bits of background and row: [c, (b, j)]."""
     bits = bits_of(features)
     row, other = bits[:, None, :], bits[None, :, :]
     gains, takes = row & ~other, ~row & other

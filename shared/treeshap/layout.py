@@ -1,4 +1,4 @@
-"""The compiled model's records, as native/treeshap.h declares them, and the kernels' limits."""
+"""The records of native/treeshap.h, and the kernels' limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TABLE_ROW = 16
 MOST_POINTS = 16
 #: The numbers of points that the kernels are made for.
 POINTS = (1, 2, 3, 4, 5, 6, 8, 12, 16)
-#: Floats that a node takes for each point, where they are worked out beforehand.
+#: Floats that a node takes for each point, if they are computed in advance.
 FACTORS = 7
 MOST_FEATURES = 2 * MOST_POINTS
 #: Levels of inner nodes that a tree may have: the kernels recurse.

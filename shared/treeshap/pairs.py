@@ -1,4 +1,4 @@
-"""The pairs of features that meet on a path, and the factors by which kernels compute their interactions.
+"""The pairs of features that meet on a path, and the factors that kernels multiply.
 
 Made in memory from the compiled model when interactions are first requested: other requests pay nothing for them.
 """
@@ -62,7 +62,7 @@ class Pairs:
 
 
 def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
-    """Find the pairs of a path-dependent model. Raises NotCoveredError with the reason if it has none."""
+    """Find the pairs of a path-dependent model. Raises NotCoveredError with the reason."""
     if np.any(compiled.trees["has_tables"] == layout.ONLY_TABLES):
         raise NotCoveredError("interactions against a background are not available")
     if compiled.outputs * (compiled.features + 1) ** 2 > MOST_NUMBERS:
@@ -89,7 +89,7 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
 
 
 def _pair_keys(nodes: NDArray[Any], columns: int) -> NDArray[np.int64]:
-    """Return for each node, and each other feature of its path in order, the two columns as one number."""
+    """Return, for each node and other feature of its path, both columns as one number."""
     own = nodes["column"].astype(np.int64)
     paths = along_paths(nodes, own, own)
     places = np.arange(paths.shape[1])

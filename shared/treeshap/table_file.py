@@ -80,7 +80,7 @@ def _pieces(compiled: Compiled, model_sha256: str) -> Iterator[bytes | memoryvie
 
 
 def read_tables(path: Path, model_sha256: str) -> Compiled:
-    """Map a compiled model, having checked all of it. Raises TableFileError, and OSError if it cannot be read."""
+    """Map a compiled model after checking all of it. Raises TableFileError and OSError."""
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size < _HEADER_BEGIN:

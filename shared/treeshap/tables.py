@@ -1,4 +1,4 @@
-"""What leaves give each feature, as tables by a row's bits and as factors of quadrature: in float64, many at once.
+"""The effects of leaves, as tables by bits and as factors of quadrature, in float64.
 
 A leaf of value v gives feature j, with b the row's bits and r the cover ratios of the path's features,
 
@@ -31,7 +31,7 @@ def rule(points: int) -> tuple[Doubles, Doubles]:
 
 
 def exact_points(features: int) -> int:
-    """Return how many points, of those that the kernels are made for, are exact for a path of so many features."""
+    """Return the fewest points of the kernels that are exact for a path of so many features."""
     return next(points for points in layout.POINTS if 2 * points >= features)
 
 
@@ -41,7 +41,7 @@ def bits_of(features: int) -> NDArray[np.bool_]:
 
 
 def leaf_tables(values: Doubles, ratios: Doubles) -> Doubles:
-    """Return what leaves give: leaves x 2^features x features, for values and leaves x features of cover ratios."""
+    """Return leaves x 2^features x features from leaves' values and leaves x features of ratios."""
     features = ratios.shape[1]
     bits = bits_of(features)
     result = np.zeros((len(values), 1 << features, features))
@@ -53,7 +53,7 @@ def leaf_tables(values: Doubles, ratios: Doubles) -> Doubles:
 
 
 def node_tables(nodes: Records, above: Doubles, place: int | None) -> Doubles:
-    """Return what the leaf children of nodes give, one table for each node: nodes x features x 2^(above + 1).
+    """Return one table for each node's leaf children: nodes x features x 2^(above + 1).
 
     `above` holds the cover ratios of the path above, nodes x features. `place` is where the nodes' own feature
     is among them, or None if it is new. The index is the bits above, and over them whether the row goes left.
@@ -82,13 +82,13 @@ def table_sizes(nodes: Records) -> NDArray[np.int64]:
 
 
 def place_tables(nodes: Records, sizes: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Note in the nodes where their tables are, -1 for a size of 0; return the floats for all of them, zero yet."""
+    """Note in the nodes where their tables are (-1: none); return zeros for all tables."""
     nodes["table"] = np.where(sizes > 0, (np.cumsum(sizes) - sizes) // layout.TABLE_ROW, -1)
     return np.zeros(int(sizes.sum()), dtype=np.float32)
 
 
 def alike(nodes: Records, at_once: int) -> Iterator[tuple[int, int | None, NDArray[np.int64]]]:
-    """Yield the nodes that have tables, as indexes, at most `at_once` together whose tables have one shape.
+    """Yield indexes of nodes whose tables have one shape, at most `at_once` together.
 
     With them how many features they have above, and the place of the one that they repeat, or None.
     """
@@ -111,7 +111,7 @@ def put_tables(tables: NDArray[np.float32], nodes: Records, made: Doubles) -> No
 
 
 def along_paths[T: np.generic](nodes: Records, left: NDArray[T], right: NDArray[T]) -> NDArray[T]:
-    """Return for each node what its path holds, by the features' places: nodes x (most features above + 1).
+    """Return each node's path, by its features' places: nodes x (most features above + 1).
 
     A child's path holds its parent's, with the parent's `left` or `right` in the place of the parent's feature.
     """
@@ -134,7 +134,7 @@ def factor_sizes(trees: Records) -> NDArray[np.int64]:
 
 
 def tree_factors(trees: Records, nodes: Records, *, root_weights: bool = False) -> NDArray[np.float32]:
-    """Return the factors of some trees one after the other; gains by the weights' roots, or by the weights.
+    """Return the factors of trees one after the other; gains have weights or their roots.
 
     Of each node and point what quadrature multiplies with: for each side kept, lost and gain, then the gain so far.
     native/quadrature_points.h makes the same by the way: a block of rows hides that work, a single row does not.

@@ -14,7 +14,7 @@ _NUMBERS_AT_ONCE = 1 << 20
 
 
 def put_top_pairs(found: Matrix, features: NDArray[np.int32], result: Matrix) -> None:
-    """Write the pairs with the largest absolute values into `result`, which is zero, in that order.
+    """Write the largest pairs by absolute value into `result`, which is zero, in that order.
 
     `found` is (rows, outputs, pairs), `features` (pairs, 2), `result` (rows, outputs, count, 3). Of equal values the
     first pair goes first. A pair whose value is 0 leaves zeros.

@@ -165,7 +165,7 @@ int EXPLAIN(const ts_model *m, const float *rows, int64_t count, float *out)
     lay_out(&b, memory);
     for (int64_t done = 0; done < count; done += TS_BLOCK) {
         if (done)
-            sched_yield(); /* a newer Linux interrupts what only computes at the next tick, which others wait 4 ms for
+            sched_yield(); /* Linux may let a computation run until the next scheduler tick, for which others wait 4 ms
                             */
         const int here = count - done < TS_BLOCK ? (int)(count - done) : TS_BLOCK;
         b.count = here;

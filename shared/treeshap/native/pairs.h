@@ -1,4 +1,4 @@
-/* What pairs.c keeps for a block of rows, and for one tree and one register of rows. */
+/* The state of pairs.c for a block of rows, and for one tree and one register of rows. */
 #ifndef TREESHAP_PAIRS_H
 #define TREESHAP_PAIRS_H
 

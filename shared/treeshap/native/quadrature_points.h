@@ -6,7 +6,7 @@
 #define POINTS 1 /* for a look at this file alone */
 #endif
 
-/* What a pair's leaves give together, times the product: where the row goes left (first), and where right. */
+/* The sum of a pair's leaves, times the product: where the row goes left (first), and where right. */
 static void TS_JOIN(make_pair_factors, POINTS)(const ts_node *n, const double *t, const double *u, float *to)
 {
     for (int q = 0; q < POINTS; q++) {
@@ -16,7 +16,7 @@ static void TS_JOIN(make_pair_factors, POINTS)(const ts_node *n, const double *t
     }
 }
 
-/* What a side of a split multiplies the product with, where its bit stays and where it is lost here; and its G. */
+/* The factors of a side of a split, where its bit stays and where it is lost here; and its G. */
 TS_INLINE void TS_JOIN(make_side_factors, POINTS)(const double *rule, double ratio, double value, const double *above,
                                                   float *to)
 {

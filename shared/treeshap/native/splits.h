@@ -5,7 +5,7 @@
 #include "treeshap.h"
 #include "vector.h"
 
-/* A category in the set goes right; one that is none, or beyond the set, goes left. */
+/* A category in the set goes right; any other number, and one beyond the set, goes left. */
 static inline int ts_category_goes_left(const uint32_t *set, int words, float x)
 {
     if (!(x >= 0.0f && x < 16777216.0f))

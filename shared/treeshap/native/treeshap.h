@@ -1,4 +1,4 @@
-/* What the compiler (shared/treeshap/compiler.py) writes and the kernels read. Every number in it was checked by
+/* The arrays that the compiler (shared/treeshap/compiler.py) writes and the kernels read. Each number was checked by
  * table_file.py before a kernel sees it: indexes lie in their arrays, children come after their parents. */
 #ifndef TREESHAP_H
 #define TREESHAP_H
@@ -69,7 +69,7 @@ typedef int ts_explain_rows(const ts_model *m, const float *rows, int64_t count,
 
 ts_explain_rows ts_explain_portable, ts_explain_avx2, ts_explain_avx512;
 
-/* What interactions need beside the model; made by pairs.py of a model that was checked. */
+/* The plan of interactions; made by pairs.py from a model that was checked. */
 typedef struct {
     const float *factors;        /* PAIR_FACTORS x points for each node of each tree */
     const int32_t *first_factor; /* trees: in units of TABLE_ROW floats */

@@ -52,7 +52,7 @@ TS_INLINE mask vec_less(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); 
 TS_INLINE mask vec_not_greater_equal(vec a, vec b) { return _mm256_cmp_ps(a, b, _CMP_NGE_UQ); }
 TS_INLINE mask mask_from_ints(const int32_t *ints) { return _mm256_loadu_ps((const float *)ints); }
 
-#else /* whatever four floats are on this machine */
+#else /* four floats, as the compiler supports them on this machine */
 
 #include <string.h>
 enum { VEC_LANES = 4 };

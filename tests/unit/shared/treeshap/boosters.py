@@ -1,4 +1,4 @@
-"""Models to explain: trained ones, and documents that no training would give, which XGBoost loads all the same."""
+"""Models to explain: trained ones, and documents that no training would give."""
 
 import copy
 import json
@@ -94,7 +94,7 @@ def tree_document(
     covers: dict[int, float],
     features: int,
 ) -> Any:
-    """A tree of which each node N has the children 2 N + 1 and 2 N + 2, as XGBoost writes it down."""
+    """A complete tree in XGBoost's format: node N has the children 2 N + 1 and 2 N + 2."""
     old = sorted([*splits, *leaves])
     new = {node: at for at, node in enumerate(old)}
     parents = [2147483647 if node == 0 else new[(node - 1) // 2] for node in old]

@@ -1,4 +1,4 @@
-"""Run under the sanitizers: every kernel, models from files, rows of all kinds, and models altered at random."""
+"""Runs every kernel under the sanitizers, on rows of all kinds and altered models."""
 
 import contextlib
 import sys

@@ -142,7 +142,7 @@ edge = st.sampled_from([float(np.float32(value)) for value in EDGES])
 
 @st.composite
 def odd_trees(draw: st.DrawFn, features: int = 3) -> Any:
-    """A tree as no training makes it: any thresholds, repeats, default sides, and nodes without cover."""
+    """A tree with any thresholds, repeats and default sides, and nodes without cover."""
     splits, leaves, covers = {}, {}, {0: 64.0}
     waiting = [0]
     while waiting:

@@ -1,4 +1,4 @@
-"""Interventional values of random models beside the definition's, and beside shap's where it has any."""
+"""Interventional values of random models, compared with the definition and with shap."""
 
 import warnings
 from typing import Any

@@ -38,7 +38,7 @@ def trees_of(document: Any) -> list[Any]:
 
 
 def _by_outputs(tree: Any) -> list[Any]:
-    """Return a tree whose leaves hold vectors as one for each output: a leaf has its vector's place as right child."""
+    """Return a tree with vector leaves as one tree for each output."""
     size = int(tree["tree_param"]["size_leaf_vector"])
     if size <= 1:
         return [tree]
@@ -68,7 +68,7 @@ def shares(tree: Any, node: int) -> tuple[float, float]:
 
 
 def expectation(tree: Any, row: Floats, known: frozenset[int], node: int = 0) -> float:
-    """What a tree gives on average if only the known features are: the game whose Shapley values are wanted."""
+    """The average of a tree if only some features are known: the game of Shapley values."""
     left, right = tree["left_children"][node], tree["right_children"][node]
     if left < 0:
         return float(tree["values"][node])
@@ -128,14 +128,14 @@ def _leaves(tree: Any, rows: Floats) -> Iterator[tuple[float, Path]]:
 
 
 def _add_leaf(value: float, path: Path, result: Doubles) -> None:
-    """Sum over subset sizes: the coefficients of the product of (r_i + b_i z), weighted by Shapley's weights."""
+    """Sum over subset sizes: coefficients of the product of (r_i + b_i z), with Shapley's weights."""
     for feature, (bit, ratio) in path.items():
         polynomial = _polynomial(path, {feature}, len(result))
         result[:, feature] += value * (bit - ratio) * (polynomial @ _weights(len(path)))
 
 
 def _polynomial(path: Path, without: set[int], rows: int) -> Doubles:
-    """The coefficients of the product of (r_i + b_i z) over the path's features but some: rows x sizes."""
+    """The coefficients of the product of (r_i + b_i z), without some features: rows x sizes."""
     polynomial = np.ones((rows, 1))
     for other, (bit, ratio) in path.items():
         if other in without:
@@ -152,7 +152,7 @@ def _weights(players: int) -> Doubles:
 
 
 def interactions_by_subsets(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
-    """By the definition, over all subsets of a tree's features: rows x outputs x features x features, 0 on the diagonal."""
+    """The definition over all subsets: rows x outputs x features x features, diagonal 0."""
     result = np.zeros((len(rows), outputs, rows.shape[1], rows.shape[1]))
     for tree in trees_of(document_of(booster)):
         leaves = np.array(tree["left_children"]) < 0
