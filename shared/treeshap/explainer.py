@@ -1,8 +1,10 @@
-"""Explains rows with a compiled model: values and margins, and interactions of pairs of features."""
+"""Explains rows with a compiled model: values, margins, and interactions of pairs."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -23,8 +25,8 @@ class _NativeModel:
         self._features, self._outputs = compiled.features, compiled.outputs
         self._model = native_model(compiled)
 
-    def _run(self, function: ctypes._CFuncPtr, rows: Matrix, result: Matrix, *plan: ctypes._CArgObject) -> None:
-        """Have a kernel fill `result`, which is zero. Raises ValueError for rows of another width, MemoryError."""
+    def _run(self, function: Callable[..., int], rows: Matrix, result: Matrix, *plan: Any) -> None:
+        """Have a kernel fill `result`, which is zero. Raises ValueError and MemoryError."""
         if rows.ndim != 2 or rows.shape[1] != self._features:
             raise ValueError(f"rows must have {self._features} columns, not {rows.shape[1:]}")
         rows = np.ascontiguousarray(rows, dtype=np.float32)

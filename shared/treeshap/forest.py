@@ -1,4 +1,4 @@
-"""Reads an XGBoost model's own description (UBJSON) into trees, and refuses anything unknown."""
+"""Reads an XGBoost model's own description (UBJSON) into trees; refuses anything unknown."""
 
 from __future__ import annotations
 

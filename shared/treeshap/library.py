@@ -71,7 +71,7 @@ class Library:
         """Load it. Raises OSError if it is missing or not for this machine."""
         self._native = ctypes.CDLL(str(path))
         self.explain, self.explain_pairs = self._native.treeshap_explain, self._native.treeshap_pairs
-        rows_to_kernel = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
+        rows_to_kernel: list[Any] = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
         self.explain.argtypes = [ctypes.c_void_p, *rows_to_kernel]
         self.explain_pairs.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *rows_to_kernel]
         if self._native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:

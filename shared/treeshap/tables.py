@@ -41,7 +41,7 @@ def bits_of(features: int) -> NDArray[np.bool_]:
 
 
 def leaf_tables(values: Doubles, ratios: Doubles) -> Doubles:
-    """Return leaves x 2^features x features from leaves' values and leaves x features of ratios."""
+    """Return leaves x 2^features x features; `ratios` is leaves x features of cover ratios."""
     features = ratios.shape[1]
     bits = bits_of(features)
     result = np.zeros((len(values), 1 << features, features))

@@ -128,7 +128,7 @@ def _leaves(tree: Any, rows: Floats) -> Iterator[tuple[float, Path]]:
 
 
 def _add_leaf(value: float, path: Path, result: Doubles) -> None:
-    """Sum over subset sizes: coefficients of the product of (r_i + b_i z), with Shapley's weights."""
+    """Sum over subset sizes the coefficients of the product of (r_i + b_i z), with weights."""
     for feature, (bit, ratio) in path.items():
         polynomial = _polynomial(path, {feature}, len(result))
         result[:, feature] += value * (bit - ratio) * (polynomial @ _weights(len(path)))
