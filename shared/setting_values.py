@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 #: A shorter key can be guessed.
@@ -49,15 +50,20 @@ def flag(text: str) -> bool:
     return FLAGS[text.lower()]
 
 
-def one_of(*choices: str) -> Callable[[str], str]:
-    """Return a parser that accepts only these words."""
+def member_of[E: StrEnum](choices: type[E]) -> Callable[[str], E]:
+    """Return a parser of an enumeration's values."""
+    return lambda text: choices(_one_of(text, *choices))
 
-    def parse(text: str) -> str:
-        if text not in choices:
-            raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
-        return text
 
-    return parse
+def log_level(text: str) -> str:
+    """Parse a level of logging."""
+    return _one_of(text.upper(), "DEBUG", "INFO", "WARNING", "ERROR")
+
+
+def _one_of(text: str, *choices: str) -> str:
+    if text not in choices:
+        raise ValueError(f"{text!r} is not one of {', '.join(choices)}")
+    return text
 
 
 def key(text: str) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from shared.errors import SettingsError
 from shared.redis.url import check_redis_url
-from shared.setting_values import flag, hours, key, networks, one_of, storage_url, whole
+from shared.setting_values import flag, hours, key, log_level, member_of, networks, storage_url, whole
 
 #: Bytes that the path of a folder for unix sockets may have on Linux.
 MAX_SOCKET_FOLDER_BYTES = 80
@@ -54,38 +55,49 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
+def _by(parse: Callable[[str], object]) -> dict[str, Callable[[str], object]]:
+    """Return the metadata of a setting that is read by this parser."""
+    return {"parse": parse}
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The checked settings. Sizes are in MB of 2**20 bytes, times in the unit of the name."""
 
-    host: str = "127.0.0.1"
-    port: int = 10000
-    api_key: str | None = None
-    admin_api_key: str | None = None
-    metrics_token: str | None = None
-    data_dir: Path = Path(".data")
-    models_dir: Path = Path("models")
-    redis_url: str | None = None
-    storage_url: str | None = None
-    role: Role = Role.ALL
-    workers: int | None = None
-    batch_rows: int | None = None
-    memory_limit_mb: int = 475
-    worker_memory_limit_mb: int | None = None
-    max_body_mb: int = 1024
-    max_rows: int = 5_000_000
-    max_queued_batches: int = 20_000
-    batch_timeout_seconds: int = 60
-    activation_memory_mb: int | None = None
-    activation_seconds: int = 120
-    result_ttl_hours: float = 24.0
-    default_model: str | None = None
-    allow_fallback_model: bool = False
-    metrics_port: int = 9464
-    max_connections_per_address: int = 100
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = PRIVATE_NETWORKS
-    log_format: LogFormat = LogFormat.TEXT
-    log_level: str = "INFO"
+    host: str = field(default="127.0.0.1", metadata=_by(str))
+    port: int = field(default=10000, metadata=_by(whole(1, 65535)))
+    api_key: str | None = field(default=None, metadata=_by(key))
+    admin_api_key: str | None = field(default=None, metadata=_by(key))
+    metrics_token: str | None = field(default=None, metadata=_by(key))
+    data_dir: Path = field(default=Path(".data"), metadata=_by(Path))
+    models_dir: Path = field(default=Path("models"), metadata=_by(Path))
+    redis_url: str | None = field(default=None, metadata=_by(check_redis_url))
+    storage_url: str | None = field(default=None, metadata=_by(storage_url))
+    role: Role = field(default=Role.ALL, metadata=_by(member_of(Role)))
+    workers: int | None = field(default=None, metadata=_by(whole(1, 64)))
+    batch_rows: int | None = field(default=None, metadata=_by(whole(1, 100_000)))
+    memory_limit_mb: int = field(
+        default=475, metadata=_by(whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB))
+    )
+    worker_memory_limit_mb: int | None = field(default=None, metadata=_by(whole(60, 1_048_576)))
+    max_body_mb: int = field(default=1024, metadata=_by(whole(1, 65_536)))
+    max_rows: int = field(default=5_000_000, metadata=_by(whole(1, 1_000_000_000)))
+    max_queued_batches: int = field(default=20_000, metadata=_by(whole(1, 1_000_000)))
+    batch_timeout_seconds: int = field(default=60, metadata=_by(whole(1, 3600)))
+    activation_memory_mb: int | None = field(
+        default=None, metadata=_by(whole(LEAST_ACTIVATION_MB, 1_048_576))
+    )
+    activation_seconds: int = field(default=120, metadata=_by(whole(1, 3600)))
+    result_ttl_hours: float = field(default=24.0, metadata=_by(hours))
+    default_model: str | None = field(default=None, metadata=_by(str))
+    allow_fallback_model: bool = field(default=False, metadata=_by(flag))
+    metrics_port: int = field(default=9464, metadata=_by(whole(1, 65535)))
+    max_connections_per_address: int = field(default=100, metadata=_by(whole(1, 1_000_000)))
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
+        default=PRIVATE_NETWORKS, metadata=_by(networks)
+    )
+    log_format: LogFormat = field(default=LogFormat.TEXT, metadata=_by(member_of(LogFormat)))
+    log_level: str = field(default="INFO", metadata=_by(log_level))
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -94,17 +106,18 @@ class Settings:
         Raises SettingsError with all faults in one message, each with its fix.
         """
         faults: list[str] = []
-        values: dict[str, object] = {}
-        for name, parse in _PARSERS.items():
+        values: dict[str, Any] = {}
+        for one in fields(cls):
+            name = one.name.upper()
             text = _raw_value(environment, name, faults)
             if text is None:
                 continue
             try:
-                values[name.lower()] = parse(text)
+                values[one.name] = one.metadata["parse"](text)
             except ValueError as fault:
                 faults.append(f"{name}: {fault}")
         if not faults:
-            settings = cls(**values)  # type: ignore[arg-type]  # each parser returns its field's type
+            settings = cls(**values)
             faults.extend(_contradictions(settings))
             if not faults:
                 return settings
@@ -247,37 +260,5 @@ def _contradictions(settings: Settings) -> list[str]:
     return faults
 
 
-_PARSERS: dict[str, Callable[[str], object]] = {
-    "HOST": str,
-    "PORT": whole(1, 65535),
-    **dict.fromkeys(KEY_NAMES, key),
-    "DATA_DIR": Path,
-    "MODELS_DIR": Path,
-    "REDIS_URL": check_redis_url,
-    "STORAGE_URL": storage_url,
-    "ROLE": lambda text: Role(one_of(*Role)(text)),
-    "WORKERS": whole(1, 64),
-    "BATCH_ROWS": whole(1, 100_000),
-    "MEMORY_LIMIT_MB": whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB),
-    "WORKER_MEMORY_LIMIT_MB": whole(60, 1_048_576),
-    "MAX_BODY_MB": whole(1, 65_536),
-    "MAX_ROWS": whole(1, 1_000_000_000),
-    "MAX_QUEUED_BATCHES": whole(1, 1_000_000),
-    "BATCH_TIMEOUT_SECONDS": whole(1, 3600),
-    "ACTIVATION_MEMORY_MB": whole(LEAST_ACTIVATION_MB, 1_048_576),
-    "ACTIVATION_SECONDS": whole(1, 3600),
-    "RESULT_TTL_HOURS": hours,
-    "DEFAULT_MODEL": str,
-    "ALLOW_FALLBACK_MODEL": flag,
-    "METRICS_PORT": whole(1, 65535),
-    "MAX_CONNECTIONS_PER_ADDRESS": whole(1, 1_000_000),
-    "TRUSTED_PROXIES": networks,
-    "LOG_FORMAT": lambda text: LogFormat(one_of(*LogFormat)(text)),
-    "LOG_LEVEL": lambda text: one_of("DEBUG", "INFO", "WARNING", "ERROR")(text.upper()),
-}
-
-#: Every setting's name, for the documentation's test.
-SETTING_NAMES = tuple(_PARSERS)
-
-if {name.lower() for name in _PARSERS} != {field.name for field in fields(Settings)}:  # pragma: no cover
-    raise AssertionError("the parsers and the fields of Settings differ")
+#: Every setting's name.
+SETTING_NAMES = tuple(one.name.upper() for one in fields(Settings))
