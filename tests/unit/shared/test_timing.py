@@ -1,0 +1,73 @@
+"""How leases, deadlines and grace periods relate: by the object that all programs use, and in supervisord.conf."""
+
+from __future__ import annotations
+
+import configparser
+from dataclasses import fields
+
+import pytest
+
+from shared.appliance.program_start import START_SECONDS_NAME
+from shared.build import ROOT
+from shared.timing import TIMING
+
+SECTIONS = {
+    "program:redis": TIMING.redis_stop_seconds,
+    "eventlistener:monitor": TIMING.monitor_stop_seconds,
+    "program:api": TIMING.api_stop_seconds,
+    "program:worker": TIMING.worker_stop_seconds,
+}
+#: Seconds of a platform's grace period, such as Render's, in which all programs must stop.
+GRACE_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def supervisord() -> configparser.RawConfigParser:
+    parser = configparser.RawConfigParser(comment_prefixes=(";",))
+    parser.read(ROOT / "supervisord.conf")
+    return parser
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_supervisord_stops_and_starts_programs_as_planned(
+    supervisord: configparser.RawConfigParser, section: str
+) -> None:
+    assert float(supervisord[section]["stopwaitsecs"]) == SECTIONS[section]
+    assert supervisord[section]["startsecs"] == f"%(ENV_{START_SECONDS_NAME})s"
+    assert TIMING.program_start_seconds == int(TIMING.program_start_seconds)
+
+
+def test_a_worker_misses_several_heartbeats_before_it_counts_as_gone() -> None:
+    assert 3 * TIMING.heartbeat_interval_seconds < TIMING.heartbeat_lease_seconds
+    assert TIMING.heartbeat_lease_seconds < TIMING.settling_seconds
+    assert TIMING.settling_seconds < TIMING.silent_worker_seconds
+    assert TIMING.claim_seconds < TIMING.lost_search_seconds < TIMING.heartbeat_lease_seconds
+
+
+def test_every_program_stops_by_itself_before_it_is_killed() -> None:
+    assert TIMING.worker_drain_seconds + 2 < TIMING.worker_stop_seconds
+    assert TIMING.monitor_loops_stop_seconds < TIMING.monitor_stop_seconds
+    stops = sum(SECTIONS.values())
+    assert stops < GRACE_SECONDS
+    assert TIMING.rq_registration_seconds < TIMING.rq_worker_ttl_seconds + 60
+
+
+def test_an_own_monitor_acts_before_the_others_do() -> None:
+    assert TIMING.remote_silent_seconds < TIMING.remote_restart_seconds
+    assert TIMING.lost_search_seconds <= TIMING.remote_restart_seconds
+
+
+def test_a_restart_is_asked_for_only_after_everything_else_had_its_time() -> None:
+    assert TIMING.report_max_age_seconds < TIMING.hopeless_seconds <= TIMING.first_report_seconds
+    assert TIMING.settling_seconds < TIMING.hopeless_seconds
+    assert 2 * TIMING.storage_probe_seconds < TIMING.storage_probe_max_age_seconds
+    assert TIMING.orphan_on_full_disk_seconds < TIMING.orphan_seconds
+    assert TIMING.kill_pause_seconds < TIMING.futile_kill_pause_seconds
+
+
+def test_a_scaled_timing_keeps_all_relations() -> None:
+    scaled = TIMING.scaled(0.1)
+    assert all(
+        getattr(scaled, one.name) == pytest.approx(getattr(TIMING, one.name) / 10) for one in fields(TIMING)
+    )
+    assert scaled.settling_seconds == pytest.approx(TIMING.settling_seconds / 10)
