@@ -127,6 +127,9 @@ BATCHES_POISONED = _counter(
 WORKER_RECYCLES = _counter(
     "worker_recycles_total", "Workers that were replaced, by reason.", "reason", known=tuple(RecycleReason)
 )
+API_RECYCLES = _counter(
+    "api_recycles_total", "Times that the api was restarted because it had grown and memory was at its limit."
+)
 MEMORY_UNRELIEVED = _counter(
     "memory_unrelieved_total",
     "Minutes with memory at its limit that recycling a worker would not have freed.",
