@@ -116,14 +116,9 @@ ENDED = tuple(status.value for status in Status if status.ended)
 JOBS = _counter("jobs_total", "Jobs that have ended, by status.", "status", known=ENDED)
 ROWS_EXPLAINED = _counter("rows_explained_total", "Rows whose SHAP values were recorded, each once.", "model")
 BATCHES_RECOVERED = _counter(
-    "batches_recovered_total",
-    "Batches that were queued again, by cause.",
-    "cause",
-    known=tuple(RecoveryCause),
+    "batches_recovered_total", "Batches queued again, by cause.", "cause", known=tuple(RecoveryCause)
 )
-BATCHES_POISONED = _counter(
-    "batches_poisoned_total", "Batches that ended too many workers, and so failed their job."
-)
+BATCHES_POISONED = _counter("batches_poisoned_total", "Batches that failed their job by ending workers.")
 WORKER_RECYCLES = _counter(
     "worker_recycles_total", "Workers that were replaced, by reason.", "reason", known=tuple(RecycleReason)
 )
@@ -131,17 +126,14 @@ API_RECYCLES = _counter(
     "api_recycles_total", "Times that the api was restarted because it had grown and memory was at its limit."
 )
 MEMORY_UNRELIEVED = _counter(
-    "memory_unrelieved_total",
-    "Minutes with memory at its limit that recycling a worker would not have freed.",
+    "memory_unrelieved_total", "Minutes at the memory limit that recycling could not end."
 )
 ENGINE_FAULTS = _counter(
     "engine_faults_total",
     "Batches and requests that failed because an engine failed, or its values did not add up to the margin.",
     "model",
 )
-HTTP_REQUESTS = _counter(
-    "http_requests_total", "HTTP requests that were answered.", "method", "route", "status"
-)
+HTTP_REQUESTS = _counter("http_requests_total", "Answered HTTP requests.", "method", "route", "status")
 HTTP_CONNECTIONS_CLOSED = _counter(
     "http_connections_closed_total",
     "Connections that a limit closed, by reason.",
@@ -166,44 +158,30 @@ HTTP_REQUEST_SECONDS = _histogram(
 
 BUILD_INFO = _gauge("build_info", "This build; always 1.", "version", "commit", "python", "xgboost")
 START_TIME = _gauge("start_time_seconds", "When supervisord was started, in seconds since the epoch.")
-MODEL_INFO = _gauge(
-    "model_info", "A model that is served; always 1.", "model", "version", "engine", "fallback"
-)
+MODEL_INFO = _gauge("model_info", "A served model; always 1.", "model", "version", "engine", "fallback")
 MODEL_ENGINE_INFO = _gauge(
     "model_engine_info", "A model's engine for a method; always 1.", "model", "version", "method", "engine"
 )
-MODEL_REFUSED = _gauge(
-    "model_refused", "1 for a version that its activation refused, else 0.", "model", "version"
-)
+MODEL_REFUSED = _gauge("model_refused", "1 if activation refused the version, else 0.", "model", "version")
 PROGRAM_UP = _gauge("program_up", "1 if supervisord has the program running, else 0.", "program")
 STORAGE_BYTES = _gauge("storage_bytes", "Bytes of all objects (rows and results).")
 STORAGE_FREE_BYTES = _gauge("storage_free_bytes", "Free bytes of the disk under DATA_DIR.")
-STORAGE_FREE_INODES = _gauge(
-    "storage_free_inodes",
-    "Free inodes of the disk under DATA_DIR; absent if its file system sets no limit.",
-)
+STORAGE_FREE_INODES = _gauge("storage_free_inodes", "Free inodes under DATA_DIR; absent if unlimited.")
 STORAGE_CAPACITY = _gauge("storage_capacity_bytes", "Size of the disk under DATA_DIR.")
-MEMORY_WORKING_SET = _gauge(
-    "memory_working_set_bytes", "Bytes that the appliance is charged, less what the kernel can reclaim."
-)
+MEMORY_WORKING_SET = _gauge("memory_working_set_bytes", "Memory charged, less what is reclaimable.")
 PROCESS_MEMORY = _gauge("process_memory_bytes", "PSS of each program with its children.", "process")
-MEMORY_LIMIT = _gauge(
-    "memory_limit_bytes", "Bytes at which the largest worker is recycled (MEMORY_LIMIT_MB)."
-)
+MEMORY_LIMIT = _gauge("memory_limit_bytes", "Where the largest worker is recycled (MEMORY_LIMIT_MB).")
 MEMORY_CONTAINER_LIMIT = _gauge(
-    "memory_container_limit_bytes",
-    "Bytes at which the kernel kills; absent if the container has no limit of its own.",
+    "memory_container_limit_bytes", "Where the kernel kills; absent if the container has no limit of its own."
 )
 WORKER_MEMORY_LIMIT = _gauge(
-    "worker_memory_limit_bytes",
-    "Bytes above which a worker exits after its batch (WORKER_MEMORY_LIMIT_MB).",
+    "worker_memory_limit_bytes", "Where a worker exits after its batch (WORKER_MEMORY_LIMIT_MB)."
 )
 REDIS_UP = _gauge("redis_up", "1 if Redis answers, else 0.")
 REDIS_PING = _gauge("redis_ping_seconds", "Seconds that Redis took for the last ping.")
 REDIS_MEMORY = _gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.")
 REDIS_MEMORY_LIMIT = _gauge(
-    "redis_memory_limit_bytes",
-    "Bytes at which Redis refuses writes (maxmemory); absent if it has no such limit.",
+    "redis_memory_limit_bytes", "Where Redis refuses writes (maxmemory); absent if unset."
 )
 QUEUE_LIMIT = _gauge("queue_limit_batches", "Batches that may wait before jobs are refused with 429.")
 QUEUE_BATCHES = _gauge("queue_batches", "Batches that wait, by queue.", "queue")
