@@ -1,4 +1,4 @@
-"""The explanation of rows: their SHAP values, base values and margins, as views of one float32 array.
+"""The explanation of rows: SHAP values, base values and margins as views of one array.
 
 One array, because it is what engines fill, what is stored, and what is sent. Only this module knows where in it each
 part lies: for every row and output first the features' values, then the base value, then the margin. The first two are
@@ -23,7 +23,7 @@ BESIDE = 2
 def join_parts[T: np.floating](
     values: NDArray[T], base_values: NDArray[T], margins: NDArray[T]
 ) -> NDArray[T]:
-    """Lay out (…, features) values and (…) base values and margins as one array: (…, features + 2)."""
+    """Join values (…, features), base values and margins (…) into one array (…, features + 2)."""
     return np.concatenate([values, base_values[..., None], margins[..., None]], axis=-1)
 
 

@@ -1,6 +1,6 @@
-"""Reads UBJSON as XGBoost writes it (https://ubjson.org, draft 12), with arrays of numbers as NumPy arrays.
+"""Reads UBJSON as XGBoost writes it, with arrays of numbers as NumPy arrays.
 
-A model's JSON takes some 500 bytes of Python objects a node; its typed arrays take what they hold.
+The format is draft 12 of https://ubjson.org. A model's JSON takes some 500 bytes of Python objects a node; its typed arrays take what they hold.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ _MOST_DEPTH = 64
 
 
 def read_ubjson(content: bytes) -> Any:
-    """Read one value. Typed arrays of numbers become NumPy arrays in native byte order. Raises ValueError."""
+    """Read one value; typed arrays become NumPy arrays in native byte order. Raises ValueError."""
     try:
         return _Reader(content).value(0)
     except (IndexError, struct.error, UnicodeDecodeError) as error:
-        raise ValueError("this UBJSON breaks off or is none") from error
+        raise ValueError("this UBJSON is truncated or invalid") from error
 
 
 class _Reader:

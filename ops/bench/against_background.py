@@ -21,8 +21,8 @@ from ops.bench.peer_engine import PeerEngine, PeerError, peer_engines
 from ops.bench.peer_environments import peer_python
 from ops.bench.tables import count, short, table
 from ops.bench.trained import Shape, kept
+from ops.reference import EXACT, distance
 from shared.engines.lean_xgboost import THREADS
-from shared.engines.reference import EXACT, distance
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.interventional import against_background

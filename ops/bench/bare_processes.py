@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.engines.reference import bare_explainer
+from ops.reference import bare_explainer
 
 #: Processes: one for each core of the machine that the figures are made for.
 PROCESSES = 2

@@ -15,7 +15,7 @@ from ops.bench.bare_processes import BareProcesses
 from ops.bench.peak_memory import peak_of
 from ops.bench.services import OURS, Service
 from ops.bench.wire import Wire
-from shared.engines.reference import distance
+from ops.reference import distance
 from shared.memory import process_pss_bytes
 
 #: Rows of a request to a peer, and connections: one request uses one core of theirs only, and what a sensible client

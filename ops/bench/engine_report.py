@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ops.bench.cells import Cell, Found
 from ops.bench.engines import CONTRIBUTIONS, PEER_NAMES, PREDICTIONS, Line
 from ops.bench.tables import count, listed, short, table
-from shared.engines.reference import EXACT
+from ops.reference import EXACT
 
 #: An engine that is slower by less than this counts as fast: turns differ by more.
 AS_FAST = 0.95

@@ -19,8 +19,8 @@ from ops.bench.cores import one_core
 from ops.bench.peer_engine import PeerEngine, PeerError, peer_engines
 from ops.bench.peer_environments import peer_python
 from ops.bench.trained import Shape, kept
+from ops.reference import distance
 from shared.engines.lean_xgboost import THREADS
-from shared.engines.reference import distance
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap.explainer import Explainer

@@ -11,8 +11,8 @@ import numpy as np
 
 from ops.bench.timing import Timing, take_turns
 from ops.bench.trained import Shape, train
+from ops.reference import distance
 from shared.engines.lean_xgboost import THREADS
-from shared.engines.reference import distance
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.explanation import Matrix
 from shared.models.activation.compilation import compile_booster

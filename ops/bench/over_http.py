@@ -16,7 +16,7 @@ from ops.bench.latency import Latency, measure_latency
 from ops.bench.places import trained_models
 from ops.bench.services import CSV, JSON, NPY, OURS, services
 from ops.bench.trained import Shape
-from shared.engines.reference import reference_contributions
+from ops.reference import reference_contributions
 
 #: The model that all of them serve.
 SHAPE = Shape(6, 100, 30)

@@ -11,7 +11,7 @@ from ops.bench.latency import Latency
 from ops.bench.over_http import OverHttp
 from ops.bench.services import OURS
 from ops.bench.tables import count, listed, short, table
-from shared.engines.reference import EXACT
+from ops.reference import EXACT
 
 
 def over_http_report(found: OverHttp) -> str:

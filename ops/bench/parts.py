@@ -12,7 +12,7 @@ from ops.bench.interactions import interaction_lines, measure_interactions
 from ops.bench.over_http_report import over_http_report, wrong_results
 from ops.bench.shared_tables import measure_shared_tables, shared_table
 from ops.bench.trained import Shape
-from shared.engines.reference import EXACT
+from ops.reference import EXACT
 from shared.treeshap.library import Library
 
 type Say = Callable[[str], None]

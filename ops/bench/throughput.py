@@ -18,8 +18,8 @@ from ops.bench.trained import MISSING, Shape
 from ops.container.box import Box
 from ops.container.peak import Peak, peak_of
 from ops.reached import Reached
+from ops.reference import reference_contributions
 from ops.trial_appliance import Appliance
-from shared.engines.reference import reference_contributions
 from shared.models.version import ModelVersion
 
 #: Rows that the bare processes explain in a turn, all of them together: their rate does not rise with more.

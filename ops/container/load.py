@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.reached import Reached
-from shared.engines.reference import EXACT, bare_explainer, distance
+from ops.reference import EXACT, bare_explainer, distance
 from shared.models.version import ModelVersion
 
 NPY = {"Content-Type": "application/x-npy"}

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.demo.failure import DemoError
-from shared.engines.reference import reference_contributions
+from ops.reference import reference_contributions
 from shared.errors import ShapboxError
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.measure.appliance import Appliance, MeasureError, example_rows
-from shared.engines.reference import bare_explainer
+from ops.reference import bare_explainer
 
 #: Requests that are sent before any is counted.
 WARM_UP = 50

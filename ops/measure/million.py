@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.measure.appliance import Appliance, MeasureError, example_rows
-from shared.engines.reference import EXACT, distance, reference_contributions
+from ops.reference import EXACT, distance, reference_contributions
 from shared.models.version import ModelVersion
 
 #: Rows of the small job that the huge one is compared with.

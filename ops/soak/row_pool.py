@@ -16,7 +16,7 @@ import orjson
 from numpy.typing import NDArray
 
 from ops.measure.appliance import example_rows
-from shared.engines.reference import reference_contributions
+from ops.reference import reference_contributions
 from shared.models.version import ModelVersion
 
 #: Rows of a pool, and so of the largest job.

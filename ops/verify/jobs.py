@@ -15,8 +15,8 @@ from ops.http_call import Answer
 from ops.verify.outcome import NO_ANSWER, FailedError
 from ops.verify.served import ServedModel
 from ops.verify.target import JOBS_KEYS, Target, json_or_none, said
+from shared.engines.checks import TOLERANCE
 from shared.models.labelled_rows import labelled_rows
-from shared.sum_check import TOLERANCE
 
 #: Seconds that the network and a proxy may add to what a call waits for.
 MARGIN_SECONDS = 15.0

@@ -118,7 +118,7 @@ def _work(settings: Settings, process_name: str) -> int:
 
 
 def _start_beating(heartbeat: HeartbeatThread) -> None:
-    """Start the heartbeat as soon as Redis takes writes; supervisord starts all programs at once."""
+    """Start the heartbeat once Redis takes writes; supervisord starts all programs at once."""
     waited = False
     while True:
         try:

@@ -22,7 +22,8 @@ from services.worker.models import WarmModels
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat
-from shared.engines.engine import Engine, EngineCalls
+from shared.engines.checks import EngineCalls
+from shared.engines.engine import Engine
 from shared.errors import (
     EngineError,
     EngineFaultError,
@@ -148,7 +149,7 @@ class BatchRunner:
         return Outcome.HANDED_BACK
 
     def let_go(self) -> None:
-        """Hand back the batch in hand, if any: this worker is about to exit. Raises the exceptions in REDIS_AWAY."""
+        """Hand back the batch in hand, if any, before an exit. Raises the exceptions in REDIS_AWAY."""
         if in_hand := self._in_hand:
             self._hand_back(*in_hand, Blame.NONE)
 
@@ -224,7 +225,7 @@ class BatchRunner:
     def _interactions(
         self, job: Job, batch: int, rows: Matrix, explanation: Explanation
     ) -> tuple[Matrix, float]:
-        """Return the rows' interactions and their largest residual; 0 where only the engine can check them.
+        """Return the rows' interactions and their largest residual; 0 if only the engine can check.
 
         Raises EngineFaultError for an exception in the engine and for wrong sums.
         """
@@ -278,7 +279,7 @@ def _calls(version: ModelVersion, wanted: Method | ExplanationKind, first_row: i
 def _in_slices(
     engine: Engine, rows: Matrix, calls: EngineCalls, between_slices: Callable[[], None]
 ) -> Explanation:
-    """Explain rows, in slices where they are more than the engine takes at once. Raises as EngineCalls does.
+    """Explain rows in slices of at most `rows_at_once`. Raises as EngineCalls does.
 
     Such a batch was planned for the compiled engine, whose tables this worker cannot use, or by BATCH_ROWS. In one call it
     might outlast BATCH_TIMEOUT_SECONDS, and its worker would be taken for hung.

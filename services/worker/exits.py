@@ -136,7 +136,7 @@ def _private_bytes() -> int | None:
 
 
 class ShapReturn:
-    """Decides when a worker that no longer uses shap exits, to come back without it. For its main thread only.
+    """Decides when a worker that no longer uses shap exits. For its main thread only.
 
     Python cannot unload a package with its native libraries. A fresh process needs some two seconds, in which the other
     workers go on: one at a time exits for this reason, by a turn taken in Redis.
@@ -155,7 +155,7 @@ class ShapReturn:
             self._used = time.monotonic()
 
     def wait_seconds(self) -> int | None:
-        """Return after how many whole seconds, at least one, to ask again; None while shap is not loaded."""
+        """Return after how many seconds, at least one, to ask again; None if shap is not loaded."""
         if self._used is None:
             return None
         due = max(self._used + self._timing.shap_idle_seconds, self._next_try)

@@ -1,4 +1,4 @@
-"""Renews this worker's heartbeat in Redis and flushes its counters, also while XGBoost explains a batch.
+"""Renews this worker's heartbeat in Redis and flushes its counters, also during a batch.
 
 XGBoost and our kernels release the GIL. shap does not: while it runs there are no heartbeats, and the monitor sees from
 the process that the worker is alive.

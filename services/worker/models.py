@@ -1,4 +1,4 @@
-"""The models that a worker has loaded: kept warm between batches, the least recently used is dropped first."""
+"""The models that a worker keeps loaded; the least recently used is dropped first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST_WARM = 8
 
 @dataclass(slots=True)
 class WarmModel:
-    """A model and its engines. All but the compiled ones need XGBoost, and are made at their first use."""
+    """A model and its engines, made at their first use where they need XGBoost."""
 
     version: ModelVersion
     compiled: CompiledEngine | None = None
@@ -57,7 +57,7 @@ class WarmModel:
 
     @property
     def interaction_engine(self) -> InteractionEngine:
-        """The engine of interactions. Raises EngineError if the model has none, ModelFaultError if it does not load."""
+        """The engine of interactions. Raises EngineError if there is none, or ModelFaultError."""
         record = self.version.method_record(ExplanationKind.INTERACTIONS)
         if record.engine is None:
             raise EngineError(f"{self.version.id} has no interactions: {record.reason}.")
@@ -116,7 +116,7 @@ class WarmModels:
         return model
 
     def warm_up(self) -> None:
-        """Load the newest ready version of each model, up to MOST_WARM, and explain one row with it.
+        """Load the newest ready versions, up to MOST_WARM, and explain one row with each.
 
         A model that was damaged after boot fails only its own jobs.
         """

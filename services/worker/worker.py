@@ -1,4 +1,4 @@
-"""The RQ worker: takes batches from the queues and runs them, interactive ones first without starving bulk jobs."""
+"""The RQ worker: takes batches from the queues, interactive ones first, and runs them."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self.work(logging_level="WARNING")
 
     def reorder_queues(self, reference_queue: Queue) -> None:
-        """Choose the lane that the next dequeue tries first, after a batch from `reference_queue`."""
+        """Order the queues for the next dequeue, after a batch from `reference_queue`."""
         self._streak = self._streak + 1 if reference_queue.name == Lane.INTERACTIVE else 0
         bulk_first = self._streak >= INTERACTIVE_STREAK
         self._ordered_queues = list(reversed(self.queues)) if bulk_first else self.queues[:]
@@ -127,14 +127,14 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         return True
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
-        """Renew RQ's registration now and then: RQ calls this five times a batch, with three round trips each."""
+        """Renew RQ's registration now and then; RQ asks five times a batch, with 15 round trips."""
         if pipeline is None and time.monotonic() - self._registered < self._timing.rq_registration_seconds:
             return
         self._registered = time.monotonic()
         super().heartbeat(timeout, pipeline)
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
-        """Remember the state without telling Redis, as RQ would twice a batch: our heartbeat holds it."""
+        """Remember the state without telling Redis: our heartbeat holds it."""
         del pipeline
         self._state = state
 

@@ -1,6 +1,6 @@
-"""The compiled engine: tables made at activation, one file for each method, and kernels in C (shared/treeshap).
+"""The compiled engine: tables made at activation, and kernels in C (shared/treeshap).
 
-It needs no XGBoost. The file is mapped read-only, so all processes share its pages.
+It needs no XGBoost. Each method has a file of tables, mapped read-only, so that all processes share its pages.
 """
 
 from __future__ import annotations
@@ -28,41 +28,34 @@ def tables_path(version: ModelVersion, method: Method, folder: Path) -> Path | N
     return None if key is None else table_path(folder, key)
 
 
-class CompiledEngine:
+class CompiledEngine(Explainer):
     """One model, compiled for one method."""
 
     #: No limit: batches are planned for this engine.
     rows_at_once: int | None = None
 
-    def __init__(self, explainer: Explainer) -> None:
-        self._explainer = explainer
-
     @classmethod
     def find(
         cls, version: ModelVersion, folder: Path, method: Method = Method.TREE_PATH_DEPENDENT
     ) -> CompiledEngine | None:
-        """Map a model's tables in `folder`; None if it was not compiled for the method, or its file is damaged."""
+        """Map a model's tables for a method; None if there are none, or the file is damaged."""
         library, path = find_library(), tables_path(version, method, folder)
         # The file may be left over from another build, whose tables activation has not verified.
         refused = version.activation is not None and not is_compiled(version.method_record(method))
         if library is None or path is None or refused or not path.exists():
             return None
         try:
-            return cls(Explainer(read_tables(path, version.tables_key(method) or ""), library))
+            return cls(read_tables(path, version.tables_key(method) or ""), library)
         except (TableFileError, OSError) as fault:  # the next start makes the file again
             names = {"model": version.id, "method": method.value, "cause": str(fault)}
             logger.error("compiled model refused", extra=names)  # noqa: TRY400  # the cause is enough
             return None
 
-    def explain(self, rows: Matrix) -> Explanation:
-        """Return the rows' explanation. Raises ValueError for rows of another width."""
-        return self._explainer.explain(rows)
-
     @functools.cached_property
     def pairs(self) -> InteractionExplainer | None:
-        """What explains interactions, made at the first use. None if this model's are not covered."""
+        """The explainer of interactions, made at the first use; None if they are not covered."""
         try:
-            return InteractionExplainer(self._explainer.compiled, self._explainer.library)
+            return InteractionExplainer(self.compiled, self.library)
         except (NotCoveredError, MemoryError) as reason:
             logger.warning("XGBoost explains this model's interactions", extra={"cause": str(reason)})
             return None

@@ -1,9 +1,8 @@
-"""XGBoost without scikit-learn, pandas and SciPy: a tenth of the import's time, and a sixth of its memory.
+"""Imports XGBoost without scikit-learn, pandas and SciPy: in a tenth of the time, a sixth of the memory.
 
-`xgboost.compat` imports scikit-learn wherever it finds it, which brings pandas and joblib, and XGBoost insists
-on SciPy for sparse matrices and one softmax; it needs none of them to predict from arrays. The first two are
-hidden, and SciPy is stood in for, during that one import only, so that shap may have the real ones afterwards.
-All code that needs XGBoost takes it from here.
+`xgboost.compat` imports scikit-learn wherever it finds it, which brings pandas and joblib, and XGBoost requires SciPy for
+sparse matrices and one softmax. It needs none of them to predict from arrays. During that one import the first two are
+hidden and SciPy is replaced, so that shap can import the real ones later. All code that needs XGBoost takes it from here.
 """
 
 from __future__ import annotations
@@ -26,17 +25,17 @@ if TYPE_CHECKING:
 
     from shared.models.contract import Trees
 
-#: Packages that XGBoost imports if it finds them, and that predicting does not need.
+#: Packages that XGBoost imports if they are installed. Predicting does not need them.
 HIDDEN_PACKAGES = frozenset({"sklearn", "pandas"})
 
-#: What XGBoost imports of SciPy at its own import, the package first.
-STOOD_IN = ("scipy", "scipy.sparse", "scipy.special")
-#: The questions that XGBoost asks of all data, each of which imports scipy.sparse.
+#: The parts of SciPy that XGBoost imports, the package first.
+REPLACED = ("scipy", "scipy.sparse", "scipy.special")
+#: The functions that XGBoost calls with all data, each of which imports scipy.sparse.
 SPARSE_QUESTIONS = ("is_scipy_csr", "is_scipy_csc", "is_scipy_coo")
 
-#: Threads that one worker predicts with: more of them make a machine with few cores slower, not faster.
+#: Threads of one process: more of them make a machine with few cores slower, not faster.
 THREADS = 1
-#: What XGBoost's message holds when an allocation was refused.
+#: A part of XGBoost's message about a failed allocation.
 OUT_OF_MEMORY = "bad_alloc"
 
 _import_lock = threading.Lock()
@@ -57,17 +56,17 @@ class _Hidden:
         return None
 
 
-class _StandIn(ModuleType):
-    """A module that XGBoost imports and does not use here: whoever uses it after all is given the real one."""
+class _LazyModule(ModuleType):
+    """Replaces a module that XGBoost imports but does not use here. Its use imports the real one."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:  # XGBoost takes it by name while it is imported
-            return self._to_be_called_later(name)
+            return self._lazy_function(name)
         return getattr(importlib.import_module(self.__name__), name)
 
-    def _to_be_called_later(self, name: str) -> Callable[..., Any]:
+    def _lazy_function(self, name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             return getattr(importlib.import_module(self.__name__), name)(*args, **kwargs)
 
@@ -76,12 +75,12 @@ class _StandIn(ModuleType):
 
 @functools.cache
 def import_xgboost() -> Any:
-    """Give the module `xgboost`, imported lean unless somebody had imported it, or SciPy, before."""
-    with _import_lock, _packages_hidden(), _scipy_stood_in():
+    """Return the module `xgboost`, imported lean unless it or SciPy had been imported before."""
+    with _import_lock, _packages_hidden(), _scipy_replaced():
         xgboost = importlib.import_module("xgboost")
     data: Any = importlib.import_module("xgboost.data")
     for question in SPARSE_QUESTIONS:
-        setattr(data, question, _asked_with_scipy_only(getattr(data, question)))
+        setattr(data, question, _only_with_scipy(getattr(data, question)))
     return xgboost
 
 
@@ -96,23 +95,23 @@ def _packages_hidden() -> Iterator[None]:
 
 
 @contextmanager
-def _scipy_stood_in() -> Iterator[None]:
+def _scipy_replaced() -> Iterator[None]:
     if "scipy" in sys.modules:
         yield
         return
-    package, *parts = (_StandIn(name) for name in STOOD_IN)
+    package, *parts = (_LazyModule(name) for name in REPLACED)
     for part in parts:
         setattr(package, part.__name__.rpartition(".")[2], part)
     sys.modules.update({module.__name__: module for module in (package, *parts)})
     try:
         yield
     finally:
-        for name in STOOD_IN:
+        for name in REPLACED:
             del sys.modules[name]
 
 
-def _asked_with_scipy_only(question: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Nothing is a sparse matrix of SciPy's where nobody has imported that."""
+def _only_with_scipy(question: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Answer False while scipy.sparse is not imported: then no data can be of its types."""
 
     @functools.wraps(question)
     def asked(data: Any) -> bool:
@@ -122,12 +121,12 @@ def _asked_with_scipy_only(question: Callable[[Any], bool]) -> Callable[[Any], b
 
 
 def load_booster(path: Path, trees: Trees | None = None) -> Any:
-    """Load an `xgboost.Booster` with the rounds that count, set to one thread whatever OMP_NUM_THREADS says.
+    """Load an `xgboost.Booster` with the rounds that count, set to one thread.
 
-    The file is UBJSON or JSON and holds all rounds; `trees` says how many of them are used. Without it these are the ones that
-    `model.predict` uses: up to `best_iteration` where the file has that. Check the file's SHA-256 first, or do this in a process
-    that may be lost: XGBoost can crash on a damaged file. Raises ModelFaultError if XGBoost refuses the file, OSError if it
-    cannot be read, MemoryError if XGBoost is refused the memory.
+    The file is UBJSON or JSON and holds all rounds; `trees` says how many of them are used. Without it these are the rounds
+    that `model.predict` uses: up to `best_iteration` where the file has that. Check the file's SHA-256 first, or call this in
+    a process that may crash: XGBoost can crash on a damaged file. Raises ModelFaultError if XGBoost refuses the file, OSError
+    if it cannot be read, MemoryError if memory runs out.
     """
     xgboost = import_xgboost()
     content = path.read_bytes()
@@ -138,14 +137,12 @@ def load_booster(path: Path, trees: Trees | None = None) -> Any:
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
         if OUT_OF_MEMORY in str(error):
             raise MemoryError(said) from error
-        raise ModelFaultError(
-            f"{path.name} is no model that XGBoost {xgboost.__version__} can load: {said}"
-        ) from error
+        raise ModelFaultError(f"XGBoost {xgboost.__version__} cannot load {path.name}: {said}") from error
     return used_rounds(booster, trees)
 
 
 def used_rounds(booster: Any, trees: Trees | None = None) -> Any:
-    """Return a booster of the rounds that count, as `load_booster` says; the same one where these are all."""
+    """Return a booster of the rounds that count, as in `load_booster`; the same one if all do."""
     xgboost = import_xgboost()
     total = booster.num_boosted_rounds()
     best = booster.attr("best_iteration")
@@ -158,7 +155,7 @@ def used_rounds(booster: Any, trees: Trees | None = None) -> Any:
         return booster
     try:
         sliced = booster[:used]
-    except xgboost.core.XGBoostError:  # a linear model has weights, and its rounds are no parts of it
+    except xgboost.core.XGBoostError:  # a linear model has weights and no rounds
         return booster
     sliced.set_param({"nthread": THREADS})
     return sliced

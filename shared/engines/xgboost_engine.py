@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from shared.batch_plan import ROWS
+from shared.engines.checks import check_interactions
 from shared.engines.lean_xgboost import OUT_OF_MEMORY, THREADS, import_xgboost, load_booster
 from shared.errors import EngineError
 from shared.explanation import Explanation, Matrix
 from shared.interactions import Interactions
 from shared.models.version import ModelVersion
-from shared.sum_check import check_interactions
 from shared.treeshap.top_k import every_pair, put_top_pairs, slices
 
 
@@ -32,7 +32,7 @@ class XGBoostEngine:
 
     @classmethod
     def load(cls, version: ModelVersion) -> XGBoostEngine:
-        """Load a version's model, with the rounds that its contract uses. Raises ModelFaultError if XGBoost cannot."""
+        """Load a version's model, with its contract's rounds. Raises ModelFaultError if XGBoost cannot."""
         return cls(load_booster(version.model_path, version.contract.trees), len(version.outputs))
 
     def explain(self, rows: Matrix) -> Explanation:

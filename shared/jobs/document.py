@@ -39,7 +39,7 @@ class Method(StrEnum):
 class Job:
     """One job. Times are in seconds since the epoch.
 
-    `todo` counts batches without a recorded result; `largest_residual` is that of all recorded ones (shared/sum_check.py).
+    `todo` counts batches without a recorded result; `largest_residual` is that of all recorded ones (shared/engines/checks.py).
     """
 
     id: str

@@ -1,1 +1,1 @@
-"""Models: the contract that each states, the folders they lie in, the catalog of them, and how their activation ended."""
+"""Models: their contracts, their folders, the catalog, and their activation."""

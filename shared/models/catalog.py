@@ -1,4 +1,4 @@
-"""The models there are: found on disk by their manifests, looked up by name, and checked byte by byte."""
+"""The catalog of models: found on disk, looked up by name, checked byte by byte."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ __all__ = ["ModelCatalog", "ModelFault", "ModelVersion", "faults_in", "find_faul
 
 @dataclass(frozen=True, slots=True)
 class ModelFault:
-    """One thing that is wrong with a model: which (`NAME@VERSION`, or a folder), where, what, and what to do."""
+    """One fault of a model (`NAME@VERSION`, or a folder), and its remedy."""
 
     model: str
     folder: Path
@@ -36,7 +36,7 @@ class ModelFault:
 
 @dataclass(frozen=True, slots=True)
 class RefusedModel:
-    """A version that is not served, and why. `contract` is None where its manifest cannot be read."""
+    """A version that is not served. `contract` is None where its manifest cannot be read."""
 
     id: str
     reason: str
@@ -60,7 +60,7 @@ class RefusedModel:
 
 
 class ModelCatalog:
-    """Every version of every model, by name. It never changes: load another one after models were added."""
+    """Every version of every model, by name. Immutable: load another one after a change."""
 
     def __init__(
         self, versions: Mapping[tuple[str, int], ModelVersion], refused: Iterable[RefusedModel] = ()
@@ -73,7 +73,7 @@ class ModelCatalog:
     def load(
         cls, models_dir: Path, placeholders_dir: Path | None = None, activations: Activations | None = None
     ) -> Self:
-        """Read all manifests under `models_dir`; a placeholder takes the place of the model it stands in for.
+        """Read all manifests under `models_dir`; a placeholder replaces the model of its name.
 
         Only manifests are read: use `find_faults` to check the files themselves. A version whose manifest cannot be used, or that
         `activations` refuse, is among the refused. Raises ModelFaultError if none is left.
@@ -119,7 +119,7 @@ class ModelCatalog:
         return found
 
     def find_refused(self, wanted: str) -> RefusedModel | None:
-        """Return the refused version that `NAME@VERSION` names, or the highest one of a `NAME` that has no other."""
+        """Return a refused version by NAME@VERSION, or the highest of a NAME that has only refused ones."""
         if wanted in self._latest:
             return None
         return next((one for one in reversed(self._refused.values()) if wanted in {one.id, one.name}), None)
@@ -141,9 +141,9 @@ class ModelCatalog:
 
 
 def with_record(version: ModelVersion, record: VersionRecord | None) -> ModelVersion:
-    """Return a version with what activation found out; its contract is the one that activation completed, if it did.
+    """Return a version with its activation record, and the contract that activation completed.
 
-    Raises ModelFaultError if that one cannot be used.
+    Raises ModelFaultError if that contract cannot be used.
     """
     if record is None:
         return version
@@ -154,7 +154,7 @@ def with_record(version: ModelVersion, record: VersionRecord | None) -> ModelVer
 
 
 def manifest_digest(folder: Path) -> str:
-    """Return the SHA-256 of a version's manifest, which names the digests of its other files. Raises OSError."""
+    """Return the SHA-256 of a version's manifest, which holds those of its files. Raises OSError."""
     return sha256_of(folder / MANIFEST_FILE)
 
 
@@ -175,7 +175,7 @@ def _activated(folder: Path, activations: Activations, *, placeholder: bool) -> 
 
 
 def find_faults(models_dir: Path) -> list[ModelFault]:
-    """Check every model's files against its manifest: missing, empty, truncated, altered, or no model at all.
+    """Check every model's files against its manifest.
 
     Reads every byte of every model, and does not load any: the worker's `model_inspection` does that.
     """
@@ -186,7 +186,7 @@ def find_faults(models_dir: Path) -> list[ModelFault]:
 
 
 def faults_in(folder: Path) -> list[ModelFault]:
-    """Check one model's files in `…/NAME/VERSION` against its manifest; an empty list if all is well."""
+    """Check one model's files in `…/NAME/VERSION` against its manifest; return their faults."""
     try:
         version = read_version(folder)
     except ModelFaultError as error:

@@ -1,8 +1,8 @@
-"""The contract that stands beside every model, `models/NAME/VERSION/manifest.json`: what the model takes and gives.
+"""The contract of a model, `models/NAME/VERSION/manifest.json`: its features, outputs and rules.
 
-It is read by every service, so that none but the worker ever has to open the model itself. What users call "the model" is more
-than its trees: which of them count, the names of categories, the numbers that mean "missing", the link from margin to prediction.
-All of it stands here. Reading is strict (shared/models/manifest_reader.py).
+Every service reads it, so that only workers and activation open the model itself. A model is more than its trees: which
+of them count, the names of categories, the numbers that mean "missing", the link from margin to prediction. The contract
+states all of these. Reading is strict (shared/models/manifest_reader.py).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-#: What a contract's file is called in its model's folder.
+#: The contract's file name in a model's folder.
 MANIFEST_FILE = "manifest.json"
-#: What the model's file is called in its folder.
+#: The model's file name.
 MODEL_FILE = "model.ubj"
 #: The format that is written. Format 1, which had no number, is read and upgraded.
 FORMAT = 2
@@ -33,7 +33,7 @@ type Label = str | int
 
 
 class Kind(StrEnum):
-    """What a feature's values are."""
+    """The kinds of a feature's values."""
 
     NUMBER = "number"
     BOOLEAN = "boolean"
@@ -41,7 +41,7 @@ class Kind(StrEnum):
 
 
 class Link(StrEnum):
-    """How a margin becomes what the owner's own `predict` returns; the objective says which."""
+    """The function from margin to the owner's `predict`; the objective decides which."""
 
     IDENTITY = "identity"
     SIGMOID = "sigmoid"
@@ -70,7 +70,7 @@ class Adverse(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """One column. `labels` are a category's, in code order; empty where the model knows codes only."""
+    """One column. `labels` are in code order; empty where the model has codes only."""
 
     name: str
     kind: Kind = Kind.NUMBER
@@ -79,7 +79,7 @@ class Feature:
 
 @dataclass(frozen=True, slots=True)
 class Trees:
-    """How many boosting rounds count, of how many, and why. A model without rounds (gblinear) has 0 of 0."""
+    """How many boosting rounds of how many count, and why. gblinear has 0 of 0."""
 
     used: int
     total: int
@@ -88,7 +88,7 @@ class Trees:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """What is told a person of a feature or group: a code and a text."""
+    """The code and text of a feature or group that are given to a person."""
 
     code: str
     text: str
@@ -96,7 +96,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class FileEntry:
-    """A float32 matrix beside the model: its file name, the SHA-256 of its bytes, and how many rows it has."""
+    """A file of a float32 matrix: its name, the SHA-256 of its bytes, its number of rows."""
 
     file: str
     sha256: str
@@ -105,7 +105,7 @@ class FileEntry:
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """What the owner's own model returned: `rows` x features, and their `margins`, rows x outputs."""
+    """Margins (rows, outputs) that the owner's own model returned for rows (rows, features)."""
 
     rows: FileEntry
     margins: FileEntry
@@ -113,7 +113,7 @@ class Expected:
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """What a model is, as its manifest says.
+    """All that a manifest states about a model.
 
     `sha256` and `size` (bytes; None where not recorded) are those of `model.ubj`. `features` are the columns in the model's order,
     `outputs` name one margin each. `missing` are numbers that mean "missing", besides NaN. `trees` is None in a manifest of
@@ -165,7 +165,7 @@ class Contract:
         return {"format": document.pop("format"), **document}
 
     def to_json(self) -> bytes:
-        """Write the manifest as UTF-8 JSON that reads well in a diff; the same contract gives the same bytes."""
+        """Return the manifest as indented UTF-8 JSON; the same contract gives the same bytes."""
         document = replace(self, format=FORMAT).document()
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
@@ -196,7 +196,7 @@ def is_model_folder(folder: Path) -> bool:
 
 
 def remedy_for(folder: Path) -> str:
-    """Say how a model's folder whose files or name are wrong is put right."""
+    """Return how to repair a model's folder with wrong files or a wrong name."""
     if folder.name and not is_model_folder(folder):
         return (
             "Name it NAME/VERSION (a name of a-z, 0-9, '.', '_' and '-'; a whole number from 1), "

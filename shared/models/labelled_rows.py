@@ -16,7 +16,10 @@ type Cell = float | Label | None
 
 
 def labelled_rows(features: Sequence[Feature], rows: NDArray[np.float32]) -> list[list[Cell]]:
-    """Return rows x features as they may be sent; a float32 becomes the number with the fewest digits that gives it back."""
+    """Return rows (rows, features) as a client may send them.
+
+    A float32 becomes the shortest number that gives it back.
+    """
     numbers = orjson.dumps(np.ascontiguousarray(rows, dtype=np.float32), option=orjson.OPT_SERIALIZE_NUMPY)
     cells: list[list[Cell]] = orjson.loads(numbers)
     for place, feature in enumerate(features):

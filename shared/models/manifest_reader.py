@@ -48,7 +48,7 @@ _OPTIONAL = {1: _OPTIONAL_1, 2: (*_OPTIONAL_1, "expected", "groups", "reasons", 
 
 
 def read_contract(text: bytes, source: Path = Path(MANIFEST_FILE)) -> Contract:
-    """Read a contract from a manifest's JSON text; `source` is the file that faults are blamed on.
+    """Read a contract from a manifest's JSON text; `source` is the file that faults name.
 
     Raises ModelFaultError, which names the file, the fault and the remedy.
     """
@@ -108,7 +108,7 @@ def _check_names(reader: _Reader, contract: Contract) -> None:
 
 
 class _Reader:
-    """Takes typed values out of a manifest's JSON document; every fault names the file and the remedy."""
+    """Reads typed values from a manifest; every fault names the file and the remedy."""
 
     def __init__(self, source: Path, text: bytes) -> None:
         self._source = source

@@ -1,4 +1,4 @@
-"""Placeholder models: they replace models that cannot be used, keep the appliance answering, and explain nothing.
+"""Placeholder models, which replace models that cannot be used and explain nothing.
 
 A placeholder is a real, tiny XGBoost model with the features and outputs of the model that it replaces, as far as
 that model's manifest can be read. Its trees have one leaf of 0, so every SHAP value is 0. Its manifest says
@@ -51,7 +51,7 @@ def write_placeholder(models_dir: Path, placeholders_dir: Path, name: str, versi
         objective=objective,
         library_version=str(import_xgboost().__version__),
         trees=Trees(1, 1),
-        # prose: allow "stand_in": a key of stored manifests
+        # prose: allow "stand-in": a key of stored manifests
         training={"stand_in_for": f"{name}@{version}", "manifest_read": known is not None},
         fallback=True,
     )

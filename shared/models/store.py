@@ -52,7 +52,7 @@ class ModelDraft:
 
 
 def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) -> ModelVersion:
-    """Write `root/NAME/VERSION` under a hidden name, flush it to the disk, and rename it into place.
+    """Write `root/NAME/VERSION` under a hidden name, flush it, and rename it into place.
 
     Raises ModelFaultError for a draft that makes no valid manifest, FileExistsError if the version is there
     and `replace` is false, OSError if the disk refuses. In all of these the disk is as it was.
@@ -84,7 +84,7 @@ def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) 
 
 
 def _lay_out(draft: ModelDraft, folder: Path) -> tuple[Contract, dict[str, bytes]]:
-    """Make the manifest and the bytes of each file; the manifest is read back, so a bad one is never written."""
+    """Return the manifest and each file's bytes. Reading it back refuses a bad manifest."""
     files = {MODEL_FILE: draft.model}
     expected = None
     if draft.expected is not None:

@@ -1,4 +1,4 @@
-"""One version of a model on disk: a folder `NAME/VERSION` with a manifest, the model and its matrices.
+"""One version of a model on disk: a folder `NAME/VERSION`.
 
 Only such folders count. Those whose names begin with `.` or `_` are somebody else's (half-added models,
 caches), and plain files beside the models (the training script) are no models.
@@ -29,7 +29,7 @@ _NO_BACKGROUND = (
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One version of a model: its contract, the folder that its files lie in, and how its activation ended.
+    """One version of a model: its contract, folder, and activation record.
 
     `activation` is None where none has been recorded: XGBoost and shap then explain it.
     """
@@ -86,7 +86,7 @@ class ModelVersion:
         return self.folder / entry.file if entry else None
 
     def tables_key(self, method: Method) -> str | None:
-        """Return the name of a method's tables, by all that they are made from; None without background rows."""
+        """Return the key of a method's tables: their sources' digests. None without background rows."""
         contract = self.contract
         model = contract.sha256
         if contract.trees is not None and contract.trees.used < contract.trees.total:
@@ -111,7 +111,7 @@ class ModelVersion:
 
 
 def read_version(folder: Path) -> ModelVersion:
-    """Read the manifest in a folder `…/NAME/VERSION`; raises ModelFaultError if it cannot be used or lies."""
+    """Read the manifest in `…/NAME/VERSION`. Raises ModelFaultError if it is wrong."""
     source = folder / MANIFEST_FILE
     if not is_model_folder(folder):
         raise ModelFaultError(f"{folder} is not named as a model's folder is. {remedy_for(folder)}")

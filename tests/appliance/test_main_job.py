@@ -17,11 +17,11 @@ import shap
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
+from ops.reference import EXACT, distance, reference_contributions
 from ops.trial_appliance import NO_ANSWER, Appliance
 from services.api.explain.inline import MOST_ROWS
 from shared.appliance.heartbeats import Heartbeats
 from shared.build import ROOT
-from shared.engines.reference import EXACT, distance, reference_contributions
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog

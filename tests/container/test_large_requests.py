@@ -12,8 +12,8 @@ import pytest
 from ops.container.box import Box
 from ops.container.peak import peak_of
 from ops.http_call import Answer
+from ops.reference import EXACT, bare_explainer, distance
 from shared.build import ROOT
-from shared.engines.reference import EXACT, bare_explainer, distance
 from shared.models.catalog import ModelCatalog
 from tests.appliance.faults.submitted import Matrix, Submitted, shaken_examples
 from tests.container.conftest import MakeBox, Say

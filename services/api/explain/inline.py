@@ -1,8 +1,8 @@
-"""Explains small requests in the api's own process, from the tables that the workers map, too.
+"""Explains small requests in the api's process, from the tables that the workers map, too.
 
-With a compiled model, explaining a row takes less time than its way through the queue. Everything else goes to the
-workers: models that are not compiled, interactions, and requests of more rows than are explained in a moment. A request
-without a job promises nothing that a crash could lose: the client has its values, or sends the request again.
+There a row of a compiled model takes less time than its way through the queue. Everything else goes to the workers:
+models that are not compiled, interactions, and many rows. Nothing is promised that a crash could lose: the client has
+its values, or sends the request again.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from services.api.rows.chunks import Matrix
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.cgroup import usable_processors
+from shared.engines.checks import EngineCalls
 from shared.engines.compiled_engine import CompiledEngine, tables_path
-from shared.engines.engine import EngineCalls
 from shared.errors import EngineFaultError
 from shared.explanation import Explanation
 from shared.jobs.document import Method, Status
@@ -57,7 +57,7 @@ class InlineModel:
 
     @classmethod
     def of(cls, version: ModelVersion, engine: CompiledEngine) -> InlineModel:
-        """Measure how long a block of rows takes on this machine: what they hold makes no difference."""
+        """Measure how long a block of rows takes on this machine."""
         rows = np.zeros((MOST_ROWS, len(version.features)), dtype=np.float32)
         block = min(_processor_seconds(engine, rows) for _ in range(TRIALS))
         in_time = int(MOST_SECONDS * MOST_ROWS / max(block, 1e-6))
@@ -66,7 +66,7 @@ class InlineModel:
 
 
 def _processor_seconds(engine: CompiledEngine, rows: Matrix) -> float:
-    """Return the processor time of this thread alone: during the boot, all programs compete for the processors."""
+    """Return the processor time of this thread alone: other programs start meanwhile."""
     started = time.thread_time()
     engine.explain(rows)
     return time.thread_time() - started
@@ -116,7 +116,7 @@ class InlineModels:
 
 
 class InlineExecutor:
-    """Explains what is small, and passes everything else on to the queue. Implements Executor."""
+    """An Executor that explains small requests and passes all others on to the queue."""
 
     def __init__(self, models: InlineModels, queued: QueuedExecutor, counters: Counters) -> None:
         self._models = models

@@ -1,4 +1,9 @@
-"""Activation turns a model's version into *ready* or *refused*: inspect, compile, verify every method, record.
+"""Activation makes a model's version *ready* or *refused*: inspect, compile, verify, record.
 
-It runs in a child process for each version, with a memory cap and a time limit: the model's file is untrusted.
+- inspection.py, features.py, contract_check.py: read the untrusted file, and compare it with the contract.
+- compilation.py: read the trees for shared/treeshap, which compiles them.
+- verification/: compare every method on every engine with a reference in float64.
+- records.py: the result, which every service reads.
+
+stages.py does this in child processes with a memory cap and a time limit; activate.py starts them.
 """

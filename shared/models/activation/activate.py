@@ -1,4 +1,4 @@
-"""Activates versions in child processes, and tells from how each ended whether a version is ready or refused."""
+"""Activates versions in child processes, and decides whether each is ready or refused."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ from shared.build import ROOT
 from shared.models.activation.records import ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.version import ModelVersion
 
-#: A child may take so many times its limit by the clock, since others may have the processors.
+#: A child's limit of wall time, in times its limit of processor time: others may use the processors.
 CLOCK_TIMES = 5
-#: What native code and Python say before they end for want of memory.
+#: Parts of the last messages of native code and Python where memory ran out.
 _OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
-#: A child's libraries use one thread and one heap: the cap counts what they reserve, also where they do not use it.
+#: One thread and one heap for a child's libraries: the cap counts reserved memory even if it is unused.
 _LEAN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TQDM_DISABLE": "1"}
-
-
-#: What a child is given of the environment, by how names begin: it reads an untrusted file, and needs no keys.
+#: The beginnings of variables that a child gets: it reads an untrusted file, and needs no keys.
 _KEPT = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "PYTHON", "LD_", "OPENBLAS_", "GLIBC_")
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one activation may take: MB of memory beside the libraries, and seconds of one processor."""
+    """The limits of one activation: MB of memory beside the libraries, processor seconds."""
 
     memory_mb: int
     seconds: int
 
 
 @dataclass(slots=True)
-class _Said:
-    """What the children of one activation have printed, and how the last of them ended before its last step."""
+class _Findings:
+    """The findings that the children of one activation printed, as stages.py writes them."""
 
     step: str = "inspection"
     contract: Mapping[str, Any] | None = None
     methods: dict[ExplanationKind, MethodRecord] = field(default_factory=dict)
     refused: str | None = None
+    #: Why there are no tables against the background, where shap may explain instead.
     shap: str | None = None
     out_of_memory: bool = False
-    ending: str | None = None
-    #: What broke outside of the model, such as a disk that is full: another start may see none of it.
+    #: A fault outside of the model, such as a full disk, which may be gone at another start.
     broken: str | None = None
-    passing: bool = False
+    #: How the last child failed; None if it came to its last step.
+    failure: str | None = None
+    #: Whether the next start is to try again.
+    transient: bool = False
 
-    def hear(self, line: bytes) -> None:
+    def add(self, line: bytes) -> None:
         words = orjson.loads(line)
         self.step = words.get("step", self.step)
         self.contract = words.get("contract", self.contract)
@@ -73,16 +74,16 @@ class _Children:
     version: ModelVersion
     compiled_dir: Path
     limits: Limits
-    said: _Said = field(default_factory=_Said)
+    findings: _Findings = field(default_factory=_Findings)
 
     def run(self, *stages: str) -> str | None:
-        """Let a child do some stages; return how it ended, if that was before its last step. Raises OSError."""
+        """Run some stages in a child; return how it failed, or None. Raises OSError."""
         command = [sys.executable, "-m", "shared.models.activation.stages"]
         command += [str(self.version.folder.absolute()), str(self.compiled_dir.absolute())]
         command += [str(self.limits.memory_mb), str(self.limits.seconds), *stages]
-        said, late = self.said, False
-        said.step, said.ending, said.out_of_memory = "inspection", None, False
-        with subprocess.Popen(  # noqa: S603  # this very Python and a module of ours, no shell
+        found, late = self.findings, False
+        found.step, found.failure, found.out_of_memory = "inspection", None, False
+        with subprocess.Popen(  # noqa: S603  # this Python and our module, no shell
             command,
             cwd=ROOT,
             env=child_environment(os.environ),  # noqa: TID251  # passed on to a child
@@ -96,29 +97,29 @@ class _Children:
                 late = True
                 child.kill()
                 output, errors = child.communicate()
-            except BaseException:  # a start that is interrupted leaves nothing behind
+            except BaseException:  # an interrupted start leaves no child behind
                 child.kill()
                 raise
         for line in output.splitlines():
-            if line.startswith(b"{"):  # libraries may print, too
-                with contextlib.suppress(orjson.JSONDecodeError):  # a kill may cut the last line off
-                    said.hear(line)
-        if said.refused is None and said.step != "end":
-            said.ending = self._ending(child.returncode, errors.decode(errors="replace"), late=late)
-        return said.ending
+            if line.startswith(b"{"):  # libraries print, too
+                with contextlib.suppress(orjson.JSONDecodeError):  # a kill may truncate the last line
+                    found.add(line)
+        if found.refused is None and found.step != "end":
+            found.failure = self._failure(child.returncode, errors.decode(errors="replace"), late=late)
+        return found.failure
 
-    def _ending(self, code: int, errors: str, *, late: bool) -> str:
-        step, limits = self.said.step, self.limits
-        if self.said.out_of_memory or any(word in errors for word in _OUT_OF_MEMORY):
+    def _failure(self, code: int, errors: str, *, late: bool) -> str:
+        found, step, limits = self.findings, self.findings.step, self.limits
+        if found.out_of_memory or any(word in errors for word in _OUT_OF_MEMORY):
             return (
                 f"its {step} needs more than {limits.memory_mb} MB of memory (ACTIVATION_MEMORY_MB): use fewer or "
                 f"shallower trees, or raise the setting where there is more memory{_damaged(step)}"
             )
-        self.said.passing = self.said.broken is not None or (-code == signal.SIGKILL and not late)
-        if self.said.broken is not None:
-            return f"its {step} failed: {self.said.broken}. The next start tries again"
-        if self.said.passing:
-            return f"its {step} was killed, probably since the machine ran out of memory. The next start tries again"
+        found.transient = found.broken is not None or (-code == signal.SIGKILL and not late)
+        if found.broken is not None:
+            return f"its {step} failed: {found.broken}. The next start tries again"
+        if found.transient:
+            return f"its {step} was killed, probably because the machine ran out of memory. The next start tries again"
         if late or -code == signal.SIGXCPU:
             return (
                 f"its {step} did not end within {limits.seconds} s of processor time (ACTIVATION_SECONDS): use fewer "
@@ -126,11 +127,11 @@ class _Children:
             )
         last = (errors.strip().splitlines() or ["no message"])[-1][:200]
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return f"its {step} broke off with {how} ({last})"
+        return f"its {step} failed with {how} ({last})"
 
 
 def _damaged(step: str) -> str:
-    """Say what else may be wrong where a model was not even loaded."""
+    """Return another possible cause where a model was not even loaded."""
     return "; or the file is damaged: save the model again" if step == "inspection" else ""
 
 
@@ -140,49 +141,49 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, key: str) -> VersionRecord:
-    """Inspect, compile and verify one version in child processes; what was compiled is in `compiled_dir`.
+    """Inspect, compile and verify one version in child processes, with its tables in `compiled_dir`.
 
     Raises OSError if a child cannot be started.
     """
     began = time.monotonic()
     children = _Children(version, compiled_dir, limits)
     children.run("values", "interactions", "interventional")
-    said = children.said
-    if ExplanationKind.TREE_PATH_DEPENDENT in said.methods:
-        if said.ending is not None:
+    found = children.findings
+    if ExplanationKind.TREE_PATH_DEPENDENT in found.methods:
+        if found.failure is not None:
             _try_alone(children, "interactions", ExplanationKind.INTERACTIONS)
             _try_alone(children, "interventional", ExplanationKind.INTERVENTIONAL)
-        if said.shap is not None:
+        if found.shap is not None:
             _verify_shap(children)
-    return _record(said, key, round(time.monotonic() - began, 2))
+    return _record(found, key, round(time.monotonic() - began, 2))
 
 
-def _try_alone(children: _Children, stage: str, explanation: ExplanationKind) -> None:
-    """Try a stage that was not reached or ended its child once more alone: what came before left less of the limits."""
-    said = children.said
-    if explanation in said.methods or said.shap is not None:
+def _try_alone(children: _Children, stage: str, kind: ExplanationKind) -> None:
+    """Try a stage again alone if it was not reached or failed: earlier stages used part of the limits."""
+    found = children.findings
+    if kind in found.methods or found.shap is not None:
         return
-    reason = children.run(stage)
-    if reason is not None and explanation not in said.methods:
-        said.methods[explanation] = MethodRecord(None, reason)
+    failure = children.run(stage)
+    if failure is not None and kind not in found.methods:
+        found.methods[kind] = MethodRecord(None, failure)
 
 
 def _verify_shap(children: _Children) -> None:
-    """Find out whether shap gives the interventional values for which there are no tables."""
-    said = children.said
+    """Verify shap's interventional values, for which there are no tables."""
+    found = children.findings
     children.run("shap")
-    record = said.methods.get(ExplanationKind.INTERVENTIONAL) or MethodRecord(None, said.ending)
-    reason = "; ".join(filter(None, (said.shap, record.reason)))
-    said.methods[ExplanationKind.INTERVENTIONAL] = replace(record, reason=reason)
+    record = found.methods.get(ExplanationKind.INTERVENTIONAL) or MethodRecord(None, found.failure)
+    reason = "; ".join(filter(None, (found.shap, record.reason)))
+    found.methods[ExplanationKind.INTERVENTIONAL] = replace(record, reason=reason)
 
 
-def _record(said: _Said, key: str, seconds: float) -> VersionRecord:
-    """Refuse the version if nothing explains it."""
-    methods, reason = said.methods, said.refused
+def _record(found: _Findings, key: str, seconds: float) -> VersionRecord:
+    """Refuse the version if no engine explains it."""
+    methods, reason = found.methods, found.refused
     if ExplanationKind.TREE_PATH_DEPENDENT not in methods:
-        reason = reason or said.ending
+        reason = reason or found.failure
     elif not any(one.engine for one in methods.values()):
         reason = "; ".join(dict.fromkeys(one.reason or "" for one in methods.values()))
     state = State.READY if reason is None else State.REFUSED
-    key = "" if said.passing else key  # so that the next start tries again
-    return VersionRecord(key, state, reason, said.contract, methods if reason is None else {}, seconds)
+    key = "" if found.transient else key  # so that the next start tries again
+    return VersionRecord(key, state, reason, found.contract, methods if reason is None else {}, seconds)

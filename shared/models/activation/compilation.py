@@ -21,9 +21,9 @@ def compile_booster(booster: Any) -> Compiled:
 
 
 def start_margins(booster: Any, forest: Forest) -> NDArray[np.float32]:
-    """Return the margins that the trees add to: those of the first round with all leaves 0, whatever the objective.
+    """Return the margins before the first tree: those of the first round with all leaves set to 0.
 
-    Raises NotCoveredError if XGBoost does not tell.
+    Raises NotCoveredError if XGBoost cannot predict them.
     """
     xgboost = import_xgboost()
     first = booster[:1] if booster.num_boosted_rounds() > 1 else booster

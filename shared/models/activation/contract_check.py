@@ -1,4 +1,4 @@
-"""Compares a contract with what its model's file says, and completes one of format 1 from it."""
+"""Compares a contract with its model's file, and completes one of format 1 from it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from shared.models.contract import FORMAT, Contract, Feature, Kind, Trees, Trees
 
 
 def complete_contract(contract: Contract, inspection: ModelInspection) -> Contract:
-    """Return the contract, completed if it is of format 1. Raises ModelFaultError where it contradicts the file."""
+    """Return the contract, completed if it is of format 1.
+
+    Raises ModelFaultError where it contradicts the file.
+    """
     names = tuple(feature.name for feature in inspection.features)
     if len(names) != len(contract.features):
         raise ModelFaultError(

@@ -1,4 +1,4 @@
-"""Reads a model's features out of its file: names, kinds and the labels of categories. What is ambiguous is refused."""
+"""Reads a model's features from its file: names, kinds and labels. Ambiguous files are refused."""
 
 from __future__ import annotations
 

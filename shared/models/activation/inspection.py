@@ -1,4 +1,4 @@
-"""Inspects model files with XGBoost: features, outputs, rounds, and whether they can be explained at all.
+"""Inspects model files with XGBoost: features, outputs, rounds, and whether it explains them.
 
 XGBoost may crash or hang on a damaged file (measured: of 100 models with three bytes altered, 17 ended in a
 segmentation fault and one did not end within 10 s). So files are inspected in a process of their own, which also keeps
@@ -44,7 +44,7 @@ SOURCE_LINE = re.compile(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ")
 
 @dataclass(frozen=True, slots=True)
 class ModelInspection:
-    """The description of a model file, with which one row of missing values was predicted and explained.
+    """The description of a model file that XGBoost can predict and explain.
 
     `features` have the file's names, or f0, f1, … where it has none (`named` is false then). `outputs` counts margins.
     `rounds` are all boosting rounds in the file, 0 for gblinear. `best_iteration` is the last round that `model.predict`
@@ -74,7 +74,7 @@ class ModelInspection:
 def inspect_models(
     paths: Sequence[Path], timeout: float = INSPECTION_TIMEOUT_SECONDS
 ) -> list[ModelInspection | ModelFaultError]:
-    """Inspect model files (.ubj or .json) in another process; return an inspection or a fault for each.
+    """Inspect .ubj or .json files in another process; return an inspection or fault for each.
 
     A file that kills the process costs a new process, and only itself.
     """
@@ -92,12 +92,12 @@ def inspect_models(
 
 
 def inspect_model(path: Path) -> ModelInspection:
-    """Inspect one model file in another process. Raises ModelFaultError if it cannot be loaded or explained."""
+    """Inspect one file in another process. Raises ModelFaultError if XGBoost cannot explain it."""
     return _given(inspect_models([path])[0])
 
 
 def run_module(module: str, arguments: Sequence[str], timeout: float) -> tuple[list[dict[str, Any]], str]:
-    """Run `python -m module`, which prints a JSON object a line; return these, and how the process ended.
+    """Run `python -m module`; return the JSON objects that it prints, and how it ended.
 
     For work that may crash its process, or that imports XGBoost.
     """
@@ -118,7 +118,7 @@ def run_module(module: str, arguments: Sequence[str], timeout: float) -> tuple[l
 
 
 def convert_model(source: Path, target: Path) -> ModelInspection:
-    """Inspect a model file and write it to `target` as UBJSON. Raises ModelFaultError as `inspect_model` does."""
+    """Inspect a file and write it to `target` as UBJSON. Raises as `inspect_model` does."""
     answers, exit_text = run_module(
         __name__, ["convert", str(source.absolute()), str(target.absolute())], INSPECTION_TIMEOUT_SECONDS
     )
@@ -128,7 +128,7 @@ def convert_model(source: Path, target: Path) -> ModelInspection:
 
 
 def inspect_booster(booster: Any, file: str) -> ModelInspection:
-    """Describe a loaded booster, after predicting and explaining one row of missing values with it.
+    """Describe a loaded booster, after it has explained one row of missing values.
 
     Raises ModelFaultError, naming `file`, if that fails or the values do not add up.
     """
@@ -150,7 +150,7 @@ def inspect_booster(booster: Any, file: str) -> ModelInspection:
 
 
 def _training_of(booster: Any, described: dict[str, Any]) -> dict[str, Any]:
-    """Return the kind of booster, how many rounds it has, the best one, and its other attributes."""
+    """Return the kind of booster, its rounds, the best one, and its other attributes."""
     attributes: dict[str, str] = dict(booster.attributes())
     name = str(described["name"])
     if name == "gblinear":
@@ -166,7 +166,7 @@ def _training_of(booster: Any, described: dict[str, Any]) -> dict[str, Any]:
 
 
 def _try_out(booster: Any, features: int, file: str) -> int:
-    """Predict and explain one row of missing values, and return how many margins the model gives."""
+    """Explain one row of missing values, and return how many margins the model gives."""
     xgboost = import_xgboost()
     row = xgboost.DMatrix(np.full((1, features), np.nan, dtype=np.float32), nthread=THREADS)
     try:
@@ -207,7 +207,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _main(command: str, *paths: str) -> None:
-    """`inspect FILE…` or `convert FILE TARGET`: one JSON line an answer, flushed before the next file is tried."""
+    """Run `inspect FILE…` or `convert FILE TARGET`; print a JSON line for each file at once."""
     jobs = [(path, None) for path in paths] if command == "inspect" else [(paths[0], Path(paths[1]))]
     for path, copy in jobs:
         sys.stdout.write(json.dumps(_answer(Path(path), copy)) + "\n")

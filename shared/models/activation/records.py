@@ -1,4 +1,4 @@
-"""How the activation of each model's version ended, in a small file that api, workers and monitor read.
+"""Activation records: the result for each version, in a small file that all services read.
 
 Activation inspects, compiles and verifies a version (shared/models/activation); it ends in *ready* or *refused*.
 """
@@ -22,7 +22,7 @@ SHAP = "shap"
 
 
 class ExplanationKind(StrEnum):
-    """What is verified and offered: the values of each method, and path-dependent interactions."""
+    """The kinds that are verified and offered: values of each method, and interactions."""
 
     TREE_PATH_DEPENDENT = Method.TREE_PATH_DEPENDENT.value
     INTERVENTIONAL = Method.INTERVENTIONAL.value
@@ -38,7 +38,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MethodRecord:
-    """What was found of one method.
+    """The result of verifying one method.
 
     `engine` is None where the method is not offered; `reason` then says why, and else why a slower engine explains it.
     `difference` is the largest distance of values from the reference, `residual` that of their sums from the margin, both
@@ -53,13 +53,13 @@ class MethodRecord:
 
 
 def is_compiled(record: MethodRecord) -> bool:
-    """Tell whether the compiled engine explains a method."""
+    """Return whether the compiled engine explains a method."""
     return record.engine not in {None, XGBOOST, SHAP}
 
 
 @dataclass(frozen=True, slots=True)
 class VersionRecord:
-    """What became of one version.
+    """The result of activating one version.
 
     `key` names all that the outcome depends on: the files' bytes, this build, the limits. `contract` is a manifest of format 1
     as activation completed it from the model, else None. `seconds` is how long it took. `manifest` is the SHA-256 of the manifest
@@ -75,7 +75,7 @@ class VersionRecord:
     manifest: str = ""
 
     def document(self) -> dict[str, Any]:
-        """Return what /v1/models shows of it."""
+        """Return the part that /v1/models shows."""
         return {
             "state": self.state.value,
             "reason": self.reason,
@@ -85,7 +85,7 @@ class VersionRecord:
 
     @classmethod
     def of_document(cls, document: dict[str, Any]) -> Self:
-        """Read what `asdict` gave. Raises ValueError, TypeError or KeyError for anything else."""
+        """Read the result of `asdict`. Raises ValueError, TypeError or KeyError for anything else."""
         methods = {
             ExplanationKind(name): MethodRecord(**one) for name, one in document.pop("methods").items()
         }
@@ -112,7 +112,7 @@ class Activations:
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file; where there is none, or none that is understood, nothing is known of any version."""
+        """Read the file. Without a readable file there are no records."""
         try:
             document = orjson.loads(path.read_bytes())
             versions = {

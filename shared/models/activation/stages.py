@@ -1,7 +1,8 @@
-"""`python -m shared.models.activation.stages FOLDER COMPILED_DIR MEMORY_MB SECONDS STAGE…`: activates one version.
+"""Runs stages of one version's activation in a child process, which an untrusted file may crash.
 
-It prints one JSON object a line as it goes: the step that it begins, what it found of a method, the completed contract, or why the
-version is refused. What it has printed counts also if the next step kills it; that step can be tried alone by a child of its own.
+`python -m shared.models.activation.stages FOLDER COMPILED_DIR MEMORY_MB SECONDS STAGE…` prints one JSON object a line: the
+step that begins, a method's record, the completed contract, or the reason to refuse the version. Printed lines count even
+if the next step kills the process; activate.py can then run that stage alone in another child.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import TableFileError, read_tables, table_path, write_tables
 
-#: prctl's number for "send me this signal when my parent dies" (linux/prctl.h).
+#: prctl's number for the parent-death signal (linux/prctl.h).
 PR_SET_PDEATHSIG = 1
 
 
 class Stage(StrEnum):
-    """What one child may do, in this order. The last is wanted only where the one before says so."""
+    """The stages, in their order. SHAP runs only where INTERVENTIONAL asks for it."""
 
     VALUES = "values"
     INTERACTIONS = "interactions"
@@ -53,54 +54,59 @@ class Stage(StrEnum):
     SHAP = "shap"
 
 
-def say(**what: Any) -> None:
+def report(**finding: Any) -> None:
     """Print one line."""
-    sys.stdout.write(orjson.dumps(what).decode() + "\n")
+    sys.stdout.write(orjson.dumps(finding).decode() + "\n")
     sys.stdout.flush()
 
 
+def report_method(kind: ExplanationKind, record: MethodRecord) -> None:
+    """Print a method's record."""
+    report(method=kind, record=asdict(record))
+
+
 class StageRunner:
-    """One version, loaded and inspected. Making it raises ModelFaultError or EngineError with the reason to refuse the version."""
+    """One version, loaded and inspected. Raises ModelFaultError or EngineError to refuse it."""
 
     def __init__(self, folder: Path, compiled_dir: Path) -> None:
-        say(step="inspection")
+        report(step="inspection")
         version = read_version(folder)
         whole = load_booster(version.model_path, ALL_ROUNDS)
         inspection = inspect_booster(whole, version.model_path.name)
         contract = complete_contract(version.contract, inspection)
         if contract != version.contract:
-            say(contract=contract.document())
+            report(contract=contract.document())
         self._version = replace(version, contract=contract)
         self._folder = compiled_dir
         self._tested = ModelUnderTest.of(contract, used_rounds(whole, contract.trees), find_library())
         self._compiled: Compiled | None = None
 
     def run(self, stage: Stage) -> None:
-        """Do one stage, and say what came of it."""
+        """Run one stage and report its findings."""
         if stage is Stage.VALUES:
             self._verify_values()
         elif stage is Stage.INTERACTIONS:
-            say(step="verification of interactions")
+            report(step="verification of interactions")
             record = verify_interactions(self._tested, self._tables(), None)
-            say(method=ExplanationKind.INTERACTIONS, record=asdict(record))
+            report_method(ExplanationKind.INTERACTIONS, record)
         elif stage is Stage.INTERVENTIONAL:
             self._verify_interventional()
         else:
-            say(step="verification of shap's values")
+            report(step="verification of shap's values")
             record = verify_shap(self._tested, read_background(self._version))
-            say(method=ExplanationKind.INTERVENTIONAL, record=asdict(record))
+            report_method(ExplanationKind.INTERVENTIONAL, record)
 
     def _verify_values(self) -> None:
         self._compare_expected()
-        say(step="compilation")
-        self._path().unlink(missing_ok=True)  # what an earlier build left is not what is verified now
+        report(step="compilation")
+        self._path().unlink(missing_ok=True)  # tables of an earlier build are not verified
         compiled, uncovered = self._compile()
-        say(step="verification")
+        report(step="verification")
         record = verify_values(self._tested, compiled, uncovered)
         if compiled is not None and (record.engine or XGBOOST) != XGBOOST:
             self._compiled = compiled
             self._write(Method.TREE_PATH_DEPENDENT, compiled)
-        say(method=ExplanationKind.TREE_PATH_DEPENDENT, record=asdict(record))
+        report_method(ExplanationKind.TREE_PATH_DEPENDENT, record)
 
     def _compile(self) -> tuple[Compiled | None, str | None]:
         if self._tested.library is None:
@@ -113,7 +119,7 @@ class StageRunner:
             return None, str(reason)
 
     def _tables(self) -> Compiled | None:
-        """Return what was compiled and found right, by this child or the one before."""
+        """Return the verified tables of this child or the one before."""
         if self._compiled is None and self._tested.library is not None and self._path().exists():
             key = self._version.tables_key(Method.TREE_PATH_DEPENDENT) or ""
             self._compiled = read_tables(self._path(), key)
@@ -125,25 +131,25 @@ class StageRunner:
     def _verify_interventional(self) -> None:
         if self._version.contract.background is None:
             return
-        say(step="verification of interventional values")
-        if self._tested.forest is None:  # neither tables nor shap explain what has no trees
-            say(method=ExplanationKind.INTERVENTIONAL, record=asdict(MethodRecord(None, self._tested.unread)))
+        report(step="verification of interventional values")
+        if self._tested.forest is None:  # neither tables nor shap explain a model without trees
+            report_method(ExplanationKind.INTERVENTIONAL, MethodRecord(None, self._tested.unread))
             return
         background = read_background(self._version)
         try:
             record, tables = verify_tables(self._tested, self._tables(), background)
         except NotCoveredError as reason:
-            say(shap=str(reason))
+            report(shap=str(reason))
             return
         self._write(Method.INTERVENTIONAL, tables)
-        say(method=ExplanationKind.INTERVENTIONAL, record=asdict(record))
+        report_method(ExplanationKind.INTERVENTIONAL, record)
 
     def _write(self, method: Method, compiled: Compiled) -> None:
         key = self._version.tables_key(method) or ""
         write_tables(table_path(self._folder, key), compiled, key)
 
     def _compare_expected(self) -> None:
-        """Raise ModelFaultError unless the margins are those that the owner's own model returned."""
+        """Raise ModelFaultError unless the margins equal those of the owner's own model."""
         expected = self._version.contract.expected
         if expected is None:
             return
@@ -161,7 +167,7 @@ class StageRunner:
 
 
 def limit(memory_mb: int, seconds: int) -> None:
-    """Let this process grow by so much address space, and compute for so long."""
+    """Limit the growth of this process's address space, and its processor time."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     size = pages * resource.getpagesize() + memory_mb * 2**20
     resource.setrlimit(resource.RLIMIT_AS, (size, size))
@@ -169,9 +175,9 @@ def limit(memory_mb: int, seconds: int) -> None:
 
 
 def main(folder: str, compiled_dir: str, memory_mb: str, seconds: str, *stages: str) -> int:
-    """Do some stages of one version's activation within limits; return the exit code."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # not to outlive the start
-    import_xgboost()  # what the libraries map is no model's
+    """Run some stages within limits; return the exit code."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it must not outlive the start
+    import_xgboost()  # before the limit: the libraries' mappings are not the model's
     if Stage.SHAP in stages:
         importlib.import_module("shap")
     limit(int(memory_mb), int(seconds))
@@ -179,13 +185,13 @@ def main(folder: str, compiled_dir: str, memory_mb: str, seconds: str, *stages: 
         runner = StageRunner(Path(folder), Path(compiled_dir))
         for stage in stages:
             runner.run(Stage(stage))
-        say(step="end")
+        report(step="end")
     except (ModelFaultError, EngineError) as reason:
-        say(refused=SOURCE_LINE.sub("", str(reason)))
+        report(refused=SOURCE_LINE.sub("", str(reason)))
     except MemoryError:
-        say(out_of_memory=True)
+        report(out_of_memory=True)
     except (OSError, TableFileError) as fault:
-        say(broken=str(fault))
+        report(broken=str(fault))
     return 0
 
 

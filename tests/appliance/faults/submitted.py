@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from ops.http_call import Answer
 from ops.reached import Reached
+from ops.reference import EXACT, bare_explainer, distance
 from ops.trial_appliance import NO_ANSWER
 from shared.appliance.counters import Counters
 from shared.build import ROOT
-from shared.engines.reference import EXACT, bare_explainer, distance
 from shared.jobs import keys
 from shared.metrics import SEPARATOR
 from shared.models.catalog import ModelCatalog

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from services.api.components import Components
 from shared.build import ROOT
+from shared.engines.checks import ADVICE
 from shared.explanation import Explanation
 from shared.jobs.document import Status
 from shared.models.activation.activate import Limits, activate_version
 from shared.models.activation.records import State
 from shared.models.catalog import ModelCatalog
-from shared.sum_check import ADVICE
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from tests.integration.api.api_client import InProcess

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ops.reference import EXACT, distance, reference_contributions
 from services.api.app import create_app
 from services.api.components import Components
 from services.api.explain.inline import MOST_BODY, MOST_ROWS, InlineModel, InlineModels
 from shared.build import ROOT
-from shared.engines.reference import EXACT, distance, reference_contributions
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
 from shared.treeshap.explainer import Explainer

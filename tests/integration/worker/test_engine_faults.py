@@ -15,6 +15,7 @@ from rq.timeouts import JobTimeoutException
 
 from services.worker.batch import BatchRunner, Outcome
 from services.worker.models import WarmModel
+from shared.engines.checks import TOLERANCE
 from shared.engines.engine import Engine
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, PayloadMissingError
@@ -28,7 +29,6 @@ from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Completion
 from shared.objects.payloads import Payloads
-from shared.sum_check import TOLERANCE
 from tests.integration.worker.conftest import FEATURES
 
 type Matrix = NDArray[np.float32]

@@ -287,7 +287,7 @@ def test_a_model_that_kills_its_activation_costs_only_itself_and_is_not_tried_ag
     activations = activate_models(settings, check_models(settings))
     refused = activations.versions["crashes@1"]
     assert refused.state is State.REFUSED
-    assert "its inspection broke off with SIGSEGV" in (refused.reason or "")
+    assert "its inspection failed with SIGSEGV" in (refused.reason or "")
     assert activations.versions["other@1"].state is State.READY
     assert require_ready_models(settings, activations) == 1
     (said,) = [line for line in caplog.records if line.levelno == logging.ERROR]

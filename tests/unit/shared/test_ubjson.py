@@ -95,7 +95,7 @@ def test_typed_arrays_become_native_arrays() -> None:
         (b"Si\x05hi", "a length .* is 5|breaks off"),
         (b"Si\xff", "a length .* is -1"),
         (b"Sd\x00\x00\x00\x00", "not a whole number"),
-        (b"Si\x02\xff\xff", "breaks off or is none"),
+        (b"Si\x02\xff\xff", "is truncated or invalid"),
         (b"[$d#i\x7f\x00", "breaks off|a length"),
         (b"[$L#L" + struct.pack(">q", 2**62), "a length"),
         (b"[$L#l" + struct.pack(">i", -1), "a length .* is -1"),

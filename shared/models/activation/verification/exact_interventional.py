@@ -1,4 +1,4 @@
-"""Interventional values by their definition: leaf by leaf, against each background row, in float64.
+"""Interventional values by their definition: leaf by leaf, row by row, in float64.
 
 The slow reference. It reads XGBoost's trees and nothing compiled, counts no patterns, and integrates where tables have
 factorials: it shares only the definition with `shared.treeshap.interventional`.
@@ -19,7 +19,7 @@ type Path = dict[int, tuple[bool, Bits]]
 
 
 def values_of_tree(tree: Tree, row: Floats, background: Floats) -> Doubles:
-    """Return a tree's value of each feature of a row, the mean over the background rows: (features,)."""
+    """Return a tree's values of a row, the mean over the background rows: (features,)."""
     given = np.zeros(len(row))
     waiting: list[tuple[int, Path, Bits]] = [(0, {}, np.ones(len(background), dtype=np.bool_))]
     while waiting:
@@ -48,7 +48,10 @@ def _goes_left(tree: Tree, node: int, x: Floats) -> Bits:
 
 
 def _add_leaf(value: float, path: Path, met: Bits, given: Doubles) -> None:
-    """Add a leaf's values: the integral over t from 0 to 1 of the product of t, 1 - t or 1 for all other features."""
+    """Add a leaf's values.
+
+    They are the integral over t from 0 to 1 of the product of t, 1 - t or 1 for all other features.
+    """
     if not path:
         return
     own = np.array([satisfied for satisfied, _ in path.values()], dtype=np.float64)[:, None]

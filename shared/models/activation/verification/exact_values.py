@@ -1,4 +1,4 @@
-"""SHAP values of a forest in float64, straight from its trees: the reference where two engines disagree.
+"""SHAP values of a forest in float64, straight from its trees: the reference for engines.
 
 It shares only the reading of the trees with the compiled tables and kernels. A leaf of value v whose path has the features
 1 … d, with cover ratios r and bits b (whether the row satisfies all of the path's splits on the feature), gives feature j
@@ -29,7 +29,7 @@ _TREES, _LEAVES = 64, 4096
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactExplanation:
-    """An explanation in float64: values (rows, outputs, features), base values and margins (rows, outputs)."""
+    """An explanation in float64, with the shapes of Explanation's parts."""
 
     values: Doubles
     base_values: Doubles
@@ -43,7 +43,7 @@ class ExactExplanation:
 
 @dataclass(frozen=True, slots=True)
 class Leaves:
-    """Some leaves. `features`, `ratios` and `bits` are (leaves, places of a path): -1, 1 and True where unused."""
+    """Some leaves: `features`, `ratios`, `bits` are (leaves, places); -1, 1 and True if unused."""
 
     output: NDArray[np.int64]
     value: Doubles
@@ -53,7 +53,7 @@ class Leaves:
 
 
 def exact_values(forest: Forest, start: Floats, rows: Floats) -> ExactExplanation:
-    """Return the explanation of rows (rows, features). `start` holds the margins before the first tree."""
+    """Explain rows (rows, features); `start` holds the margins before the first tree."""
     outputs, features = forest.outputs, forest.features
     values, bases, margins = (np.zeros((len(rows), size)) for size in (outputs * features, outputs, outputs))
     for number, row in enumerate(rows):
@@ -68,7 +68,7 @@ def exact_values(forest: Forest, start: Floats, rows: Floats) -> ExactExplanatio
 
 
 def exact_interactions(forest: Forest, start: Floats, row: Floats) -> Doubles:
-    """Return one row's interactions as XGBoost lays them out: (outputs, features + 1, features + 1)."""
+    """Return one row's interactions in XGBoost's layout: (outputs, features + 1, features + 1)."""
     size = forest.features + 1
     result = np.zeros(forest.outputs * size * size)
     for leaves in _leaves_of(forest, row):
@@ -94,7 +94,7 @@ def _add(
 
 
 def _rule(leaves: Leaves) -> Iterator[tuple[float, Doubles]]:
-    """Yield the weights of a rule that is exact for these paths, and the integrand's factors at its points."""
+    """Yield the weights of an exact quadrature rule, and the integrand's factors at its points."""
     at, weights = np.polynomial.legendre.leggauss((leaves.features.shape[1] + 1) // 2 or 1)
     for t, weight in zip((at + 1) / 2, weights / 2, strict=True):
         yield float(weight), t * leaves.bits + (1 - t) * leaves.ratios

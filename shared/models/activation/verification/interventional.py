@@ -28,7 +28,7 @@ EXACT_SECONDS = 60.0
 
 
 def read_background(version: ModelVersion) -> Floats:
-    """Return the background rows that the contract names. Raises ModelFaultError if they are missing or altered."""
+    """Return the contract's background rows. Raises ModelFaultError if they are not as it says."""
     entry, path = version.contract.background, version.background_path
     if entry is None or path is None:
         raise ModelFaultError("it has no background rows")
@@ -44,7 +44,7 @@ def read_background(version: ModelVersion) -> Floats:
 def verify_tables(
     tested: ModelUnderTest, compiled: Compiled | None, background: Floats
 ) -> tuple[MethodRecord, Compiled]:
-    """Return a compiled model's tables against its background. Raises NotCoveredError with the reason why not."""
+    """Make and verify a model's tables against its background. Raises NotCoveredError."""
     if compiled is None or tested.forest is None or tested.library is None:
         raise NotCoveredError("the model itself is not compiled")
     tables = against_background(compiled, background)
@@ -87,7 +87,7 @@ def verify_shap(tested: ModelUnderTest, background: Floats) -> MethodRecord:
 
 
 def _by_definition(forest: Forest, row: Floats, background: Floats, outputs: int) -> Floats | None:
-    """Return a row's values leaf by leaf in float64, (outputs, features); None if that takes too long."""
+    """Return a row's values by definition, (outputs, features); None if that takes too long."""
     began = time.thread_time()
     result = np.zeros((outputs, forest.features))
     for tree in forest.trees:

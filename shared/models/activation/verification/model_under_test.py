@@ -1,4 +1,4 @@
-"""The model that activation verifies: loaded, with its trees and the rows that it is tried with."""
+"""The model that activation verifies: loaded, with its trees and trial rows."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class ModelUnderTest:
 
     @property
     def scale(self) -> Floats:
-        """The scale of differences, 1 + the largest number of each row and output: (rows, outputs, 1)."""
+        """The scale of differences, 1 + each row and output's largest number: (rows, outputs, 1)."""
         return np.asarray(1 + np.abs(self.explanation.array).max(axis=2, keepdims=True))
 
     def exact(self, row: int) -> ExactExplanation | None:
@@ -94,7 +94,7 @@ class ModelUnderTest:
         return None if self.forest is None else exact_interactions(self.forest, self.start, self.rows[row])
 
     def _linear(self, row: Floats) -> ExactExplanation | None:
-        """Return a linear model's values: weight times value, 0 if missing. Its base value is XGBoost's."""
+        """Return a linear model's explanation: weight times value; the base value is XGBoost's."""
         model = orjson.loads(bytes(self.booster.save_raw("json")))["learner"]["gradient_booster"]
         if model["name"] != LINEAR:
             return None

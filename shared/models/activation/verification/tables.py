@@ -1,4 +1,4 @@
-"""Verifies a model's tables against its background. Not with shap, which is large and slow to load.
+"""Verifies a model's tables against its background, without shap, which is slow to load.
 
 Four checks, on the real tables and background:
 

@@ -25,7 +25,7 @@ type Floats = NDArray[np.float32]
 
 
 def trial_rows(forest: Forest | None, features: Sequence[Feature], outputs: int) -> Floats:
-    """Return rows whose values are the model's thresholds, their neighbours, categories' codes, and some missing.
+    """Return rows of thresholds, their neighbours, categories' codes, and missing values.
 
     A model without trees gets numbers of the normal distribution.
     """

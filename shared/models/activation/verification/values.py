@@ -54,7 +54,7 @@ class Finding:
 
 
 def verify_values(tested: ModelUnderTest, compiled: Compiled | None, uncovered: str | None) -> MethodRecord:
-    """Choose the engine of path-dependent values: the compiled one if it is right, else XGBoost if that is.
+    """Choose the engine of values: the compiled one if it is right, else XGBoost if that is.
 
     `uncovered` says why the model is not compiled.
     """
@@ -91,7 +91,7 @@ def _judge_kernel(tested: ModelUnderTest, explainer: Explainer) -> tuple[Finding
 
 
 def _judge_values(tested: ModelUnderTest, what: str, got: Explanation, xgboosts: Explanation) -> Finding:
-    """Compare an engine's explanation of the first trial rows with float64 and with XGBoost's margins."""
+    """Compare an explanation of the first trial rows with float64 and XGBoost's margins."""
     scale = tested.scale[: len(got)]
     apart = (np.abs(got.array - xgboosts.array) / scale).max(axis=(1, 2))
     difference = 0.0
@@ -125,7 +125,7 @@ def row_microseconds(explain: Callable[[Floats], Explanation], rows: Floats) -> 
 def verify_interactions(
     tested: ModelUnderTest, compiled: Compiled | None, uncovered: str | None
 ) -> MethodRecord:
-    """Choose the engine of interactions: the compiled one if it is right, else XGBoost if that is."""
+    """Choose the engine of interactions, as `verify_values` does for values."""
     contract, reason = tested.contract, uncovered
     each = len(contract.outputs) * (len(contract.features) + 1) ** 2
     if each > MOST_NUMBERS:
@@ -167,7 +167,7 @@ def _verify_kernels_interactions(
 def _judge_interactions(
     tested: ModelUnderTest, what: str, got: Floats, xgboosts: Floats, explanation: Explanation
 ) -> Finding:
-    """Compare interactions of the first trial rows with float64, and their sums with the engine's values."""
+    """Compare interactions of the first trial rows with float64, and their sums with values."""
     scale = 1 + np.abs(got).max(axis=(2, 3), keepdims=True)
     apart = (np.abs(got - xgboosts) / scale).max(axis=(1, 2, 3))
     difference = 0.0

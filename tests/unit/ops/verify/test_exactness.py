@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ops.reference import reference_contributions
 from ops.verify.exactness import Values
 from ops.verify.expectation import Expectation
 from ops.verify.outcome import FailedError
 from ops.verify.plausible_rows import plausible_rows
 from ops.verify.served import LocalModels, ServedModel
 from shared.build import ROOT
-from shared.engines.reference import reference_contributions
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature, Kind, Trees, TreesReason
 from shared.models.labelled_rows import labelled_rows

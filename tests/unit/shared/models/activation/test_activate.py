@@ -104,7 +104,7 @@ def test_a_model_that_crashes_xgboost_is_refused_with_the_signal(tmp_path: Path,
     version = add_model(tmp_path / "models", train(3, 2, 3)[0])
     replace_model(version, with_children_at(10**9))
     record = activate_version(read_version(version.folder), compiled_dir, AMPLE, "key")
-    assert_refused(record, "its inspection broke off with SIGSEGV")
+    assert_refused(record, "its inspection failed with SIGSEGV")
     assert not [*compiled_dir.iterdir()]
 
 
@@ -344,7 +344,7 @@ def test_a_child_that_is_killed_from_outside_says_nothing_of_the_model(
     version = add_model(tmp_path / "models", train(3, 2, 3)[0])
     monkeypatch.setattr(sys, "executable", str(script))
     record = activate_version(version, compiled_dir, AMPLE, "key")
-    assert_refused(record, "was killed, probably since the machine ran out of memory", "tries again")
+    assert_refused(record, "was killed, probably because the machine ran out of memory", "tries again")
     assert record.key == ""  # the next start does
 
 

@@ -1,4 +1,8 @@
-"""Checks that an engine's numbers add up: every batch of every engine, before it is stored.
+"""Calls engines: tells their faults from ours, and checks that their numbers add up.
+
+An engine gets the same rows and the same model each time, so an exception in it would be raised again: the batch is not
+tried again, and its worker is not to blame. Exceptions that say nothing about the engine pass through: memory that ran
+out, the end of the batch's time, and our own errors.
 
 A residual is the difference between the base value plus the values of one row and output, and their margin, which
 the engine computes in another way (from the trees' leaves, not from the values). It is relative to the largest of 1,
@@ -11,14 +15,17 @@ of the values). Residuals up to CERTAIN by this measure are accepted; the others
 
 from __future__ import annotations
 
+import errno
 import functools
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rq.timeouts import BaseTimeoutException
 
-from shared.errors import EngineFaultError
+from shared.errors import EngineFaultError, ShapboxError
 from shared.explanation import Explanation, Matrix
 
 #: The largest residual that is accepted.
@@ -27,6 +34,8 @@ TOLERANCE = 1e-4
 CERTAIN = 1e-5
 #: Numbers that are checked at once: they stay in a processor's cache.
 _NUMBERS_AT_ONCE = 1 << 16
+#: Parts of the messages by which native libraries report that memory ran out, without a MemoryError.
+_OUT_OF_MEMORY = ("bad_alloc", "annot allocate memory")
 #: The advice for every fault of an engine.
 ADVICE = (
     "This is a fault of the engine: please report it, with the model if you can. Until then another method may explain the "
@@ -35,7 +44,7 @@ ADVICE = (
 
 
 class SumsDifferError(EngineFaultError):
-    """Numbers of an engine do not add up: `what` is wrong in the row `row` of those that were checked."""
+    """Numbers of an engine do not add up: `what` is the fault, `row` its row in the call."""
 
     def __init__(self, what: str, row: int, subject: str = "The engine's") -> None:
         super().__init__(f"{subject} {what} in row {row}; no result was stored. {ADVICE}")
@@ -46,6 +55,55 @@ class SumsDifferError(EngineFaultError):
         """Return the same fault with the engine, the model, and the row's number in its job."""
         what = self.what.replace(" ", f" of model {model} ", 1)
         return SumsDifferError(what, first_row + self.row, f"The {engine} engine's")
+
+
+@dataclass(slots=True)
+class EngineCalls:
+    """Calls one engine for rows of one model, which begin at row `first_row` of their job."""
+
+    engine: str
+    model: str
+    first_row: int = 0
+    #: The largest residual of all results so far.
+    largest_residual: float = field(default=0.0, init=False)
+
+    def call[**P, T](self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a function of the engine. Raises EngineFaultError for its exceptions, or MemoryError."""
+        try:
+            return function(*args, **kwargs)
+        except SumsDifferError as fault:
+            raise fault.of(self.engine, self.model, self.first_row) from fault
+        except (ShapboxError, MemoryError, BaseTimeoutException):
+            raise
+        except Exception as fault:
+            if _ran_out_of_memory(fault):
+                raise MemoryError(str(fault)) from fault
+            raise EngineFaultError(
+                f"The {self.engine} engine failed while it explained rows of model {self.model} "
+                f"({type(fault).__name__}: {fault}); no result was stored. {ADVICE}"
+            ) from fault
+
+    def explain(self, explain: Callable[[Matrix], Explanation], rows: Matrix, before: int = 0) -> Explanation:
+        """Return the rows' explanation, with its sums checked. Raises as `call` does.
+
+        `before` is the number of rows that earlier calls explained.
+        """
+        explanation = self.call(explain, rows)
+        self._note(self.call(check_sums, explanation, before))
+        return explanation
+
+    def check_matrices(self, matrices: Matrix, explanation: Explanation) -> None:
+        """Check matrices of interactions against the rows' explanation. Raises as `call` does."""
+        self._note(self.call(check_interactions, matrices, explanation))
+
+    def _note(self, residual: float) -> None:
+        self.largest_residual = max(self.largest_residual, residual)
+
+
+def _ran_out_of_memory(fault: Exception) -> bool:
+    if isinstance(fault, OSError) and fault.errno == errno.ENOMEM:
+        return True
+    return any(words in str(fault) for words in _OUT_OF_MEMORY)
 
 
 @np.errstate(all="ignore")  # overflows and numbers that are not finite are found by their residual
@@ -78,7 +136,7 @@ def check_sums(explanation: Explanation, first_row: int = 0) -> float:
 
 @np.errstate(all="ignore")
 def check_interactions(matrices: Matrix, explanation: Explanation, first_row: int = 0) -> float:
-    """Return the largest residual of whole matrices: (rows, outputs, features + 1, features + 1).
+    """Return the largest residual of matrices (rows, outputs, features + 1, features + 1).
 
     Each line adds up to the feature's value in `explanation`, the last one to the base value; the residual is relative also
     to the matrix's largest number. Raises as `check_sums` does.

@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from shared.errors import EngineFaultError
-from shared.explanation import Explanation
-from shared.sum_check import (
+from shared.engines.checks import (
     ADVICE,
     CERTAIN,
     TOLERANCE,
@@ -14,6 +12,8 @@ from shared.sum_check import (
     check_interactions,
     check_sums,
 )
+from shared.errors import EngineFaultError
+from shared.explanation import Explanation
 
 type Matrix = NDArray[np.float32]
 

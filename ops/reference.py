@@ -1,4 +1,4 @@
-"""XGBoost's own contributions, straight from the library: what every other way of computing is compared with."""
+"""XGBoost's own contributions: the reference for results in tools and tests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from shared.engines.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.models.contract import Trees
 
-#: How far values may be from XGBoost's own, as `distance` tells it.
+#: The largest `distance` from XGBoost that counts as exact.
 EXACT = 1e-5
 
 type Explain = Callable[[NDArray[np.float32]], NDArray[np.float32]]
@@ -20,7 +20,7 @@ type Explain = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def reference_contributions(
     model_path: Path, rows: NDArray[np.float32], trees: Trees | None = None
 ) -> NDArray[np.float32]:
-    """Return `Booster.predict(pred_contribs=True)` for rows x features: rows x outputs x (features + 1), base last.
+    """Return `Booster.predict(pred_contribs=True)` of rows: (rows, outputs, features + 1), base last.
 
     `trees` are the contract's; without them the rounds that `model.predict` uses count.
 
@@ -30,7 +30,7 @@ def reference_contributions(
 
 
 def bare_explainer(model_path: Path, trees: Trees | None = None) -> Explain:
-    """Return what a process with nothing but XGBoost would call: the same, with the model loaded once."""
+    """Return the function `reference_contributions` with the model loaded once."""
     booster = load_booster(model_path, trees)
     dmatrix = import_xgboost().DMatrix
 
@@ -43,10 +43,10 @@ def bare_explainer(model_path: Path, trees: Trees | None = None) -> Explain:
 
 
 def distance(values: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Return how far values are from XGBoost's own at most, relative to the row's and output's largest, or 1.
+    """Return the largest difference from XGBoost, relative to 1 and the row and output's largest.
 
-    Both are rows x outputs x (features + 1), or can be seen so. Float32 has seven digits, of which either may lose
-    one, so that the largest of a row tells how far apart its values may be. Infinite where one is no number.
+    Both are rows x outputs x (features + 1), or can be seen so. Float32 has seven digits, of which either side may
+    lose one, so the tolerance depends on the largest of a row. Infinity if a number is not finite.
     """
     theirs = reference.astype(np.float64)
     apart = np.abs(values.reshape(reference.shape) - theirs)
