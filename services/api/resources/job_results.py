@@ -11,8 +11,8 @@ from services.api.components import Components
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range
 from services.api.results.negotiation import accepts_gzip, choose_media_type, gzip_stream
-from services.api.results.plots.kinds import KINDS, Source, Wish
-from services.api.results.plots.raster import render_png
+from services.api.results.plots.kinds import KINDS, PlotOptions, draw_plot
+from services.api.results.plots.png import render_png
 from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
 from services.api.results.writer import ResultResponses, Writer, completed_job, require_result
@@ -81,12 +81,11 @@ class PlotResource:
         """Answer with the picture."""
         if kind not in KINDS:
             raise NotFoundError(f"Unknown plot {kind[:40]!r}. Available plots: {', '.join(KINDS)}.")
-        wish = Wish.of(Query(req, *KINDS[kind].parameters))
+        options = PlotOptions.of(Query(req, *KINDS[kind]))
         media_type = choose_media_type(req.get_header("Accept"), (SVG, PNG), "A plot")
         components = self._components
-        source = Source(components.summaries, components.catalog)
         with completed_job(components.store, job_id) as job, components.plots:
-            picture = KINDS[kind].draw(source, job, wish).svg()
+            picture = draw_plot(kind, job, options, components.summaries, components.catalog).svg()
             if media_type == PNG:
                 picture = render_png(picture)
         resp.content_type = media_type

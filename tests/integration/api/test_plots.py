@@ -20,8 +20,8 @@ from services.api.app import create_app
 from services.api.components import Components
 from services.api.http.concurrency_limits import PLOTS
 from services.api.results import summaries as job_digests
-from services.api.results.plots import raster
-from services.api.results.plots.png_writer import MOST_PIXELS
+from services.api.results.plots import png
+from services.api.results.plots.png_process import MOST_PIXELS
 from services.api.results.plots.svg import Drawing
 from shared.build import ROOT
 from shared.explanation import Explanation
@@ -153,14 +153,14 @@ def test_every_plot_comes_as_svg_by_default_and_as_png_if_asked_for(
 ) -> None:
     job, *_ = make(model)
 
-    svg, png = plot(client, job, kind), plot(client, job, kind, Accept="image/png")
+    svg, image = plot(client, job, kind), plot(client, job, kind, Accept="image/png")
 
     root = ET.fromstring(svg.body)
     assert svg.headers["content-type"] == "image/svg+xml"
     assert f"{model}@1" in root.get("aria-label", "")
-    assert png.headers["content-type"] == "image/png"
-    assert png.body.startswith(PNG_SIGNATURE)
-    size = struct.unpack(">II", png.body[16:24])
+    assert image.headers["content-type"] == "image/png"
+    assert image.body.startswith(PNG_SIGNATURE)
+    size = struct.unpack(">II", image.body[16:24])
     assert size == (2 * int(root.get("width", "")), 2 * int(root.get("height", "")))
 
 
@@ -228,7 +228,7 @@ def test_features_beyond_max_display_share_a_line(client: InProcess, make: Make)
         ("plots/bar?row=1", 400, "'row'"),
         ("plots/dependence?max_display=3", 400, "max_display"),
         ("plots/bar?max_display=0", 400, "from 1 to 100"),
-        ("plots/waterfall?row=60", 400, "60 rows"),
+        ("plots/waterfall?row=60", 400, "0 to 59"),
         ("plots/waterfall?row=-1", 400, "whole number"),
         ("plots/dependence?feature=nope", 400, "alcohol"),
         ("plots/bar?output=nope", 400, "class_0"),
@@ -258,7 +258,7 @@ def test_without_a_font_png_is_refused_and_svg_comes(
     client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    monkeypatch.setattr(raster, "_font", lambda: None)
+    monkeypatch.setattr(png, "_font", lambda: None)
 
     reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
 
@@ -289,7 +289,7 @@ def test_a_png_that_takes_too_long_is_put_off(
     client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    monkeypatch.setattr(raster, "TIMEOUT", 0.001)
+    monkeypatch.setattr(png, "TIMEOUT", 0.001)
 
     reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
 
@@ -300,9 +300,9 @@ def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_fo
     drawing = Drawing(800, 3500, 'of "quotes"')
     usual = Drawing(800, 440, "m@1")
 
-    width, height = struct.unpack(">II", raster.render_png(drawing.svg())[16:24])
+    width, height = struct.unpack(">II", png.render_png(drawing.svg())[16:24])
     assert 0.9 * MOST_PIXELS < width * height < 1.01 * MOST_PIXELS
-    assert struct.unpack(">II", raster.render_png(usual.svg())[16:24]) == (1600, 880)
+    assert struct.unpack(">II", png.render_png(usual.svg())[16:24]) == (1600, 880)
 
 
 @pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])

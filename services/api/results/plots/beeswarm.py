@@ -1,6 +1,6 @@
-"""The beeswarm plot: one dot for each row and feature. The numbers are those of shap.plots.beeswarm.
+"""The beeswarm plot: one dot for each row and feature, as in shap.plots.beeswarm.
 
-Features are ranked by all rows; the dots are the sample's (shared/summary/sample.py), all rows of a small job.
+Features are ranked by all rows. The dots are those of the sample (shared/summary/sample.py): all rows of a small job.
 """
 
 from __future__ import annotations
@@ -9,53 +9,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.api.results.plots.axis import Scale, draw_bottom_axis
-from services.api.results.plots.colour_bar import draw_colour_bar
-from services.api.results.plots.frame import LINE, Frame
-from services.api.results.plots.ranking import Ranking
-from services.api.results.plots.shades import MISSING, draw_shaded, shades
+from services.api.results.plots.axes import Scale, draw_bottom_axis
+from services.api.results.plots.colours import MISSING, draw_colour_bar, draw_shaded, shades
+from services.api.results.plots.lines import LINE, Frame, Ranking
+from services.api.results.plots.numbers import Floats, Whole
 from services.api.results.plots.svg import Drawing, shortened
-from services.api.results.plots.swarm import swarm_offsets
+from shared.explanation import Matrix
 
 #: Pixels of a dot's radius, and of the room for the colour bar.
 _RADIUS, _BESIDE = 2.4, 96.0
+#: The bins that the values of a line are counted into, and the share of the line's height that the fullest one takes.
+BINS, HEIGHT = 100, 0.9 * 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class BeeswarmFigures:
-    """What is shown, line by line from the top: (rows, lines) SHAP values and shades of the features' values."""
+    """Labels, and (rows, lines) SHAP values and shades of the features' values."""
 
     labels: Sequence[str]
-    values: NDArray[np.float64]
-    shades: NDArray[np.int64]
+    values: Floats
+    shades: Whole
 
     @classmethod
     def of(
-        cls,
-        features: NDArray[np.float32],
-        values: NDArray[np.float32],
-        mean_abs: NDArray[np.float64],
-        names: Sequence[str],
-        max_display: int,
+        cls, features: Matrix, values: Matrix, mean_abs: Floats, names: Sequence[str], max_display: int
     ) -> BeeswarmFigures:
-        """Choose what is shown. `features` and `values` have shape (rows, features), `mean_abs` (features,)."""
+        """Choose the lines. Shapes: (rows, features) twice, (features,)."""
         ranking = Ranking.by(mean_abs, max_display)
-        shade = np.full((len(values), ranking.lines), MISSING)  # a sum of features has no value of its own
+        gathered = ranking.gather(values)
+        shade = np.full(gathered.shape, MISSING)  # a sum of features has no value of its own
         for line, place in enumerate(ranking.shown):
             shade[:, line] = shades(features[:, place].astype(np.float64))
-        return cls(ranking.labels(names), ranking.gather(values), shade)
+        return cls(ranking.labels(names), gathered, shade)
 
 
 def draw_beeswarm(figures: BeeswarmFigures, title: str) -> Drawing:
     """Draw the plot."""
-    frame = Frame.for_lines(
-        [shortened(label) for label in figures.labels],
-        f"SHAP values of single rows, {title}",
-        title,
-        beside=_BESIDE,
-    )
+    labels = [shortened(label) for label in figures.labels]
+    frame = Frame.for_lines(labels, "SHAP values of single rows", title, beside=_BESIDE)
     drawing, values = frame.drawing, figures.values
     scale = Scale.around(min(values.min(), 0.0), max(values.max(), 0.0), frame.left, frame.right)
     drawing.line((scale(0.0), frame.top), (scale(0.0), frame.bottom), opacity=0.45)
@@ -63,12 +55,25 @@ def draw_beeswarm(figures: BeeswarmFigures, title: str) -> Drawing:
     for line, label in enumerate(figures.labels):
         y = frame.middle(line)
         drawing.line((frame.left, y), (frame.right, y), opacity=0.25, dash="1 5")
-        drawing.name((frame.left - 10, y + 4.5), label)
-        offsets = swarm_offsets(values[:, line], shuffled)
-        pixels = frame.left + (values[:, line] - scale.least) * (frame.right - frame.left) / (
-            scale.most - scale.least
-        )
-        draw_shaded(drawing, pixels, y - offsets * LINE, figures.shades[:, line], _RADIUS)
+        frame.write_label(line, label)
+        heights = y - swarm_offsets(values[:, line], shuffled) * LINE
+        draw_shaded(drawing, scale(values[:, line]), heights, figures.shades[:, line], _RADIUS)
     draw_bottom_axis(drawing, scale, frame.bottom, "SHAP value (impact on model output)")
     draw_colour_bar(drawing, frame.right + 34, frame.top, frame.bottom, "Feature value", ("Low", "High"))
     return drawing
+
+
+def swarm_offsets(values: Floats, shuffled: Whole) -> Floats:
+    """Return the distance of each dot from its line's middle, in shares of the line's height.
+
+    As in shap.plots.beeswarm, dots of the same bin are stacked above and below the line in turn. `values` has shape
+    (dots,); `shuffled` is their order in the stacks, by chance, and the same each time.
+    """
+    least = values.min()
+    bins = np.round(BINS * (values - least) / (values.max() - least + 1e-8)).astype(np.int64)
+    order = shuffled[np.argsort(bins[shuffled], kind="stable")]
+    starts = np.concatenate([[0], np.cumsum(np.bincount(bins, minlength=BINS + 1))[:-1]])
+    layers = np.empty(len(values), dtype=np.int64)
+    layers[order] = np.arange(len(values)) - starts[bins[order]]
+    offsets: Floats = np.ceil(layers / 2) * (layers % 2 * 2 - 1)
+    return offsets * (HEIGHT / (offsets.max() + 1))

@@ -1,8 +1,8 @@
-"""Each kind of plot: which parameters it takes, and how it comes from a job."""
+"""The kinds of plots: the parameters of each, and how it is drawn from a job."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +19,22 @@ from shared.errors import BadParameterError
 from shared.jobs.document import Job
 from shared.models.catalog import ModelCatalog
 
+#: The parameters of each kind.
+KINDS = {
+    "bar": ("output", "max_display"),
+    "beeswarm": ("output", "max_display"),
+    "waterfall": ("row", "output", "max_display"),
+    "dependence": ("feature", "output"),
+}
 #: Lines of a plot by default, as in shap.plots, and at most.
 DISPLAYED, MOST_DISPLAYED = 10, 100
-#: Names that an error lists, at most.
+#: The most names that an error lists.
 LISTED = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a request says about the plot it wants. None: nothing is said."""
+class PlotOptions:
+    """The parameters of a request for a plot. None stands for the default."""
 
     output: str | None
     feature: str | None
@@ -35,82 +42,45 @@ class Wish:
     max_display: int
 
     @classmethod
-    def of(cls, query: Query) -> Wish:
+    def of(cls, query: Query) -> PlotOptions:
         """Read the parameters. Raises BadParameterError."""
-        return cls(
-            query.text("output"),
-            query.text("feature"),
-            query.whole("row", 0, 0),
-            query.whole("max_display", DISPLAYED, 1, MOST_DISPLAYED),
+        row, max_display = query.whole("row", 0, 0), query.whole("max_display", DISPLAYED, 1, MOST_DISPLAYED)
+        return cls(query.text("output"), query.text("feature"), row, max_display)
+
+
+def draw_plot(
+    kind: str, job: Job, options: PlotOptions, summaries: JobSummaries, catalog: ModelCatalog
+) -> Drawing:
+    """Draw a plot of a completed job. Raises BadParameterError and the errors of JobSummaries."""
+    names = JobNames.of(job, catalog)
+    output = _place("output", options.output, names.outputs)
+    if kind == "waterfall":
+        title = f"{_title(job, names, output, job.rows)}, row {options.row}"
+        return draw_waterfall(_steps(job, options, summaries, names, output), title)
+    summary = summaries.of(job)
+    mean_abs, values = summary.moments.mean_abs[output], summary.explanation.values[:, output]
+    if kind == "bar":
+        bars = BarFigures.of(mean_abs, names.features, options.max_display)
+        return draw_bar(bars, _title(job, names, output, job.rows))
+    title = _title(job, names, output, len(summary.features))
+    if kind == "beeswarm":
+        dots = BeeswarmFigures.of(summary.features, values, mean_abs, names.features, options.max_display)
+        return draw_beeswarm(dots, title)
+    feature = _place("feature", options.feature, names.features, default=int(np.argmax(mean_abs)))
+    points = DependenceFigures.of(feature, summary.features, values, names.columns)
+    return draw_dependence(points, title)
+
+
+def _steps(
+    job: Job, options: PlotOptions, summaries: JobSummaries, names: JobNames, output: int
+) -> WaterfallFigures:
+    if options.row >= job.rows:
+        raise BadParameterError(
+            f"row={options.row} is out of range: the rows of this job are numbered 0 to {job.rows - 1}."
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """Where plots get their numbers and names from."""
-
-    summaries: JobSummaries
-    catalog: ModelCatalog
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A plot's parameters, and the function that draws it. That may raise BadParameterError and what JobSummaries raises."""
-
-    parameters: tuple[str, ...]
-    draw: Callable[[Source, Job, Wish], Drawing]
-
-
-def _bar(source: Source, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, source.catalog)
-    output = _place("output", wish.output, names.outputs)
-    mean_abs = source.summaries.of(job).moments.mean_abs[output]
-    return draw_bar(BarFigures.of(mean_abs, names.features, wish.max_display), _title(job, names, output))
-
-
-def _beeswarm(source: Source, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, source.catalog)
-    output = _place("output", wish.output, names.outputs)
-    digest = source.summaries.of(job)
-    figures = BeeswarmFigures.of(
-        digest.features,
-        digest.explanation.values[:, output],
-        digest.moments.mean_abs[output],
-        names.features,
-        wish.max_display,
-    )
-    return draw_beeswarm(figures, _title(job, names, output, shown=len(digest.features)))
-
-
-def _waterfall(source: Source, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, source.catalog)
-    output = _place("output", wish.output, names.outputs)
-    if wish.row >= job.rows:
-        raise BadParameterError(f"row={wish.row} is beyond the job's {job.rows} rows, which count from 0.")
-    features, explanation = source.summaries.row(job, wish.row)
+    features, explanation = summaries.row(job, options.row)
     values, base_value = explanation.values[0, output], float(explanation.base_values[0, output])
-    figures = WaterfallFigures.of(features, values, base_value, names.columns, wish.max_display)
-    return draw_waterfall(figures, f"{_title(job, names, output)}, row {wish.row}")
-
-
-def _dependence(source: Source, job: Job, wish: Wish) -> Drawing:
-    names = JobNames.of(job, source.catalog)
-    output = _place("output", wish.output, names.outputs)
-    digest = source.summaries.of(job)
-    largest = int(np.argmax(digest.moments.mean_abs[output]))
-    feature = _place("feature", wish.feature, names.features, default=largest)
-    figures = DependenceFigures.of(
-        feature, digest.features, digest.explanation.values[:, output], names.columns
-    )
-    return draw_dependence(figures, _title(job, names, output, shown=len(digest.features)))
-
-
-KINDS = {
-    "bar": Kind(("output", "max_display"), _bar),
-    "beeswarm": Kind(("output", "max_display"), _beeswarm),
-    "waterfall": Kind(("row", "output", "max_display"), _waterfall),
-    "dependence": Kind(("feature", "output"), _dependence),
-}
+    return WaterfallFigures.of(features, values, base_value, names.columns, options.max_display)
 
 
 def _place(what: str, wanted: str | None, names: Sequence[str], default: int = 0) -> int:
@@ -118,16 +88,13 @@ def _place(what: str, wanted: str | None, names: Sequence[str], default: int = 0
         return default
     if wanted in names:
         return list(names).index(wanted)
-    more = ", …" if len(names) > LISTED else ""
-    raise BadParameterError(
-        f"The job has no {what} {wanted[:40]!r}: there is {', '.join(names[:LISTED])}{more}."
-    )
+    listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
+    raise BadParameterError(f"The job has no {what} {wanted[:40]!r}. Available {what}s: {listed}.")
 
 
-def _title(job: Job, names: JobNames, output: int, shown: int | None = None) -> str:
-    rows = f"{job.rows:,} rows" if job.rows > 1 else "1 row"
-    if shown is not None and shown < job.rows:
-        rows = f"{shown:,} of {rows}"
+def _title(job: Job, names: JobNames, output: int, shown: int) -> str:
+    some = f"{shown:,} of " if shown < job.rows else ""
+    rows = some + (f"{job.rows:,} rows" if job.rows > 1 else "1 row")
     of = f", output {names.outputs[output]}" if job.outputs > 1 else ""
     method = "" if job.method == "tree_path_dependent" else f", {job.method}"
     return f"{job.model}{of}{method}, {rows}"

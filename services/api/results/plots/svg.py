@@ -1,7 +1,7 @@
 """Writes SVG: a few kinds of marks, with presentation attributes only.
 
-No style and no script, so that it may be put into a page with a strict Content-Security-Policy, where a style sheet can
-still change its ink (`currentColor`), its font and its paper (`.paper`).
+There is no style and no script, so that a page with a strict Content-Security-Policy can show it. The page's style sheet
+can change the ink (`currentColor`), the font and the paper (`.paper`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from xml.sax.saxutils import escape, quoteattr
 
-#: Ink and paper where nothing else is said, and what letters are drawn with.
+#: The default colours and fonts.
 INK, PAPER = "#1f2328", "#ffffff"
 FONTS = "DejaVu Sans, Verdana, system-ui, sans-serif"
-#: How wide a letter of DejaVu Sans is, on average and as a share of the font's size; a little more than less.
+#: The width of a letter of DejaVu Sans as a share of the font's size: somewhat above the average.
 LETTER = 0.62
 #: Letters of a name that are shown.
 LONGEST = 32
@@ -21,7 +21,7 @@ type Point = tuple[float, float]
 
 
 class Drawing:
-    """One picture of so many pixels; later marks cover earlier ones."""
+    """One picture, its size in pixels. Later marks cover earlier ones."""
 
     def __init__(self, width: float, height: float, label: str) -> None:
         self.width, self.height = width, height
@@ -39,12 +39,17 @@ class Drawing:
         )
 
     def area(self, points: Iterable[Point], fill: str, *, opacity: float = 1.0, tip: str = "") -> None:
-        """Fill a polygon; `tip` is shown where the pointer rests on it."""
+        """Fill a polygon. `tip` is its tooltip."""
         d = "M" + "L".join(_point(point) for point in points) + "z"
-        see_through = f' fill-opacity="{_short(opacity)}"' if opacity < 1 else ""
-        self._marks.append(f'<path d="{d}" fill="{fill}"{see_through}>{_tip(tip)}</path>')
+        self._marks.append(f'<path d="{d}" fill="{fill}"{_fill_opacity(opacity)}>{_tip(tip)}</path>')
 
-    def text(  # noqa: PLR0913  # all that letters have
+    def box(self, start: Point, end: Point, fill: str, *, opacity: float = 1.0, tip: str = "") -> None:
+        """Fill the rectangle between two opposite corners."""
+        (left, top), (right, bottom) = start, end
+        corners = [start, (right, top), end, (left, bottom)]
+        self.area(corners, fill, opacity=opacity, tip=tip)
+
+    def text(  # noqa: PLR0913  # the properties of text
         self,
         place: Point,
         text: str,
@@ -54,33 +59,25 @@ class Drawing:
         fill: str = "currentColor",
         opacity: float = 1.0,
         turned: bool = False,
-        tip: str = "",
         before: str = "",
+        longest: int | None = None,
     ) -> None:
-        """Write text whose baseline begins (or has its middle, or ends) at `place`; `turned` reads upwards.
+        """Write text with its baseline's start, middle or end at `place`; `turned` reads upwards.
 
-        `before` comes before it, paler.
+        `before` precedes it in a paler colour. Text of more than `longest` letters is cut, and whole in its tooltip.
         """
         x, y = place
+        short = text if longest is None else shortened(text, longest)
+        tip = _tip(text if short != text else "")
         turn = f' transform="rotate(-90 {_short(x)} {_short(y)})"' if turned else ""
-        see_through = f' fill-opacity="{_short(opacity)}"' if opacity < 1 else ""
         paler = f'<tspan fill-opacity="0.65">{_escaped(before)}</tspan>' if before else ""
         self._marks.append(
             f'<text x="{_short(x)}" y="{_short(y)}" text-anchor="{anchor}" font-size="{_short(size)}" '
-            f'fill="{fill}"{see_through}{turn}>{_tip(tip)}{paler}{_escaped(text)}</text>'
-        )
-
-    def name(
-        self, place: Point, name: str, *, anchor: str = "end", turned: bool = False, before: str = ""
-    ) -> None:
-        """Write what a client has named: cut if it is long, and whole where the pointer rests on it."""
-        short = shortened(name)
-        self.text(
-            place, short, anchor=anchor, turned=turned, tip=name if name != short else "", before=before
+            f'fill="{fill}"{_fill_opacity(opacity)}{turn}>{tip}{paler}{_escaped(short)}</text>'
         )
 
     def dots(self, places: Iterable[Point], fill: str, radius: float) -> None:
-        """Draw dots as one mark: a line of no length with round ends is a dot, in a dozen letters."""
+        """Draw dots as one mark: a line of length 0 with round ends takes the fewest letters."""
         d = "".join(f"M{_point(place)}h0" for place in places)
         if d:
             self._marks.append(
@@ -101,23 +98,27 @@ class Drawing:
 
 
 def text_width(text: str, size: float = 13) -> float:
-    """Return about how many pixels a text takes."""
+    """Return the approximate width of a text in pixels."""
     return len(text) * LETTER * size
 
 
 def shortened(text: str, longest: int = LONGEST) -> str:
-    """Return a text, cut where it would take the room of what it names."""
+    """Return a text of at most `longest` letters."""
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _short(number: float) -> str:
-    return (
-        f"{number:.1f}".removesuffix(".0") if abs(number) >= 10 else f"{number:.2f}".rstrip("0").rstrip(".")
-    )
+    if abs(number) >= 10:
+        return f"{number:.1f}".removesuffix(".0")
+    return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
 def _point(point: Point) -> str:
     return f"{_short(point[0])} {_short(point[1])}"
+
+
+def _fill_opacity(opacity: float) -> str:
+    return f' fill-opacity="{_short(opacity)}"' if opacity < 1 else ""
 
 
 def _tip(text: str) -> str:
@@ -125,9 +126,9 @@ def _tip(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Return a text for between tags, without what XML cannot hold."""
     return escape(_printable(text))
 
 
 def _printable(text: str) -> str:
+    """Replace the letters that XML cannot hold."""
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)

@@ -1,4 +1,4 @@
-"""The waterfall plot: how one row's SHAP values lead from the base value to the margin, as shap.plots.waterfall does."""
+"""The waterfall plot: from the base value to a row's margin, as in shap.plots.waterfall."""
 
 from __future__ import annotations
 
@@ -6,26 +6,24 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from services.api.results.plots.axis import Scale, draw_bottom_axis
+from services.api.results.plots.axes import Scale, draw_bottom_axis
 from services.api.results.plots.colours import BLUE, RED
-from services.api.results.plots.feature_values import value_text
-from services.api.results.plots.frame import LINE, Frame
-from services.api.results.plots.numbers import plain, signed
-from services.api.results.plots.ranking import Ranking
+from services.api.results.plots.lines import LINE, Frame, Ranking
+from services.api.results.plots.numbers import plain, signed, value_text
 from services.api.results.plots.svg import Drawing, shortened, text_width
+from shared.explanation import Matrix
 from shared.models.contract import Feature
 
-#: Pixels of an arrow's thickness and of its head, and of what stands above and below.
-_THICK, _HEAD, _ABOVE, _BELOW = 24.0, 7.0, 66.0, 64.0
+#: Pixels of half an arrow's thickness and of its head, and of the room above and below the lines.
+_HALF, _HEAD, _ROOM = 12.0, 7.0, (66.0, 64.0)
 #: Letters of a value that are shown: a category's label can be long.
 _GIVEN_LETTERS = 14
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line: what it is called, its value as text (None for the rest), its SHAP value, and where that begins and ends."""
+    """One line: a feature, its value (None for the rest), and its SHAP value from start to end."""
 
     label: str
     given: str | None
@@ -35,18 +33,18 @@ class Step:
 
     @property
     def text(self) -> str:
-        """What stands before the line."""
+        """The value and the name."""
         return self.label if self.given is None else f"{self.given} = {self.label}"
 
     @property
     def before(self) -> str:
-        """What stands before the name: the value, cut if it is a long label."""
+        """The text before the name: the value, cut if it is long."""
         return "" if self.given is None else f"{shortened(self.given, _GIVEN_LETTERS)} = "
 
 
 @dataclass(frozen=True, slots=True)
 class WaterfallFigures:
-    """What is shown; the steps are those from the top, which is the last to be added."""
+    """The steps from the top: the first is the last to be added."""
 
     base_value: float
     margin: float
@@ -54,24 +52,15 @@ class WaterfallFigures:
 
     @classmethod
     def of(
-        cls,
-        features: NDArray[np.float32],
-        values: NDArray[np.float32],
-        base_value: float,
-        columns: Sequence[Feature],
-        max_display: int,
+        cls, features: Matrix, values: Matrix, base_value: float, columns: Sequence[Feature], max_display: int
     ) -> WaterfallFigures:
-        """Order one row's values, (features,), by their size."""
+        """Order one row's values by their size. `features` and `values` have shape (features,)."""
         ranking = Ranking.by(np.abs(values), max_display)
         labels = ranking.labels([column.name for column in columns], rest="{} other features")
-        given: list[str | None] = [
-            value_text(columns[place], float(features[place])) for place in ranking.shown
-        ]
-        if ranking.rest:
-            given.append(None)
+        given = [value_text(columns[place], float(features[place])) for place in ranking.shown]
         margin = end = base_value + float(values.sum(dtype=np.float64))
         steps = []
-        for label, own, value in zip(labels, given, ranking.gather(values).tolist(), strict=True):
+        for label, own, value in zip(labels, [*given, None], ranking.gather(values).tolist(), strict=False):
             steps.append(Step(label, own, value, end - value, end))
             end -= value
         return cls(base_value, margin, steps)
@@ -79,21 +68,17 @@ class WaterfallFigures:
 
 def draw_waterfall(figures: WaterfallFigures, title: str) -> Drawing:
     """Draw the plot."""
-    texts = [step.before + shortened(step.label) for step in figures.steps]
-    frame = Frame.for_lines(
-        texts, f"SHAP values of one row, {title}", title, beside=40, above=_ABOVE, below=_BELOW
-    )
+    labels = [step.before + shortened(step.label) for step in figures.steps]
+    frame = Frame.for_lines(labels, "SHAP values of one row", title, beside=40, room=_ROOM)
     ends = [end for step in figures.steps for end in (step.start, step.end)]
     scale = Scale.around(min(ends), max(ends), frame.left, frame.right, margin=0.12)
     drawing = frame.drawing
     for line, step in enumerate(figures.steps):
-        y = frame.middle(line)
+        x, y = scale(step.start), frame.middle(line)
         drawing.line((frame.left, y), (frame.right, y), opacity=0.25, dash="1 5")
-        _write_label(drawing, (frame.left - 10, y + 4.5), step)
+        frame.write_label(line, step.label, step.before)
         below = y + LINE if line + 1 < len(figures.steps) else frame.bottom
-        drawing.line(
-            (scale(step.start), y - _THICK / 2), (scale(step.start), below), opacity=0.45, dash="3 3"
-        )
+        drawing.line((x, y - _HALF), (x, below), opacity=0.45, dash="3 3")
         _draw_arrow(drawing, scale, step, y)
     draw_bottom_axis(drawing, scale, frame.bottom, "")
     x = scale(figures.margin)
@@ -104,21 +89,15 @@ def draw_waterfall(figures: WaterfallFigures, title: str) -> Drawing:
     return drawing
 
 
-def _write_label(drawing: Drawing, place: tuple[float, float], step: Step) -> None:
-    drawing.name(place, step.label, before=step.before)
-
-
 def _draw_arrow(drawing: Drawing, scale: Scale, step: Step, y: float) -> None:
     start, end = scale(step.start), scale(step.end)
     colour, way = (RED, 1) if step.value >= 0 else (BLUE, -1)
     neck = end - way * min(_HEAD, abs(end - start))
-    half = _THICK / 2
-    corners = [(start, y - half), (neck, y - half), (end, y), (neck, y + half), (start, y + half)]
-    drawing.area(corners, colour, tip=f"{step.text}: {signed(step.value)}")
-    text = signed(step.value)
+    low, high, text = y - _HALF, y + _HALF, signed(step.value)
+    corners = [(start, low), (neck, low), (end, y), (neck, high), (start, high)]
+    drawing.area(corners, colour, tip=f"{step.text}: {text}")
     if text_width(text, 12) + 2 * _HEAD < abs(end - start):
         drawing.text(((start + neck) / 2, y + 4.5), text, anchor="middle", size=12, fill="#ffffff")
     else:
-        drawing.text(
-            (end + way * 6, y + 4.5), text, anchor="start" if way > 0 else "end", size=12, fill=colour
-        )
+        anchor = "start" if way > 0 else "end"
+        drawing.text((end + way * 6, y + 4.5), text, anchor=anchor, size=12, fill=colour)

@@ -1,4 +1,4 @@
-"""The numbers of each plot against those that shap.plots hands to matplotlib, on real models and their examples."""
+"""The numbers of each plot equal those that shap.plots passes to matplotlib, on real models."""
 
 from __future__ import annotations
 
@@ -15,12 +15,9 @@ from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
 from services.api.results.plots.bar import BarFigures
-from services.api.results.plots.beeswarm import BeeswarmFigures
-from services.api.results.plots.colours import ramp
-from services.api.results.plots.dependence import DependenceFigures
-from services.api.results.plots.interaction import strongest_interaction
-from services.api.results.plots.shades import MISSING
-from services.api.results.plots.swarm import swarm_offsets
+from services.api.results.plots.beeswarm import BeeswarmFigures, swarm_offsets
+from services.api.results.plots.colours import GREY, MISSING, RAMP
+from services.api.results.plots.dependence import DependenceFigures, strongest_interaction
 from services.api.results.plots.waterfall import WaterfallFigures
 from shared.build import ROOT
 from shared.engines.xgboost_engine import XGBoostEngine
@@ -29,7 +26,7 @@ from shared.models.contract import Feature
 
 mpl.use("Agg")
 
-#: shap and matplotlib warn of each other's ways.
+#: shap and matplotlib cause warnings in each other.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
@@ -77,7 +74,7 @@ def axes() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize("max_display", [1, 4, 10, 100])
-def test_bars_are_as_long_as_shaps(explained: Explained, axes: Any, max_display: int) -> None:
+def test_bars_have_the_lengths_of_shaps(explained: Explained, axes: Any, max_display: int) -> None:
     figures = BarFigures.of(explained.mean_abs, explained.names, max_display)
 
     shap.plots.bar(explained.explanation, max_display=max_display, ax=axes, show=False)
@@ -85,7 +82,7 @@ def test_bars_are_as_long_as_shaps(explained: Explained, axes: Any, max_display:
     lengths = [bar.get_width() for bar in axes.patches]
     assert_close(figures.mean_abs, lengths)
     labels = [label.get_text() for label in axes.get_yticklabels()][: len(figures.labels)]
-    # In their order, but for features of the same weight, which may stand either way.
+    # In order, except for features of equal size, which may have any order.
     ours = sorted(zip(figures.mean_abs.round(9), figures.labels, strict=True))
     assert [label for _, label in ours] == [
         label for _, label in sorted(zip(np.round(lengths, 9), labels, strict=True))
@@ -93,7 +90,7 @@ def test_bars_are_as_long_as_shaps(explained: Explained, axes: Any, max_display:
 
 
 @pytest.mark.parametrize("max_display", [3, 10, 100])
-def test_dots_of_the_beeswarm_lie_where_shaps_do(explained: Explained, axes: Any, max_display: int) -> None:
+def test_dots_of_the_beeswarm_have_shaps_positions(explained: Explained, axes: Any, max_display: int) -> None:
     figures = BeeswarmFigures.of(
         explained.features, explained.values, explained.mean_abs, explained.names, max_display
     )
@@ -108,9 +105,9 @@ def test_dots_of_the_beeswarm_lie_where_shaps_do(explained: Explained, axes: Any
         assert_close(np.sort(figures.values[:, line]), np.sort(theirs[:, 0]))
         ours = swarm_offsets(figures.values[:, line], np.arange(len(figures.values)))
         assert_close(np.sort(ours), np.sort(theirs[:, 1] - height))
-    weighty = int((explained.mean_abs > 0).sum())  # those of no weight may stand in any order
+    effective = int((explained.mean_abs > 0).sum())  # the others may have any order
     labels = [label.get_text() for label in axes.get_yticklabels()][::-1]
-    assert figures.labels[:weighty] == labels[:weighty]
+    assert figures.labels[:effective] == labels[:effective]
 
 
 def test_dots_of_the_beeswarm_have_shaps_colours(explained: Explained, axes: Any) -> None:
@@ -121,13 +118,10 @@ def test_dots_of_the_beeswarm_have_shaps_colours(explained: Explained, axes: Any
     shap.plots.beeswarm(explained.explanation, max_display=100, ax=axes, plot_size=None, show=False)
 
     axes.figure.canvas.draw()
-    ours = (
-        np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (*ramp(), "#777777")])
-        / 255
-    )
+    ours = np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in (*RAMP, GREY)]) / 255
     compared = 0
     for line in range(int((explained.mean_abs > 0).sum())):
-        # For each line shap draws the dots without a value, then the others.
+        # For each line, shap draws the dots of missing values, then the others.
         missing, others = axes.collections[2 * (len(figures.labels) - 1 - line) :][:2]
         shade = figures.shades[:, line]
         assert (shade == MISSING).sum() == len(missing.get_offsets())
@@ -137,7 +131,7 @@ def test_dots_of_the_beeswarm_have_shaps_colours(explained: Explained, axes: Any
         }
         for value, own in zip(figures.values[:, line], shade, strict=True):
             if own != MISSING and len(theirs) == len(others.get_offsets()):
-                # A step of the ramp's 32 apart, at most.
+                # At most one of the 32 steps of the ramp apart.
                 assert np.abs(ours[own] - theirs[round(float(value), 9)][:3]).max() < 0.12
                 compared += 1
     assert compared
@@ -159,7 +153,7 @@ def test_the_waterfall_has_shaps_steps(explained: Explained, max_display: int, r
     lines = len(figures.steps)
     ours = sorted((lines - 1 - place, step.start) for place, step in enumerate(figures.steps))
     assert_close(ours, theirs)
-    # Each ends where the one above begins, and the last one at the margin.
+    # Each step ends where the one above begins, and the first ends at the margin.
     ends = [figures.margin, *(step.start for step in figures.steps[:-1])]
     assert_close([step.end for step in figures.steps], ends)
     assert figures.steps[-1].start == pytest.approx(figures.base_value, abs=1e-5)
@@ -178,7 +172,7 @@ def test_the_waterfall_has_shaps_steps(explained: Explained, max_display: int, r
 
 
 def _start(patch: Any) -> tuple[float, float]:
-    """Return the line and the start of an arrow. Its tip is not its end where it is shorter than its head."""
+    """Return the line and start of an arrow, which may be shorter than its head."""
     corners = patch.get_xy()
     across, height = corners[:, 0], (corners[:, 1].min() + corners[:, 1].max()) / 2
     tip = across[np.argmin(np.abs(corners[:, 1] - height))]
@@ -205,7 +199,7 @@ def test_the_dependence_plots_points_and_colours_are_shaps(explained: Explained,
 
 
 def test_the_other_feature_is_the_one_that_shap_finds(explained: Explained) -> None:
-    # Rows of the same value may be ordered in any way, and then be cut into other runs: here no two are the same.
+    # Rows of equal values could be cut into other runs, so all values differ here.
     noise = np.random.default_rng(1).normal(size=explained.features.shape) * 1e-3
     features = (np.nan_to_num(explained.features) + noise).astype(np.float32)
     gaps = np.random.default_rng(2).random(features.shape) < 0.02
