@@ -25,7 +25,7 @@ from shared.timing import TIMING
 
 #: Seconds between two flushes of the counters.
 FLUSH_SECONDS = 1.0
-#: Seconds for which one thread keeps Python's lock while others want it; Python's own 5 ms are more than a small request takes.
+#: Seconds for which a thread keeps the GIL while others want it; Python's default, 5 ms, is longer than a small request.
 SWITCH_SECONDS = 0.0001
 
 _log = logging.getLogger("shapbox.api")

@@ -85,7 +85,7 @@ def assemble(
     commit: str = "unknown",
     activations: Activations | None = None,
 ) -> Components:
-    """Put the components together. `background_connection` is for threads that can wait: listening, counting."""
+    """Put the components together. `background_connection` is for threads that can wait."""
     store = JobStore(connection, settings)
     status = StatusFile(settings.status_file)
     draining = Draining(status)

@@ -26,7 +26,7 @@ BLOCK_BYTES = 4096
 
 
 def result_bytes(rows: int, features: int, outputs: int, interactions: Interactions | None = None) -> int:
-    """Return what the result of one batch takes on the disk, at most, with its summary and its interactions."""
+    """Return the bytes of a batch's result, at most, with its summary and interactions."""
     values = rows * Explanation.numbers_of(outputs, features) * FLOAT_BYTES
     summary = summary_bytes(rows, features, outputs) if features * outputs <= MOST_VALUES else 0
     pairs = 0
@@ -63,7 +63,7 @@ class Need:
 
 
 class ResultReservations:
-    """Room for the results of jobs, from the moment their rows come in until they are made. Safe for several threads."""
+    """Room for results from when the rows come in until they are made. Thread-safe."""
 
     def __init__(self, folder: Path | None) -> None:
         """`folder`: where a local object store is; None for a remote one, which is not limited."""
@@ -99,13 +99,13 @@ class ResultReservations:
                 self._total -= needs.pop(job_id, Need())
 
     def refresh(self, store: JobStore) -> None:
-        """Look up how much of the accepted jobs' results is still to be made. May raise what REDIS_AWAY lists."""
+        """Look up the results that are still to be made. Raises the errors in REDIS_AWAY."""
         with self._lock:
             before = set(self._accepted)
         active = {job.id: Need.of_rest(job) for job in store.active()}
         with self._lock:
             meanwhile = {job_id: need for job_id, need in self._accepted.items() if job_id not in before}
             found = {**meanwhile, **active}
-            # What is still entering is about to be settled: it is not counted twice.
+            # Jobs that are still entering are about to be settled: they are not counted twice.
             self._accepted = {job_id: need for job_id, need in found.items() if job_id not in self._entering}
             self._total = sum((*self._entering.values(), *self._accepted.values()), start=Need())

@@ -22,7 +22,7 @@ from shared.jobs.store import JobStore
 from shared.redis.connection import RedisClient, redis_needed
 
 #: Requests that may wait at a time. The server has more threads, so that other requests are always answered.
-MAX_WAITING = 24
+MOST_WAITING = 24
 #: Seconds after which a waiter reads the job's state anyway.
 LOOK_SECONDS = 0.5
 #: Seconds of one listening call, which is how soon the thread ends when it is told to.
@@ -41,7 +41,7 @@ class JobWaits:
         self._redis = connection
         self._store = store
         self._stopping = stopping
-        self._places = threading.BoundedSemaphore(MAX_WAITING)
+        self._places = threading.BoundedSemaphore(MOST_WAITING)
         self._lock = threading.Lock()
         self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
         self._thread: threading.Thread | None = None
@@ -77,7 +77,7 @@ class JobWaits:
             self._places.release()
 
     def wait_for_accepted(self, job: Job, seconds: float) -> Job:
-        """Wait for a job that was accepted just now: whatever happens, the client must learn its id."""
+        """Wait for a job that was accepted just now: in any case the client must learn its id."""
         try:
             return self.wait(job, seconds)
         except (RedisUnavailableError, JobNotFoundError):
@@ -112,7 +112,7 @@ class JobWaits:
                     _log.warning("the channel of ended jobs is lost, waiters look for themselves: %s", fault)
                 away = True
                 self._stopping.wait(PAUSE_SECONDS)
-            except Exception:  # noqa: BLE001  # whatever it is, waiters must not be left without this thread
+            except Exception:  # noqa: BLE001  # waiters need this thread, even after an unexpected fault
                 _log.exception("the channel of ended jobs broke, waiters look for themselves")
                 self._stopping.wait(PAUSE_SECONDS)
 

@@ -1,4 +1,4 @@
-"""What is to be done with a request's rows: its options, checked against the model, as a Plan; and who carries it out."""
+"""Plans: the options of a request, checked against the model; tasks and their outcomes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from shared.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is to be done with the rows of a request."""
+    """The method, the batches and the names for the rows of a request."""
 
     model_id: str
     #: Whether the model is a placeholder.
@@ -36,18 +36,15 @@ class Plan:
     engine: str
     batch_rows: int
     interactions: Interactions | None
-    #: What a reader must know about the rows.
+    #: The columns that readers expect.
     spec: RowSpec
 
 
 class Urgency(Enum):
-    """What the client waits for."""
+    """The thing that the client waits for: nothing, the job's end, or the values only."""
 
-    #: Nothing: it comes back for the job.
     LATER = auto()
-    #: The job's end: it may come back for the result.
     JOB = auto()
-    #: The values, and nothing else.
     VALUES = auto()
 
 
@@ -73,7 +70,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Inline:
-    """Rows that were explained in this process. `job` is None if none was kept: the explanation is all there is."""
+    """Rows that were explained in this process. `job` is None if none was kept."""
 
     plan: Plan
     explanation: Explanation
@@ -153,7 +150,7 @@ def _choose_method(name: str | None, model: ModelVersion) -> tuple[Method, Metho
 
 
 def _choose_interactions(options: BodyOptions, method: Method, model: ModelVersion) -> Interactions | None:
-    """Return which interactions are requested. Raises UnprocessableError for contradictions, MethodRefusedError."""
+    """Return the requested interactions. Raises UnprocessableError and MethodRefusedError."""
     top_pairs = options.top_pairs
     if not options.interactions:
         if top_pairs is not None:

@@ -1,4 +1,4 @@
-"""Makes jobs visible to workers and clients: the rows are stored first, then one transaction accepts the job.
+"""Accepts jobs: their rows are stored first, then one transaction makes the job visible.
 
 If the process dies in between, objects without a job remain, and the sweeper removes them.
 """
@@ -28,7 +28,7 @@ from shared.settings import Settings
 
 #: Bytes of a body above which room in the queue is checked before its rows are stored.
 LARGE_BODY = 64 * 1024
-#: What is known when Redis went away in the accepting transaction.
+#: The client's state of knowledge if Redis went away in the accepting transaction.
 UNCERTAIN = (
     "The job may or may not have been accepted. Send the request again in a moment; with an Idempotency-Key "
     "no job is done twice."
@@ -38,7 +38,7 @@ _log = logging.getLogger("shapbox.submission")
 
 
 class QueuedExecutor:
-    """Accepts jobs. A request that fails before its job is visible leaves nothing behind. Implements Executor."""
+    """An Executor that accepts jobs. A request that fails earlier leaves nothing behind."""
 
     def __init__(
         self, settings: Settings, store: JobStore, payloads: Payloads, reservations: ResultReservations

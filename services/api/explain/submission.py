@@ -1,4 +1,4 @@
-"""From a request with rows to its outcome: the one way in for POST /v1/explain and POST /v1/jobs."""
+"""Takes in the requests with rows: POST /v1/explain and POST /v1/jobs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _FIRST_PARAMETERS = ("model", "method")
 
 
 class Submission:
-    """Takes in requests with rows: opens the body, finds the plan, and has it carried out."""
+    """Opens the body of a request, finds the plan for its options, and runs an executor."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Submission:
             )
 
     def _plan(self, query: Query, body: RequestBody) -> Plan:
-        """Return the plan for the options in the query and the body: models do not change while a catalog is in use."""
+        """Return the plan for the options in the query and the body. A catalog never changes."""
         options = _read_options(query)
         if body.options_in_body:
             options = _merge(options, body.options)
@@ -127,7 +127,7 @@ class Submission:
 
 
 def _read_idempotency(req: Any, body: RequestBody) -> Idempotency | None:
-    """Return the request's Idempotency-Key with a fingerprint of all that decides what the job is."""
+    """Return the Idempotency-Key with a fingerprint of everything that determines the job."""
     key = req.get_header("Idempotency-Key")
     if key is None:
         return None

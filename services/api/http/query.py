@@ -1,4 +1,4 @@
-"""Query parameters and the Prefer header. Unknown and malformed query parameters are refused, not ignored."""
+"""Query parameters, which are read strictly, and the Prefer header."""
 
 from __future__ import annotations
 

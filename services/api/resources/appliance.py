@@ -1,4 +1,4 @@
-"""/v1/appliance: the state of the whole appliance in one document, for the console and for people."""
+"""/v1/appliance: the state of the whole appliance in one document."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import math
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -22,7 +20,6 @@ from shared.build import VERSION
 from shared.disk import free_space
 from shared.jobs.document import Status, rfc3339
 from shared.jobs.ids import made_at
-from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
 from shared.redis.connection import REDIS_AWAY, RedisClient
 
@@ -31,36 +28,28 @@ LOOK_SECONDS = 0.5
 
 type Part = dict[str, Any]
 
-
-@dataclass(frozen=True, slots=True)
-class RedisLook:
-    """The state of Redis at one moment. `oldest`: when the job of each lane's next batch was made; None if none waits."""
-
-    ping_seconds: float
-    memory_bytes: int
-    memory_limit_bytes: int
-    waiting: Mapping[Lane, int]
-    oldest: Mapping[Lane, float | None]
-    jobs: Mapping[Status, int]
-    workers: Mapping[str, int]
+#: The document's members about a Redis that does not answer.
+REDIS_AWAY_LOOK: Part = {
+    "redis": {"up": False, "ping_seconds": None, "memory_bytes": None, "memory_limit_bytes": None},
+    "workers": None,
+    "queues": None,
+    "jobs": None,
+}
 
 
 class RedisView:
-    """Asks Redis twice a second at most. Safe for several threads: while one asks, the others get the previous look."""
+    """Asks Redis twice a second at most. While one thread asks, others get the previous look."""
 
-    def __init__(
-        self, connection: RedisClient, store: JobStore, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, connection: RedisClient, store: JobStore) -> None:
         self._redis = connection
         self._store = store
         self._heartbeats = Heartbeats(connection)
-        self._clock = clock
         self._lock = threading.Lock()
         self._looked_at = -math.inf
-        self._look: RedisLook | None = None
+        self._look: Part | None = None
 
-    def look(self) -> RedisLook | None:
-        """Return the last look; None if Redis did not answer."""
+    def look(self) -> Part | None:
+        """Return the document's members about Redis; None if it did not answer."""
         first = self._looked_at == -math.inf
         if self._is_old() and self._lock.acquire(blocking=first):
             try:
@@ -70,32 +59,38 @@ class RedisView:
                 self._look = None
             finally:
                 # After the reply: a Redis that hangs must not block one thread after the other.
-                self._looked_at = self._clock()
+                self._looked_at = time.monotonic()
                 self._lock.release()
         return self._look
 
     def _is_old(self) -> bool:
-        return self._clock() - self._looked_at >= LOOK_SECONDS
+        return time.monotonic() - self._looked_at >= LOOK_SECONDS
 
-    def _ask(self) -> RedisLook:
+    def _ask(self) -> Part:
         started = time.perf_counter()
         self._redis.ping()
         ping_seconds = time.perf_counter() - started
-        memory = self._redis.info("memory")
-        heads = self._store.queues.heads()
-        return RedisLook(
-            ping_seconds=ping_seconds,
-            memory_bytes=int(memory["used_memory"]),
-            memory_limit_bytes=int(memory["maxmemory"]),
-            waiting=self._store.queues.waiting(),
-            oldest={lane: made_at(head) if head else None for lane, head in heads.items()},
-            jobs=self._store.counts(),
-            workers=Counter(heartbeat.state for heartbeat in self._heartbeats.alive().values()),
-        )
+        memory, queues = self._redis.info("memory"), self._store.queues
+        waiting, heads, jobs = queues.waiting(), queues.heads(), self._store.counts()
+        workers = Counter(heartbeat.state for heartbeat in self._heartbeats.alive().values())
+        return {
+            "redis": {
+                "up": True,
+                "ping_seconds": round(ping_seconds, 6),
+                "memory_bytes": int(memory["used_memory"]),
+                "memory_limit_bytes": int(memory["maxmemory"]) or None,
+            },
+            "workers": {state: workers[state] for state in ("idle", "busy")},
+            "queues": {
+                lane.value: {"batches": count, "oldest_seconds": _age(heads[lane])}
+                for lane, count in waiting.items()
+            },
+            "jobs": {status.value: jobs[status] for status in Status},
+        }
 
 
 class ApplianceResource:
-    """The live view. Several clients may poll it each second: it reads one file and some counts."""
+    """The live view. It is cheap: clients poll it each second."""
 
     access = Access.JOBS
 
@@ -112,13 +107,13 @@ class ApplianceResource:
 
     on_head = on_get
 
-    def _look(self, status: ApplianceStatus | None) -> RedisLook | None:
+    def _look(self, status: ApplianceStatus | None) -> Part | None:
         # The monitor pings Redis each second: while that fails, no request here needs to wait for a timeout.
         if status is not None and status.redis_down_seconds > 0 and status.age() <= FRESH_SECONDS:
             return None
         return self._redis.look()
 
-    def _document(self, status: ApplianceStatus | None, look: RedisLook | None) -> Part:
+    def _document(self, status: ApplianceStatus | None, look: Part | None) -> Part:
         settings = self._components.settings
         now = time.time()
         space = free_space(settings.local_objects_dir)
@@ -138,7 +133,7 @@ class ApplianceResource:
                 "used_bytes": _known(status.storage_used_bytes if status else -1),
                 "free_bytes": space and space.bytes,
             },
-            **_of_redis(look, now),
+            **(look or REDIS_AWAY_LOOK),
         }
 
 
@@ -159,28 +154,9 @@ def _programs(status: ApplianceStatus | None) -> list[Part]:
     ]
 
 
-def _of_redis(look: RedisLook | None, now: float) -> Part:
-    if look is None:
-        away = {"up": False, "ping_seconds": None, "memory_bytes": None, "memory_limit_bytes": None}
-        return {"redis": away, "workers": None, "queues": None, "jobs": None}
-    return {
-        "redis": {
-            "up": True,
-            "ping_seconds": round(look.ping_seconds, 6),
-            "memory_bytes": look.memory_bytes,
-            "memory_limit_bytes": look.memory_limit_bytes or None,
-        },
-        "workers": {state: look.workers.get(state, 0) for state in ("idle", "busy")},
-        "queues": {
-            lane.value: {"batches": count, "oldest_seconds": _age(look.oldest[lane], now)}
-            for lane, count in look.waiting.items()
-        },
-        "jobs": {status.value: look.jobs[status] for status in Status},
-    }
-
-
-def _age(made: float | None, now: float) -> float:
-    return 0.0 if made is None else round(max(0.0, now - made), 3)
+def _age(head: str | None) -> float:
+    """Return how many seconds ago the job of a queue's next batch was made; 0 for an empty queue."""
+    return 0.0 if head is None else round(max(0.0, time.time() - made_at(head)), 3)
 
 
 def _known(value: int) -> int | None:

@@ -46,12 +46,9 @@ class HealthResource:
             if time.monotonic() - self._components.started < TIMING.first_report_seconds:
                 return []
             if status is None:
-                return [_cause("monitor", "The monitor has never reported.")]
-        return [_cause(name, detail) for name, detail in status.needs_restart(self._components.settings.role)]
-
-
-def _cause(name: str, detail: str) -> Finding:
-    return {"cause": name, "detail": detail}
+                return [{"cause": "monitor", "detail": "The monitor has never reported."}]
+        causes = status.needs_restart(self._components.settings.role)
+        return [{"cause": name, "detail": detail} for name, detail in causes]
 
 
 class ReadyResource:
@@ -92,32 +89,28 @@ class ReadyResource:
 
     def _ping(self) -> Finding:
         started = time.perf_counter()
-        with redis_needed():
-            self._components.connection.ping()
+        self._components.connection.ping()
         return _finding(ok=True, detail="Redis answers.", seconds=round(time.perf_counter() - started, 5))
 
     def _queue(self) -> Finding:
-        with redis_needed():
-            self._components.store.require_capacity()
-            waiting = sum(self._components.store.queues.waiting().values())
+        self._components.store.require_capacity()
+        waiting = sum(self._components.store.queues.waiting().values())
+        detail = f"{waiting} batches are waiting."
         status = self._components.status.read()
-        if status is not None and status.standstill_seconds > FRESH_SECONDS:
-            detail = f"{waiting} batches are waiting, and workers have taken none for {status.standstill_seconds:.0f} s."
-            return _finding(ok=False, detail=detail, waiting=waiting)
-        return _finding(ok=True, detail=f"{waiting} batches are waiting.", waiting=waiting)
+        standstill = status.standstill_seconds if status else 0.0
+        if standstill > FRESH_SECONDS:
+            detail += f" Workers have taken none for {standstill:.0f} s."
+        return _finding(ok=standstill <= FRESH_SECONDS, detail=detail, waiting=waiting)
 
     def _workers(self) -> Finding:
-        with redis_needed():
-            alive = len(self._components.heartbeats.alive())
+        alive = len(self._components.heartbeats.alive())
         return _finding(ok=alive > 0, detail=f"{alive} workers are alive.", alive=alive)
 
     def _storage(self) -> Finding:
         space = free_space(self._components.settings.local_objects_dir)
         fault = self._components.probe.fault() or (space and space.shortage())
-        more: dict[str, Any] = (
-            {} if space is None else {"free_bytes": space.bytes, "free_inodes": space.inodes}
-        )
-        return _finding(ok=not fault, detail=fault or "The object store is readable and writable.", **more)
+        free = {} if space is None else {"free_bytes": space.bytes, "free_inodes": space.inodes}
+        return _finding(ok=not fault, detail=fault or "The object store is readable and writable.", **free)
 
     def _models(self) -> Finding:
         versions = self._components.catalog.versions()
@@ -133,13 +126,9 @@ class ReadyResource:
         )
 
     def _draining(self) -> Finding:
-        draining = self._components.draining.active
-        detail = (
-            "The appliance is stopping and accepts no new work."
-            if draining
-            else "The appliance is not stopping."
-        )
-        return _finding(ok=not draining, detail=detail)
+        if self._components.draining.active:
+            return _finding(ok=False, detail="The appliance is stopping and accepts no new work.")
+        return _finding(ok=True, detail="The appliance is not stopping.")
 
     def _monitor(self) -> Finding:
         status = self._components.status.read()
@@ -154,7 +143,9 @@ def _finding(*, ok: bool, detail: str, required: bool = True, **more: Any) -> Fi
 
 
 def _try(probe: Callable[[], Finding]) -> Finding:
+    """Run a probe that needs Redis."""
     try:
-        return probe()
+        with redis_needed():
+            return probe()
     except ShapboxError as fault:
         return _finding(ok=False, detail=str(fault))

@@ -1,4 +1,4 @@
-"""/v1/jobs/ID/result, …/summary and …/plots/KIND: the values of a completed job, and what they come to."""
+"""/v1/jobs/ID/result, …/summary and …/plots/KIND: the values of a completed job."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class ResultResource:
         self._responses = responses
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
-        """Answer with the values of all rows or of a page of them, and their interactions unless they are not wanted."""
+        """Answer with the values and interactions of all rows, or of a page of them."""
         query = Query(req, "offset", "limit", "interactions")
         interactions = query.flag("interactions") is not False
         writer = Writer.negotiate(req, read_row_range(query), interactions=interactions)

@@ -1,4 +1,4 @@
-"""/v1/jobs and /v1/jobs/ID: submit jobs and list them; read one, wait for it, cancel or delete it."""
+"""/v1/jobs and /v1/jobs/ID: submit, list, read, await, cancel and delete jobs."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class JobResource:
         self._job_waits = job_waits
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
-        """Answer with the job document, as soon as the job has ended if the client waits for that."""
+        """Answer with the job document, at the job's end if the client waits for that."""
         wait = read_wait(Query(req, "wait"), req.get_header("Prefer"))
         with redis_needed():
             job = self._store.get(job_id)
@@ -91,7 +91,7 @@ class JobResource:
     on_head = on_get
 
     def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
-        """Cancel an active job: its rows and results are deleted, its document stays until it expires.
+        """Cancel an active job: its rows are deleted, its document stays until it expires.
 
         A job that has ended is deleted altogether.
         """

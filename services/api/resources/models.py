@@ -32,7 +32,7 @@ class ModelsResource:
 
 
 class ModelResource:
-    """One model: NAME is its highest version that is ready, NAME@VERSION that one, refused or not."""
+    """One model. NAME is its highest ready version, NAME@VERSION any one, refused or not."""
 
     access = Access.JOBS
 
@@ -76,7 +76,7 @@ def _document(
     engines: dict[str, str | None],
     activation: VersionRecord | None,
 ) -> dict[str, Any]:
-    """Return what a client needs to know of a version; null is what is not known without a contract."""
+    """Return the document of a version; null for the facts that need a contract."""
     return {
         "name": name,
         "version": version,

@@ -1,4 +1,4 @@
-"""A result as CSV: a line per row with the features' values, the base value and the prediction."""
+"""A result as CSV: a line per row with the values, the base value and the prediction."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from services.api.results.json_format import dump_items
 from services.api.results.result import Result
 
-#: What ends a line (RFC 4180).
+#: The end of a line (RFC 4180).
 _LINE_END = b"\r\n"
 
 
 def write_csv(result: Result) -> Iterator[bytes]:
-    """Write a header and a line per row; for several outputs a line per row and output, with `output` first.
+    """Write a header and a line per row, or per row and output with `output` first.
 
     Numbers are the shortest text that gives back the same float32. NaN becomes an empty cell.
     """

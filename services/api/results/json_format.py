@@ -1,4 +1,4 @@
-"""A result as one JSON object that loads straight into shap.Explanation, or as newline-delimited JSON, one object per row.
+"""A result as JSON that loads into shap.Explanation, or as NDJSON with an object per row.
 
 Numbers are the shortest texts that give back the same float32; NaN becomes null. In both formats the axis of outputs comes
 last, and is left out for a model with one output.
@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import orjson
 
-from services.api.results.result import Matrix, Result, ResultInteractions
+from services.api.results.result import Matrix, Result, StoredRows
 
 #: Base values and margins kept from the first pass, at most; for more, the blocks are read again.
 KEPT_NUMBERS = 262_144
 
 
 def write_json(result: Result) -> Iterator[bytes]:
-    """Write `values`, `base_values`, `predictions` and, if the result has them, `interactions` or `pairs`.
+    """Write `values`, `base_values`, `predictions`, and `interactions` or `pairs` if requested.
 
     The blocks are read once for a small result, three times for a large one, and never held.
     """
@@ -40,10 +40,10 @@ def write_json(result: Result) -> Iterator[bytes]:
         sums = kept if keep else ((block.base_values, block.margins) for block in result.explanations())
         yield from _items((pair[place] for pair in sums), single)
     yield b"]"
-    if result.interactions is not None:
-        yield b',"%b":[' % _member_name(result.interactions)
+    if (stored := result.with_interactions) is not None:
+        yield b',"%b":[' % _member_name(stored)
         separator = b""
-        for texts, begins, _ in _interaction_texts(result, result.interactions):
+        for texts, begins, _ in _interaction_texts(result, stored):
             yield (separator if begins else b"") + b",".join(texts)
             separator = b","
         yield b"]"
@@ -51,15 +51,15 @@ def write_json(result: Result) -> Iterator[bytes]:
 
 
 def write_ndjson(result: Result) -> Iterator[bytes]:
-    """Write `{"values", "base_value", "prediction"}` per row, with `interactions` or `pairs` if the result has them."""
+    """Write the members of `write_json`, in the singular, per row."""
     blocks = _row_members(result)
-    if result.interactions is None:
+    if (stored := result.with_interactions) is None:
         for rows in blocks:
             yield b"".join(b"{%b}\n" % row for row in rows)
         return
     heads = itertools.chain.from_iterable(blocks)
-    name = b',"%b":' % _member_name(result.interactions)
-    for texts, begins, ends in _interaction_texts(result, result.interactions):
+    name = b',"%b":' % _member_name(stored)
+    for texts, begins, ends in _interaction_texts(result, stored):
         yield b"".join(
             (b"{" + next(heads) + name if begins else b"") + text + (b"}\n" if ends else b"")
             for text in texts
@@ -67,13 +67,13 @@ def write_ndjson(result: Result) -> Iterator[bytes]:
 
 
 def dump_items(array: Matrix) -> bytes:
-    """Write the items of the first axis, separated by commas: the JSON array without its own brackets."""
+    """Write the items of the first axis with commas: a JSON array without its brackets."""
     # orjson takes contiguous arrays only; strides of blocks cut out of a larger array are not.
     return orjson.dumps(np.ascontiguousarray(array), option=orjson.OPT_SERIALIZE_NUMPY)[1:-1]
 
 
 def _split_items(array: Matrix) -> list[bytes]:
-    """Write each item of the first axis as JSON of its own. One call for all rows is many times faster."""
+    """Write each item of the first axis as JSON. One call for all of them is many times faster."""
     depth = array.ndim - 1
     if depth == 0:
         return dump_items(array).split(b",")
@@ -117,24 +117,22 @@ def _row_members(result: Result) -> Iterator[list[bytes]]:
             yield [b'"values":%b,"base_value":%b,"prediction":%b' % row for row in rows]
 
 
-def _member_name(interactions: ResultInteractions) -> bytes:
-    return b"interactions" if interactions.wanted.top_pairs is None else b"pairs"
+def _member_name(stored: StoredRows) -> bytes:
+    return b"interactions" if stored.interactions.top_pairs is None else b"pairs"
 
 
-def _interaction_texts(
-    result: Result, interactions: ResultInteractions
-) -> Iterator[tuple[list[bytes], bool, bool]]:
-    """Yield texts of rows: whole ones with (True, True), or parts of one and whether they begin and end it.
+def _interaction_texts(result: Result, stored: StoredRows) -> Iterator[tuple[list[bytes], bool, bool]]:
+    """Yield texts of whole rows, or of parts of one; then whether they begin and end it.
 
     Matrices are features x features, or features x features x outputs as shap.TreeExplainer's are.
     """
-    if interactions.wanted.top_pairs is not None:
+    if stored.interactions.top_pairs is not None:
         write = _pair_writer(result.feature_names)
-        for block in interactions.pieces():
+        for block in stored.pieces():
             yield write(block), True, True
         return
     features, done = len(result.feature_names), 0
-    for piece in interactions.pieces():
+    for piece in stored.pieces():
         array = _outputs_last(piece[:, :, :features, :features], single=piece.shape[1] == 1)
         if piece.shape[2] > features:
             yield _split_items(array), True, True
@@ -146,7 +144,7 @@ def _interaction_texts(
 
 
 def _pair_writer(names: Sequence[str]) -> Callable[[Matrix], list[bytes]]:
-    """Return what writes rows of pairs: each a list, or a list for each output, of features and value."""
+    """Return a function that writes rows of pairs: each a list, or a list for each output."""
     quoted = [orjson.dumps(name) for name in names]
 
     def write(block: Matrix) -> list[bytes]:

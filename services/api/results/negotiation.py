@@ -1,4 +1,4 @@
-"""Content negotiation: the media types a request accepts, its Accept-Encoding, and gzip for streams."""
+"""Content negotiation: the media types that a request accepts, and gzip for streams."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _GZIP_WINDOW = 31
 
 
 def parse_accept(header: str) -> dict[str, float]:
-    """Return the weights, 0 to 1, of the entries of Accept or Accept-Encoding, by their lower-case names.
+    """Return the weights, 0 to 1, of Accept or Accept-Encoding by lower-case name.
 
     An entry whose weight cannot be read is left out.
     """
@@ -43,7 +43,7 @@ def accepts_gzip(accept_encoding: str | None) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def acceptable(accept: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the known media types that a client accepts, best first: by weight, then by the closest entry, then in order."""
+    """Return the accepted media types by weight, then by closest entry, then in order."""
     if not accept or not accept.strip():
         return known
     weights = parse_accept(accept)
@@ -53,7 +53,7 @@ def acceptable(accept: str | None, known: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def choose_media_type(accept: str | None, known: tuple[str, ...], what: str) -> str:
-    """Return the known media type that a client prefers. Raises NotAcceptableError, which lists them all."""
+    """Return the known media type that a client prefers. Raises NotAcceptableError."""
     accepted = acceptable(accept, known)
     if not accepted:
         raise not_acceptable(accept, known, what)

@@ -1,4 +1,4 @@
-"""A result as an NPY file of float32, laid out as XGBoost's pred_contribs, or pred_interactions, are."""
+"""A result as an NPY file of float32, laid out as XGBoost does."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from services.api.results.result import Result
 
 
 def write_npy(result: Result) -> Iterator[bytes]:
-    """Write rows x outputs x (features + 1) with the base value last, or the matrices of a result with interactions.
+    """Write rows x outputs x (features + 1), the base value last, or matrices of interactions.
 
     The axis of outputs is left out for a model with one output.
     """
     yield _header(result)
-    if result.interactions is not None:
-        for span in result.interactions.spans():
+    if result.with_interactions is not None:
+        for span in result.with_interactions.spans():
             yield span.astype("<f4", copy=False).tobytes()
         return
     for block in result.explanations():
@@ -31,8 +31,8 @@ def measure_npy(result: Result) -> int:
 
 def _shape(result: Result) -> tuple[int, ...]:
     features, outputs = len(result.feature_names), len(result.output_names)
-    if result.interactions is not None:
-        shape = result.interactions.wanted.shape(result.rows, features, outputs)
+    if result.with_interactions is not None:
+        shape = result.with_interactions.interactions.shape(result.rows, features, outputs)
     else:
         shape = (result.rows, outputs, features + 1)
     return (shape[0], *shape[2:]) if outputs == 1 else shape

@@ -1,4 +1,4 @@
-"""The summaries of completed jobs: merged from their batches' at the first request, some of them kept in memory."""
+"""The summaries of completed jobs, merged from those of their batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ READERS = 8
 
 
 class TooWideError(UnprocessableError):
-    """The job's model has so many features and outputs that a summary takes more memory than there is."""
+    """The model has so many features and outputs that a summary would not fit the memory."""
 
     slug = "too-wide"
     title = "No summary for this many values"
@@ -123,7 +123,7 @@ def _batch_bytes(job: Job) -> int:
 
 
 def summary_document(job: Job, summary: Summary, names: JobNames) -> dict[str, Any]:
-    """Return the document of GET /v1/jobs/ID/summary: per output all features, those with the largest values first."""
+    """Return the document of GET /v1/jobs/ID/summary, features with the largest values first."""
     return {
         "job": job.id,
         "model": job.model,

@@ -1,4 +1,4 @@
-"""Writes results into responses, in the format that was negotiated at the start of the request."""
+"""Writes results into responses, in the format negotiated at the start of the request."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from services.api.results.csv_format import write_csv
 from services.api.results.json_format import write_json, write_ndjson
 from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stream, not_acceptable
 from services.api.results.npy_format import measure_npy, write_npy
-from services.api.results.result import Result, stored_result
+from services.api.results.result import JobNames, Result, StoredRows
 from shared.errors import PayloadMissingError, ResultNotReadyError
 from shared.explanation import Explanation
 from shared.interactions import Interactions
@@ -32,38 +32,37 @@ WHOLE_NUMBERS = 131_072
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """A media type of results. `measure` tells the Content-Length (before gzip) where it is known in advance."""
+    """A media type of results, and whether it can carry matrices and pairs of interactions."""
 
     media_type: str
     write: Callable[[Result], Iterator[bytes]]
-    measure: Callable[[Result], int] | None = None
-    #: What a browser should append to the name of a saved result; None if it should show the result.
+    #: The file name extension of a saved result; None if browsers should show it.
     extension: str | None = None
-    carries_matrices: bool = False
-    carries_pairs: bool = False
+    matrices: bool = False
+    pairs: bool = False
+    #: Returns the Content-Length (before gzip), where it is known in advance.
+    measure: Callable[[Result], int] | None = None
 
     def carries(self, interactions: Interactions | None) -> bool:
         """Return whether a result with these interactions can be written."""
-        if interactions is None:
-            return True
-        return self.carries_matrices if interactions.top_pairs is None else self.carries_pairs
+        return interactions is None or (self.matrices if interactions.top_pairs is None else self.pairs)
 
 
 #: In the order of preference if the client has none. CSV has no place for interactions, and pairs are no array.
 FORMATS = {
     found.media_type: found
     for found in (
-        Format("application/json", write_json, carries_matrices=True, carries_pairs=True),
-        Format("text/csv", write_csv, extension="csv"),
-        Format("application/x-ndjson", write_ndjson, carries_matrices=True, carries_pairs=True),
-        Format("application/x-npy", write_npy, measure_npy, extension="npy", carries_matrices=True),
+        Format("application/json", write_json, matrices=True, pairs=True),
+        Format("text/csv", write_csv, "csv"),
+        Format("application/x-ndjson", write_ndjson, matrices=True, pairs=True),
+        Format("application/x-npy", write_npy, "npy", matrices=True, measure=measure_npy),
     )
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """How the result of one request is written. `formats` are those that the client accepts, best first."""
+    """How one request's result is written. The client accepts `formats`, best first."""
 
     accept: str | None
     formats: tuple[Format, ...]
@@ -85,7 +84,7 @@ class Writer:
         return cls(accept, formats, zipped, rows, interactions, req.method == "HEAD")
 
     def format_for(self, interactions: Interactions | None) -> Format:
-        """Return the best format for a result with these interactions. Raises NotAcceptableError if none can carry them."""
+        """Return the best format that can carry these interactions. Raises NotAcceptableError."""
         for found in self.formats:
             if found.carries(interactions):
                 return found
@@ -116,15 +115,14 @@ class ResultResponses:
         """
         interactions = job.interactions if writer.interactions else None
         used = writer.format_for(interactions)
-        wanted = writer.rows.of(job.rows)
-        result = stored_result(
-            job, wanted, self._payloads, self._catalog, interactions=interactions is not None
-        )
+        rows = StoredRows(job, writer.rows.of(job.rows), self._payloads)
+        names = JobNames.of(job, self._catalog)
+        result = Result.stored(rows, names, interactions=interactions is not None)
         with _told_if_deleted(self._store, job.id):
             self.give(resp, writer, used, result)
 
     def give(self, resp: Any, writer: Writer, used: Format, result: Result) -> None:
-        """Answer with a result: whole if it is small, streamed otherwise. Raises as `give_stored` does."""
+        """Answer with a result: whole if it is small, else streamed. Raises as `give_stored` does."""
         _set_headers(resp, used, result, gzip=writer.gzip)
         if used.measure and not writer.gzip:
             resp.content_length = used.measure(result)
@@ -167,8 +165,8 @@ class _Stream:
 
 def _numbers(result: Result) -> int:
     features, outputs = len(result.feature_names), len(result.output_names)
-    pairs = result.interactions
-    more = 0 if pairs is None else pairs.wanted.numbers(features, outputs)
+    stored = result.with_interactions
+    more = 0 if stored is None else stored.interactions.numbers(features, outputs)
     return result.rows * (Explanation.numbers_of(outputs, features) + more)
 
 
@@ -184,7 +182,7 @@ def _set_headers(resp: Any, used: Format, result: Result, *, gzip: bool) -> None
 
 
 def require_result(job: Job) -> None:
-    """Raise ResultNotReadyError, JobFailedError or JobCancelledError unless the job is completed."""
+    """Raise ResultNotReadyError, JobFailedError or JobCancelledError for other jobs."""
     if job.status is Status.COMPLETED:
         return
     members = {"job": job.document()}
@@ -206,7 +204,7 @@ def require_result(job: Job) -> None:
 def completed_job(store: JobStore, job_id: str) -> Iterator[Job]:
     """Give a completed job to a block that reads its objects.
 
-    Raises as `require_result` does, and JobNotFoundError if there is no such job, or it is deleted while the block runs.
+    Raises as `require_result`, and JobNotFoundError if there is no such job, or it is deleted meanwhile.
     """
     with redis_needed():
         job = store.get(job_id)
@@ -217,7 +215,7 @@ def completed_job(store: JobStore, job_id: str) -> Iterator[Job]:
 
 @contextlib.contextmanager
 def _told_if_deleted(store: JobStore, job_id: str) -> Iterator[None]:
-    """Raise JobNotFoundError for an object that is missing because the job was deleted meanwhile."""
+    """Raise JobNotFoundError if an object is missing because the job was deleted."""
     try:
         yield
     except PayloadMissingError:

@@ -19,7 +19,7 @@ import pytest
 from services.api.capacity.results import result_bytes
 from services.api.components import Components
 from services.api.results import result as result_module
-from services.api.results.result import stored_result
+from services.api.results.result import JobNames, Result, StoredRows
 from services.api.results.writer import FORMATS
 from services.worker.batch import BatchRunner
 from services.worker.exits import ShapReturn
@@ -356,7 +356,8 @@ def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Components, ac
         none = np.zeros((12, features), np.float32)
         values = Explanation(np.zeros((12, 1, features + 2), dtype=np.float32))
         parts.payloads.put_result(job, batch, none, values, interactions=matrices)
-    result = stored_result(job, range(rows), parts.payloads, parts.catalog)
+    stored = StoredRows(job, range(rows), parts.payloads)
+    result = Result.stored(stored, JobNames.of(job, parts.catalog), interactions=True)
     written = 0
     tracemalloc.start()
     for chunk in FORMATS[accept].write(result):

@@ -175,7 +175,7 @@ def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
         http.get(path, Accept=accept)
     assert max(calls) == 60
     monkeypatch.undo()
-    wait_until(lambda: parts.streams._places._value == STREAMS)  # its place is given back
+    wait_until(lambda: parts.streams._free._value == STREAMS)  # its place is given back
 
 
 def test_too_many_streams_at_a_time_are_told_to_come_again(
