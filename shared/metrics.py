@@ -95,9 +95,6 @@ class Metric:
     labels: tuple[str, ...] = ()
     known: tuple[str, ...] = ()
 
-    def __str__(self) -> str:
-        return self.name
-
 
 def _counter(name: str, text: str, *labels: str, known: tuple[str, ...] = ()) -> Metric:
     return Metric(name, MetricKind.COUNTER, text, labels, known)

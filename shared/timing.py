@@ -39,6 +39,10 @@ class Timing:
     recycle_successor_seconds: float = 60.0
     #: After a worker's start, in which it is not recycled: its successor would grow as fast.
     young_worker_seconds: float = 60.0
+    #: For which the api must be too large, with memory at its limit, before it is restarted.
+    api_grown_seconds: float = 10.0
+    #: After such a restart, until the next one.
+    api_restart_pause_seconds: float = 600.0
     #: After a kill, until the memory that it freed shows.
     kill_pause_seconds: float = 2.0
     #: The same after killing a worker hardly larger than its successor, which freed little.
@@ -94,8 +98,6 @@ class Timing:
     http_idle_seconds: float = 75.0
     #: Without progress of an answer, after which its client is given up.
     http_stall_seconds: float = 60.0
-    #: That a client has to read an answer before its connection may be closed for a new one.
-    http_unread_seconds: float = 10.0
     #: For which bytes after the last request are read and dropped: closing at once could break the answer off.
     http_linger_seconds: float = 10.0
 

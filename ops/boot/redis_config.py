@@ -1,6 +1,6 @@
 """The embedded Redis: its configuration, written at every boot.
 
-appendfsync is no, and the monitor syncs the append-only file each second (services/monitor/aof_sync.py).
+appendfsync is no, and the monitor syncs the append-only file each second (services/monitor/redis_upkeep.py).
 Measured against the others: `always` makes a write cost 0.84 ms instead of 0.24 on a fast disk and ends the
 server when the disk is full; `everysec` holds back writes that it has answered while an fsync runs, so that
 a kill -9 can lose them. With `no` every answer is given after its write has reached the kernel: a killed

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 from types import FrameType
 
-from services.monitor.events.supervisor_events import read_events
+from services.monitor.events.listener import read_events
 from services.monitor.monitor import Monitor
-from services.monitor.recovery.worker_lives import Machine
+from services.monitor.recovery.worker_exits import Machine
 from shared.appliance.program_start import host_name
 from shared.build import git_commit
 from shared.errors import ShapboxError
@@ -21,9 +22,9 @@ logger = logging.getLogger("services.monitor")
 
 
 def main() -> int:
-    """Watch over the appliance until supervisord ends or says stop; returns the exit code."""
+    """Run the monitor until supervisord ends or stops it; returns the exit code."""
     signal.signal(signal.SIGTERM, _leave)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is supervisord's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # supervisord handles Ctrl-C
     environment = dict(os.environ)
     try:
         settings = Settings.from_environment(environment)
@@ -35,11 +36,10 @@ def main() -> int:
         logger.critical("the monitor cannot start: %s", fault)
         return 1
     try:
-        for event in read_events(sys.stdin.buffer, sys.stdout.buffer):
-            monitor.heed(event)
-        logger.warning("supervisord has gone")
-    except BrokenPipeError:
-        logger.warning("supervisord has gone")
+        with contextlib.suppress(BrokenPipeError):
+            for event in read_events(sys.stdin.buffer, sys.stdout.buffer):
+                monitor.handle(event)
+        logger.warning("supervisord has ended")
     except SystemExit:
         logger.info("monitor stops")
     finally:
@@ -49,12 +49,12 @@ def main() -> int:
 
 
 def _leave(_number: int, _frame: FrameType | None) -> None:
-    """Interrupt the reading of standard input."""
+    """Interrupt reading standard input."""
     raise SystemExit(0)
 
 
 if __name__ == "__main__":
     code = main()
     sys.stderr.flush()
-    # Loops that wait for a dead network are daemons, and the interpreter's own ending would meet them.
+    # Daemon threads may wait for a dead network: do not let the interpreter's shutdown meet them.
     os._exit(code)

@@ -15,7 +15,7 @@ from shared.settings import Settings
 class RedisServer:
     """Listens on the settings' unix socket, with an append-only file beside it, written as the appliance's is.
 
-    With Redis's own `everysec` what it has answered may reach the file two seconds later: services/monitor/aof_sync.py.
+    With Redis's own `everysec` what it has answered may reach the file two seconds later: services/monitor/redis_upkeep.py.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -1,4 +1,4 @@
-"""A step that is done again and again in a thread of its own, whatever happens in it."""
+"""A step that is repeated in a thread, whatever it raises."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ import redis
 from shared.errors import StorageUnavailableError
 from shared.redis.connection import REDIS_AWAY, writes_refused
 
-#: Seconds for which the same unforeseen error is not logged again.
+#: Seconds for which the same unexpected error is not logged again.
 REPEAT_SECONDS = 60.0
 
 _log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Does `step` at once, then `seconds` after it last ended, or as soon as `wake` is called.
+    """Runs `step` at once, then `seconds` after it last ended, or as soon as `wake` is called.
 
-    While Redis or the object store is away the step is tried on and on, and one warning stands for the
-    whole outage. Any other error is logged with its traceback, and the loop goes on.
+    During an outage of Redis or the object store the step is repeated, and only one warning is logged. Any other error is
+    logged with its traceback, and the loop continues.
     """
 
     def __init__(self, name: str, seconds: float, step: Callable[[], None]) -> None:
@@ -41,11 +41,11 @@ class Loop:
         self._thread.start()
 
     def wake(self) -> None:
-        """Have the step done now, or once more if it is being done."""
+        """Run the step now, or once more if it is running."""
         self._wake.set()
 
     def stop(self) -> None:
-        """Ask the loop to end after the step at hand."""
+        """Ask the loop to end after the current step."""
         self._stopping = True
         self._wake.set()
 
@@ -61,29 +61,29 @@ class Loop:
             self._wake.wait(self._seconds)
 
     def turn(self) -> None:
-        """Do the step once; never raises an Exception."""
+        """Run the step once; never raises an Exception."""
         try:
             self._step()
-        except Exception as fault:  # noqa: BLE001  # whatever it is, it must not end the loop
-            if (who := absent(fault)) is None:
+        except Exception as fault:  # noqa: BLE001  # no error may end the loop
+            if (service := absent(fault)) is None:
                 self._report(fault)
             elif self._absent is None:
-                self._absent = who
-                _log.warning("%s is away (%s): %s tries on", who, fault, self.name)
+                self._absent = service
+                _log.warning("%s is away (%s): %s keeps trying", service, fault, self.name)
         else:
             if self._absent is not None:
-                _log.info("%s is back: %s goes on", self._absent, self.name)
+                _log.info("%s is back: %s continues", self._absent, self.name)
             self._absent = None
 
     def _report(self, fault: Exception) -> None:
         text, now = repr(fault), time.monotonic()
         if text != self._logged[0] or now - self._logged[1] >= REPEAT_SECONDS:
             self._logged = (text, now)
-            _log.error("%s failed and goes on", self.name, exc_info=fault)
+            _log.error("%s failed and continues", self.name, exc_info=fault)
 
 
 def absent(fault: Exception) -> str | None:
-    """Return who is away if that is what the error says, else None."""
+    """Return the service whose outage caused the error; None for other errors."""
     if isinstance(fault, REDIS_AWAY):
         return "Redis"
     if isinstance(fault, redis.exceptions.ResponseError) and writes_refused(fault):

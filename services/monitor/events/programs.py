@@ -1,4 +1,4 @@
-"""What supervisord's programs are doing, from its events and from what it answers when asked."""
+"""The states of supervisord's programs, from its events and its list."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 #: supervisord's name for the group of all workers.
 WORKER_GROUP = "worker"
-#: Programs that do one thing and end: they are never up, and nothing depends on them.
+#: The api's group and name.
+API = "api"
+#: Programs that run once and exit: they do not count as down.
 ONE_SHOTS = frozenset({"announce"})
-#: The state of a program that supervisord has given up.
+#: The state of a program that supervisord no longer restarts.
 FATAL = "FATAL"
 #: States in which a program has a process.
 LIVE_STATES = frozenset({"STARTING", "RUNNING", "STOPPING"})
@@ -19,7 +21,7 @@ LIVE_STATES = frozenset({"STARTING", "RUNNING", "STOPPING"})
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One supervised process; `pid` is None while it has none, or while it is not known yet."""
+    """One supervised process; `pid` is None while it has none, or while that is unknown."""
 
     group: str
     name: str
@@ -28,7 +30,7 @@ class Program:
 
 
 class Programs:
-    """All supervised processes, as last heard. Safe to use from several threads."""
+    """All supervised processes, as last reported. Safe for several threads."""
 
     def __init__(self, own_pid: int | None = None) -> None:
         self._own_pid = os.getpid() if own_pid is None else own_pid
@@ -42,7 +44,7 @@ class Programs:
         return self._version
 
     def changed(self, program: Program) -> Program | None:
-        """Take over what an event says; returns what was known before."""
+        """Record an event; returns the program's state before."""
         key = (program.group, program.name)
         with self._lock:
             self._version += 1
@@ -51,7 +53,7 @@ class Programs:
         return before
 
     def adopt(self, programs: Iterable[Program], as_of: int) -> bool:
-        """Take over supervisord's own list, unless an event came in since `version` was `as_of`."""
+        """Record supervisord's list, unless an event came in since `version` was `as_of`."""
         fresh = {(program.group, program.name): program for program in programs}
         with self._lock:
             if self._version != as_of:
@@ -65,8 +67,8 @@ class Programs:
             return tuple(self._programs[key] for key in sorted(self._programs))
 
     def up(self) -> Mapping[str, bool]:
-        """Return for each process that is meant to run, by its name, whether it does."""
-        # supervisord counts this very process as STARTING for a while: it runs, since it answers.
+        """Return whether each process that should run does, by its name."""
+        # supervisord counts this process as STARTING for a while, but it runs, since it answers.
         return {
             p.name: p.state == "RUNNING" or (p.pid is not None and p.pid == self._own_pid)
             for p in self.all()
@@ -74,17 +76,21 @@ class Programs:
         }
 
     def states(self) -> Mapping[str, str]:
-        """Return supervisord's word for the state of each process that is meant to run, by its name."""
+        """Return supervisord's state of each process that should run, by its name."""
         up = self.up()
         return {p.name: "RUNNING" if up[p.name] else p.state for p in self.all() if p.name in up}
 
     def fatal(self) -> tuple[str, ...]:
-        """Return the names of those that supervisord has given up."""
+        """Return the names of the programs that supervisord no longer restarts."""
         return tuple(p.name for p in self.all() if p.state == FATAL and p.group not in ONE_SHOTS)
 
     def names(self) -> Mapping[int, str]:
         """Return the names of all that have a process, by its id."""
         return {p.pid: p.name for p in self.all() if p.pid and p.state in LIVE_STATES}
+
+    def pid_of(self, name: str) -> int | None:
+        """Return the process id of a program; None while it has no process."""
+        return next((pid for pid, known in self.names().items() if known == name), None)
 
     def workers(self) -> Mapping[str, int]:
         """Return the process ids of all running workers of this machine, by name."""

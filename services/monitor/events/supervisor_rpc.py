@@ -1,6 +1,6 @@
-"""Asks supervisord over its unix socket what its programs are doing.
+"""Asks supervisord for the states of its programs, over its unix socket.
 
-supervisor's own transport has no time limit, and a supervisord that is stopped would hang its caller.
+supervisor's own transport has no time limit: a stopped supervisord would hang its caller.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def list_programs(supervisor_socket: Path) -> list[Program]:
-    """Return all supervised processes that were ever started: the others are not meant to run here.
+    """Return all supervised processes that were ever started: the others should not run here.
 
-    Raises SupervisorStoppingError while all is being stopped, SupervisorAwayError if there is no answer.
+    Raises SupervisorStoppingError while all programs are being stopped, SupervisorAwayError without an answer.
     """
     infos = _call(supervisor_socket, "supervisor.getAllProcessInfo")
     return [_program(info) for info in infos if info["start"] or info["statename"] != "STOPPED"]

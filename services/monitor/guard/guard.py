@@ -1,6 +1,6 @@
-"""Keeps the appliance within its memory: recycles the largest worker, or kills it when time runs out.
+"""Keeps the appliance within its memory: recycles the largest worker or a grown api, or kills a worker when time runs out.
 
-It also recycles one when an admin asks for that, as nobody else knows which of them are leaving already.
+It also recycles a worker when an admin asks for that, since only the guard knows which of them are exiting already.
 """
 
 from __future__ import annotations
@@ -9,34 +9,31 @@ import contextlib
 import logging
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from services.monitor.events.programs import Programs
+from services.monitor.events.programs import API, Programs
 from services.monitor.guard.memory_decision import (
     WORTH_RECYCLING,
-    Elsewhere,
+    ApiGrowth,
     Kill,
-    Marks,
     Outcome,
     Recycle,
+    Unrelieved,
     WorkerMemory,
     decide,
 )
-from services.monitor.guard.memory_reading import MemoryState, ProcessMemory, measure_processes
+from services.monitor.guard.memory_gauge import MemoryGauge, MemoryState
 from services.monitor.guard.process_table import is_descendant
-from services.monitor.guard.working_set import Source
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.metrics import RecycleReason
 from shared.timing import TIMING, Timing
 
-#: Seconds between two reports that the memory is not the workers'.
-ELSEWHERE_SECONDS = 60.0
-#: Seconds between two measurings of all processes where the working set is known without them, and the
-#: same while it is at its limit.
-MEASURE_SECONDS, PRESSED_MEASURE_SECONDS = 5.0, 0.4
+#: Seconds between two reports that the workers do not hold the memory.
+UNRELIEVED_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -48,101 +45,72 @@ class _Leaving:
 
 
 class Guard:
-    """One thread calls `step`. `heartbeat_pids` tells the pids of this machine's workers whose heartbeats are lit."""
+    """One thread calls `step`; any thread may call `request_recycle`.
+
+    `local_worker_pids` returns the process ids of this machine's workers that send heartbeats, by process name. `excuse`
+    is told of a worker that is killed although it was no larger than it may be. Once `stopping` is set, nothing is done.
+    """
 
     def __init__(
         self,
-        source: Source,
-        marks: Marks,
+        gauge: MemoryGauge,
         programs: Programs,
         counters: Counters,
-        heartbeat_pids: Callable[[], Mapping[str, int]],
-        supervisor_pid: int,
+        local_worker_pids: Callable[[], Mapping[str, int]],
+        excuse: Callable[[int], object],
+        stopping: threading.Event,
         timing: Timing = TIMING,
     ) -> None:
-        self._timing = timing
-        self._source = source
-        self._marks = marks
+        self._gauge = gauge
+        self._marks = gauge.marks
         self._programs = programs
         self._counters = counters
-        self._heartbeat_pids = heartbeat_pids
-        self._supervisor = supervisor_pid
+        self._local_worker_pids = local_worker_pids
+        self._excuse = excuse
+        self._stopping = stopping
+        self._timing = timing
+        self._api_growth = ApiGrowth(timing)
         self._first_seen: dict[int, float] | None = None
-        self._kill_pause = self._timing.kill_pause_seconds
+        self._kill_pause = timing.kill_pause_seconds
         self._leaving: _Leaving | None = None
         self._asked: set[int] = set()
-        self._killed_at = self._told_at = self._measured_at = float("-inf")
-        self._processes = ProcessMemory()
-        #: What was measured last; None before the first step.
-        self.state: MemoryState | None = None
-        #: Told of each worker that is killed though it was no larger than it may be: the process id.
-        self.excuse: Callable[[int], object] = id
-        #: Whether everything is being stopped anyway.
-        self.draining = False
-        #: Whether an admin wants a fresh worker. Set by others; a step takes it back when it has asked one to leave.
-        self.wished = False
+        self._killed_at = self._told_at = float("-inf")
+        self._requested = False
 
     @property
-    def marks(self) -> Marks:
-        """The bytes that the memory is held to."""
-        return self._marks
+    def takes_requests(self) -> bool:
+        """Whether a worker here could be recycled now, and none is exiting already."""
+        busy = self._requested or self._stopping.is_set() or self._leaving
+        return not busy and bool(self._programs.workers())
 
-    @property
-    def adds_up(self) -> bool:
-        """Whether the working set is the sum of all processes' PSS, which takes some milliseconds to read."""
-        return self._source.cgroup is None
-
-    @property
-    def container_limit(self) -> int | None:
-        """The bytes at which the kernel kills; None where no cgroup is ours alone, or it sets no limit."""
-        return None if self._source.cgroup is None else self._source.cgroup.limit
-
-    @property
-    def takes_wishes(self) -> bool:
-        """Whether there is a worker here that could be recycled now: none is on its way already."""
-        return not (self.wished or self.draining or self._leaving) and bool(self._programs.workers())
+    def request_recycle(self) -> None:
+        """Have the next step recycle a worker for an admin."""
+        self._requested = True
 
     def step(self) -> None:
         """Measure, decide and act, once. Never touches Redis."""
-        now = time.monotonic()
-        working_set = self._measure(now)
-        self.state = MemoryState(working_set, self._marks.soft, self._processes)
-        if self.draining:
+        memory = self._gauge.measure()
+        if self._stopping.is_set():
             return
+        now = time.monotonic()
         outcome = decide(
-            working_set,
+            memory.working_set,
             self._marks,
-            self._workers(now),
+            self._workers(memory, now),
             recycling=self._is_recycling(now),
             killing=now - self._killed_at < self._kill_pause,
-            wished=self.wished,
+            requested=self._requested,
         )
-        self._act(outcome, working_set, now)
+        self._act(outcome, memory, now)
+        api_pss = memory.processes.by_program.get(API, 0)
+        if self._api_growth.is_restart_due(now, api_pss, memory.working_set, self._marks):
+            self._restart_api(memory, api_pss)
 
-    def _measure(self, now: float) -> int:
-        """Return the working set; measures each process when that is needed, and now and then."""
-        working_set = self._cgroup_working_set()
-        pressed = working_set is not None and working_set >= self._marks.soft
-        due = PRESSED_MEASURE_SECONDS if pressed else MEASURE_SECONDS
-        if working_set is None or now - self._measured_at >= due:
-            self._processes = measure_processes(self._supervisor, self._programs.names())
-            self._measured_at = now
-        return self._processes.total if working_set is None else working_set
-
-    def _cgroup_working_set(self) -> int | None:
-        if self._source.cgroup is None:
-            return None
-        try:
-            return self._source.cgroup.working_set()
-        except (OSError, ValueError) as fault:
-            logger.warning("the cgroup cannot be read, so PSS is added up", extra={"cause": str(fault)})
-            return None
-
-    def _workers(self, now: float) -> tuple[WorkerMemory, ...]:
-        sizes = self._processes.by_pid
+    def _workers(self, memory: MemoryState, now: float) -> tuple[WorkerMemory, ...]:
+        sizes = memory.processes.by_pid
         running = {pid: name for name, pid in self._programs.workers().items()}
         self._asked &= running.keys()
-        # How old those are that were there before this monitor, nobody knows: old enough.
+        # The age of workers that started before this monitor is unknown: they count as old.
         unseen = now if self._first_seen else now - self._timing.young_worker_seconds
         self._first_seen = {pid: (self._first_seen or {}).get(pid, unseen) for pid in running}
         return tuple(
@@ -161,60 +129,70 @@ class Guard:
         if self._leaving is None:
             return False
         worker = self._leaving.worker
-        successor = self._heartbeat_pids().get(worker.name, worker.pid) != worker.pid
+        successor = self._local_worker_pids().get(worker.name, worker.pid) != worker.pid
         if successor or now - self._leaving.since > self._timing.recycle_successor_seconds:
             self._leaving = None
         return self._leaving is not None
 
-    def _act(self, outcome: Outcome, working_set: int, now: float) -> None:
+    def _act(self, outcome: Outcome, memory: MemoryState, now: float) -> None:
         match outcome:
             case Recycle(worker, reason):
-                self._end(worker, signal.SIGTERM, reason, working_set)
+                self._end(worker, signal.SIGTERM, reason, memory)
                 self._leaving = _Leaving(worker, now)
                 self._asked.add(worker.pid)
-                self.wished = self.wished and reason != RecycleReason.ADMIN
+                self._requested = self._requested and reason != RecycleReason.ADMIN
             case Kill(worker):
                 if worker.pss <= self._marks.worker:
-                    self.excuse(worker.pid)
-                self._end(worker, signal.SIGKILL, RecycleReason.MEMORY_HARD, working_set)
+                    self._excuse(worker.pid)
+                self._end(worker, signal.SIGKILL, RecycleReason.MEMORY_HARD, memory)
                 self._killed_at = now
                 self._kill_pause = (
                     self._timing.kill_pause_seconds
                     if worker.pss >= WORTH_RECYCLING
                     else self._timing.futile_kill_pause_seconds
                 )
-            case Elsewhere() if now - self._told_at >= ELSEWHERE_SECONDS:
+            case Unrelieved() if now - self._told_at >= UNRELIEVED_SECONDS:
                 self._told_at = now
                 self._counters.add(metrics.MEMORY_UNRELIEVED)
+                sizes = sorted(memory.processes.by_program.items())
                 logger.warning(
                     "memory is at its limit, and no worker is large enough to matter",
-                    extra={
-                        "mb": working_set >> 20,
-                        "limit_mb": self._marks.soft >> 20,
-                        "programs": self._table(),
-                    },
+                    extra={**self._sizes(memory), "programs": {name: size >> 20 for name, size in sizes}},
                 )
 
     def _end(
-        self, worker: WorkerMemory, number: signal.Signals, reason: RecycleReason, working_set: int
+        self, worker: WorkerMemory, number: signal.Signals, reason: RecycleReason, memory: MemoryState
     ) -> None:
-        if not is_descendant(worker.pid, self._supervisor):
+        if not self._signal(worker.pid, number):
             return
-        with contextlib.suppress(ProcessLookupError):  # it left in this moment
-            os.kill(worker.pid, number)
         self._counters.add(metrics.WORKER_RECYCLES, reason)
+        requested = reason == RecycleReason.ADMIN
         logger.log(
-            logging.INFO if reason == RecycleReason.ADMIN else logging.WARNING,
+            logging.INFO if requested else logging.WARNING,
             "largest worker %s: %s",
             "recycled" if number == signal.SIGTERM else "killed",
-            "an admin asked for it" if reason == RecycleReason.ADMIN else "memory is at its limit",
-            extra={
-                "worker": worker.name,
-                "worker_mb": worker.pss >> 20,
-                "mb": working_set >> 20,
-                "limit_mb": self._marks.soft >> 20,
-            },
+            "an admin asked for it" if requested else "memory is at its limit",
+            extra={"worker": worker.name, "worker_mb": worker.pss >> 20, **self._sizes(memory)},
         )
 
-    def _table(self) -> dict[str, int]:
-        return {name: size >> 20 for name, size in sorted(self._processes.by_program.items())}
+    def _restart_api(self, memory: MemoryState, pss: int) -> None:
+        """Ask the api to finish its requests and exit; supervisord starts it again."""
+        pid = self._programs.pid_of(API)
+        if pid is None or not self._signal(pid, signal.SIGTERM):
+            return
+        self._counters.add(metrics.API_RECYCLES)
+        logger.warning(
+            "api restarted: it has grown, and memory is at its limit",
+            extra={"api_mb": pss >> 20, "api_limit_mb": self._marks.api >> 20, **self._sizes(memory)},
+        )
+
+    def _signal(self, pid: int, number: signal.Signals) -> bool:
+        """Send a signal to a process of ours; returns whether it is one."""
+        if not is_descendant(pid, self._gauge.supervisor_pid):
+            return False
+        with contextlib.suppress(ProcessLookupError):  # it exited just now
+            os.kill(pid, number)
+        return True
+
+    def _sizes(self, memory: MemoryState) -> dict[str, int]:
+        return {"mb": memory.working_set >> 20, "limit_mb": self._marks.soft >> 20}

@@ -1,4 +1,4 @@
-"""Decides what the memory asks for, and an admin, from measured values alone."""
+"""Decides what to do about memory, from measured values and an admin's recycle request."""
 
 from __future__ import annotations
 
@@ -6,16 +6,20 @@ from dataclasses import dataclass
 
 from shared.memory import HARD_SHARE, SOFT_SHARE
 from shared.metrics import RecycleReason
+from shared.timing import Timing
 
-#: Bytes below which ending a worker is in vain: the next one is about as large once it has its models warm.
+#: Bytes below which replacing a worker frees nothing: its successor is about as large once its models are warm.
 WORTH_RECYCLING = 96 * 2**20
+#: Bytes that an api never takes unless it has grown, about twice those of a busy one; in an appliance with more memory it
+#: may take a share, since models and summaries may be more.
+API_GROWN_BYTES, API_SHARE = 160 * 2**20, 0.3
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
     """Bytes at which a worker is recycled, and (if the cgroup has a limit) at which one is killed.
 
-    `worker` is what one worker may take: one that is killed below that has not brought the hard mark about.
+    `worker` is what one worker may take: one that is killed below that did not cause the shortage.
     """
 
     soft: int
@@ -30,12 +34,17 @@ class Marks:
             return cls(soft, None, worker)
         return cls(min(soft, int(cgroup_limit * SOFT_SHARE)), int(cgroup_limit * HARD_SHARE), worker)
 
+    @property
+    def api(self) -> int:
+        """The bytes at which the api has grown."""
+        return max(API_GROWN_BYTES, int(self.soft * API_SHARE))
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerMemory:
     """A running worker of this machine and its PSS in bytes.
 
-    `leaving` once it was asked to leave; `young` while its end would only bring another of its size.
+    `leaving` once it was asked to exit; `young` while its successor would soon have the same size.
     """
 
     name: str
@@ -47,22 +56,22 @@ class WorkerMemory:
 
 @dataclass(frozen=True, slots=True)
 class Calm:
-    """All is well."""
+    """Nothing is to be done."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """Too much is used, and what was done about it has not shown its effect yet."""
+class Wait:
+    """Too much is used, and the last action has not shown its effect yet."""
 
 
 @dataclass(frozen=True, slots=True)
-class Elsewhere:
-    """Too much is used, and no worker is large enough that its end would help."""
+class Unrelieved:
+    """Too much is used, and no worker is so large that replacing it would help."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recycle:
-    """Ask this worker to finish its batch and leave; `reason` is how that is counted."""
+    """Ask this worker to finish its batch and exit."""
 
     worker: WorkerMemory
     reason: RecycleReason = RecycleReason.MEMORY_SOFT
@@ -75,7 +84,7 @@ class Kill:
     worker: WorkerMemory
 
 
-type Outcome = Calm | Patience | Elsewhere | Recycle | Kill
+type Outcome = Calm | Wait | Unrelieved | Recycle | Kill
 
 
 def decide(
@@ -85,28 +94,54 @@ def decide(
     *,
     recycling: bool = False,
     killing: bool = False,
-    wished: bool = False,
+    requested: bool = False,
 ) -> Outcome:
-    """Decide what the memory asks for.
+    """Decide what to do about the workers.
 
-    `recycling`: a worker was asked to leave and its successor is not there; `killing`: one was just killed;
-    `wished`: an admin wants a fresh worker, whatever the memory says.
+    `recycling`: a worker was asked to exit and its successor has not started; `killing`: one was just killed;
+    `requested`: an admin wants a worker replaced, whatever the memory.
     """
     if marks.hard is not None and working_set >= marks.hard:
         if killing:
-            return Patience()
+            return Wait()
         # Any worker: the kernel would kill one next, and not ask which.
-        return Kill(max(workers, key=_size)) if workers else Elsewhere()
+        return Kill(max(workers, key=_size)) if workers else Unrelieved()
     # A second SIGTERM would end a worker in the middle of its batch.
     staying = [worker for worker in workers if not worker.leaving]
-    if wished and staying and not (recycling or killing):
+    if requested and staying and not (recycling or killing):
         return Recycle(max(staying, key=_size), RecycleReason.ADMIN)
     if working_set < marks.soft:
         return Calm()
     if recycling or killing:
-        return Patience()
+        return Wait()
     worthy = [worker for worker in staying if worker.pss >= WORTH_RECYCLING and not worker.young]
-    return Recycle(max(worthy, key=_size)) if worthy else Elsewhere()
+    return Recycle(max(worthy, key=_size)) if worthy else Unrelieved()
+
+
+class ApiGrowth:
+    """Decides when the api is restarted: when it stays large while the memory stays at the soft mark.
+
+    Workers are recycled first: their successors free memory within seconds, and no request notices.
+    """
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+        self._since: float | None = None
+        self._restarted_at = float("-inf")
+
+    def is_restart_due(self, now: float, api_pss: int, working_set: int, marks: Marks) -> bool:
+        """Tell whether to restart the api now, and count that as done. `now` is monotonic."""
+        if working_set < marks.soft or api_pss < marks.api:
+            self._since = None
+            return False
+        if self._since is None:
+            self._since = now
+        timing = self._timing
+        rested = now - self._restarted_at >= timing.api_restart_pause_seconds
+        if now - self._since < timing.api_grown_seconds or not rested:
+            return False
+        self._since, self._restarted_at = None, now
+        return True
 
 
 def _size(worker: WorkerMemory) -> int:

@@ -1,4 +1,4 @@
-"""The machine's processes and who started whom, from /proc."""
+"""The machine's processes and their parents, from /proc."""
 
 from __future__ import annotations
 
@@ -17,32 +17,31 @@ STOPPED_STATES = frozenset("Tt")
 
 def parent_of(pid: int, proc: Path = PROC) -> int | None:
     """Return a living process's parent, or None if the process has ended."""
-    try:
-        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return None
-    # The name, in parentheses, may itself hold blanks and parentheses.
-    state, parent, *_ = stat.rpartition(")")[2].split()
-    return None if state in DEAD_STATES else int(parent)
+    fields = _stat(pid, proc)
+    return None if fields is None or fields[0] in DEAD_STATES else int(fields[1])
 
 
 def is_stopped(pid: int, proc: Path = PROC) -> bool:
-    """Return whether a process is there and stopped, by a signal or in a debugger."""
-    try:
-        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] in STOPPED_STATES
+    """Return whether a process is stopped, by a signal or in a debugger."""
+    fields = _stat(pid, proc)
+    return fields is not None and fields[0] in STOPPED_STATES
 
 
 def started_at(pid: int, proc: Path = PROC) -> float | None:
     """Return when a process was started, in seconds since the epoch; None if it has ended."""
-    try:
-        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
-        boot = (proc / "stat").read_text(encoding="ascii").partition("btime ")[2].split()[0]
-    except OSError:
+    fields = _stat(pid, proc)
+    if fields is None:
         return None
-    return int(boot) + int(stat.rpartition(")")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    boot = (proc / "stat").read_text(encoding="ascii").partition("btime ")[2].split()[0]
+    return int(boot) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+
+
+def processor_wait(pid: int, proc: Path = PROC) -> float:
+    """Return the seconds that a process's first thread was ready to run and had no processor; 0 if unknown."""
+    try:
+        return int((proc / str(pid) / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def read_parents(proc: Path = PROC) -> dict[int, int]:
@@ -76,3 +75,13 @@ def is_descendant(pid: int, ancestor: int, proc: Path = PROC) -> bool:
         seen.add(parent)
         parent = parent_of(parent, proc)
     return False
+
+
+def _stat(pid: int, proc: Path) -> list[str] | None:
+    """Return the fields of a process's stat file from its state on; None if it has ended."""
+    try:
+        stat = (proc / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    # The name, in parentheses, may itself hold blanks and parentheses.
+    return stat.rpartition(")")[2].split()

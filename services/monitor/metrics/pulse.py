@@ -1,82 +1,78 @@
-"""Feels Redis's and the workers' pulse each second, and writes down how the appliance is."""
+"""Checks each second whether Redis answers and workers live, and reports on the appliance in the status file."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
 import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from services.monitor.events.programs import Programs
-from services.monitor.guard.guard import Guard
-from services.monitor.guard.memory_reading import SUPERVISOR
+from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge
+from services.monitor.metrics.storage_use import StorageUse
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues, Lane
 from shared.redis.connection import REDIS_AWAY, RedisClient
+from shared.settings import Settings
 
-#: What Redis answers while it takes no writes, besides plain ResponseErrors.
+#: Redis's answers while it refuses writes, besides plain ResponseErrors.
 NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
-#: Seconds that one turn without a living worker counts for at most: a turn may have waited for Redis.
-LONGEST_TURN = 2.0
+#: Seconds that one step without a live worker counts for at most: it may have waited for Redis.
+LONGEST_STEP = 2.0
 
 
 class Pulse:
-    """One thread calls `step`. `connection` should be one that gives up soon: a ping is not tried twice."""
+    """One thread calls `step`. `connection` should be one that gives up soon: a ping is not tried twice.
+
+    `stopping` is set while supervisord stops all programs.
+    """
 
     def __init__(
         self,
         connection: RedisClient,
         programs: Programs,
-        guard: Guard,
-        status_file: Path,
-        data_dir: Path,
-        queues: BatchQueues,
+        gauge: MemoryGauge,
+        storage: StorageUse,
+        settings: Settings,
+        stopping: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         connection.set_retry(Retry(NoBackoff(), 0))
         self._redis = connection
         self._heartbeats = Heartbeats(connection)
+        self._queues = BatchQueues(connection, settings.batch_timeout_seconds)
         self._programs = programs
-        self._guard = guard
-        self._status_file = status_file
-        self._data_dir = data_dir
+        self._gauge = gauge
+        self._storage = storage
+        self._status_file = settings.status_file
+        self._data_dir = settings.data_dir
+        self._stopping = stopping
         self._clock = clock
         self._lock = threading.Lock()
-        self._last_answer = self._last_turn = clock()
+        self._last_answer = self._last_step = clock()
         self._no_worker_seconds = self._standstill_seconds = 0.0
-        self._queues = queues
         self._heads: Mapping[Lane, str | None] = {}
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
-        #: The disk under DATA_DIR; None if nothing can be found out about it.
+        #: The free space under DATA_DIR; None if unknown.
         self.disk: FreeSpace | None = None
-        #: The heartbeats that were lit when Redis last answered.
+        #: The heartbeats of live workers when Redis last answered.
         self.heartbeats: Mapping[str, Heartbeat] = {}
-        #: Tells the bytes of all objects, where somebody counts them.
-        self.storage_used: Callable[[], int | None] = lambda: None
-        #: Whether supervisord is stopping everything.
-        self.draining = False
 
     def step(self) -> None:
-        """Feel and write, once. Raises what REDIS_AWAY lists, after it has written that down."""
+        """Check and report, once. Raises what REDIS_AWAY lists, after it has reported that."""
         self.disk = free_space(self._data_dir)
         try:
-            self._feel()
+            self._check()
         finally:
             self.write()
-
-    def drain(self) -> None:
-        """Write down at once that everything is being stopped."""
-        self.draining = self._guard.draining = True
-        self.write()
 
     def write(self) -> None:
         """Write the status file. Raises OSError."""
@@ -84,27 +80,27 @@ class Pulse:
             self.status().write(self._status_file)
 
     def status(self) -> ApplianceStatus:
-        """Return how the appliance is."""
-        memory = self._guard.state
+        """Return the present state of the appliance."""
+        memory = self._gauge.state
         return ApplianceStatus(
             written_at=time.time(),
             redis_down_seconds=0.0 if self.redis_up else self._clock() - self._last_answer,
             no_worker_seconds=self._no_worker_seconds,
             standstill_seconds=self._standstill_seconds,
             fatal_programs=self._programs.fatal(),
-            draining=self.draining,
+            draining=self._stopping.is_set(),
             workers_alive=len(self.heartbeats),
             storage_free_bytes=self.disk.bytes if self.disk else -1,
             memory_working_set_bytes=memory.working_set if memory else 0,
-            memory_limit_bytes=memory.limit if memory else 0,
-            memory_container_bytes=self._guard.container_limit or 0,
-            memory_source="processes" if self._guard.adds_up else "cgroup",
+            memory_limit_bytes=self._gauge.marks.soft if memory else 0,
+            memory_container_bytes=self._gauge.container_limit or 0,
+            memory_source="processes" if self._gauge.adds_up else "cgroup",
             programs=self._program_states(memory.processes.by_program if memory else {}),
-            storage_used_bytes=-1 if (used := self.storage_used()) is None else used,
+            storage_used_bytes=-1 if self._storage.used is None else self._storage.used,
         )
 
     def local_worker_pids(self, host: str) -> dict[str, int]:
-        """Return the process ids of this machine's workers whose heartbeats are lit, by process name."""
+        """Return the process ids of this machine's live workers, by process name."""
         return {
             name.rpartition("/")[2]: heartbeat.pid
             for name, heartbeat in self.heartbeats.items()
@@ -115,16 +111,16 @@ class Pulse:
         states = {SUPERVISOR: "RUNNING", **self._programs.states()}
         return tuple(ProgramStatus(name, state, sizes.get(name, -1)) for name, state in states.items())
 
-    def _feel(self) -> None:
-        turn, self._last_turn = self._clock() - self._last_turn, self._clock()
+    def _check(self) -> None:
+        elapsed, self._last_step = self._clock() - self._last_step, self._clock()
         writable = True
         try:
             try:
                 self._ping()
-                # Of a full memory only a write learns; a key that is gone again if nobody is here.
+                # Only a write shows that the memory is full. The key expires if the monitor ends.
                 self._redis.set(keys.PULSE, b"", ex=60)
             except redis.exceptions.ResponseError as fault:
-                # It answers, if only that it cannot write: that is for whoever wants to write.
+                # It answers, even if it refuses writes: that is the writers' concern.
                 if isinstance(fault, REDIS_AWAY) and not isinstance(fault, NO_WRITES):
                     raise
                 writable = False
@@ -137,17 +133,16 @@ class Pulse:
         self._last_answer = self._clock()
         self.redis_up = True
         self.heartbeats = heartbeats
-        # Only while Redis answers and takes writes: else no worker could be heard, and a restart would not
-        # help. After an outage the workers need time to beat.
-        # A worker whose native code holds the GIL says nothing, and holds a batch; the monitor ends it when it hangs.
+        # Counted only while Redis answers and accepts writes: otherwise no heartbeat could arrive, and a restart would
+        # not help. A worker whose native code holds the GIL sends none, but holds a batch; it is killed when it hangs.
         if heartbeats or at_work:
             self._no_worker_seconds = 0.0
         elif writable:
-            self._no_worker_seconds += min(turn, LONGEST_TURN)
+            self._no_worker_seconds += min(elapsed, LONGEST_STEP)
         if moves or not heartbeats or not writable:
             self._standstill_seconds = 0.0
         else:
-            self._standstill_seconds += min(turn, LONGEST_TURN)
+            self._standstill_seconds += min(elapsed, LONGEST_STEP)
 
     def _ping(self) -> None:
         started = self._clock()
@@ -157,7 +152,7 @@ class Pulse:
             self.ping_seconds = self._clock() - started
 
     def _moves(self) -> bool:
-        """Return whether nothing waits, or something was taken or given back since the last look."""
+        """Return whether nothing waits, or a batch was taken or given back since the last step."""
         heads, before = self._queues.heads(), self._heads
         self._heads = heads
         return not any(heads.values()) or heads != before

@@ -1,4 +1,4 @@
-"""Reads from Redis, once a second, all that the metrics tell of it. A scrape looks at the last reading and asks nobody."""
+"""Reads from Redis, once a second, all that the metrics say about it. A scrape reports the last reading."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.monitor.metrics.sums import Sums
+from services.monitor.metrics.families import Sums
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.queue import BatchQueues, Lane
 from shared.redis.connection import RedisClient
 
-#: Seconds after which a reading is not told any more: the loop hangs, and a scrape must not say that all is as it was.
+#: Seconds after which a reading is outdated: the loop hangs, and a scrape must not report that nothing has changed.
 STALE_SECONDS = 10.0
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RedisState:
-    """All that the metrics tell of Redis; `limit_bytes` is 0 where it has no maxmemory."""
+    """All that the metrics say about Redis; `limit_bytes` is 0 where it has no maxmemory."""
 
     sums: Sums
     waiting: Mapping[Lane, int]
@@ -53,17 +53,17 @@ class RedisReading:
 
     @property
     def state(self) -> RedisState | None:
-        """What was read last; None while Redis does not answer."""
+        """The last reading; None while Redis does not answer."""
         last = self._last
         return last[0] if last and self._clock() - last[1] <= STALE_SECONDS else None
 
     def step(self) -> None:
-        """Read, once. A Redis that is away is a finding, and the pulse's to log."""
+        """Read, once. An outage is not raised: the pulse logs it."""
         try:
             self._last = (self._read(), self._clock())
         except redis.RedisError as fault:
             self._last = None
-            logger.debug("Redis is away from the metrics", extra={"cause": str(fault)})
+            logger.debug("no reading of Redis", extra={"cause": str(fault)})
 
     def _read(self) -> RedisState:
         memory = self._redis.info("memory")

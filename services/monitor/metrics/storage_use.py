@@ -19,7 +19,7 @@ class StorageUse:
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._due = 0.0
-        #: The bytes of all objects as of the last walk; None where nobody knows.
+        #: The bytes of all objects as of the last walk; None if unknown.
         self.used: int | None = None
 
     def step(self) -> None:

@@ -1,4 +1,4 @@
-"""Gives the batches of dead, hung and silent workers back, and tells how many and why."""
+"""Gives back the batches of dead, hung and silent workers, and counts them by cause."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import time
 from collections.abc import Mapping
 
 from services.monitor.events.programs import Programs
-from services.monitor.guard.process_table import is_descendant
-from services.monitor.recovery.batch_clock import BatchClock
-from services.monitor.recovery.worker_lives import End, Machine, Report, WorkerLives
+from services.monitor.guard.process_table import is_descendant, processor_wait
+from services.monitor.recovery.worker_exits import Exit, Report, WorkerExits
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
@@ -26,8 +25,32 @@ from shared.timing import TIMING, Timing
 logger = logging.getLogger(__name__)
 
 
+class ProcessorWaits:
+    """How long each batch's worker has waited for a processor meanwhile: such a worker does not hang.
+
+    On a small or throttled machine a batch of seconds may take minutes. Killing its worker for that would fail the batch
+    as one that kills workers.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[tuple[str, float], float] = {}
+        self._seen: set[tuple[str, float]] = set()
+
+    def of(self, held: Running, pid: int) -> float:
+        """Return the seconds that a batch's worker has waited since the batch was first seen with it."""
+        claim = (held.token, held.since)
+        self._seen.add(claim)
+        waited = processor_wait(pid)
+        return max(0.0, waited - self._before.setdefault(claim, waited))
+
+    def forget_others(self) -> None:
+        """Forget all claims that were not asked for since the last call."""
+        self._before = {claim: before for claim, before in self._before.items() if claim in self._seen}
+        self._seen = set()
+
+
 class Rescue:
-    """One thread calls `step`; any thread may call `worker_left`."""
+    """One thread calls `step`; any thread may call `worker_exited`."""
 
     def __init__(
         self,
@@ -35,7 +58,7 @@ class Rescue:
         recovery: Recovery,
         counters: Counters,
         programs: Programs,
-        machine: Machine,
+        exits: WorkerExits,
         batch_timeout_seconds: int,
         timing: Timing = TIMING,
     ) -> None:
@@ -44,27 +67,27 @@ class Rescue:
         self._recovery = recovery
         self._counters = counters
         self._programs = programs
-        self._machine = machine
+        self._machine = exits.machine
         self._timeout = batch_timeout_seconds
         self._timing = timing
-        self._clock = BatchClock()
+        self._exits = exits
+        self._processor_waits = ProcessorWaits()
         self._incoming: queue.SimpleQueue[Report] = queue.SimpleQueue()
         self._reports: set[Report] = set()
         self._lost_due = 0.0
         self._silent: dict[int, float] = {}
         self._last_look = float("-inf")
         self._settled_at = self._heard_since = float("inf")
-        #: What is known of the workers' lives.
-        self.lives = WorkerLives(machine, timing)
 
-    def worker_left(self, process_name: str, pid: int | None, *, in_order: bool) -> None:
-        """Report that supervisord saw a worker's process end (`pid` if it said which), in order or not."""
+    def worker_exited(self, process_name: str, pid: int | None, *, in_order: bool) -> None:
+        """Report that supervisord saw a worker's process exit; `pid` if it said which."""
         self._incoming.put(Report(process_name, pid, in_order))
 
     def step(self) -> None:
-        """Look for batches to give back, once. Raises what REDIS_AWAY lists; nothing is forgotten by it.
+        """Look for batches to give back, once.
 
-        Raises ResponseError while Redis refuses writes: then nobody can light a heartbeat, either.
+        Raises what REDIS_AWAY lists, and ResponseError while Redis refuses writes, since then no worker can send a
+        heartbeat. The next step then continues.
         """
         while not self._incoming.empty():
             self._reports.add(self._incoming.get())
@@ -73,9 +96,9 @@ class Rescue:
         afresh = self._notice_gap()
         for orphan in self._recovery.orphans(alive):
             settled = time.monotonic() >= self._settled_at
-            if end := self.lives.end_of_holder(orphan, alive, settled=settled):
-                outcome = self._recovery.release(orphan, end.blame)
-                self._count(end.cause, orphan, outcome)
+            if found := self._exits.exit_of_holder(orphan, alive, settled=settled):
+                outcome = self._recovery.release(orphan, found.blame)
+                self._count(found.cause, orphan, outcome)
         self._end_hung(alive)
         self._end_silent(alive)
         self._look_for_lost(at_once=self._machine.alone and (afresh or bool(self._reports)))
@@ -83,7 +106,7 @@ class Rescue:
         self._counters.flush()
 
     def _notice_gap(self) -> bool:
-        """Count silence afresh if Redis was not looked at for a while; returns whether that is so."""
+        """Measure silence anew if Redis was out of reach for a while; returns whether it was."""
         now = time.monotonic()
         gap = now - self._last_look > self._timing.redis_gap_seconds
         if gap:
@@ -104,32 +127,32 @@ class Rescue:
         self._lost_due = now + self._timing.lost_search_seconds
 
     def _withdraw_dead(self) -> dict[str, Heartbeat]:
-        """Put out the heartbeats of this machine's dead workers; returns those that are left."""
+        """Withdraw the heartbeats of this machine's exited workers; returns the others."""
         alive = self._heartbeats.alive()
-        for heartbeat in self.lives.learn(alive, self._reports):
+        for heartbeat in self._exits.learn(alive, self._reports):
             self._heartbeats.withdraw(heartbeat.name, heartbeat.token)
             del alive[heartbeat.name]
         return alive
 
     def _end_hung(self, alive: Mapping[str, Heartbeat]) -> None:
-        """Kill this machine's workers that have held a batch for too long; supervisord reports their end."""
+        """Kill this machine's workers that have held a batch for too long; supervisord reports their exit."""
         seconds, micros = self._redis.time()
         now = seconds + micros / 1e6
         for held in self._recovery.running():
-            heartbeat = alive.get(held.owner) or self.lives.silent_worker(held.token)
-            if heartbeat is None or heartbeat.token != held.token or self.lives.is_expected(held.token):
+            heartbeat = alive.get(held.owner) or self._exits.silent_worker(held.token)
+            if heartbeat is None or heartbeat.token != held.token or self._exits.is_expected(held.token):
                 continue
-            # A worker that waited for Redis, as we did, or for a processor, has not hung.
+            # A worker that waited for Redis, as we did, or for a processor does not hang.
             since = max(held.since, self._heard_since)
             worked = now - since
             if heartbeat.host == self._machine.host:
-                worked -= self._clock.waits(held, heartbeat.pid)
+                worked -= self._processor_waits.of(held, heartbeat.pid)
             if worked > self._timeout and self._kill(heartbeat.host, heartbeat.pid):
                 self._expect_hung(held, now - since)
-        self._clock.forget_others()
+        self._processor_waits.forget_others()
 
     def _expect_hung(self, held: Running, seconds: float) -> None:
-        self.lives.expect(held.token, End(RecoveryCause.HUNG, Blame.DEATH))
+        self._exits.expect(held.token, Exit(RecoveryCause.HUNG, Blame.DEATH))
         with log_context(request=held.request, job=held.job_id, batch=held.batch):
             logger.error(
                 "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",
@@ -137,10 +160,10 @@ class Rescue:
             )
 
     def _end_silent(self, alive: Mapping[str, Heartbeat]) -> None:
-        """Kill this machine's workers that run and say nothing: their batches were given to others long ago."""
+        """Kill this machine's workers that run without heartbeats: their batches were given to others long ago."""
         now = time.monotonic()
-        speaking = {heartbeat.pid for heartbeat in alive.values() if heartbeat.host == self._machine.host}
-        silent = {pid: name for name, pid in self._programs.workers().items() if pid not in speaking}
+        beating = {heartbeat.pid for heartbeat in alive.values() if heartbeat.host == self._machine.host}
+        silent = {pid: name for name, pid in self._programs.workers().items() if pid not in beating}
         self._silent = {pid: self._silent.get(pid, now) for pid in silent}
         for pid, since in list(self._silent.items()):
             if now - since > max(self._timeout, self._timing.silent_worker_seconds) and self._kill(
@@ -148,7 +171,7 @@ class Rescue:
             ):
                 del self._silent[pid]
                 self._counters.add(metrics.WORKER_RECYCLES, RecycleReason.SILENT)
-                logger.error("worker killed: it has not been heard of", extra={"worker": silent[pid]})
+                logger.error("worker killed: it sends no heartbeats", extra={"worker": silent[pid]})
 
     def _kill(self, host: str, pid: int) -> bool:
         if host != self._machine.host or not is_descendant(pid, self._machine.supervisor_pid):

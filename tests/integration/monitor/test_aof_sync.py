@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from ops.boot.redis_config import redis_config
-from services.monitor.aof_sync import AofSync
+from services.monitor.redis_upkeep import AofSync
 from shared.settings import Settings
 from tests.integration.redis_server import RedisServer
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,10 +15,9 @@ from services.monitor.events.programs import Program, Programs
 from services.monitor.guard import memory_decision
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
-from services.monitor.guard.memory_reading import SUPERVISOR
-from services.monitor.guard.working_set import Source
+from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge, Source
 from shared.appliance.counters import Counters
-from shared.timing import TIMING
+from shared.timing import TIMING, Timing
 
 MB = 2**20
 PSS_SOURCE = Source(None, "a test")
@@ -34,7 +35,21 @@ class Watched:
         self.programs.changed(Program("worker", "worker-1", "RUNNING", self.small.pid))
         self.programs.changed(Program("worker", "worker-2", "RUNNING", self.large.pid))
         self.heartbeats = {"worker-1": self.small.pid, "worker-2": self.large.pid}
-        self.guard = Guard(PSS_SOURCE, marks, self.programs, counters, lambda: self.heartbeats, os.getpid())
+        self.excused: list[int] = []
+        self.stopping = threading.Event()
+        self.gauge = MemoryGauge(PSS_SOURCE, marks, self.programs, os.getpid())
+        self.guard = self.make_guard(TIMING)
+
+    def make_guard(self, timing: Timing) -> Guard:
+        return Guard(
+            self.gauge,
+            self.programs,
+            self.counters,
+            lambda: self.heartbeats,
+            self.excused.append,
+            self.stopping,
+            timing,
+        )
 
     def recycles(self) -> dict[str, float]:
         self.counters.flush()
@@ -51,7 +66,7 @@ def test_the_working_set_is_the_sum_of_pss_and_each_program_is_named(
 ) -> None:
     watched = Watched(counters, spawn, Marks(100_000 * MB, None))
     watched.guard.step()
-    state = watched.guard.state
+    state = watched.gauge.state
     assert state is not None
     sizes = state.processes.by_program
     assert 60 * MB < sizes["worker-1"] < 90 * MB
@@ -71,13 +86,13 @@ def test_the_largest_worker_is_asked_to_leave_and_the_next_only_when_its_success
     watched.programs.changed(Program("worker", "worker-2", "EXITED"))
     watched.guard.step()
     assert watched.small.poll() is None
-    watched.heartbeats["worker-2"] = 1  # the successor's heartbeat is lit
+    watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats
     watched.guard.step()
     assert watched.small.wait(5) == -signal.SIGTERM
     assert watched.recycles() == {"memory_soft": 2}
 
 
-def test_without_a_worker_large_enough_the_cause_is_said_to_be_elsewhere_once_a_minute(
+def test_without_a_worker_large_enough_that_is_reported_once_a_minute(
     counters: Counters, spawn: Spawn, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 1000 * MB)
@@ -104,10 +119,10 @@ def test_at_the_hard_mark_the_largest_worker_is_killed_and_not_at_once_another(
 
 def test_while_everything_is_being_stopped_no_worker_is_disturbed(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
-    watched.guard.draining = True
+    watched.stopping.set()
     watched.guard.step()
     assert watched.large.poll() is None
-    assert watched.guard.state is not None
+    assert watched.gauge.state is not None
 
 
 def test_a_successor_that_is_as_large_again_is_not_recycled_again_while_it_is_young(
@@ -137,11 +152,9 @@ def test_a_worker_killed_at_the_hard_mark_is_excused_if_it_was_no_larger_than_it
     excused: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB, worker_mb * MB))
-    told: list[int] = []
-    watched.guard.excuse = told.append
     watched.guard.step()
     assert watched.large.wait(5) == -signal.SIGKILL
-    assert told == ([watched.large.pid] if excused else [])
+    assert watched.excused == ([watched.large.pid] if excused else [])
 
 
 def test_small_workers_are_not_killed_one_after_the_other(counters: Counters, spawn: Spawn) -> None:
@@ -161,29 +174,51 @@ def test_small_workers_are_not_killed_one_after_the_other(counters: Counters, sp
     assert successor.wait(5) == -signal.SIGKILL
 
 
-def test_an_admins_wish_is_one_worker_and_the_next_one_waits_for_its_successor(
+def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successor(
     counters: Counters, spawn: Spawn
 ) -> None:
     watched = Watched(counters, spawn, Marks(100_000 * MB, None))
-    took = [watched.guard.takes_wishes]
-    watched.guard.wished = True
-    took.append(watched.guard.takes_wishes)
+    took = [watched.guard.takes_requests]
+    watched.guard.request_recycle()
+    took.append(watched.guard.takes_requests)
     watched.guard.step()
     assert watched.large.wait(5) == -signal.SIGTERM
     watched.programs.changed(Program("worker", "worker-2", "EXITED"))
     for _ in range(3):
         watched.guard.step()
-    took.append(watched.guard.takes_wishes)
+    took.append(watched.guard.takes_requests)
     assert watched.small.poll() is None
-    watched.heartbeats["worker-2"] = 1  # the successor's heartbeat is lit
+    watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats
     watched.guard.step()
-    took.append(watched.guard.takes_wishes)
+    took.append(watched.guard.takes_requests)
     assert took == [True, False, False, True]
     assert watched.recycles() == {"admin": 1}
 
 
-def test_without_workers_of_its_own_a_guard_takes_no_wish(counters: Counters, spawn: Spawn) -> None:
+def test_without_workers_of_its_own_a_guard_takes_no_request(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(100_000 * MB, None))
     for name in ("worker-1", "worker-2"):
         watched.programs.changed(Program("worker", name, "STOPPED"))
-    assert not watched.guard.takes_wishes
+    assert not watched.guard.takes_requests
+
+
+def test_an_api_that_has_grown_is_asked_to_exit_once(counters: Counters, spawn: Spawn) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, None))
+    for name in ("worker-1", "worker-2"):
+        watched.programs.changed(Program("worker", name, "STOPPED"))
+    api = spawn(170)
+    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    guard = watched.make_guard(replace(TIMING, api_grown_seconds=0.5))
+    guard.step()
+    assert api.poll() is None
+    time.sleep(0.6)
+    guard.step()
+    assert api.wait(5) == -signal.SIGTERM
+    successor = spawn(170)
+    watched.programs.changed(Program("api", "api", "RUNNING", successor.pid))
+    for _ in range(2):
+        guard.step()
+        time.sleep(0.6)
+    assert successor.poll() is None
+    counters.flush()
+    assert counters.read()["api_recycles_total",] == 1

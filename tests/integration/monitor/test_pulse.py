@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -9,15 +10,13 @@ import pytest
 import redis
 
 from services.monitor.events.programs import Program, Programs
-from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
-from services.monitor.guard.working_set import Source
+from services.monitor.guard.memory_gauge import MemoryGauge, Source
 from services.monitor.metrics.pulse import Pulse
-from shared.appliance.counters import Counters
+from services.monitor.metrics.storage_use import StorageUse
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus
 from shared.jobs.document import Job
-from shared.jobs.queue import BatchQueues
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 
@@ -39,25 +38,13 @@ class Clock:
 class Felt:
     """A pulse with a clock of its own, and what it wrote down."""
 
-    def __init__(self, impatient: redis.Redis, connection: redis.Redis, settings: Settings) -> None:
+    def __init__(self, impatient: redis.Redis, settings: Settings) -> None:
         self.settings, self.clock, self.programs = settings, Clock(), Programs()
-        guard = Guard(
-            Source(None, ""),
-            Marks(10**12, None),
-            self.programs,
-            Counters(connection),
-            dict,
-            os.getpid(),
-        )
-        self.guard = guard
+        self.gauge = MemoryGauge(Source(None, ""), Marks(10**12, None), self.programs, os.getpid())
+        self.storage = StorageUse(settings.local_objects_dir)
+        self.stopping = threading.Event()
         self.pulse = Pulse(
-            impatient,
-            self.programs,
-            guard,
-            settings.status_file,
-            settings.data_dir,
-            BatchQueues(impatient, settings.batch_timeout_seconds),
-            self.clock,
+            impatient, self.programs, self.gauge, self.storage, settings, self.stopping, self.clock
         )
 
     def after(self, seconds: float) -> ApplianceStatus:
@@ -72,14 +59,14 @@ class Felt:
 
 
 @pytest.fixture
-def felt(impatient: redis.Redis, connection: redis.Redis, settings: Settings) -> Felt:
-    return Felt(impatient, connection, settings)
+def felt(impatient: redis.Redis, settings: Settings) -> Felt:
+    return Felt(impatient, settings)
 
 
 def test_a_well_appliance_is_written_down_as_well(felt: Felt, light: Callable[..., Heartbeat]) -> None:
     light("worker-1")
     light("worker-1", host="elsewhere")
-    felt.guard.step()
+    felt.gauge.measure()
     status = felt.after(1)
     assert status.age() < 5
     assert (status.redis_down_seconds, status.no_worker_seconds) == (0, 0)
@@ -107,8 +94,8 @@ def test_every_program_is_written_down_with_its_state_and_size(felt: Felt) -> No
     felt.programs.changed(Program("api", "api", "RUNNING", os.getppid()))
     felt.programs.changed(Program("worker", "worker-1", "BACKOFF"))
     felt.programs.changed(Program("announce", "announce", "EXITED"))
-    felt.pulse.storage_used = lambda: 5
-    felt.guard.step()
+    felt.storage.used = 5
+    felt.gauge.measure()
     status = felt.after(1)
     sizes = {program.name: program for program in status.programs}
     assert [(program.name, program.state) for program in status.programs] == [
@@ -154,14 +141,14 @@ def test_the_time_without_workers_counts_only_while_redis_could_tell(
     assert felt.after(1).no_worker_seconds == 0
 
 
-def test_programs_given_up_and_the_stopping_of_everything_are_written_at_once(felt: Felt) -> None:
+def test_programs_given_up_and_the_stopping_of_everything_are_written_down(felt: Felt) -> None:
     felt.programs.changed(Program("api", "api", "FATAL"))
-    felt.pulse.drain()
+    felt.stopping.set()
+    felt.pulse.write()
     status = ApplianceStatus.read(felt.settings.status_file)
     assert status is not None
     assert status.draining
     assert status.fatal_programs == ("api",)
-    assert felt.guard.draining
 
 
 def test_a_queue_of_which_living_workers_take_nothing_stands_still(

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -15,7 +16,7 @@ import redis
 from services.monitor.events.programs import Program, Programs
 from services.monitor.guard.process_table import is_stopped
 from services.monitor.recovery.rescue import Rescue
-from services.monitor.recovery.worker_lives import Machine
+from services.monitor.recovery.worker_exits import Machine, WorkerExits
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs import keys
@@ -42,13 +43,25 @@ def programs() -> Programs:
 
 
 @pytest.fixture
-def rescue(connection: redis.Redis, store: JobStore, programs: Programs, settings: Settings) -> Rescue:
+def stopping() -> threading.Event:
+    return threading.Event()
+
+
+@pytest.fixture
+def exits(stopping: threading.Event) -> WorkerExits:
+    return WorkerExits(Machine(HOST, os.getpid()), stopping)
+
+
+@pytest.fixture
+def rescue(
+    connection: redis.Redis, store: JobStore, programs: Programs, exits: WorkerExits, settings: Settings
+) -> Rescue:
     return Rescue(
         connection,
         Recovery(connection, store),
         Counters(connection),
         programs,
-        Machine(HOST, os.getpid()),
+        exits,
         settings.batch_timeout_seconds,
     )
 
@@ -73,7 +86,7 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 2)}
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    rescue.worker_left("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
     assert Heartbeats(connection).alive() == {}
@@ -114,7 +127,7 @@ def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_repor
 ) -> None:
     job, heartbeat = accept(), light("worker-1")
     take(heartbeat, job, 0)
-    rescue.worker_left("worker-1", pid, in_order=False)
+    rescue.worker_exited("worker-1", pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
     assert list(Heartbeats(connection).alive()) == [heartbeat.name]
@@ -137,7 +150,7 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
     job = accept()
     heartbeat = light("worker-1", pid=999_999_999, host="elsewhere")
     take(heartbeat, job, 0)
-    rescue.worker_left("worker-1", None, in_order=False)
+    rescue.worker_exited("worker-1", None, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == set()
     connection.delete(keys.heartbeat(heartbeat.name))
@@ -160,7 +173,7 @@ def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_die
     connection.rpop("rq:queue:bulk")
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
-    rescue.worker_left("worker-1", None, in_order=False)
+    rescue.worker_exited("worker-1", None, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
     assert recovered(connection) == {"lost": 1}
@@ -178,7 +191,7 @@ def test_a_report_is_not_forgotten_while_redis_is_away(
     job = accept(2)
     rescue.step()
     connection.rpop("rq:queue:bulk")
-    rescue.worker_left("worker-1", None, in_order=False)
+    rescue.worker_exited("worker-1", None, in_order=False)
     with monkeypatch.context() as patch:
         patch.setattr(rescue._heartbeats, "alive", _away)
         with pytest.raises(redis.exceptions.ConnectionError):
@@ -209,7 +222,7 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     light("worker-1", worker.pid)
     rescue.step()
     assert worker.wait(2) == -signal.SIGKILL
-    rescue.worker_left("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"hung": 1}
@@ -275,7 +288,7 @@ def test_no_process_outside_the_appliance_is_ever_killed(
         recovery,
         Counters(connection),
         programs,
-        Machine(HOST, supervisor.pid),
+        WorkerExits(Machine(HOST, supervisor.pid), threading.Event()),
         batch_timeout_seconds=0,
     )
     take(light("worker-1", stranger.pid), accept(), 0)
@@ -331,7 +344,7 @@ def end_holding(
     rescue.step()
     worker.kill()
     worker.wait()
-    rescue.worker_left("worker-1", worker.pid if reported else None, in_order=in_order)
+    rescue.worker_exited("worker-1", worker.pid if reported else None, in_order=in_order)
     rescue.step()
 
 
@@ -358,6 +371,7 @@ def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
     connection: redis.Redis,
     store: JobStore,
     rescue: Rescue,
+    stopping: threading.Event,
     spawn: Spawn,
     accept: Accept,
     light: Light,
@@ -366,7 +380,7 @@ def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
     job = accept()
     for life in range(4):
         end_holding(rescue, spawn, light, take, job, life=life, in_order=True)
-    rescue.lives.draining = True
+    stopping.set()
     for life in range(4, 8):
         end_holding(rescue, spawn, light, take, job, life=life)
     assert store.get(job.id).status is Status.RUNNING
@@ -377,6 +391,7 @@ def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
 def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
     connection: redis.Redis,
     rescue: Rescue,
+    exits: WorkerExits,
     spawn: Spawn,
     accept: Accept,
     light: Light,
@@ -385,10 +400,10 @@ def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
     job, worker = accept(), spawn()
     take(light("worker-1", worker.pid), job, 0)
     rescue.step()
-    rescue.lives.excuse(worker.pid)
+    exits.excuse(worker.pid)
     worker.kill()
     worker.wait()
-    rescue.worker_left("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert connection.hget(keys.deaths(job.id), "0") == b"1"
 
@@ -441,7 +456,7 @@ def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_th
     time.sleep(2.1)  # batch_timeout_seconds here
     rescue.step()
     assert worker.wait(5) == -signal.SIGKILL
-    rescue.worker_left("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited("worker-1", worker.pid, in_order=False)
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"hung": 1}

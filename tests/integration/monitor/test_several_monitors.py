@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,9 +15,9 @@ import pytest
 import redis
 
 from services.monitor.events.programs import Programs
-from services.monitor.eviction_watch import EvictionWatch
 from services.monitor.recovery.rescue import Rescue
-from services.monitor.recovery.worker_lives import Machine
+from services.monitor.recovery.worker_exits import Machine, WorkerExits
+from services.monitor.redis_upkeep import EvictionWatch
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat
 from shared.jobs import keys
@@ -37,10 +38,9 @@ def monitor_of(connection: redis.Redis, store: JobStore, settings: Settings) -> 
     """Make the part of an appliance's monitor that gives batches back, as if it had run for long."""
 
     def make(host: str) -> Rescue:
-        machine, timeout = Machine(host, os.getpid()), settings.batch_timeout_seconds
-        rescue = Rescue(
-            connection, Recovery(connection, store), Counters(connection), Programs(), machine, timeout
-        )
+        exits = WorkerExits(Machine(host, os.getpid()), threading.Event())
+        recovery, counters = Recovery(connection, store), Counters(connection)
+        rescue = Rescue(connection, recovery, counters, Programs(), exits, settings.batch_timeout_seconds)
         rescue.step()
         rescue._settled_at = 0.0
         return rescue
@@ -76,7 +76,7 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
         return release(orphan, blame)
 
     monkeypatch.setattr(here._recovery, "release", release_after_the_other_looked)
-    here.worker_left("worker-1", worker.pid, in_order=False)
+    here.worker_exited("worker-1", worker.pid, in_order=False)
     here.step()
 
     assert store.queues.waiting_batches() == {(job.id, 0)}
@@ -126,7 +126,7 @@ def test_a_machines_name_shared_by_two_appliances_ends_neithers_workers(
     for _ in range(3):
         first.step()
     assert store.queues.waiting_batches() == set()
-    second.worker_left("worker-1", 999_999_999, in_order=False)
+    second.worker_exited("worker-1", 999_999_999, in_order=False)
     second.step()
     assert store.queues.waiting_batches() == {(job.id, 1)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import statistics
@@ -30,6 +31,7 @@ from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.settings import Settings
+from shared.timing import TIMING
 from tests.integration.redis_server import until
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -64,6 +66,7 @@ NAMES = {
     "shapbox_build_info": {"version", "commit", "python", "xgboost"},
     # Beyond §6: what alerts and the dashboard compare with.
     "shapbox_memory_unrelieved_total": set(),
+    "shapbox_api_recycles_total": set(),
     "shapbox_batches_poisoned_total": set(),
     "shapbox_queue_limit_batches": set(),
     "shapbox_redis_memory_limit_bytes": set(),
@@ -90,6 +93,10 @@ autorestart=true
 [program:broken]
 command=false
 startretries=0
+[program:api]
+command={python} {run}/api.py
+autostart={api}
+autorestart=true
 [program:announce]
 command=true
 startsecs=0
@@ -106,6 +113,16 @@ priority=20
 autorestart=true
 stdout_logfile=NONE
 stderr_logfile={run}/monitor.log
+"""
+
+#: An api that has leaked 200 MB when it is first started, and that finishes its requests before it exits.
+API = """
+import pathlib, signal, sys, time
+started = pathlib.Path("started")
+leaked = b"" if started.exists() else b"x" * (200 << 20)
+with started.open("a") as file: file.write(".")
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), pathlib.Path("finished").touch(), sys.exit(0)))
+time.sleep(600)
 """
 
 
@@ -148,14 +165,21 @@ class Appliance:
         return (self.settings.run_dir / "monitor.log").read_text()
 
 
-@pytest.fixture
-def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
+@contextlib.contextmanager
+def running(
+    settings: Settings, server: Server, *, api: bool = False, **environment: str
+) -> Iterator[Appliance]:
+    """Run supervisord with the monitor and two workers, and with an api if that is wanted."""
     server.signal(signal.SIGCONT)  # it runs
     with create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    configuration = settings.run_dir / "supervisord.conf"
-    configuration.write_text(CONFIGURATION.format(run=settings.run_dir, python=sys.executable, root=ROOT))
-    environment = {
+    run = settings.run_dir
+    configuration = run / "supervisord.conf"
+    configuration.write_text(
+        CONFIGURATION.format(run=run, python=sys.executable, root=ROOT, api=str(api).lower())
+    )
+    (run / "api.py").write_text(API)
+    environment |= {
         "PATH": os.environ["PATH"],
         "DATA_DIR": str(settings.data_dir),
         HOST_NAME_NAME: HOST,
@@ -164,7 +188,7 @@ def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
         "BATCH_TIMEOUT_SECONDS": "60",
     }
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as supervisord:
+    with subprocess.Popen(command, cwd=run, env=environment, stdout=subprocess.DEVNULL) as supervisord:
         appliance = Appliance(settings, supervisord, port)
         try:
             until(lambda: all(map(appliance.pid, ("monitor", "worker-1", "worker-2"))), 20)
@@ -173,6 +197,12 @@ def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
         finally:
             supervisord.terminate()
             supervisord.wait(30)
+
+
+@pytest.fixture
+def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
+    with running(settings, server) as appliance:
+        yield appliance
 
 
 @pytest.fixture
@@ -271,7 +301,7 @@ def test_a_scrape_without_redis_says_so_within_a_second(
     assert appliance.log().count("Redis is away") <= 2  # once for each loop that met the outage
 
 
-def test_an_admins_wish_brings_one_fresh_worker_and_the_next_wish_waits_for_it_to_beat(
+def test_an_admins_request_brings_one_fresh_worker_and_the_next_waits_for_it_to_beat(
     appliance: Appliance, connection: redis.Redis
 ) -> None:
     names = ("worker-1", "worker-2")
@@ -290,6 +320,27 @@ def test_an_admins_wish_brings_one_fresh_worker_and_the_next_wish_waits_for_it_t
     Heartbeats(connection).beat(Heartbeat(f"{HOST}/{name}", HOST, appliance.pid(name), "life-2"))
     until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 2)
     assert not connection.exists(keys.RECYCLE)
+
+
+def test_an_api_that_has_grown_is_restarted_once_after_it_has_finished_its_requests(
+    settings: Settings, server: Server
+) -> None:
+    with running(settings, server, api=True, MEMORY_LIMIT_MB="220") as appliance:
+        until(lambda: appliance.pid("api"))
+        old = appliance.pid("api")
+        grown = until(lambda: appliance.pid("api") not in {0, old}, TIMING.api_grown_seconds + 20)
+        assert grown > TIMING.api_grown_seconds - 3  # less what the api had run before
+        assert (settings.run_dir / "finished").exists()
+        until(lambda: appliance.value("shapbox_api_recycles_total") == 1)
+        assert "api restarted: it has grown" in appliance.log()
+        # The workers are too small to matter: they stay.
+        assert all(
+            not value
+            for (name, _), value in appliance.scrape().items()
+            if name == "shapbox_worker_recycles_total"
+        )
+        time.sleep(2)
+        assert (settings.run_dir / "started").read_text() == ".."
 
 
 def test_stopping_is_written_down_at_once_and_leaves_nothing_behind(appliance: Appliance) -> None:

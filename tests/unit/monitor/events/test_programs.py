@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from services.monitor.events.listener import Listener
+from services.monitor.events.listener import Event, Listener
 from services.monitor.events.programs import Program, Programs
-from services.monitor.events.supervisor_events import Event
 
 OWN = 99
 
@@ -39,7 +38,7 @@ class Heard:
         self.stopping += 1
 
     def event(self, state: str, group: str, name: str, **fields: str) -> None:
-        self.listener.heed(
+        self.listener.handle(
             Event(f"PROCESS_STATE_{state}", {"processname": name, "groupname": group, **fields})
         )
 
@@ -94,8 +93,8 @@ def test_other_programs_and_other_states_are_no_workers_death(programs: Programs
 
 def test_the_stopping_of_everything_is_passed_on(programs: Programs) -> None:
     heard = Heard(programs)
-    heard.listener.heed(Event("SUPERVISOR_STATE_CHANGE_STOPPING", {}))
-    heard.listener.heed(Event("SUPERVISOR_STATE_CHANGE_RUNNING", {}))
+    heard.listener.handle(Event("SUPERVISOR_STATE_CHANGE_STOPPING", {}))
+    heard.listener.handle(Event("SUPERVISOR_STATE_CHANGE_RUNNING", {}))
     assert heard.stopping == 1
 
 

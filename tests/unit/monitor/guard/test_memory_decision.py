@@ -3,17 +3,20 @@ from __future__ import annotations
 import pytest
 
 from services.monitor.guard.memory_decision import (
+    API_GROWN_BYTES,
     WORTH_RECYCLING,
+    ApiGrowth,
     Calm,
-    Elsewhere,
     Kill,
     Marks,
-    Patience,
     Recycle,
+    Unrelieved,
+    Wait,
     WorkerMemory,
     decide,
 )
 from shared.metrics import RecycleReason
+from shared.timing import TIMING
 
 MB = 2**20
 MARKS = Marks(soft=475 * MB, hard=496 * MB)
@@ -31,17 +34,17 @@ def test_at_the_soft_mark_the_largest_worker_is_recycled() -> None:
 
 
 def test_while_one_is_recycled_no_other_is() -> None:
-    assert decide(480 * MB, MARKS, (SMALL, LARGE), recycling=True) == Patience()
+    assert decide(480 * MB, MARKS, (SMALL, LARGE), recycling=True) == Wait()
 
 
 def test_after_a_kill_the_memory_gets_time_to_come_back() -> None:
-    assert decide(480 * MB, MARKS, (SMALL, LARGE), killing=True) == Patience()
-    assert decide(500 * MB, MARKS, (SMALL, LARGE), killing=True) == Patience()
+    assert decide(480 * MB, MARKS, (SMALL, LARGE), killing=True) == Wait()
+    assert decide(500 * MB, MARKS, (SMALL, LARGE), killing=True) == Wait()
 
 
 @pytest.mark.parametrize("workers", [(), (TINY,), (WorkerMemory("worker-1", 1, WORTH_RECYCLING - 1),)])
 def test_no_worker_is_recycled_in_vain(workers: tuple[WorkerMemory, ...]) -> None:
-    assert decide(490 * MB, MARKS, workers) == Elsewhere()
+    assert decide(490 * MB, MARKS, workers) == Unrelieved()
 
 
 def test_a_worker_just_large_enough_is_recycled() -> None:
@@ -52,7 +55,7 @@ def test_a_worker_just_large_enough_is_recycled() -> None:
 def test_a_worker_that_was_asked_to_leave_is_not_asked_again() -> None:
     leaving = WorkerMemory("worker-2", 12, 180 * MB, leaving=True)
     assert decide(480 * MB, MARKS, (leaving, SMALL)) == Recycle(SMALL)
-    assert decide(480 * MB, MARKS, (leaving,)) == Elsewhere()
+    assert decide(480 * MB, MARKS, (leaving,)) == Unrelieved()
 
 
 def test_at_the_hard_mark_the_largest_worker_is_killed_though_one_is_leaving() -> None:
@@ -64,8 +67,8 @@ def test_at_the_hard_mark_even_a_small_worker_is_killed() -> None:
     assert decide(496 * MB, MARKS, (TINY,)) == Kill(TINY)
 
 
-def test_at_the_hard_mark_without_workers_the_cause_is_elsewhere() -> None:
-    assert decide(512 * MB, MARKS, ()) == Elsewhere()
+def test_at_the_hard_mark_without_workers_the_shortage_is_reported() -> None:
+    assert decide(512 * MB, MARKS, ()) == Unrelieved()
 
 
 def test_without_a_cgroup_limit_nothing_is_killed() -> None:
@@ -85,18 +88,49 @@ def test_the_soft_mark_stays_below_the_cgroups_limit(
 
 
 @pytest.mark.parametrize("working_set", [100 * MB, 480 * MB])
-def test_an_admins_wish_has_the_largest_worker_leave_however_small_or_young(working_set: int) -> None:
+def test_an_admins_request_has_the_largest_worker_leave_however_small_or_young(working_set: int) -> None:
     tiny = WorkerMemory("worker-4", 14, 60 * MB, young=True)
-    assert decide(working_set, MARKS, (TINY, tiny), wished=True) == Recycle(tiny, RecycleReason.ADMIN)
+    assert decide(working_set, MARKS, (TINY, tiny), requested=True) == Recycle(tiny, RecycleReason.ADMIN)
 
 
-def test_an_admins_wish_waits_while_another_worker_leaves_and_asks_none_twice() -> None:
+def test_an_admins_request_waits_while_another_worker_leaves_and_asks_none_twice() -> None:
     leaving = WorkerMemory("worker-5", 15, 300 * MB, leaving=True)
-    assert decide(100 * MB, MARKS, (SMALL, LARGE), wished=True, recycling=True) == Calm()
-    assert decide(100 * MB, MARKS, (leaving, SMALL), wished=True) == Recycle(SMALL, RecycleReason.ADMIN)
-    assert decide(100 * MB, MARKS, (leaving,), wished=True) == Calm()
-    assert decide(100 * MB, MARKS, (), wished=True) == Calm()
+    assert decide(100 * MB, MARKS, (SMALL, LARGE), requested=True, recycling=True) == Calm()
+    assert decide(100 * MB, MARKS, (leaving, SMALL), requested=True) == Recycle(SMALL, RecycleReason.ADMIN)
+    assert decide(100 * MB, MARKS, (leaving,), requested=True) == Calm()
+    assert decide(100 * MB, MARKS, (), requested=True) == Calm()
 
 
-def test_the_hard_mark_goes_before_an_admins_wish() -> None:
-    assert decide(496 * MB, MARKS, (SMALL, LARGE), wished=True) == Kill(LARGE)
+def test_the_hard_mark_goes_before_an_admins_request() -> None:
+    assert decide(496 * MB, MARKS, (SMALL, LARGE), requested=True) == Kill(LARGE)
+
+
+def restarts(*steps: tuple[float, int, int]) -> list[float]:
+    """Return when the api is restarted; each step is the time, the api's MB and the working set's MB."""
+    growth = ApiGrowth(TIMING)
+    return [now for now, api, used in steps if growth.is_restart_due(now, api * MB, used * MB, MARKS)]
+
+
+def test_an_api_that_stays_large_while_memory_is_at_its_limit_is_restarted() -> None:
+    assert restarts((0, 200, 480), (5, 200, 480), (10, 200, 480), (10.1, 60, 480)) == [10]
+
+
+def test_an_api_that_shrinks_again_or_is_not_to_blame_is_left_alone() -> None:
+    assert not restarts((0, 200, 480), (9, 100, 480), (10, 200, 480), (19, 200, 480))
+    assert not restarts((0, 200, 480), (9, 200, 400), (10, 200, 480), (19, 200, 480))
+    assert not restarts((0, 100, 480), (60, 100, 480))
+    assert not restarts((0, 400, 470), (60, 400, 470))
+
+
+def test_an_api_that_grows_again_at_once_is_not_restarted_again_and_again() -> None:
+    pause = TIMING.api_restart_pause_seconds
+    assert restarts(*((float(now), 300, 480) for now in range(0, 3 * int(pause), 5))) == [
+        10,
+        10 + pause,
+        10 + 2 * pause,
+    ]
+
+
+def test_an_api_may_be_larger_where_there_is_more_memory() -> None:
+    assert MARKS.api == API_GROWN_BYTES
+    assert Marks(soft=2000 * MB, hard=None).api == 600 * MB

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 
-from services.monitor.guard.memory_reading import SUPERVISOR, measure_processes
+from services.monitor.guard.memory_gauge import SUPERVISOR, measure_processes
 from services.monitor.guard.process_table import family, is_descendant, parent_of, read_parents
 
 

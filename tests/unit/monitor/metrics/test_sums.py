@@ -5,7 +5,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from services.monitor.metrics.sums import Sums, sum_families
+from services.monitor.metrics.families import Sums, sum_families
 
 
 class Fixed(Collector):

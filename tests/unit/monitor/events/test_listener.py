@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from services.monitor.events.supervisor_events import Event, read_events
+from services.monitor.events.listener import Event, read_events
 
 
 def message(name: str, payload: str) -> bytes:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.monitor.guard.working_set import choose_source
+from services.monitor.guard.memory_gauge import choose_source
 from shared.cgroup import V1, V2, find_cgroup
 
 MB = 2**20
