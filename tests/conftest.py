@@ -1,4 +1,4 @@
-"""What all tests take for granted."""
+"""Settings of all tests."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import signal
 
 
 def pytest_configure() -> None:
-    """Hear Ctrl-C: who is started in the background by a shell ignores it, and so would the programs that tests interrupt."""
+    """Handle Ctrl-C, which background programs of a shell ignore, and so would the tests'."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

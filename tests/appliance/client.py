@@ -1,4 +1,4 @@
-"""A client of an appliance in trouble: it sends, is refused, obeys Retry-After, and checks every value."""
+"""A client of an appliance in trouble: obeys Retry-After and checks every value."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def send(appliance: Appliance, version: ModelVersion, rows: Matrix) -> Submitted
 def send_obeying(
     appliance: Appliance, version: ModelVersion, rows: Matrix, seconds: float = GENEROUS
 ) -> tuple[Submitted, list[Answer]]:
-    """Send rows until they are accepted, waiting as Retry-After says; return the refusals as well."""
+    """Send rows until they are accepted, as Retry-After says; return the refusals as well."""
     deadline = time.monotonic() + seconds
     refusals: list[Answer] = []
     while True:
@@ -77,7 +77,7 @@ def check_refusal(answer: Answer, status: int | None = None, slug: str | None = 
 def until(
     what: str, is_so: Callable[[], object], seconds: float = GENEROUS, appliance: Appliance | None = None
 ) -> float:
-    """Wait until something is so; return the seconds it took. A call that is not answered is asked again."""
+    """Wait until something is so; return the seconds. Unanswered calls are repeated."""
     started = time.monotonic()
     while time.monotonic() - started < seconds:
         with contextlib.suppress(*NO_ANSWER):
@@ -127,7 +127,7 @@ def stopped(*pids: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def full_redis(connection: redis.Redis, share: float = 1.1) -> Iterator[None]:
-    """Fill Redis from outside, up to a share of its maxmemory or until it takes no more; empty it again."""
+    """Fill Redis from outside, to a share of its maxmemory or until it refuses; empty it again."""
     for place in itertools.count():
         memory = connection.info("memory")
         left = int(share * memory["maxmemory"]) - memory["used_memory"]

@@ -14,7 +14,7 @@ from tests.appliance.faults.submitted import SMALL_BATCHES
 
 #: Makes an appliance with settings of its own; it is not started yet, and stopped when the test ends.
 MakeAppliance = Callable[..., Appliance]
-#: Shows a line of figures to whoever runs the tests, whatever pytest captures.
+#: Shows a line of figures to the person who runs the tests, even while pytest captures output.
 Say = Callable[[str], None]
 
 
@@ -31,7 +31,7 @@ def appliance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Appliance]:
 
 @pytest.fixture
 def make_appliance(tmp_path: Path) -> Iterator[MakeAppliance]:
-    """Make appliances by `make_appliance(NAME="value", …)`, on one DATA_DIR unless DATA_DIR is given."""
+    """Make appliances by `make_appliance(NAME="value", …)`, on one DATA_DIR by default."""
     made: list[Appliance] = []
 
     def make(cgroup: Path | None = None, **settings: str) -> Appliance:
@@ -48,7 +48,7 @@ def make_appliance(tmp_path: Path) -> Iterator[MakeAppliance]:
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Faults:
-    """Place faults in the workers of an appliance made by `make_appliance(**faults.environment())`."""
+    """Place faults in workers of an appliance made by `make_appliance(**faults.environment())`."""
     return Faults(tmp_path / "faults")
 
 

@@ -1,4 +1,4 @@
-"""Appliances of ROLE=api and ROLE=worker on one Redis and one store: on this machine, so all of one hostname."""
+"""Appliances of ROLE=api and ROLE=worker on one Redis, one store and one hostname."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class WorkerAppliance(Appliance):
         return self.settings().host_name_file.read_text(encoding="ascii").strip()
 
     def is_ready(self) -> bool:
-        """Return whether all its workers' heartbeats are lit by living processes."""
+        """Return whether each of its workers' processes sends a heartbeat."""
         pids = set(self.worker_pids())
-        lit = {heartbeat.pid for heartbeat in self.heartbeats().values()}
-        return len(pids & lit) == int(self.environment["WORKERS"])
+        beating = {heartbeat.pid for heartbeat in self.heartbeats().values()}
+        return len(pids & beating) == int(self.environment["WORKERS"])
 
     def heartbeats(self) -> dict[str, Heartbeat]:
-        """Return its workers' heartbeats by name; none while Redis is away or it is just being booted."""
+        """Return its workers' heartbeats by name; none without Redis or during the boot."""
         try:
             with closing(connect(self._listening, Patience.STEADY, name="test")) as connection:
                 alive = Heartbeats(connection).alive()

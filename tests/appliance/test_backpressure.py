@@ -1,4 +1,4 @@
-"""What is too much is refused, in words that a client can act on, and taken when there is room again."""
+"""Too much work is refused with clear messages, and accepted once there is space again."""
 
 from __future__ import annotations
 

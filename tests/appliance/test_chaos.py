@@ -70,7 +70,7 @@ def test_a_chaos_run_sees_a_result_that_is_gone_and_one_in_another_order(tmp_pat
 
 @contextmanager
 def damaging(folder: Path) -> Iterator[None]:
-    """Delete some results, and turn the rows of some others round, behind the back of the appliance there."""
+    """Delete some results and reverse the rows of others, behind the appliance's back."""
     over = threading.Event()
     thread = threading.Thread(target=damage, args=(folder, over))
     thread.start()

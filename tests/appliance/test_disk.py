@@ -1,4 +1,4 @@
-"""A real disk that runs full: refused before it hurts, nothing accepted is lost, and it comes back by itself."""
+"""A real disk that fills up: refusals in time, no accepted job lost, recovery by itself."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(bo
 
 
 def hammer(box: Appliance, busy: Submitted, seconds: float) -> list[Answer]:
-    """Send small and larger requests from several clients, and look after the health meanwhile; return the refusals."""
+    """Send small and large requests from several clients, watch health, return the refusals."""
     version, deadline = busy.version, time.monotonic() + seconds
     refused: list[Answer] = []
 

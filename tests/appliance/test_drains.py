@@ -1,4 +1,4 @@
-"""Leaving in order: what is in hand is finished or handed back, what is queued stays, and nobody is blamed."""
+"""Orderly exits: running batches finish or are handed back, and no batch is blamed."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def submit_with_one_in_hand(appliance: Appliance, faults: Faults, action: Action
 
 
 def seconds_until_refused(appliance: Appliance) -> float:
-    """Return how long /readyz went on to take new work; fail if it ends without having refused it."""
+    """Return the seconds until /readyz refused new work; fail if it never did."""
     started = time.monotonic()
     while (answer := answer_or_none(f"{appliance.url}/readyz")) is not None:
         if answer.status == 503:
@@ -64,7 +64,7 @@ def wait_for_the_end(appliance: Appliance, family: list[psutil.Process]) -> floa
 
 
 def check_unblamed(appliance: Appliance, job: Submitted) -> dict[str, float]:
-    """Fail if a death was counted, a row counted twice, or anything is left; return the counters."""
+    """Fail if a death was counted, a row counted twice, or anything is left; return counters."""
     with closing(connect(appliance.settings(), Patience.STEADY, name="test")) as connection:
         assert not connection.exists(keys.deaths(job.id))
         eventually(lambda: nothing_is_left(connection), appliance.log_tail)
@@ -125,7 +125,7 @@ def test_a_batch_that_is_too_long_for_the_drain_is_run_again_and_not_blamed(
         f"gone {seconds:.1f} s after SIGTERM with a batch of 40 s in hand; recovered: "
         f"{ {name: value for name, value in count.items() if 'recovered' in name} }"
     )
-    # By the worker itself, in native code as it is: not by whoever finds it killed in the end.
+    # By the worker itself, in native code as it is, and not by the process that finds it killed in the end.
     assert count.get("batches_recovered_total|handed_back") == 1
     assert IN_HAND not in recorded
     runs = [step.batch for step in faults.steps("read")]

@@ -1,4 +1,4 @@
-"""/healthz and /readyz tell the truth in each state. Several appliances are put through theirs at once."""
+"""/healthz and /readyz in each state. Several appliances go through theirs in parallel."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def everything_is_stopped_in_order(box: Appliance) -> None:
 
 
 def redis_is_full(box: Appliance) -> None:
-    """Redis refuses writes for longer than a dead one would be forgiven: a restart would make no room."""
+    """Redis refuses writes for longer than an outage is tolerated: a restart would free nothing."""
     connection = connect(box.settings(), Patience.STEADY, name="test")
     with full_redis(connection):
         until("not ready", lambda: not is_ready(box), SLOW, box)
@@ -188,7 +188,7 @@ def the_queue_stands_still(box: Appliance) -> None:
 
 
 def a_worker_cannot_start(box: Appliance) -> None:
-    """One worker ends whenever it is started, until supervisord gives it up; the other one works."""
+    """One worker exits at every start until supervisord gives it up; the other one works."""
     version = the_model()
     assert causes(box) == set()
     finish(send(box, version, shaken_examples(version, 600)))
@@ -200,7 +200,7 @@ def a_worker_cannot_start(box: Appliance) -> None:
     finish(send(box, version, shaken_examples(version, 600)))
 
 
-#: What each appliance goes through, one after the other.
+#: The states of each appliance, one after the other.
 LIVES: dict[str, tuple[Story, ...]] = {
     "one": (redis_is_killed, monitor_is_killed, redis_is_stopped, monitor_is_stopped),
     "two": (workers_are_killed, workers_are_stopped, the_queue_stands_still, everything_is_stopped_in_order),
@@ -210,7 +210,7 @@ LIVES: dict[str, tuple[Story, ...]] = {
 
 @pytest.fixture(scope="module")
 def stories(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Story, Future[None]]]:
-    """Start the appliances and their stories; a story that fails does not keep the next one from its turn."""
+    """Start the appliances and their stories; a failed story does not stop the next one."""
     folder = tmp_path_factory.mktemp("boxes")
     (folder / "sitecustomize.py").write_text(BREAKS_WORKER_2, encoding="utf-8")
     boxes = {

@@ -1,4 +1,4 @@
-"""A disk that runs out of inodes: jobs are refused with the true reason before that, and deleting jobs heals it."""
+"""A disk that runs out of inodes: jobs are refused with the true reason, deletion heals it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What shap takes is given back: the workers leave one by one, come back lean, and no batch notices."""
+"""Workers give shap's memory back one by one, and no batch is affected."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def sizes(appliance: Appliance) -> Mapping[int, int]:
 
 
 def explain_against_background(appliance: Appliance, like: Submitted, faults: Faults) -> str:
-    """Submit an interventional job and return its id when each worker has begun one of its batches."""
+    """Submit an interventional job; return its id once each worker has begun a batch of it."""
     path, body, _, headers = as_request(like.version, like.rows)
     with faults.held():
         answer = appliance.call("POST", f"{path}&method=interventional", body, headers=headers)
@@ -58,7 +58,7 @@ def explain_against_background(appliance: Appliance, like: Submitted, faults: Fa
 def watch_until_lean(
     appliance: Appliance, loaded: Mapping[int, int], connection: redis.Redis
 ) -> tuple[Mapping[int, int], int]:
-    """Return the workers' sizes when all that had loaded shap have gone, and how few lived meanwhile."""
+    """Return the workers' sizes once all with shap are gone, and the fewest that ran."""
     heartbeats, fewest = Heartbeats(connection), 2
 
     def lean() -> Mapping[int, int] | None:

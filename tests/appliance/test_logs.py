@@ -1,4 +1,4 @@
-"""All that an appliance prints in one life with a killed worker and a killed Redis, in both formats."""
+"""All output of an appliance with a killed worker and a killed Redis, in both formats."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEXT_LINE = re.compile(r"\d\d:\d\d:\d\d (DEBUG|INFO|WARNING|ERROR|CRITICAL) +([a
 
 @dataclass(frozen=True)
 class Life:
-    """What was printed from the first line to the last, and which job was followed."""
+    """The output from the first line to the last, and the followed job."""
 
     log: str
     job: str
@@ -43,7 +43,7 @@ class Life:
 
 
 def live(folder: Path, log_format: LogFormat) -> Life:
-    """Run an appliance, kill a worker in a batch, another one while idle, and Redis, and stop it."""
+    """Run an appliance, kill a worker in a batch, an idle one, and Redis, and stop it."""
     faults = Faults(folder / "faults")
     appliance = Appliance(
         folder / "data", {**SMALL_BATCHES, **faults.environment(), "LOG_FORMAT": log_format.value}

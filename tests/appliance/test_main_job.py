@@ -1,4 +1,4 @@
-"""The main job of the supervised whole: rows in over REST, exact values out, whatever is killed meanwhile."""
+"""The main job of an appliance: exact values over REST, even while programs are killed."""
 
 from __future__ import annotations
 

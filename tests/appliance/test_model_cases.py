@@ -1,4 +1,4 @@
-"""Models as people train them, from `models add` over activation to values over REST: they are right for the model, not only its trees."""
+"""Models as people train them, from `models add` to values over REST that fit the model."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_the_model_is_described_with_the_trees_that_its_owner_uses(served: Appli
 
 
 def check_refused(served: Appliance, name: str, reason: str, **option: Any) -> None:
-    """Check that an explanation is refused with the reason in every format, before rows are read: these could not be."""
+    """Check that every format is refused with the reason before its rows are read."""
     unreadable = pd.DataFrame({"no such feature": ["no number"]})
     for form in FORMATS[:-1]:
         answer = post(served, name, unreadable, form, **option)
@@ -128,7 +128,7 @@ def test_interventional_values_are_those_of_the_definition_or_refused_with_the_r
 
 
 def shapley_values(case: ModelCase, row: Any) -> NDArray[np.float64]:
-    """Return outputs x (features + 1): each coalition takes its features from the row, and the rest from each background row."""
+    """Return outputs x (features + 1) by all coalitions of the row and each background row."""
     names = list(row.columns)
     coalitions = list(itertools.product([False, True], repeat=len(names)))
     repeated = row.loc[row.index.repeat(len(case.background))].reset_index(drop=True)

@@ -66,7 +66,7 @@ def figures(faults: Faults, appliance: Appliance) -> str:
 
 
 def deaths_at_start(log: str) -> list[str]:
-    """Return which workers supervisord saw end within their startsecs: it waits before it starts such a one again."""
+    """Return the workers that exited within their startsecs: supervisord delays their restart."""
     spawned: dict[str, datetime] = {}
     too_soon: list[str] = []
     for line in (json.loads(line) for line in log.splitlines() if line.startswith("{")):

@@ -1,4 +1,4 @@
-"""A batch that ends every worker it meets is given up after three; all else goes on, within the memory there is."""
+"""A batch that kills every worker is given up after three; everything else goes on."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ HARD_MARK = CONTAINER_MB * 2**20 * 97 // 100
 DEATHS, PLENTY = 3, 8
 #: The batch that is to blame, of a job of so many.
 BAD, BATCHES = 4, 10
-#: What must live on when workers do not.
+#: Programs that must go on when workers do not.
 PROGRAMS = ("redis-server", "services.api", "services.monitor")
 #: Seconds between two looks at the working set.
 SAMPLE_SECONDS = 0.02
 
 
 class WorkingSet:
-    """What the kernel charges a memory cgroup, less what it can drop: the highest of many looks."""
+    """The highest charge of a memory cgroup, less what the kernel can drop, of many looks."""
 
     def __init__(self, cgroup: Path) -> None:
         self._cgroup = cgroup
@@ -95,7 +95,7 @@ def submit_three(appliance: Appliance, faults: Faults, action: Action) -> tuple[
 
 
 def check_given_up(appliance: Appliance, faults: Faults, bad: Submitted) -> dict[str, float]:
-    """Fail unless exactly that batch's third death has failed its job, and named its rows; return the counters."""
+    """Fail unless that batch's third death alone failed its job; return the counters."""
     document = bad.finish()
     error: dict[str, Any] = document["error"]
     start, stop = BAD * BATCH_ROWS, (BAD + 1) * BATCH_ROWS
@@ -184,7 +184,9 @@ def test_a_batch_that_kills_its_worker_each_time_is_given_up_at_the_third(
 
 
 # With the GIL held nothing beats: the second timeout is longer than a heartbeat's lease, as it is by default.
-@pytest.mark.parametrize(("action", "timeout"), [("hang", 3), ("hanggil", TIMING.heartbeat_lease_seconds + 4)])
+@pytest.mark.parametrize(
+    ("action", "timeout"), [("hang", 3), ("hanggil", TIMING.heartbeat_lease_seconds + 4)]
+)
 def test_a_batch_that_hangs_in_native_code_is_killed_run_again_and_given_up_at_the_third(
     make_appliance: MakeAppliance, faults: Faults, say: Say, action: Action, timeout: int
 ) -> None:

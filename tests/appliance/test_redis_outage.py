@@ -1,4 +1,4 @@
-"""Redis stopped, killed and emptied under load: the api answers at once, and nothing accepted is lost."""
+"""Redis stopped, killed and emptied under load: quick answers, no accepted job lost."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "18"))
 KILLS = int(os.environ.get("REDIS_KILLS", "10"))
 #: The same without workers and supervisord, whose restarts take two seconds each.
 BARE_KILLS = 50
-#: Seconds in which everything must be answered, whatever Redis does.
+#: Seconds in which everything must be answered in any state of Redis.
 ANSWER_SECONDS = 2.0
 #: Seconds without Redis after which /healthz asks for a restart (30 after its last sign of life), and by when.
 HOPELESS_SECONDS, NOTICED_SECONDS = 28.0, 38.0

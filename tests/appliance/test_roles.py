@@ -1,4 +1,4 @@
-"""One api and worker appliances apart from it, on a Redis elsewhere (TLS, password) and a shared store.
+"""One api and separate worker appliances, on a remote Redis and a shared store.
 
 All of them run on this machine, so all have one hostname. Workers join, vanish, and are cut off the network.
 """
@@ -30,7 +30,7 @@ from tests.appliance.faults.submitted import (
 from tests.appliance.faults.supervised import Supervisor
 from tests.appliance.roles import WorkerAppliance, shared_connection
 from tests.remote.network import Network
-from tests.remote.remote_redis import PASSWORD, RedisElsewhere
+from tests.remote.remote_redis import PASSWORD, RemoteRedis
 
 #: Batches of the job: enough that every worker takes part.
 BATCHES = 60
@@ -48,7 +48,7 @@ class Fleet:
     def __init__(self, folder: Path, faults: Faults) -> None:
         self._folder = folder
         self._faults = faults
-        self.redis = RedisElsewhere(folder / "redis")
+        self.redis = RemoteRedis(folder / "redis")
         self.appliances: list[Appliance] = []
 
     def settings(self, port: int | None = None) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Rows and values in an S3-compatible store that goes away in mid-job, by hanging and by refusing, and comes back."""
+"""An S3-compatible store that hangs or refuses in the middle of a job, and comes back."""
 
 from __future__ import annotations
 

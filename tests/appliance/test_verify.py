@@ -1,4 +1,4 @@
-"""`make verify` against real appliances: sound ones pass, and of broken ones it names the cause and nothing else."""
+"""`make verify` passes sound appliances, and names exactly the cause of a fault."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ from tests.appliance.faults.supervised import Supervisor
 LEASE = 12.0
 #: MB that a hog takes: with all else it is more than MEMORY_LIMIT_MB.
 HOG_MB = 340
-#: What cannot be checked of an appliance on this machine that nobody expects a commit of.
+#: Checks that are skipped for an appliance on this machine without an expected commit.
 ALWAYS_SKIPPED = {"commit", "TLS"}
 OFF = 1e-3
 
 
 def shift_leaves(models: Path, name: str) -> None:
-    """Make another model of a name and version: each leaf of its first tree is larger by a thousandth."""
+    """Make another model of a name and version, with slightly larger leaves in one tree."""
     version = ModelCatalog.load(models).get(name)
     booster = load_booster(version.model_path)
     document = json.loads(bytes(booster.save_raw("json")))
@@ -63,7 +63,7 @@ def broken_models(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def boxes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Appliance]]:
-    """Run a sound appliance, one whose engine is wrong and that has a hog in it, and one with wrong models."""
+    """Run a sound appliance, one with a wrong engine and a hog, and one with wrong models."""
     folder = tmp_path_factory.mktemp("boxes")
     wrong_engine = {
         "PYTHONPATH": str(STARTUP),

@@ -1,4 +1,4 @@
-"""The whole appliance killed in mid-job: the next start on the same DATA_DIR does only what is left to do."""
+"""The whole appliance killed in mid-job: the next start does only the remaining work."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_after_a_kill_of_everything_only_unfinished_batches_are_run_again(
     unnoted = begun - recorded - batches(run)
     recorded |= unnoted
     say(
-        f"killed with {len(recorded)} of {BATCHES} batches recorded and {len(begun - recorded)} at hand; after "
+        f"killed with {len(recorded)} of {BATCHES} batches recorded and {len(begun - recorded)} running; after "
         f"the start {len(run)} were run, {len(batches(run) & begun)} of them for the second time"
     )
     assert BEFORE <= len(recorded) < BATCHES

@@ -1,4 +1,4 @@
-"""The page "Your model", run from its first block to its last, with an appliance of its own."""
+"""The page "Your model", run from the first block to the last, with its own appliance."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ URL, START = "http://127.0.0.1:10000", "make run\n"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Stand in for Shapbox's folder, so that nothing is written into the real one."""
+    """A copy of Shapbox's folder, so that nothing is written into the real one."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
     monkeypatch.chdir(tmp_path)
     backend = mpl.get_backend()

@@ -1,4 +1,4 @@
-"""The built image on a real engine. Without an engine these tests are skipped, and say so: none passes without one."""
+"""The built image on a real engine. Without an engine these tests are skipped."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def image() -> str:
 
 @pytest.fixture(scope="session")
 def peers(image: str) -> str:
-    """Build the image of what stands beside Shapbox: Valkey, and moto's S3 server as the tests' lock has it."""
+    """Build the image of the peers: Valkey, and moto's S3 server as the tests' lock has it."""
     del image  # it asks for the engine
     tag = f"{IMAGE}-test-peers"
     folder = Path(__file__).parent / "peers"
@@ -54,7 +54,7 @@ def peers(image: str) -> str:
 
 @pytest.fixture
 def make_box(image: str, request: pytest.FixtureRequest) -> Iterator[MakeBox]:
-    """Make confined containers by `make_box(NAME="value", …)`; container and volume are gone when the test ends."""
+    """Make confined containers by `make_box(NAME="value", …)`, removed when the test ends."""
     boxes: list[Box] = []
     # The process id keeps two runs of the tests apart.
     name = f"shapbox-test-{os.getpid()}-{request.node.name.partition('[')[0][:40]}"
@@ -94,7 +94,7 @@ def box(image: str) -> Iterator[Box]:
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Faults:
-    """Place faults in the workers of a container made with `*mounted(faults, tmp_path)` and `faults.environment()`."""
+    """Place faults in a container made with `*mounted(faults, tmp_path)` and its environment."""
     placed = Faults(tmp_path / "faults")
     for folder in (tmp_path / "faults", *(tmp_path / "faults").iterdir()):
         folder.chmod(OPEN_FOLDER)
@@ -103,7 +103,7 @@ def faults(tmp_path: Path) -> Faults:
 
 @pytest.fixture
 def fault_mounts(tmp_path: Path) -> list[str]:
-    """Return the options that put the faults into a container, at the paths that they have here."""
+    """Return the options that mount the faults into a container, at the same paths."""
     return [f"--volume={STARTUP}:{STARTUP}:ro", f"--volume={tmp_path / 'faults'}:{tmp_path / 'faults'}"]
 
 

@@ -1,4 +1,4 @@
-"""ops/compose.yaml, brought up as it is: one api, some workers, Redis, and a server that speaks S3."""
+"""ops/compose.yaml as it is: one api, some workers, Redis, and a server that speaks S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ops.trial_appliance import free_ports
 from shared.build import ROOT
 from tests.appliance.faults.submitted import eventually
 
-#: What the tests add to ops/compose.yaml.
+#: The tests' additions to ops/compose.yaml.
 OVERRIDES = Path(__file__).parent / "peers" / "compose.yaml"
 #: Seconds that compose may take for one command.
 COMPOSE_SECONDS = 180.0
@@ -66,7 +66,7 @@ class Fleet(Reached):
         }
 
     def up(self, workers: int) -> None:
-        """Start what is missing, with so many worker containers, and wait until each has a living worker."""
+        """Start missing containers, so many of workers, and wait until each has a worker."""
         self._compose("up", "--detach", "--scale", f"worker={workers}")
         eventually(self._has_bucket, self.log_tail, seconds=60)
         eventually(lambda: self.workers_alive() == workers, self.log_tail, seconds=60)

@@ -1,4 +1,4 @@
-"""Kills and memory in a container of 512 MB: what the guard does, and the kernel where nobody guards."""
+"""Kills and memory in a container of 512 MB: the guard's actions, and the kernel's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HARD_MARK_MB = 496
 OWN_LIMIT_MB = 200
 #: Batches that leak in turn, each 50 MB: more than the container holds. Every so many batches one does.
 LEAKS, LEAK_EVERY = 9, 4
-#: Seconds of a worker's life in which the guard does not recycle it, and a little.
+#: Seconds after its start in which the guard does not recycle a worker, and a little.
 GROWN_UP_SECONDS = 62.0
 
 
@@ -37,7 +37,7 @@ def test_a_killed_container_goes_on_after_its_last_recorded_batch(make_box: Make
 
 
 def leaking_job(box: Box, faults: Faults) -> Submitted:
-    """Send a job of which some batches, one in four, leave 50 MB behind in whoever runs them."""
+    """Send a job of which one batch in four leaks 50 MB in its worker."""
     with faults.held():
         job = submit(box, "breast-cancer", (LEAKS + 1) * LEAK_EVERY * BATCH_ROWS)
         for number in range(1, LEAKS + 1):

@@ -1,4 +1,4 @@
-"""What the image holds, and what it does not."""
+"""The content of the image."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.container.conftest import Say
 
 #: MB that the image may add to its base.
 MOST_OVER_BASE_MB = 400
-#: What compiles, installs or tests, and has no place where nothing but Shapbox runs.
+#: Programs that compile, install or test, which the image must not contain.
 UNWANTED = ("cc", "gcc", "g++", "make", "ld", "pip", "pip3", "git", "pytest", "ruff", "redis-benchmark")
 
 

@@ -80,7 +80,7 @@ def test_four_jobs_of_50000_rows_are_explained_in_512_mb(
 
 
 def explain(box: Box, body: bytes) -> Answer:
-    """Have rows explained in one call; if that takes longer than a call may wait, fetch the result then."""
+    """Have rows explained in one call; if that takes too long, fetch the result later."""
     headers = {"Content-Type": "application/json", "Prefer": "wait=60"}
     answer = box.call("POST", "/v1/explain", body, headers=headers)
     if answer.status == 202:

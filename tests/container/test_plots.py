@@ -1,4 +1,4 @@
-"""Summary and plots in the container: they need a font, a process of their own, and memory for what they show."""
+"""Summary and plots in the container, which need a font, a process and memory."""
 
 from __future__ import annotations
 

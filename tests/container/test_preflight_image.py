@@ -1,4 +1,4 @@
-"""The preflight's own trial of the image: it passes with what is here, and fails with what cannot start."""
+"""The preflight's trial of the image: it passes here, and fails if it cannot start."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The image as Render builds and runs it: started as root, on a disk that is root's, with nothing left of root."""
+"""The image as Render runs it: started as root on root's disk, with nothing left of root."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from shared.build import ROOT
 from tests.appliance.faults.submitted import submit
 from tests.container.conftest import TAG, MakeBox
 
-#: What the plain image is allowed beside nothing, for the first moment of a boot as root.
+#: The capabilities of the plain image for the first moment of a boot as root.
 CAPABLE = tuple(f"--cap-add={name}" for name in CAPABILITIES)
 
 
 @pytest.fixture(scope="module")
 def rendered_image(image: str) -> str:
-    """Build the image with what render.yaml sets, as Render does; all but the last step is there already."""
+    """Build the image with render.yaml's variables, as Render does; mostly from the cache."""
     del image  # it asks for the engine
     service = yaml.safe_load((ROOT / "render.yaml").read_text())["services"][0]
     arguments = [
@@ -79,7 +79,7 @@ def test_without_being_asked_the_image_starts_as_the_plain_user(image: str) -> N
 
 
 def _without_root(box: Box) -> bool:
-    """Return whether every process but the one that looks has the plain user's ids and no way to others."""
+    """Return whether every other process has the plain user's ids and no way to others."""
     look = "for status in /proc/[0-9]*/status; do cat $status 2>/dev/null; done; true"
     found = [
         dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE))

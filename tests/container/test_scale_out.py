@@ -1,4 +1,4 @@
-"""More than one container: one api, up to three workers, Redis and an S3-compatible server, on a network of their own."""
+"""Several containers: one api, up to three workers, Redis and an S3-compatible server."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def fleet(image: str, peers: str) -> Iterator[Fleet]:
 
 
 def rows_per_second(fleet: Fleet) -> tuple[float, str]:
-    """Have a job done; return its rate once it was accepted, and how busy the containers were in the middle of it."""
+    """Run a job; return its rate after acceptance, and the containers' load in its middle."""
     job = submit(fleet, "breast-cancer", TIMED_BATCHES * BATCH_ROWS)
     started = time.monotonic()
     job.wait_for(TIMED_BATCHES // 4)
@@ -73,7 +73,7 @@ def test_a_job_of_1000_batches_is_exact_though_one_worker_container_dies_and_one
     )
     assert rows_explained(fleet) == BATCHES * BATCH_ROWS + 3 * TIMED_BATCHES * BATCH_ROWS
     # Whether they had a batch in hand in that moment is chance; tests/appliance/test_roles.py sees to it that they do.
-    # Who was cut off is back, without anybody's help.
+    # The container that was cut off is back by itself.
     deadline = time.monotonic() + 60
     while fleet.workers_alive() < 2 and time.monotonic() < deadline:
         time.sleep(0.5)

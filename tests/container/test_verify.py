@@ -1,4 +1,4 @@
-"""`make verify` against the container. tests/appliance/test_verify.py has the faults that need more than a signal."""
+"""`make verify` against the container, with the faults that need only a signal."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def failures(report: Report) -> dict[str, str]:
 
 @contextmanager
 def held(box: Box, command: str) -> Iterator[None]:
-    """Stop all processes in the container with this word on their command line, and let them go on."""
+    """Stop all processes in the container with this word, and continue them."""
     script = f'for p in /proc/[0-9]*; do grep -q "^{command}" $p/cmdline 2>/dev/null && kill -$0 ${{p#/proc/}}; done; true'
     box.exec("sh", "-c", script, "STOP")
     try:

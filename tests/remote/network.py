@@ -1,4 +1,4 @@
-"""The network between an appliance and a server elsewhere, which a test may cut."""
+"""The network between an appliance and a remote server, which a test may cut."""
 
 from __future__ import annotations
 

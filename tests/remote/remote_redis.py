@@ -1,4 +1,4 @@
-"""A Redis as it stands on another machine: a TCP port, a password, and TLS with a certificate."""
+"""A Redis as on another machine: a TCP port, a password, and TLS with a certificate."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ops.trial_appliance import free_ports
 from tests.integration.redis_server import until
 from tests.remote.certificates import Certificates, make_certificates
 
-#: What a URL must have percent-encoded, and what trips over a `%`.
+#: Characters that a URL must have percent-encoded, and a `%`, which trips some parsers.
 PASSWORD = "p@ss/w#rd?100%"
 
 
-class RedisElsewhere:
-    """Runs in a folder of its own, which outlives it."""
+class RemoteRedis:
+    """Runs in a folder of its own, which stays when it ends."""
 
     def __init__(
         self, folder: Path, *, tls: bool = True, password: str = PASSWORD, options: tuple[str, ...] = ()
@@ -31,7 +31,7 @@ class RedisElsewhere:
         self.process: subprocess.Popen[bytes] | None = None
 
     def url(self, *, port: int | None = None, password: str | None = None, trusted: bool = True) -> str:
-        """Return what REDIS_URL must be; `port` of something in between, `trusted` to name the authority."""
+        """Return REDIS_URL; `port` of something in between, `trusted` to name the authority."""
         secret = quote(self._password if password is None else password, safe="")
         place = f"{f':{secret}@' if secret else ''}127.0.0.1:{port or self.port}/0"
         if self.certificates is None:

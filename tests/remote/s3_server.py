@@ -1,4 +1,4 @@
-"""An S3-compatible server: moto's, a process of its own that is spoken to over HTTP. It keeps objects in memory."""
+"""An S3-compatible server: moto's, in its own process, with objects in memory."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.integration.redis_server import until
 
 #: The bucket that is made at the start.
 BUCKET = "rows"
-#: What must appear in no log.
+#: Texts that must be in no log.
 SECRET_KEY = "s3-secret-of-the-tests"
 
 
@@ -59,7 +59,7 @@ class S3Server:
             self.process.wait()
 
     def objects(self, folder: str = "") -> int:
-        """Return how many objects there are, below a folder (which ends in a slash) if one is given."""
+        """Return the number of objects, below a folder (which ends in a slash) if given."""
         address = f"http://127.0.0.1:{self.port}/{BUCKET}?list-type=2&prefix={quote(folder, safe='')}"
         listing = call(address, "GET", {}, None, seconds=10)
         assert listing.status == 200

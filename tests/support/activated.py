@@ -26,7 +26,7 @@ AMPLE = Limits(memory_mb=2000, seconds=300)
 
 
 def activated_catalog(models_dir: Path, compiled_dir: Path) -> ModelCatalog:
-    """Activate all models, each of which must be compiled for all that it offers, and return them with their records."""
+    """Activate all models, check that each is compiled for all methods, and return both."""
     records = {}
     for version in ModelCatalog.load(models_dir).versions():
         record = activate_version(version, compiled_dir, AMPLE, "key")

@@ -24,7 +24,7 @@ FORMATS = ("csv", "json arrays", "json objects", "ndjson arrays", "ndjson object
 
 @dataclass(frozen=True)
 class Explained:
-    """A result: `contributions` are rows x outputs x (features + 1), the base value last; `margins` are rows x outputs."""
+    """A result: `contributions` (rows, outputs, features + 1), base value last, and `margins`."""
 
     job: str | None
     contributions: Values
@@ -36,7 +36,7 @@ class Explained:
 
 
 def body_of(rows: Any, form: str, **options: Any) -> Body:
-    """Write a DataFrame as its owner would, with labels of categories (codes in NPY); `options` go into a JSON body."""
+    """Write a DataFrame as its owner would; `options` go into a JSON body."""
     objects = json.loads(rows.to_json(orient="records", double_precision=15))
     arrays = [list(one.values()) for one in objects]
     match form:

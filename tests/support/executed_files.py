@@ -1,4 +1,4 @@
-"""Which of our files execute functions, and when, noted with sys.monitoring in all threads of a process.
+"""Notes which of our files execute functions, and when, in all threads of a process.
 
 `python -m tests.support.executed_files OUTPUT MODULE ARGUMENTS` runs a program and writes that down when it ends.
 """
@@ -27,7 +27,7 @@ type Times = dict[str, set[int]]
 
 
 class ExecutedFiles:
-    """Notes files as long as a `with` block runs. `threads`: the names of those that count; None for all but `but`."""
+    """Notes files during a `with` block. `threads`: names that count; None: all but `but`."""
 
     def __init__(self, *, only: str | None = None, but: tuple[str, ...] = ()) -> None:
         self._only = only
@@ -55,7 +55,7 @@ class ExecutedFiles:
 
 
 def files_between(times: Times, start: float, end: float) -> list[str]:
-    """Return the files that executed between two times (seconds since the epoch), but for logging."""
+    """Return the files that executed between two times (since the epoch), but for logging."""
     found = {
         str(Path(file).relative_to(ROOT))
         for file, moments in times.items()

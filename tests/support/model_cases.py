@@ -1,4 +1,4 @@
-"""Models as people train them: early stopping, missing markers, categories, deep trees, odd names and others."""
+"""Models as people train them: early stopping, markers, categories, depth, odd names."""
 
 from __future__ import annotations
 
@@ -104,14 +104,14 @@ def _categories(seed: int, onehot: int) -> ModelCase:
 
 
 def _missing_zero(seed: int) -> ModelCase:
-    """Train with missing=0: the number 0 and a category's code 0 are missing then, as XGBoost compares codes."""
+    """Train with missing=0: the number 0 and a category's code 0 are missing then."""
     rows = mixed_rows(seed).drop(columns="insured")
     booster = trained(rows[:900], mixed_target(rows.assign(insured=0))[:900], 20, missing=0.0)
     return case_of(booster, rows, missing=0.0, options=("--missing", "0"))
 
 
 def _missing_marker_among_labels(seed: int) -> ModelCase:
-    """Train with missing=-999 where -999 is a category's label too: as a label it is not missing."""
+    """Train with missing=-999 where -999 is a category's label too, which is not missing."""
     rows = mixed_rows(seed)
     rows["amount"] = rows.amount.mask(np.random.default_rng(seed).random(len(rows)) < 0.2, -999.0)
     booster = trained(rows[:900], mixed_target(rows)[:900], 20, missing=-999.0)
@@ -190,7 +190,7 @@ def _quietly(kind: Callable[..., Any], **params: Any) -> Any:
 
 
 def _fitted(kind: Callable[..., Any], seed: int) -> ModelCase:
-    """Fit a wrapper with categories, missing=-999 and, unless it is of a forest, early stopping."""
+    """Fit a wrapper with categories, missing=-999 and, unless a forest, early stopping."""
     rows = mixed_rows(seed)
     for name in ("amount", "years"):
         rows[name] = rows[name].mask(np.random.default_rng(seed).random(len(rows)) < 0.2, -999.0)
@@ -219,7 +219,7 @@ def _fitted(kind: Callable[..., Any], seed: int) -> ModelCase:
     )
 
 
-#: What trains a model of each kind, given a seed.
+#: The trainer of each kind, given a seed.
 MAKERS: Mapping[str, Callable[[int], ModelCase]] = {
     "early-stopping": _early_stopping,
     "early-stopping-dart": _early_stopping_dart,

@@ -23,5 +23,5 @@ def put_one_row(payloads: Payloads, job_id: str) -> None:
 def put_in_folder(
     payloads: Payloads, job_id: str, side: Side, batch: int, matrix: NDArray[np.float32], *more: NDArray[Any]
 ) -> None:
-    """Store arrays as one object in the job's folder, where earlier versions keep small jobs, too."""
+    """Store arrays as one object in the job's folder, as earlier versions did for small jobs."""
     payloads.write(f"jobs/{job_id}/{side}/{batch:06d}.npy", encoded(matrix, *more))

@@ -1,6 +1,6 @@
-"""A model with its owner's rows and what is right for them, and how such models are trained.
+"""A model with its owner's rows and the expected values, and the training of such models.
 
-What is right comes from XGBoost alone: the margins that the owner's own `predict(output_margin=True)` returns, and `pred_contribs`
+The expected values come from XGBoost alone: the margins that the owner's own `predict(output_margin=True)` returns, and `pred_contribs`
 with the trees that `predict` uses.
 """
 
@@ -42,7 +42,7 @@ class ModelCase:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     def codes(self) -> Values:
-        """Return the rows as the model itself sees them: codes for categories, NaN for what is missing in the rows."""
+        """Return the rows as the model sees them: codes for categories, NaN for missing values."""
         return codes_of(self.rows)
 
 
@@ -68,7 +68,7 @@ def case_of(
     owner: Callable[[Any], Any] | None = None,
     **more: Any,
 ) -> ModelCase:
-    """Ask XGBoost for what is right; `owner` is the owner's own way to margins, where there is another than the booster's."""
+    """Ask XGBoost for the expected values; `owner` is the owner's way to margins, if special."""
     booster = model.get_booster() if hasattr(model, "get_booster") else model
     span = {"iteration_range": (0, rounds)}
 
@@ -121,7 +121,7 @@ def trained_until_best(rows: Any, target: Any, **params: Any) -> Any:
 
 
 def mixed_rows(seed: int, rows: int = ROWS) -> Any:
-    """Return columns with labels that are texts and whole numbers, booleans and numbers, some of them missing."""
+    """Return columns with text and number labels, booleans and numbers, some missing."""
     generator = np.random.default_rng(seed)
     homes = generator.choice(["own", "rent", "mortgage", None], rows, p=[0.3, 0.3, 0.3, 0.1])
     terms = pd.Categorical(generator.choice([10, 20, 30, -999], rows))

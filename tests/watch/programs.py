@@ -13,7 +13,7 @@ REQUIRED = "SHAPBOX_PROMETHEUS_TESTS"
 
 
 def program(name: str) -> str:
-    """Return the path of a program of Debian's package `prometheus`; skip or fail where there is none."""
+    """Return the path of a program of Debian's `prometheus`; skip or fail if missing."""
     if path := shutil.which(name):
         return path
     said = f"{name} is not here (apt-get install prometheus)"

@@ -1,4 +1,4 @@
-"""What makes alerts fire: done to a real appliance, and undone afterwards."""
+"""The causes of alerts: done to a real appliance, and undone afterwards."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ while True:
 
 @contextmanager
 def small_disk() -> Iterator[Path | None]:
-    """Mount a small disk; None where that cannot be done. Its path is short: a unix socket lies below it."""
+    """Mount a small disk at a short path (for sockets); None if that is impossible."""
     folder = Path(tempfile.mkdtemp(prefix="shapbox-"))
     place = folder / "data"
     place.mkdir()
@@ -92,7 +92,7 @@ def pulsed(pid: int, stopped: float, going: float) -> Iterator[None]:
 
 @contextmanager
 def asked(appliance: Appliance, path: str, clients: int = 1, pause: float = 0.1) -> Iterator[None]:
-    """Have clients get a path again and again, whatever is answered."""
+    """Have clients get a path again and again, with any answer."""
     with contextlib.ExitStack() as stack:
         for _ in range(clients):
             stack.enter_context(repeatedly(lambda: appliance.get(path), pause))
@@ -101,7 +101,7 @@ def asked(appliance: Appliance, path: str, clients: int = 1, pause: float = 0.1)
 
 @contextmanager
 def repeatedly(call: Callable[[], object], pause: float) -> Iterator[None]:
-    """Do something again and again while the block runs; an appliance that gives no answer is asked again."""
+    """Repeat something during the block; an appliance without an answer is asked again."""
 
     def once() -> None:
         with contextlib.suppress(*NO_ANSWER):

@@ -1,4 +1,4 @@
-"""A Prometheus of a test's own, with the shipped configuration and rules, whose minutes are seconds."""
+"""A Prometheus for tests, with the shipped configuration and seconds for minutes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.watch.shipped import PROMETHEUS
 INTERVAL = "1s"
 #: Seconds of a window at least: it must hold two scrapes.
 SHORTEST = 2
-#: What the dashboard's variables stand for.
+#: The values of the dashboard's variables.
 VARIABLES = {"$__rate_interval": "10s", "$job": "shapbox", "$instance": ".+"}
 
 type Sample = dict[str, Any]
@@ -55,7 +55,7 @@ class Prometheus:
         """Return the type of each of our metrics."""
         found = self.get("/api/v1/metadata")
         types = {name: one[0]["type"] for name, one in found.items() if name.startswith("shapbox_")}
-        # OpenMetrics, which Prometheus asks for, names a counter without its ending.
+        # OpenMetrics, which Prometheus asks for, names a counter without its suffix.
         return {name + ("_total" if kind == "counter" else ""): kind for name, kind in types.items()}
 
     def fired(self, seconds: float) -> set[str]:
@@ -77,7 +77,7 @@ class Prometheus:
 def running(
     folder: Path, configuration: str, scheme: str, target: str, token: str = ""
 ) -> Iterator[Prometheus]:
-    """Run Prometheus with a shipped configuration, aimed at a target; its files lie below `folder`."""
+    """Run Prometheus with a shipped configuration and a target; its files are below `folder`."""
     [port] = free_ports(1)
     file = _configure(folder, configuration, scheme, target, token)
     command = [program("prometheus"), f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
@@ -101,7 +101,7 @@ def running(
 
 
 def _configure(folder: Path, name: str, scheme: str, target: str, token: str) -> Path:
-    """Copy the shipped files, aimed at the target and with seconds for minutes; return the configuration."""
+    """Copy the shipped files for the target, with seconds for minutes; return the path."""
     (folder / "rules").mkdir(parents=True)
     for file in (PROMETHEUS / "rules").glob("*.yml"):
         (folder / "rules" / file.name).write_text(in_seconds(file.read_text()))

@@ -1,4 +1,4 @@
-"""What ops/prometheus and ops/grafana ship: rules, their cases, and every expression of the dashboard."""
+"""The content of ops/prometheus and ops/grafana: rules, cases, and expressions."""
 
 from __future__ import annotations
 
@@ -70,5 +70,5 @@ def names_in(text: str) -> set[str]:
 
 
 def exported() -> set[str]:
-    """Return every metric that the code exports; the test with a real Prometheus holds this against a scrape."""
+    """Return every metric that the code exports; a test compares it with a scrape."""
     return {PREFIX + metric.name for metric in METRICS}

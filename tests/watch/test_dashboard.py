@@ -1,4 +1,4 @@
-"""The dashboard as Grafana will read it: nothing overlaps, all has a unit, a text and the datasource that was chosen."""
+"""The dashboard as Grafana reads it: layout, units, texts and datasource."""
 
 from __future__ import annotations
 

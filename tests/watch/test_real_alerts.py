@@ -1,4 +1,4 @@
-"""A real Prometheus scrapes a real appliance, and each shipped alert is made to fire by what it is about.
+"""A real Prometheus scrapes a real appliance, and each shipped alert is made to fire.
 
 A minute of the rules is a second here. The tests run in order: the first one finds the appliance well.
 """
@@ -37,13 +37,13 @@ QUEUE_LIMIT, BATCH_ROWS = 40, 20
 DAMAGED = "diabetes"
 #: Batches that leave memory behind in their workers, and how many workers a poisonous one could end.
 LEAKS, PLENTY = 24, 8
-#: Only the alert about the stand-in, which is there from the start, fires in an appliance that is well otherwise.
+#: Only the alert about the placeholder, which is there from the start, fires in an appliance that is well otherwise.
 ALWAYS = {"ShapboxFallbackModel"}
 #: Seconds of load in which nothing else may have fired.
 WELL_SECONDS = 8
 #: Seconds after which a worker that has nothing to do is there to stay.
 SETTLING_SECONDS = 2.0
-#: What each test below provokes. What could not be is to stand in NOT_PROVOKED, with the reason.
+#: The alerts that the tests below provoke. The others are in NOT_PROVOKED, with the reason.
 FAILURES = {
     "ShapboxPoisonBatch",
     "ShapboxEngineFault",
@@ -70,7 +70,7 @@ NOT_PROVOKED: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """An appliance, in a container's memory and on a disk of its own, and the Prometheus that scrapes it."""
+    """An appliance with its own memory limit and disk, and the Prometheus that scrapes it."""
 
     appliance: Appliance
     cgroup: Path
@@ -137,7 +137,7 @@ def type_of(name: str) -> str:
 
 
 def without_data(prometheus: Prometheus) -> list[str]:
-    """Return what gives no number: of the panels' queries, of the rules that record, and of what alerts compare."""
+    """Return the queries without a number: of panels, of recording rules, and of alerts."""
     asked_for = [filled_in(expression.text) for expression in panel_expressions()]
     asked_for += list(rules("record"))
     return [text for text in asked_for if not prometheus.samples(text)]
@@ -203,7 +203,7 @@ def test_what_stands_still_and_what_is_full_fires(watched: Watched) -> None:
         [api] = appliance.pids_of("services.api")
         with (
             full_redis(connection, 0.83),
-            # What takes the api some time: when it is stopped, it is in the middle of several.
+            # Requests that take the api some time: when it is stopped, it is in the middle of several.
             asked(appliance, f"/v1/jobs/{large.id}/result", clients=8, pause=0.0),
             pulsed(api, stopped=1.3, going=0.3),
         ):
@@ -214,7 +214,7 @@ def test_what_stands_still_and_what_is_full_fires(watched: Watched) -> None:
 
 
 def settled_workers(appliance: Appliance) -> list[int]:
-    """Return the two workers' processes, when none of them is about to leave for what it did before."""
+    """Return the two workers' processes once neither is about to leave."""
 
     def two_that_stay() -> list[int] | None:
         pids = appliance.worker_pids()
@@ -225,7 +225,7 @@ def settled_workers(appliance: Appliance) -> list[int]:
 
 
 def fill_queue(appliance: Appliance) -> list[Submitted]:
-    """Send jobs of one batch and of ten until the queue takes no more; return those that were accepted."""
+    """Send jobs of one batch and of ten until the queue is full; return the accepted ones."""
     version = the_model("wine")
     sent = [submit(appliance, "wine", 1)]
     for batches in (10, 1):

@@ -23,7 +23,7 @@ GIVE_UP = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call: when it began (monotonic), how long it took, and its answer; status 0 stands for none."""
+    """One call: its start (monotonic), its seconds, and its answer; status 0 without any."""
 
     what: str
     at: float
@@ -34,7 +34,7 @@ class Asked:
 
 
 class Load:
-    """Submits jobs and reads them, and asks for health, from threads of its own, while the block runs."""
+    """Submits and reads jobs and polls health in threads of its own during the block."""
 
     def __init__(self, appliance: Appliance, model: str, rows: Sequence[int]) -> None:
         self.asked: list[Asked] = []

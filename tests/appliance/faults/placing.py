@@ -1,4 +1,4 @@
-"""Places faults for a trial appliance's workers, and reads what they did. startup/placed_faults.py makes them."""
+"""Places faults for a trial appliance's workers (startup/placed_faults.py makes them)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Literal, get_args
 
 #: The places, in the order in which a batch comes by.
 type Point = Literal["unclaimed", "read", "compute", "stored", "recorded"]
-#: What happens there.
+#: The faults.
 type Action = Literal["kill", "steps", "once", "leak", "hang", "hanggil", "slow", "long", "break"]
 
 #: The folder that goes on the workers' PYTHONPATH.
@@ -42,7 +42,7 @@ class Strike:
 
 
 class Faults:
-    """The faults of one appliance, over all its lives."""
+    """The faults of one appliance, over all its starts."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,7 +65,7 @@ class Faults:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold every batch before its input is read, so that faults lie there before the work begins."""
+        """Hold every batch before its input is read, so that faults are there before the work."""
         (self._folder / "hold").touch()
         try:
             yield
@@ -95,7 +95,7 @@ class Faults:
         ]
 
     def recovery_seconds(self) -> list[float]:
-        """Return for each strike how long it took until its batch was read again; those never read are left out."""
+        """Return for each strike the time until its batch was read again, if it was."""
         reads = self.steps("read")
         waits = []
         for strike in self.strikes():

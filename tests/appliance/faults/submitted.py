@@ -28,7 +28,7 @@ type Matrix = NDArray[np.float32]
 #: Rows of a batch, and the settings that make it so for every engine: faults want many batches, not many rows.
 BATCH_ROWS = 500
 SMALL_BATCHES: Mapping[str, str] = {"BATCH_ROWS": str(BATCH_ROWS)}
-#: Seconds within which whatever was done to an appliance must be over, on a busy machine.
+#: Seconds within which the effect of any fault must be over, on a busy machine.
 PATIENCE = 300.0
 
 
@@ -97,7 +97,7 @@ def as_request(
 
 
 def shaken_examples(version: ModelVersion, rows: int, seed: int = 7) -> Matrix:
-    """Return so many rows, no two alike: the model's examples, each number shaken by up to 10 %."""
+    """Return so many different rows: the model's examples, each number changed by up to 10 %."""
     examples = np.load(version.examples_path or "")
     generator = np.random.default_rng(seed)
     picked = examples[generator.integers(0, len(examples), rows)]
@@ -107,7 +107,7 @@ def shaken_examples(version: ModelVersion, rows: int, seed: int = 7) -> Matrix:
 def eventually(
     condition: Callable[[], Any], explanation: Callable[[], object] = str, seconds: float = PATIENCE
 ) -> Any:
-    """Return the condition's answer as soon as it is true; fail with the explanation after so many seconds."""
+    """Return the condition's answer once it is true; fail with the explanation after a time."""
     deadline = time.monotonic() + seconds
     while not (answer := condition()):
         assert time.monotonic() < deadline, f"not after {seconds} s\n{explanation()}"

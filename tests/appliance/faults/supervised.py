@@ -1,4 +1,4 @@
-"""Stops and starts single programs of a trial appliance, as a person with supervisorctl does."""
+"""Stops and starts single programs of a trial appliance, as with supervisorctl."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m tests.support.method_table [--write]`: judges every kind of model; with --write, into docs/methods.md."""
+"""`python -m tests.support.method_table [--write]`: judges all models for docs/methods.md."""
 
 from __future__ import annotations
 

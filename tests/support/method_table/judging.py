@@ -1,4 +1,4 @@
-"""Activates one model with and without kernels, and holds what it then offers against float64, through the worker's engines."""
+"""Activates a model with and without kernels, and compares its methods with float64."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ EXACT_ROWS, DEFINED_ROWS, BACKGROUND_ROWS = 8, 2, 16
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of one explanation of one kind: an engine and its largest error, or why it is refused.
+    """The verdict on one explanation: an engine and its largest error, or the refusal.
 
     `engine` is None where the model cannot be trained, or activation refuses the explanation.
     """
@@ -92,7 +92,7 @@ def _write(kind: Kind, booster: Any, folder: Path) -> ModelVersion:
 
 
 def _activate(version: ModelVersion, compiled_dir: Path, *, kernels: bool) -> VersionRecord:
-    """Do in this process what a child does: a process for each of some 200 models would take minutes."""
+    """Do a child's work in this process: some 200 processes would take minutes."""
     said = io.StringIO()
     wanted = [stages.Stage.VALUES, stages.Stage.INTERACTIONS, stages.Stage.INTERVENTIONAL]
     library = find_library() if kernels else None
@@ -141,7 +141,7 @@ def _judge_method(model: WarmModel, which: ExplanationKind, record: MethodRecord
 
 
 def _largest_error(got: Floats, wanted: Doubles | None) -> float:
-    """Return how far numbers are off, relative to the row's largest; infinite where nothing tells what is right."""
+    """Return the difference relative to the row's largest; infinite without a reference."""
     if wanted is None:
         return np.inf
     flat = np.abs(wanted).reshape(len(wanted), -1)

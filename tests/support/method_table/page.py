@@ -23,7 +23,7 @@ _TITLES = {
 
 
 class _Notes:
-    """The reasons, each numbered when it is first given. Their numbers are those of one model, and are left out."""
+    """The reasons, numbered when first given, without the numbers of one model."""
 
     def __init__(self) -> None:
         self._known: list[str] = []
@@ -39,7 +39,7 @@ class _Notes:
 
 
 def generated(found: Mapping[Kind, Verdicts]) -> str:
-    """Return the generated part of the page: a table for each method and depth, and the reasons."""
+    """Return the page's generated part: a table by method and depth, and the reasons."""
     notes, lines = _Notes(), []
     for which, title in _TITLES.items():
         for depth in (SHALLOW, DEEP):

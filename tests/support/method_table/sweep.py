@@ -1,4 +1,4 @@
-"""Judges every kind of model, in two processes: XGBoost and shap may crash, which would end a test run with them."""
+"""Judges every kind of model in two processes, since XGBoost and shap may crash."""
 
 from __future__ import annotations
 

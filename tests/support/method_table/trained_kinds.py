@@ -19,7 +19,7 @@ ROWS, FEATURES = 600, 14
 ROUNDS = 3
 SHALLOW, DEEP = 3, 12
 
-#: What each kind of booster is trained with, by the name that the page has for it.
+#: The parameters of each kind of booster, by its name on the page.
 BOOSTERS: Mapping[str, Mapping[str, Any]] = {
     "gbtree": {},
     "dart": {"booster": "dart", "rate_drop": 0.5, "one_drop": 1},
@@ -44,7 +44,7 @@ class Kind:
 
     @property
     def row(self) -> str:
-        """What the page calls the objective."""
+        """The objective's name on the page."""
         alphas: list[float] = next(
             (value for name, value in self.params.items() if name.endswith("_alpha")), []
         )
@@ -87,7 +87,7 @@ def rows_of(seed: int, count: int) -> Floats:
 
 
 def train(kind: Kind) -> Any:
-    """Return the booster. Raises NotTrainedError with XGBoost's reason if it trains none of this kind."""
+    """Return the booster. Raises NotTrainedError with XGBoost's reason."""
     xgboost = import_xgboost()
     params = {"objective": kind.objective, "max_depth": kind.depth, "eta": 0.4, "min_child_weight": 0}
     params |= {
@@ -117,7 +117,7 @@ def _model(booster: Any) -> str:
 
 
 def _data(kind: Kind) -> Any:
-    """Return rows with labels such as the objective takes; two of each where leaves are to hold vectors."""
+    """Return rows with the objective's labels; two of each for vector leaves."""
     xgboost = import_xgboost()
     rows = rows_of(1, ROWS)
     filled = np.nan_to_num(rows).astype(np.float64)

@@ -1,4 +1,4 @@
-"""Whoever watches an appliance finds every name in docs/, and no name there leads nowhere."""
+"""Every metric, alert and setting is in docs/, and docs/ names no other."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.watch.shipped import DASHBOARD, PROMETHEUS, exported, names_in, rules
 
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-#: What is read for names of metrics, alerts and recorded series.
+#: Files that are read for names of metrics, alerts and recorded series.
 WATCHERS = [*PAGES, *sorted(PROMETHEUS.rglob("*.yml")), DASHBOARD]
 ALERTS, RECORDED = set(rules("alert")), set(rules("record"))
 #: How a histogram's parts end.
 PARTS = ("_bucket", "_sum", "_count")
-#: A variable's name, and the endings of what may read it.
+#: A variable's name, and the suffixes of files that may read it.
 VARIABLE, CODE = re.compile(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b"), {".py", ".yaml", ".yml"}
 #: The beginnings of variables that other programs read.
 FOREIGN = ("AWS_", "AZURE_", "GOOGLE_", "RLIMIT_")

@@ -1,4 +1,4 @@
-"""docs/methods.md says of every kind of model what is offered: what is offered is right, and the rest is refused."""
+"""docs/methods.md lists every kind of model: each offered method is exact."""
 
 from __future__ import annotations
 

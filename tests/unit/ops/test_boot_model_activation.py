@@ -1,4 +1,4 @@
-"""What boot makes of activations: what is known is used again, and what is at fault costs only itself."""
+"""Boot reuses activation records, and a faulty model affects only itself."""
 
 from __future__ import annotations
 

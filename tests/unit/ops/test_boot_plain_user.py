@@ -48,17 +48,17 @@ def test_a_user_that_is_root_or_no_user_is_refused(text: str) -> None:
 def test_all_in_the_folder_changes_hands_but_what_links_lead_to_and_what_the_filesystem_keeps(
     tmp_path: Path,
 ) -> None:
-    disk, elsewhere = tmp_path / "disk", tmp_path / "elsewhere"
+    disk, outside = tmp_path / "disk", tmp_path / "outside"
     (disk / "objects" / "job").mkdir(parents=True)
     (disk / "objects" / "job" / "0.npy").touch()
     (disk / "lost+found").mkdir()
-    elsewhere.touch()
-    (disk / "link").symlink_to(elsewhere)
+    outside.touch()
+    (disk / "link").symlink_to(outside)
     hand_over(disk, USER)
     for path in (disk, disk / "objects", disk / "objects" / "job", disk / "objects" / "job" / "0.npy"):
         assert owner(path) == (USER.uid, USER.gid), path
     assert owner(disk / "link") == (USER.uid, USER.gid)
-    assert owner(elsewhere) == (0, 0)
+    assert owner(outside) == (0, 0)
     assert owner(disk / "lost+found") == (0, 0)
 
 

@@ -55,7 +55,7 @@ def test_a_data_dir_that_is_a_file_is_refused_with_the_setting(settings: Setting
 
 
 def refusal_as_a_plain_user(data_dir: Path) -> str:
-    """Return what boot says to a user without any rights, such as a container's, about a folder of root's."""
+    """Return boot's message to a user without rights about a folder of root's."""
     code = (
         "import os, sys; from pathlib import Path; from ops.boot.folders import make_folders\n"
         "from ops.boot.lock import hold_lock; from shared.settings import Settings\n"

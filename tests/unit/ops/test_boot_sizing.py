@@ -41,7 +41,7 @@ def test_a_single_worker_may_take_what_the_others_leave() -> None:
     assert size(replace(Settings(), workers=1), EIGHT).worker_memory_limit_mb == 475 - 130
 
 
-def test_an_api_plans_batches_for_the_smallest_worker_there_may_be_elsewhere() -> None:
+def test_an_api_plans_batches_for_the_smallest_remote_worker() -> None:
     sizing = size(replace(Settings(), workers=1, role=Role.API), EIGHT)
     assert sizing.worker_memory_limit_mb == LEAST_WORKER_LIMIT_MB
 

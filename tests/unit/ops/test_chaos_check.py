@@ -1,4 +1,4 @@
-"""Whatever is done to a result, the check finds it and names it."""
+"""The check finds and names every change of a result."""
 
 from __future__ import annotations
 

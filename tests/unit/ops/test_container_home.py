@@ -79,6 +79,6 @@ def test_a_machine_without_docker_is_told_what_to_do(tmp_path: Path, monkeypatch
         docker("info")
 
 
-def test_what_an_object_store_elsewhere_needs_goes_in_as_well() -> None:
+def test_the_settings_of_a_remote_object_store_go_in_as_well() -> None:
     box = home_box({"STORAGE_URL": "s3://bucket", "AWS_REGION": "eu-central-1", "AWSOME": "no"})
     assert dict(box.environment) == {"STORAGE_URL": "s3://bucket", "AWS_REGION": "eu-central-1"}

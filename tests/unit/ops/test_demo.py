@@ -71,7 +71,7 @@ def test_a_bar_stays_within_its_width(share: float, filled: int) -> None:
     assert len(bar(share)) == 40
 
 
-def test_elsewhere_than_on_a_terminal_progress_is_five_lines_at_most(
+def test_without_a_terminal_progress_is_five_lines_at_most(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     progress = ProgressBar()
@@ -87,7 +87,7 @@ def test_rows_are_repeated_in_order() -> None:
 
 @pytest.mark.parametrize("name", ["breast-cancer", "wine", "diabetes"])
 def test_the_reference_adds_up_for_every_shipped_model(name: str) -> None:
-    model = ModelCatalog.load(ROOT / "models", ROOT / "no-stand-ins").get(name)
+    model = ModelCatalog.load(ROOT / "models", ROOT / "no-placeholders").get(name)
     rows = examples(model)
     contributions = reference(model, rows, len(rows) + 2)
     assert contributions.shape == (len(rows) + 2, len(model.outputs), len(model.features) + 1)

@@ -23,7 +23,7 @@ REDIS = """258:C 25 Nov 2026 01:38:53.369 # WARNING Memory overcommit must be en
 258:M 25 Nov 2026 01:38:53.372 . debugging
 258:signal-handler (1700000000) Received SIGTERM scheduling shutdown...
 """
-#: What Redis prints on a terminal at its start, and did everywhere before 6.2.
+#: Redis's output on a terminal at its start, and everywhere before 6.2.
 LOGO = """                _._
            _.-``__ ''-._
       _.-``    `.  `_.  ''-._           Redis 7.0.15 (00000000/0) 64 bit

@@ -83,7 +83,7 @@ def test_dev_serves_a_run_and_is_never_taken_away(root: Path) -> None:
 
 @pytest.fixture
 def made_for_deploying(root: Path) -> Environment:
-    """Stand in for an environment that was made: a Python that runs, and a stamp."""
+    """Fake a finished environment: a Python that runs, and a stamp."""
     environment = Environment(root)
     environment.python.parent.mkdir(parents=True)
     environment.python.symlink_to(sys.executable)
@@ -141,8 +141,8 @@ def test_a_failing_program_is_shown_by_its_last_lines(
 
 
 def test_what_misleads_pip_is_left_out_of_its_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIP_TARGET", "/elsewhere")
-    monkeypatch.setenv("PYTHONPATH", "/elsewhere")
+    monkeypatch.setenv("PIP_TARGET", "/other")
+    monkeypatch.setenv("PYTHONPATH", "/other")
     environment = clean_environment(PIP_NO_INPUT="1")
     assert "PIP_TARGET" not in environment
     assert "PYTHONPATH" not in environment

@@ -1,4 +1,4 @@
-"""What a placed fault does to the worker that came by."""
+"""The effects of placed faults on a worker."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BLOWN_MB, STEP_MB = 400, 4
 LEAKED_MB = 50
 #: Seconds that a batch that leaks takes at least: on a machine of any speed the guard sees each step.
 LEAK_SECONDS = 0.3
-#: Seconds between two steps, and that all of it is held: whoever watches must have seen it by then.
+#: Seconds between two steps, and that all of it is held: a watcher must have seen it by then.
 STEP_SECONDS, HELD_SECONDS = 0.005, 8.0
 #: Seconds of a batch that a drain can wait for, of one that is too long for it, and of one that hangs.
 SLOW_SECONDS, LONG_SECONDS, HUNG_SECONDS = 4.0, 40.0, 600.0
@@ -28,7 +28,7 @@ class _Moment(ctypes.Structure):
     _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
 
 
-#: What leaking batches have left behind.
+#: Memory that leaking batches have left behind.
 _leaked: list[np.ndarray] = []
 
 
@@ -62,7 +62,7 @@ def leak() -> None:
 
 
 def hang() -> None:
-    """Never come back from native code, which has let go of the GIL: the heartbeat goes on."""
+    """Never come back from native code that has released the GIL: the heartbeat goes on."""
     _wait_in_native_code(ctypes.CDLL(None), HUNG_SECONDS)
 
 

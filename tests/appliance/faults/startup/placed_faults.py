@@ -1,12 +1,12 @@
 """Faults at exact places of a worker's work, for one batch each.
 
 Why is this a test of production code? The worker is the one that supervisord starts, and every line of it
-runs. What is added stands between two of its calls, where the kernel could also strike: before it claims a
+runs. The additions stand between two of its calls, where the kernel could also strike: before it claims a
 batch, before it reads the input, while the engine computes, after the result is stored, after it is
 recorded. The calls themselves are passed on as they are, with their answers. No line of production code asks
 whether it is tested.
 
-A fault is a file, FOLDER/placed/JOB.BATCH.POINT.ACTION.NUMBER. Whoever comes by takes it by renaming it,
+A fault is a file, FOLDER/placed/JOB.BATCH.POINT.ACTION.NUMBER. The first process that comes by takes it by renaming it,
 which only one process can do, so that each file makes exactly one fault.
 """
 
@@ -36,7 +36,7 @@ INSIDE_SECONDS = 0.005
 
 #: Where the faults lie; set by `install`.
 _folder = Path()
-#: The batch at hand: the engine is not told which one it explains.
+#: The current batch: the engine is not told which one it explains.
 _at_hand = ("", -1)
 
 
@@ -48,14 +48,14 @@ def install(folder: str) -> None:
 
 
 def disarm() -> None:
-    """Take the memory guard's hands and the workers' own ceiling away: only the kernel is left to act."""
+    """Disable the memory guard and the workers' own limit: only the kernel is left to act."""
     _WIRING["services.monitor.guard.guard"] = _wire_guard
     _WIRING["services.worker.exits"] = _wire_memory_cap
     sys.meta_path.insert(0, _Finder())
 
 
 def falsify() -> None:
-    """Have engines give wrong values, and wire nothing else: there is no folder that faults could lie in."""
+    """Have engines give wrong values, and nothing else: there is no folder for faults."""
     _WIRING.clear()
     wrong_values = importlib.import_module("wrong_values")
     _WIRING["shared.engines.xgboost_engine"] = wrong_values.wire_xgboost
@@ -135,7 +135,7 @@ _WIRING: dict[str, Callable[[ModuleType], None]] = {
 
 
 def _passing(call: Call, *, before: str = "", after: str = "") -> Call:
-    """Return the same call, whose first arguments are a job or its id and a batch, with a point before or after it."""
+    """Wrap a call, whose first arguments are a job or id and a batch, with a point at its side."""
 
     @wraps(call)
     def wired(thing: Any, job: Any, batch: int, *rest: Any, **named: Any) -> Any:
@@ -160,7 +160,7 @@ def _come_by(point: str, job_id: str, batch: int) -> None:
 
 
 def _reached(point: str, job_id: str, batch: int) -> str | None:
-    """Note that a batch has come to a point; take a fault that lies there and return its action."""
+    """Note that a batch has come to a point; take a fault there and return its action."""
     if not job_id:  # the engine warms up
         return None
     _note("trace", f"{time.time():.6f} {os.getpid()} {point} {job_id} {batch}")

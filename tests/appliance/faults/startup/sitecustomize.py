@@ -1,4 +1,4 @@
-"""Read by every Python that starts with this folder on PYTHONPATH; does nothing but in an appliance under test.
+"""Read by every Python with this folder on PYTHONPATH; acts only in appliances under test.
 
 Python imports a module of this name before the program. Production has none, and neither its code nor its
 environment knows of this one: it is there only when a test puts the folder on a trial appliance's PYTHONPATH,

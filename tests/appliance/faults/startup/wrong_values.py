@@ -1,4 +1,4 @@
-"""Makes engines that are wrong by a little: the errors that nobody sees who does not compare."""
+"""Makes engines slightly wrong: errors that only a comparison shows."""
 
 from __future__ import annotations
 

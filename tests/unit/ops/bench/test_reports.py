@@ -91,8 +91,8 @@ def test_a_peer_that_is_ahead_is_named() -> None:
 
 
 def test_where_no_peer_is_ahead_that_is_said() -> None:
-    elsewhere = latency(FASTAPI, 1, beside="beside bulk requests of its own")
-    found = OverHttp([latency(OURS, 2), latency(FASTAPI, 3), elsewhere], [bulk(BARE, 1), bulk(OURS, 5)])
+    separate = latency(FASTAPI, 1, beside="beside bulk requests of its own")
+    found = OverHttp([latency(OURS, 2), latency(FASTAPI, 3), separate], [bulk(BARE, 1), bulk(OURS, 5)])
     assert http_verdict(found).startswith("No peer is ahead")
 
 

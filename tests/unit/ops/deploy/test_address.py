@@ -13,7 +13,7 @@ OLD, NEW = "0" * 40, "1" * 40
 
 
 class Changing(HTTPServer):
-    """Answers as the old commit for some looks, then as the new one; `broken` answers with anything but JSON."""
+    """Answers as the old commit for some looks, then as the new one; `broken`: without JSON."""
 
     def __init__(self, old_looks: int, *, broken: bool = False) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)

@@ -1,4 +1,4 @@
-"""What a deploy shows, asks for and says."""
+"""The output and the questions of a deploy."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def do(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., st
 
 @pytest.fixture
 def refuse(models_dir: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """Run a command that must be refused, and return what it says; nothing may have been written."""
+    """Run a command that must be refused; return its message; nothing may be written."""
 
     def refused(*arguments: object) -> str:
         there = sorted(models_dir.rglob("*"))

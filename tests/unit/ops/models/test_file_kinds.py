@@ -25,7 +25,7 @@ from ops.models.source import read_source
 from shared.errors import ModelFaultError
 from tests.unit.ops.models.training import trained
 
-#: What xgboost-cpu 3.0.5 wrote with save_model("x.deprecated"): three features, one tree.
+#: A file of xgboost-cpu 3.0.5's save_model("x.deprecated"): three features, one tree.
 LEGACY = zlib.decompress(
     base64.b85decode(
         "c-l+K%u8di*Wb;|00E3p8kr9hqcsqK(nYE1R>g&-iAAX?sYONkMQl*<^rVua)Kq%9h#UZN8#@x8c@VhwKM;W2zy#&5{LQ-$NHu`m#sU@VY)#t_qFI3$7UCa6L+ye38va88NG"

@@ -192,7 +192,7 @@ def test_labels_that_do_not_fit_are_refused(
 
 @pytest.fixture
 def six(tmp_path: Path) -> Path:
-    """Train a model on a category of six codes, on ordinal codes of six with gaps, and on normal numbers."""
+    """Train on a category of six codes, on ordinal codes with gaps, and on normal numbers."""
     codes = np.arange(120) % 6
     grade = np.where(np.arange(120) % 7 == 0, np.nan, codes)
     rows = np.column_stack([codes, grade, rows_of(120, 1)]).astype(np.float32)

@@ -42,7 +42,7 @@ class Owner:
         return saved(self.folder / "model.ubj", booster)
 
     def advised(self, *arguments: object) -> str:
-        """Add with --check, which must be refused; add again with the options that the refusal names."""
+        """Add with --check, which must be refused; add again with the options of the message."""
         said = self.refuse("add", "m", *arguments)
         options = re.search(r"With (--.+) all rows agree", said)
         assert options is not None, said

@@ -98,7 +98,7 @@ BROKEN: list[tuple[Callable[[Document], None], str]] = [
     (edit("numInstances", 2), "has one instance"),
     (edit("plan", "free"), "a free plan has no disk"),
     (edit("disk.mountPath", "/opt"), "cannot be mounted on '/opt'"),
-    (edit("disk.mountPath", "/elsewhere"), "DATA_DIR /data is not on the disk"),
+    (edit("disk.mountPath", "/other"), "DATA_DIR /data is not on the disk"),
     (edit("disk.sizeGB", "1"), "sizeGB is '1'"),
     (edit("disk.name", ""), "disk has no name"),
     (edit("envVars", {"PORT": 1}), "no list of keys"),

@@ -35,4 +35,4 @@ def test_the_job_of_an_answer_is_found_wherever_it_stands() -> None:
     assert job_of({"content-location": "/v1/jobs/abc/result"}, None) == "abc"
     assert job_of({"location": "/v1/jobs/abc"}, {"job": "other"}) == "abc"
     assert job_of({}, {"type": "/problems/job-failed", "job": {"id": "abc"}}) == "abc"
-    assert job_of({"location": "https://elsewhere/"}, [1]) is None
+    assert job_of({"location": "https://other/"}, [1]) is None

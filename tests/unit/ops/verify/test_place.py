@@ -14,7 +14,7 @@ from shared.errors import SettingsError
 KEY, ADMIN = "an-api-key-of-16-or-more", "an-admin-key-of-16-or-more"
 
 
-def test_an_appliance_elsewhere_is_visited_with_the_keys_of_the_environment(tmp_path: Path) -> None:
+def test_a_remote_appliance_is_visited_with_the_keys_of_the_environment(tmp_path: Path) -> None:
     secret = tmp_path / "admin"
     secret.write_text(f"{ADMIN}\n")
     # This machine's own settings are none of that service's, and may be broken.

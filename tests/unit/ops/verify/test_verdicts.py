@@ -84,7 +84,7 @@ def test_what_needs_a_failed_check_is_skipped_and_so_is_what_needs_that(series: 
     series.make(raising(FailedError("It is so.", "Do that.")))
     second = series.make(Check("second", passing, ("broken",)))
     third = series.make(Check("third", passing, ("second",)))
-    other = series.make(Check("other", passing, ("elsewhere",)))
+    other = series.make(Check("other", passing, ("another",)))
     assert [second.verdict, third.verdict, other.verdict] == [Verdict.SKIP, Verdict.SKIP, Verdict.PASS]
     assert second.detail == third.detail == "not checked because broken failed."
 
