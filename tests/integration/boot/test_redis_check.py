@@ -17,17 +17,17 @@ from ops.trial_appliance import environment_without_settings, free_ports
 from shared.errors import BootError
 from shared.settings import Settings
 from tests.remote.certificates import make_certificates
-from tests.remote.remote_redis import PASSWORD, RedisElsewhere
+from tests.remote.remote_redis import PASSWORD, RemoteRedis
 
-type MakeRedis = Callable[..., RedisElsewhere]
+type MakeRedis = Callable[..., RemoteRedis]
 
 
 @pytest.fixture
 def start_redis(tmp_path: Path) -> Iterator[MakeRedis]:
-    started: list[RedisElsewhere] = []
+    started: list[RemoteRedis] = []
 
-    def start(**options: object) -> RedisElsewhere:
-        started.append(RedisElsewhere(tmp_path / "redis", **options))  # type: ignore[arg-type]  # as given
+    def start(**options: object) -> RemoteRedis:
+        started.append(RemoteRedis(tmp_path / "redis", **options))  # type: ignore[arg-type]  # as given
         started[-1].start()
         return started[-1]
 
