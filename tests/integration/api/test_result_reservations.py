@@ -1,4 +1,4 @@
-"""What is promised to jobs is kept for their results, and no longer than that."""
+"""Room on the disk is reserved for the results of jobs until they are made."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from services.api.capacity import results as results_module
 from services.api.capacity.results import Need, ResultReservations, result_bytes
 from shared.disk import RESERVE_BYTES, RESERVE_INODES, FreeSpace
 from shared.errors import StorageFullError
+from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
@@ -42,7 +43,7 @@ def job_of(batches: int) -> Job:
 
 
 def room_left(room: ResultReservations) -> int:
-    """Return how many MB can still be promised."""
+    """Return how many MB can still be reserved."""
     for megabytes in range(100, -1, -1):
         try:
             room.reserve("test", Need(megabytes * MB))
@@ -54,7 +55,7 @@ def room_left(room: ResultReservations) -> int:
     return -1
 
 
-def test_what_is_promised_to_one_job_is_no_room_for_another(room: ResultReservations) -> None:
+def test_room_reserved_for_one_job_is_not_free_for_another(room: ResultReservations) -> None:
     room.reserve("one", Need(30 * MB))
     room.reserve("one", Need(30 * MB))  # batch by batch, as the rows come in
     room.settle("one")
@@ -66,7 +67,7 @@ def test_what_is_promised_to_one_job_is_no_room_for_another(room: ResultReservat
     assert room_left(room) == 100
 
 
-def test_room_is_given_back_as_results_are_made_and_when_the_job_has_ended(
+def test_room_is_released_as_results_are_made_and_at_the_jobs_end(
     room: ResultReservations, store: JobStore
 ) -> None:
     job = job_of(batches=4)
@@ -84,7 +85,7 @@ def test_room_is_given_back_as_results_are_made_and_when_the_job_has_ended(
     assert room._total.bytes == 0
 
 
-def test_what_is_on_its_way_in_is_kept_by_a_refresh_and_what_came_to_nothing_is_not(
+def test_a_refresh_keeps_reservations_of_entering_jobs_and_drops_those_of_lost_ones(
     room: ResultReservations, store: JobStore
 ) -> None:
     room.reserve("entering", Need(10 * MB))
@@ -97,7 +98,7 @@ def test_what_is_on_its_way_in_is_kept_by_a_refresh_and_what_came_to_nothing_is_
     assert room_left(room) == 100
 
 
-def test_an_earlier_lifes_jobs_are_taken_over(settings: Settings, store: JobStore) -> None:
+def test_jobs_of_an_earlier_process_are_counted(settings: Settings, store: JobStore) -> None:
     job = store.accept(job_of(batches=3)).job
     fresh = ResultReservations(settings.local_objects_dir)
     fresh.refresh(store)
@@ -114,8 +115,21 @@ def test_a_job_that_is_accepted_and_not_settled_yet_is_counted_once(
     assert room._total.bytes == result_bytes(10, 2, 1)
 
 
-def test_a_store_elsewhere_is_not_bounded(settings: Settings, tmp_path: Path) -> None:
+def test_a_remote_store_is_not_limited(settings: Settings, tmp_path: Path) -> None:
     remote = ResultReservations(
         replace(settings, storage_url="s3://somewhere", data_dir=tmp_path).local_objects_dir
     )
     remote.reserve("one", Need(2**60, 2**60))
+
+
+def test_inodes_are_reserved_as_bytes_are(room: ResultReservations) -> None:
+    room.reserve("one", Need(inodes=60))
+    with pytest.raises(StorageFullError, match="free inodes"):
+        room.reserve("two", Need(inodes=41))
+
+
+def test_a_small_job_needs_no_further_inode_and_a_batch_with_interactions_needs_two() -> None:
+    large = replace(job_of(batches=2), features=10_000)
+    assert Need.of_batch(job_of(batches=1), 10).inodes == 0
+    assert Need.of_batch(large, 10).inodes == 1
+    assert Need.of_batch(replace(large, interactions=Interactions()), 10).inodes == 2

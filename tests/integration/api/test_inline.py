@@ -1,4 +1,4 @@
-"""Few rows of a compiled model, explained in the api's process: the real tables, kernels, Redis and store."""
+"""Few rows of a compiled model, explained in the api's process with real tables and kernels."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_row_is_explained_exactly_and_no_job_is_made(
     nothing_is_left()
 
 
-def test_interventional_values_are_given_directly_where_they_are_compiled(
+def test_interventional_values_are_explained_inline_if_they_are_compiled(
     client: InProcess, parts: Components
 ) -> None:
     body = {**BODY, "method": "interventional"}
@@ -87,7 +87,7 @@ def test_interventional_values_are_given_directly_where_they_are_compiled(
     assert [job.method for job in jobs(parts)] == [Method.INTERVENTIONAL]
 
 
-def test_a_direct_answer_names_no_job_and_counts_as_one(client: InProcess, parts: Components) -> None:
+def test_an_inline_result_names_no_job_and_counts_as_one(client: InProcess, parts: Components) -> None:
     reply = client.post_json("/v1/explain", BODY)
     assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
     assert counted(parts, "jobs_total", "completed") == 1
@@ -139,13 +139,13 @@ def test_rows_are_paged(client: InProcess) -> None:
         b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,10]], "method": "magic"}',
     ],
 )
-def test_bad_input_is_refused_as_on_the_way_to_the_workers(
+def test_bad_input_is_refused_as_it_is_for_the_queue(
     client: InProcess, nothing_is_left: Callable[[], None], body: bytes
 ) -> None:
-    direct = client.post_json("/v1/explain", body, X_Request_Id="one")
+    inline = client.post_json("/v1/explain", body, X_Request_Id="one")
     queued = client.post_json("/v1/explain?wait=0", body, X_Request_Id="one")
-    assert direct.status in {400, 404, 422}
-    assert (direct.status, direct.json) == (queued.status, queued.json)
+    assert inline.status in {400, 404, 422}
+    assert (inline.status, inline.json) == (queued.status, queued.json)
     nothing_is_left()
 
 
@@ -157,7 +157,7 @@ def test_bad_input_is_refused_as_on_the_way_to_the_workers(
         ("?wait=0.05&interactions=true", BODY),
     ],
 )
-def test_what_is_not_for_the_direct_lane_goes_to_the_workers(
+def test_other_requests_go_to_the_workers(
     client: InProcess, parts: Components, query: str, body: Any
 ) -> None:
     assert client.post_json(f"/v1/explain{query}", body).status == 202
@@ -286,12 +286,12 @@ def test_a_slow_model_is_given_fewer_rows(parts: Components, monkeypatch: pytest
     assert 20 <= InlineModel.of(version, ready.engine).rows <= 26
 
 
-def test_no_more_requests_are_explained_at_a_time_than_there_are_places(
+def test_only_so_many_requests_are_explained_at_a_time(
     parts: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lane = InlineModels(parts.catalog, parts.settings, at_once=2)
-    lane.open()
-    client = InProcess(create_app(replace(parts, inline_models=lane)))
+    models = InlineModels(parts.catalog, parts.settings, at_once=2)
+    models.open()
+    client = InProcess(create_app(replace(parts, inline_models=models)))
     explain, inside, seen = Explainer.explain, [0], []
 
     def counting(explainer: Explainer, rows: Any) -> Any:
@@ -312,6 +312,6 @@ def test_no_more_requests_are_explained_at_a_time_than_there_are_places(
     assert max(seen) == 2
 
 
-def test_no_key_of_a_job_is_left_behind_by_a_direct_answer(client: InProcess, parts: Components) -> None:
+def test_an_inline_result_leaves_no_key_of_a_job(client: InProcess, parts: Components) -> None:
     client.post_json("/v1/explain", BODY)
     assert parts.connection.keys(f"{keys.JOBS}*") == []
