@@ -150,7 +150,7 @@ def everything_is_stopped_in_order(box: Appliance) -> None:
 
 
 def redis_is_full(box: Appliance) -> None:
-    """Redis refuses writes for longer than an outage is tolerated: a restart would free nothing."""
+    """Redis refuses writes for longer than an outage may last: a restart would not help."""
     connection = connect(box.settings(), Patience.STEADY, name="test")
     with full_redis(connection):
         until("not ready", lambda: not is_ready(box), SLOW, box)
