@@ -20,7 +20,7 @@ type Explain = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 def reference_contributions(
     model_path: Path, rows: NDArray[np.float32], trees: Trees | None = None
 ) -> NDArray[np.float32]:
-    """Return `Booster.predict(pred_contribs=True)` of rows: (rows, outputs, features + 1), base last.
+    """Return `Booster.predict(pred_contribs=True)`: (rows, outputs, features + 1), base last.
 
     `trees` are the contract's; without them the rounds that `model.predict` uses count.
 
@@ -43,7 +43,7 @@ def bare_explainer(model_path: Path, trees: Trees | None = None) -> Explain:
 
 
 def distance(values: NDArray[np.float32], reference: NDArray[np.float32]) -> float:
-    """Return the largest difference from XGBoost, relative to 1 and the row and output's largest.
+    """Return the largest difference from XGBoost, relative to 1 or the largest of its row.
 
     Both are rows x outputs x (features + 1), or can be seen so. Float32 has seven digits, of which either side may
     lose one, so the tolerance depends on the largest of a row. Infinity if a number is not finite.

@@ -32,7 +32,7 @@ from shared.log import configure_logging
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
-from shared.redis.connection import REDIS_AWAY, Patience, connect, writes_refused
+from shared.redis.connection import Patience, connect, is_outage
 from shared.settings import Settings
 from shared.timing import TIMING
 
@@ -70,7 +70,7 @@ def main() -> int:
     except KeyboardInterrupt:
         return 0
     except redis.RedisError as fault:
-        if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
+        if not is_outage(fault):
             raise
         # Exit code 0: the batch in hand is not to blame.
         logger.warning("worker exits and starts again: Redis is away", extra={"cause": str(fault)})
@@ -107,9 +107,8 @@ def _work(settings: Settings, process_name: str) -> int:
     limit_growth(cap_bytes(settings))
     logger.info("worker ready", extra={"pid": me.pid, "worker": me.name})
     try:
-        time.sleep(
-            rest_of_start(os.environ)
-        )  # a batch that kills the process must not look like a failed start
+        # A batch that kills the process must not look like a failed start.
+        time.sleep(rest_of_start(os.environ))
         worker.serve()
         counters.flush()
     finally:
@@ -124,7 +123,7 @@ def _start_beating(heartbeat: HeartbeatThread) -> None:
         try:
             heartbeat.start()
         except redis.RedisError as fault:
-            if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
+            if not is_outage(fault):
                 raise
             if not waited:
                 logger.info("waiting for Redis", extra={"cause": str(fault)})

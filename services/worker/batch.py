@@ -15,7 +15,6 @@ from enum import StrEnum
 from threading import Event
 
 import redis
-from redis.exceptions import ResponseError
 
 from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
@@ -46,7 +45,7 @@ from shared.metrics import RecoveryCause
 from shared.models.activation.records import ExplanationKind
 from shared.models.version import ModelVersion
 from shared.objects.payloads import Payloads
-from shared.redis.connection import REDIS_AWAY, writes_refused
+from shared.redis.connection import is_outage
 from shared.summary.sample import keeps_summary
 from shared.summary.summary import Summary
 from shared.timing import TIMING, Timing
@@ -139,11 +138,9 @@ class BatchRunner:
             self._put_off(job_id, batch, fault)
         except MemoryError:
             return None
-        except REDIS_AWAY:
-            raise
         except Exception as fault:
-            if isinstance(fault, ResponseError) and writes_refused(fault):
-                raise  # Redis's disk or memory is full; the batch is not to blame
+            if is_outage(fault):
+                raise  # the batch is not to blame
             logger.exception("batch handed back after an unexpected error")
             self._hand_back(job_id, batch, Blame.DEATH)
         return Outcome.HANDED_BACK
@@ -243,7 +240,7 @@ class BatchRunner:
         try:
             claim = self.store.transitions.claim(job_id, batch, self.me.name, self.me.token)
         except redis.RedisError as fault:
-            if not (isinstance(fault, REDIS_AWAY) or writes_refused(fault)):
+            if not is_outage(fault):
                 raise
             # The values are still wanted, and Redis is not needed before they are complete. Without it no worker is
             # taken for hung.

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import OrderedDict
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,35 +25,31 @@ logger = logging.getLogger(__name__)
 MOST_WARM = 8
 
 
-@dataclass(slots=True)
 class WarmModel:
     """A model and its engines, made at their first use where they need XGBoost."""
 
-    version: ModelVersion
-    compiled: CompiledEngine | None = None
-    #: The folder of compiled models; without it XGBoost and shap explain everything.
-    compiled_dir: Path | None = None
-    _predictor: XGBoostEngine | None = field(default=None, init=False)
-    _interventional: CompiledEngine | ShapEngine | None = field(default=None, init=False)
-    _needs_shap: bool = field(default=False, init=False)
+    def __init__(self, version: ModelVersion, compiled_dir: Path | None) -> None:
+        """Load the model. Raises ModelFaultError if XGBoost is needed and cannot load it."""
+        self.version = version
+        self._compiled_dir = compiled_dir
+        self._needs_shap = False
+        self._compiled = CompiledEngine.find(version, compiled_dir) if compiled_dir else None
+        if self._compiled is None:
+            _ = self.predictor  # now, not during a batch
 
-    @property
+    @functools.cached_property
     def predictor(self) -> XGBoostEngine:
         """The model in XGBoost. Raises ModelFaultError if it cannot be loaded."""
-        if self._predictor is None:
-            self._predictor = XGBoostEngine.load(self.version)
-        return self._predictor
+        return XGBoostEngine.load(self.version)
 
     def engine(self, method: Method) -> Engine:
         """Return the engine of a method. Raises EngineError if the model cannot be explained by it."""
         record = self.version.method_record(method)
         if record.engine is None:
             raise EngineError(f"{self.version.id} cannot be explained by {method}: {record.reason}.")
-        if method is Method.TREE_PATH_DEPENDENT:
-            return self.compiled or self.predictor
-        if self._interventional is None:
-            self._interventional = self._compiled_against_background() or self._load_shap()
-        return self._interventional
+        if method is Method.INTERVENTIONAL:
+            return self._interventional
+        return self._compiled or self.predictor
 
     @property
     def interaction_engine(self) -> InteractionEngine:
@@ -61,20 +57,20 @@ class WarmModel:
         record = self.version.method_record(ExplanationKind.INTERACTIONS)
         if record.engine is None:
             raise EngineError(f"{self.version.id} has no interactions: {record.reason}.")
-        if self.compiled is not None and record.engine != XGBOOST and self.compiled.pairs is not None:
-            return self.compiled
-        return self.predictor
+        compiled = self._compiled
+        covered = compiled is not None and record.engine != XGBOOST and compiled.pairs is not None
+        return compiled if compiled is not None and covered else self.predictor
 
     def uses_shap(self, method: Method) -> bool:
         """Return whether the method's engine needs shap, or needed it when it could not be made."""
         return method is Method.INTERVENTIONAL and self._needs_shap
 
-    def _compiled_against_background(self) -> CompiledEngine | None:
-        if self.compiled_dir is None or self._needs_shap:
-            return None
-        return CompiledEngine.find(self.version, self.compiled_dir, Method.INTERVENTIONAL)
-
-    def _load_shap(self) -> ShapEngine:
+    @functools.cached_property
+    def _interventional(self) -> Engine:
+        if self._compiled_dir is not None and not self._needs_shap:
+            compiled = CompiledEngine.find(self.version, self._compiled_dir, Method.INTERVENTIONAL)
+            if compiled is not None:
+                return compiled
         path = self.version.background_path
         if path is None:
             raise EngineError(
@@ -97,23 +93,15 @@ class WarmModels:
     def get(self, model_id: str) -> WarmModel:
         """Return a loaded model by NAME@VERSION. Raises ModelNotFoundError, ModelFaultError."""
         if model_id not in self._warm:
-            self._warm[model_id] = self._load(self._catalog.get(model_id))
+            version = self._catalog.get(model_id)
+            # XGBoost can crash on a damaged file, and boot does not notice later damage.
+            if faults := faults_in(version.folder):
+                raise ModelFaultError(str(faults[0]))
+            self._warm[model_id] = WarmModel(version, self._compiled_dir)
             if len(self._warm) > MOST_WARM:
                 self._warm.popitem(last=False)
         self._warm.move_to_end(model_id)
         return self._warm[model_id]
-
-    def _load(self, version: ModelVersion) -> WarmModel:
-        # XGBoost can crash on a damaged file, and boot does not notice later damage.
-        if faults := faults_in(version.folder):
-            raise ModelFaultError(str(faults[0]))
-        compiled = None
-        if self._compiled_dir:
-            compiled = CompiledEngine.find(version, self._compiled_dir)
-        model = WarmModel(version, compiled, self._compiled_dir)
-        if compiled is None:
-            _ = model.predictor  # now, not during a batch
-        return model
 
     def warm_up(self) -> None:
         """Load the newest ready versions, up to MOST_WARM, and explain one row with each.
@@ -125,4 +113,5 @@ class WarmModels:
             try:
                 self.get(version.id).engine(Method.TREE_PATH_DEPENDENT).explain(row)
             except (ModelFaultError, EngineError, MemoryError) as fault:
-                logger.error("model not loaded", extra={"model": version.id, "cause": str(fault)})  # noqa: TRY400  # the message says all
+                extra = {"model": version.id, "cause": str(fault)}
+                logger.error("model not loaded", extra=extra)  # noqa: TRY400  # the cause is enough

@@ -23,7 +23,7 @@ from shared import metrics
 from shared.jobs.queue import Lane, rq_queue
 from shared.log import log_context
 from shared.metrics import RecycleReason
-from shared.redis.connection import REDIS_AWAY, RedisClient, writes_refused
+from shared.redis.connection import RedisClient, is_outage
 from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
                 pipe.execute()
         except Exception as fault:
             self._runner.stopping.set()
-            if isinstance(fault, REDIS_AWAY) or writes_refused(fault):
+            if is_outage(fault):
                 logger.warning(
                     "batch abandoned: Redis is away or refuses writes", extra={"cause": str(fault)}
                 )

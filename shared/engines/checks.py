@@ -68,7 +68,7 @@ class EngineCalls:
     largest_residual: float = field(default=0.0, init=False)
 
     def call[**P, T](self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a function of the engine. Raises EngineFaultError for its exceptions, or MemoryError."""
+        """Call a function of the engine. Raises EngineFaultError if it fails, or MemoryError."""
         try:
             return function(*args, **kwargs)
         except SumsDifferError as fault:

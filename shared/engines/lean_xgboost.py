@@ -1,8 +1,9 @@
-"""Imports XGBoost without scikit-learn, pandas and SciPy: in a tenth of the time, a sixth of the memory.
+"""Imports XGBoost without scikit-learn, pandas and SciPy: in a tenth of the time.
 
 `xgboost.compat` imports scikit-learn wherever it finds it, which brings pandas and joblib, and XGBoost requires SciPy for
-sparse matrices and one softmax. It needs none of them to predict from arrays. During that one import the first two are
-hidden and SciPy is replaced, so that shap can import the real ones later. All code that needs XGBoost takes it from here.
+sparse matrices and one softmax. It needs none of them to predict from arrays, and takes a sixth of the memory without.
+During that one import the first two are hidden and SciPy is replaced, so that shap can import the real ones later. All
+code that needs XGBoost takes it from here.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ class _Hidden:
 
 
 class _LazyModule(ModuleType):
-    """Replaces a module that XGBoost imports but does not use here. Its use imports the real one."""
+    """Replaces a module that XGBoost imports and does not use; a use imports the real one."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):

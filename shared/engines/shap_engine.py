@@ -18,7 +18,7 @@ class ShapEngine:
     """One model in shap, with its background."""
 
     def __init__(self, predictor: XGBoostEngine, background: Matrix, outputs: int) -> None:
-        """`background` is (background rows, features). Raises EngineError if shap refuses the model."""
+        """`background` is (rows, features). Raises EngineError if shap refuses the model."""
         import shap  # noqa: PLC0415  # 110 MB, and only this engine needs it
 
         # Without max_samples shap takes a sample of 100 rows and says so only in a log line.

@@ -32,7 +32,7 @@ class XGBoostEngine:
 
     @classmethod
     def load(cls, version: ModelVersion) -> XGBoostEngine:
-        """Load a version's model, with its contract's rounds. Raises ModelFaultError if XGBoost cannot."""
+        """Load a version's model, with its contract's rounds. Raises ModelFaultError."""
         return cls(load_booster(version.model_path, version.contract.trees), len(version.outputs))
 
     def explain(self, rows: Matrix) -> Explanation:

@@ -119,7 +119,7 @@ class ModelCatalog:
         return found
 
     def find_refused(self, wanted: str) -> RefusedModel | None:
-        """Return a refused version by NAME@VERSION, or the highest of a NAME that has only refused ones."""
+        """Return a refused version by NAME@VERSION, or the highest of a NAME without others."""
         if wanted in self._latest:
             return None
         return next((one for one in reversed(self._refused.values()) if wanted in {one.id, one.name}), None)
@@ -154,7 +154,7 @@ def with_record(version: ModelVersion, record: VersionRecord | None) -> ModelVer
 
 
 def manifest_digest(folder: Path) -> str:
-    """Return the SHA-256 of a version's manifest, which holds those of its files. Raises OSError."""
+    """Return the SHA-256 of a manifest, which holds those of its files. Raises OSError."""
     return sha256_of(folder / MANIFEST_FILE)
 
 

@@ -1,4 +1,4 @@
-"""The contract of a model, `models/NAME/VERSION/manifest.json`: its features, outputs and rules.
+"""A model's contract, in `models/NAME/VERSION/manifest.json`: features, outputs, rules.
 
 Every service reads it, so that only workers and activation open the model itself. A model is more than its trees: which
 of them count, the names of categories, the numbers that mean "missing", the link from margin to prediction. The contract

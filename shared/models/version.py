@@ -86,7 +86,7 @@ class ModelVersion:
         return self.folder / entry.file if entry else None
 
     def tables_key(self, method: Method) -> str | None:
-        """Return the key of a method's tables: their sources' digests. None without background rows."""
+        """Return the key of a method's tables, their sources' digests; None without background."""
         contract = self.contract
         model = contract.sha256
         if contract.trees is not None and contract.trees.used < contract.trees.total:

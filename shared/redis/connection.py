@@ -85,6 +85,11 @@ def writes_refused(fault: BaseException) -> bool:
     )
 
 
+def is_outage(fault: BaseException) -> bool:
+    """Return whether Redis is away or refuses writes."""
+    return isinstance(fault, REDIS_AWAY) or writes_refused(fault)
+
+
 @contextlib.contextmanager
 def redis_needed(consequence: str = "Nothing was changed; try again in a moment.") -> Iterator[None]:
     """Turn an absent Redis into RedisUnavailableError (503), with its consequence for the request."""

@@ -1,4 +1,4 @@
-"""Activation makes a model's version *ready* or *refused*: inspect, compile, verify, record.
+"""Activation makes a version *ready* or *refused*: inspect, compile, verify, record.
 
 - inspection.py, features.py, contract_check.py: read the untrusted file, and compare it with the contract.
 - compilation.py: read the trees for shared/treeshap, which compiles them.

@@ -141,7 +141,7 @@ def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, key: str) -> VersionRecord:
-    """Inspect, compile and verify one version in child processes, with its tables in `compiled_dir`.
+    """Inspect, compile and verify one version in children; its tables are in `compiled_dir`.
 
     Raises OSError if a child cannot be started.
     """
@@ -159,7 +159,7 @@ def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, 
 
 
 def _try_alone(children: _Children, stage: str, kind: ExplanationKind) -> None:
-    """Try a stage again alone if it was not reached or failed: earlier stages used part of the limits."""
+    """Try a stage alone if it failed or was not reached: others used part of the limits."""
     found = children.findings
     if kind in found.methods or found.shap is not None:
         return

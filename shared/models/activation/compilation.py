@@ -21,7 +21,7 @@ def compile_booster(booster: Any) -> Compiled:
 
 
 def start_margins(booster: Any, forest: Forest) -> NDArray[np.float32]:
-    """Return the margins before the first tree: those of the first round with all leaves set to 0.
+    """Return the margins before the first tree: those of the first round with all leaves 0.
 
     Raises NotCoveredError if XGBoost cannot predict them.
     """

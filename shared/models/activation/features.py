@@ -1,4 +1,4 @@
-"""Reads a model's features from its file: names, kinds and labels. Ambiguous files are refused."""
+"""Reads a model's features from its file: names, kinds, labels. Refuses ambiguous files."""
 
 from __future__ import annotations
 

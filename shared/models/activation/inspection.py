@@ -1,4 +1,4 @@
-"""Inspects model files with XGBoost: features, outputs, rounds, and whether it explains them.
+"""Inspects model files with XGBoost: features, outputs, rounds, and a first explanation.
 
 XGBoost may crash or hang on a damaged file (measured: of 100 models with three bytes altered, 17 ended in a
 segmentation fault and one did not end within 10 s). So files are inspected in a process of their own, which also keeps

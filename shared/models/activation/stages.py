@@ -1,4 +1,4 @@
-"""Runs stages of one version's activation in a child process, which an untrusted file may crash.
+"""Runs stages of an activation in a child process, which an untrusted file may crash.
 
 `python -m shared.models.activation.stages FOLDER COMPILED_DIR MEMORY_MB SECONDS STAGE…` prints one JSON object a line: the
 step that begins, a method's record, the completed contract, or the reason to refuse the version. Printed lines count even

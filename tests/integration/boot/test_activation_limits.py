@@ -1,4 +1,4 @@
-"""A model that takes more than one may is refused by name, and affects no other: real models, real children."""
+"""A model beyond the limits is refused and affects no other: real models, real children."""
 
 from __future__ import annotations
 

@@ -156,7 +156,7 @@ def test_a_program_is_started_again_though_nobody_reads_what_is_printed(setting:
 
 
 def test_a_program_whose_pipe_closes_before_it_ends_is_seen_to_fail_and_given_up(setting: Setting) -> None:
-    # Noticed a second late, it would count as started, and be started again for ever.
+    # Noticed a second late, it would count as started, and be started again forever.
     setting.add("failing", "exec >&- 2>&-; sleep 0.3; exit 1", restart=True)
     setting.text = setting.text.replace("startsecs=0", "startsecs=1\nstartretries=1")
     setting.start("json")

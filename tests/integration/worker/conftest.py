@@ -1,4 +1,4 @@
-"""The worker as a process of its own, without supervisord, and what runs batches in it; jobs for them."""
+"""Worker processes without supervisord, runners of batches, and jobs for them."""
 
 from __future__ import annotations
 

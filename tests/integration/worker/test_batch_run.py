@@ -368,7 +368,7 @@ def test_a_batch_whose_objects_alone_cannot_be_had_lets_others_go_first_and_is_g
     job = accept(np.zeros((30, 13), np.float32), "wine")
     rows = settings.objects_dir / "jobs" / job.id / "input" / "000000.npy"
     rows.unlink()
-    rows.symlink_to(rows)  # whoever opens it is led in a circle
+    rows.symlink_to(rows)  # a circle: it cannot be opened
     for name in connection.lrange("rq:queue:bulk", 0, -1):
         assert isinstance(name, bytes)
         if name.startswith(f"{job.id}-0-".encode()):

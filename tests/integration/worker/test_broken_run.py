@@ -1,4 +1,4 @@
-"""A worker exits after a run that raised. Only a Redis that is away is no fault of its batch."""
+"""A worker exits after a run that raised. An outage of Redis is no fault of its batch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a batch whose engine breaks or is wrong: its job fails at once, and nobody else is blamed."""
+"""A batch whose engine fails or is wrong fails its job at once, and nobody else is blamed."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def test_a_batch_that_hangs_in_an_engine_still_counts_as_a_death(
     spoilt: Callable[..., None],
     connection: redis.Redis,
 ) -> None:
-    """RQ's alarm raises in the middle of whatever runs."""
+    """RQ's alarm raises in the running code."""
     job = accept(1)
     spoilt(raising(JobTimeoutException("too long")))
     assert runner.run(job.id, 0) is Outcome.HANDED_BACK

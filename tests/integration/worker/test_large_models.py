@@ -1,4 +1,4 @@
-"""Large models that a 475 MB appliance must compile, interactions included, in real children with its default limits."""
+"""Models that a 475 MB appliance compiles, with interactions, within its default limits."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are 
 
 
 def train(trees: int, depth: int) -> tuple[bytes, float]:
-    """Return a model in UBJSON and its leaves per tree. A sum splits every node in the middle, so that trees are full."""
+    """Return a model in UBJSON and its leaves per tree.
+
+    A sum splits every node in the middle, so that trees are full.
+    """
     xgboost = import_xgboost()
     x = np.random.default_rng(1).uniform(size=(10_000, FEATURES)).astype(np.float32)
     params = {"max_depth": depth, "eta": 0.003, "min_child_weight": 0, "max_bin": 64, "nthread": 1}

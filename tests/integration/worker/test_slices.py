@@ -1,4 +1,4 @@
-"""Batches of more rows than their engine takes in one go: planned for the compiled engine, and its file is not there."""
+"""Batches of more rows than their engine explains: planned for tables that are missing."""
 
 from __future__ import annotations
 

@@ -119,7 +119,7 @@ def test_a_killed_worker_starts_again_under_its_name_and_gives_its_batch_back(
     for orphan in recovery.orphans(Heartbeats(connection).alive()):  # as the monitor does
         recovery.release(orphan, Blame.DEATH)
 
-    # What was lost between dequeue and claim, if anything, is the monitor's to find, too.
+    # The monitor would also find a batch that was lost between dequeue and claim.
     recovery.requeue_lost(at_once=True)
     wait_until(lambda: store.get(job.id).status is Status.COMPLETED, seconds=60)
 

@@ -1,4 +1,4 @@
-"""UBJSON as XGBoost writes it, against the JSON of the same boosters, and bytes that are none."""
+"""UBJSON as XGBoost writes it, against the JSON of the same boosters, and invalid bytes."""
 
 import json
 import struct
@@ -16,7 +16,7 @@ from tests.unit.shared.treeshap.test_exactness import KINDS
 
 
 def same(found: Any, wanted: Any) -> bool:
-    """Compare with what JSON holds; floats are written as the shortest decimals that give a float32 back."""
+    """Compare with JSON, whose floats are the shortest decimals of a float32."""
     if isinstance(found, np.ndarray):
         return found.dtype.isnative and np.array_equal(found, np.array(wanted, dtype=found.dtype))
     if isinstance(found, dict):

@@ -13,7 +13,7 @@ import pytest
 
 from shared.build import ROOT
 
-#: A main thread in native code that has let Python's lock go, as XGBoost does: it waits for a mutex of its own.
+#: A main thread in native code that has released the GIL, as XGBoost does: it waits for a mutex of its own.
 BUSY = """
 import ctypes, os, signal
 from services.worker.exits import DrainClock
@@ -34,7 +34,7 @@ def busy() -> Iterator[subprocess.Popen[str]]:
     ) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "busy\n"
-        for _ in range(5):  # five looks that find it waiting: not for Python's lock, then
+        for _ in range(5):  # it waits at five looks: so not for the GIL
             while psutil.Process(process.pid).status() != psutil.STATUS_SLEEPING:
                 pass
             time.sleep(0.05)

@@ -13,7 +13,7 @@ LIMIT = 100 * MB
 
 
 class Size:
-    """What the kernel tells of this process, as files."""
+    """The kernel's files about this process."""
 
     def __init__(self, proc: Path) -> None:
         self._folder = proc / str(os.getpid())

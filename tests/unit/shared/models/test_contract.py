@@ -27,7 +27,7 @@ from shared.models.manifest_reader import read_contract
 SOURCE = Path("models/wine/2/manifest.json")
 ENTRY = {"file": "background.npy", "sha256": "b" * 64, "rows": 3}
 
-#: What a manifest of format 2 must have.
+#: The members that a manifest of format 2 must have.
 NEEDED: dict[str, Any] = {
     "format": 2,
     "name": "wine",

@@ -1,4 +1,4 @@
-"""One version's activation in real children: its limits, what kills it, and what is tried again."""
+"""One version's activation in real children: limits, crashes and repeated stages."""
 
 from __future__ import annotations
 
@@ -301,7 +301,7 @@ def test_a_child_ends_with_the_start_that_began_it(tmp_path: Path, compiled_dir:
 
 
 def is_running(process: int) -> bool:
-    """Tell whether a process is there and has not ended; nobody may wait for one whose parent is gone."""
+    """Return whether a process runs; one whose parent is gone may stay as a zombie."""
     try:
         status = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
     except OSError:

@@ -1,4 +1,4 @@
-"""What decides where engines disagree, against definitions that share nothing with it."""
+"""The reference in float64, against definitions that share nothing with it."""
 
 from typing import Any
 

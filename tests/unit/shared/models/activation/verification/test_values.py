@@ -1,4 +1,4 @@
-"""Which engine is found right for values and interactions, and what is said of one that is wrong."""
+"""Which engine is chosen for values and interactions, and the reasons against a wrong one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class WrongValues(XGBoostEngine):
 
 
 class WrongInteractions(XGBoostEngine):
-    """XGBoost, if its first two features shared too much, and nothing of that could be seen in the sums."""
+    """XGBoost, if its first two features shared too much, without effect on the sums."""
 
     def interactions(self, rows: Floats, explanation: Explanation, wanted: Interactions) -> Floats:
         got = super().interactions(rows, explanation, wanted)
@@ -237,7 +237,7 @@ def test_what_the_kernel_does_not_hold_is_xgboosts_with_the_reason(
 
 
 def test_a_path_beyond_xgboosts_quadrature_is_compared_with_float64(library: Library) -> None:
-    """XGBoost is exact for eight features on a path: its own values of this model are not, and ours are."""
+    """XGBoost is exact for eight features on a path, so not for this model; ours are."""
     depth = 24
     splits = {2**level - 1: (level, 0.0, False) for level in range(depth)}
     leaves = {2**level: 1.0 + level % 5 for level in range(1, depth + 1)} | {2**depth - 1: 7.0}
