@@ -94,6 +94,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with self.requests_lock:
             data, self._ahead = self._ahead + data, b""
             while data and not (self.requests or self.will_close or self.close_when_flushed):
+                if self.request is None and not (data := data.lstrip(b"\r\n")):  # blank lines between requests
+                    break
                 self.request = request = self.request or self.parser_class(self.adj)
                 data = data[request.received(data) :]
                 if request.completed:
@@ -106,9 +108,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.request = None
         if self.health_only and request.path not in HEALTH_PATHS:
             request.refuse(HttpError(503, "busy", "Too many connections are open. Try again in a moment."))
-        if not request.empty:
-            self.requests.append(request)
-            self.server.add_task(self)
+        self.requests.append(request)
+        self.server.add_task(self)
 
     def service(self) -> None:
         """Answer one request. What brings the thread down ends the connection, and is not tried again."""

@@ -40,9 +40,9 @@ class ConnectionLimits:
         own_full = len(own) >= self._per_address
         if not own_full and len(others) < CONNECTIONS:
             return
-        idle = [channel for channel in (own if own_full else others) if _is_idle(channel)]
-        if idle:
-            self._close(min(idle, key=lambda channel: channel.since), ClosedConnection.EVICTED)
+        free = [channel for channel in (own if own_full else others) if _is_evictable(channel)]
+        if free:
+            self._close(min(free, key=lambda channel: channel.since), ClosedConnection.EVICTED)
         elif len(others) < CONNECTIONS + RESERVED_CONNECTIONS:
             new.health_only = not address.is_loopback
         else:
@@ -61,11 +61,9 @@ class ConnectionLimits:
         self._counters.add(metrics.HTTP_CONNECTIONS_CLOSED, reason)
 
 
-def _is_idle(channel: Channel) -> bool:
-    """Return whether a connection has neither a request with a right to its body nor an answer that is read."""
-    body_comes = channel.request is not None and channel.request.headers_finished
-    answer_goes = channel.total_outbufs_len and time.monotonic() - channel.since < TIMING.http_unread_seconds
-    return not (channel.requests or body_comes or answer_goes)
+def _is_evictable(channel: Channel) -> bool:
+    """Return whether no request is being answered, and none with a valid key comes in."""
+    return not (channel.requests or (channel.request and channel.request.headers_finished))
 
 
 def _is_expired(channel: Channel) -> bool:

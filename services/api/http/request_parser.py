@@ -73,17 +73,15 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise HttpError(431, "headers-too-large", f"The head is larger than {HEAD_BYTES // 1024} KB.")
         if end > 3:
             self.headers_finished = True
-            self._parse(bytes(self._head[:end]).lstrip(b"\r\n"))
+            self._parse(bytes(self._head[:end]))
             self._head = bytearray()
         return size - before
 
     def _parse(self, head: bytes) -> None:
-        self.empty = not head  # blank lines between requests
-        if head:
-            if not _HEAD.fullmatch(head):
-                raise ParsingError("the head is malformed or has more than 128 fields")
-            self.parse_header(head)
-            self._check_framing([coding.strip().lower() for coding in _TRANSFER_CODING.findall(head)])
+        if not _HEAD.fullmatch(head):
+            raise ParsingError("the head is malformed or has more than 128 fields")
+        self.parse_header(head)
+        self._check_framing([coding.strip().lower() for coding in _TRANSFER_CODING.findall(head)])
         if self.body_rcv is None:
             self.completed, self.expect_continue = True, False
         else:
@@ -117,17 +115,23 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
 class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no types
     """Reads a chunked body; waitress bounds neither the lines between chunks nor the trailer."""
 
-    framing = 0
+    _framing = 0
 
     def received(self, data: bytes) -> int:
         """Take bytes; return how many belong to the body. Raises ParsingError."""
-        position = 0
-        while position < len(data) and not self.completed:
-            before, end = len(self.buf), position + (self.chunk_remainder or CHUNK_LINE_BYTES // 2)
-            taken = super().received(data[position:end])
-            position += taken
-            self.framing += taken - (len(self.buf) - before)
-            too_much = self.framing > FRAMING_BYTES + FRAMING_PER_BYTE * len(self.buf)
-            if self.error or too_much or len(self.control_line) > CHUNK_LINE_BYTES // 2:
-                raise ParsingError(self.error.body if self.error else "the lines between chunks are too long")
+        position, buf, pieces = 0, self.buf, []
+        self.buf = pieces  # a file would take many calls for each of them
+        try:
+            while position < len(data) and not self.completed:
+                end = position + (self.chunk_remainder or CHUNK_LINE_BYTES // 2)
+                position += super().received(data[position:end])
+                if self.error or len(self.control_line) > CHUNK_LINE_BYTES // 2:
+                    raise ParsingError(self.error.body if self.error else "a line with a chunk's size is too long")
+        finally:
+            self.buf = buf
+        content = b"".join(pieces)
+        buf.append(content)
+        self._framing += position - len(content)
+        if self._framing > FRAMING_BYTES + FRAMING_PER_BYTE * len(buf):
+            raise ParsingError("the chunk extensions or the trailer are too long")
         return position
