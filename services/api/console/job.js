@@ -92,7 +92,7 @@ export class JobView {
     if (active) this.#showProgress(job, seconds);
     else {
       this.#poll.stop();
-      announce(`The job is ${job.status}.`);
+      announce(`Job ${job.status}.`);
       replace(this.#place, resultOf(job));
     }
   }
@@ -112,7 +112,7 @@ export class JobView {
     setText(this.#left, left === null ? "" : `about ${duration(Math.max(1, Math.round(left)))} left`);
     const quarter = Math.floor((4 * completed) / total);
     if (quarter !== this.#announced)
-      announce(`The job is ${status}, ${Math.round((100 * completed) / total)} percent done.`);
+      announce(`Job ${status}, ${Math.round((100 * completed) / total)} percent done`);
     this.#announced = quarter;
   }
 
