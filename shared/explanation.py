@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,11 +52,6 @@ class Explanation:
     def concatenate(cls, parts: Sequence[Explanation]) -> Self:
         """Return the rows of all parts, one part after the other."""
         return cls(np.concatenate([part.array for part in parts]))
-
-    @classmethod
-    def of(cls, values: NDArray[Any], base_values: NDArray[Any], margins: NDArray[Any]) -> Self:
-        """Join values (rows, outputs, features) with base values and margins (rows, outputs)."""
-        return cls(join_parts(values, base_values, margins).astype(np.float32, copy=False))
 
     @property
     def lines(self) -> Explanation:

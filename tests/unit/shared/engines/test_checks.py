@@ -13,7 +13,7 @@ from shared.engines.checks import (
     check_sums,
 )
 from shared.errors import EngineFaultError
-from shared.explanation import Explanation
+from shared.explanation import Explanation, join_parts
 
 type Matrix = NDArray[np.float32]
 
@@ -21,7 +21,7 @@ type Matrix = NDArray[np.float32]
 def result_of(values: NDArray[np.float64], base: float = 0.5) -> Explanation:
     """Return an explanation of values (rows, outputs, features), with exact margins."""
     bases = np.full(values.shape[:2], base)
-    return Explanation.of(values, bases, values.sum(axis=2) + bases)
+    return Explanation(join_parts(values, bases, values.sum(axis=2) + bases).astype(np.float32))
 
 
 def contributions(rows: int = 700, outputs: int = 3, features: int = 30, scale: float = 1.0) -> Explanation:
@@ -137,7 +137,8 @@ def matrices_of(rows: int, outputs: int, features: int) -> tuple[Matrix, Explana
     pairs[:, :, -1] = pairs[:, :, :, -1] = 0
     pairs[:, :, -1, -1] = 0.5
     sums = pairs.sum(axis=3)
-    return pairs.astype(np.float32), Explanation.of(sums[..., :-1], sums[..., -1], sums.sum(axis=2))
+    parts = join_parts(sums[..., :-1], sums[..., -1], sums.sum(axis=2))
+    return pairs.astype(np.float32), Explanation(parts.astype(np.float32))
 
 
 def test_interactions_that_add_up_are_accepted() -> None:
