@@ -17,8 +17,8 @@ import pytest
 
 from ops.http_call import call
 from ops.trial_appliance import Appliance, memory_cgroup
-from services.api.capacity.disk import RESERVE_BYTES
 from shared.build import ROOT
+from shared.disk import RESERVE_BYTES
 from shared.redis.connection import Patience, connect
 from tests.appliance.client import finish, full_redis, offer, stopped, the_model, until
 from tests.appliance.faults.placing import Faults

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from services.api.capacity.disk import RESERVE_BYTES
 from services.api.resources.explain import DEFAULT_WAIT
 from shared.build import ROOT
+from shared.disk import RESERVE_BYTES, RESERVE_INODES
 from shared.redis.capacity import ACCEPT_SHARE
 from shared.settings import Settings
 from tests.watch.programs import promtool
@@ -66,7 +66,8 @@ def test_what_is_recorded_is_named_by_level_metric_and_operation_and_used() -> N
 
 
 def test_the_numbers_in_the_alerts_are_the_codes() -> None:
-    assert f"< {RESERVE_BYTES}" in ALERTS["ShapboxDiskFull"]["expr"]
+    assert f"bytes < {RESERVE_BYTES}" in ALERTS["ShapboxDiskFull"]["expr"]
+    assert f"inodes < {RESERVE_INODES}" in ALERTS["ShapboxDiskFull"]["expr"]
     assert f'"interactive"}} > {DEFAULT_WAIT}' in ALERTS["ShapboxOldestBatchTooOld"]["expr"]
     nearly_full = ALERTS["ShapboxRedisNearlyFull"]
     assert f"{ACCEPT_SHARE:.0%}".replace("%", " %") in nearly_full["annotations"]["description"]
