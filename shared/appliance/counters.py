@@ -109,4 +109,4 @@ class Counters:
 
 def _field(metric: Metric, labels: Sequence[str], part: str = "") -> str:
     """Return the field of the hash that keeps a metric, or part of it, for these label values."""
-    return SEPARATOR.join((f"{metric}{part}", *labels))
+    return SEPARATOR.join((f"{metric.name}{part}", *labels))

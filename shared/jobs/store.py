@@ -237,8 +237,8 @@ class JobStore:
         times: dict[Any, Any] = {"started_at": repr(job.started_at), "finished_at": repr(job.finished_at)}
         pipe.hset(keys.job(job.id), mapping=times)
         pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})
-        pipe.hincrby(keys.COUNTERS, f"{metrics.JOBS}|{job.status}", 1)
-        pipe.hincrby(keys.COUNTERS, f"{metrics.ROWS_EXPLAINED}|{job.model}", job.rows)
+        pipe.hincrby(keys.COUNTERS, f"{metrics.JOBS.name}|{job.status}", 1)
+        pipe.hincrby(keys.COUNTERS, f"{metrics.ROWS_EXPLAINED.name}|{job.model}", job.rows)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
         # Not in a transaction, which Redis refuses when its memory is full, even for reading. In this order a job may

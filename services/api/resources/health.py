@@ -109,7 +109,9 @@ class ReadyResource:
     def _storage(self) -> Finding:
         space = free_space(self._components.settings.local_objects_dir)
         fault = self._components.probe.fault() or (space and space.shortage())
-        free = {} if space is None else {"free_bytes": space.bytes, "free_inodes": space.inodes}
+        free: dict[str, Any] = (
+            {} if space is None else {"free_bytes": space.bytes, "free_inodes": space.inodes}
+        )
         return _finding(ok=not fault, detail=fault or "The object store is readable and writable.", **free)
 
     def _models(self) -> Finding:

@@ -35,7 +35,7 @@ def test_names_are_unique_and_end_as_prometheus_wants() -> None:
         assert metric.help.endswith(".")
 
 
-@pytest.mark.parametrize("metric", [m for m in METRICS if m.known], ids=str)
+@pytest.mark.parametrize("metric", [m for m in METRICS if m.known], ids=lambda metric: metric.name)
 def test_only_metrics_with_one_label_have_values_that_are_known(metric: Metric) -> None:
     assert len(metric.labels) == 1
 
