@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from services.api.app import create_server
 from services.api.background import Background
-from services.api.components import Components, assemble
+from services.api.components import Components
 from services.api.http.server import Server
 from shared.build import git_commit
 from shared.errors import ShapboxError
@@ -58,7 +58,7 @@ def main(environment: Mapping[str, str]) -> int:
 
 def _assemble(settings: Settings, commit: str) -> Components:
     activations = Activations.read(settings.activations_file)
-    return assemble(
+    return Components(
         settings,
         connect(settings, Patience.IMPATIENT, name="api"),
         connect(settings, Patience.STEADY, name="api-background"),

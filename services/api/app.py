@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import falcon
+import falcon.media
+import orjson
 from falcon.routing import CompiledRouter
 
 from services.api.components import Components
@@ -60,8 +62,9 @@ def routes(components: Components) -> dict[str, Any]:
 
 def create_app(components: Components, router: CompiledRouter | None = None) -> AccessLog:
     """Build the WSGI application. Its background threads are not started by this."""
-    middleware = [problems.Refusals(), Authentication(components.settings), RouteNote()]
+    middleware = [Authentication(components.settings), RouteNote()]
     app = falcon.App(middleware=middleware, router=router or CompiledRouter())
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=orjson.dumps)
     problems.install(app)
     for template, resource in routes(components).items():
         app.add_route(template, resource)

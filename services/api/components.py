@@ -1,9 +1,8 @@
-"""All objects that the resources work with, put together once."""
+"""All objects that the resources work with, made once."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 
 from services.api.capacity.disk import StorageProbe, UploadDisk
 from services.api.capacity.results import ResultReservations
@@ -26,31 +25,41 @@ from shared.redis.connection import RedisClient
 from shared.settings import Settings
 
 
-@dataclass(frozen=True, slots=True)
 class Components:
-    """One of each. `connection` serves requests, and is impatient."""
+    """One of each object that the resources work with."""
 
-    settings: Settings
-    connection: RedisClient
-    store: JobStore
-    heartbeats: Heartbeats
-    payloads: Payloads
-    catalog: ModelCatalog
-    job_waits: JobWaits
-    counters: Counters
-    probe: StorageProbe
-    upload_disk: UploadDisk
-    result_reservations: ResultReservations
-    summaries: JobSummaries
-    status: StatusFile
-    draining: Draining
-    inline_models: InlineModels
-    activations: Activations = field(default_factory=Activations)
-    commit: str = "unknown"
-    streams: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(STREAMS, "large results"))
-    uploads: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(UPLOADS, "large uploads"))
-    plots: ConcurrencyLimit = field(default_factory=lambda: ConcurrencyLimit(PLOTS, "plots and summaries"))
-    started: float = field(default_factory=time.monotonic)
+    def __init__(
+        self,
+        settings: Settings,
+        connection: RedisClient,
+        background_connection: RedisClient,
+        payloads: Payloads,
+        catalog: ModelCatalog,
+        commit: str = "unknown",
+        activations: Activations | None = None,
+    ) -> None:
+        """Serve requests by `connection`, which is impatient; background threads can wait."""
+        self.settings = settings
+        self.connection = connection
+        self.payloads = payloads
+        self.catalog = catalog
+        self.commit = commit
+        self.activations = activations or Activations()
+        self.started = time.monotonic()
+        self.store = JobStore(connection, settings)
+        self.heartbeats = Heartbeats(connection)
+        self.status = StatusFile(settings.status_file)
+        self.draining = Draining(self.status)
+        self.job_waits = JobWaits(background_connection, self.store, self.draining.stopping)
+        self.counters = Counters(background_connection)
+        self.probe = StorageProbe(payloads)
+        self.upload_disk = UploadDisk(settings.tmp_dir, settings.max_body_mb)
+        self.result_reservations = ResultReservations(settings.local_objects_dir)
+        self.summaries = JobSummaries(payloads)
+        self.inline_models = InlineModels(catalog, settings)
+        self.streams = ConcurrencyLimit(STREAMS, "large results")
+        self.uploads = ConcurrencyLimit(UPLOADS, "large uploads")
+        self.plots = ConcurrencyLimit(PLOTS, "plots and summaries")
 
     def submission(self) -> Submission:
         """Return what takes in requests with rows."""
@@ -74,37 +83,3 @@ class Components:
         """Refuse new work, and end all waits for jobs."""
         self.draining.begin()
         self.job_waits.wake_all()
-
-
-def assemble(
-    settings: Settings,
-    connection: RedisClient,
-    background_connection: RedisClient,
-    payloads: Payloads,
-    catalog: ModelCatalog,
-    commit: str = "unknown",
-    activations: Activations | None = None,
-) -> Components:
-    """Put the components together. `background_connection` is for threads that can wait."""
-    store = JobStore(connection, settings)
-    status = StatusFile(settings.status_file)
-    draining = Draining(status)
-    return Components(
-        settings=settings,
-        connection=connection,
-        store=store,
-        heartbeats=Heartbeats(connection),
-        payloads=payloads,
-        catalog=catalog,
-        job_waits=JobWaits(background_connection, store, draining.stopping),
-        counters=Counters(background_connection),
-        probe=StorageProbe(payloads),
-        upload_disk=UploadDisk(settings.tmp_dir, settings.max_body_mb),
-        result_reservations=ResultReservations(settings.local_objects_dir),
-        summaries=JobSummaries(payloads),
-        status=status,
-        draining=draining,
-        inline_models=InlineModels(catalog, settings),
-        activations=activations or Activations(),
-        commit=commit,
-    )

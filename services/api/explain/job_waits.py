@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import defaultdict
 
 import redis
 
@@ -42,8 +41,8 @@ class JobWaits:
         self._store = store
         self._stopping = stopping
         self._places = threading.BoundedSemaphore(MOST_WAITING)
-        self._lock = threading.Lock()
-        self._waiting: defaultdict[str, set[threading.Event]] = defaultdict(set)
+        #: The job that each waiter waits for. Every access is a single operation of dict, and so atomic.
+        self._waiting: dict[threading.Event, str] = {}
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -66,14 +65,10 @@ class JobWaits:
             return job
         woken = threading.Event()
         try:
-            with self._lock:
-                self._waiting[job.id].add(woken)
+            self._waiting[woken] = job.id
             return self._watch(job.id, woken, time.monotonic() + seconds)
         finally:
-            with self._lock:
-                self._waiting[job.id].discard(woken)
-                if not self._waiting[job.id]:
-                    del self._waiting[job.id]
+            del self._waiting[woken]
             self._places.release()
 
     def wait_for_accepted(self, job: Job, seconds: float) -> Job:
@@ -85,10 +80,8 @@ class JobWaits:
 
     def wake_all(self) -> None:
         """Let all waiters read their job's state at once."""
-        with self._lock:
-            for events in self._waiting.values():
-                for event in events:
-                    event.set()
+        for event in list(self._waiting):
+            event.set()
 
     def _watch(self, job_id: str, woken: threading.Event, deadline: float) -> Job:
         while True:
@@ -122,10 +115,7 @@ class JobWaits:
             self.wake_all()  # what ended before now was not heard
             while not self._stopping.is_set():
                 message = channel.get_message(timeout=LISTEN_SECONDS)
-                if message is not None:
-                    self._wake(message["data"].decode())
-
-    def _wake(self, job_id: str) -> None:
-        with self._lock:
-            for event in self._waiting.get(job_id, ()):
-                event.set()
+                ended = None if message is None else message["data"].decode()
+                for event, job_id in list(self._waiting.items()):
+                    if job_id == ended:
+                        event.set()

@@ -8,8 +8,6 @@ import time
 from collections import Counter
 from typing import Any
 
-import orjson
-
 from services.api.components import Components
 from services.api.http.authentication import Access
 from services.api.http.query import Query
@@ -102,8 +100,7 @@ class ApplianceResource:
         """Answer with the state; null for what is not known."""
         Query(req)
         status = self._components.status.read()
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps(self._document(status, self._look(status)))
+        resp.media = self._document(status, self._look(status))
 
     on_head = on_get
 

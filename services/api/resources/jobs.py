@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
-import orjson
-
 from services.api.explain.job_waits import JobWaits
 from services.api.explain.plan import Queued, Urgency
 from services.api.explain.submission import OPTION_PARAMETERS, Submission
@@ -62,8 +60,7 @@ class JobsResource:
             given = {"status": status.value} if status else {}
             following = "/v1/jobs?" + urlencode({**given, "limit": limit, "cursor": page.cursor})
         document = {"jobs": [job.document() for job in page.jobs], "next": following}
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps(document)
+        resp.media = document
 
     on_head = on_get
 
@@ -85,8 +82,7 @@ class JobResource:
             job = self._store.get(job_id)
         job = self._job_waits.wait(job, wait.seconds)
         wait.acknowledge(resp)
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps(job.document())
+        resp.media = job.document()
 
     on_head = on_get
 
@@ -110,8 +106,7 @@ def give_job(resp: Any, job: Job, status: int) -> None:
     """Answer with a job document and its address."""
     resp.status = status
     resp.set_header("Location", f"/v1/jobs/{job.id}")
-    resp.content_type = "application/json"
-    resp.data = orjson.dumps(job.document())
+    resp.media = job.document()
 
 
 def _read_status(query: Query) -> Status | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from services.api.http.authentication import Access
 from services.api.http.query import Query
 from shared.jobs.document import Method
@@ -25,8 +23,7 @@ class ModelsResource:
     def on_get(self, req: Any, resp: Any) -> None:
         """List the models, by name and then by version."""
         Query(req)
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps({"models": _all_documents(self._catalog)})
+        resp.media = {"models": _all_documents(self._catalog)}
 
     on_head = on_get
 
@@ -45,8 +42,7 @@ class ModelResource:
         catalog = self._catalog
         refused = catalog.find_refused(name)
         document = _refused_document(refused) if refused else _ready_document(catalog.get(name))
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps(document)
+        resp.media = document
 
     on_head = on_get
 

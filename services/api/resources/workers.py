@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import orjson
-
 from services.api.http.admission import Draining
 from services.api.http.authentication import Access
 from services.api.http.query import Query
@@ -39,8 +37,7 @@ class WorkersResource:
         with redis_needed():
             alive = self._heartbeats.alive().values()
         workers = [{"name": one.name, "pid": one.pid, "state": one.state} for one in alive]
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps({"workers": workers})
+        resp.media = {"workers": workers}
 
     on_head = on_get
 
@@ -64,5 +61,4 @@ class RecycleResource:
                 raise NoWorkerError("No worker is alive, so none can be recycled. See /readyz and /healthz.")
             asked = self._requests.ask()
         resp.status = 202
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps({"asked": rfc3339(asked)})
+        resp.media = {"asked": rfc3339(asked)}

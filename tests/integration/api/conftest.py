@@ -14,7 +14,7 @@ import redis
 from numpy.typing import NDArray
 
 from services.api.app import create_app, create_server
-from services.api.components import Components, assemble
+from services.api.components import Components
 from services.api.explain import job_waits
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
@@ -55,7 +55,7 @@ def parts(
 ) -> Iterator[Components]:
     monkeypatch.setattr(job_waits, "LISTEN_SECONDS", 0.05)  # the test's end need not wait
     impatient = connect(settings, Patience.IMPATIENT, name="api")
-    parts = assemble(
+    parts = Components(
         settings, impatient, connection, payloads, ModelCatalog.load(settings.models_dir), commit="abc123"
     )
     parts.probe.refresh()

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from shared.jobs.document import Method
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
+from tests.integration.api.changed import changed
 
 COMPILED = MethodRecord("compiled-avx2", None, 1e-7, 2e-7, 1.5)
 
@@ -42,7 +42,7 @@ ACTIVATIONS = Activations(
 @pytest.fixture
 def client(parts: Components) -> InProcess:
     catalog = ModelCatalog.load(ROOT / "models", activations=ACTIVATIONS)
-    return InProcess(create_app(replace(parts, activations=ACTIVATIONS, catalog=catalog)))
+    return InProcess(create_app(changed(parts, activations=ACTIVATIONS, catalog=catalog)))
 
 
 @pytest.mark.parametrize(("model", "features", "batches"), [("diabetes", 10, 3), ("wine", 13, 25)])
@@ -107,7 +107,7 @@ def test_if_the_default_method_is_refused_another_one_is_named(parts: Components
     refused = MethodRecord(None, "XGBoost and the reference disagree")
     activations = Activations(versions={"wine@1": record(path_dependent=refused)})
     catalog = ModelCatalog.load(ROOT / "models", activations=activations)
-    client = InProcess(create_app(replace(parts, catalog=catalog)))
+    client = InProcess(create_app(changed(parts, catalog=catalog)))
 
     reply = client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]})
     assert reply.detail == (

@@ -18,6 +18,7 @@ from shared.models.contract import Feature, Kind
 from shared.models.store import ModelDraft, write_model_folder
 from shared.models.version import ModelVersion
 from tests.integration.api.api_client import METRICS_TOKEN, InProcess
+from tests.integration.api.changed import changed
 from tests.integration.api.credit_model import CREDIT, CREDIT_ROWS
 
 
@@ -107,8 +108,8 @@ def labelled(parts: Components, tmp_path: Path) -> tuple[InProcess, Components]:
     rows = np.tile(CREDIT_ROWS, (6, 1))
     last = np.array([*range(len(HARD)), np.nan, np.nan], np.float32)[:, None]
     write_model_folder(tmp_path, ModelDraft(contract, b"x", examples=np.hstack([rows, last])))
-    changed = replace(parts, catalog=ModelCatalog.load(tmp_path))
-    return InProcess(create_app(changed)), changed
+    other = changed(parts, catalog=ModelCatalog.load(tmp_path))
+    return InProcess(create_app(other)), other
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "application/json"])
@@ -141,11 +142,11 @@ def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(
     contract = replace(contract, never_reasons=())
     rows = np.array([[0], [1], [np.nan], [1], [0]], np.float32)
     write_model_folder(tmp_path, ModelDraft(contract, b"x", examples=rows))
-    changed = replace(parts, catalog=ModelCatalog.load(tmp_path))
-    client = InProcess(create_app(changed))
+    other = changed(parts, catalog=ModelCatalog.load(tmp_path))
+    client = InProcess(create_app(other))
 
     body = client.get("/v1/models/credit/examples").body
     reply = client.post("/v1/jobs?model=credit", body, "text/csv")
 
     assert reply.json["rows"] == 5
-    np.testing.assert_array_equal(changed.payloads.rows(changed.store.get(reply.json["id"]), 0), rows)
+    np.testing.assert_array_equal(other.payloads.rows(other.store.get(reply.json["id"]), 0), rows)

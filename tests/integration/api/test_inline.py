@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
 from tests.integration.api.api_client import InProcess
+from tests.integration.api.changed import changed
 from tests.support.activated import activated_catalog
 
 ROW = [0.5] * 10
@@ -291,7 +291,7 @@ def test_only_so_many_requests_are_explained_at_a_time(
 ) -> None:
     models = InlineModels(parts.catalog, parts.settings, at_once=2)
     models.open()
-    client = InProcess(create_app(replace(parts, inline_models=models)))
+    client = InProcess(create_app(changed(parts, inline_models=models)))
     explain, inside, seen = Explainer.explain, [0], []
 
     def counting(explainer: Explainer, rows: Any) -> Any:

@@ -17,6 +17,7 @@ from shared.jobs.document import Job
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from tests.integration.api.api_client import InProcess
+from tests.integration.api.changed import changed
 
 ROW = [0.5] * 10
 
@@ -50,7 +51,7 @@ def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(part
     def batches(activations: Activations, batch_rows: int | None, **more: str) -> int:
         settings = replace(parts.settings, batch_rows=batch_rows)
         catalog = ModelCatalog.load(settings.models_dir, activations=activations)
-        client = InProcess(create_app(replace(parts, settings=settings, catalog=catalog)))
+        client = InProcess(create_app(changed(parts, settings=settings, catalog=catalog)))
         return int(client.post_json("/v1/jobs", {**body, **more}).json["batches"]["total"])
 
     assert batches(compiled, None) == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.models.store import ModelDraft, write_model_folder
 from tests.integration.api.api_client import InProcess
+from tests.integration.api.changed import changed
 from tests.integration.api.credit_model import CREDIT, CREDIT_ROWS
 
 
@@ -36,7 +36,7 @@ def client(parts: Components, models_dir: Path) -> InProcess:
     manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2', 1))
     activations = Activations(versions={"wine@2": refused})
     catalog = ModelCatalog.load(models_dir, activations=activations)
-    return InProcess(create_app(replace(parts, catalog=catalog)))
+    return InProcess(create_app(changed(parts, catalog=catalog)))
 
 
 def test_the_whole_contract_is_shown(client: InProcess) -> None:

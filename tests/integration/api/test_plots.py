@@ -32,6 +32,7 @@ from shared.models.catalog import ModelCatalog
 from shared.summary import sample
 from shared.summary.summary import Summary
 from tests.integration.api.api_client import InProcess, Reply
+from tests.integration.api.changed import changed
 
 KINDS = ("bar", "beeswarm", "waterfall", "dependence")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -426,7 +427,7 @@ def test_a_job_whose_model_was_refused_since_keeps_its_names(
     job, *_ = make("wine")
     refused = VersionRecord("key", State.REFUSED, "it takes too long")
     catalog = ModelCatalog.load(ROOT / "models", activations=Activations(versions={"wine@1": refused}))
-    later = InProcess(create_app(replace(parts, catalog=catalog)))
+    later = InProcess(create_app(changed(parts, catalog=catalog)))
 
     assert plot(later, job, "bar").body == plot(client, job, "bar").body
     assert later.get(f"/v1/jobs/{job.id}/summary").json == client.get(f"/v1/jobs/{job.id}/summary").json

@@ -1,0 +1,15 @@
+"""The application's components with some of them replaced."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from services.api.components import Components
+
+
+def changed(parts: Components, **replaced: Any) -> Components:
+    """Return a copy of the components with other attributes."""
+    other = copy.copy(parts)
+    vars(other).update(replaced)
+    return other
