@@ -9,10 +9,9 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import Callable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import orjson
 
@@ -98,7 +97,9 @@ class ApplianceStatus:
         On a full disk the old file is overwritten instead, which takes no space.
         """
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        data = orjson.dumps(self._fields()).ljust(FILE_BYTES)
+        content = {one.name: getattr(self, one.name) for one in fields(self)}
+        content["programs"] = [astuple(program) for program in self.programs]
+        data = orjson.dumps(content).ljust(FILE_BYTES)
         try:
             fresh.write_bytes(data)
             fresh.replace(path)
@@ -110,10 +111,6 @@ class ApplianceStatus:
             with path.open("r+b", buffering=0) as file:
                 file.write(data)
 
-    def _fields(self) -> dict[str, Any]:
-        programs = [astuple(program) for program in self.programs]
-        return {**{field.name: getattr(self, field.name) for field in fields(self)}, "programs": programs}
-
     @classmethod
     def read(cls, path: Path) -> Self | None:
         """Return the last report, or None if there is no valid file.
@@ -122,18 +119,10 @@ class ApplianceStatus:
         """
         try:
             found = orjson.loads(path.read_bytes())
-            known = {field.name for field in fields(cls)}
-            return cls(**{name: _READERS.get(name, _as_is)(found[name]) for name in found if name in known})
+            values = {one.name: found[one.name] for one in fields(cls) if one.name in found}
+            values["written_at"] = float(values["written_at"])
+            values["fatal_programs"] = tuple(values.get("fatal_programs", ()))
+            values["programs"] = tuple(ProgramStatus(*program) for program in values.get("programs", ()))
+            return cls(**values)
         except (OSError, ValueError, TypeError, KeyError):
             return None
-
-
-def _as_is(value: Any) -> Any:
-    return value
-
-
-_READERS: dict[str, Callable[[Any], Any]] = {
-    "written_at": float,
-    "fatal_programs": lambda names: tuple(str(name) for name in names),
-    "programs": lambda programs: tuple(ProgramStatus(*program) for program in programs),
-}
