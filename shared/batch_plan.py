@@ -1,6 +1,6 @@
-"""Plans batches: their result must fit a worker's memory, and a worker's death must not cost much work.
+"""Plans the size of batches.
 
-So a batch has 500 rows with XGBoost's engine, and with the compiled one as many as take that time. BATCH_ROWS replaces both.
+A result must fit a worker's memory, and a worker's death must not cost much work. So a batch has 500 rows with XGBoost's engine, and with the compiled one as many as take that time. BATCH_ROWS replaces both.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ class Cgroup:
     limit: int | None
 
     def working_set(self) -> int:
-        """Return the bytes charged, less what the kernel can reclaim. Raises OSError if the files are gone."""
+        """Return the bytes charged and not reclaimable. Raises OSError if the files are gone."""
         stat = (self.folder / "memory.stat").read_text(encoding="ascii")
         numbers = dict(line.split() for line in stat.splitlines())
         return max(0, _number(self.folder / self.files.usage) - int(numbers.get(self.files.inactive, 0)))

@@ -9,13 +9,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-#: What new work must leave free for Redis's append-only file, uploads and the results of accepted jobs.
+#: Kept free by new work, for Redis's append-only file, uploads and the results of accepted jobs.
 RESERVE_BYTES, RESERVE_INODES = 64 * 2**20, 512
 
 
 @dataclass(frozen=True, slots=True)
 class FreeSpace:
-    """What a disk has left. `inodes` is None where the file system has no fixed number of them (btrfs)."""
+    """Free space of a disk; `inodes` is None if its file system sets no limit (btrfs)."""
 
     bytes: int
     inodes: int | None
@@ -32,7 +32,7 @@ class FreeSpace:
 
 
 def free_space(folder: Path | None) -> FreeSpace | None:
-    """Return what the disk under `folder` has left; None without a folder, or if the system does not tell."""
+    """Return the free space of the disk under `folder`; None if unknown."""
     if folder is None:
         return None
     try:

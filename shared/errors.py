@@ -14,7 +14,7 @@ MAX_ROW_ERRORS = 20
 
 
 class ShapboxError(Exception):
-    """The base class. `status` is the HTTP status, `slug` names the problem type, `title` is its fixed text."""
+    """The base class. `slug` names the problem type, `title` is its fixed text."""
 
     status = 500
     slug = "internal"
@@ -38,7 +38,7 @@ class BootError(ShapboxError):
     """The appliance cannot start here. The message says why and what to do."""
 
 
-# --- What a client sent -------------------------------------------------------------------------------
+# --- Faults of a request ------------------------------------------------------------------------------
 
 
 class HttpError(ShapboxError):
@@ -115,7 +115,7 @@ class UnsupportedMediaTypeError(
 
 @dataclass(frozen=True, slots=True)
 class RowError:
-    """A faulty cell or row: `row` counts data rows from 0; `column` is the feature's name, if one is at fault."""
+    """A faulty row or cell: `row` counts from 0; `column` is the feature's name, if known."""
 
     row: int | None
     column: str | None
@@ -150,7 +150,7 @@ class IdempotencyConflictError(
     """The Idempotency-Key was used with another body."""
 
 
-# --- What the appliance cannot do now -----------------------------------------------------------------
+# --- Temporary conditions -----------------------------------------------------------------------------
 
 
 class QueueFullError(ShapboxError, status=429, slug="queue-full", title="The queue is full", retry_after=5):

@@ -1,4 +1,4 @@
-"""The log of all services: JSON or text, with the current request, job and batch on each line.
+"""Logging of all services: JSON or text, with request, job and batch on each line.
 
 Warnings and uncaught exceptions, which Python would print, are logged as well.
 """

@@ -23,13 +23,13 @@ HARD_SHARE = 0.97
 
 
 def process_pss_bytes(pid: int, proc: Path = PROC) -> int:
-    """Return a process's PSS in bytes, or its resident set if the kernel hides the PSS; 0 if it has ended."""
+    """Return a process's PSS in bytes, or its resident set if that is hidden; 0 if ended."""
     folder = proc / str(pid)
     return _field(folder / "smaps_rollup", b"Pss:") or _field(folder / "status", b"VmRSS:") or 0
 
 
 def process_resident_bytes(pid: int, proc: Path = PROC) -> int:
-    """Return a process's resident set in bytes, at least its PSS but quick to read; 0 if it has ended."""
+    """Return a process's resident set in bytes: at least its PSS, quick to read; 0 if ended."""
     try:
         return int((proc / str(pid) / "statm").read_bytes().split()[1]) * PAGE
     except OSError:

@@ -58,7 +58,7 @@ class Surroundings:
 
 
 class Sweeper:
-    """One thread calls `step`, which may raise the exceptions in REDIS_AWAY and StorageUnavailableError."""
+    """One thread calls `step`, which may raise REDIS_AWAY and StorageUnavailableError."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""What the appliance's programs know of each other: status, heartbeats, recycle requests, counters."""
+"""State that the appliance's programs share: status, heartbeats, counters and requests."""

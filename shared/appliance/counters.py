@@ -1,4 +1,4 @@
-"""Counters, histograms and maxima that outlive processes: collected in memory, kept in Redis.
+"""Counters, histograms and maxima, collected in memory and kept in Redis.
 
 Adding never waits; `flush` moves what was collected into Redis in one step, and keeps it if Redis does not confirm. A
 Redis that was stopped executes what it had received when it continues, although the sender gave up and sends it again.
@@ -37,7 +37,7 @@ return 1
 
 @dataclass(slots=True)
 class _Pending:
-    """What was collected since the last flush, by field."""
+    """The numbers collected since the last flush, by field."""
 
     amounts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     maxima: dict[str, float] = field(default_factory=dict)
@@ -83,7 +83,7 @@ class Counters:
             self._pending.amounts[_field(metric, labels, "_sum")] += seconds
 
     def flush(self) -> None:
-        """Move what was added into Redis. Raises what REDIS_AWAY lists; nothing is lost or counted twice."""
+        """Move the additions into Redis, none lost or counted twice. May raise REDIS_AWAY."""
         with self._flushing:
             self._send()  # what Redis did not confirm, under its old number
             with self._lock:

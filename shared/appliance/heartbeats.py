@@ -1,4 +1,4 @@
-"""Workers' heartbeats: one key each, renewed while the process runs, which expires soon after its end.
+"""Workers' heartbeats: keys that are renewed while the process runs, and expire after it.
 
 Redis counts the lease, so the clocks of different machines do not matter.
 """
@@ -39,7 +39,7 @@ end
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a worker says of itself. `token` identifies its process: a restarted worker has another."""
+    """A worker's state. `token` identifies its process: a restarted worker has another."""
 
     name: str
     host: str

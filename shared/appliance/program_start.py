@@ -1,4 +1,4 @@
-"""What boot and supervision tell a program through its environment: the appliance's name, and when the program started.
+"""The appliance's name and a program's start, as passed in the environment.
 
 Containers may share a hostname, and appliances of one machine do, so boot chooses a name (ops/boot/host_name.py) for the
 workers to be called after: NAME/worker-1.
@@ -35,7 +35,7 @@ def started_now() -> dict[str, str]:
 
 
 def rest_of_start(environment: Mapping[str, str]) -> float:
-    """Return the seconds until supervisord counts this process as started; 0 if it is not supervised."""
+    """Return the seconds until supervisord counts this process as started, or 0."""
     started_at = environment.get(STARTED_AT_NAME)
     if started_at is None:
         return 0.0

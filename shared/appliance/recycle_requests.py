@@ -1,4 +1,4 @@
-"""An admin's request to replace a worker: the api puts it into Redis, and one monitor takes it.
+"""An admin's request to replace a worker, put into Redis by the api and taken by a monitor.
 
 There is one at a time. Clients that ask while one is pending share it, so that workers never exit faster than they start.
 """
@@ -33,7 +33,7 @@ class RecycleRequests:
         self._take = connection.register_script(_TAKE)
 
     def ask(self) -> float:
-        """Ask for a worker to be replaced; return when the pending request was made (seconds since the epoch)."""
+        """Request a replacement; return when the pending request was made (Unix time)."""
         return float(self._ask(keys=[keys.RECYCLE], args=[repr(time.time()), self._pending_ms]))
 
     def take(self) -> bool:

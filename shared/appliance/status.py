@@ -1,4 +1,4 @@
-"""The monitor's last report on the appliance: a small file that the api's health and live view read.
+"""The monitor's last report on the appliance: a small file that the api reads.
 
 A file can be read while Redis is away, and without a call that could hang.
 """
@@ -25,7 +25,7 @@ FILE_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class ProgramStatus:
-    """A program's state, as supervisord names it, and its PSS in bytes; -1 if unknown."""
+    """A program's state, as supervisord names it, and its PSS in bytes (-1: unknown)."""
 
     name: str
     state: str
@@ -34,7 +34,7 @@ class ProgramStatus:
 
 @dataclass(frozen=True, slots=True)
 class ApplianceStatus:
-    """The appliance at one moment. Durations are 0.0 while all is well; sizes are -1 if unknown."""
+    """The appliance at one moment. Durations are 0.0 while all is well; unknown sizes -1."""
 
     #: In seconds since the epoch.
     written_at: float
@@ -68,7 +68,7 @@ class ApplianceStatus:
         return max(0.0, (time.time() if now is None else now) - self.written_at)
 
     def needs_restart(self, role: Role) -> list[tuple[str, str]]:
-        """Return the faults, by name and detail, that an appliance of this role cannot repair itself."""
+        """Return the faults (name and detail) that only a restart repairs in this role."""
         if self.age() > TIMING.hopeless_seconds:
             return [("monitor", f"The monitor has not reported for {self.age():.0f} s.")]
         causes = []

@@ -15,10 +15,10 @@ def new_job_id() -> str:
 
 
 def is_job_id(text: str) -> bool:
-    """Return whether `text` can be a job id. Nothing else reaches Redis keys or the object store."""
+    """Return whether `text` can be a job id. No other text reaches Redis or the store."""
     return _PATTERN.fullmatch(text) is not None
 
 
 def made_at(job_id: str) -> float:
-    """Return when an id was made, in seconds since the epoch. The id may be followed by anything."""
+    """Return when an id was made (Unix time). Other text may follow the id."""
     return int(job_id[:12], 16) / 1000

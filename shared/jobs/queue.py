@@ -31,12 +31,12 @@ class Lane(StrEnum):
 
     @classmethod
     def of(cls, batches: int) -> Lane:
-        """Return the lane of a job with so many batches."""
+        """Return the lane for a number of batches."""
         return cls.INTERACTIVE if batches == 1 else cls.BULK
 
 
 class BatchQueues:
-    """Enqueues batches and reports what waits. Every call may raise the exceptions in REDIS_AWAY."""
+    """Enqueues batches and reports the waiting ones. Every call may raise REDIS_AWAY."""
 
     def __init__(self, connection: RedisClient, batch_timeout_seconds: int) -> None:
         self._redis = connection
@@ -74,7 +74,7 @@ class BatchQueues:
         return {(job_id, int(batch)) for job_id, batch, _ in (name.split("-") for name in names)}
 
     def heads(self) -> dict[Lane, str | None]:
-        """Return the entry at the head of each lane, JOB-BATCH-RANDOM. Taking or handing back a batch changes it."""
+        """Return the entry at the head of each lane, JOB-BATCH-RANDOM."""
         heads = self._of_each("lindex", 0)
         return {lane: head.decode() if head else None for lane, head in heads.items()}
 

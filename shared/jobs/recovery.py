@@ -66,7 +66,7 @@ class Lost:
 
 
 class Recovery:
-    """Every call may raise the exceptions in shared.redis.connection.REDIS_AWAY, and can be repeated safely."""
+    """Every call may raise REDIS_AWAY, and can be repeated safely."""
 
     def __init__(self, connection: RedisClient, store: JobStore, timing: Timing = TIMING) -> None:
         self._timing = timing
@@ -79,7 +79,7 @@ class Recovery:
         return [_running(field, raw) for field, raw in self._redis.hgetall(keys.RUNNING).items()]
 
     def orphans(self, alive: Mapping[str, Heartbeat]) -> list[Running]:
-        """Return the batches whose holder's heartbeat is not among `alive`, or is of another life."""
+        """Return the batches whose holder is not in `alive`, or is there with another token."""
         running = self.running()
         return [held for held in running if held.owner not in alive or alive[held.owner].token != held.token]
 

@@ -173,7 +173,7 @@ class JobStore:
         return jobs[0]
 
     def page(self, status: Status | None, limit: int, cursor: str | None) -> Page:
-        """Return up to `limit` jobs, newest first, after `cursor` (the last id of the previous page)."""
+        """Return up to `limit` jobs, newest first, after `cursor` (the last id before)."""
         index = keys.with_status(status) if status else keys.JOBS
         newest = f"({cursor}" if cursor else "+"
         ids = texts(self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1))

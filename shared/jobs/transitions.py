@@ -63,7 +63,7 @@ class Transitions:
     def release(
         self, job_id: str, batch: int, holder: bytes, *, limit: int, problem: bytes, blame: int
     ) -> Release:
-        """Release a batch from `holder` (as read); at a sum of `limit` blame its job fails with `problem`."""
+        """Release a batch from `holder` (as read); at `limit` blame its job fails with `problem`."""
         return Release(self._release(args=[job_id, batch, holder, limit, problem, int(blame)]).decode())
 
     def finish(self, job_id: str, status: str, problem: bytes = b"") -> str:

@@ -78,7 +78,7 @@ def texts(reply: Iterable[Any]) -> list[str]:
 
 
 def writes_refused(fault: BaseException) -> bool:
-    """Return whether Redis answered that it cannot write now (MISCONF: disk full; OOM: memory full)."""
+    """Return whether Redis refuses writes (MISCONF: disk full; OOM: memory full)."""
     said = str(fault)
     return isinstance(fault, redis.exceptions.ResponseError) and (
         said.startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in said
@@ -92,7 +92,7 @@ def is_outage(fault: BaseException) -> bool:
 
 @contextlib.contextmanager
 def redis_needed(consequence: str = "Nothing was changed; try again in a moment.") -> Iterator[None]:
-    """Turn an absent Redis into RedisUnavailableError (503), with its consequence for the request."""
+    """Turn an absent Redis into RedisUnavailableError, with its consequence."""
     try:
         yield
     except REDIS_AWAY as fault:

@@ -1,4 +1,4 @@
-"""Answers /healthz (whether a restart is needed) and /readyz (whether new work is accepted)."""
+"""Serves /healthz (is a restart needed?) and /readyz (is new work accepted?)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ type Finding = dict[str, Any]
 
 
 class HealthResource:
-    """Answers 200 unless the appliance cannot recover by itself, from the monitor's last report alone."""
+    """Answers 200 unless the monitor's last report shows that only a restart helps."""
 
     access = Access.OPEN
 

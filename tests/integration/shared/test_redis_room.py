@@ -39,7 +39,7 @@ def limited(connection: redis.Redis) -> redis.Redis:
 
 
 def fill(connection: redis.Redis) -> None:
-    """Make Redis hold more than it may: from now on it refuses whatever takes memory."""
+    """Make Redis hold more than it may: from now on it refuses commands that take memory."""
     connection.config_set("maxmemory", connection.info("memory")["used_memory"] // 2)
     with pytest.raises(redis.exceptions.OutOfMemoryError):
         connection.set("one", "more")

@@ -20,7 +20,7 @@ from shared.log import (
 from shared.settings import LogFormat, Settings
 
 JSON = Settings(log_format=LogFormat.JSON)
-#: What else a line of text can hold than a line's own end: ends of lines elsewhere, colours, a bell, half a pair.
+#: Characters that a line must not contain: other line ends, colours, a bell, half a surrogate pair.
 ODD = "a\nb\r\x1b[31m\x07\u2028\u202e\ud83dz"
 
 

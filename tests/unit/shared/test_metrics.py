@@ -1,4 +1,4 @@
-"""Metrics are named in one place, and the Lua scripts, which cannot import it, agree with it."""
+"""Metrics are named in one place, with which the Lua scripts agree."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LUA = [
 
 
 def fields(script: str) -> set[tuple[str, bool]]:
-    """Return the fields that a script writes into the hash of counters: name, and whether a label follows."""
+    """Return the counters that a script writes: name, and whether a label follows."""
     written = re.findall(r"'HINCRBY', 'shapbox:counters', '([a-z_]+)(\|?)'", script)
     written += re.findall(r"\['shapbox:counters'\] = '([a-z_]+)(\|?)'", script)
     return {(name, bool(bar)) for name, bar in written}

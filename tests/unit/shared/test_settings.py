@@ -52,7 +52,7 @@ def test_all_faults_come_in_one_message_each_with_its_name() -> None:
     ("environment", "named"),
     [
         ({"ROLE": "worker", "STORAGE_URL": "s3://rows"}, "REDIS_URL"),
-        ({"ROLE": "api", "REDIS_URL": "redis://elsewhere"}, "STORAGE_URL"),
+        ({"ROLE": "api", "REDIS_URL": "redis://remote"}, "STORAGE_URL"),
         ({"PORT": "9464"}, "METRICS_PORT"),
         ({"API_KEY": "k" * 20, "ADMIN_API_KEY": "k" * 20}, "two of them are equal"),
         ({"WORKER_MEMORY_LIMIT_MB": "475"}, "WORKER_MEMORY_LIMIT_MB"),
@@ -66,7 +66,7 @@ def test_settings_that_contradict_each_other_are_refused(environment: dict[str, 
 
 def test_a_role_of_its_own_needs_a_shared_redis_and_store() -> None:
     settings = Settings.from_environment(
-        {"ROLE": "worker", "REDIS_URL": "rediss://elsewhere", "STORAGE_URL": "s3://rows"}
+        {"ROLE": "worker", "REDIS_URL": "rediss://remote", "STORAGE_URL": "s3://rows"}
     )
 
     assert settings.role is Role.WORKER

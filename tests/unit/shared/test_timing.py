@@ -1,4 +1,4 @@
-"""How leases, deadlines and grace periods relate: by the object that all programs use, and in supervisord.conf."""
+"""How leases, deadlines and grace periods relate, also to supervisord.conf."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from shared.timing import TIMING
 
 START_SECONDS = TIMING.program_start_seconds
 
-#: What a slow machine may take between two looks at the clock, in seconds.
+#: Seconds between two readings of the clock on a slow machine.
 SLACK = 0.5
 
 

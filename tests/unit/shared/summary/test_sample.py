@@ -73,7 +73,7 @@ def test_of_a_very_wide_model_fewer_rows_are_kept() -> None:
 
 
 def test_of_very_wide_rows_nothing_is_kept() -> None:
-    # What would be kept of a batch is larger than its values, and does not fit its worker.
+    # A batch's summary would be larger than its values, and not fit its worker.
     assert keeps_summary(job(50_000, features=1000, outputs=50))
     assert not keeps_summary(job(50_000, features=1001, outputs=50))
     assert not keeps_summary(job(20, batch_rows=5, features=1000, outputs=1000))
