@@ -31,7 +31,7 @@ class Lane(StrEnum):
 
     @classmethod
     def of(cls, batches: int) -> Lane:
-        """Return the lane for a number of batches."""
+        """Return a job's lane by its number of batches."""
         return cls.INTERACTIVE if batches == 1 else cls.BULK
 
 
