@@ -102,9 +102,6 @@ class Guard:
             requested=self._requested,
         )
         self._act(outcome, memory, now)
-        api_pss = memory.processes.by_program.get(API, 0)
-        if self._api_growth.is_restart_due(now, api_pss, memory.working_set, self._marks):
-            self._restart_api(memory, api_pss)
 
     def _workers(self, memory: MemoryState, now: float) -> tuple[WorkerMemory, ...]:
         sizes = memory.processes.by_pid
@@ -159,6 +156,9 @@ class Guard:
                     "memory is at its limit, and no worker is large enough to matter",
                     extra={**self._sizes(memory), "programs": {name: size >> 20 for name, size in sizes}},
                 )
+        api_pss = memory.processes.by_program.get(API, 0)
+        if self._api_growth.is_restart_due(now, api_pss, memory.working_set, self._marks):
+            self._restart_api(memory, api_pss)
 
     def _end(
         self, worker: WorkerMemory, number: signal.Signals, reason: RecycleReason, memory: MemoryState
