@@ -219,4 +219,4 @@ def test_a_model_without_trees_gives_its_start_and_nothing_to_features(library: 
     compiled = compile_booster(booster)
     for kernel in library.kernels():
         got = Explainer(compiled, library, kernel).explain(x[:40])
-        np.testing.assert_array_equal(got, np.tile([0, 0, 0, 0, 0.25, 0.25], (40, 1, 1)))
+        np.testing.assert_array_equal(got.array, np.tile([0, 0, 0, 0, 0.25, 0.25], (40, 1, 1)))

@@ -73,7 +73,7 @@ def test_what_is_no_models_document_is_not_covered() -> None:
 def test_a_description_that_breaks_off_is_not_covered() -> None:
     booster, _ = train(2, 2, 3)
     content = bytes(booster.save_raw("ubj"))
-    with pytest.raises(NotCoveredError, match="not understood: this UBJSON breaks off"):
+    with pytest.raises(NotCoveredError, match="not understood: this UBJSON is truncated"):
         read_forest(content[: len(content) // 2])
 
 
