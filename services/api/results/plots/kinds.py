@@ -75,9 +75,7 @@ def _steps(
     job: Job, options: PlotOptions, summaries: JobSummaries, names: JobNames, output: int
 ) -> WaterfallFigures:
     if options.row >= job.rows:
-        raise BadParameterError(
-            f"row={options.row} is out of range: the rows of this job are numbered 0 to {job.rows - 1}."
-        )
+        raise BadParameterError(f"row={options.row} is out of range: the rows are 0 to {job.rows - 1}.")
     features, explanation = summaries.row(job, options.row)
     values, base_value = explanation.values[0, output], float(explanation.base_values[0, output])
     return WaterfallFigures.of(features, values, base_value, names.columns, options.max_display)

@@ -1,4 +1,4 @@
-"""The numbers of each plot equal those that shap.plots passes to matplotlib, on real models."""
+"""The numbers of each plot equal those shap.plots passes to matplotlib, on real models."""
 
 from __future__ import annotations
 
