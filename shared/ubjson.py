@@ -68,7 +68,7 @@ class _Reader:
         begin = self._at
         self._at += count * dtype.itemsize
         if count < 0 or self._at > len(self._content):
-            raise ValueError("this UBJSON breaks off in an array")
+            raise ValueError("this UBJSON is truncated in an array")
         return np.frombuffer(self._content, dtype, count, begin).astype(dtype.newbyteorder("="))
 
     def _number(self, marker: int) -> int | float:
@@ -91,7 +91,7 @@ class _Reader:
         length = self._length()
         self._at += length
         if self._at > len(self._content):
-            raise ValueError("this UBJSON breaks off in a text")
+            raise ValueError("this UBJSON is truncated in a text")
         return self._content[self._at - length : self._at].decode()
 
     def _object(self, depth: int) -> dict[str, Any]:
