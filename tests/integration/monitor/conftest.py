@@ -101,12 +101,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def light(connection: redis.Redis) -> Callable[..., Heartbeat]:
-    """Light a worker's heartbeat."""
+def beat(connection: redis.Redis) -> Callable[..., Heartbeat]:
+    """Send a worker's heartbeat."""
 
-    def light(name: str, pid: int | None = None, host: str = HOST, token: str = "life-1") -> Heartbeat:
+    def beat(name: str, pid: int | None = None, host: str = HOST, token: str = "life-1") -> Heartbeat:
         heartbeat = Heartbeat(f"{host}/{name}", host, os.getpid() if pid is None else pid, token)
         Heartbeats(connection).beat(heartbeat)
         return heartbeat
 
-    return light
+    return beat

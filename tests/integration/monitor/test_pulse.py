@@ -63,9 +63,9 @@ def felt(impatient: redis.Redis, settings: Settings) -> Felt:
     return Felt(impatient, settings)
 
 
-def test_a_well_appliance_is_written_down_as_well(felt: Felt, light: Callable[..., Heartbeat]) -> None:
-    light("worker-1")
-    light("worker-1", host="elsewhere")
+def test_a_well_appliance_is_written_down_as_well(felt: Felt, beat: Callable[..., Heartbeat]) -> None:
+    beat("worker-1")
+    beat("worker-1", host="elsewhere")
     felt.gauge.measure()
     status = felt.after(1)
     assert status.age() < 5
@@ -127,9 +127,9 @@ def test_a_redis_that_hangs_counts_as_absent(felt: Felt, server: Server) -> None
 
 
 def test_the_time_without_workers_counts_only_while_redis_could_tell(
-    felt: Felt, server: Server, light: Callable[..., Heartbeat], connection: redis.Redis
+    felt: Felt, server: Server, beat: Callable[..., Heartbeat], connection: redis.Redis
 ) -> None:
-    heartbeat = light("worker-1")
+    heartbeat = beat("worker-1")
     assert felt.after(1).no_worker_seconds == 0
     Heartbeats(connection).withdraw(heartbeat.name)
     assert felt.after(1).no_worker_seconds == 1
@@ -137,7 +137,7 @@ def test_the_time_without_workers_counts_only_while_redis_could_tell(
     assert felt.after(60).no_worker_seconds == 1
     server.start()
     assert felt.after(1).no_worker_seconds == 2
-    light("worker-1")
+    beat("worker-1")
     assert felt.after(1).no_worker_seconds == 0
 
 
@@ -153,12 +153,12 @@ def test_programs_given_up_and_the_stopping_of_everything_are_written_down(felt:
 
 def test_a_queue_of_which_living_workers_take_nothing_stands_still(
     felt: Felt,
-    light: Callable[..., Heartbeat],
+    beat: Callable[..., Heartbeat],
     accept: Callable[..., Job],
     take: Callable[[Heartbeat, Job, int], None],
     store: JobStore,
 ) -> None:
-    heartbeat = light("worker-1")
+    heartbeat = beat("worker-1")
     assert felt.after(1).standstill_seconds == 0  # nothing waits
     job = accept(3)
     assert felt.after(1).standstill_seconds == 0

@@ -36,9 +36,9 @@ def test_all_that_the_metrics_tell_of_redis_is_read(
     reading: RedisReading,
     connection: redis.Redis,
     accept: Callable[[int], Job],
-    light: Callable[..., Heartbeat],
+    beat: Callable[..., Heartbeat],
 ) -> None:
-    job, heartbeat = accept(3), light("worker-1")
+    job, heartbeat = accept(3), beat("worker-1")
     counters = Counters(connection)
     counters.add(metrics.MEMORY_UNRELIEVED)
     counters.flush()

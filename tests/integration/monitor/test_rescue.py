@@ -32,7 +32,7 @@ from tests.integration.redis_server import until
 HOST = "this-machine"
 
 type Accept = Callable[..., Job]
-type Light = Callable[..., Heartbeat]
+type Beat = Callable[..., Heartbeat]
 type Spawn = Callable[..., subprocess.Popen[bytes]]
 type Take = Callable[[Heartbeat, Job, int], None]
 
@@ -76,13 +76,13 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     store: JobStore,
     rescue: Rescue,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
     logged: Logged,
 ) -> None:
     job, worker = accept(3), spawn()
-    take(light("worker-1", worker.pid), job, 1)
+    take(beat("worker-1", worker.pid), job, 1)
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 2)}
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
@@ -100,12 +100,12 @@ def test_an_unreported_death_is_seen_by_the_process_table(
     store: JobStore,
     rescue: Rescue,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
-    take(light("worker-1", worker.pid), job, 0)
+    take(beat("worker-1", worker.pid), job, 0)
     rescue.step()
     worker.kill()
     worker.wait()
@@ -121,11 +121,11 @@ def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_repor
     store: JobStore,
     rescue: Rescue,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     take: Take,
     pid: int | None,
 ) -> None:
-    job, heartbeat = accept(), light("worker-1")
+    job, heartbeat = accept(), beat("worker-1")
     take(heartbeat, job, 0)
     rescue.worker_exited("worker-1", pid, in_order=False)
     rescue.step()
@@ -134,21 +134,21 @@ def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_repor
 
 
 def test_a_batch_of_an_earlier_life_is_given_back(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, take: Take
 ) -> None:
     job = accept()
-    take(light("worker-1", token="life-1"), job, 0)
-    light("worker-1", token="life-2")
+    take(beat("worker-1", token="life-1"), job, 0)
+    beat("worker-1", token="life-2")
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"worker_died": 1}
 
 
 def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, light: Light, take: Take
+    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, take: Take
 ) -> None:
     job = accept()
-    heartbeat = light("worker-1", pid=999_999_999, host="elsewhere")
+    heartbeat = beat("worker-1", pid=999_999_999, host="elsewhere")
     take(heartbeat, job, 0)
     rescue.worker_exited("worker-1", None, in_order=False)
     rescue.step()
@@ -209,17 +209,17 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     store: JobStore,
     rescue: Rescue,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
     logged: Logged,
 ) -> None:
     job, worker = accept(), spawn()
-    take(light("worker-1", worker.pid), job, 0)
+    take(beat("worker-1", worker.pid), job, 0)
     rescue.step()
     assert worker.poll() is None
     time.sleep(3.2)  # BATCH_TIMEOUT_SECONDS is 2 here, counted in Redis's time since it was first heard
-    light("worker-1", worker.pid)
+    beat("worker-1", worker.pid)
     rescue.step()
     assert worker.wait(2) == -signal.SIGKILL
     rescue.worker_exited("worker-1", worker.pid, in_order=False)
@@ -231,7 +231,7 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
 
 
 def test_a_worker_that_waits_for_a_processor_has_not_hung(
-    rescue: Rescue, accept: Accept, light: Light, take: Take
+    rescue: Rescue, accept: Accept, beat: Beat, take: Take
 ) -> None:
     busy = [sys.executable, "-c", "while True: pass"]
     one = {min(os.sched_getaffinity(0))}
@@ -242,31 +242,31 @@ def test_a_worker_that_waits_for_a_processor_has_not_hung(
         for process in (worker, other):
             os.sched_setaffinity(process.pid, one)
         os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
-        take(light("worker-1", worker.pid), accept(), 0)
+        take(beat("worker-1", worker.pid), accept(), 0)
         rescue.step()
         time.sleep(3.0)  # BATCH_TIMEOUT_SECONDS is 2 here
-        light("worker-1", worker.pid)
+        beat("worker-1", worker.pid)
         rescue.step()
         assert worker.poll() is None
         other.kill()  # from now on the worker works, and does not end
         deadline = time.monotonic() + 20
         while worker.poll() is None and time.monotonic() < deadline:
-            light("worker-1", worker.pid)
+            beat("worker-1", worker.pid)
             rescue.step()
             time.sleep(0.2)
         assert worker.returncode == -signal.SIGKILL
 
 
 def test_a_worker_that_says_in_time_that_it_is_still_at_it_may_hold_a_batch_longer(
-    store: JobStore, rescue: Rescue, accept: Accept, light: Light, spawn: Spawn, take: Take
+    store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, spawn: Spawn, take: Take
 ) -> None:
     job, worker = accept(), spawn()
-    heartbeat = light("worker-1", worker.pid)
+    heartbeat = beat("worker-1", worker.pid)
     take(heartbeat, job, 0)
     rescue.step()
     for _ in range(3):
         time.sleep(1.2)  # together nearly twice BATCH_TIMEOUT_SECONDS
-        light("worker-1", worker.pid)
+        beat("worker-1", worker.pid)
         rescue.step()
         assert store.transitions.claim(job.id, 0, heartbeat.name, heartbeat.token) is Claim.RUN
     assert worker.poll() is None
@@ -277,7 +277,7 @@ def test_no_process_outside_the_appliance_is_ever_killed(
     store: JobStore,
     programs: Programs,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
 ) -> None:
@@ -291,7 +291,7 @@ def test_no_process_outside_the_appliance_is_ever_killed(
         WorkerExits(Machine(HOST, supervisor.pid), threading.Event()),
         batch_timeout_seconds=0,
     )
-    take(light("worker-1", stranger.pid), accept(), 0)
+    take(beat("worker-1", stranger.pid), accept(), 0)
     rescue.step()
     time.sleep(0.05)
     rescue.step()
@@ -299,7 +299,7 @@ def test_no_process_outside_the_appliance_is_ever_killed(
 
 
 def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
-    rescue: Rescue, programs: Programs, spawn: Spawn, light: Light, connection: redis.Redis
+    rescue: Rescue, programs: Programs, spawn: Spawn, beat: Beat, connection: redis.Redis
 ) -> None:
     rescue._timing = replace(TIMING, silent_worker_seconds=0)
     silent, speaking = spawn(), spawn()
@@ -307,7 +307,7 @@ def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
     programs.changed(Program("worker", "worker-2", "RUNNING", speaking.pid))
     deadline = time.monotonic() + 2.5
     while time.monotonic() < deadline:
-        light("worker-2", speaking.pid)
+        beat("worker-2", speaking.pid)
         rescue.step()
         time.sleep(0.1)
     assert silent.wait(2) == -signal.SIGKILL
@@ -330,7 +330,7 @@ def test_silence_while_nobody_could_be_heard_does_not_count(
 def end_holding(
     rescue: Rescue,
     spawn: Spawn,
-    light: Light,
+    beat: Beat,
     take: Take,
     job: Job,
     *,
@@ -340,7 +340,7 @@ def end_holding(
 ) -> None:
     """Have a worker take the job's batch and end, and supervisord report it (with its process id or without)."""
     worker = spawn()
-    take(light("worker-1", worker.pid, token=f"life-{life}"), job, 0)
+    take(beat("worker-1", worker.pid, token=f"life-{life}"), job, 0)
     rescue.step()
     worker.kill()
     worker.wait()
@@ -355,14 +355,14 @@ def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_r
     rescue: Rescue,
     spawn: Spawn,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     take: Take,
     *,
     reported: bool,
 ) -> None:
     job = accept()
     for life in range(3):
-        end_holding(rescue, spawn, light, take, job, life=life, reported=reported)
+        end_holding(rescue, spawn, beat, take, job, life=life, reported=reported)
     assert store.get(job.id).status is Status.FAILED
     assert sum(recovered(connection).values()) == 2
 
@@ -374,15 +374,15 @@ def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
     stopping: threading.Event,
     spawn: Spawn,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     take: Take,
 ) -> None:
     job = accept()
     for life in range(4):
-        end_holding(rescue, spawn, light, take, job, life=life, in_order=True)
+        end_holding(rescue, spawn, beat, take, job, life=life, in_order=True)
     stopping.set()
     for life in range(4, 8):
-        end_holding(rescue, spawn, light, take, job, life=life)
+        end_holding(rescue, spawn, beat, take, job, life=life)
     assert store.get(job.id).status is Status.RUNNING
     assert recovered(connection) == {"left": 8}
     assert connection.hget(keys.deaths(job.id), "0") is None
@@ -394,11 +394,11 @@ def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
     exits: WorkerExits,
     spawn: Spawn,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
-    take(light("worker-1", worker.pid), job, 0)
+    take(beat("worker-1", worker.pid), job, 0)
     rescue.step()
     exits.excuse(worker.pid)
     worker.kill()
@@ -413,12 +413,12 @@ def test_a_stopped_workers_batch_is_given_to_another_only_when_redis_has_answere
     store: JobStore,
     rescue: Rescue,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
-    heartbeat = light("worker-1", worker.pid)
+    heartbeat = beat("worker-1", worker.pid)
     take(heartbeat, job, 0)
     rescue.step()
     worker.send_signal(signal.SIGSTOP)
@@ -437,12 +437,12 @@ def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_th
     store: JobStore,
     rescue: Rescue,
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
 ) -> None:
     job, worker = accept(), spawn()
-    heartbeat = light("worker-1", worker.pid)
+    heartbeat = beat("worker-1", worker.pid)
     take(heartbeat, job, 0)
     rescue.step()
     connection.delete(
@@ -464,10 +464,10 @@ def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_th
 
 
 def test_names_of_workers_that_are_gone_are_forgotten(
-    connection: redis.Redis, rescue: Rescue, light: Light
+    connection: redis.Redis, rescue: Rescue, beat: Beat
 ) -> None:
-    light("worker-1")
-    gone = light("worker-2", host="elsewhere")
+    beat("worker-1")
+    gone = beat("worker-2", host="elsewhere")
     connection.delete(keys.heartbeat(gone.name))
     rescue.step()
     assert connection.smembers(keys.WORKERS) == {f"{HOST}/worker-1".encode()}

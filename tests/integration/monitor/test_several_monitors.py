@@ -28,7 +28,7 @@ from shared.settings import Settings
 from shared.timing import TIMING
 
 type Accept = Callable[..., Job]
-type Light = Callable[..., Heartbeat]
+type Beat = Callable[..., Heartbeat]
 type Spawn = Callable[..., subprocess.Popen[bytes]]
 type Take = Callable[[Heartbeat, Job, int], None]
 
@@ -58,14 +58,14 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
     store: JobStore,
     monitor_of: Callable[[str], Rescue],
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     here, elsewhere = monitor_of("here"), monitor_of("elsewhere")
     job, worker = accept(), spawn()
-    take(light("worker-1", worker.pid, host="here"), job, 0)
+    take(beat("worker-1", worker.pid, host="here"), job, 0)
     here.step()
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
@@ -84,18 +84,18 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
     assert connection.hget(keys.deaths(job.id), "0") == str(int(Blame.DEATH)).encode()
 
 
-def test_a_vanished_appliances_batches_are_queued_and_counted_once_whoever_sees_it(
+def test_a_vanished_appliances_batches_are_queued_and_counted_once_by_all_monitors_together(
     connection: redis.Redis,
     store: JobStore,
     monitor_of: Callable[[str], Rescue],
     accept: Accept,
-    light: Light,
+    beat: Beat,
     take: Take,
 ) -> None:
     monitors = [monitor_of(host) for host in ("api", "box-2", "box-3")]
     job = accept(3)
     for number in (1, 2):
-        heartbeat = light(f"worker-{number}", host="vanished", pid=999_999_990 + number)
+        heartbeat = beat(f"worker-{number}", host="vanished", pid=999_999_990 + number)
         take(heartbeat, job, number)
         connection.delete(keys.heartbeat(heartbeat.name))
     for _ in range(2):
@@ -114,15 +114,15 @@ def test_a_machines_name_shared_by_two_appliances_ends_neithers_workers(
     store: JobStore,
     monitor_of: Callable[[str], Rescue],
     accept: Accept,
-    light: Light,
+    beat: Beat,
     spawn: Spawn,
     take: Take,
 ) -> None:
     first, second = monitor_of("same-1234abcd"), monitor_of("same-5678abcd")
     job, worker = accept(2), spawn()
-    take(light("worker-1", worker.pid, host="same-1234abcd"), job, 0)
+    take(beat("worker-1", worker.pid, host="same-1234abcd"), job, 0)
     # The same process name, and an id that is nobody's here: the other container counts its own.
-    take(light("worker-1", 999_999_999, host="same-5678abcd", token="life-9"), job, 1)
+    take(beat("worker-1", 999_999_999, host="same-5678abcd", token="life-9"), job, 1)
     for _ in range(3):
         first.step()
     assert store.queues.waiting_batches() == set()

@@ -223,7 +223,7 @@ def test_a_code_out_of_range_is_refused_in_npy(dtype: Any, column: int, code: in
 
 
 @pytest.mark.parametrize("code", [1.5, np.inf, -np.inf, 1e300])
-def test_what_is_no_code_at_all_is_refused_once_in_npy(code: float) -> None:
+def test_a_number_that_cannot_be_a_code_is_refused_once_in_npy(code: float) -> None:
     (error,) = faults(lambda: from_npy(np.array([[0.0, code, 0, 0]]), spec_of(*FEATURES)))
     assert (error.row, error.column) == (0, "term")
 
@@ -263,9 +263,7 @@ def test_a_small_plain_body_has_labels_too() -> None:
 
 @pytest.mark.parametrize("write", TEXT_FORMATS)
 @pytest.mark.parametrize("more", [1, 1.5, True, None])
-def test_labels_that_float64_confuses_are_told_apart_whatever_stands_beside_them(
-    write: Any, more: Any
-) -> None:
+def test_labels_that_float64_confuses_are_told_apart_whatever_is_beside_them(write: Any, more: Any) -> None:
     large = category("id", 2**53, 2**53 + 1, -(2**63), 2**63 - 1)
     rows = [[label, more] for label in large.labels]
     got = np.concatenate(list(write(rows, spec_of(large, Feature("more"), missing=()))))

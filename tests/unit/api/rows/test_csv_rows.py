@@ -48,7 +48,7 @@ def assert_rows(got: NDArray[np.float32], expected: list[list[float]]) -> None:
         "age,sex,bmi\r1,2,3\r4,5,6\r7,8,9\r",
     ],
 )
-def test_rows_are_read_in_whatever_way_csv_is_written(body: str) -> None:
+def test_all_usual_ways_to_write_csv_are_read(body: str) -> None:
     assert_rows(read(body), [[1, 2, 3], [4, 5, 6], [7, 8, 9]])
 
 
@@ -140,7 +140,7 @@ def test_text_in_a_number_column_is_named_by_row_and_column_and_quoted() -> None
 @pytest.mark.parametrize(
     "cell", ["1_000", '"1,5"', "0x10", "1 2", "\u0661", "--1", "yes", "nah", "nanna", "5'", '5"']
 )
-def test_what_only_looks_like_a_number_is_refused(cell: str) -> None:
+def test_texts_that_only_look_like_numbers_are_refused(cell: str) -> None:
     assert refusal(f"age,sex,bmi\n{cell},2,3\n").errors[0].column == "age"
 
 
@@ -155,7 +155,7 @@ def test_infinity_is_refused_with_its_place(cell: str) -> None:
     assert "infinity" in error.detail
 
 
-def test_a_number_beyond_float32_is_refused_and_the_range_is_told() -> None:
+def test_a_number_beyond_float32_is_refused_and_the_range_is_given() -> None:
     error = refusal("age,sex,bmi\n1,-1e39,3\n").errors[0]
     assert error.column == "sex"
     assert "float32's range" in error.detail
@@ -165,7 +165,7 @@ def test_the_largest_float32_is_taken() -> None:
     assert read("age,sex,bmi\n3.4028235e38,1e-45,0\n")[0, 0] == np.finfo(np.float32).max
 
 
-def test_faults_are_gathered_over_the_chunk_and_no_more_than_twenty_are_told() -> None:
+def test_faults_are_gathered_over_the_chunk_and_no_more_than_twenty_are_listed() -> None:
     spec = RowSpec(SPEC.features, 1000, 1000)
     assert len(refusal("age,sex,bmi\na,2,3\n1,b\n1,2,inf\n", spec).errors) == 3
     assert len(refusal("age,sex,bmi\n" + "a,b,c\n" * 50, spec).errors) == 20

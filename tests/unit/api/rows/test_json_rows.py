@@ -99,7 +99,7 @@ def test_options_may_be_left_out_or_null() -> None:
         ('{"rows": [[1,2,3]], "method": ["x"]}', "must be a string"),
     ],
 )
-def test_a_body_of_another_shape_is_refused_and_the_right_one_is_told(body: str, told: str) -> None:
+def test_a_body_of_another_shape_is_refused_and_the_right_one_is_described(body: str, told: str) -> None:
     with pytest.raises(UnprocessableError, match=told):
         read(body)
 
@@ -141,7 +141,7 @@ def test_a_faulty_row_is_refused_with_its_number_and_the_feature(
     assert told in error.detail
 
 
-def test_a_feature_under_another_name_is_shown_beside_the_one_that_is_lacking() -> None:
+def test_a_feature_under_another_name_is_shown_beside_the_missing_one() -> None:
     errors = refusal('[{"age":1,"bmi":2,"sexx":3}]').errors
     assert [error.column for error in errors] == ["sexx", "sex"]
     assert "has 'sexx' instead" in errors[1].detail
@@ -182,7 +182,7 @@ def test_an_empty_body_is_unreadable(body: str) -> None:
         read(body)
 
 
-def test_a_body_cut_off_anywhere_is_unreadable_and_the_place_is_told() -> None:
+def test_a_body_cut_off_anywhere_is_unreadable_and_the_place_is_given() -> None:
     body = b'{"model": "m", "rows": [[1,2,3],{"age":1,"sex":2,"bmi":null}], "method": null}'
     for end in range(1, len(body)):
         with pytest.raises(UnreadableBodyError, match=f"cut off after {end} bytes"):
@@ -212,7 +212,7 @@ def test_a_body_cut_off_anywhere_is_unreadable_and_the_place_is_told() -> None:
         '{"rows": [[1,2,3]], "model": hello}',
     ],
 )
-def test_what_is_not_json_is_unreadable(body: str) -> None:
+def test_texts_that_are_not_json_are_unreadable(body: str) -> None:
     with pytest.raises(UnreadableBodyError):
         read(body)
 

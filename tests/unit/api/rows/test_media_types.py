@@ -25,7 +25,7 @@ def test_the_content_type_chooses_the_reader(content_type: str, media_type: str)
 @pytest.mark.parametrize(
     "content_type", [None, "", "text/html", "application/xml", "json", "a\r\nb: c", "\xff" * 500]
 )
-def test_another_content_type_is_refused_and_those_that_are_read_are_listed(content_type: str | None) -> None:
+def test_another_content_type_is_refused_and_supported_ones_are_listed(content_type: str | None) -> None:
     with pytest.raises(UnsupportedMediaTypeError, match="application/json, text/csv"):
         choose_reader(content_type)
 

@@ -77,7 +77,7 @@ def test_doubled_features_are_found_though_names_hold_colons() -> None:
     assert refusal('{"a\\u003ab":1,"c":2,"c":3}', spec).errors[0].column == "c"
 
 
-def test_half_a_surrogate_in_a_name_can_still_be_told() -> None:
+def test_half_a_surrogate_in_a_name_can_be_reported() -> None:
     error = refusal('{"\\ud800":NaN,"age":1,"sex":2,"bmi":3}').errors[0]
     assert error.column is not None
     error.column.encode()
@@ -94,13 +94,13 @@ def test_blank_lines_alone_are_no_rows() -> None:
 
 
 @pytest.mark.parametrize("tail", ["[1,2", '{"age":1,"se', "[1,2,3", "[1,2,3]["])
-def test_a_body_cut_off_in_its_last_line_is_unreadable_and_the_row_is_told(tail: str) -> None:
+def test_a_body_cut_off_in_its_last_line_is_unreadable_and_the_row_is_named(tail: str) -> None:
     with pytest.raises(UnreadableBodyError, match=r"cut off.*Row 1 "):
         read(f"[1,2,3]\n{tail}")
 
 
 @pytest.mark.parametrize("line", ["[1,2,,3]", "{age:1}", "[1,2,3]]", "\x00", "[1,2,3] [4,5,6]", "hello"])
-def test_a_line_that_is_not_json_is_unreadable_and_the_row_is_told(line: str) -> None:
+def test_a_line_that_is_not_json_is_unreadable_and_the_row_is_named(line: str) -> None:
     with pytest.raises(UnreadableBodyError, match=r"^Row 1 is not valid JSON"):
         read(f"[1,2,3]\n{line}\n[1,2,3]\n")
 

@@ -26,7 +26,7 @@ TEXT = b"age,sex\n1,2\n" * 1000
 
 
 @pytest.mark.parametrize("coding", [None, "", "identity", " Identity "])
-def test_a_plain_body_is_handed_on_from_its_start(coding: str | None) -> None:
+def test_a_plain_body_is_returned_at_its_start(coding: str | None) -> None:
     stream = io.BytesIO(TEXT)
     assert open_body(stream, coding, 10**6) is stream
     assert stream.read() == TEXT
@@ -107,7 +107,7 @@ def test_a_stream_that_cannot_seek_is_copied_within_the_limit() -> None:
         assert body.read() == TEXT
 
 
-def test_a_disk_without_room_is_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     # A full disk cannot be had without mounting one.
     def refuse(_file: BinaryIO, _block: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

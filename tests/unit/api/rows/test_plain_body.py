@@ -39,7 +39,7 @@ def body_of(members: list[tuple[str, Any]], before: str, after: str) -> bytes:
     return f"{before}{{{', '.join(texts)}}}{after}".encode()
 
 
-def careful(body: bytes) -> tuple[Any, list[np.ndarray] | str]:
+def streamed(body: bytes) -> tuple[Any, list[np.ndarray] | str]:
     options = read_json_options(io.BytesIO(body))
     return options, chunks_of(read_json_rows(io.BytesIO(body), SPEC))
 
@@ -51,12 +51,12 @@ def chunks_of(chunks: Any) -> list[np.ndarray] | str:
         return f"{fault.slug}: {fault}"
 
 
-def assert_read_as_by_the_careful_way(body: bytes) -> None:
+def assert_read_as_from_the_stream(body: bytes) -> None:
     plain = parse_plain_body(body)
     chunks = plain and plain.read(SPEC)
     if plain is None or chunks is None:
         return
-    options, wanted = careful(body)
+    options, wanted = streamed(body)
     assert plain.options == options
     found = chunks_of(chunks)
     if isinstance(wanted, str):
@@ -67,10 +67,10 @@ def assert_read_as_by_the_careful_way(body: bytes) -> None:
 
 
 @given(MEMBERS, SPACES, SPACES)
-def test_what_is_plain_is_read_as_by_the_careful_way(
+def test_a_plain_body_is_read_as_from_the_stream(
     members: list[tuple[str, Any]], before: str, after: str
 ) -> None:
-    assert_read_as_by_the_careful_way(body_of(members, before, after))
+    assert_read_as_from_the_stream(body_of(members, before, after))
 
 
 @given(
@@ -88,19 +88,17 @@ def test_usual_bodies_are_plain(
     plain = parse_plain_body(body)
     if model is None or '"' not in model:
         assert plain is not None
-    assert_read_as_by_the_careful_way(body)
+    assert_read_as_from_the_stream(body)
 
 
 @given(ROWS, st.data())
-def test_a_body_that_lost_or_won_a_byte_is_read_as_by_the_careful_way(
-    rows: list[Any], data: st.DataObject
-) -> None:
+def test_a_damaged_body_is_read_as_from_the_stream(rows: list[Any], data: st.DataObject) -> None:
     body = bytearray(body_of([("model", "diabetes"), ("rows", rows)], "", ""))
     at = data.draw(st.integers(0, len(body) - 1))
     body[at : at + data.draw(st.integers(0, 1))] = data.draw(
         st.sampled_from([b"", b'"', b"[", b"]", b",", b"1", b"e", b"-", b"\0"])
     )
-    assert_read_as_by_the_careful_way(bytes(body))
+    assert_read_as_from_the_stream(bytes(body))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +126,7 @@ def test_a_body_that_lost_or_won_a_byte_is_read_as_by_the_careful_way(
         b'\xef\xbb\xbf{"rows": [[1, 2, 3]]}',
     ],
 )
-def test_what_needs_a_second_look_is_not_plain(body: bytes) -> None:
+def test_other_bodies_are_not_plain(body: bytes) -> None:
     assert parse_plain_body(body) is None
 
 

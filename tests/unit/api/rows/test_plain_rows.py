@@ -65,12 +65,12 @@ def test_plain_rows_are_counted_split_and_parsed_however_they_are_spaced(
         '{"a":1}',
     ],
 )
-def test_what_is_more_than_plain_rows_is_left_to_the_careful_way(text: str) -> None:
+def test_other_texts_do_not_count_as_plain_rows(text: str) -> None:
     assert count_plain_rows(text.encode()) == 0
 
 
 @pytest.mark.parametrize("text", ["[1,2],[3]", "[1,2,3],[4,5,6]", "[1,nul]", "[1,+2]", "[1,]", "[]"])
-def test_plain_bytes_that_are_no_rows_of_the_model_are_left_to_the_careful_way(text: str) -> None:
+def test_plain_bytes_that_are_no_rows_of_the_model_are_not_parsed_at_once(text: str) -> None:
     assert count_plain_rows(text.encode()) > 0
     assert parse_plain_rows(text.encode(), 2) is None
 
@@ -84,7 +84,7 @@ def read(rows: list[str], media: str) -> list[NDArray[np.float32]]:
 @pytest.mark.parametrize("media", ["json", "ndjson"])
 @pytest.mark.parametrize("place", [0, 1, MANY // 2, MANY - 2, MANY - 1])
 @pytest.mark.parametrize("faulty", ["[1,2]", '[1,"2",3]', "[1,1e999,3]", '{"age":1}'])
-def test_a_fault_among_many_plain_rows_is_told_with_its_row(media: str, place: int, faulty: str) -> None:
+def test_a_fault_among_many_plain_rows_is_reported_with_its_row(media: str, place: int, faulty: str) -> None:
     rows = ["[1,2,3]"] * MANY
     rows[place] = faulty
 
@@ -96,11 +96,11 @@ def test_a_fault_among_many_plain_rows_is_told_with_its_row(media: str, place: i
 @pytest.mark.parametrize("between", [",", ", ", ",\n", " ,\t"])
 def test_many_plain_rows_are_read_a_block_at_a_time(between: str, monkeypatch: pytest.MonkeyPatch) -> None:
     body = f'{{"rows":[ {between.join(["[1,2,3]"] * MANY)} ],"model":"m"}}'.encode()
-    carefully: list[int] = []
+    one_by_one: list[int] = []
     parse = JsonRowParser.parse
 
     def count(parser: JsonRowParser, texts: Sequence[bytes], first_row: int) -> Piece:
-        carefully.append(len(texts))
+        one_by_one.append(len(texts))
         return parse(parser, texts, first_row)
 
     monkeypatch.setattr(JsonRowParser, "parse", count)
@@ -109,10 +109,10 @@ def test_many_plain_rows_are_read_a_block_at_a_time(between: str, monkeypatch: p
     rows = np.concatenate(list(read_json_rows(io.BytesIO(body), SPEC)))
 
     np.testing.assert_array_equal(rows, np.tile(np.array([1, 2, 3], np.float32), (MANY, 1)))
-    assert sum(carefully) < MANY / 1000  # a row that stands alone at a block's end
+    assert sum(one_by_one) < MANY / 1000  # a row that stands alone at a block's end
 
 
-def test_rows_are_told_from_what_stands_around_them_in_every_block() -> None:
+def test_rows_are_separated_from_other_members_in_every_block() -> None:
     for count in range(1, 60):  # so that each end falls on each place of a block
         rows = ",".join(["[1,2,3]"] * (MANY // 4 + count))
         body = f'{{"method":"a","rows":[{rows}],"rowz":1}}'.encode()

@@ -43,7 +43,7 @@ def test_after_a_kill_the_memory_gets_time_to_come_back() -> None:
 
 
 @pytest.mark.parametrize("workers", [(), (TINY,), (WorkerMemory("worker-1", 1, WORTH_RECYCLING - 1),)])
-def test_no_worker_is_recycled_in_vain(workers: tuple[WorkerMemory, ...]) -> None:
+def test_no_worker_is_recycled_without_effect(workers: tuple[WorkerMemory, ...]) -> None:
     assert decide(490 * MB, MARKS, workers) == Unrelieved()
 
 

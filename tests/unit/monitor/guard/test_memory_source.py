@@ -119,7 +119,7 @@ def test_an_init_process_before_supervisord_is_no_stranger(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("stranger", ["9", "0"])
-def test_where_supervisord_is_pid_1_the_container_is_ours_whoever_else_runs_in_it(
+def test_where_supervisord_is_pid_1_the_container_is_ours_even_with_other_processes(
     tmp_path: Path, stranger: str
 ) -> None:
     proc = lay_processes(tmp_path, "0::/\n", CONTAINER | {9: 0})  # `docker exec` has no parent that we see
