@@ -1,1 +1,1 @@
-"""What all services agree on: settings, errors, jobs, payloads, models. Imports no service."""
+"""Code that all services depend on: settings, errors, jobs, models. Imports no service."""

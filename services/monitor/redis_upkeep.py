@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class AofSync:
-    """Brings the embedded Redis's append-only file to the disk. One thread calls `step` each second."""
+    """Syncs the embedded Redis's append-only file. One thread calls `step` every second."""
 
     def __init__(self, redis_dir: Path) -> None:
         self._folder = redis_dir / FOLDER
@@ -48,7 +48,7 @@ class AofSync:
 
 
 class EvictionWatch:
-    """Warns of a remote Redis that drops keys when it is full. One thread calls `step`, which may raise REDIS_AWAY."""
+    """Warns of a remote Redis that evicts keys. One thread calls `step`; may raise REDIS_AWAY."""
 
     def __init__(self, connection: RedisClient) -> None:
         self._redis = connection

@@ -28,7 +28,7 @@ type Logged = Callable[[str], list[str]]
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[Logged]:
-    """Log in the one shape, with the ids at hand."""
+    """Log in the one format, with the current ids."""
     before = caplog.handler.formatter
     caplog.handler.setFormatter(TextFormatter("test"))
     with caplog.at_level("INFO"):

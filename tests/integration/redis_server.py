@@ -13,7 +13,7 @@ from shared.settings import Settings
 
 
 class RedisServer:
-    """Listens on the settings' unix socket, with an append-only file beside it, written as the appliance's is.
+    """Listens on the settings' unix socket and writes an append-only file like the appliance.
 
     With Redis's own `everysec` what it has answered may reach the file two seconds later: services/monitor/redis_upkeep.py.
     """

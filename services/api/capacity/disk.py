@@ -24,7 +24,7 @@ _ADVICE = "Delete jobs, send fewer rows at a time, or enlarge the disk."
 
 
 def require_disk(settings: Settings, body_bytes: int) -> None:
-    """Raise StorageFullError if the rows of a body of this size, with their values, would fill a local store's disk."""
+    """Raise StorageFullError if a body's rows with their values would fill the local disk."""
     space = free_space(settings.local_objects_dir)
     if shortage := space and space.shortage(body_bytes * BYTES_PER_BODY_BYTE):
         raise StorageFullError(f"{shortage} This includes the values of the rows. {_ADVICE}")
@@ -48,7 +48,7 @@ class UploadDisk:
         return DiskReservation(self, expected)
 
     def set_coming(self, reservation: DiskReservation, nbytes: int) -> None:
-        """Note what a body is still going to write. Raises StorageFullError if that is too much for all of them."""
+        """Note the bytes that a body will still write. Raises StorageFullError if too many."""
         with self._lock:
             self._coming[reservation] = nbytes
             space = free_space(self._folder)
@@ -89,7 +89,7 @@ class DiskReservation:
             self._disk.set_coming(self, max(nbytes, self._expected - self._taken + nbytes))
 
     def release(self) -> None:
-        """Give the room back: the body is stored elsewhere, or gone."""
+        """Release the reservation: the body is stored in another place, or gone."""
         self._disk.forget(self)
 
     def __enter__(self) -> Self:

@@ -37,7 +37,7 @@ type WsgiApp = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 @contextlib.contextmanager
 def requested_wait() -> Iterator[None]:
-    """Count the block as a wait that the client asked for, which says nothing of how fast the api is."""
+    """Count the block as a wait that the client asked for: it is not the api's own time."""
     started = time.perf_counter()
     try:
         yield

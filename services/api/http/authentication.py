@@ -44,7 +44,7 @@ class KeyRing:
         return cls(tuple((key.encode(), has) for key, has in rights if key))
 
     def require(self, access: Access, authorization: str | None, path: str) -> None:
-        """Raise UnauthorizedError or ForbiddenError if the Authorization header does not give this right."""
+        """Raise UnauthorizedError or ForbiddenError unless the Authorization header has this right."""
         if access is Access.OPEN:
             return
         scheme, _, token = (authorization or "").strip().partition(" ")

@@ -1,4 +1,4 @@
-"""How many requests of a kind are served at a time, so that short ones always find a thread.
+"""Limits the requests of a kind at a time, so that short ones always find a thread.
 
 An api has THREADS threads that answer requests. At most 24 of them wait for jobs (MOST_WAITING in job_waits), STREAMS
 send large results, UPLOADS read large bodies, and PLOTS make plots and summaries: 52. The other 4 stay free for short

@@ -1,1 +1,1 @@
-"""What each address answers. One class for each URI template, with the right that it asks for."""
+"""The resources: one class for each URI template, with the right that it requires."""

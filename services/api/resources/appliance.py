@@ -152,7 +152,7 @@ def _programs(status: ApplianceStatus | None) -> list[Part]:
 
 
 def _age(head: str | None) -> float:
-    """Return how many seconds ago the job of a queue's next batch was made; 0 for an empty queue."""
+    """Return the age in seconds of the job of a queue's next batch; 0 for an empty queue."""
     return 0.0 if head is None else round(max(0.0, time.time() - made_at(head)), 3)
 
 

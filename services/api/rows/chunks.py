@@ -32,7 +32,7 @@ class Piece:
 
 
 class Markers:
-    """A model's missing markers. Like XGBoost, they are compared after both sides are rounded to float32."""
+    """A model's missing markers, compared in float32 as XGBoost does."""
 
     def __init__(self, missing: tuple[float, ...]) -> None:
         self._markers = round_to_float32(missing)
@@ -53,7 +53,7 @@ def round_to_float32(values: ArrayLike) -> Matrix:
 
 
 def gather_chunks(pieces: Iterable[Piece], spec: RowSpec) -> Iterator[Matrix]:
-    """Yield C-contiguous float32 chunks of `spec.chunk_rows` x features; only the last one may be shorter.
+    """Yield C-contiguous float32 chunks, `spec.chunk_rows` x features; the last may be shorter.
 
     Missing markers become NaN. Raises InvalidRowsError for a body without rows, or with the errors of the first
     chunk that has some, at most 20; TooManyRowsError beyond `spec.max_rows`.
@@ -93,7 +93,7 @@ def check_pieces(pieces: Iterable[Piece], spec: RowSpec) -> Iterator[Matrix]:
 
 
 def _refuse(faults: list[RowError], rows: int | None, spec: RowSpec) -> None:
-    """Raise InvalidRowsError once the first chunk with faults has been read whole, or if `rows` is None.
+    """Raise InvalidRowsError once the first faulty chunk has been read whole, or without rows.
 
     So the same faults are listed however the rows come in pieces.
     """

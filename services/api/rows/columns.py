@@ -1,4 +1,4 @@
-"""What a cell means to the model, by its feature's kind: a number, a label or a code.
+"""The meaning of a cell by its feature's kind: a number, a label or a code.
 
 A column's `from_json` takes a cell of JSON, and `from_text` one of CSV, which has no type. Both return NaN for a
 missing value and raise CellError.
@@ -74,7 +74,7 @@ class NumberColumn:
 
 
 class CategoryColumn:
-    """A category. A label's code is its position; without labels in the contract, cells are codes themselves."""
+    """A category. A label's code is its position; without labels, cells are the codes."""
 
     def __init__(self, labels: tuple[Label, ...], markers: Markers) -> None:
         self._markers = markers
@@ -137,7 +137,7 @@ type Column = NumberColumn | CategoryColumn
 
 
 def parse_cell(cell: str) -> float:
-    """Parse a text as a number; NaN stands for missing, 1 and 0 for true and false. Raises ValueError."""
+    """Parse a text as a number: NaN for missing, 1 and 0 for true and false. Raises ValueError."""
     text = cell.strip()
     if _WHOLE.fullmatch(text):
         return int(text)

@@ -167,7 +167,7 @@ class _CsvBody:
 
 
 def _is_whole(text: bytes) -> bool:
-    """Tell whether a text ends outside quotes. A quote opens a quoted cell only where the cell begins."""
+    """Tell whether a text ends outside quotes. A quote counts only where a cell begins."""
     return b'"' not in text or _RECORDS.match(text).end() == len(text)  # type: ignore[union-attr]  # matches always
 
 
@@ -176,7 +176,7 @@ def _is_blank(cells: list[str]) -> bool:
 
 
 def _parse_plain(block: bytes, columns: int) -> NDArray[np.float64] | None:
-    """Parse whole lines of plain numbers as JSON, the fastest parser of numbers; None where csv must read them.
+    """Parse whole lines of plain numbers as JSON, the fastest way; None if csv must read them.
 
     A CSV line of JSON numbers is a JSON array without its brackets. Quotes, blank lines, ragged rows and numbers
     such as `+1` or `.5` are left to csv.
@@ -210,7 +210,7 @@ def _fill_missing(text: bytes) -> bytes:
 
 
 def _order_columns(header: list[str], features: tuple[str, ...]) -> list[int]:
-    """Find the column of each feature: by its name verbatim, or else without the space around it.
+    """Find the column of each feature by its exact name, or else without surrounding space.
 
     Raises InvalidRowsError that lists doubled, unknown and missing columns.
     """

@@ -1,4 +1,4 @@
-"""A JSON body, `{"model": …, "rows": […], "method": …, …}`, read as a stream in two passes: options, then rows."""
+"""A JSON body, `{"model": …, "rows": […], …}`, streamed in two passes: options, then rows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BodyOptions:
 
 
 def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOptions:
-    """Read the options of a JSON body, skipping its rows; the outline of the whole body is checked.
+    """Read the options of a JSON body, skipping its rows; the outline of the body is checked.
 
     Raises UnreadableBodyError for what is not JSON, UnprocessableError for unknown, doubled and missing members,
     InvalidRowsError for rows that are not flat, and TooManyRowsError beyond `max_rows`, if given.
@@ -58,7 +58,7 @@ def read_json_options(stream: BinaryIO, max_rows: int | None = None) -> BodyOpti
 
 
 def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
-    """Read the rows of a JSON body in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
+    """Read a JSON body's rows in C-contiguous float32 chunks, `spec.chunk_rows` x features.
 
     A row is an array in feature order or an object by name. `null` and NaN are missing, true and false are 1 and 0, and a
     category is given by its label. An object in place of the array of rows is a single row. Raises UnreadableBodyError,
@@ -69,7 +69,7 @@ def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
 
 
 def read_json_file(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
-    """Read a JSON file: an array of rows, as pandas writes it, or an object that holds nothing but "rows".
+    """Read a JSON file: an array of rows, as pandas writes it, or an object with only "rows".
 
     Raises what `read_json_rows` does.
     """
@@ -88,7 +88,7 @@ def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:
 
 
 def _walk(scanner: JsonScanner) -> Iterator[tuple[str, Any]]:
-    """Yield the body's members: ("rows", some Rows) again and again, (name, value) for each option."""
+    """Yield the body's members: ("rows", some Rows) repeatedly, (name, value) for each option."""
     _enter(scanner)
     seen: set[str] = set()
     while True:

@@ -1,4 +1,4 @@
-"""Rows in JSON, an array or an object by name each, made into values; and NDJSON, which has one row a line."""
+"""Rows in JSON, each an array or an object by name; and NDJSON, with one row a line."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _PLACE = re.compile(r": line \d+ column \d+ \(char (\d+)\)$")
 
 
 def read_ndjson(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
-    """Read rows, an array or an object a line, in chunks of float32, C-contiguous, `spec.chunk_rows` x features.
+    """Read NDJSON in C-contiguous float32 chunks, `spec.chunk_rows` x features.
 
     Cells are as in `read_json_rows`; blank lines are skipped. Raises UnreadableBodyError, InvalidRowsError and
     TooManyRowsError.

@@ -1,4 +1,4 @@
-"""Finds the members and rows of a JSON body in a stream, without holding or parsing the whole."""
+"""Finds members and rows of a JSON body in a stream, without parsing or holding all of it."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ _TEXT_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The text of one row, an array or an object, or of `count` plain arrays with commas between them."""
+    """The text of one row (array or object), or of `count` plain arrays with commas between."""
 
     text: bytes
     count: int
 
 
 def count_plain_rows(text: bytes) -> int:
-    """Count the rows of a text of flat arrays of plain bytes with commas between them; 0 for any other text."""
+    """Count the rows of a text of flat plain arrays with commas between; 0 for other text."""
     brackets = text.translate(None, _PLAIN_BYTES)
     rows = len(brackets) // 2
     if not text.startswith(b"[") or not text.endswith(b"]") or brackets != b"[]" * rows:
@@ -113,7 +113,7 @@ class JsonScanner:
         return match[0]
 
     def take_rows(self) -> Iterator[Rows]:
-        """Step over the array of rows, yielding their texts: many at once where they are plain. Cells are not parsed.
+        """Step over the array of rows, yielding their texts, many at once if they are plain.
 
         Raises InvalidRowsError for a row that is no flat array or object, or too long.
         """
@@ -141,7 +141,7 @@ class JsonScanner:
         return UnreadableBodyError(f"The body is not valid JSON at byte {self.offset}: {what}.")
 
     def _take_plain_rows(self) -> Rows | None:
-        """Step over all whole rows in the buffer if they are plain; otherwise None, without a second try on them."""
+        """Step over all whole rows in the buffer if they are plain; otherwise return None once."""
         if self.peek() != ord("[") or self._at < self._not_plain_to:
             return None
         if self._buffer.find(b"]", self._at) < 0:
@@ -182,7 +182,7 @@ class JsonScanner:
                 raise self._cut_off(f"in row {row}")
 
     def _find_end(self, start: int | None) -> tuple[int, bytes]:
-        """Return where the row stops being flat, and the byte there: its end, or one that it should not hold."""
+        """Return where the row stops being flat, and the byte there: its end, or an invalid one."""
         end = self._buffer.find(b"}" if start == ord("{") else b"]", self._at)
         text = self._buffer[self._at : end + 1]
         # Searching for bytes is ten times faster than the pattern, and enough for nearly every row.

@@ -24,7 +24,7 @@ def read_first_block(stream: BinaryIO) -> bytes:
 
 
 def read_line_blocks(stream: BinaryIO, max_line_bytes: int) -> Iterator[bytes]:
-    """Yield blocks of whole lines, each ending in a newline except perhaps the last; no byte-order mark.
+    """Yield blocks of whole lines, without a byte-order mark; the last may lack its newline.
 
     Holds at most one line of `max_line_bytes` and one block. Raises LineTooLongError for a longer line.
     """

@@ -1,4 +1,4 @@
-"""An NPY file, rows x features of numbers, read as a stream. Nothing is unpickled, or allocated because the header says so."""
+"""An NPY file, rows x features, read as a stream. Nothing is unpickled or preallocated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from shared.errors import InvalidRowsError, UnreadableBodyError
 #: Bytes of a header, at most: a plain matrix needs 128.
 _MAX_HEADER_BYTES = 10_000
 
-#: What NumPy raises for a header that makes no sense.
+#: NumPy's errors for a header that makes no sense.
 _HEADER_FAULTS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, tokenize.TokenError)
 
 

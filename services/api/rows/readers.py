@@ -32,7 +32,7 @@ type ReadRows = Callable[[BinaryIO, RowSpec], Iterator[Matrix]]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads one media type. With `options_in_body` the options stand beside the rows, else in the query."""
+    """Reads one media type. `options_in_body`: the options are in the body, else in the query."""
 
     media_type: str
     read: ReadRows
@@ -62,7 +62,7 @@ _FILE_CHUNK_ROWS = 4096
 
 @functools.lru_cache(maxsize=16)
 def choose_reader(content_type: str | None) -> Reader:
-    """Choose the reader for a Content-Type. Raises UnsupportedMediaTypeError, which lists the media types."""
+    """Choose the reader for a Content-Type. Raises UnsupportedMediaTypeError with the choices."""
     known = ", ".join(reader.media_type for reader in READERS)
     if not content_type or not content_type.strip():
         raise UnsupportedMediaTypeError(f"The request has no Content-Type: send one of {known}.")
@@ -80,7 +80,7 @@ def choose_reader(content_type: str | None) -> Reader:
 
 
 def read_rows_file(path: Path, features: tuple[Feature, ...], missing: tuple[float, ...] = ()) -> Matrix:
-    """Read a file of rows as float32, rows x features, with codes for categories and NaN for missing values.
+    """Read a file of rows as float32, rows x features: codes for categories, NaN for missing.
 
     A .csv names its columns in any order; a .npy has them in the model's order and holds codes; a .json is an
     array of rows, as `to_json(orient="records")` writes it; a .ndjson has a row on each line. Raises

@@ -81,7 +81,7 @@ class RequestBody:
         return self._plain.options if self._plain else read_json_options(self._rewind(), self._max_rows)
 
     def chunks(self, spec: RowSpec) -> Iterator[Matrix]:
-        """Read the rows from the start, in C-contiguous chunks of float32, `spec.chunk_rows` x features.
+        """Read the rows from the start, in C-contiguous float32, `spec.chunk_rows` x features.
 
         May be called again, which ends the previous iteration.
         """
@@ -121,7 +121,7 @@ def open_request_body(
     max_rows: int | None = None,
     reservation: Reservation | None = None,
 ) -> Iterator[RequestBody]:
-    """Open a seekable body. A temporary file in `folder`, which a gzip body may need, is closed at the end.
+    """Open a seekable body. A temporary file in `folder`, used for gzip, is closed at the end.
 
     The unpacked body may take `max_bytes`; `reservation` is told of each block of it before it is written, and may
     refuse it. `max_rows` bounds the rows that are skipped while the options are read. Raises UnsupportedMediaTypeError.
@@ -147,7 +147,7 @@ class PlainBody:
     numbers: NDArray[np.float64]
 
     def read(self, spec: RowSpec) -> Iterator[Matrix] | None:
-        """Return the rows as `read_json_rows` does; None where only that can read them or say what is wrong."""
+        """Return the rows as `read_json_rows` does; None if only that can read or reject them."""
         rows, columns = self.numbers.shape
         if columns != len(spec.features) or (spec.has_categories and not table_of(spec).takes_floats):
             return None
@@ -156,7 +156,7 @@ class PlainBody:
 
 
 def parse_plain_body(text: bytes) -> PlainBody | None:
-    """Parse a body at once if it is plain: known members, each once, and rows of numbers only. Otherwise None."""
+    """Parse a plain body at once: known members, each once, and rows of numbers. Else None."""
     try:
         members = orjson.loads(text)
         if not isinstance(members, dict):

@@ -50,7 +50,7 @@ class RowSpec:
 
     @cached_property
     def max_row_bytes(self) -> int:
-        """Bytes that a row of text may take, at least a block; it bounds the memory for a row without an end."""
+        """Most bytes of a row of text, at least a block: bounds memory for a row without an end."""
         texts = sum(
             len(feature.name.encode()) + (_longest(feature.labels) if feature.labels else 0)
             for feature in self.features

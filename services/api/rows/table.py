@@ -1,4 +1,4 @@
-"""Rows of cells made into rows of values, column by column, in the model's order of features."""
+"""Rows of cells made into rows of values, column by column, in the model's order."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Table:
         return self._read(columns, rows, first_row, _read_text)
 
     def from_numbers(self, numbers: NDArray[np.float64], first_row: int) -> Piece:
-        """Read JSON or CSV cells that are all numbers, NaN for missing. In a category they are labels."""
+        """Read JSON or CSV cells that are all numbers, NaN for missing. In a category: labels."""
         if not self._categories:
             return Piece(numbers)
         values = numbers.copy()

@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: its name, such as PROCESS_STATE_EXITED, and the payload's fields, such as `processname`."""
+    """One event: its name, such as PROCESS_STATE_EXITED, and its fields, such as processname."""
 
     name: str
     fields: Mapping[str, str]
 
 
 def read_events(stdin: BinaryIO, stdout: BinaryIO) -> Iterator[Event]:
-    """Yield events until supervisord closes the pipe. Raises BrokenPipeError if it is gone in mid-answer."""
+    """Yield events until supervisord closes the pipe. Raises BrokenPipeError in mid-answer."""
     while True:
         _say(stdout, READY)
         header = _fields(stdin.readline())

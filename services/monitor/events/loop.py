@@ -1,4 +1,4 @@
-"""A step that is repeated in a thread, whatever it raises."""
+"""A step that is repeated in a thread, even after exceptions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps the appliance within its memory: recycles the largest worker or a grown api, or kills a worker when time runs out.
+"""Keeps the appliance within its memory: recycles workers or the api, kills if necessary.
 
 It also recycles a worker when an admin asks for that, since only the guard knows which of them are exiting already.
 """

@@ -17,7 +17,7 @@ API_GROWN_BYTES, API_SHARE = 160 * 2**20, 0.3
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """Bytes at which a worker is recycled, and (if the cgroup has a limit) at which one is killed.
+    """Bytes at which a worker is recycled and, with a cgroup limit, at which one is killed.
 
     `worker` is what one worker may take: one that is killed below that did not cause the shortage.
     """
@@ -28,7 +28,7 @@ class Marks:
 
     @classmethod
     def of(cls, memory_limit_mb: int, cgroup_limit: int | None, worker_limit_mb: int | None = None) -> Marks:
-        """Return the marks for MEMORY_LIMIT_MB and WORKER_MEMORY_LIMIT_MB in a cgroup with that limit."""
+        """Return the marks for the two memory settings in a cgroup with that limit."""
         soft, worker = memory_limit_mb * 2**20, (worker_limit_mb or 0) * 2**20
         if cgroup_limit is None:
             return cls(soft, None, worker)
@@ -99,7 +99,7 @@ def decide(
     """Decide what to do about the workers.
 
     `recycling`: a worker was asked to exit and its successor has not started; `killing`: one was just killed;
-    `requested`: an admin wants a worker replaced, whatever the memory.
+    `requested`: an admin wants a worker replaced, regardless of the memory.
     """
     if marks.hard is not None and working_set >= marks.hard:
         if killing:
@@ -119,7 +119,7 @@ def decide(
 
 
 class ApiGrowth:
-    """Decides when the api is restarted: when it stays large while the memory stays at the soft mark.
+    """Decides when the api is restarted: if it stays large while memory is at the soft mark.
 
     Workers are recycled first: their successors free memory within seconds, and no request notices.
     """

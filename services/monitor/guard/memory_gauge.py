@@ -4,7 +4,7 @@ A container is killed by its cgroup's account; page cache that the kernel can dr
 That account is used if it has a limit and is about us alone. Otherwise the PSS of our processes is added up.
 
 Where supervisord is PID 1, the process namespace and the cgroup are the container's own, and the container is ours.
-Whatever else runs there (a health check, an opened shell) is charged to us, and the kernel kills us for it just as well.
+Other processes there (a health check, an opened shell) are charged to us, and the kernel kills us for them just as well.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def choose_source(supervisor_pid: int, cgroups: Path = CGROUPS, proc: Path = PRO
 
 
 def measure_processes(root: int, names: Mapping[int, str], proc: Path = PROC) -> ProcessMemory:
-    """Return the PSS of `root` (supervisord) and all its descendants; `names` names its children."""
+    """Return the PSS of `root` (supervisord) and its descendants; `names` names its children."""
     parents = read_parents(proc)
     by_pid = {pid: process_pss_bytes(pid, proc) for pid in sorted(family(root, parents))}
     by_program: Counter[str] = Counter()
@@ -85,7 +85,7 @@ def measure_processes(root: int, names: Mapping[int, str], proc: Path = PROC) ->
 
 
 class MemoryGauge:
-    """Measures the working set and the processes. One thread calls `measure`; any thread may read the rest."""
+    """Measures memory and processes. One thread calls `measure`; any thread may read the rest."""
 
     def __init__(self, source: Source, marks: Marks, programs: Programs, supervisor_pid: int) -> None:
         self._source = source

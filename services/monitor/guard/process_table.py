@@ -37,7 +37,7 @@ def started_at(pid: int, proc: Path = PROC) -> float | None:
 
 
 def processor_wait(pid: int, proc: Path = PROC) -> float:
-    """Return the seconds that a process's first thread was ready to run and had no processor; 0 if unknown."""
+    """Return the seconds that a process's first thread waited for a processor; 0 if unknown."""
     try:
         return int((proc / str(pid) / "schedstat").read_text(encoding="ascii").split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
@@ -66,7 +66,7 @@ def family(root: int, parents: Mapping[int, int]) -> set[int]:
 
 
 def is_descendant(pid: int, ancestor: int, proc: Path = PROC) -> bool:
-    """Return whether a living process descends from `ancestor`. Nothing else may be sent a signal."""
+    """Return whether a process runs and descends from `ancestor`; others get no signals."""
     seen: set[int] = set()
     parent = parent_of(pid, proc)
     while parent and parent not in seen:

@@ -1,1 +1,1 @@
-"""What `/metrics` says, by where it is known from. Every name begins with `shapbox_`."""
+"""The metrics of `/metrics`, by their source. Every name begins with `shapbox_`."""

@@ -1,4 +1,4 @@
-"""All families of /metrics, and their HTTP server. A scrape only reports what the loops measured. Names begin with `shapbox_`."""
+"""All families of /metrics, and their HTTP server. A scrape reports stored measurements."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def serve_metrics(settings: Settings, registry: CollectorRegistry) -> Any:
 
 
 class FactsCollector(Collector):
-    """The build and the models, which do not change. `started`: when the appliance was, in seconds since the epoch."""
+    """The build and the models, which do not change. `started` is in seconds since the epoch."""
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class RedisLinkCollector(Collector):
 
 
 class RedisCollector(Collector):
-    """The last reading of Redis. `queue_limit` is how many batches may wait (MAX_QUEUED_BATCHES)."""
+    """The last reading of Redis. `queue_limit` is MAX_QUEUED_BATCHES."""
 
     def __init__(self, reading: RedisReading, pulse: Pulse, models: Sequence[str], queue_limit: int) -> None:
         self._reading = reading

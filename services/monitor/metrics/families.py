@@ -11,7 +11,7 @@ from prometheus_client.metrics_core import Metric as Family
 from shared.metrics import BUCKETS, METRICS, PREFIX, Metric, MetricKind
 
 type Labels = tuple[str, ...]
-#: What Redis holds: (name, label values…) → sum.
+#: The sums in Redis: (name, label values…) → sum.
 type Sums = Mapping[tuple[str, ...], float]
 
 #: The histograms' upper bounds, as labels.

@@ -1,4 +1,4 @@
-"""Checks each second whether Redis answers and workers live, and reports on the appliance in the status file."""
+"""Checks Redis and the workers each second, and writes the status file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LONGEST_STEP = 2.0
 
 
 class Pulse:
-    """One thread calls `step`. `connection` should be one that gives up soon: a ping is not tried twice.
+    """One thread calls `step`. `connection` should give up soon: a ping is not repeated.
 
     `stopping` is set while supervisord stops all programs.
     """

@@ -1,4 +1,4 @@
-"""Reads from Redis, once a second, all that the metrics say about it. A scrape reports the last reading."""
+"""Reads all metrics of Redis once a second. A scrape reports the last reading."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RedisState:
 
 
 class RedisReading:
-    """One thread calls `step`. `connection` should be one that gives up soon, and is the reading's own."""
+    """One thread calls `step`. `connection` is its own and should give up soon."""
 
     def __init__(
         self,

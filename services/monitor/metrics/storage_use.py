@@ -14,7 +14,7 @@ WALK_SHARE = 0.02
 
 
 class StorageUse:
-    """One thread calls `step`, each 30 s. Where objects lie on another machine, `folder` is None."""
+    """One thread calls `step` every 30 s. With a remote store, `folder` is None."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder

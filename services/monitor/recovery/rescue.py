@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProcessorWaits:
-    """How long each batch's worker has waited for a processor meanwhile: such a worker does not hang.
+    """The time that each batch's worker waited for a processor, in which it did not hang.
 
     On a small or throttled machine a batch of seconds may take minutes. Killing its worker for that would fail the batch
     as one that kills workers.
@@ -37,7 +37,7 @@ class ProcessorWaits:
         self._seen: set[tuple[str, float]] = set()
 
     def of(self, held: Running, pid: int) -> float:
-        """Return the seconds that a batch's worker has waited since the batch was first seen with it."""
+        """Return the seconds that a batch's worker has waited since the batch was first seen."""
         claim = (held.token, held.since)
         self._seen.add(claim)
         waited = processor_wait(pid)
@@ -135,7 +135,7 @@ class Rescue:
         return alive
 
     def _end_hung(self, alive: Mapping[str, Heartbeat]) -> None:
-        """Kill this machine's workers that have held a batch for too long; supervisord reports their exit."""
+        """Kill this machine's hung workers; supervisord reports their exit."""
         seconds, micros = self._redis.time()
         now = seconds + micros / 1e6
         for held in self._recovery.running():
@@ -160,7 +160,7 @@ class Rescue:
             )
 
     def _end_silent(self, alive: Mapping[str, Heartbeat]) -> None:
-        """Kill this machine's workers that run without heartbeats: their batches were given to others long ago."""
+        """Kill this machine's workers without heartbeats: others have their batches already."""
         now = time.monotonic()
         beating = {heartbeat.pid for heartbeat in alive.values() if heartbeat.host == self._machine.host}
         silent = {pid: name for name, pid in self._programs.workers().items() if pid not in beating}

@@ -42,14 +42,14 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """Why a process exited, as batches_recovered_total's label, and whether its batch is to blame."""
+    """The cause of an exit, as batches_recovered_total's label, and whether to blame the batch."""
 
     cause: RecoveryCause
     blame: Blame
 
 
 class WorkerExits:
-    """One thread uses it; only `excuse` may be called by others. `stopping` is set when all programs are stopped."""
+    """One thread uses it, but any may call `excuse`. `stopping`: all programs are stopped."""
 
     def __init__(self, machine: Machine, stopping: threading.Event, timing: Timing = TIMING) -> None:
         #: The local machine.
@@ -77,7 +77,7 @@ class WorkerExits:
         return token in self._killed
 
     def learn(self, alive: Mapping[str, Heartbeat], reports: set[Report]) -> list[Heartbeat]:
-        """Take in what is known now; returns the heartbeats that this machine's exited workers have left behind."""
+        """Note what is known now; return the heartbeats that exited workers have left behind."""
         for heartbeat in alive.values():
             if heartbeat.host == self.machine.host and heartbeat.token not in self._exits:
                 self._running[heartbeat.token] = heartbeat
@@ -111,7 +111,7 @@ class WorkerExits:
         return Exit(RecoveryCause.LEASE, Blame.UNEXPLAINED)
 
     def silent_worker(self, token: str) -> Heartbeat | None:
-        """Return the last heartbeat of a worker of this machine that has fallen silent but may be running.
+        """Return the last heartbeat of a silent worker of this machine that may be running.
 
         Native code that holds the GIL (shap's does) lets no thread send a heartbeat for as long as a batch takes. A
         stopped worker does not run, and a remote one cannot be inspected.
@@ -146,7 +146,7 @@ class WorkerExits:
 
 
 def _report_of(heartbeat: Heartbeat, reports: set[Report]) -> Report | None:
-    """Return supervisord's report of a process's exit: the one with its id, or else one without any.
+    """Return supervisord's report of a process's exit: with its id, or else without any.
 
     A process that dies within its startsecs is reported without its id. Another id is that of another process.
     """

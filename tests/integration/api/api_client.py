@@ -1,4 +1,4 @@
-"""Clients of the application, in process and over HTTP, that hold each answer against the contract."""
+"""Clients of the application, in process and over HTTP, that check every answer's schema."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Reply:
 
 
 class Client:
-    """What both clients share. `key` None sends no Authorization."""
+    """The common part of both clients. `key` None sends no Authorization."""
 
     def __init__(self) -> None:
         self.contract = Contract()

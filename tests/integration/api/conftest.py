@@ -1,4 +1,4 @@
-"""The application on a real Redis and a real object store, in process and behind its real server."""
+"""The application on a real Redis and store, in process and behind its real server."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def http(parts: Components) -> Iterator[OverHttp]:
 
 @pytest.fixture
 def finish(parts: Components) -> Finish:
-    """Do a worker's work on a job: all its batches, with values that tell row, output and feature."""
+    """Do a worker's work on a job, with values that identify row, output and feature."""
 
     def work(job: Job) -> Values:
         shape = (job.rows, job.outputs, job.features + 2)
@@ -103,7 +103,7 @@ def finish(parts: Components) -> Finish:
 
 @pytest.fixture
 def finish_all(parts: Components, finish: Finish) -> Iterator[None]:
-    """Work on whatever comes, in the background, as a worker would."""
+    """Work on every job in the background, as a worker would."""
     stopping = threading.Event()
 
     def work() -> None:

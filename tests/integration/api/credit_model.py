@@ -1,4 +1,4 @@
-"""A contract with every kind of feature, and rows of it. Nothing here needs the model itself."""
+"""A contract with every kind of feature, and rows of it, without a model."""
 
 from __future__ import annotations
 

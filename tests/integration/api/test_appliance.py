@@ -1,4 +1,4 @@
-"""The live view: one document, cheap, and there whatever is away."""
+"""The live view: one cheap document, available even if everything else is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a client may send wrong: its status, a message that helps, and no trace of it left behind."""
+"""Bad input of clients: its status, a helpful message, and no trace left behind."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ CASES: dict[str, tuple[str, bytes, int, str, str]] = {
     "NPY with a lying header": (NPY, LYING, 400, "unreadable-body", "9 rows"),
     "NPY of another width": (NPY, npy(np.ones((2, 9), np.float32)), 422, "invalid-rows", "9 columns"),
     "NPY with infinity": (NPY, npy(np.full((2, 10), np.inf, np.float32)), 422, "invalid-rows", "infinity"),
-    "NPY that is none": (NPY, b"PK\x03\x04 something else", 400, "unreadable-body", "NPY"),
+    "NPY that is an archive": (NPY, b"PK\x03\x04 something else", 400, "unreadable-body", "NPY"),
     "too many rows": (NPY, npy(np.ones((2001, 10), np.float32)), 413, "too-many-rows", "2000"),
 }
 

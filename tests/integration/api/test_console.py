@@ -12,7 +12,7 @@ from shared.build import ROOT
 from tests.integration.api.api_client import InProcess
 
 FOLDER = ROOT / "services" / "api" / "console"
-#: What a file may name besides itself.
+#: Names that a file may use besides itself.
 FOREIGN = re.compile(r"https?://(?!www\.w3\.org/)|[\"'(]//\w")
 
 

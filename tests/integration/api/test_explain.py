@@ -56,7 +56,7 @@ def test_explain_refuses_what_it_cannot_answer_before_it_works(
 
 @pytest.mark.usefixtures("finish_all")
 def test_the_api_adds_few_milliseconds_to_one_row(http: OverHttp) -> None:
-    """The stand-in of a worker looks each 5 ms; this bounds the api's own share generously."""
+    """The fake worker looks every 5 ms; this bounds the api's own share generously."""
     seconds = []
     for _ in range(30):
         started = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What breaks around the api: each fault has its status, in time, and costs nothing that was accepted."""
+"""Faults around the api: each has its status, in time, and no accepted job is lost."""
 
 from __future__ import annotations
 

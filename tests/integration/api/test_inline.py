@@ -1,4 +1,4 @@
-"""Few rows of a compiled model, explained in the api's process with real tables and kernels."""
+"""Few rows of a compiled model, explained in the api with real tables and kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Interactions from the request to the answer: the api, Redis, the store, and a worker's run in the background."""
+"""Interactions from request to answer: api, Redis, store, and a worker in the background."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ type Explain = Callable[..., str]
 
 @pytest.fixture
 def explain(client: InProcess, parts: Components, runner: BatchRunner) -> Explain:
-    """Submit a model's examples with options, have them explained, and return the result's address."""
+    """Submit a model's examples with options; return the address of the result."""
 
     def explain(model: str, rows: int, **options: Any) -> str:
         body = {"model": model, "rows": examples(parts, model, rows).tolist(), **options}

@@ -1,4 +1,4 @@
-"""What /v1/models shows of models: the whole contract, how activation ended, and those that are refused."""
+"""/v1/models: the whole contract, the outcome of activation, and refused models."""
 
 from __future__ import annotations
 

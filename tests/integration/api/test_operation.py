@@ -56,9 +56,7 @@ def test_what_cannot_heal_is_unhealthy(
     assert [found["cause"] for found in reply.json["causes"]] == [cause]
 
 
-def test_an_api_whose_workers_are_elsewhere_is_not_restarted_for_them(
-    client: InProcess, parts: Components
-) -> None:
+def test_an_api_with_remote_workers_is_not_restarted_for_them(client: InProcess, parts: Components) -> None:
     object.__setattr__(parts, "settings", replace(parts.settings, role=Role.API))
     grow_old(parts)
     report(parts, no_worker_seconds=31.0, standstill_seconds=31.0)
@@ -105,7 +103,7 @@ def test_a_missing_monitor_does_not_make_it_unready(client: InProcess) -> None:
     assert (reply.status, reply.json["probes"]["monitor"]["ok"]) == (200, False)
 
 
-def test_a_stand_in_is_flagged_everywhere(client: InProcess, parts: Components) -> None:
+def test_a_placeholder_is_flagged_everywhere(client: InProcess, parts: Components) -> None:
     version = parts.catalog.get("diabetes")
     object.__setattr__(version, "contract", replace(version.contract, fallback=True))
     ready = client.get("/readyz")

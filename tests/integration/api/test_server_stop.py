@@ -1,4 +1,4 @@
-"""Stopping the server: its loop may end, and close the pipes that wake it, at any moment of a `stop`."""
+"""Stopping the server: its loop may end, and close its pipes, at any moment of a `stop`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HELD_SECONDS = 1.5
 
 
 class Running:
-    """A real server in a thread of its own, and a `stop` that is held up where it writes to the loop's pipe."""
+    """A real server in a thread, and a `stop` that is delayed at the loop's pipe."""
 
     def __init__(self, parts: Components, monkeypatch: pytest.MonkeyPatch) -> None:
         self.server = create_server(parts)

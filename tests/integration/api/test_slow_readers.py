@@ -1,4 +1,4 @@
-"""What waits for clients that do not read takes a bounded part of the api's memory, and is not lost."""
+"""Answers for clients that do not read take bounded memory, and are not lost."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def ask(process: Process, job: Job) -> Iterator[Callable[[], socket.socket]]:
 
 @pytest.fixture
 def whole(process: Process, job: Job) -> bytes:
-    """What each of them is to get."""
+    """The content for each of them."""
     return bytes(process.http.get(f"/v1/jobs/{job.id}/result", Accept="application/x-npy").body)
 
 

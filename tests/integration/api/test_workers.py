@@ -40,7 +40,7 @@ def test_workers_are_an_admins_alone(
     assert not connection.exists(keys.RECYCLE)
 
 
-def test_an_admins_wish_lies_there_for_one_monitor_and_for_a_while(
+def test_an_admins_request_waits_for_one_monitor_and_expires(
     client: InProcess, connection: redis.Redis
 ) -> None:
     reply = ask(client)
@@ -52,7 +52,9 @@ def test_an_admins_wish_lies_there_for_one_monitor_and_for_a_while(
     assert [monitor.take() for monitor in monitors] == [True, False]
 
 
-def test_a_second_wish_while_one_is_pending_is_the_same(client: InProcess, connection: redis.Redis) -> None:
+def test_a_second_request_while_one_is_pending_is_the_same(
+    client: InProcess, connection: redis.Redis
+) -> None:
     first = ask(client).json
     time.sleep(0.01)  # its time is told in milliseconds
     assert ask(client).json == first

@@ -1,4 +1,4 @@
-"""Boot before a real Redis elsewhere: what will never work is refused with its remedy, what is away is waited for."""
+"""Boot before a remote Redis: permanent errors are refused, outages are waited for."""
 
 from __future__ import annotations
 

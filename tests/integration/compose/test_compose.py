@@ -1,4 +1,4 @@
-"""ops/compose.yaml: hardened, without a default for any secret, and with a Redis entry point that really runs."""
+"""ops/compose.yaml: hardened, no default secrets, and a Redis entry point that runs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_every_service_is_bounded_and_may_do_nothing_it_need_not(services: dict[
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert {mount.partition(":")[0] for mount in service["tmpfs"]} <= {"/tmp", "/root/.minio"}, name
-        # A plain name: where it comes from is for whoever runs it to say.
+        # A plain name: the operator chooses its registry.
         assert re.fullmatch(r"\$\{[A-Z0-9]+_IMAGE:-[a-z]+(/[a-z]+)?\}", service["image"]), name
     assert [name for name, service in services.items() if "ports" in service] == ["api"]
 

@@ -1,4 +1,4 @@
-"""`python -m ops.deploy` from a clone of what is here, against a fake of Render's API over real HTTP."""
+"""`python -m ops.deploy` from a clone of this repository, against a fake of Render's API."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ops.trial_appliance import environment_without_settings
 from shared.build import ROOT
 from tests.integration.deploy.fake_render import HOOK_KEY, KEY, READING_KEY, VARIABLES, FakeRender
 
-#: What a deploy runs from: all that its preflight looks at.
+#: The files of a deploy: all that its preflight checks.
 TAKEN = ("ops", "shared", "services", "models", "render.yaml", "Dockerfile", "supervisord.conf", ".gitignore")
 SECRETS = (KEY, READING_KEY, HOOK_KEY, *VARIABLES.values())
 #: Seconds that one deploy may take before a test gives it up.

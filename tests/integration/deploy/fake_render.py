@@ -1,4 +1,4 @@
-"""Render's API as its documents and recorded exchanges describe it, over HTTP on loopback, with scripts for what goes wrong.
+"""Render's API by its documents and recorded exchanges, on loopback, with scripted faults.
 
 It keeps services, deploys and their order; a deploy takes one step each time that it is asked after.
 """
@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 KEY = "rnd_a-key-of-renders-api-0123456789"
 READING_KEY = "rnd_a-key-that-may-only-read-012345"
 HOOK_KEY = "a-deploy-hooks-own-key-0123456789"
-#: What the service's environment holds; generated, as the blueprint asks.
+#: The service's environment; generated, as the blueprint asks.
 VARIABLES = {
     "API_KEY": "an-api-key-that-render-made-0123456789",
     "ADMIN_API_KEY": "an-admin-key-that-render-made-01234567",
@@ -48,7 +48,7 @@ class FakeDeploy:
 
 @dataclass(slots=True)
 class Trouble:
-    """What happens to the next `times` calls that fit, in the place of an answer or after the work was done."""
+    """A fault for the next `times` calls that fit: instead of an answer, or after the work."""
 
     method: str
     path: str
@@ -125,7 +125,7 @@ class FakeRender:
             server.shutdown()
             server.server_close()
 
-    # --- What each call does ------------------------------------------------------------------------
+    # --- The work of each call -----------------------------------------------------------------------
 
     def get_services(self, query: Mapping[str, str]) -> tuple[int, Any]:
         found = [self.service_document()] if query.get("name", self.name) == self.name else []
@@ -171,7 +171,7 @@ class FakeRender:
 
 
 def _routes(render: FakeRender) -> list[tuple[str, str, Callable[..., tuple[int, Any]]]]:
-    """Return method, path and what is done; a path's groups, the query and the body are at hand."""
+    """Return method, path and handler, which gets the path's groups, the query and the body."""
     deploys = rf"/v1/services/{SERVICE}/deploys"
     return [
         ("GET", "/v1/services", lambda query, _body: render.get_services(query)),

@@ -1,4 +1,4 @@
-"""The service behind the fake's deploys: the real appliance, stopped and started on one port and one disk."""
+"""The service behind the fake's deploys: the real appliance on one port and one disk."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.integration.deploy.fake_render import VARIABLES
 
 
 class RealService:
-    """What runs is one deploy's commit with the service's variables, as on Render with a disk."""
+    """Runs one deploy's commit with the service's variables, as on Render with a disk."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

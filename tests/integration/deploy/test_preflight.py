@@ -1,4 +1,4 @@
-"""`python -m ops.preflight` and its checks on real repositories: all that is wrong at once, each with its remedy."""
+"""`python -m ops.preflight` on real repositories: all faults at once, with remedies."""
 
 from __future__ import annotations
 

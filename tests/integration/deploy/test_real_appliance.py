@@ -1,4 +1,4 @@
-"""Deploys that end in the real appliance: what comes up well stays, what comes up broken is taken back."""
+"""Deploys of the real appliance: good ones stay, bad ones are rolled back."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
 
 @pytest.fixture
 def deployed(deployer: Deployer, render: FakeRender, service: RealService) -> Deployer:
-    """Let each deploy that goes live start the real appliance of its commit; the last one is live to begin with."""
+    """Let each deploy that goes live start the real appliance; the last one is live first."""
     render.url = service.url
     if (commit := look(service.url).commit) is not None:
         render.add_deploy(commit, status="live")
@@ -32,7 +32,7 @@ def deployed(deployer: Deployer, render: FakeRender, service: RealService) -> De
 
 
 def broken(deployed: Deployer, service: RealService, commit: str) -> None:
-    """Let this commit come up with a stand-in for a model, and every other one well."""
+    """Let this commit start with a placeholder for a model, and every other one well."""
 
     def serve(deploy: FakeDeploy) -> None:
         settings = {"ALLOW_FALLBACK_MODEL": "true", "MODELS_DIR": service.models_with_a_broken_one()}
@@ -84,7 +84,7 @@ def test_a_deploy_that_never_answers_with_its_commit_is_taken_back_to_what_does(
 ) -> None:
     before = look(service.url).commit
     deployed.checkout.commit()
-    # What is called live is the old container: the new commit never takes over.
+    # The old container is called live: the new commit never takes over.
     deployed.render.on_live = lambda _deploy: None
     done = deployed.run(VERIFY="yes", SETTLE_SECONDS="1")
     assert done.returncode == 1

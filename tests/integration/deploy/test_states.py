@@ -25,7 +25,7 @@ def test_a_service_is_found_by_its_id_and_by_its_name(service: str, deployer: De
     assert deployer.run(SERVICE=service).returncode == 0
 
 
-@pytest.mark.parametrize("service", ["srv-nobody", "elsewhere"])
+@pytest.mark.parametrize("service", ["srv-nobody", "other"])
 def test_where_there_is_no_service_it_says_how_to_create_one(service: str, deployer: Deployer) -> None:
     done = deployer.run(RENDER_SERVICE=service)
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""`python -m ops.deploy` with a network that breaks, a Render that is busy or broken, and keys without rights."""
+"""`python -m ops.deploy` with network faults, a busy or broken Render, and weak keys."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_no_secret_is_on_any_command_line_or_in_a_log_that_repeats_it(
 
 
 def _git_that_notes_its_command_lines(folder: Path, log: Path) -> str:
-    """Return a PATH on which it comes first: git ends too soon to be seen among the processes each time."""
+    """Return a PATH that begins with it: git exits too soon to be seen among processes."""
     git = shutil.which("git")
     assert git is not None
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""Sleeping processes that stand in for workers, and jobs for them."""
+"""Sleeping processes as fake workers, and jobs for them."""
 
 from __future__ import annotations
 

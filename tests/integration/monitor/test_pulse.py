@@ -65,7 +65,7 @@ def felt(impatient: redis.Redis, settings: Settings) -> Felt:
 
 def test_a_well_appliance_is_written_down_as_well(felt: Felt, beat: Callable[..., Heartbeat]) -> None:
     beat("worker-1")
-    beat("worker-1", host="elsewhere")
+    beat("worker-1", host="other")
     felt.gauge.measure()
     status = felt.after(1)
     assert status.age() < 5

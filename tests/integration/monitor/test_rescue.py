@@ -148,7 +148,7 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
     connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, take: Take
 ) -> None:
     job = accept()
-    heartbeat = beat("worker-1", pid=999_999_999, host="elsewhere")
+    heartbeat = beat("worker-1", pid=999_999_999, host="other")
     take(heartbeat, job, 0)
     rescue.worker_exited("worker-1", None, in_order=False)
     rescue.step()
@@ -338,7 +338,7 @@ def end_holding(
     in_order: bool = False,
     reported: bool = True,
 ) -> None:
-    """Have a worker take the job's batch and end, and supervisord report it (with its process id or without)."""
+    """Have a worker take the job's batch and exit, reported with its process id or without."""
     worker = spawn()
     take(beat("worker-1", worker.pid, token=f"life-{life}"), job, 0)
     rescue.step()
@@ -467,7 +467,7 @@ def test_names_of_workers_that_are_gone_are_forgotten(
     connection: redis.Redis, rescue: Rescue, beat: Beat
 ) -> None:
     beat("worker-1")
-    gone = beat("worker-2", host="elsewhere")
+    gone = beat("worker-2", host="other")
     connection.delete(keys.heartbeat(gone.name))
     rescue.step()
     assert connection.smembers(keys.WORKERS) == {f"{HOST}/worker-1".encode()}

@@ -1,4 +1,4 @@
-"""Several appliances on one Redis: each monitor does its share, and what all of them see happens once."""
+"""Several appliances on one Redis: each monitor does its share, and duties happen once."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ type Take = Callable[[Heartbeat, Job, int], None]
 
 @pytest.fixture
 def monitor_of(connection: redis.Redis, store: JobStore, settings: Settings) -> Callable[[str], Rescue]:
-    """Make the part of an appliance's monitor that gives batches back, as if it had run for long."""
+    """Make the recovery of an appliance's monitor, as if it had run for long."""
 
     def make(host: str) -> Rescue:
         exits = WorkerExits(Machine(host, os.getpid()), threading.Event())
@@ -63,7 +63,7 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
     take: Take,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    here, elsewhere = monitor_of("here"), monitor_of("elsewhere")
+    here, other = monitor_of("here"), monitor_of("other")
     job, worker = accept(), spawn()
     take(beat("worker-1", worker.pid, host="here"), job, 0)
     here.step()
@@ -72,7 +72,7 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
     release = here._recovery.release
 
     def release_after_the_other_looked(orphan: Running, blame: Blame) -> Any:
-        elsewhere.step()  # the heartbeat is out by now
+        other.step()  # the heartbeat has expired by now
         return release(orphan, blame)
 
     monkeypatch.setattr(here._recovery, "release", release_after_the_other_looked)

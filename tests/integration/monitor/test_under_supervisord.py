@@ -1,4 +1,4 @@
-"""The monitor as it runs: a child of a real supervisord, beside a worker program that only sleeps."""
+"""The monitor as a child of a real supervisord, next to a worker that only sleeps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a cell means depends neither on where the blocks of a body end nor on the cells around it."""
+"""A cell's meaning depends neither on the ends of blocks nor on the cells around it."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class ShortReads(io.BytesIO):
 
 
 def outcome(read: Any, stream: io.BytesIO, spec: RowSpec, block: int) -> Any:
-    """Return the rows as bytes, or what is refused. The text of what is unreadable may name bytes, and is left out."""
+    """Return the rows as bytes, or the refusal, without texts that may name bytes."""
     with patch.object(line_blocks, "BLOCK_BYTES", block), patch.object(json_scanner, "BLOCK_BYTES", block):
         try:
             # Zero has one sign, so that -0 and -0.0 are alike.

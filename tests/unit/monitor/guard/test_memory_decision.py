@@ -106,7 +106,7 @@ def test_the_hard_mark_goes_before_an_admins_request() -> None:
 
 
 def restarts(*steps: tuple[float, int, int]) -> list[float]:
-    """Return when the api is restarted; each step is the time, the api's MB and the working set's MB."""
+    """Return when the api is restarted; a step is the time and two sizes in MB."""
     growth = ApiGrowth(TIMING)
     return [now for now, api, used in steps if growth.is_restart_due(now, api * MB, used * MB, MARKS)]
 

@@ -1,4 +1,4 @@
-"""What the monitor tells of the build and the models."""
+"""The monitor's metrics of the build and the models."""
 
 from __future__ import annotations
 
