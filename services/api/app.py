@@ -21,8 +21,13 @@ from services.api.resources.documentation import DocsResource, OpenApiResource
 from services.api.resources.examples import ExamplesResource
 from services.api.resources.explain import ExplainResource
 from services.api.resources.health import HealthResource, ReadyResource
-from services.api.resources.job_results import PlotResource, ResultResource, SummaryResource
-from services.api.resources.jobs import JobResource, JobsResource
+from services.api.resources.jobs import (
+    JobResource,
+    JobsResource,
+    PlotResource,
+    ResultResource,
+    SummaryResource,
+)
 from services.api.resources.metrics import MetricsResource
 from services.api.resources.models import ModelResource, ModelsResource
 from services.api.resources.version import VersionResource

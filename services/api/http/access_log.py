@@ -18,8 +18,8 @@ from shared.appliance.counters import Counters
 from shared.jobs.ids import is_job_id
 from shared.log import add_to_log_context
 
-#: Where the WSGI environment holds the request's id, and the URI template of its route.
-REQUEST_ID, ROUTE = "shapbox.request_id", "shapbox.route"
+#: Where the WSGI environment holds a request's id, the URI template of its route, and the server's reason to refuse it.
+REQUEST_ID, ROUTE, REFUSAL = "shapbox.request_id", "shapbox.route", "shapbox.refusal"
 #: The route's label of requests without one.
 UNMATCHED = "unmatched"
 
@@ -130,6 +130,11 @@ class _Body:
 
 class RouteNote:
     """Falcon middleware that notes the URI template for the counters, and the job for the log."""
+
+    def process_request(self, req: Any, _resp: Any) -> None:
+        """Raise the error of a request that the server refused."""
+        if REFUSAL in req.env:
+            raise req.env[REFUSAL]
 
     def process_resource(self, _req: Any, _resp: Any, _resource: Any, params: dict[str, Any]) -> None:
         """Put the requested job on the request's log lines."""

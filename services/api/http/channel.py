@@ -1,30 +1,150 @@
-"""One connection: one request at a time, and answers that take little memory however slowly they are read."""
+"""One connection: reads one request at a time within limits, and sends answers that take little memory."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import socket
 import time
 from typing import TYPE_CHECKING, Any
 
 from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser, ParsingError
+from waitress.receiver import ChunkedReceiver
 from waitress.task import WSGITask
 
+from services.api.http.access_log import REFUSAL
 from services.api.http.admission import Admission
-from services.api.http.problems import REFUSAL
-from services.api.http.request_parser import RequestParser
-from shared.errors import HttpError, ShapboxError
+from shared.errors import HttpError, ShapboxError, StorageFullError
 from shared.log import log_context
+from shared.timing import TIMING
 
 if TYPE_CHECKING:
-    from services.api.http.connection_limits import ConnectionLimits
+    from services.api.http.server import ConnectionLimits
 
+#: Bytes of a head; of a line with a chunk's size; and of extensions and trailer, which may grow with the content.
+HEAD_BYTES, CHUNK_LINE_BYTES, FRAMING_BYTES, FRAMING_PER_BYTE = 64 * 1024, 1024, 16 * 1024, 8
+#: The slowest rate at which a body may come: each byte adds to the time that the body has.
+SLOWEST_BYTES_PER_SECOND = 1024
 #: Bytes of all answers that wait in memory for their clients, beyond which they wait in files.
 WAITING_BYTES = 8 * 2**20
-#: What a connection beyond the limits may ask for.
-HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+
+#: A head of at most 128 fields that waitress parses in linear time: without long blanks and folded lines.
+_HEAD = re.compile(
+    rb"[!#$%&'*+.^_`|~0-9A-Z-]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n"
+    rb"(?:[!-9;-~]+:[ \t]{0,64}(?:[!-~\x80-\xff][\t -~\x80-\xff]*)?\r\n){0,128}\r\n"
+)
+_TRANSFER_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*)", re.IGNORECASE)
+
+
+class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no types
+    """Reads a chunked body; waitress bounds neither the lines between chunks nor the trailer."""
+
+    buf: Any
+    _framing = 0
+
+    def received(self, data: bytes) -> int:
+        """Take bytes; return how many belong to the body. Raises ParsingError."""
+        pieces: list[bytes] = []
+        position, buf, self.buf = 0, self.buf, pieces  # a file would need several system calls for each
+        try:
+            while position < len(data) and not self.completed:
+                end = position + (self.chunk_remainder or CHUNK_LINE_BYTES // 2)
+                position += super().received(data[position:end])
+                if self.error or len(self.control_line) > CHUNK_LINE_BYTES // 2:
+                    raise ParsingError(self.error.body if self.error else "a chunk's line is too long")
+        finally:
+            self.buf = buf
+        buf.append(b"".join(pieces))
+        self._framing += position - sum(len(piece) for piece in pieces)
+        if self._framing > FRAMING_BYTES + FRAMING_PER_BYTE * len(buf):
+            raise ParsingError("the chunk extensions or the trailer are too long")
+        return position
+
+
+class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
+    """Reads one request. The application answers it also if it has a `refusal`."""
+
+    body_rcv: Any
+    refusal: ShapboxError | None = None
+    #: What the application is told of a request that cannot be parsed.
+    command, path, request_uri, query, url_scheme, version = "-", "/", "/", "", "http", "1.1"
+    _reservation: Any = None
+
+    def __init__(self, adj: Any, admission: Admission) -> None:
+        super().__init__(adj)
+        self._admission = admission
+        self._head = bytearray()
+        self.deadline = time.monotonic() + TIMING.http_head_seconds
+
+    def received(self, data: bytes) -> int:
+        """Take bytes off the connection; return how many belong to this request."""
+        try:
+            return self._read_body(data) if self.headers_finished else self._read_head(data)
+        except ShapboxError as error:
+            self.refuse(error)
+        except (ParsingError, ValueError) as fault:
+            self.refuse(HttpError(400, "bad-request", f"The request is not valid HTTP: {fault}."))
+        except OSError as fault:
+            self.refuse(StorageFullError(f"The body cannot be written to the disk: {fault.strerror}."))
+        return len(data)
+
+    def refuse(self, error: ShapboxError | None) -> None:
+        """Read nothing more. Without an error the application answers as if there were no body."""
+        self.close()
+        self.refusal, self.body_rcv, self._reservation = error, None, None
+        self.completed, self.expect_continue = True, False
+        self.headers.pop("CONTENT_LENGTH", None)
+        self.headers["CONNECTION"] = "close"
+
+    def _read_head(self, data: bytes) -> int:
+        before = len(self._head)
+        self._head += data
+        end = self._head.find(b"\r\n\r\n", max(0, before - 3)) + 4
+        size = end if end > 3 else len(self._head)
+        if size > HEAD_BYTES:
+            raise HttpError(431, "headers-too-large", f"The head is larger than {HEAD_BYTES // 1024} KB.")
+        if end > 3:
+            self.headers_finished = True
+            self._parse(bytes(self._head[:end]))
+            self._head = bytearray()
+        return size - before
+
+    def _parse(self, head: bytes) -> None:
+        if not _HEAD.fullmatch(head):
+            raise ParsingError("the head is malformed or has more than 128 fields")
+        codings = [coding.strip().lower() for coding in _TRANSFER_CODING.findall(head)]
+        if codings not in ([], [b"chunked"]):
+            raise HttpError(
+                501, "not-implemented", "The only Transfer-Encoding that is read here is chunked."
+            )
+        self.parse_header(head)
+        if codings and self.version == "1.0":
+            raise ParsingError("HTTP/1.0 has no Transfer-Encoding")
+        if "," in self.headers.get("HOST", "," if self.version == "1.1" else ""):
+            raise ParsingError("there must be one Host header")
+        if codings and self.headers.pop("CONTENT_LENGTH", None):  # a proxy may see the body's end elsewhere
+            self.headers["CONNECTION"] = "close"
+        if self.body_rcv is None:
+            self.completed, self.expect_continue = True, False
+            return
+        self._reservation = self._admission.admit(self, None if self.chunked else self.content_length)
+        if self._reservation is None:
+            self.refuse(None)
+        elif self.chunked:
+            self.body_rcv = ChunkedBody(self.body_rcv.getbuf())
+        self.deadline = time.monotonic() + TIMING.http_body_seconds
+
+    def _read_body(self, data: bytes) -> int:
+        taken = int(self.body_rcv.received(data))
+        self._reservation.take(taken)
+        self.deadline += taken / SLOWEST_BYTES_PER_SECOND
+        self.completed = self.body_rcv.completed
+        if self.completed:
+            self.headers["CONTENT_LENGTH"] = str(len(self.body_rcv))
+        return taken
 
 
 class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
@@ -33,20 +153,25 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
     def get_environment(self) -> dict[str, Any]:
         """Return the WSGI environment, with the refusal in it."""
         environ: dict[str, Any] = super().get_environment()
-        if self.request.refusal or self.request.error:  # waitress's own error: the application failed
-            environ[REFUSAL] = self.request.refusal or ShapboxError()
+        if self.request.error:  # of waitress: the application has failed
+            self.request.refuse(ShapboxError())
+        if self.request.refusal:
+            environ[REFUSAL] = self.request.refusal
         return environ
 
     def set_close_on_finish(self) -> None:
         """Close after this answer; not, as waitress, because one without a body has no length."""
-        connection = self.request.headers.get("CONNECTION", "").lower()
-        if self.has_body or connection == "close" or self.version == "1.0":
+        if (
+            self.has_body
+            or self.version == "1.0"
+            or self.request.headers.get("CONNECTION", "").lower() == "close"
+        ):
             super().set_close_on_finish()
 
     def finish(self) -> None:
         """Send the end of the answer: all of a small one, at once."""
         super().finish()
-        self.channel.flush()
+        self.channel.end_answer()
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
@@ -58,7 +183,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     requests: list[RequestParser]
     #: Whether it came when there was no room.
     health_only = False
-    #: Bytes of answers in memory, also those that are sent but not freed.
+    #: Bytes of answers in memory when one of them was last waiting for its client.
     kept_bytes = 0
 
     def __init__(self, *args: Any, admission: Admission, limits: ConnectionLimits, **more: Any) -> None:
@@ -76,8 +201,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.received(b"")
         return bool(self.close_when_flushed or super().readable())
 
+    @property
+    def busy(self) -> bool:
+        """Whether it has requests to be answered, or answers to be read."""
+        return bool(self.requests or self._ahead or self.total_outbufs_len)
+
     def writable(self) -> bool:
-        """Return whether the loop sends or closes; the thread of a request sends the end of its answer itself."""
+        """Return whether the loop sends or closes; a request's thread sends the end of its answer itself."""
         return bool(
             self.will_close or self.total_outbufs_len >= (self.adj.send_bytes if self.requests else 1)
         )
@@ -94,8 +224,10 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with self.requests_lock:
             data, self._ahead = self._ahead + data, b""
             while data and not (self.requests or self.will_close or self.close_when_flushed):
-                if self.request is None and not (data := data.lstrip(b"\r\n")):  # blank lines between requests
-                    break
+                if self.request is None and not (
+                    data := data.lstrip(b"\r\n")
+                ):  # blank lines between requests
+                    return
                 self.request = request = self.request or self.parser_class(self.adj)
                 data = data[request.received(data) :]
                 if request.completed:
@@ -104,9 +236,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                     self.send_continue()
             self._ahead = data if self.requests else b""
 
+    def refuse(self, error: ShapboxError) -> None:
+        """Answer the request that is being read with an error."""
+        with self.requests_lock:
+            if self.request is not None:
+                self.request.refuse(error)
+                self._answer(self.request)
+
     def _answer(self, request: RequestParser) -> None:
         self.request = None
-        if self.health_only and request.path not in HEALTH_PATHS:
+        if self.health_only and request.path not in {"/healthz", "/readyz"}:
             request.refuse(HttpError(503, "busy", "Too many connections are open. Try again in a moment."))
         self.requests.append(request)
         self.server.add_task(self)
@@ -132,45 +271,43 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def write_soon(self, data: Any) -> int:
         """Send, or keep until the client takes it: in memory, or in a file where much is kept for all connections."""
-        if not self.total_outbufs_len:
-            self.last_activity = time.time()  # from now on it can stall
+        self.last_activity = time.time()  # only from now on it can stall
         written = int(super().write_soon(data))
         if self.total_outbufs_len >= self.adj.send_bytes:
             self._bound_memory()
         return written
 
-    def refuse(self, error: ShapboxError) -> None:
-        """Answer the request that is being read with an error."""
-        with self.requests_lock:
-            if self.request is not None:
-                self.request.refuse(error)
-                self._answer(self.request)
-
-    def flush(self) -> None:
+    def end_answer(self) -> None:
         """Send what the client takes now."""
-        self._flush_exception(self._flush_some, do_close=False)
-        if self.total_outbufs_len:
-            self._bound_memory()
-
-    def _flush_some(self, *, do_close: bool = True) -> bool:
         with self.outbuf_lock:
-            sent = bool(super()._flush_some(do_close=do_close))
-            if not self.total_outbufs_len and self.connected and self.outbufs[-1].buf is not None:
-                self.outbufs.pop().close()  # waitress would keep what is sent
-                self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
-                self.current_outbuf_count = self.kept_bytes = 0
-            return sent
+            self.outbufs.append(
+                OverflowableBuffer(self.adj.outbuf_overflow)
+            )  # frees the one before once it is sent
+            self.current_outbuf_count = 0
+            self._flush_exception(self._flush_some, do_close=False)
+            if self.total_outbufs_len:
+                self._bound_memory()
 
     def _bound_memory(self) -> None:
         with self.outbuf_lock:
             kept = [outbuf for outbuf in self.outbufs if outbuf.buf is not None and not outbuf.overflowed]
             self.kept_bytes = sum(outbuf.buf.remain + outbuf.buf.file.tell() for outbuf in kept)
-            # The last one to add to the sum sees all of it.
-            if sum(channel.kept_bytes for channel in self._limits.channels()) > WAITING_BYTES:
-                for outbuf in kept if self.connected else []:
-                    sent = outbuf.buf.file.tell()
-                    try:
-                        outbuf._set_large_buffer()  # noqa: SLF001  # as waitress does where one alone grows too large
-                        self.kept_bytes = 0
-                    except OSError:  # the disk is full: it waits in memory
-                        outbuf.buf.file.seek(sent)
+            channels = self._limits.channels()  # the last one to add to the sum sees all of it
+            if (
+                sum(one.kept_bytes for one in channels if one.total_outbufs_len) <= WAITING_BYTES
+                or not self.connected
+            ):
+                return
+            for outbuf in kept:
+                sent = outbuf.buf.file.tell()
+                try:
+                    outbuf._set_large_buffer()  # noqa: SLF001  # as waitress does where one alone grows too large
+                    self.kept_bytes = 0
+                except OSError:  # the disk is full: it waits in memory
+                    outbuf.buf.file.seek(sent)
+
+
+def wake(trigger: Any) -> None:
+    """Wake the server's loop, unless it is awake or gone."""
+    with contextlib.suppress(BlockingIOError, BrokenPipeError):
+        trigger.pull_trigger()

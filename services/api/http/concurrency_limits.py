@@ -1,8 +1,8 @@
 """Limits the requests of a kind at a time, so that short ones always find a thread.
 
-An api has THREADS threads that answer requests. At most 24 of them wait for jobs (MOST_WAITING in job_waits), STREAMS
-send large results, UPLOADS read large bodies, and PLOTS make plots and summaries: 52. The other 4 stay free for short
-requests, such as health checks.
+An api has 56 threads that answer requests. At most 24 of them wait for jobs (MAX_WAITING in job_waits), 12 send large
+results, 8 read large bodies, and 8 make plots and summaries: 52. The other 4 are left to short requests, such as health
+checks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from shared.errors import ShapboxError
 
 THREADS = 56
 STREAMS, UPLOADS, PLOTS = 12, 8, 8
+#: Open connections, and those beyond that loopback and health checks may open.
+CONNECTIONS, RESERVED_CONNECTIONS = 300, 32
 
 
 class BusyError(ShapboxError):

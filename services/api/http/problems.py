@@ -16,8 +16,6 @@ from shared.errors import EngineFaultError, InvalidRowsError, RedisUnavailableEr
 from shared.redis.connection import REDIS_AWAY, redis_needed
 
 MEDIA_TYPE = "application/problem+json"
-#: Where the WSGI environment holds the error of a request that the server refused.
-REFUSAL = "shapbox.refusal"
 
 #: The challenge that goes with every 401 (RFC 6750).
 _CHALLENGE = 'Bearer realm="shapbox"'
@@ -56,15 +54,6 @@ class JobCancelledError(ProblemWithMembersError):
     status = 409
     slug = "job-cancelled"
     title = "The job was cancelled"
-
-
-class Refusals:
-    """Falcon middleware that answers the requests that the server refused."""
-
-    def process_request(self, req: Any, _resp: Any) -> None:
-        """Raise the refusal."""
-        if REFUSAL in req.env:
-            raise req.env[REFUSAL]
 
 
 def install(app: Any) -> None:

@@ -1,14 +1,14 @@
-"""The HTTP server: waitress with limits, and a bounded stop."""
+"""The HTTP server: waitress with limits on connections, and a bounded stop."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import socket
-import threading
 import time
+import weakref
 from collections.abc import Callable
+from ipaddress import ip_address
 from typing import Any
 
 from waitress import wasyncore
@@ -17,58 +17,113 @@ from waitress.server import BaseWSGIServer, create_server
 from services.api.capacity.disk import SMALL_BODY
 from services.api.http.access_log import AccessLog
 from services.api.http.admission import Admission
-from services.api.http.channel import Channel
-from services.api.http.concurrency_limits import THREADS
-from services.api.http.connection_limits import ConnectionLimits
+from services.api.http.channel import Channel, wake
+from services.api.http.concurrency_limits import CONNECTIONS, RESERVED_CONNECTIONS, THREADS
+from shared import metrics
 from shared.appliance.counters import Counters
+from shared.errors import HttpError
+from shared.metrics import ClosedConnection
 from shared.settings import Settings
+from shared.timing import TIMING
 
-#: Bytes that are read at a time, of which those after a request wait for its answer, and of a body that waits in memory.
-READ_BYTES, BODY_BYTES = 16 * 1024, SMALL_BODY
-#: Bytes of an answer that are sent at a time, that are made ahead of a slow reader, and that one buffer keeps in memory:
-#: as many as are made ahead with one block on top, since writing and reading a file costs as much as writing JSON.
-SEND_BYTES, AHEAD_BYTES, ANSWER_BYTES = 64 * 1024, 256 * 1024, 512 * 1024
+#: Bytes that are read at a time, and of an answer that are sent at a time.
+READ_BYTES, SEND_BYTES = 16 * 1024, 64 * 1024
+#: Bytes of an answer that are made ahead of a slow reader, and that one buffer keeps in memory: as many as are made
+#: ahead with one block on top, since writing and reading a file costs as much as writing JSON.
+AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
 #: Bytes of an answer that the system keeps for a slow reader: by itself up to 4 MB, and a container pays for them.
 UNSENT_BYTES = 128 * 1024
 #: Seconds between two searches for expired connections, that requests have to finish at a stop, and then their threads.
 EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
 
 
+class ConnectionLimits:
+    """Closes connections that expire or have to make room. `parts` are those of the server's loop."""
+
+    def __init__(self, settings: Settings, counters: Counters, parts: dict[int, Any]) -> None:
+        self._per_address = settings.max_connections_per_address
+        self._proxies = settings.trusted_proxies
+        self._counters = counters
+        self._parts = parts
+
+    def channels(self) -> list[Channel]:
+        """Return the open connections."""
+        return [part for part in list(self._parts.values()) if isinstance(part, Channel)]
+
+    def admit(self, new: Channel) -> None:
+        """Make room for a connection. Without room it is for health checks only, or closed."""
+        address = ip_address(new.addr[0])
+        shared = address.is_loopback or any(address in network for network in self._proxies)
+        others = [channel for channel in self.channels() if channel is not new]
+        own = [] if shared else [channel for channel in others if channel.addr[0] == new.addr[0]]
+        full = own if len(own) >= self._per_address else others
+        if full is others and len(others) < CONNECTIONS:
+            return
+        # Nobody waits for an answer of these, and no body comes in with a valid key.
+        free = [one for one in full if not (one.requests or (one.request and one.request.headers_finished))]
+        if free:
+            self._close(min(free, key=lambda channel: channel.since), ClosedConnection.EVICTED)
+        elif len(others) < CONNECTIONS + RESERVED_CONNECTIONS:
+            new.health_only = not address.is_loopback
+        else:
+            self._close(new, ClosedConnection.REFUSED)
+
+    def expire(self) -> None:
+        """Close what is idle or stalled, and answer what takes too long to arrive."""
+        now = time.monotonic()
+        for channel in self.channels():
+            idle_seconds = (
+                TIMING.http_linger_seconds if channel.close_when_flushed else TIMING.http_idle_seconds
+            )
+            if channel.request and now > channel.request.deadline:
+                channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
+            elif channel.requests or channel.request or channel.total_outbufs_len:
+                if channel.writable() and time.time() - channel.last_activity > TIMING.http_stall_seconds:
+                    self._close(channel, ClosedConnection.TIMEOUT)
+            elif now - channel.since > idle_seconds:
+                self._close(channel, ClosedConnection.TIMEOUT)
+
+    def _close(self, channel: Channel, reason: ClosedConnection) -> None:
+        channel.handle_close()
+        self._counters.add(metrics.HTTP_CONNECTIONS_CLOSED, reason)
+
+
 class Server:
     """Listens from the moment it is made; serves while `run` runs."""
 
     def __init__(self, app: AccessLog, admission: Admission, settings: Settings, counters: Counters) -> None:
-        self._map: dict[int, Any] = {}
-        self._limits = ConnectionLimits(settings, counters, self._map)
+        self._parts: dict[int, Any] = {}
+        self._limits = ConnectionLimits(settings, counters, self._parts)
         self._stopping = False  # no Event: a signal handler could not take its lock again
         self._next_expiry = 0.0
-        #: Held to write to the loop's pipes, and to set `_closed`. Reentrant: a signal handler may interrupt its thread.
-        self._pipes = threading.RLock()
-        self._closed = False
         first = create_server(
             app,
-            map=self._map,
+            map=self._parts,
             host=settings.host,
             port=settings.port,
             threads=THREADS,
             ident="",
             log_socket_errors=False,
             recv_bytes=READ_BYTES,
-            inbuf_overflow=BODY_BYTES,
+            inbuf_overflow=SMALL_BODY,
             outbuf_overflow=ANSWER_BYTES,
             outbuf_high_watermark=AHEAD_BYTES,
-            connection_limit=2**31,  # ConnectionLimits has its own
+            connection_limit=2**31,  # ConnectionLimits has its own limits and times
             channel_timeout=2**31,
         )
         self._dispatcher = first.task_dispatcher
-        self._listeners = [part for part in self._map.values() if isinstance(part, BaseWSGIServer)]
+        self._listeners = [part for part in self._parts.values() if isinstance(part, BaseWSGIServer)]
         for listener in self._listeners:
+            listener.adj.send_bytes = SEND_BYTES  # as an argument it warns of a future release
             # Accepted sockets inherit the listener's options.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-            listener.adj.send_bytes = SEND_BYTES  # as an argument it warns of a future release
             listener.channel_class = functools.partial(Channel, admission=admission, limits=self._limits)
-            listener.pull_trigger = functools.partial(self._wake, listener.trigger.pull_trigger)
-            os.set_blocking(listener.trigger.trigger, False)  # a full pipe wakes the loop, too
+            pipe = listener.trigger
+            os.set_blocking(pipe.trigger, False)  # a full pipe wakes the loop, too
+            listener.pull_trigger = functools.partial(wake, pipe)
+            # Closed only when no thread can write to it any more: its number may be another file's afterwards.
+            pipe._fds = pipe._fds[:1]  # noqa: SLF001  # what waitress closes
+            weakref.finalize(listener, os.close, pipe.trigger)
 
     @property
     def port(self) -> int:
@@ -89,23 +144,13 @@ class Server:
         for listener in self._listeners:
             wasyncore.dispatcher.close(listener)
         deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline and any(
-            channel.requests or channel.total_outbufs_len for channel in self._limits.channels()
-        ):
+        while time.monotonic() < deadline and any(channel.busy for channel in self._limits.channels()):
             self._turn(0.02)
-        with self._pipes:
-            self._closed = True
         self._dispatcher.shutdown(timeout=THREAD_STOP_SECONDS)
-        wasyncore.close_all(self._map)  # connections, and the pipes that wake the loop
-
-    def _wake(self, pull: Callable[[], None]) -> None:
-        """Wake the loop. A closed pipe is not written to: its number may be another file's by then."""
-        with self._pipes, contextlib.suppress(BlockingIOError):
-            if not self._closed:
-                pull()
+        wasyncore.close_all(self._parts)
 
     def _turn(self, timeout: float) -> None:
-        wasyncore.loop(timeout=timeout, use_poll=True, map=self._map, count=1)
+        wasyncore.loop(timeout=timeout, use_poll=True, map=self._parts, count=1)
         if time.monotonic() >= self._next_expiry:
             self._next_expiry = time.monotonic() + EXPIRY_SECONDS
             self._limits.expire()
