@@ -20,8 +20,28 @@ from shared.build import ROOT
 #: Tools 0 to 2 and 5 are reserved for debuggers, coverage, profilers and optimizers.
 TOOL = 4
 OURS = tuple(f"{ROOT / folder}/" for folder in ("services", "shared"))
-#: Logging is no part of what a request passes through.
-LOGGING = "shared/log.py"
+#: Files that no request, rows or values are handed to, by the reason why they are not counted.
+ASIDE = {
+    "logging and metrics": {"shared/log.py", "shared/metrics.py", "shared/appliance/counters.py"},
+    "configuration and names": {"shared/settings.py", "shared/jobs/keys.py", "shared/jobs/ids.py"},
+    "only admit or refuse": {
+        "services/api/capacity/disk.py",
+        "services/api/capacity/results.py",
+        "services/api/http/admission.py",
+        "shared/disk.py",
+        "shared/redis/capacity.py",
+    },
+    "describe models and sizes": {
+        "shared/interactions.py",
+        "shared/models/catalog.py",
+        "shared/models/contract.py",
+        "shared/models/version.py",
+        "shared/summary/sample.py",
+        "shared/summary/summary.py",
+    },
+    "faults of Redis": {"shared/redis/connection.py"},
+    "a worker's own life": {"services/worker/exits.py", "services/worker/heartbeat.py", "shared/memory.py"},
+}
 
 type Times = dict[str, set[int]]
 
@@ -29,10 +49,10 @@ type Times = dict[str, set[int]]
 class ExecutedFiles:
     """Notes files during a `with` block. `threads`: names that count; None: all but `but`."""
 
-    def __init__(self, *, only: str | None = None, but: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, only: str | None = None, but: str | None = None) -> None:
         self._only = only
         self._but = but
-        #: Milliseconds since the epoch at which functions of a file were entered or resumed, by the file's path.
+        #: Milliseconds since the epoch at which a function, PATH:NAME, was entered or resumed.
         self.times: Times = defaultdict(set)
 
     def __enter__(self) -> Self:
@@ -50,18 +70,23 @@ class ExecutedFiles:
     def _note(self, code: CodeType, _offset: int) -> None:
         if code.co_filename.startswith(OURS) and code.co_name != "<module>":
             thread = threading.current_thread().name
-            if thread not in self._but and self._only in {None, thread}:
-                self.times[code.co_filename].add(time.time_ns() // 1_000_000)
+            if thread != self._but and self._only in {None, thread}:
+                name = f"{Path(code.co_filename).relative_to(ROOT)}:{code.co_qualname}"
+                self.times[name].add(time.time_ns() // 1_000_000)
 
 
-def files_between(times: Times, start: float, end: float) -> list[str]:
-    """Return the files that executed between two times (since the epoch), but for logging."""
-    found = {
-        str(Path(file).relative_to(ROOT))
-        for file, moments in times.items()
+def functions_between(times: Times, start: float, end: float) -> set[str]:
+    """Return the functions that ran between two times, in seconds since the epoch."""
+    return {
+        function
+        for function, moments in times.items()
         if any(start * 1000 - 1 <= moment <= end * 1000 for moment in moments)
     }
-    return sorted(found - {LOGGING})
+
+
+def files_of(functions: set[str]) -> list[str]:
+    """Return the files of functions, without those in ASIDE."""
+    return sorted({name.partition(":")[0] for name in functions}.difference(*ASIDE.values()))
 
 
 def main() -> None:
@@ -73,7 +98,7 @@ def main() -> None:
         with executed:
             importlib.import_module(module).main()
     finally:
-        output.write_text(json.dumps({file: sorted(moments) for file, moments in executed.times.items()}))
+        output.write_text(json.dumps({name: sorted(moments) for name, moments in executed.times.items()}))
 
 
 if __name__ == "__main__":

@@ -1,17 +1,27 @@
-"""/v1/jobs and /v1/jobs/ID: submit, list, read, await, cancel and delete jobs."""
+"""/v1/jobs and below: submit, list, await and delete jobs; results, summaries and plots."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 from urllib.parse import urlencode
 
+import orjson
+
+from services.api.components import Components
 from services.api.explain.job_waits import JobWaits
 from services.api.explain.plan import Queued, Urgency
 from services.api.explain.submission import OPTION_PARAMETERS, Submission
 from services.api.http.authentication import Access
-from services.api.http.query import Query, read_wait
+from services.api.http.query import Query, read_row_range, read_wait
+from services.api.results.negotiation import accepts_gzip, choose_media_type, gzip_stream
+from services.api.results.plots.kinds import KINDS, PlotOptions, draw_plot
+from services.api.results.plots.png import render_png
+from services.api.results.result import JobNames
+from services.api.results.summaries import summary_document
+from services.api.results.writer import ResultResponses, Writer, completed_job, require_result
 from services.api.rows.readers import choose_reader
-from shared.errors import BadParameterError
+from shared.errors import BadParameterError, NotFoundError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
 from shared.jobs.store import JobStore
@@ -20,6 +30,8 @@ from shared.redis.connection import redis_needed
 
 #: Jobs on one page of the list, by default and at most.
 PAGE, MAX_PAGE = 20, 100
+#: The media types of a plot, in the order of preference if the client has none.
+SVG, PNG = "image/svg+xml", "image/png"
 
 
 class JobsResource:
@@ -100,6 +112,81 @@ class JobResource:
                 self._store.transitions.forget(job_id)
         self._payloads.delete_job(job_id)
         resp.status = 204
+
+
+class ResultResource:
+    """The result of one job."""
+
+    access = Access.JOBS
+
+    def __init__(self, store: JobStore, responses: ResultResponses) -> None:
+        self._store = store
+        self._responses = responses
+
+    def on_get(self, req: Any, resp: Any, job_id: str) -> None:
+        """Answer with the values and interactions of all rows, or of a page of them."""
+        query = Query(req, "offset", "limit", "interactions")
+        interactions = query.flag("interactions") is not False
+        writer = Writer.negotiate(req, read_row_range(query), interactions=interactions)
+        with redis_needed():
+            job = self._store.get(job_id)
+        require_result(job)
+        self._responses.give_stored(resp, writer, job)
+
+    on_head = on_get
+
+
+class SummaryResource:
+    """The summary of one job."""
+
+    access = Access.JOBS
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+        #: One is written at a time: that of a wide model takes 20 MB meanwhile.
+        self._one = threading.Lock()
+
+    def on_get(self, req: Any, resp: Any, job_id: str) -> None:
+        """Answer with the summary."""
+        Query(req)
+        components = self._components
+        with completed_job(components.store, job_id) as job, components.plots:
+            summary, names = components.summaries.of(job), JobNames.of(job, components.catalog)
+            with self._one:
+                resp.data = orjson.dumps(summary_document(job, summary, names))
+        resp.content_type = "application/json"
+
+    on_head = on_get
+
+
+class PlotResource:
+    """One plot of one job."""
+
+    access = Access.JOBS
+
+    def __init__(self, components: Components) -> None:
+        self._components = components
+
+    def on_get(self, req: Any, resp: Any, job_id: str, kind: str) -> None:
+        """Answer with the picture."""
+        if kind not in KINDS:
+            raise NotFoundError(f"Unknown plot {kind[:40]!r}. Available plots: {', '.join(KINDS)}.")
+        options = PlotOptions.of(Query(req, *KINDS[kind]))
+        media_type = choose_media_type(req.get_header("Accept"), (SVG, PNG), "A plot")
+        components = self._components
+        with completed_job(components.store, job_id) as job, components.plots:
+            picture = draw_plot(kind, job, options, components.summaries, components.catalog).svg()
+            if media_type == PNG:
+                picture = render_png(picture)
+        resp.content_type = media_type
+        resp.set_header("Vary", "Accept, Accept-Encoding")
+        resp.set_header("Content-Disposition", f'inline; filename="{kind}-{job.id}.{media_type[6:9]}"')
+        if media_type == SVG and accepts_gzip(req.get_header("Accept-Encoding")):
+            resp.set_header("Content-Encoding", "gzip")
+            picture = b"".join(gzip_stream([picture]))
+        resp.data = picture
+
+    on_head = on_get
 
 
 def give_job(resp: Any, job: Job, status: int) -> None:

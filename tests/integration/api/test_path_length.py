@@ -1,0 +1,154 @@
+"""The number of our files that a request passes through from the socket to its response."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from services.api.components import Components
+from shared.build import ROOT
+from shared.jobs.document import Status
+from shared.models.activation.records import Activations
+from shared.treeshap.library import find_library
+from tests.integration.api.api_client import API_KEY, OverHttp
+from tests.support.activated import activated_catalog
+from tests.support.executed_files import ExecutedFiles, files_of, functions_between
+
+#: Issue 18: at most so many files for a one-row request, and for a batch.
+MOST_FOR_A_ROW, MOST_FOR_A_BATCH = 14, 25
+
+BODY = json.dumps({"model": "diabetes", "rows": [[0.5] * 10]}).encode()
+HEADERS = {"Authorization": f"Bearer {API_KEY}", "Content-Type": "application/json"}
+#: Seconds for which the idle server is watched, whose loop turns once a second, and the end of a request.
+IDLE_SECONDS, SETTLE_SECONDS = 1.5, 0.05
+
+pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Activations]:
+    folder = tmp_path_factory.mktemp("compiled")
+    versions = activated_catalog(ROOT / "models", folder).versions()
+    records = {version.id: version.activation for version in versions if version.activation is not None}
+    return folder, Activations("compiled", records)
+
+
+@pytest.fixture
+def request_over(http: OverHttp) -> Iterator[Callable[..., Any]]:
+    """Send requests over one connection, kept alive."""
+    connection = http_client(http.port)
+
+    def send(method: str, path: str, body: bytes | None = None) -> Any:
+        connection.request(method, path, body, HEADERS)
+        response = connection.getresponse()
+        content = response.read()
+        assert response.status in {200, 202}, content
+        return json.loads(content)
+
+    yield send
+    connection.close()
+
+
+def http_client(port: int) -> http.client.HTTPConnection:
+    return http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+
+
+def test_a_one_row_request_passes_through_few_files(
+    parts: Components, compiled: tuple[Path, Activations], request_over: Callable[..., Any]
+) -> None:
+    shutil.copytree(compiled[0], parts.settings.compiled_dir, dirs_exist_ok=True)
+    parts.inline_models.open()
+
+    with ExecutedFiles(but="MainThread") as executed:
+        idle = watch_idle(executed)
+        for _ in range(3):
+            request_over("POST", "/v1/explain", BODY)
+        time.sleep(SETTLE_SECONDS)
+        start = time.time()
+        assert request_over("POST", "/v1/explain", BODY)["job"] is None
+        time.sleep(SETTLE_SECONDS)
+
+    files = files_of(functions_between(executed.times, start, time.time()) - idle)
+    assert len(files) <= MOST_FOR_A_ROW, "\n".join(files)
+
+
+def watch_idle(executed: ExecutedFiles) -> set[str]:
+    """Return the functions that an idle server runs: its loop, and the threads in the background."""
+    start = time.time()
+    time.sleep(IDLE_SECONDS)
+    return functions_between(executed.times, start, time.time())
+
+
+@pytest.fixture
+def worker(
+    parts: Components, compiled: tuple[Path, Activations], tmp_path: Path
+) -> Iterator[Callable[[], dict[str, list[int]]]]:
+    """Start a worker process; a call ends it and returns its executed files with their times."""
+    shutil.copytree(compiled[0], parts.settings.compiled_dir, dirs_exist_ok=True)
+    compiled[1].write(parts.settings.activations_file)
+    output = tmp_path / "executed.json"
+    program = [
+        "-m",
+        "tests.support.executed_files",
+        str(output),
+        "services.worker.__main__",
+        "--name",
+        "worker-1",
+    ]
+    environment = os.environ | {
+        "DATA_DIR": str(parts.settings.data_dir),
+        "MODELS_DIR": str(ROOT / "models"),
+    }
+    process = subprocess.Popen(
+        [sys.executable, *program], cwd=ROOT, env=environment, stderr=subprocess.DEVNULL
+    )
+
+    def stop() -> dict[str, list[int]]:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)
+        found: dict[str, list[int]] = json.loads(output.read_text())
+        return found
+
+    yield stop
+    with contextlib.suppress(ProcessLookupError):
+        process.kill()
+    process.wait()
+
+
+def test_a_batch_passes_through_few_files(
+    parts: Components,
+    worker: Callable[[], dict[str, list[int]]],
+    request_over: Callable[..., Any],
+    wait_until: Callable[..., float],
+) -> None:
+    def run() -> None:
+        job = request_over("POST", "/v1/jobs", BODY)
+        wait_until(lambda: parts.store.get(job["id"]).status is Status.COMPLETED)
+        request_over("GET", job["links"]["result"])
+
+    with ExecutedFiles(but="MainThread") as executed:
+        idle = watch_idle(executed)
+        for _ in range(2):
+            run()
+        time.sleep(SETTLE_SECONDS)
+        start = time.time()
+        run()
+        end = time.time()
+        time.sleep(SETTLE_SECONDS)
+
+    of_worker = {name: set(moments) for name, moments in worker().items()}
+    functions = functions_between(executed.times, start, time.time()) - idle
+    files = files_of(functions | functions_between(of_worker, start, end))
+    assert len(files) <= MOST_FOR_A_BATCH, "\n".join(files)
