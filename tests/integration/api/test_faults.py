@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import signal
 import time
 import types
@@ -113,15 +113,30 @@ def test_a_redis_whose_memory_is_full_is_503(client: InProcess, parts: Component
     assert (reply.status, reply.slug) == (503, "redis-full")
 
 
-def test_a_full_disk_is_507(
-    client: InProcess, monkeypatch: pytest.MonkeyPatch, nothing_is_left: Callable[[], None]
+@pytest.mark.parametrize(
+    ("free_bytes", "free_inodes", "scarce"), [(1000, 10**6, "MB"), (2**40, 100, "inodes")]
+)
+def test_a_full_disk_is_507_and_names_what_is_scarce(
+    client: InProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_is_left: Callable[[], None],
+    free_bytes: int,
+    free_inodes: int,
+    scarce: str,
 ) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda _path: types.SimpleNamespace(free=1000))
+    disk = types.SimpleNamespace(
+        f_bavail=free_bytes, f_frsize=1, f_blocks=2**41, f_files=2**30, f_favail=free_inodes
+    )
+    monkeypatch.setattr(os, "statvfs", lambda _path: disk)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (507, "storage-full")
+    assert scarce in reply.detail
     assert int(reply.headers["retry-after"]) >= 1
     ready = client.get("/readyz")
-    assert (ready.status, ready.json["probes"]["storage"]["ok"]) == (503, False)
+    found = ready.json["probes"]["storage"]
+    assert (ready.status, found["ok"]) == (503, False)
+    assert (found["free_bytes"], found["free_inodes"]) == (free_bytes, free_inodes)
+    assert scarce in found["detail"]
     nothing_is_left()
 
 
@@ -131,7 +146,7 @@ def test_a_store_that_is_away_is_503(
     def away(*_given: object) -> None:
         raise StorageUnavailableError("The object store does not answer: refused")
 
-    monkeypatch.setattr(type(parts.payloads), "put", away)
+    monkeypatch.setattr(type(parts.payloads), "write", away)
     monkeypatch.setattr(type(parts.payloads), "probe", away)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "storage-unavailable")
@@ -150,7 +165,7 @@ def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Compon
 
 
 def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, parts: Components) -> None:
-    while parts.uploads._places.acquire(blocking=False):
+    while parts.uploads._free.acquire(blocking=False):
         pass
     reply = client.post("/v1/jobs?model=diabetes", b"x" * (2**20 + 1), "text/csv")
     assert (reply.status, reply.slug) == (503, "busy")
