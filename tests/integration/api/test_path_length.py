@@ -85,7 +85,7 @@ def test_a_one_row_request_passes_through_few_files(
 
 
 def watch_idle(executed: ExecutedFiles) -> set[str]:
-    """Return the functions that an idle server runs: its loop, and the threads in the background."""
+    """Return the functions that an idle server runs: its loop and background threads."""
     start = time.time()
     time.sleep(IDLE_SECONDS)
     return functions_between(executed.times, start, time.time())
