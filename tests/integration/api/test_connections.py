@@ -1,0 +1,601 @@
+"""The server's limits on heads, bodies and connections, and what a connection is kept or closed for."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from ipaddress import IPv4Address, ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+from waitress import wasyncore
+from waitress.parser import HTTPRequestParser
+
+from services.api.app import create_app
+from services.api.capacity.disk import UploadDisk
+from services.api.components import Components
+from services.api.http import channel, server
+from services.api.http.access_log import AccessLog, StartResponse
+from services.api.http.admission import Admission
+from services.api.http.server import UNSENT_BYTES, Server
+from shared.metrics import HTTP_CONNECTIONS_CLOSED, ClosedConnection
+from shared.timing import TIMING
+from tests.integration.api.api_client import API_KEY, OverHttp
+
+type App = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+type Serve = Callable[..., "Served"]
+
+GET = b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n"
+ASK = b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+KEYED = f"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n".encode()
+CHUNKED = KEYED + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+BODY = b'{"model": "diabetes", "rows": [[1,1,1,1,1,1,1,1,1,1]]}'
+
+
+class Echo:
+    """A resource that takes bodies."""
+
+    access = "jobs"
+
+    def on_post(self) -> None:
+        """Tell the server that there is such a method."""
+
+
+def say_length(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    body = b"read %d" % len(environ["wsgi.input"].read())
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+
+class Served:
+    """A real server."""
+
+    def __init__(self, made: Server) -> None:
+        self._server = made
+        self.port = made.port
+        self.thread = threading.Thread(target=made.run)
+        self.thread.start()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def stop(self) -> None:
+        self._server.stop()
+
+    def states(self) -> list[str]:
+        """Return the states of its connections, as the system numbers them."""
+        lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]]
+        return [line[3] for line in lines if line[1].endswith(f":{self.port:04X}") and line[3] != "0A"]
+
+
+@pytest.fixture
+def serve(parts: Components) -> Iterator[Serve]:
+    """Serve the api, or an application that stands in its place, on a server of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(app: App | None = None, **changes: Any) -> Served:
+            settings = replace(parts.settings, **changes)
+            admission = Admission(settings, UploadDisk(settings.tmp_dir, 1), lambda _path: (Echo(),))
+            served_app = create_app(parts) if app is None else AccessLog(app, parts.counters)
+            served = Served(Server(served_app, admission, settings, parts.counters))
+            stack.callback(served.thread.join)
+            stack.callback(served.stop)
+            return served
+
+        yield start
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set times of connections."""
+
+    def scale(**seconds: float) -> None:
+        for module in (server, channel):
+            monkeypatch.setattr(module, "TIMING", replace(TIMING, **seconds))
+        monkeypatch.setattr(server, "EXPIRY_SECONDS", 0.05)
+
+    return scale
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Set how many connections there may be, and how many in reserve."""
+
+    def limit(connections: int, reserved: int) -> None:
+        monkeypatch.setattr(server, "CONNECTIONS", connections)
+        monkeypatch.setattr(server, "RESERVED_CONNECTIONS", reserved)
+
+    return limit
+
+
+class Remote(IPv4Address):
+    """An address that is not this machine's, whatever it says."""
+
+    is_loopback = False  # type: ignore[assignment]  # a property there
+
+
+@pytest.fixture
+def as_if_remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat loopback as any address."""
+    monkeypatch.setattr(server, "ip_address", Remote)
+
+
+def rest(connection: socket.socket) -> bytes:
+    """Read to the end; a reset is an end."""
+    received = b""
+    with contextlib.suppress(ConnectionError):
+        while block := connection.recv(65536):
+            received += block
+    return received
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Read one answer with a length."""
+    received = b""
+    while b"\r\n\r\n" not in received and (block := connection.recv(65536)):
+        received += block
+    head, _, body = received.partition(b"\r\n\r\n")
+    if length := re.search(rb"Content-Length: (\d+)", head):
+        while len(body) < int(length[1]):
+            body += connection.recv(65536)
+    return head + b"\r\n\r\n" + body
+
+
+def status(connection: socket.socket) -> int:
+    return int(answer(connection).split(b" ")[1])
+
+
+def closed(parts: Components) -> dict[str, int]:
+    parts.counters.flush()
+    sums = parts.counters.read()
+    return {
+        reason.value: int(sums[HTTP_CONNECTIONS_CLOSED.name, reason])
+        for reason in ClosedConnection
+        if (HTTP_CONNECTIONS_CLOSED.name, reason) in sums
+    }
+
+
+# --- Requests ---
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"0" * 2000,
+        b"5;x=" + b"a" * 2000,
+        b"1;" + b"x" * 1100 + b"\r\n \r\n0\r\n\r\n",
+        (b"1;" + b"x" * 400 + b"\r\n \r\n") * 100,
+        b"0\r\n" + (b"X: " + b"y" * 400 + b"\r\n") * 50,
+        b"0\r\nX: " + b"y" * 20_000,
+        b"5\r\nhelloX\r\n0\r\n\r\n",
+        b"5\nhello\r\n0\r\n\r\n",
+        b"-5\r\nhello\r\n0\r\n\r\n",
+        b"5_0\r\nhello\r\n0\r\n\r\n",
+    ],
+)
+def test_a_chunked_body_that_is_wrong_or_mostly_framing_is_refused(http: OverHttp, body: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(CHUNKED + body)
+        assert status(connection) == 400
+        assert rest(connection) == b""
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_chunks_of_any_size_with_extensions_and_a_trailer_are_read(http: OverHttp, size: int) -> None:
+    chunks = [BODY[at : at + size] for at in range(0, len(BODY), size)]
+    body = (
+        b"".join(b"%x;name=value\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nX: y\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        for at in range(0, len(CHUNKED + body), 333):
+            connection.sendall((CHUNKED + body)[at : at + 333])
+        assert status(connection) == 202
+        connection.sendall(GET)
+        assert status(connection) == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nX:" + b" " * 60_000 + b"a\r\n\r\n", 400),
+        (b"GET a://" + b"0" * 60_000 + b" x HTTP/1.1\r\nHost: x\r\n\r\n", 400),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\n" + b"X: a\r\n" * 120 + b"\r\n", 200),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nX:\t a  b \t\r\nY:\r\n\r\n", 200),
+        (b"\r\n\r\nGET /version HTTP/1.1\r\nHost: x\r\n\r\n", 200),
+        (b"GET /version HTTP/1.0\r\n\r\n", 200),
+    ],
+)
+def test_a_head_takes_no_longer_than_its_length(http: OverHttp, head: bytes, expected: int) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        started = time.monotonic()
+        connection.sendall(head)
+        assert status(connection) == expected
+        assert time.monotonic() - started < 2
+
+
+def test_http_1_0_clients_are_answered_and_may_keep_their_connection(http: OverHttp) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(b"GET /version HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
+        assert status(connection) == 200
+        connection.sendall(b"GET /version HTTP/1.0\r\n\r\n")
+        assert b"200 OK" in rest(connection)
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "statuses"),
+    [
+        # The body's end is ambiguous: it is read as chunks, answered, and the connection closed.
+        (
+            KEYED
+            + b"Content-Type: application/json\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY) + GET,
+            [202],
+        ),
+        (KEYED + b"Content-Length: 4\r\nContent-Length: 4\r\n\r\nabcd" + GET, [400]),
+        (KEYED + b"Content-Length: +4\r\n\r\nabcd" + GET, [400]),
+        (KEYED + b"Content-Length: 4, 4\r\n\r\nabcd" + GET, [400]),
+        (KEYED + b"Transfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n" + GET, [501]),
+        (KEYED + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + GET, [501]),
+        (KEYED + b"Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n" + GET, [400]),
+        (KEYED + b"Transfer-Encoding: \x0bchunked\r\n\r\n0\r\n\r\n" + GET, [400]),
+        (KEYED.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + GET, [400]),
+        # Without a key the body is not read: it must not become a request.
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(GET) + GET, [401]),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(GET) + GET, [200]),
+        (b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(GET) + GET, [404]),
+        (b"GET /version HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\n\r\n" + GET, [200, 200]),
+    ],
+)
+def test_no_part_of_a_request_is_taken_for_another_one(
+    http: OverHttp, request_bytes: bytes, statuses: list[int]
+) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(request_bytes)
+        connection.shutdown(socket.SHUT_WR)
+        found = re.findall(rb"HTTP/1\.[01] (\d+) [A-Z]", rest(connection))
+    assert [int(each) for each in found] == statuses
+
+
+@pytest.mark.parametrize(
+    ("head", "expected"),
+    [
+        (b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\n", 401),
+        (KEYED.replace(b"/v1/jobs", b"/v1/nowhere"), 404),
+        (KEYED.replace(b"POST", b"PUT"), 405),
+        (KEYED.replace(b"/v1/jobs", b"/v1/workers/recycle"), 403),
+        (KEYED + b"Content-Type: image/png\r\n", 415),
+    ],
+)
+def test_a_request_that_is_refused_anyway_is_answered_before_its_body(
+    http: OverHttp, head: bytes, expected: int
+) -> None:
+    for length in (b"Content-Length: 50000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+            connection.sendall(head + length)
+            assert status(connection) == expected
+            connection.sendall(b"x" * 100_000)  # it is still dropped, so that the answer arrives
+            assert rest(connection) == b""
+
+
+def test_an_answer_without_a_body_keeps_the_connection_open(http: OverHttp) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        tag = re.search(rb"Etag: ([^\r]+)", answer(connection), re.IGNORECASE)
+        assert tag
+        for _ in range(3):
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nIf-None-Match: %b\r\n\r\n" % tag[1])
+            head = answer(connection)
+            assert head.startswith(b"HTTP/1.1 304 ")
+            assert b"Connection: close" not in head
+
+
+def test_a_client_that_ends_its_side_still_gets_its_answers(http: OverHttp) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(GET * 5)
+        connection.shutdown(socket.SHUT_WR)
+        assert rest(connection).count(b"200 OK") == 5
+
+
+# --- Times ---
+
+
+def test_a_head_that_takes_too_long_is_answered_with_408(http: OverHttp, times: Callable[..., None]) -> None:
+    times(http_head_seconds=0.5, http_linger_seconds=0.5)
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        started = time.monotonic()
+        connection.sendall(GET[:20])
+        with contextlib.suppress(ConnectionError):
+            for _ in range(8):  # it is no idle connection
+                time.sleep(0.1)
+                connection.sendall(b"a")
+        assert status(connection) == 408
+        assert rest(connection) == b""
+        assert time.monotonic() - started < 3
+
+
+def test_a_small_body_has_a_deadline_and_a_large_one_must_make_progress(
+    http: OverHttp, times: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times(http_body_seconds=0.5)
+    monkeypatch.setattr(channel, "SLOWEST_BYTES_PER_SECOND", 20_000)
+    head = KEYED + b"Content-Type: text/csv\r\nContent-Length: 90000\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(head + b"x")
+        for _ in range(20):
+            time.sleep(0.1)
+            connection.sendall(b"x" * 3_000)  # 1.5 times as fast as it must be
+        connection.settimeout(0.01)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+        connection.settimeout(10)
+        assert status(connection) == 408
+
+
+def test_an_idle_connection_is_closed(http: OverHttp, times: Callable[..., None], parts: Components) -> None:
+    times(http_idle_seconds=0.3)
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        assert connection.recv(1) == b""
+    assert closed(parts) == {"timeout": 1}
+
+
+# --- Numbers of connections ---
+
+
+def test_a_new_connection_replaces_the_one_that_has_been_idle_for_longest(
+    serve: Serve, limits: Callable[[int, int], None], parts: Components
+) -> None:
+    limits(5, 0)
+    served = serve()
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(served.connect()) for _ in range(5)]
+        for connection in connections:
+            connection.sendall(GET)
+            assert status(connection) == 200
+        connections[1].sendall(GET)
+        assert status(connections[1]) == 200
+        stack.enter_context(served.connect()).sendall(GET)
+        assert rest(connections[0]) == b""
+        newest = stack.enter_context(served.connect())
+        newest.sendall(GET)
+        assert status(newest) == 200
+        assert rest(connections[2]) == b""  # the second one has had a request meanwhile
+        connections[1].sendall(GET)
+        assert status(connections[1]) == 200
+    assert closed(parts)["evicted"] == 2
+
+
+def test_a_body_with_a_key_and_a_request_in_work_are_not_closed_for_others(
+    serve: Serve, limits: Callable[[int, int], None]
+) -> None:
+    limits(3, 2)
+    working = threading.Event()
+
+    def work(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/long":
+            assert working.wait(10)
+        return say_length(environ, start_response)
+
+    served = serve(work)
+    with contextlib.ExitStack() as stack:
+        body, long = stack.enter_context(served.connect()), stack.enter_context(served.connect())
+        body.sendall(KEYED.replace(b"/v1/jobs", b"/echo") + b"Content-Length: 5\r\n\r\nhe")
+        long.sendall(ASK.replace(b"/echo", b"/long"))
+        time.sleep(0.2)
+        others = [stack.enter_context(served.connect()) for _ in range(10)]
+        others[-1].sendall(ASK)
+        assert answer(others[-1]).endswith(b"read 0")
+        body.sendall(b"llo")
+        assert answer(body).endswith(b"read 5")
+        working.set()
+        assert answer(long).endswith(b"read 0")
+
+
+@pytest.mark.usefixtures("as_if_remote")
+def test_health_checks_are_answered_when_all_connections_are_at_work(
+    serve: Serve, limits: Callable[[int, int], None]
+) -> None:
+    limits(3, 2)
+    working = threading.Event()
+
+    def work(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/long":
+            assert working.wait(10)
+        if "shapbox.refusal" in environ:
+            start_response(f"{environ['shapbox.refusal'].status} Refused", [("Content-Length", "0")])
+            return []
+        return say_length(environ, start_response)
+
+    served = serve(work)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(served.connect()).sendall(ASK.replace(b"/echo", b"/long"))
+        time.sleep(0.2)
+        for path, expected in ((b"/healthz", 200), (b"/echo", 503), (b"/readyz", 200)):
+            with served.connect() as connection:
+                connection.sendall(ASK.replace(b"/echo", path))
+                assert status(connection) == expected
+            time.sleep(0.1)
+        working.set()
+
+
+@pytest.mark.usefixtures("as_if_remote")
+def test_one_address_has_its_own_limit_and_replaces_its_own_connections(
+    serve: Serve, parts: Components
+) -> None:
+    served = serve(max_connections_per_address=4, trusted_proxies=())
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(served.connect()) for _ in range(10)]
+        for connection in connections[:6]:
+            assert rest(connection) == b""
+        for connection in connections[6:]:
+            connection.sendall(GET)
+            assert status(connection) == 200
+    assert closed(parts)["evicted"] == 6
+
+
+@pytest.mark.usefixtures("as_if_remote")
+def test_the_connections_of_a_trusted_proxy_are_exempt_from_it(serve: Serve) -> None:
+    served = serve(max_connections_per_address=4, trusted_proxies=(ip_network("127.0.0.0/8"),))
+    with contextlib.ExitStack() as stack:
+        for connection in [stack.enter_context(served.connect()) for _ in range(10)]:
+            connection.sendall(GET)
+            assert status(connection) == 200
+
+
+def test_connections_that_do_nothing_keep_nobody_out(http: OverHttp) -> None:
+    with contextlib.ExitStack() as stack:
+        for _ in range(400):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", http.port), timeout=10))
+            connection.sendall(GET[:10])
+        started = time.monotonic()
+        assert http.get("/version").status == 200
+        assert time.monotonic() - started < 1
+
+
+# --- The moments in which the loop and a thread, or a thread and the stop, meet ---
+
+
+def test_a_body_is_asked_for_once_however_often_the_loop_is_woken_meanwhile(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = wasyncore.dispatcher.send
+    sending, others_came = threading.Event(), threading.Event()
+
+    def send_late(part: wasyncore.dispatcher, data: bytes, **named: Any) -> int:
+        if b"100 Continue" in data:
+            sending.set()
+            time.sleep(0.1)
+        return int(send(part, data, **named))
+
+    served = serve(say_length)
+    with contextlib.ExitStack() as stack:
+        asking = stack.enter_context(served.connect())
+        asking.sendall(ASK)
+        assert answer(asking).endswith(b"read 0")
+        monkeypatch.setattr(wasyncore.dispatcher, "send", send_late)
+        asking.sendall(
+            KEYED.replace(b"/v1/jobs", b"/echo") + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert sending.wait(10)
+        for _ in range(3):
+            stack.enter_context(served.connect())
+        others_came.set()
+        assert answer(asking) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        asking.sendall(b"hello")
+        assert answer(asking).endswith(b"read 5")
+
+
+def test_a_connection_to_be_closed_is_closed_also_if_its_client_reads_late(
+    serve: Serve, times: Callable[..., None], wait_until: Callable[..., float]
+) -> None:
+    times(http_stall_seconds=5)
+    size = (
+        UNSENT_BYTES * 7 // 8
+    )  # so much is sent at once, but nothing can be written after it until half is read
+
+    def say_much(_environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(size))])
+        return [b"x" * size]
+
+    served = serve(say_much)
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(10)
+        slow.connect(("127.0.0.1", served.port))
+        slow.sendall(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        wait_until(lambda: "04" in served.states())  # it has ended its side, and the system sends on
+        assert rest(slow).count(b"x") >= size
+
+
+def test_an_answer_that_was_long_in_coming_is_not_taken_for_one_that_nobody_reads(
+    serve: Serve, times: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times(http_stall_seconds=0.3)
+    send = wasyncore.dispatcher.send
+    sending, others_came = threading.Event(), threading.Event()
+
+    def send_late(part: wasyncore.dispatcher, data: bytes, **named: Any) -> int:
+        sending.set()
+        assert others_came.wait(10)
+        return int(send(part, data, **named))
+
+    def say_late(_environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
+        time.sleep(0.5)
+        start_response("200 OK", [("Content-Length", "200000")])
+        yield b"x" * 100_000
+        time.sleep(0.1)  # a loop that has decided to close comes to it now
+        yield b"x" * 100_000
+
+    monkeypatch.setattr(wasyncore.dispatcher, "send", send_late)
+    served = serve(say_late)
+    with contextlib.ExitStack() as stack:
+        asking = stack.enter_context(served.connect())
+        asking.sendall(ASK)
+        assert sending.wait(10)
+        for _ in range(3):  # each makes the loop look
+            stack.enter_context(served.connect())
+            time.sleep(0.02)
+        others_came.set()
+        received = b""
+        while received.count(b"x") < 200_000 and (block := asking.recv(65536)):
+            received += block
+    assert received.count(b"x") == 200_000
+
+
+def test_requests_that_have_come_by_the_stop_are_answered(serve: Serve) -> None:
+    stopping = threading.Event()
+
+    def say_late(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        stopping.set()
+        time.sleep(0.6)
+        return say_length(environ, start_response)
+
+    served = serve(say_late)
+    with served.connect() as asking:
+        asking.sendall(ASK * 2)
+        assert stopping.wait(10)
+        served.stop()
+        assert answer(asking).endswith(b"read 0")
+        assert answer(asking).endswith(b"read 0")
+        served.thread.join(5)
+    assert not served.thread.is_alive()
+
+
+@pytest.mark.parametrize("fault", [SystemExit, MemoryError])
+def test_a_request_that_brings_its_thread_down_is_not_tried_again(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, fault: type[BaseException]
+) -> None:
+    calls: list[str] = []
+
+    def fall(_environ: dict[str, Any], _start_response: StartResponse) -> Iterable[bytes]:
+        calls.append("")
+        raise fault
+
+    def disk_is_full(_request: object) -> None:
+        raise OSError
+
+    served = serve(fall)
+    monkeypatch.setattr(HTTPRequestParser, "close", disk_is_full)
+    with served.connect() as asking:
+        asking.sendall(ASK)
+        assert asking.recv(65536) == b""
+    assert len(calls) == 1
+
+
+def test_an_application_that_fails_is_answered_for_with_a_problem(serve: Serve) -> None:
+    def fail(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        if "shapbox.refusal" not in environ:
+            raise RuntimeError
+        start_response(f"{environ['shapbox.refusal'].status} Failed", [("Content-Length", "0")])
+        return []
+
+    served = serve(fail)
+    with served.connect() as asking:
+        asking.sendall(ASK)
+        assert rest(asking).startswith(b"HTTP/1.1 500 ")
