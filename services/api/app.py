@@ -18,7 +18,6 @@ from services.api.http.server import Server
 from services.api.resources.appliance import ApplianceResource
 from services.api.resources.console import ConsoleFiles, ConsoleResource
 from services.api.resources.documentation import DocsResource, OpenApiResource
-from services.api.resources.examples import ExamplesResource
 from services.api.resources.explain import ExplainResource
 from services.api.resources.health import HealthResource, ReadyResource
 from services.api.resources.jobs import (
@@ -29,7 +28,7 @@ from services.api.resources.jobs import (
     SummaryResource,
 )
 from services.api.resources.metrics import MetricsResource
-from services.api.resources.models import ModelResource, ModelsResource
+from services.api.resources.models import ExamplesResource, ModelResource, ModelsResource
 from services.api.resources.version import VersionResource
 from services.api.resources.workers import RecycleResource, WorkersResource
 from shared.appliance.recycle_requests import RecycleRequests

@@ -1,15 +1,30 @@
-"""/v1/models: the models that rows can be explained with, and those that are refused."""
+"""/v1/models and /v1/models/NAME/examples: models, also refused ones, and rows to try them with."""
 
 from __future__ import annotations
 
+import csv
+import io
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from services.api.http.authentication import Access
 from services.api.http.query import Query
+from services.api.results.negotiation import choose_media_type
+from shared.errors import ModelFaultError, NotFoundError
 from shared.jobs.document import Method
 from shared.models.activation.records import State, VersionRecord
-from shared.models.catalog import ModelCatalog, ModelVersion, RefusedModel
-from shared.models.contract import Contract
+from shared.models.catalog import ModelCatalog, RefusedModel
+from shared.models.contract import Contract, Feature
+from shared.models.labelled_rows import Cell, labelled_rows
+from shared.models.version import ModelVersion
+
+#: Rows by default and at most, and the numbers that one answer holds at most: it is made whole.
+EXAMPLES, MAX_EXAMPLES, MAX_NUMBERS = 100, 10_000, 131_072
+CSV, JSON = "text/csv", "application/json"
+#: Texts that the reader of CSV takes for a missing value: the first one that is no label is written.
+MISSING_TEXTS = ("", "NA", "N/A", "nan", "null", "None", "<NA>", "#N/A")
 
 
 class ModelsResource:
@@ -43,6 +58,39 @@ class ModelResource:
         refused = catalog.find_refused(name)
         document = _refused_document(refused) if refused else _ready_document(catalog.get(name))
         resp.media = document
+
+    on_head = on_get
+
+
+class NoExamplesError(NotFoundError):
+    """The model was added without example rows."""
+
+    slug = "no-examples"
+    title = "No example rows"
+
+
+class ExamplesResource:
+    """The first example rows of a model, as a body that could be sent to /v1/jobs."""
+
+    access = Access.JOBS
+
+    def __init__(self, catalog: ModelCatalog) -> None:
+        self._catalog = catalog
+
+    def on_get(self, req: Any, resp: Any, name: str) -> None:
+        """Answer with CSV or, if requested, JSON."""
+        limit = Query(req, "limit").whole("limit", EXAMPLES, 1, MAX_EXAMPLES)
+        version = self._catalog.get(name)
+        media_type = choose_media_type(req.get_header("Accept"), (CSV, JSON), "Example rows")
+        rows = _read_rows(version, limit)
+        resp.content_type = media_type
+        resp.set_header("Vary", "Accept")
+        features = version.contract.features
+        cells = labelled_rows(features, rows)
+        if media_type == CSV:
+            resp.data = _as_csv(features, cells)
+        else:
+            resp.media = {"model": version.id, "rows": cells}
 
     on_head = on_get
 
@@ -86,3 +134,29 @@ def _document(
         "contract": contract and contract.document(),
         "activation": activation and activation.document(),
     }
+
+
+def _read_rows(version: ModelVersion, limit: int) -> NDArray[np.float32]:
+    """Return the first rows, and read no others."""
+    if version.examples_path is None:
+        raise NoExamplesError(
+            f"Model {version.id} was added without example rows. Add them with `python -m ops.models add --examples`."
+        )
+    most = max(1, MAX_NUMBERS // len(version.features))
+    try:
+        matrix = np.load(version.examples_path, mmap_mode="r", allow_pickle=False)
+        return np.array(matrix[: min(limit, most)], dtype=np.float32)
+    except (OSError, ValueError) as fault:
+        raise ModelFaultError(f"Cannot read the example rows of {version.id}: {fault}") from fault
+
+
+def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]]) -> bytes:
+    missing = [
+        next((text for text in MISSING_TEXTS if text not in feature.labels), "") for feature in features
+    ]
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow([feature.name for feature in features])
+    for row in rows:
+        writer.writerow([none if cell is None else cell for cell, none in zip(row, missing, strict=True)])
+    return text.getvalue().encode()

@@ -17,8 +17,8 @@ from services.api.app import routes
 from services.api.components import Components
 from services.api.explain.submission import MAX_KEY
 from services.api.resources.console import MEDIA_TYPES
-from services.api.resources.examples import EXAMPLES, MAX_EXAMPLES
 from services.api.resources.jobs import MAX_PAGE, PAGE
+from services.api.resources.models import EXAMPLES, MAX_EXAMPLES
 from services.api.results.plots.kinds import KINDS, MOST_DISPLAYED
 from shared.build import ROOT, VERSION
 from shared.errors import MAX_ROW_ERRORS, ShapboxError

@@ -12,7 +12,7 @@ import pytest
 
 from services.api.app import create_app
 from services.api.components import Components
-from services.api.resources import examples
+from services.api.resources import models
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature, Kind
 from shared.models.store import ModelDraft, write_model_folder
@@ -61,7 +61,7 @@ def test_a_missing_value_is_an_empty_cell(
 
 
 def test_of_a_wide_model_come_fewer_rows(client: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(examples, "MAX_NUMBERS", 95)
+    monkeypatch.setattr(models, "MAX_NUMBERS", 95)
     reply = client.get("/v1/models/breast-cancer/examples", Accept="application/json")
     assert len(reply.json["rows"]) == 3
 
