@@ -46,8 +46,7 @@ from shared.models.activation.records import ExplanationKind
 from shared.models.version import ModelVersion
 from shared.objects.payloads import Payloads
 from shared.redis.connection import is_outage
-from shared.summary.sample import keeps_summary
-from shared.summary.summary import Summary
+from shared.summary.summary import Summary, keeps_summary
 from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)

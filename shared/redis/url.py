@@ -14,14 +14,13 @@ ANYWHERE = frozenset({"db", "username", "password"})
 #: Allowed for rediss:// as well: files of certificates and keys, and checks of the server's certificate.
 TLS_FILES = ("ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile")
 TLS = frozenset({*TLS_FILES, "ssl_cert_reqs", "ssl_check_hostname", "ssl_password", "ssl_min_version"})
-#: Values of ssl_min_version and ssl_cert_reqs.
-TLS_VERSIONS = ("771", "772")
-CERT_REQS = ("required", "optional", "none")
+#: The values of two of them: 771 and 772 stand for TLS 1.2 and 1.3.
+CHOICES = {"ssl_cert_reqs": ("required", "optional", "none"), "ssl_min_version": ("771", "772")}
 #: The port if none is given.
 DEFAULT_PORT = 6379
 
 _ENCODE = (
-    "percent-encode special characters in the password, such as / as %2F, # as %23, ? as %3F and @ as %40"
+    "percent-encode special characters in the password: / as %2F, # as %23, ? as %3F, @ as %40, and so on"
 )
 
 
@@ -90,9 +89,8 @@ def _check_query(parts: SplitResult) -> None:
             f"the query has {len(unknown)} parameter{'s' * (len(unknown) > 1)} other than "
             f"{', '.join(sorted(allowed))}: remove the others, since Shapbox sets time limits and the like itself"
         )
-    if query.get("ssl_cert_reqs", "required") not in CERT_REQS:
-        raise ValueError(f"ssl_cert_reqs must be one of {', '.join(CERT_REQS)}")
     if not query.get("db", "0").isdecimal():
         raise ValueError("db must be a whole number")
-    if query.get("ssl_min_version", TLS_VERSIONS[0]) not in TLS_VERSIONS:
-        raise ValueError(f"ssl_min_version must be one of {', '.join(TLS_VERSIONS)} (TLS 1.2, TLS 1.3)")
+    for name, choices in CHOICES.items():
+        if query.get(name, choices[0]) not in choices:
+            raise ValueError(f"{name} must be one of {', '.join(choices)}")

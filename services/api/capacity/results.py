@@ -18,8 +18,7 @@ from shared.interactions import Interactions
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.objects.payloads import is_small, result_inodes
-from shared.summary.sample import MOST_VALUES
-from shared.summary.summary import summary_bytes
+from shared.summary.summary import MOST_VALUES, summary_bytes
 
 #: Bytes of a block of the disk: each result takes whole ones, and one for its name.
 BLOCK_BYTES = 4096

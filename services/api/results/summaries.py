@@ -20,8 +20,14 @@ from shared.jobs.document import Job
 from shared.models.contract import Kind
 from shared.objects.payloads import Matrix, Payloads
 from shared.summary.moments import Moments, Of
-from shared.summary.sample import MOST_VALUES, has_summary, keeps_summary
-from shared.summary.summary import SUMMARY_ARRAYS, Summary, summary_bytes
+from shared.summary.summary import (
+    MOST_VALUES,
+    SUMMARY_ARRAYS,
+    Summary,
+    has_summary,
+    keeps_summary,
+    summary_bytes,
+)
 
 #: Bytes of summaries that stay in memory. One of a million rows of 30 features has half a MB.
 KEPT_BYTES = 8 * 2**20

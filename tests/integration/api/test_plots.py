@@ -29,7 +29,7 @@ from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
-from shared.summary import sample
+from shared.summary import summary as summary_module
 from shared.summary.summary import Summary
 from tests.integration.api.api_client import InProcess, Reply
 from tests.integration.api.changed import changed
@@ -79,7 +79,7 @@ def make(parts: Components) -> Make:
 @pytest.fixture
 def small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let jobs of 120 rows and more keep digests, with samples of twelve rows."""
-    monkeypatch.setattr(sample, "SAMPLE_ROWS", 12)
+    monkeypatch.setattr(summary_module, "SAMPLE_ROWS", 12)
 
 
 def plot(client: InProcess, job: Job, kind: str, query: str = "", **headers: str) -> Reply:
@@ -401,9 +401,9 @@ def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(
     client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    monkeypatch.setattr(sample, "MOST_VALUES", job.features * job.outputs)
+    monkeypatch.setattr(summary_module, "MOST_VALUES", job.features * job.outputs)
     plot(client, job, "bar")
-    monkeypatch.setattr(sample, "MOST_VALUES", job.features * job.outputs - 1)
+    monkeypatch.setattr(summary_module, "MOST_VALUES", job.features * job.outputs - 1)
 
     for address in ("summary", "plots/bar", "plots/beeswarm", "plots/dependence"):
         reply = client.get(f"/v1/jobs/{job.id}/{address}")

@@ -30,7 +30,7 @@ from shared.jobs.transitions import Claim, Completion
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
-from shared.summary import sample
+from shared.summary import summary as summary_module
 from shared.summary.summary import Summary
 
 ROOT = Path(__file__).parents[3]
@@ -103,13 +103,13 @@ def test_a_large_jobs_batches_leave_summaries_behind_their_results_and_a_small_o
     rows = examples(catalog, "breast-cancer", rows=60)
     jobs = []
     for sampled in (2, 2000):
-        monkeypatch.setattr(sample, "SAMPLE_ROWS", sampled)
+        monkeypatch.setattr(summary_module, "SAMPLE_ROWS", sampled)
         jobs.append(accept(rows, "breast-cancer"))
         for batch in range(6):
             runner.run(jobs[-1].id, batch)
     large, small = jobs
 
-    monkeypatch.setattr(sample, "SAMPLE_ROWS", 2)
+    monkeypatch.setattr(summary_module, "SAMPLE_ROWS", 2)
     for batch in range(6):
         wanted = slice(batch * 10, batch * 10 + 10)
         result = payloads.result(large, batch)

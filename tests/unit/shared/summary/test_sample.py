@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.jobs.document import Job, Method
-from shared.summary.sample import SAMPLE_BYTES, SAMPLE_ROWS, keeps_summary, sample_size, sampled_places
+from shared.summary.summary import SAMPLE_BYTES, SAMPLE_ROWS, keeps_summary, sample_size, sampled_places
 
 
 def job(rows: int, batch_rows: int = 500, features: int = 10, outputs: int = 1) -> Job:
