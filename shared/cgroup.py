@@ -75,7 +75,7 @@ def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | Non
     """Return the CPU quota of this process's cgroup, or None."""
     for folder, version in _candidates("cpu", cgroups, proc):
         try:
-            cpus = _quota_v1(folder) if version == 1 else _quota_v2(folder)
+            cpus = _quota(folder, version)
         except (OSError, ValueError):
             continue
         return None if cpus is None else CpuQuota(version, cpus)
@@ -118,11 +118,9 @@ def _limit(file: Path) -> int | None:
     return None if text == "max" or int(text) >= NO_LIMIT else int(text)
 
 
-def _quota_v2(folder: Path) -> float | None:
-    quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
-    return None if quota == "max" else int(quota) / int(period)
-
-
-def _quota_v1(folder: Path) -> float | None:
-    quota, period = (_number(folder / f"cpu.cfs_{name}_us") for name in ("quota", "period"))
-    return None if quota < 0 else quota / period
+def _quota(folder: Path, version: int) -> float | None:
+    if version == 1:
+        words = [(folder / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")]
+    else:
+        words = (folder / "cpu.max").read_text(encoding="ascii").split()
+    return None if words[0] == "max" or int(words[0]) < 0 else int(words[0]) / int(words[1])

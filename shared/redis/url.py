@@ -26,12 +26,15 @@ _ENCODE = (
 
 def check_redis_url(text: str) -> str:
     """Return a valid address. Raises ValueError, which says what to do."""
-    if urlsplit_or_none(text) is None or text.partition("://")[0] not in SCHEMES:
+    try:
+        parts = urlsplit(text)
+    except ValueError:  # as with a bracket in a password
+        parts = SplitResult("", "", "", "", "")
+    if text.partition("://")[0] not in SCHEMES or not parts.scheme:
         raise ValueError(
             f"the address must start with one of {', '.join(f'{scheme}://' for scheme in SCHEMES)} and contain no "
             f"stray brackets: {_ENCODE}"
         )
-    parts = urlsplit(text)
     if parts.fragment or (parts.scheme != "unix" and "@" in parts.path + parts.query):
         raise ValueError(f"the address is cut off at a special character: {_ENCODE}")
     if parts.scheme == "unix":
@@ -55,14 +58,6 @@ def public_address(text: str) -> str:
 def tls_files(text: str) -> dict[str, str]:
     """Return the files and folders for TLS of a checked address, by query parameter."""
     return {name: value for name, value in parse_qsl(urlsplit(text).query) if name in TLS_FILES}
-
-
-def urlsplit_or_none(text: str) -> SplitResult | None:
-    """Return the address's parts; None if it cannot be split, as with a bracket in a password."""
-    try:
-        return urlsplit(text)
-    except ValueError:
-        return None
 
 
 def _check_place(parts: SplitResult) -> None:
