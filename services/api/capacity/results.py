@@ -68,16 +68,17 @@ class ResultReservations:
         """`folder`: where a local object store is; None for a remote one, which is not limited."""
         self._folder = folder
         self._lock = threading.Lock()
-        #: By job: those whose rows come in now, and those that are accepted.
-        self._entering: dict[str, Need] = {}
-        self._accepted: dict[str, Need] = {}
+        self._needs: dict[str, Need] = {}
         self._total = Need()
+        #: Jobs whose rows come in now.
+        self._entering: set[str] = set()
 
     def reserve(self, job_id: str, need: Need) -> None:
         """Reserve more room for a job's results. Raises StorageFullError if it is not there."""
         space = free_space(self._folder)
         with self._lock:
-            self._entering[job_id] = self._entering.get(job_id, Need()) + need
+            self._entering.add(job_id)
+            self._needs[job_id] = self._needs.get(job_id, Need()) + need
             total = self._total = self._total + need
         if shortage := space and space.shortage(total.bytes, total.inodes):
             raise StorageFullError(
@@ -88,23 +89,21 @@ class ResultReservations:
     def settle(self, job_id: str) -> None:
         """Note that a job's rows are in: from now on `refresh` finds out how it goes on."""
         with self._lock:
-            if job_id in self._entering:
-                self._accepted[job_id] = self._entering.pop(job_id)
+            self._entering.discard(job_id)
 
     def release(self, job_id: str) -> None:
         """Give back the room of a job that was refused, or whose result is stored."""
         with self._lock:
-            for needs in (self._entering, self._accepted):
-                self._total -= needs.pop(job_id, Need())
+            self._entering.discard(job_id)
+            self._total -= self._needs.pop(job_id, Need())
 
     def refresh(self, store: JobStore) -> None:
         """Look up the results that are still to be made. Raises the errors in REDIS_AWAY."""
         with self._lock:
-            before = set(self._accepted)
+            before = self._needs.keys() - self._entering
         active = {job.id: Need.of_rest(job) for job in store.active()}
         with self._lock:
-            meanwhile = {job_id: need for job_id, need in self._accepted.items() if job_id not in before}
-            found = {**meanwhile, **active}
-            # Jobs that are still entering are about to be settled: they are not counted twice.
-            self._accepted = {job_id: need for job_id, need in found.items() if job_id not in self._entering}
-            self._total = sum((*self._entering.values(), *self._accepted.values()), start=Need())
+            # Jobs that enter now, or were settled after the store was asked, keep their own numbers.
+            newer = {job_id: need for job_id, need in self._needs.items() if job_id not in before}
+            self._needs = active | newer
+            self._total = sum(self._needs.values(), start=Need())

@@ -1,4 +1,4 @@
-"""/v1/models and /v1/models/NAME/examples: models, also refused ones, and rows to try them with."""
+"""/v1/models and /v1/models/NAME/examples: models, and rows to try them with."""
 
 from __future__ import annotations
 
