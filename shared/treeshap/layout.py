@@ -25,40 +25,28 @@ DEFAULT_LEFT, CATEGORICAL, REPEATED = 1, 2, 4
 #: `has_tables` of a tree that quadrature must not explain: its tables hold something else.
 ONLY_TABLES = 2
 
+
+def _fields(dtype: str, names: str) -> list[tuple[str, str]]:
+    return [(name, dtype) for name in names.split()]
+
+
 NODE = np.dtype(
     [
-        ("ratio_above", "<f8"),
-        ("left_ratio", "<f8"),
-        ("right_ratio", "<f8"),
-        ("left_share", "<f8"),
-        ("right_share", "<f8"),
-        ("threshold", "<f4"),
-        ("column", "<i4"),
-        ("left", "<i4"),
-        ("right", "<i4"),
-        ("left_value", "<f4"),
-        ("right_value", "<f4"),
-        ("table", "<i4"),
-        ("categories", "<i4"),
-        ("words", "<i4"),
-        ("level", "<u2"),
-        ("right_child", "u1"),
-        ("bit", "u1"),
-        ("above", "u1"),
-        ("flags", "u1"),
+        *_fields("<f8", "ratio_above left_ratio right_ratio left_share right_share"),
+        *_fields("<f4", "threshold"),
+        *_fields("<i4", "column left right"),
+        *_fields("<f4", "left_value right_value"),
+        *_fields("<i4", "table categories words"),
+        *_fields("<u2", "level"),
+        *_fields("u1", "right_child bit above flags"),
         ("unused", "u1", 6),
     ]
 )
 
 TREE = np.dtype(
     [
-        ("first", "<i4"),
-        ("nodes", "<i4"),
-        ("points", "<i4"),
-        ("has_tables", "<i4"),
-        ("leaf", "<f4"),
-        ("levels", "<i4"),
-        ("ends_chunk", "<i4"),
-        ("factors", "<i4"),
+        *_fields("<i4", "first nodes points has_tables"),
+        *_fields("<f4", "leaf"),
+        *_fields("<i4", "levels ends_chunk factors"),
     ]
 )

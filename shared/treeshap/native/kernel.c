@@ -13,7 +13,7 @@
 
 #include "block.h"
 #include "lookup.h"
-#include "memory.h"
+#include "arrays.h"
 #include "quadrature.h"
 #include "treeshap.h"
 
@@ -48,22 +48,6 @@ static void integrate(ts_block *b, const ts_tree *t)
     case 8: integrate8(b, t); break;
     case 12: integrate12(b, t); break;
     default: integrate16(b, t);
-    }
-}
-
-/* Float is exact enough for some trees, and as fast as can be; what they give goes to double, so that a thousand
- * trees are as exact as few. */
-static void add_chunk(ts_block *b)
-{
-    for (int column = 0; column < b->m->used; column++) {
-        if (!b->touched[column])
-            continue;
-        b->touched[column] = 0;
-        float *phi = b->phi + (size_t)column * TS_BLOCK;
-        double *sum = b->sum + (size_t)column * TS_BLOCK;
-        for (int row = 0; row < b->rows; row++)
-            sum[row] += (double)phi[row];
-        memset(phi, 0, sizeof(float) * (size_t)b->rows);
     }
 }
 
@@ -105,22 +89,9 @@ static void explain_output(ts_block *b, int output)
          t++) {
         add_tree(b, t);
         if (t->ends_chunk)
-            add_chunk(b);
+            ts_add_chunk(m->used, TS_BLOCK, b->rows, b->touched, b->phi, b->sum);
     }
-    add_chunk(b);
-}
-
-static void transpose(ts_block *b, const float *rows, int count)
-{
-    const ts_model *m = b->m;
-    for (int column = 0; column < m->used; column++) {
-        const float *from = rows + m->columns[column];
-        float *to = b->x + (size_t)column * TS_BLOCK;
-        for (int row = 0; row < count; row++)
-            to[row] = from[(size_t)row * (size_t)m->features];
-        for (int row = count; row < (count + 63) / 64 * 64; row++) /* a register of bytes looks that far */
-            to[row] = 0.0f;
-    }
+    ts_add_chunk(m->used, TS_BLOCK, b->rows, b->touched, b->phi, b->sum);
 }
 
 static void write_out(const ts_block *b, int output, int count, float *out)
@@ -170,7 +141,8 @@ int EXPLAIN(const ts_model *m, const float *rows, int64_t count, float *out)
         const int here = count - done < TS_BLOCK ? (int)(count - done) : TS_BLOCK;
         b.count = here;
         b.rows = (here + TS_STEP - 1) / TS_STEP * TS_STEP;
-        transpose(&b, rows + done * m->features, here);
+        /* A register of bytes looks as far as 64 rows. */
+        ts_transpose(m, rows + done * m->features, here, (here + 63) / 64 * 64, TS_BLOCK, b.x);
         for (int output = 0; output < m->outputs; output++) {
             explain_output(&b, output);
             write_out(&b, output, here, out + done * m->outputs * (m->features + 2));

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "memory.h"
+#include "arrays.h"
 #include "pairs.h"
 #include "treeshap.h"
 
@@ -59,21 +59,6 @@ static void touch(ts_pair_block *b, const ts_tree *t)
         b->touched[plan->slots[at]] = 1;
 }
 
-static void add_chunk(ts_pair_block *b)
-{
-    const size_t block = (size_t)b->plan->block;
-    for (int pair = 0; pair < b->plan->pairs; pair++) {
-        if (!b->touched[pair])
-            continue;
-        b->touched[pair] = 0;
-        float *chunk = b->chunk + (size_t)pair * block;
-        double *sum = b->sum + (size_t)pair * block;
-        for (int row = 0; row < b->rows; row++)
-            sum[row] += (double)chunk[row];
-        memset(chunk, 0, sizeof(float) * (size_t)b->rows);
-    }
-}
-
 static void add_output(ts_pair_block *b, int output)
 {
     const ts_model *m = b->m;
@@ -88,21 +73,9 @@ static void add_output(ts_pair_block *b, int output)
             add_tree(b, t, b->plan->factors + (size_t)b->plan->first_factor[at] * TS_TABLE_ROW);
         }
         if (t->ends_chunk)
-            add_chunk(b);
+            ts_add_chunk(b->plan->pairs, b->plan->block, b->rows, b->touched, b->chunk, b->sum);
     }
-    add_chunk(b);
-}
-
-static void transpose(ts_pair_block *b, const float *rows, int count)
-{
-    const ts_model *m = b->m;
-    for (int column = 0; column < m->used; column++) {
-        float *to = b->x + (size_t)column * (size_t)b->plan->block;
-        for (int row = 0; row < count; row++)
-            to[row] = rows[(size_t)row * (size_t)m->features + (size_t)m->columns[column]];
-        for (int row = count; row < b->rows; row++)
-            to[row] = 0.0f;
-    }
+    ts_add_chunk(b->plan->pairs, b->plan->block, b->rows, b->touched, b->chunk, b->sum);
 }
 
 /* One row's pairs, one after the other. */
@@ -172,7 +145,7 @@ int PAIRS(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_
     for (int64_t done = 0; done < count; done += plan->block) {
         const int here = count - done < plan->block ? (int)(count - done) : plan->block;
         b.rows = (here + TS_STEP - 1) / TS_STEP * TS_STEP;
-        transpose(&b, rows + done * m->features, here);
+        ts_transpose(m, rows + done * m->features, here, b.rows, plan->block, b.x);
         for (int output = 0; output < m->outputs; output++) {
             add_output(&b, output);
             write_out(&b, output, here, out + (size_t)done * (size_t)m->outputs * each);
