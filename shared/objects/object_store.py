@@ -9,6 +9,7 @@ import contextlib
 import errno
 import itertools
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import batched
@@ -27,8 +28,9 @@ from shared.settings import Settings
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 #: Objects per delete request, at most.
 DELETE_CHUNK = 500
-#: Numbers of a job's unfinished files (`ID.npy#1` and on) that are always tried: kills may have left gaps.
-STAGED_FILES = 4
+#: Numbers of a job's unfinished files (`ID.npy#1` and on) that are always tried, since kills may have left gaps, and the
+#: seconds after which such a file is no write in progress.
+STAGED_FILES, STAGED_SECONDS = 4, 60.0
 #: For one request to a remote store: its time limit, its retries, and the time limit of all tries together. A worker
 #: must notice an unreachable store long before BATCH_TIMEOUT_SECONDS makes it count as hung.
 REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
@@ -67,7 +69,7 @@ class ObjectStore:
 
     def write(self, path: str, parts: Sequence[bytes | memoryview]) -> None:
         """Write an object atomically."""
-        with self._access():
+        with self._access(path):
             obstore.put(self._store, path, list(parts))
 
     def read(self, path: str, start: int = 0) -> memoryview:
@@ -117,7 +119,8 @@ class ObjectStore:
         """Write and delete a small object."""
         with self._access():
             obstore.put(self._store, "probe", b"shapbox")
-            obstore.delete(self._store, "probe")
+            with contextlib.suppress(FileNotFoundError):  # another process is probing, too
+                obstore.delete(self._store, "probe")
 
     @contextlib.contextmanager
     def _access(self, path: str | None = None) -> Iterator[None]:
@@ -147,8 +150,10 @@ def _delete_files(folder: Path) -> None:
     shutil.rmtree(folder, onexc=_only_missing)
     folder.with_suffix(".npy").unlink(missing_ok=True)
     for number in itertools.count(1):
+        staged = folder.with_suffix(f".npy#{number}")
         try:
-            folder.with_suffix(f".npy#{number}").unlink()
+            if staged.stat().st_mtime < time.time() - STAGED_SECONDS:
+                staged.unlink()
         except FileNotFoundError:
             if number >= STAGED_FILES:
                 return

@@ -1,5 +1,9 @@
+import contextlib
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +174,7 @@ def test_what_a_kill_in_the_middle_of_a_write_left_is_listed_and_goes_with_the_j
         path = Path(f"{settings.objects_dir}/jobs/{LARGE.id}{name}")
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half a matrix")
+        os.utime(path, (0, 0))
     assert payloads.job_ids() == [LARGE.id]
     payloads.delete_job(LARGE.id)
     assert files(settings) == payloads.job_ids() == []
@@ -232,3 +237,28 @@ def test_the_object_store_alone_needs_no_numpy() -> None:
     """The monitor deletes objects and reads none: it is spared 6 MB."""
     code = "import sys, shared.objects.object_store; sys.exit('numpy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_a_small_job_deleted_while_it_is_written_is_whole_or_missing(payloads: Payloads) -> None:
+    stop = threading.Event()
+
+    def delete() -> None:
+        while not stop.is_set():
+            payloads.delete_job(SMALL.id)
+
+    thread = threading.Thread(target=delete)
+    thread.start()
+    try:
+        for _ in range(300):
+            payloads.put_result(SMALL, 0, ROWS, VALUES)
+            with contextlib.suppress(PayloadMissingError):
+                assert_same(payloads.result(SMALL, 0).array, VALUES.array)
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_stores_can_be_probed_at_the_same_time(payloads: Payloads) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for probe in [threads.submit(payloads.probe) for _ in range(100)]:
+            probe.result()
