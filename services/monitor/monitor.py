@@ -7,7 +7,6 @@ import threading
 import time
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.registry import Collector
 
 from services.monitor.events.listener import Event, Listener
 from services.monitor.events.loop import Loop
@@ -20,11 +19,9 @@ from services.monitor.metrics.collectors import (
     FactsCollector,
     MachineCollector,
     RedisCollector,
-    RedisLinkCollector,
     serve_metrics,
 )
 from services.monitor.metrics.pulse import Pulse
-from services.monitor.metrics.redis_reading import RedisReading
 from services.monitor.metrics.storage_use import StorageUse
 from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
@@ -33,7 +30,6 @@ from services.monitor.sweeper import Surroundings, Sweeper
 from shared.appliance.counters import Counters
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.errors import ModelFaultError
-from shared.jobs.queue import BatchQueues
 from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.models.activation.records import Activations
@@ -45,7 +41,7 @@ from shared.settings import Role, Settings
 from shared.timing import TIMING
 
 #: Seconds between two steps of each loop.
-PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = READING_SECONDS = 1.0
+PULSE_SECONDS = RESCUE_SECONDS = AOF_SECONDS = 1.0
 #: The same for the guard: where the cgroup tells the working set, and where PSS is added up, which takes milliseconds.
 GUARD_SECONDS, GUARD_PSS_SECONDS = 0.1, 1.0
 POLL_SECONDS = 5.0
@@ -195,23 +191,14 @@ class Monitor:
     def _make_registry(self, commit: str) -> CollectorRegistry:
         models = self._models()
         registry = CollectorRegistry()
-        registry.register(self._make_redis_collector(models))
+        limit = None if self._settings.role is Role.WORKER else self._settings.max_queued_batches
+        registry.register(RedisCollector(self._pulse, [model.id for model in models], limit))
         registry.register(MachineCollector(self._gauge, self._storage, self._programs, self._pulse))
         started = started_at(self._machine.supervisor_pid)
         registry.register(
             FactsCollector(models, self._catalog().refused() if models else (), commit, started)
         )
         return registry
-
-    def _make_redis_collector(self, models: tuple[ModelVersion, ...]) -> Collector:
-        if self._settings.role is Role.WORKER:
-            # Sums, queues and workers are shared: exported by each of N containers they would count N times.
-            return RedisLinkCollector(self._pulse)
-        impatient = connect(self._settings, Patience.IMPATIENT, name="monitor-reading")
-        reading = RedisReading(impatient, BatchQueues(impatient, self._settings.batch_timeout_seconds))
-        self._loops.append(Loop("reading", READING_SECONDS, reading.step))
-        limit = self._settings.max_queued_batches
-        return RedisCollector(reading, self._pulse, [model.id for model in models], limit)
 
     def _catalog(self) -> ModelCatalog:
         activations = Activations.read(self._settings.activations_file)

@@ -15,8 +15,7 @@ from prometheus_client.registry import Collector
 from services.monitor.events.programs import Programs
 from services.monitor.guard.memory_gauge import MemoryGauge
 from services.monitor.metrics.families import family, sum_families
-from services.monitor.metrics.pulse import Pulse
-from services.monitor.metrics.redis_reading import RedisReading, RedisState
+from services.monitor.metrics.pulse import Pulse, RedisState
 from services.monitor.metrics.storage_use import StorageUse
 from shared import metrics
 from shared.build import VERSION, library_versions
@@ -107,31 +106,27 @@ class MachineCollector(Collector):
         yield family(metrics.PROCESS_MEMORY, sizes)
 
 
-class RedisLinkCollector(Collector):
-    """Whether Redis answers, and nothing else: for containers without an api."""
-
-    def __init__(self, pulse: Pulse) -> None:
-        self._pulse = pulse
-
-    def collect(self) -> Iterator[Family]:
-        """Yield whether Redis answered last, and how fast."""
-        yield from _link_families(self._pulse, up=self._pulse.redis_up)
-
-
 class RedisCollector(Collector):
-    """The last reading of Redis. `queue_limit` is MAX_QUEUED_BATCHES."""
+    """The last reading of Redis. `queue_limit` is MAX_QUEUED_BATCHES.
 
-    def __init__(self, reading: RedisReading, pulse: Pulse, models: Sequence[str], queue_limit: int) -> None:
-        self._reading = reading
+    Without it the collector reports only whether Redis answers, as for containers without an api: sums, queues and workers
+    are shared, and would count N times if N containers exported them.
+    """
+
+    def __init__(self, pulse: Pulse, models: Sequence[str], queue_limit: int | None) -> None:
         self._pulse = pulse
         self._models = models
         self._queue_limit = queue_limit
 
     def collect(self) -> Iterator[Family]:
         """Yield the families; without Redis, only that it is away."""
-        state = self._reading.state if self._pulse.redis_up else None
-        yield from _link_families(self._pulse, up=state is not None)
-        yield family(metrics.QUEUE_LIMIT, self._queue_limit)
+        state = self._pulse.redis_state
+        up = self._pulse.redis_up if self._queue_limit is None else state is not None
+        yield family(metrics.REDIS_UP, float(up))
+        if up:
+            yield family(metrics.REDIS_PING, self._pulse.ping_seconds)
+        if self._queue_limit is not None:
+            yield family(metrics.QUEUE_LIMIT, self._queue_limit)
         if state is None:
             return
         yield family(metrics.REDIS_MEMORY, state.used_bytes)
@@ -167,12 +162,6 @@ def _version(model: ModelVersion | RefusedModel) -> tuple[str, str]:
 
 def _engine(version: ModelVersion, wanted: ExplanationKind) -> str:
     return version.method_record(wanted).engine or ""
-
-
-def _link_families(pulse: Pulse, *, up: bool) -> Iterator[Family]:
-    yield family(metrics.REDIS_UP, float(up))
-    if up:
-        yield family(metrics.REDIS_PING, pulse.ping_seconds)
 
 
 def _queue_families(state: RedisState, now: float) -> Iterator[Family]:

@@ -1,10 +1,14 @@
-"""Checks Redis and the workers each second, and writes the status file."""
+"""Checks Redis and the workers each second, and writes the status file.
+
+It also reads all metrics that Redis holds. A scrape reports the last reading.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import redis
 from redis.backoff import NoBackoff
@@ -12,19 +16,35 @@ from redis.retry import Retry
 
 from services.monitor.events.programs import Programs
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge
+from services.monitor.metrics.families import Sums
 from services.monitor.metrics.storage_use import StorageUse
+from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues, Lane
 from shared.redis.connection import REDIS_AWAY, RedisClient
-from shared.settings import Settings
+from shared.settings import Role, Settings
 
 #: Redis's answers while it refuses writes, besides plain ResponseErrors.
 NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 #: Seconds that one step without a live worker counts for at most: it may have waited for Redis.
 LONGEST_STEP = 2.0
+#: Seconds after which a reading is outdated: the loop hangs, and a scrape must not report that nothing has changed.
+STALE_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class RedisState:
+    """All that the metrics say about Redis; `limit_bytes` is 0 where it has no maxmemory."""
+
+    sums: Sums
+    waiting: Mapping[Lane, int]
+    heads: Mapping[Lane, str | None]
+    heartbeats: Mapping[str, Heartbeat]
+    used_bytes: int
+    limit_bytes: int
 
 
 class Pulse:
@@ -45,19 +65,21 @@ class Pulse:
     ) -> None:
         connection.set_retry(Retry(NoBackoff(), 0))
         self._redis = connection
-        self._heartbeats = Heartbeats(connection)
+        self._heartbeats, self._counters = Heartbeats(connection), Counters(connection)
         self._queues = BatchQueues(connection, settings.batch_timeout_seconds)
         self._programs = programs
         self._gauge = gauge
         self._storage = storage
         self._status_file = settings.status_file
         self._data_dir = settings.data_dir
+        self._exports_redis = settings.role is not Role.WORKER
         self._stopping = stopping
         self._clock = clock
         self._lock = threading.Lock()
         self._last_answer = self._last_step = clock()
         self._no_worker_seconds = self._standstill_seconds = 0.0
         self._heads: Mapping[Lane, str | None] = {}
+        self._reading: RedisState | None = None
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
@@ -65,6 +87,12 @@ class Pulse:
         self.disk: FreeSpace | None = None
         #: The heartbeats of live workers when Redis last answered.
         self.heartbeats: Mapping[str, Heartbeat] = {}
+
+    @property
+    def redis_state(self) -> RedisState | None:
+        """The last reading; None while Redis does not answer, and in a container with workers only."""
+        fresh = self.redis_up and self._clock() - self._last_answer <= STALE_SECONDS
+        return self._reading if fresh else None
 
     def step(self) -> None:
         """Check and report, once. Raises what REDIS_AWAY lists, after it has reported that."""
@@ -126,13 +154,16 @@ class Pulse:
                 writable = False
             heartbeats = self._heartbeats.alive()
             at_work = bool(self._redis.hlen(keys.RUNNING))
-            moves = self._moves() or at_work
+            heads, before = self._queues.heads(), self._heads
+            reading = self._read(heads, heartbeats) if self._exports_redis else None
         except redis.RedisError:
             self.redis_up = False
             raise
         self._last_answer = self._clock()
         self.redis_up = True
-        self.heartbeats = heartbeats
+        self.heartbeats, self._heads, self._reading = heartbeats, heads, reading
+        # A queue moves if nothing waits, or a batch was taken or given back since the last step.
+        moves = at_work or not any(heads.values()) or heads != before
         # Counted only while Redis answers and accepts writes: otherwise no heartbeat could arrive, and a restart would
         # not help. A worker whose native code holds the GIL sends none, but holds a batch; it is killed when it hangs.
         if heartbeats or at_work:
@@ -151,8 +182,13 @@ class Pulse:
         finally:  # it may answer by an error, too
             self.ping_seconds = self._clock() - started
 
-    def _moves(self) -> bool:
-        """Return whether nothing waits, or a batch was taken or given back since the last step."""
-        heads, before = self._queues.heads(), self._heads
-        self._heads = heads
-        return not any(heads.values()) or heads != before
+    def _read(self, heads: Mapping[Lane, str | None], heartbeats: Mapping[str, Heartbeat]) -> RedisState:
+        memory = self._redis.info("memory")
+        return RedisState(
+            sums=self._counters.read(),
+            waiting=self._queues.waiting(),
+            heads=heads,
+            heartbeats=heartbeats,
+            used_bytes=int(memory["used_memory"]),
+            limit_bytes=int(memory.get("maxmemory", 0)),
+        )

@@ -12,11 +12,14 @@ import redis
 from services.monitor.events.programs import Program, Programs
 from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import MemoryGauge, Source
-from services.monitor.metrics.pulse import Pulse
+from services.monitor.metrics.pulse import STALE_SECONDS, Pulse
 from services.monitor.metrics.storage_use import StorageUse
+from shared import metrics
+from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus
 from shared.jobs.document import Job
+from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
 from shared.settings import Settings
 
@@ -172,3 +175,43 @@ def test_a_queue_of_which_living_workers_take_nothing_stands_still(
     assert felt.after(1).standstill_seconds > 0
     Heartbeats(felt.pulse._redis).withdraw(heartbeat.name)
     assert felt.after(1).standstill_seconds == 0  # that there is no worker is another matter
+
+
+def test_all_that_the_metrics_tell_of_redis_is_read(
+    felt: Felt,
+    connection: redis.Redis,
+    accept: Callable[[int], Job],
+    beat: Callable[..., Heartbeat],
+) -> None:
+    job, heartbeat = accept(3), beat("worker-1")
+    counters = Counters(connection)
+    counters.add(metrics.MEMORY_UNRELIEVED)
+    counters.flush()
+    connection.config_set("maxmemory", 2**30)
+    felt.after(1)
+    state = felt.pulse.redis_state
+    assert state is not None
+    assert state.sums["memory_unrelieved_total",] == 1
+    assert state.waiting == {Lane.INTERACTIVE: 0, Lane.BULK: 3}
+    assert state.heads[Lane.INTERACTIVE] is None
+    assert (state.heads[Lane.BULK] or "").startswith(f"{job.id}-")
+    assert state.heartbeats == {heartbeat.name: heartbeat}
+    assert 0 < state.used_bytes < state.limit_bytes == 2**30
+
+
+def test_nothing_is_told_of_a_redis_that_does_not_answer_until_it_does(felt: Felt, server: Server) -> None:
+    felt.after(1)
+    server.signal(signal.SIGSTOP)
+    felt.after(1)
+    assert felt.pulse.redis_state is None
+    server.signal(signal.SIGCONT)
+    felt.after(1)
+    assert felt.pulse.redis_state is not None
+
+
+def test_a_reading_that_has_had_no_successor_for_long_is_not_told(felt: Felt) -> None:
+    felt.after(1)
+    felt.clock.now += STALE_SECONDS
+    assert felt.pulse.redis_state is not None
+    felt.clock.now += 1
+    assert felt.pulse.redis_state is None
