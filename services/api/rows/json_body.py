@@ -125,7 +125,10 @@ def _enter(scanner: JsonScanner) -> None:
 
 
 def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
-    text = scanner.take_text("where a member's name begins")
+    where = "where a member's name begins"
+    if scanner.peek() != ord('"'):
+        scanner.take(b'"', where)
+    text = scanner.take_scalar(where)
     try:
         name = orjson.loads(text)
     except orjson.JSONDecodeError as fault:
@@ -146,7 +149,7 @@ def _read_option(scanner: JsonScanner, name: str) -> Any:
         scanner.take(b'"', f'where the value of "{name}" begins')
     if start is None or start not in starts:
         raise UnprocessableError(f'"{name}" must be {kind}: {_SHAPE}.')
-    text = (scanner.take_text if start == ord('"') else scanner.take_word)(f'in "{name}"')
+    text = scanner.take_scalar(f'in "{name}"')
     shown = text[:40].decode(errors="replace")
     try:
         value = orjson.loads(text)

@@ -95,22 +95,18 @@ class JsonScanner:
         self._at += 1
         return byte
 
-    def take_text(self, where: str) -> bytes:
-        """Step over a JSON string, and return it with its quotes."""
-        if self.peek() != ord('"'):
-            self.take(b'"', where)
-        while not (match := _TEXT.match(self._buffer, self._at)):
-            self._fill_value(len(self._buffer) - self._at, where)
-        self._at = match.end()
-        return match[0]
-
-    def take_word(self, where: str) -> bytes:
-        """Step over a literal such as `null`."""
-        while (match := _WORD.match(self._buffer, self._at)) and match.end() == len(self._buffer):
-            self._fill_value(len(match[0]), where)
-        assert match is not None
-        self._at = match.end()
-        return match[0]
+    def take_scalar(self, where: str) -> bytes:
+        """Step over a JSON string, returned with its quotes, or a literal such as `null`."""
+        pattern = _TEXT if self.peek() == ord('"') else _WORD
+        while True:
+            match = pattern.match(self._buffer, self._at)
+            if match and (pattern is _TEXT or match.end() < len(self._buffer)):
+                self._at = match.end()
+                return match[0]
+            if len(self._buffer) - self._at > _TEXT_BYTES:
+                raise self.unreadable(f"a text or word of more than {_TEXT_BYTES} bytes {where}")
+            if not self._fill():
+                raise self._cut_off(where)
 
     def take_rows(self) -> Iterator[Rows]:
         """Step over the array of rows, yielding their texts, many at once if they are plain.
@@ -203,13 +199,6 @@ class JsonScanner:
         return UnreadableBodyError(
             f"The body is cut off after {total} bytes, {where}: send it again in full."
         )
-
-    def _fill_value(self, length: int, where: str) -> None:
-        """Read on in a text or word of which so many bytes are known."""
-        if length > _TEXT_BYTES:
-            raise self.unreadable(f"a text or word of more than {_TEXT_BYTES} bytes {where}")
-        if not self._fill():
-            raise self._cut_off(where)
 
     def _fill(self) -> bool:
         """Read on, keeping the bytes not yet walked over. False at the end of the body."""

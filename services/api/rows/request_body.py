@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 import numpy as np
 import orjson
@@ -24,6 +24,9 @@ from services.api.rows.readers import Reader, choose_reader
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from services.api.rows.table import table_of
 from shared.errors import BodyTooLargeError, StorageFullError, UnreadableBodyError, UnsupportedMediaTypeError
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 #: Bytes of an unpacked body that stay in memory; a larger one goes to a file without a name.
 _IN_MEMORY_BYTES = 512 * 1024
@@ -37,14 +40,6 @@ class Reservation(Protocol):
 
     def take(self, nbytes: int) -> object:
         """Keep room for further bytes. Raises StorageFullError where there is none."""
-        ...
-
-
-class Digest(Protocol):
-    """A hash of `hashlib`."""
-
-    def update(self, data: bytes, /) -> None:
-        """Add bytes."""
         ...
 
 
@@ -88,7 +83,7 @@ class RequestBody:
         chunks = self._plain.read(spec) if self._plain else None
         return self.reader.read(self._rewind(), spec) if chunks is None else chunks
 
-    def update_digest(self, digest: Digest) -> None:
+    def update_digest(self, digest: HASH) -> None:
         """Feed the body as received, without unpacking it."""
         self._stream.seek(0)
         while block := self._stream.read(4 * BLOCK_BYTES):
