@@ -13,6 +13,8 @@ WORTH_RECYCLING = 96 * 2**20
 #: Bytes that an api never takes unless it has grown, about twice those of a busy one; in an appliance with more memory it
 #: may take a share, since models and summaries may be more.
 API_GROWN_BYTES, API_SHARE = 160 * 2**20, 0.3
+#: The share of the soft mark below which memory is no longer at its limit: the working set varies by a few percent.
+RELIEVED_SHARE = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +133,9 @@ class ApiGrowth:
 
     def is_restart_due(self, now: float, api_pss: int, working_set: int, marks: Marks) -> bool:
         """Tell whether to restart the api now, and count that as done. `now` is monotonic."""
-        if working_set < marks.soft or api_pss < marks.api:
+        if working_set < marks.soft * RELIEVED_SHARE or api_pss < marks.api:
             self._since = None
+        if working_set < marks.soft or api_pss < marks.api:
             return False
         if self._since is None:
             self._since = now

@@ -115,6 +115,10 @@ def test_an_api_that_stays_large_while_memory_is_at_its_limit_is_restarted() -> 
     assert restarts((0, 200, 480), (5, 200, 480), (10, 200, 480), (10.1, 60, 480)) == [10]
 
 
+def test_memory_that_varies_around_its_limit_counts_as_at_its_limit() -> None:
+    assert restarts((0, 200, 480), (5, 200, 460), (10, 200, 470), (11, 200, 476)) == [11]
+
+
 def test_an_api_that_shrinks_again_or_is_not_to_blame_is_left_alone() -> None:
     assert not restarts((0, 200, 480), (9, 100, 480), (10, 200, 480), (19, 200, 480))
     assert not restarts((0, 200, 480), (9, 200, 400), (10, 200, 480), (19, 200, 480))
