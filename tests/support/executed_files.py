@@ -28,6 +28,7 @@ ASIDE = {
         "services/api/capacity/disk.py",
         "services/api/capacity/results.py",
         "services/api/http/admission.py",
+        "shared/appliance/status.py",
         "shared/disk.py",
         "shared/redis/capacity.py",
     },
