@@ -94,12 +94,8 @@ class Timing:
     http_head_seconds: float = 10.0
     #: For a body, in addition to what it takes at the slowest rate that is accepted.
     http_body_seconds: float = 10.0
-    #: Without a request, after which a connection is closed.
+    #: In which a client sends nothing and takes nothing of its answer, after which its connection is closed.
     http_idle_seconds: float = 75.0
-    #: Without progress of an answer, after which its client is given up.
-    http_stall_seconds: float = 60.0
-    #: For which bytes after the last request are read and dropped: closing at once could break the answer off.
-    http_linger_seconds: float = 10.0
 
     # --- Sweeping ---
     #: After which objects without a job are leftovers and no upload in progress.

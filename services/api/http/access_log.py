@@ -133,8 +133,8 @@ class RouteNote:
 
     def process_request(self, req: Any, _resp: Any) -> None:
         """Raise the error of a request that the server refused."""
-        if REFUSAL in req.env:
-            raise req.env[REFUSAL]
+        if refusal := req.env.get(REFUSAL):
+            raise refusal
 
     def process_resource(self, _req: Any, _resp: Any, _resource: Any, params: dict[str, Any]) -> None:
         """Put the requested job on the request's log lines."""

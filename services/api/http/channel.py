@@ -155,9 +155,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
         environ: dict[str, Any] = super().get_environment()
         if self.request.error:  # of waitress: the application has failed
             self.request.refuse(ShapboxError())
-        if self.request.refusal:
-            environ[REFUSAL] = self.request.refusal
-        return environ
+        return environ | {REFUSAL: self.request.refusal}
 
     def set_close_on_finish(self) -> None:
         """Close after this answer; not, as waitress, because one without a body has no length."""
@@ -189,22 +187,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def __init__(self, *args: Any, admission: Admission, limits: ConnectionLimits, **more: Any) -> None:
         self.parser_class = functools.partial(RequestParser, admission=admission)
         self._limits = limits
-        self._ahead = b""
-        #: When its last answer was made, or it was opened.
-        self.since = time.monotonic()
+        self.ahead = b""  # comes after a request that is not answered yet
+        self.since = time.monotonic()  # when its last answer was made, or it was opened
         super().__init__(*args, **more)
         limits.admit(self)
 
     def readable(self) -> bool:
         """Return whether the loop reads it, also to drop what comes after the last request."""
-        if self._ahead and super().readable():
+        if self.ahead and super().readable():
             self.received(b"")
         return bool(self.close_when_flushed or super().readable())
-
-    @property
-    def busy(self) -> bool:
-        """Whether it has requests to be answered, or answers to be read."""
-        return bool(self.requests or self._ahead or self.total_outbufs_len)
 
     def writable(self) -> bool:
         """Return whether the loop sends or closes; a request's thread sends the end of its answer itself."""
@@ -222,7 +214,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def received(self, data: bytes) -> None:
         """Take bytes off the connection. What follows a request waits until that is answered."""
         with self.requests_lock:
-            data, self._ahead = self._ahead + data, b""
+            data, self.ahead = self.ahead + data, b""
             while data and not (self.requests or self.will_close or self.close_when_flushed):
                 if self.request is None and not (
                     data := data.lstrip(b"\r\n")
@@ -234,7 +226,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                     self._answer(request)
                 elif request.expect_continue and request.headers_finished:
                     self.send_continue()
-            self._ahead = data if self.requests else b""
+            self.ahead = data if self.requests else b""
 
     def refuse(self, error: ShapboxError) -> None:
         """Answer the request that is being read with an error."""

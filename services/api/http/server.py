@@ -70,17 +70,11 @@ class ConnectionLimits:
 
     def expire(self) -> None:
         """Close what is idle or stalled, and answer what takes too long to arrive."""
-        now = time.monotonic()
         for channel in self.channels():
-            idle_seconds = (
-                TIMING.http_linger_seconds if channel.close_when_flushed else TIMING.http_idle_seconds
-            )
-            if channel.request and now > channel.request.deadline:
+            waits_for_client = channel.writable() or not channel.requests
+            if channel.request and time.monotonic() > channel.request.deadline:
                 channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
-            elif channel.requests or channel.request or channel.total_outbufs_len:
-                if channel.writable() and time.time() - channel.last_activity > TIMING.http_stall_seconds:
-                    self._close(channel, ClosedConnection.TIMEOUT)
-            elif now - channel.since > idle_seconds:
+            elif waits_for_client and time.time() - channel.last_activity > TIMING.http_idle_seconds:
                 self._close(channel, ClosedConnection.TIMEOUT)
 
     def _close(self, channel: Channel, reason: ClosedConnection) -> None:
@@ -144,7 +138,9 @@ class Server:
         for listener in self._listeners:
             wasyncore.dispatcher.close(listener)
         deadline = time.monotonic() + STOP_SECONDS
-        while time.monotonic() < deadline and any(channel.busy for channel in self._limits.channels()):
+        while time.monotonic() < deadline and any(
+            one.requests or one.ahead or one.total_outbufs_len for one in self._limits.channels()
+        ):
             self._turn(0.02)
         self._dispatcher.shutdown(timeout=THREAD_STOP_SECONDS)
         wasyncore.close_all(self._parts)

@@ -277,7 +277,7 @@ def test_many_connections_in_turn_leave_threads_for_others(http: OverHttp) -> No
 
 
 def test_a_client_that_takes_no_bytes_is_let_go(http: OverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "TIMING", replace(TIMING, http_stall_seconds=0.5))
+    monkeypatch.setattr(server, "TIMING", replace(TIMING, http_idle_seconds=0.5))
     with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
         connection.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * REQUESTS)  # and reads nothing
         time.sleep(3)

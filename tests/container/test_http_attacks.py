@@ -1,0 +1,77 @@
+"""Attacks of one client on the container of 512 MB: others are served meanwhile, and the api stays small."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import re
+import time
+from collections.abc import Callable
+
+import pytest
+
+from ops.container.box import Box
+from ops.http_call import call
+from tests.container.conftest import Say
+from tests.support.http_attacks import Target, attacks, highest, strike
+
+#: Seconds of each attack; 60 before a release.
+SECONDS = float(os.environ.get("SHAPBOX_ATTACK_SECONDS", "10"))
+#: Seconds in which 99 of 100 requests of others are answered.
+MOST_SECONDS = 1.0
+#: MB by which the api may grow, and seconds in which it is back.
+MOST_GROWN_MB, BACK_SECONDS = 32, 10
+MB = 2**20
+
+type Memory = Callable[[], int]
+
+
+@pytest.fixture(scope="module")
+def target(box: Box) -> Target:
+    return Target(box.port, box.api_key)
+
+
+@pytest.fixture(scope="module")
+def memory(box: Box) -> Memory:
+    """Return what the monitor says of the api's PSS in bytes."""
+    token = box.metrics_token
+
+    def read() -> int:
+        try:
+            answer = call(f"{box.url}/metrics", "GET", {"Authorization": f"Bearer {token}"}, seconds=5)
+        except (OSError, http.client.HTTPException):
+            return 0
+        found = re.search(rb'process_memory_bytes\{process="api"\} ([0-9.e+]+)', answer.body)
+        return int(float(found[1])) if found else 0
+
+    return read
+
+
+@pytest.fixture(scope="module")
+def idle(target: Target, memory: Memory) -> int:
+    """Return the api's PSS after its first requests."""
+    strike(target, attacks(target)["nothing"], 5)
+    time.sleep(3)
+    size = memory()
+    assert size > 20 * MB
+    return size
+
+
+@pytest.mark.parametrize("name", attacks(Target(0, "")))
+def test_others_are_served_during_an_attack_and_the_api_stays_small(
+    name: str, box: Box, target: Target, memory: Memory, idle: int, say: Say
+) -> None:
+    with highest(memory) as peak:
+        fared = strike(target, attacks(target)[name], SECONDS)
+    back = time.monotonic() + BACK_SECONDS
+    while memory() - idle >= MOST_GROWN_MB * MB / 2 and time.monotonic() < back:
+        time.sleep(0.5)
+    grown, left = (peak[0] - idle) / MB, (memory() - idle) / MB
+    say(f"{name}: {fared}; the api grew by {grown:.1f} MB, of which it kept {left:.1f}")
+    assert fared.failures == []
+    assert fared.server_errors == 0
+    assert fared.p99 < MOST_SECONDS
+    assert grown < MOST_GROWN_MB
+    assert left < MOST_GROWN_MB / 2
+    assert box.oom_kills() == 0
+    assert box.state()["RestartCount"] == 0
