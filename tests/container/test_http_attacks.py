@@ -1,4 +1,4 @@
-"""Attacks of one client on the container of 512 MB: others are served meanwhile, and the api stays small."""
+"""One client attacks the container of 512 MB; others are served, and the api stays small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a request is taken in: its body, decided by its head; and new work, while the appliance is not stopping."""
+"""Whether the body of a request is read, and whether new work is accepted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STATUS_SECONDS = 0.25
 
 
 class Admission:
-    """Decides on bodies. `find_route` returns None, or a tuple that begins with the resource of a path."""
+    """Decides on bodies. `find_route` returns a tuple that begins with a path's resource."""
 
     def __init__(
         self, settings: Settings, disk: UploadDisk, find_route: Callable[[str], tuple[Any, ...] | None]
@@ -29,7 +29,7 @@ class Admission:
         self._find_route = find_route
 
     def admit(self, request: Any, length: int | None) -> DiskReservation | None:
-        """Reserve disk for the body of a waitress request; None if the application answers without the body.
+        """Reserve disk for a request's body; None if the application answers without it.
 
         `length` is None if it is not known. Raises UnauthorizedError, ForbiddenError, UnsupportedMediaTypeError,
         BodyTooLargeError and StorageFullError.

@@ -1,4 +1,4 @@
-"""One connection: reads one request at a time within limits, and sends answers that take little memory."""
+"""One connection: reads a request at a time within limits, and sends its answer."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
 
     body_rcv: Any
     refusal: ShapboxError | None = None
-    #: What the application is told of a request that cannot be parsed.
+    #: The attributes of a request that cannot be parsed.
     command, path, request_uri, query, url_scheme, version = "-", "/", "/", "", "http", "1.1"
     _reservation: Any = None
 
@@ -125,7 +125,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise ParsingError("HTTP/1.0 has no Transfer-Encoding")
         if "," in self.headers.get("HOST", "," if self.version == "1.1" else ""):
             raise ParsingError("there must be one Host header")
-        if codings and self.headers.pop("CONTENT_LENGTH", None):  # a proxy may see the body's end elsewhere
+        if codings and self.headers.pop("CONTENT_LENGTH", None):  # a proxy may see another end of the body
             self.headers["CONNECTION"] = "close"
         if self.body_rcv is None:
             self.completed, self.expect_continue = True, False
@@ -158,7 +158,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
         return environ | {REFUSAL: self.request.refusal}
 
     def set_close_on_finish(self) -> None:
-        """Close after this answer; not, as waitress, because one without a body has no length."""
+        """Close after this answer, but not because it has neither body nor length."""
         if (
             self.has_body
             or self.version == "1.0"
@@ -173,7 +173,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
 
 
 class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
-    """A connection. The server's loop reads, closes and sends what is left; threads answer and send."""
+    """A connection, which the server's loop reads and closes, and threads answer."""
 
     task_class = error_task_class = AnswerTask
     outbufs: list[Any]
@@ -199,7 +199,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return bool(self.close_when_flushed or super().readable())
 
     def writable(self) -> bool:
-        """Return whether the loop sends or closes; a request's thread sends the end of its answer itself."""
+        """Return whether the loop sends; a thread sends the end of its answer itself."""
         return bool(
             self.will_close or self.total_outbufs_len >= (self.adj.send_bytes if self.requests else 1)
         )
@@ -212,7 +212,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.handle_close()
 
     def received(self, data: bytes) -> None:
-        """Take bytes off the connection. What follows a request waits until that is answered."""
+        """Take bytes off the connection. A second request waits until the first is answered."""
         with self.requests_lock:
             data, self.ahead = self.ahead + data, b""
             while data and not (self.requests or self.will_close or self.close_when_flushed):
@@ -243,7 +243,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         self.server.add_task(self)
 
     def service(self) -> None:
-        """Answer one request. What brings the thread down ends the connection, and is not tried again."""
+        """Answer one request, or close the connection if that brings the thread down."""
         try:
             with log_context():
                 super().service()
@@ -262,7 +262,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 self.socket.shutdown(socket.SHUT_WR)
 
     def write_soon(self, data: Any) -> int:
-        """Send, or keep until the client takes it: in memory, or in a file where much is kept for all connections."""
+        """Send, or keep until the client takes it, in a file if all connections keep much."""
         self.last_activity = time.time()  # only from now on it can stall
         written = int(super().write_soon(data))
         if self.total_outbufs_len >= self.adj.send_bytes:

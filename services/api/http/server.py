@@ -38,7 +38,7 @@ EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
 
 
 class ConnectionLimits:
-    """Closes connections that expire or have to make room. `parts` are those of the server's loop."""
+    """Closes connections that expire or have to make room. `parts`: of the server's loop."""
 
     def __init__(self, settings: Settings, counters: Counters, parts: dict[int, Any]) -> None:
         self._per_address = settings.max_connections_per_address
@@ -125,12 +125,12 @@ class Server:
         return int(self._listeners[0].effective_port)
 
     def stop(self) -> None:
-        """Make `run` return soon. Any thread and a signal handler may call it, also after `run` has returned."""
+        """Make `run` return soon. Any thread or signal handler may call it, at any time."""
         self._stopping = True
         self._listeners[0].pull_trigger()
 
     def run(self, on_stop: Callable[[], None] = lambda: None) -> None:
-        """Serve until `stop` is called; then call `on_stop` and finish what is under way, for a bounded time."""
+        """Serve until `stop` is called; then call `on_stop` and finish within a bounded time."""
         while not self._stopping:
             self._turn(EXPIRY_SECONDS)
         self._turn(0.0)  # connections that were made before now are still heard

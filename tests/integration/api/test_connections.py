@@ -1,4 +1,4 @@
-"""The server's limits on heads, bodies and connections, and what a connection is kept or closed for."""
+"""The server's limits on heads, bodies and connections."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
 
 
 class Remote(IPv4Address):
-    """An address that is not this machine's, whatever it says."""
+    """An address that does not count as loopback."""
 
     is_loopback = False
 

@@ -1,4 +1,4 @@
-"""No response reaches the wrong request, whatever clients do with their connections."""
+"""No response reaches the wrong request while clients pipeline and abort."""
 
 from __future__ import annotations
 
