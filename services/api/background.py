@@ -18,7 +18,6 @@ class Background:
         self._duty = duty
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._failing = False
 
     def start(self) -> None:
         """Begin, with the first call at once."""
@@ -31,16 +30,13 @@ class Background:
             self._thread.join(timeout)
 
     def _run(self) -> None:
+        failing = False
         while not self._stopping.is_set():
-            self._call()
+            try:
+                self._duty()
+                failing = False
+            except Exception as fault:  # noqa: BLE001  # the thread must survive any fault of a duty
+                if not failing:
+                    _log.warning("%s fails and is tried again: %s", self._name, fault)
+                failing = True
             self._stopping.wait(self._seconds)
-
-    def _call(self) -> None:
-        try:
-            self._duty()
-        except Exception as fault:  # noqa: BLE001  # the thread must survive any fault of a duty
-            if not self._failing:
-                _log.warning("%s fails and is tried again: %s", self._name, fault)
-            self._failing = True
-        else:
-            self._failing = False

@@ -151,7 +151,9 @@ class InlineExecutor:
             )
             done = self._queued.keep(task, job, rows, explanation)
         if isinstance(done, Inline):
-            self._count_batch(plan, time.monotonic() - started, residual)
+            for metric in (metrics.BATCH_SECONDS, metrics.JOB_SECONDS):
+                self._counters.observe(metric, time.monotonic() - started)
+            self._counters.most(metrics.LARGEST_RESIDUAL, residual, plan.model_id)
         return done
 
     def _explain(self, plan: Plan, model: InlineModel, rows: Matrix) -> tuple[Explanation, float]:
@@ -170,11 +172,6 @@ class InlineExecutor:
         add_to_log_context(model=plan.model_id, rows=rows)
         self._counters.add(metrics.JOBS, Status.COMPLETED.value)
         self._counters.add(metrics.ROWS_EXPLAINED, plan.model_id, amount=rows)
-
-    def _count_batch(self, plan: Plan, seconds: float, residual: float) -> None:
-        self._counters.observe(metrics.BATCH_SECONDS, seconds)
-        self._counters.observe(metrics.JOB_SECONDS, seconds)
-        self._counters.most(metrics.LARGEST_RESIDUAL, residual, plan.model_id)
 
 
 def _read_few(task: Task, most: int) -> Matrix | None:

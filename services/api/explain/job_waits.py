@@ -100,13 +100,13 @@ class JobWaits:
             try:
                 self._follow_channel()
                 away = False
-            except redis.RedisError as fault:
+            except Exception as fault:  # noqa: BLE001  # waiters need this thread, even after an unexpected fault
                 if not away:
-                    _log.warning("the channel of ended jobs is lost, waiters look for themselves: %s", fault)
+                    unexpected = not isinstance(fault, redis.RedisError)
+                    _log.warning(
+                        "the channel of ended jobs is lost, so waiters poll: %s", fault, exc_info=unexpected
+                    )
                 away = True
-                self._stopping.wait(PAUSE_SECONDS)
-            except Exception:  # noqa: BLE001  # waiters need this thread, even after an unexpected fault
-                _log.exception("the channel of ended jobs broke, waiters look for themselves")
                 self._stopping.wait(PAUSE_SECONDS)
 
     def _follow_channel(self) -> None:

@@ -19,7 +19,6 @@ from services.api.rows.json_body import BodyOptions
 from services.api.rows.request_body import RequestBody, open_request_body
 from shared.errors import BadParameterError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS
-from shared.jobs.document import Job
 from shared.jobs.store import Idempotency, JobStore
 from shared.log import add_to_log_context
 from shared.models.catalog import ModelCatalog
@@ -74,8 +73,12 @@ class Submission:
         with contextlib.ExitStack() as opened:
             body = self._open(req, opened)
             idempotency = _read_idempotency(req, body)
-            if idempotency and (job := self._known(idempotency)):
-                return Queued(job)
+            if idempotency:
+                with redis_needed():
+                    job = self._store.known(idempotency)
+                if job is not None:
+                    add_to_log_context(job=job.id)
+                    return Queued(job)
             self._draining.require_open()
             length = req.content_length or 0
             if length > MOST_BODY:  # a smaller one may be explained inline
@@ -117,13 +120,6 @@ class Submission:
                 reservation=reservation,
             )
         )
-
-    def _known(self, idempotency: Idempotency) -> Job | None:
-        with redis_needed():
-            job = self._store.known(idempotency)
-        if job is not None:
-            add_to_log_context(job=job.id)
-        return job
 
 
 def _read_idempotency(req: Any, body: RequestBody) -> Idempotency | None:

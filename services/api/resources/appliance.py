@@ -125,7 +125,10 @@ class ApplianceResource:
                 "reported_at": rfc3339(status.written_at if status else None),
             },
             "memory": _memory(status, settings.memory_limit_mb << 20),
-            "programs": _programs(status),
+            "programs": [
+                {"name": program.name, "state": program.state, "memory_bytes": _known(program.memory_bytes)}
+                for program in (status.programs if status else ())
+            ],
             "storage": {
                 "used_bytes": _known(status.storage_used_bytes if status else -1),
                 "free_bytes": space and space.bytes,
@@ -142,13 +145,6 @@ def _memory(status: ApplianceStatus | None, recycle_at: int) -> Part:
         "container_limit_bytes": known.memory_container_bytes or None,
         "source": known.memory_source or None,
     }
-
-
-def _programs(status: ApplianceStatus | None) -> list[Part]:
-    return [
-        {"name": program.name, "state": program.state, "memory_bytes": _known(program.memory_bytes)}
-        for program in (status.programs if status is not None else ())
-    ]
 
 
 def _age(head: str | None) -> float:

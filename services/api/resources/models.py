@@ -14,9 +14,9 @@ from services.api.http.query import Query
 from services.api.results.negotiation import choose_media_type
 from shared.errors import ModelFaultError, NotFoundError
 from shared.jobs.document import Method
-from shared.models.activation.records import State, VersionRecord
+from shared.models.activation.records import State
 from shared.models.catalog import ModelCatalog, RefusedModel
-from shared.models.contract import Contract, Feature
+from shared.models.contract import Feature
 from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion
 
@@ -38,7 +38,9 @@ class ModelsResource:
     def on_get(self, req: Any, resp: Any) -> None:
         """List the models, by name and then by version."""
         Query(req)
-        resp.media = {"models": _all_documents(self._catalog)}
+        catalog = self._catalog
+        models = [*map(_document, catalog.versions()), *map(_document, catalog.refused())]
+        resp.media = {"models": sorted(models, key=lambda one: (one["name"], one["version"] or 0))}
 
     on_head = on_get
 
@@ -54,10 +56,7 @@ class ModelResource:
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with the model's document."""
         Query(req)
-        catalog = self._catalog
-        refused = catalog.find_refused(name)
-        document = _refused_document(refused) if refused else _ready_document(catalog.get(name))
-        resp.media = document
+        resp.media = _document(self._catalog.find_refused(name) or self._catalog.get(name))
 
     on_head = on_get
 
@@ -95,35 +94,15 @@ class ExamplesResource:
     on_head = on_get
 
 
-def _all_documents(catalog: ModelCatalog) -> list[dict[str, Any]]:
-    documents = [_ready_document(version) for version in catalog.versions()]
-    documents += [_refused_document(one) for one in catalog.refused()]
-    return sorted(documents, key=lambda one: (one["name"], one["version"] or 0))
-
-
-def _ready_document(version: ModelVersion) -> dict[str, Any]:
-    engines = {method.value: version.method_record(method).engine for method in Method}
-    document = _document(version.name, version.version, version.contract, engines, version.activation)
-    return {**document, "state": State.READY.value, "reason": None}
-
-
-def _refused_document(refused: RefusedModel) -> dict[str, Any]:
-    engines = dict.fromkeys(method.value for method in Method)
-    document = _document(refused.name, refused.version, refused.contract, engines, refused.activation)
-    return {**document, "state": State.REFUSED.value, "reason": refused.reason}
-
-
-def _document(
-    name: str,
-    version: int | None,
-    contract: Contract | None,
-    engines: dict[str, str | None],
-    activation: VersionRecord | None,
-) -> dict[str, Any]:
+def _document(model: ModelVersion | RefusedModel) -> dict[str, Any]:
     """Return the document of a version; null for the facts that need a contract."""
+    refused = model if isinstance(model, RefusedModel) else None
+    ready = model if isinstance(model, ModelVersion) else None
+    engines = {method.value: ready.method_record(method).engine if ready else None for method in Method}
+    contract, activation = model.contract, model.activation
     return {
-        "name": name,
-        "version": version,
+        "name": model.name,
+        "version": model.version,
         "features": contract and list(contract.feature_names),
         "outputs": contract and list(contract.outputs),
         "objective": contract and contract.objective,
@@ -133,6 +112,8 @@ def _document(
         "fallback": contract is not None and contract.fallback,
         "contract": contract and contract.document(),
         "activation": activation and activation.document(),
+        "state": State.REFUSED if refused else State.READY,
+        "reason": refused and refused.reason,
     }
 
 
