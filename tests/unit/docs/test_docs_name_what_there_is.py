@@ -37,6 +37,21 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_files_that_pages_name_exist() -> None:
+    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
+        for path in re.findall(r"`((?:services|shared|ops|tests|models)/[\w/.-]+)`", page.read_text()):
+            assert (ROOT / path).exists(), f"{page.name} names {path}"
+
+
+def test_the_ways_of_a_row_and_of_a_batch_are_short() -> None:
+    architecture = (ROOT / "docs" / "architecture.md").read_text()
+    lists = architecture.partition("<!-- path lists: begin -->")[2].partition("<!-- path lists: end -->")[0]
+    row = re.findall(r"^\d+\. `([^`]+)`", lists, re.MULTILINE)
+    named = set(re.findall(r"`((?:services|shared)/[^`]+\.py)`", lists))
+    assert 0 < len(row) <= 14
+    assert len(row) < len(named)
+
+
 def test_pictures_exist_and_are_small() -> None:
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     shown = {
