@@ -34,7 +34,7 @@ class Admission:
         `length` is None if it is not known. Raises UnauthorizedError, ForbiddenError, UnsupportedMediaTypeError,
         BodyTooLargeError and StorageFullError.
         """
-        resource = (self._find_route(request.path) or (None,))[0]
+        resource = (self._find_route("/" + request.path.lstrip("/")) or (None,))[0]  # as waitress names it
         if not hasattr(resource, f"on_{request.command.lower()}") or resource.access is Access.OPEN:
             return None
         self._keys.require(resource.access, request.headers.get("AUTHORIZATION"), request.path)

@@ -109,6 +109,15 @@ def test_a_chunked_body_is_read_like_any_other(http: OverHttp) -> None:
     assert raw(http.port, head.encode() + chunks).startswith(b"HTTP/1.1 202 ")
 
 
+def test_a_body_is_read_also_if_the_path_begins_with_more_slashes(http: OverHttp) -> None:
+    body = json.dumps({"model": "diabetes", "rows": [[1.0] * 10]}).encode()
+    head = (
+        f"POST //v1/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\nConnection: close\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    assert raw(http.port, head.encode() + body).startswith(b"HTTP/1.1 202 ")
+
+
 def test_a_body_that_is_cut_off_leaves_nothing(http: OverHttp, nothing_is_left: Callable[[], None]) -> None:
     head = (
         f"POST /v1/jobs?model=diabetes HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\n"
