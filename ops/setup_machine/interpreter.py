@@ -33,7 +33,7 @@ _PROBE = (
 def find_interpreter(root: Path) -> Path:
     """Return a Python 3.12 to 3.14 that runs, fetched if necessary; `root` is the repository.
 
-    Raises SetupError if there is none and none can be had.
+    Raises SetupError if there is none and none can be installed.
     """
     found = _first_that_fits(candidates())
     if found is None:

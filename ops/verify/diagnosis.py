@@ -73,7 +73,7 @@ def failed_probes(probes: dict[str, Any]) -> list[Fault]:
 def missing_workers(target: Target) -> list[str]:
     """Say of each worker that should work and does not what is the matter with it.
 
-    Raises NotCheckedError without a key for metrics, FailedError if they cannot be had.
+    Raises NotCheckedError without a key for metrics, FailedError if they cannot be read.
     """
     up = target.scrape().by("program_up", "program")
     missing = [

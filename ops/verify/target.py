@@ -67,7 +67,7 @@ class Target:
         return call(self.url + path, method, sent, body, seconds)
 
     def scrape(self) -> Scrape:
-        """Read the metrics. Raises FailedError if they cannot be had or parsed."""
+        """Read the metrics. Raises FailedError if they cannot be read or parsed."""
         answer = self.get("/metrics", self.take(METRICS_KEYS))
         if answer.status != 200:
             raise FailedError(

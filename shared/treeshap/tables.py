@@ -137,7 +137,7 @@ def tree_factors(trees: Records, nodes: Records, *, root_weights: bool = False) 
     """Return the factors of trees one after the other; gains have weights or their roots.
 
     Of each node and point what quadrature multiplies with: for each side kept, lost and gain, then the gain so far.
-    native/quadrature_points.h makes the same by the way: a block of rows hides that work, a single row does not.
+    native/quadrature_points.h makes the same during its work: a block of rows hides the time, a single row does not.
     """
     sizes = factor_sizes(trees)
     made, begin = np.zeros(int(sizes.sum()), dtype=np.float32), 0

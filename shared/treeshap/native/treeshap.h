@@ -64,7 +64,7 @@ typedef struct {
 } ts_model;
 
 /* Each explains rows x features into rows x outputs x (features + 2), which is zero before: contributions,
- * base value, margin. Returns 0, or -1 where memory could not be had. */
+ * base value, margin. Returns 0, or -1 without memory. */
 typedef int ts_explain_rows(const ts_model *m, const float *rows, int64_t count, float *out);
 
 ts_explain_rows ts_explain_portable, ts_explain_avx2, ts_explain_avx512;
@@ -81,7 +81,7 @@ typedef struct {
 } ts_pair_plan;
 
 /* Each adds interactions to what is zero before. Dense: rows x outputs x (features + 1)^2, symmetric, on the diagonal
- * minus what the feature's pairs come to; else rows x outputs x pairs. Returns 0, or -1 where memory could not be had.
+ * minus the sum of the feature's pairs; else rows x outputs x pairs. Returns 0, or -1 without memory.
  */
 typedef int ts_pair_rows(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out);
 

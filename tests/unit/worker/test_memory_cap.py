@@ -23,7 +23,7 @@ try:
     bytearray(40 << 20)
 except MemoryError:
     del fits
-    bytearray(80 << 20)  # what was given back can be had again
+    bytearray(80 << 20)  # released memory is available again
     sys.exit(0)
 sys.exit(1)
 """

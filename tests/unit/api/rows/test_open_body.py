@@ -108,7 +108,7 @@ def test_a_stream_that_cannot_seek_is_copied_within_the_limit() -> None:
 
 
 def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A full disk cannot be had without mounting one.
+    # A full disk needs a mount.
     def refuse(_file: BinaryIO, _block: bytes) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
