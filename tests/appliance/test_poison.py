@@ -185,7 +185,7 @@ def test_a_batch_that_kills_its_worker_each_time_is_given_up_at_the_third(
 
 # With the GIL held nothing beats: the second timeout is longer than a heartbeat's lease, as it is by default.
 @pytest.mark.parametrize(
-    ("action", "timeout"), [("hang", 3), ("hanggil", TIMING.heartbeat_lease_seconds + 4)]
+    ("action", "timeout"), [("hang", 3), ("hanggil", int(TIMING.heartbeat_lease_seconds) + 4)]
 )
 def test_a_batch_that_hangs_in_native_code_is_killed_run_again_and_given_up_at_the_third(
     make_appliance: MakeAppliance, faults: Faults, say: Say, action: Action, timeout: int
