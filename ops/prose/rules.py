@@ -38,6 +38,11 @@ WORDINGS = (
     ),
     _rule("takes and gives", r"\b(?:take|give)s? and (?:give|take)s?\b", "name the operations"),
     _rule("old adverb", r"\b(?:whence|thence|thereof|whereof|hitherto|lest|albeit)\b", "a modern word"),
+    _rule(
+        "be had",
+        r"\b(?:can|cannot|could|may|must|to) (?:not )?be had\b|\b(?:has|have) what\b",
+        "available, obtained, or there is",
+    ),
     _rule("next tick", r"\bnext tick\b", "the next scheduler tick"),
     # A sentence that begins so and is no question has a clause as its subject.
     _rule(

@@ -23,6 +23,7 @@ FORBIDDEN = {
     "none that": ["# a cursor is none that a list gave", "# blanks are none"],
     "takes and gives": ["# takes and gives objects"],
     "old adverb": ["# whence it came"],
+    "be had": ["# no memory could be had", "# sockets have what the listener has"],
     "next tick": ["# waits for the next tick"],
     "what clause": ["# What is left is kept.", "# It ends. Who waits is told."],
     "who clause": ["# takes the lock from who only computes"],
