@@ -59,7 +59,6 @@ class Submission:
         self._draining = draining
         self._uploads = uploads
         self._upload_disk = upload_disk
-        self._folder = settings.tmp_dir
 
     def submit(
         self, req: Any, query: Query, urgency: Urgency = Urgency.LATER, writer: Writer | None = None
@@ -115,7 +114,7 @@ class Submission:
                 req.get_header("Content-Type"),
                 encoding,
                 self._settings.max_body_mb * 2**20,
-                self._folder,
+                self._settings.tmp_dir,
                 max_rows=self._settings.max_rows,
                 reservation=reservation,
             )
