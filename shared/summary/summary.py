@@ -1,4 +1,4 @@
-"""The summary of a batch, and of a job: moments of all its rows, and a sample for plots of single rows.
+"""The summary of a batch and of a job: moments of all its rows, and a sample of them.
 
 The sample has a fixed number of rows, spread over the job: the rows are cut into equal stretches, and one row of each is
 drawn. Which one depends only on the stretch's number, so every batch finds its share without knowing the others.
