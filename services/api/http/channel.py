@@ -24,8 +24,8 @@ from shared.timing import TIMING
 if TYPE_CHECKING:
     from services.api.http.server import ConnectionLimits
 
-#: Bytes of a head; of a line with a chunk's size; and of extensions and trailer, which may grow with the content.
-HEAD_BYTES, CHUNK_LINE_BYTES, FRAMING_BYTES, FRAMING_PER_BYTE = 64 * 1024, 1024, 16 * 1024, 8
+#: Bytes of a head; of a line with a chunk's size; and of all that a chunked body has beyond twice its content.
+HEAD_BYTES, CHUNK_LINE_BYTES, FRAMING_BYTES = 64 * 1024, 1024, 16 * 1024
 #: The slowest rate at which a body may come: each byte adds to the time that the body has.
 SLOWEST_BYTES_PER_SECOND = 1024
 #: Bytes of all answers that wait in memory for their clients, beyond which they wait in files.
@@ -59,8 +59,8 @@ class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no typ
             self.buf = buf
         buf.append(b"".join(pieces))
         self._framing += position - sum(len(piece) for piece in pieces)
-        if self._framing > FRAMING_BYTES + FRAMING_PER_BYTE * len(buf):
-            raise ParsingError("the chunk extensions or the trailer are too long")
+        if self._framing > FRAMING_BYTES + len(buf):
+            raise ParsingError("the chunks are too small, or their extensions or the trailer too long")
         return position
 
 
