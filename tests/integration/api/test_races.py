@@ -161,7 +161,7 @@ def test_no_response_reaches_the_wrong_request(process: Process, rows: list[Row]
     for thread in threads:
         thread.join(SECONDS + 60)
         assert not thread.is_alive()
-    assert [client.fault for client in clients if client.fault] == []
+    assert [client.fault for client in clients if client.fault] == [], process.log.read_text()[-3000:]
     assert all(client.answered > 10 for client in clients)
     assert sum(client.aborted for client in clients) > CLIENTS
     assert process.http.get("/version").status == 200
