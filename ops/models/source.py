@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,6 @@ def _read(file: Path) -> bytes:
 def _why(error: ModelFaultError, content: bytes, file: Path) -> str:
     """Say why a model is refused: XGBoost cannot load it, or the loaded model cannot be served."""
     said = str(error)
-    for refusal in ("can load: ", "cannot be loaded: "):
-        if refusal in said:
-            return describe_failure(model_bytes(content), str(file), said.partition(refusal)[2].rstrip("."))
+    if refusal := re.search(r"cannot be loaded(?: by XGBoost \S+)?: ", said):
+        return describe_failure(model_bytes(content), str(file), said[refusal.end() :].rstrip("."))
     return said.replace(file.name, str(file), 1) if said.startswith(file.name) else said

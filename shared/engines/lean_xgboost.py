@@ -138,7 +138,9 @@ def load_booster(path: Path, trees: Trees | None = None) -> Any:
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
         if OUT_OF_MEMORY in str(error):
             raise MemoryError(said) from error
-        raise ModelFaultError(f"XGBoost {xgboost.__version__} cannot load {path.name}: {said}") from error
+        raise ModelFaultError(
+            f"{path.name} cannot be loaded by XGBoost {xgboost.__version__}: {said}"
+        ) from error
     return used_rounds(booster, trees)
 
 
