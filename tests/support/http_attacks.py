@@ -84,7 +84,7 @@ def attacks(target: Target) -> dict[str, Attack]:
         "after one answer": Attack(small, b"", 0.5, 320),
         # Answers that nobody reads
         "pipelined": Attack(small * 2000, small * 200, 0.2, 30),
-        "unread": Attack(get * 20, b"", 3.0, 320),
+        "unread": Attack(get * 20, b"", 3.0, 120),
         "unread and closed": Attack(get * 20, b"", 0.2, 100, half_close=True),
         # Much work for a parser
         "tiny chunks": Attack(keyed, b"1\r\n \r\n" * 5000, connections=10),
