@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 
@@ -18,7 +18,10 @@ from shared.timing import TIMING
 
 MB = 2**20
 
-type Fill = Callable[[int, int], None]
+class Fill(Protocol):
+    """Leaves so many bytes and inodes of the disk free beyond the reserve."""
+
+    def __call__(self, nbytes: int, inodes: int = 1000) -> None: ...
 
 
 @pytest.fixture
