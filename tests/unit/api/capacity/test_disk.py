@@ -18,6 +18,7 @@ from shared.timing import TIMING
 
 MB = 2**20
 
+
 class Fill(Protocol):
     """Leaves so many bytes and inodes of the disk free beyond the reserve."""
 
