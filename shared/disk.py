@@ -25,7 +25,8 @@ class FreeSpace:
         """Return a sentence if this much and the reserve are not free, else None."""
         needed_bytes, needed_inodes = needed_bytes + RESERVE_BYTES, needed_inodes + RESERVE_INODES
         if self.bytes < needed_bytes:
-            return f"The disk has {self.bytes / 2**20:.0f} MB free, but {needed_bytes / 2**20:.0f} MB are needed."
+            free, needed = self.bytes // 2**20, -(-needed_bytes // 2**20)
+            return f"The disk has {free} MB free, but {needed} MB are needed."
         if self.inodes is not None and self.inodes < needed_inodes:
             return f"The disk has {self.inodes} free inodes, but {needed_inodes} are needed."
         return None
