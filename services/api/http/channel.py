@@ -200,9 +200,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def writable(self) -> bool:
         """Return whether the loop sends; a thread sends the end of its answer itself."""
-        return bool(
-            self.will_close or self.total_outbufs_len >= (self.adj.send_bytes if self.requests else 1)
-        )
+        least = self.adj.send_bytes if self.requests else 1
+        return bool(self.will_close or self.total_outbufs_len >= least)
 
     def handle_write(self) -> None:
         """Send what the client takes."""
@@ -216,9 +215,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with self.requests_lock:
             data, self.ahead = self.ahead + data, b""
             while data and not (self.requests or self.will_close or self.close_when_flushed):
-                if self.request is None and not (
-                    data := data.lstrip(b"\r\n")
-                ):  # blank lines between requests
+                # Blank lines may stand between requests.
+                if self.request is None and not (data := data.lstrip(b"\r\n")):
                     return
                 self.request = request = self.request or self.parser_class(self.adj)
                 data = data[request.received(data) :]
@@ -272,9 +270,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def end_answer(self) -> None:
         """Send what the client takes now."""
         with self.outbuf_lock:
-            self.outbufs.append(
-                OverflowableBuffer(self.adj.outbuf_overflow)
-            )  # frees the one before once it is sent
+            # A new buffer frees the one before once that is sent.
+            self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
             self.current_outbuf_count = 0
             self._flush_exception(self._flush_some, do_close=False)
             if self.total_outbufs_len:
@@ -284,17 +281,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         with self.outbuf_lock:
             kept = [outbuf for outbuf in self.outbufs if outbuf.buf is not None and not outbuf.overflowed]
             self.kept_bytes = sum(outbuf.buf.remain + outbuf.buf.file.tell() for outbuf in kept)
-            channels = self._limits.channels()  # the last one to add to the sum sees all of it
-            if (
-                sum(one.kept_bytes for one in channels if one.total_outbufs_len) <= WAITING_BYTES
-                or not self.connected
-            ):
+            # The last connection to add to the sum sees all of it.
+            waiting = sum(one.kept_bytes for one in self._limits.channels() if one.total_outbufs_len)
+            if waiting <= WAITING_BYTES or not self.connected:
                 return
             for outbuf in kept:
                 sent = outbuf.buf.file.tell()
                 try:
                     outbuf._set_large_buffer()  # noqa: SLF001  # as waitress does where one alone grows too large
-                    self.kept_bytes = 0
+                    self.kept_bytes -= sent + outbuf.buf.remain
                 except OSError:  # the disk is full: it waits in memory
                     outbuf.buf.file.seek(sent)
 
