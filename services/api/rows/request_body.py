@@ -160,6 +160,9 @@ def parse_plain_body(text: bytes) -> PlainBody | None:
         # A member sent twice has quotes that are not in the result, and a text in a row has, too.
         if text.count(b'"') != 2 * (len(members) + texts):
             return None
+        # A row's true and false would become numbers, and a message about one would not name it.
+        if text.count(b"true") + text.count(b"false") > isinstance(members.get("interactions"), bool):
+            return None
         numbers = np.array(members.pop("rows", None), dtype=np.float64)
     except (ValueError, TypeError):  # no JSON, or no matrix
         return None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from services.api.rows.json_body import read_json_options, read_json_rows
 from services.api.rows.request_body import parse_plain_body
 from services.api.rows.row_spec import RowSpec
 from shared.errors import ShapboxError
-from tests.unit.api.rows.features import numbers
+from tests.unit.api.rows.features import category, numbers
 
 SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=2, max_rows=4)
+LABELS = RowSpec((category("class", 1, 2, 3), *numbers("age")), chunk_rows=2, max_rows=4)
 
 CELLS = st.none() | st.integers() | st.floats() | st.booleans() | st.sampled_from(["1", '"', {}, [], [1.0]])
 NUMBERS = st.none() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
@@ -39,24 +41,24 @@ def body_of(members: list[tuple[str, Any]], before: str, after: str) -> bytes:
     return f"{before}{{{', '.join(texts)}}}{after}".encode()
 
 
-def streamed(body: bytes) -> tuple[Any, list[np.ndarray] | str]:
+def streamed(body: bytes, spec: RowSpec) -> tuple[Any, list[np.ndarray] | str]:
     options = read_json_options(io.BytesIO(body))
-    return options, chunks_of(read_json_rows(io.BytesIO(body), SPEC))
+    return options, chunks_of(read_json_rows(io.BytesIO(body), spec))
 
 
 def chunks_of(chunks: Any) -> list[np.ndarray] | str:
     try:
         return list(chunks)
     except ShapboxError as fault:
-        return f"{fault.slug}: {fault}"
+        return f"{fault.slug}: {fault} {getattr(fault, 'errors', '')}"
 
 
-def assert_read_as_from_the_stream(body: bytes) -> None:
+def assert_read_as_from_the_stream(body: bytes, spec: RowSpec = SPEC) -> None:
     plain = parse_plain_body(body)
-    chunks = plain and plain.read(SPEC)
+    chunks = plain and plain.read(spec)
     if plain is None or chunks is None:
         return
-    options, wanted = streamed(body)
+    options, wanted = streamed(body, spec)
     assert plain.options == options
     found = chunks_of(chunks)
     if isinstance(wanted, str):
@@ -86,9 +88,20 @@ def test_usual_bodies_are_plain(
         [("model", model), ("rows", rows), ("interactions", interactions), ("top_pairs", pairs)], "", "\n"
     )
     plain = parse_plain_body(body)
-    if model is None or '"' not in model:
+    if model is None or not re.search('"|true|false', model):
         assert plain is not None
     assert_read_as_from_the_stream(body)
+
+
+@given(
+    st.lists(
+        st.lists(st.sampled_from([None, 0, 1, 2.0, 2.5, 4]) | st.booleans(), min_size=2, max_size=2),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_labels_are_read_and_refused_as_from_the_stream(rows: list[list[float | None]]) -> None:
+    assert_read_as_from_the_stream(body_of([("rows", rows)], "", ""), LABELS)
 
 
 @given(ROWS, st.data())
@@ -110,6 +123,8 @@ def test_a_damaged_body_is_read_as_from_the_stream(rows: list[Any], data: st.Dat
         b'{"rows": []}',
         b'{"rows": [1, 2, 3]}',
         b'{"rows": [[1, 2, 3], [1, 2]]}',
+        b'{"rows": [[1, 2, true]]}',
+        b'{"rows": [[false, 2, 3]], "interactions": true}',
         b'{"rows": [[1, 2, "3"]]}',
         b'{"rows": [[1, 2, {}]]}',
         b'{"rows": [[1, 2, [3]]]}',

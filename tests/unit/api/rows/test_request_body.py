@@ -11,7 +11,7 @@ import pytest
 
 from services.api.rows.json_body import BodyOptions
 from services.api.rows.request_body import RequestBody, open_request_body
-from services.api.rows.row_spec import RowSpec
+from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import (
     BodyTooLargeError,
     StorageFullError,
@@ -76,6 +76,18 @@ def test_a_body_is_not_unpacked_before_that_is_needed() -> None:
         body.update_digest(hashlib.sha256())
         with pytest.raises(UnreadableBodyError):
             _ = body.size
+
+
+def test_a_large_body_is_not_parsed_at_once() -> None:
+    large = JSON[:-1] + b" " * BLOCK_BYTES + b"}"
+    with (
+        open_request_body(io.BytesIO(JSON), "application/json", None, 10**6) as small,
+        open_request_body(io.BytesIO(large), "application/json", None, 10**6) as body,
+    ):
+        assert small._plain is not None
+        assert body._plain is None
+        assert body.options == small.options
+        np.testing.assert_array_equal(read(body), read(small))
 
 
 def test_an_unknown_content_type_is_refused_when_the_body_is_opened() -> None:
