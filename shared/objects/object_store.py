@@ -98,9 +98,9 @@ class ObjectStore:
             listed = [
                 entry["path"] for some in obstore.list(self._store, f"jobs/{job_id}/") for entry in some
             ]
-            for some in batched([f"jobs/{job_id}.npy", *listed], DELETE_CHUNK):  # the last may be short
-                with contextlib.suppress(FileNotFoundError):
-                    obstore.delete(self._store, list(some))
+            for some in batched(listed, DELETE_CHUNK):  # the last may be short
+                self._delete(some)
+            self._delete([f"jobs/{job_id}.npy"])
 
     def job_ids(self) -> list[str]:
         """Return the ids of all jobs that have objects, sorted."""
@@ -121,6 +121,15 @@ class ObjectStore:
             obstore.put(self._store, "probe", b"shapbox")
             with contextlib.suppress(FileNotFoundError):  # another process is probing, too
                 obstore.delete(self._store, "probe")
+
+    def _delete(self, paths: Sequence[str]) -> None:
+        """Delete objects of which some may be missing."""
+        try:
+            obstore.delete(self._store, list(paths))
+        except FileNotFoundError:
+            # GCS and Azure report a missing object, here one that another process deleted, and obstore then leaves the rest.
+            for path in paths if len(paths) > 1 else ():
+                self._delete([path])
 
     @contextlib.contextmanager
     def _access(self, path: str | None = None) -> Iterator[None]:

@@ -6,8 +6,10 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import obstore
 import pytest
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from shared.errors import PayloadMissingError, StorageUnavailableError
 from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
-from shared.objects.payloads import SMALL_BYTES, Payloads, is_small, result_inodes
+from shared.objects.payloads import SMALL_BYTES, Payloads, encoded, is_small, result_inodes
 from shared.settings import Settings
 from tests.support.stored_rows import put_in_folder
 
@@ -162,6 +164,45 @@ def test_deleting_a_job_leaves_no_trace_of_it_and_all_of_the_others(
     assert not (settings.objects_dir / "jobs" / job.id).exists()
     payloads.delete_job(job.id)
     assert payloads.job_ids() == [one.id for one in kept]
+
+
+@pytest.fixture
+def strict(payloads: Payloads) -> Payloads:
+    """Return a remote store that, as GCS and Azure do, reports missing objects."""
+    payloads._folder = None
+    return payloads
+
+
+def test_all_objects_of_a_job_go_from_a_store_that_reports_missing_ones(
+    strict: Payloads, settings: Settings
+) -> None:
+    for whole in (False, True):  # the other layout's objects are missing
+        for batch in range(50):
+            strict.put_rows(replace(LARGE, rows=100), batch, ROWS)
+        if whole:
+            strict.write(f"jobs/{LARGE.id}.npy", encoded(ROWS))
+        for _ in range(2):
+            strict.delete_job(LARGE.id)
+            assert files(settings) == []
+
+
+def test_all_objects_of_a_job_go_while_another_process_deletes_them_too(
+    strict: Payloads, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for batch in range(50):
+        strict.put_rows(replace(LARGE, rows=100), batch, ROWS)
+    delete = obstore.delete
+    calls: list[Any] = []
+
+    def late(store: Any, paths: Any) -> None:
+        if not calls:
+            delete(store, f"jobs/{LARGE.id}/input/000000.npy")
+        calls.append(paths)
+        delete(store, paths)
+
+    monkeypatch.setattr(obstore, "delete", late)
+    strict.delete_job(LARGE.id)
+    assert files(settings) == []
 
 
 @pytest.mark.parametrize(
