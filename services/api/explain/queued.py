@@ -9,6 +9,7 @@ import contextlib
 import itertools
 import logging
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -92,11 +93,11 @@ class QueuedExecutor:
     def _store_rows(self, task: Task, job_id: str) -> Job:
         """Store the rows batch by batch, as they are read; returns their job."""
         chunks = task.body.chunks(task.plan.spec)
-        first = list(itertools.islice(chunks, 2))
+        first = deque(itertools.islice(chunks, 2))
         # The number of batches decides how they are stored: whether there is a second one must be known first.
         job = new_job(task, job_id, sum(map(len, first)))
         rows = 0
-        for batch, chunk in enumerate(itertools.chain(first, chunks)):
+        for batch, chunk in enumerate(_in_turn(first, chunks)):
             self._reservations.reserve(job_id, Need.of_batch(job, len(chunk)))
             self._payloads.put_rows(job, batch, chunk)
             rows += len(chunk)
@@ -123,6 +124,13 @@ class QueuedExecutor:
             self._payloads.delete_job(job_id)
         except ShapboxError as fault:  # the sweeper removes them
             _log.warning("rows of a refused job are left to the sweeper: %s", fault, extra={"job": job_id})
+
+
+def _in_turn(first: deque[Matrix], rest: Iterator[Matrix]) -> Iterator[Matrix]:
+    """Yield the first chunks and the rest, without keeping a yielded one: it may be large."""
+    while first:
+        yield first.popleft()
+    yield from rest
 
 
 def new_job(task: Task, job_id: str, rows: int) -> Job:
