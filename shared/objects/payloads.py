@@ -1,13 +1,17 @@
 """The rows and results of jobs, as `.npy` arrays in the object store.
 
-A small job is one object, `jobs/JOB.npy`: its rows, then, once it has run, its result and interactions. One small file
-takes one inode and one block of the disk, a folder of files at least five of each. Any other job has an object for each batch
-and side: `jobs/JOB/input/000007.npy`, `jobs/JOB/result/000007.npy` (the batch's summary follows the values) and, if the job
-has interactions, `jobs/JOB/interactions/000007.npy`. Every array has its own header, as repeated np.save calls write it.
+In a local store, a small job is one object, `jobs/JOB.npy`: its rows, then, once it has run, its result and interactions. One
+small file takes one inode and one block of the disk, a folder of files at least five of each. Any other job, and every job in a
+remote store, has an object for each batch and side: `jobs/JOB/input/000007.npy`, `jobs/JOB/result/000007.npy` (the batch's
+summary follows the values) and, if the job has interactions, `jobs/JOB/interactions/000007.npy`. Every array has its own header,
+as repeated np.save calls write it. A bucket has no inodes, and GCS allows one write per second of the same object.
+
+Jobs of one batch are read in both layouts, and a result is stored in the layout of its rows.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 from collections.abc import Sequence
@@ -21,7 +25,8 @@ from shared.explanation import Explanation
 from shared.jobs.document import Job
 from shared.objects.object_store import ObjectStore
 
-#: A job of one batch whose arrays together are no larger than this is stored as one object.
+#: A local store keeps a job of one batch as one object if its arrays together are no larger than this. With another number,
+#: it still finds the jobs that it has.
 SMALL_BYTES = 64 * 1024
 #: Arrays' headers are never longer: ours have 128 bytes.
 HEADER_BYTES = 1024
@@ -35,7 +40,7 @@ SIDES: tuple[Side, ...] = ("input", "result", "interactions")
 
 
 def is_small(job: Job) -> bool:
-    """Return whether the job is stored as one object, by what never changes in its document."""
+    """Return whether one object is enough, by what never changes in the job's document."""
     numbers = job.features + Explanation.numbers_of(job.outputs, job.features)
     if job.interactions is not None:
         numbers += job.interactions.numbers(job.features, job.outputs)
@@ -53,7 +58,8 @@ class Payloads(ObjectStore):
 
     def put_rows(self, job: Job, batch: int, rows: Matrix) -> None:
         """Store a batch's rows, (rows, features). The job must know whether it has a second batch."""
-        self.write(_small_path(job) if is_small(job) else _path(job, "input", batch), encoded(rows))
+        path = _small_path(job) if self._makes_one_object(job) else _path(job, "input", batch)
+        self.write(path, encoded(rows))
 
     def put_result(
         self,
@@ -65,9 +71,9 @@ class Payloads(ObjectStore):
         interactions: Matrix | None = None,
         summary: Sequence[NDArray[Any]] = (),
     ) -> None:
-        """Store a batch's result. A reader that finds it also finds the interactions."""
+        """Store a result in its rows' layout. A reader that finds it also finds the interactions."""
         pairs = [] if interactions is None else [interactions]
-        if is_small(job):
+        if self._is_one_object(job):
             self.write(_small_path(job), encoded(rows, explanation.array, *pairs))
             return
         for array in pairs:
@@ -76,7 +82,7 @@ class Payloads(ObjectStore):
 
     def put_completed(self, job: Job, rows: Matrix, explanation: Explanation) -> None:
         """Store rows and explanation of a job of one batch that has run already."""
-        if not is_small(job):
+        if not self._makes_one_object(job):
             self.put_rows(job, 0, rows)
         self.put_result(job, 0, rows, explanation)
 
@@ -99,7 +105,7 @@ class Payloads(ObjectStore):
         """Return spans of a batch's interactions, given by index, without reading the rest."""
         assert job.interactions is not None
         shape = job.interactions.shape(len(job.rows_of(batch)), job.features, job.outputs)
-        if is_small(job):
+        if is_small(job) or self._is_one_object(job):
             numbers = self._read_array(job, "interactions", batch, shape).reshape(-1)
             return [numbers[span.start : span.stop] for span in spans]
         path, begin = _path(job, "interactions", batch), len(_header(FLOAT32, shape))
@@ -111,21 +117,38 @@ class Payloads(ObjectStore):
         return arrays
 
     def _read_array(self, job: Job, side: Side, batch: int, shape: tuple[int, ...]) -> Matrix:
-        path, place = _path(job, side, batch), 0
-        if is_small(job):
-            try:
-                data = self.read(_small_path(job))
-                path, place = _small_path(job), SIDES.index(side)
-            except PayloadMissingError:  # stored by an earlier version, in a folder
-                data = self.read(path)
-        else:
-            data = self.read(path)
+        data, path, place = self._find(job, side, batch)
         arrays = _decoded(data, path)
         if len(arrays) <= place:
             raise PayloadMissingError(f"Object {path} does not contain the job's {side}.")
         if arrays[place].shape != shape:
             raise PayloadMissingError(f"Object {path} has shape {arrays[place].shape} instead of {shape}.")
         return arrays[place]
+
+    def _find(self, job: Job, side: Side, batch: int) -> tuple[memoryview, str, int]:
+        """Return the object with one side of a batch, its path, and the number of the array."""
+        in_folder = (_path(job, side, batch), 0)
+        places = [in_folder]
+        if job.batches == 1:
+            places.insert(0 if self._makes_one_object(job) else 1, (_small_path(job), SIDES.index(side)))
+        for path, place in places:
+            with contextlib.suppress(PayloadMissingError):
+                return self.read(path), path, place
+        raise PayloadMissingError(f"Object {in_folder[0]} is not in the object store.")
+
+    def _makes_one_object(self, job: Job) -> bool:
+        """Return whether a new job is stored as one object."""
+        return self._folder is not None and is_small(job)
+
+    def _is_one_object(self, job: Job) -> bool:
+        """Return whether a job's rows are in its one object, or would be if it were new."""
+        new = self._makes_one_object(job)
+        if self._folder is None or job.batches > 1:
+            return new
+        # The rows are in the other layout if an earlier version stored them, or another SMALL_BYTES was in force.
+        other = _path(job, "input", 0) if new else _small_path(job)
+        with self._access():
+            return new != (self._folder / other).exists()
 
 
 def _small_path(job: Job) -> str:

@@ -13,10 +13,9 @@ from shared.errors import PayloadMissingError, SettingsError, StorageUnavailable
 from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
-from shared.objects.payloads import Payloads
+from shared.objects.payloads import Payloads, encoded
 from shared.settings import Settings
 from tests.remote.s3_server import SECRET_KEY, S3Server
-from tests.support.stored_rows import put_in_folder
 
 LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, features=2, outputs=1)
 SMALL = replace(LARGE, id="b" * 32, rows=2)
@@ -61,15 +60,15 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
 
     payloads.put_rows(SMALL, 0, ROWS)
     payloads.put_result(SMALL, 0, ROWS, VALUES)
-    assert server.objects() == 8
+    assert server.objects() == 9
     np.testing.assert_array_equal(payloads.rows(SMALL, 0), ROWS)
     np.testing.assert_array_equal(payloads.result(SMALL, 0).array, VALUES.array)
-    old = replace(SMALL, id="c" * 32)
-    put_in_folder(payloads, old.id, "input", 0, ROWS)  # an earlier version's
-    np.testing.assert_array_equal(payloads.rows(old, 0), ROWS)
+    moved = replace(SMALL, id="c" * 32)
+    payloads.write(f"jobs/{moved.id}.npy", encoded(ROWS))  # moved from a local store
+    np.testing.assert_array_equal(payloads.rows(moved, 0), ROWS)
 
-    assert payloads.job_ids() == [LARGE.id, SMALL.id, old.id]
-    for left, job in ((2, LARGE), (1, SMALL), (0, old)):
+    assert payloads.job_ids() == [LARGE.id, SMALL.id, moved.id]
+    for left, job in ((3, LARGE), (1, SMALL), (0, moved)):
         for _ in range(2):
             payloads.delete_job(job.id)
         assert server.objects() == left

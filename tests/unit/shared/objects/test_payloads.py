@@ -12,7 +12,9 @@ import numpy as np
 import obstore
 import pytest
 from numpy.typing import NDArray
+from obstore.store import MemoryStore
 
+import shared.objects.payloads as module
 from shared.build import ROOT
 from shared.errors import PayloadMissingError, StorageUnavailableError
 from shared.explanation import Explanation
@@ -28,6 +30,10 @@ LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, 
 SMALL = replace(LARGE, rows=2)
 ROWS = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
 VALUES = Explanation(np.arange(8, dtype=np.float32).reshape(2, 1, 4))
+#: A small job with interactions, and its objects in the layout of earlier versions.
+PAIRS = replace(SMALL, interactions=Interactions())
+MATRICES = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)
+IN_FOLDER = [f"jobs/{PAIRS.id}/{side}/000000.npy" for side in ("input", "interactions", "result")]
 
 
 @pytest.fixture
@@ -48,6 +54,13 @@ def files(settings: Settings) -> list[str]:
 def assert_same(found: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:
     np.testing.assert_array_equal(found, wanted)
     assert (found.dtype, found.shape) == (wanted.dtype, wanted.shape)
+
+
+def assert_stored(payloads: Payloads, job: Job) -> None:
+    assert_same(payloads.rows(job, 0), ROWS)
+    assert_same(payloads.result(job, 0).array, VALUES.array)
+    (some,) = payloads.interaction_spans(job, 0, [range(5, 16)])
+    assert_same(some, MATRICES.ravel()[5:16])
 
 
 @pytest.mark.parametrize(("job", "batch"), [(LARGE, 7), (SMALL, 0)], ids=["large", "small"])
@@ -135,18 +148,73 @@ def test_a_damaged_object_is_told_from_a_result(
         payloads.rows(SMALL, 0)
 
 
-def test_a_small_job_of_an_earlier_version_is_read_run_and_deleted(
+def test_a_small_job_of_an_earlier_version_is_read_and_deleted(
     payloads: Payloads, settings: Settings
 ) -> None:
     put_in_folder(payloads, SMALL.id, "input", 0, ROWS)
     assert_same(payloads.rows(SMALL, 0), ROWS)
     put_in_folder(payloads, SMALL.id, "result", 0, VALUES.array)
     assert_same(payloads.result(SMALL, 0).array, VALUES.array)
-    payloads.put_result(SMALL, 0, ROWS, Explanation(VALUES.array + 1))  # run again, by this version
-    assert_same(payloads.result(SMALL, 0).array, VALUES.array + 1)
     assert payloads.job_ids() == [SMALL.id]
     payloads.delete_job(SMALL.id)
     assert files(settings) == payloads.job_ids() == []
+
+
+def test_a_result_is_stored_where_an_earlier_version_stored_the_rows_and_reads_it(
+    payloads: Payloads, settings: Settings
+) -> None:
+    put_in_folder(payloads, PAIRS.id, "input", 0, ROWS)
+    for _ in range(2):
+        payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
+    assert files(settings) == IN_FOLDER
+    assert_stored(payloads, PAIRS)
+    with (settings.objects_dir / f"jobs/{PAIRS.id}/result/000000.npy").open("rb") as file:
+        assert_same(np.load(file), VALUES.array)
+
+
+@pytest.mark.parametrize("completed", [False, True])
+def test_a_remote_store_keeps_the_layout_of_earlier_versions(*, completed: bool) -> None:
+    store = MemoryStore()
+    payloads = Payloads(store)
+    if completed:
+        payloads.put_completed(SMALL, ROWS, VALUES)
+    else:
+        payloads.put_rows(SMALL, 0, ROWS)
+        payloads.put_result(SMALL, 0, ROWS, VALUES)
+    stored = [entry["path"] for some in store.list() for entry in some]
+    assert sorted(stored) == [f"jobs/{SMALL.id}/{side}/000000.npy" for side in ("input", "result")]
+    assert_same(payloads.rows(SMALL, 0), ROWS)
+    assert_same(payloads.result(SMALL, 0).array, VALUES.array)
+    with pytest.raises(PayloadMissingError, match="input/000000"):
+        payloads.rows(replace(SMALL, id="b" * 32), 0)
+
+
+def test_a_store_whose_url_is_a_folder_is_local(tmp_path: Path) -> None:
+    Payloads.open(Settings(storage_url=f"file://{tmp_path}")).put_rows(SMALL, 0, ROWS)
+    assert (tmp_path / "jobs" / f"{SMALL.id}.npy").exists()
+
+
+def test_a_local_stores_small_jobs_can_be_moved_to_a_remote_store(
+    payloads: Payloads, settings: Settings
+) -> None:
+    payloads.put_rows(PAIRS, 0, ROWS)
+    payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
+    remote = Payloads(MemoryStore())
+    for file in files(settings):
+        remote.write(file, [(settings.objects_dir / file).read_bytes()])
+    assert_stored(remote, PAIRS)
+
+
+@pytest.mark.parametrize("smaller", [True, False])
+def test_jobs_stored_with_another_limit_for_small_ones_are_run_and_read(
+    payloads: Payloads, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, smaller: bool
+) -> None:
+    monkeypatch.setattr(module, "SMALL_BYTES", SMALL_BYTES if smaller else 0)
+    payloads.put_rows(PAIRS, 0, ROWS)
+    monkeypatch.setattr(module, "SMALL_BYTES", 0 if smaller else SMALL_BYTES)
+    payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
+    assert files(settings) == ([f"jobs/{PAIRS.id}.npy"] if smaller else IN_FOLDER)
+    assert_stored(payloads, PAIRS)
 
 
 @pytest.mark.parametrize("job", [LARGE, SMALL], ids=["large", "small"])
@@ -251,19 +319,16 @@ def test_a_summary_behind_values_of_another_shape_is_refused(payloads: Payloads)
         payloads.summary_arrays(LARGE, 0)
 
 
-@pytest.mark.parametrize(
-    "job", [replace(SMALL, interactions=Interactions()), replace(LARGE, interactions=Interactions())]
-)
+@pytest.mark.parametrize("job", [PAIRS, replace(LARGE, interactions=Interactions())], ids=["small", "large"])
 def test_spans_of_interactions_come_back_without_the_rest(payloads: Payloads, job: Job) -> None:
-    matrices = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)
     payloads.put_rows(job, 0, ROWS)
     with pytest.raises(PayloadMissingError, match="interactions"):
         payloads.interaction_spans(job, 0, [range(4)])
-    payloads.put_result(job, 0, ROWS, VALUES, interactions=matrices)
+    payloads.put_result(job, 0, ROWS, VALUES, interactions=MATRICES)
     spans = [range(4), range(5, 16), range(17, 18)]
     found = payloads.interaction_spans(job, 0, spans)
     for span, numbers in zip(spans, found, strict=True):
-        assert_same(numbers, matrices.ravel()[span.start : span.stop])
+        assert_same(numbers, MATRICES.ravel()[span.start : span.stop])
     assert_same(payloads.result(job, 0).array, VALUES.array)
 
 
