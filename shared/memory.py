@@ -20,6 +20,8 @@ BASE_IDLE_MB, IDLE_WORKER_MB = 130, 65
 SOFT_SHARE = 475 / 512
 #: The share at which the largest worker is killed, since there is no time for its batch to finish.
 HARD_SHARE = 0.97
+#: The share of MEMORY_LIMIT_MB that the compiled models which the api maps may take.
+MAPPED_SHARE = 0.25
 
 
 def process_pss_bytes(pid: int, proc: Path = PROC) -> int:

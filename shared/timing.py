@@ -39,8 +39,9 @@ class Timing:
     recycle_successor_seconds: float = 60.0
     #: After a worker's start, in which it is not recycled: its successor would grow as fast.
     young_worker_seconds: float = 60.0
-    #: For which the api must be too large, with memory at its limit, before it is restarted.
-    api_grown_seconds: float = 10.0
+    #: For which the api must be too large, with memory at its limit and no worker to blame, before it is restarted: an
+    #: upload may take as long, and shrinks the api when it ends.
+    api_grown_seconds: float = 60.0
     #: After such a restart, until the next one.
     api_restart_pause_seconds: float = 600.0
     #: After a kill, until the memory that it freed shows.
@@ -96,6 +97,8 @@ class Timing:
     http_body_seconds: float = 10.0
     #: In which a client sends nothing and takes nothing of its answer, after which its connection is closed.
     http_idle_seconds: float = 75.0
+    #: After the last answer of a connection, in which what the client still sends is dropped, so that it hears the answer.
+    http_linger_seconds: float = 30.0
 
     # --- Sweeping ---
     #: After which objects without a job are leftovers and no upload in progress.

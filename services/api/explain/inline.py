@@ -28,6 +28,7 @@ from shared.explanation import Explanation
 from shared.jobs.document import Method, Status
 from shared.jobs.ids import new_job_id
 from shared.log import add_to_log_context
+from shared.memory import MAPPED_SHARE
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.settings import Settings
@@ -40,8 +41,6 @@ MOST_NUMBERS = 131_072
 MOST_SECONDS = 0.02
 #: Calls that are measured, of which the quickest counts: the first one reads the tables' pages.
 TRIALS = 4
-#: The share of MEMORY_LIMIT_MB that the mapped tables of all models may take.
-MEMORY_SHARE = 0.25
 #: Bytes of a body that may hold so few rows; a larger one is read without holding its rows in memory.
 MOST_BODY = 256 * 1024
 
@@ -79,7 +78,7 @@ class InlineModels:
         """No model is open yet. `at_once`: requests that are explained at a time."""
         self._catalog = catalog
         self._folder = settings.compiled_dir
-        self._bytes_left = int(settings.memory_limit_mb * MEMORY_SHARE * 2**20)
+        self._bytes_left = int(settings.memory_limit_mb * MAPPED_SHARE * 2**20)
         self._models: dict[tuple[str, Method], InlineModel] = {}
         #: The kernels release the GIL: without a limit all of the server's threads would compute at a time, none of them
         #: sooner than one after the other, and leave next to nothing of the processors to the workers.

@@ -5,7 +5,6 @@ It also recycles a worker when an admin asks for that, since only the guard know
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
@@ -22,6 +21,7 @@ from services.monitor.guard.memory_decision import (
     Outcome,
     Recycle,
     Unrelieved,
+    Wait,
     WorkerMemory,
     decide,
 )
@@ -102,6 +102,25 @@ class Guard:
             requested=self._requested,
         )
         self._act(outcome, memory, now)
+        api_pss = memory.processes.by_program.get(API, 0)
+        if self._api_growth.is_restart_due(
+            now,
+            api_pss,
+            memory.working_set,
+            self._marks,
+            workers_may_help=self._workers_may_help(outcome),
+        ) and self._restart_api(memory, api_pss):
+            self._api_growth.restarted(now)
+
+    def _workers_may_help(self, outcome: Outcome) -> bool:
+        """Return whether a worker is being replaced, so that memory may be freed."""
+        match outcome:
+            case Recycle() | Wait() if self._leaving is not None:
+                return True
+            case Kill() | Wait():
+                # Above the hard mark workers are killed even where that frees next to nothing: the api may be the cause.
+                return self._kill_pause < self._timing.futile_kill_pause_seconds
+        return False
 
     def _workers(self, memory: MemoryState, now: float) -> tuple[WorkerMemory, ...]:
         sizes = memory.processes.by_pid
@@ -156,9 +175,6 @@ class Guard:
                     "memory is at its limit, and no worker is large enough to matter",
                     extra={**self._sizes(memory), "programs": {name: size >> 20 for name, size in sizes}},
                 )
-        api_pss = memory.processes.by_program.get(API, 0)
-        if self._api_growth.is_restart_due(now, api_pss, memory.working_set, self._marks):
-            self._restart_api(memory, api_pss)
 
     def _end(
         self, worker: WorkerMemory, number: signal.Signals, reason: RecycleReason, memory: MemoryState
@@ -175,23 +191,29 @@ class Guard:
             extra={"worker": worker.name, "worker_mb": worker.pss >> 20, **self._sizes(memory)},
         )
 
-    def _restart_api(self, memory: MemoryState, pss: int) -> None:
-        """Ask the api to finish its requests and exit; supervisord starts it again."""
+    def _restart_api(self, memory: MemoryState, pss: int) -> bool:
+        """Ask the api to exit, and return whether it was asked.
+
+        Its requests get `api_stop_seconds` to finish; then supervisord starts it again.
+        """
         pid = self._programs.pid_of(API)
         if pid is None or not self._signal(pid, signal.SIGTERM):
-            return
+            return False
         self._counters.add(metrics.API_RECYCLES)
         logger.warning(
             "api restarted: it has grown, and memory is at its limit",
             extra={"api_mb": pss >> 20, "api_limit_mb": self._marks.api >> 20, **self._sizes(memory)},
         )
+        return True
 
     def _signal(self, pid: int, number: signal.Signals) -> bool:
-        """Send a signal to a process of ours; returns whether it is one."""
+        """Send a signal to a process of ours; returns whether it was sent."""
         if not is_descendant(pid, self._gauge.supervisor_pid):
             return False
-        with contextlib.suppress(ProcessLookupError):  # it exited just now
+        try:
             os.kill(pid, number)
+        except ProcessLookupError:  # it exited just now
+            return False
         return True
 
     def _sizes(self, memory: MemoryState) -> dict[str, int]:

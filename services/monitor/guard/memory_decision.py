@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from shared.memory import HARD_SHARE, SOFT_SHARE
+from shared.memory import HARD_SHARE, MAPPED_SHARE, SOFT_SHARE
 from shared.metrics import RecycleReason
 from shared.timing import Timing
 
 #: Bytes below which replacing a worker frees nothing: its successor is about as large once its models are warm.
 WORTH_RECYCLING = 96 * 2**20
-#: Bytes that an api never takes unless it has grown, about twice those of a busy one; in an appliance with more memory it
-#: may take a share, since models and summaries may be more.
+#: Bytes that an api never takes beside its mapped models unless it has grown, about twice those of a busy one; in an
+#: appliance with more memory it may take a share of the soft mark, since models and summaries may be more.
 API_GROWN_BYTES, API_SHARE = 160 * 2**20, 0.3
+#: The share of the soft mark that an api never takes unless it has grown, mapped models included.
+MOST_API_SHARE = 0.8
 #: The share of the soft mark below which memory is no longer at its limit: the working set varies by a few percent.
 RELIEVED_SHARE = 0.95
 
@@ -39,7 +41,8 @@ class Marks:
     @property
     def api(self) -> int:
         """The bytes at which the api has grown."""
-        return max(API_GROWN_BYTES, int(self.soft * API_SHARE))
+        grown = max(API_GROWN_BYTES, self.soft * API_SHARE) + self.soft * MAPPED_SHARE
+        return int(min(grown, self.soft * MOST_API_SHARE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,28 +126,35 @@ def decide(
 class ApiGrowth:
     """Decides when the api is restarted: if it stays large while memory is at the soft mark.
 
-    Workers are recycled first: their successors free memory within seconds, and no request notices.
+    Workers are recycled first, since no request notices that. The time in which one may still free memory does not count:
+    it may finish its batch first. Counting goes on afterwards, because a worker that grows again is recycled once a minute.
     """
 
     def __init__(self, timing: Timing) -> None:
         self._timing = timing
-        self._since: float | None = None
-        self._restarted_at = float("-inf")
+        #: Seconds of growth without a worker to blame; None while the api is small or memory is free.
+        self._seconds: float | None = None
+        self._last = self._restarted_at = float("-inf")
 
-    def is_restart_due(self, now: float, api_pss: int, working_set: int, marks: Marks) -> bool:
-        """Tell whether to restart the api now, and count that as done. `now` is monotonic."""
+    def is_restart_due(
+        self, now: float, api_pss: int, working_set: int, marks: Marks, *, workers_may_help: bool
+    ) -> bool:
+        """Tell whether to restart the api now. `now` is monotonic."""
+        elapsed, self._last = now - self._last, now
         if working_set < marks.soft * RELIEVED_SHARE or api_pss < marks.api:
-            self._since = None
-        if working_set < marks.soft or api_pss < marks.api:
+            self._seconds = None
+        elif self._seconds is not None:
+            self._seconds += 0.0 if workers_may_help else elapsed
+        elif working_set >= marks.soft:
+            self._seconds = 0.0
+        if self._seconds is None or working_set < marks.soft or workers_may_help:
             return False
-        if self._since is None:
-            self._since = now
-        timing = self._timing
-        rested = now - self._restarted_at >= timing.api_restart_pause_seconds
-        if now - self._since < timing.api_grown_seconds or not rested:
-            return False
-        self._since, self._restarted_at = None, now
-        return True
+        rested = now - self._restarted_at >= self._timing.api_restart_pause_seconds
+        return rested and self._seconds >= self._timing.api_grown_seconds
+
+    def restarted(self, now: float) -> None:
+        """Begin the pause after which the api may be restarted again."""
+        self._seconds, self._restarted_at = None, now
 
 
 def _size(worker: WorkerMemory) -> int:

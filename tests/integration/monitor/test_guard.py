@@ -202,23 +202,90 @@ def test_without_workers_of_its_own_a_guard_takes_no_request(counters: Counters,
     assert not watched.guard.takes_requests
 
 
+def quick(grown: float = 0.5) -> Timing:
+    return replace(TIMING, api_grown_seconds=grown)
+
+
+@pytest.fixture
+def small_api_mark(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count an api of 100 MB as grown, regardless of the soft mark."""
+    monkeypatch.setattr(memory_decision.Marks, "api", 100 * MB)
+
+
+@pytest.mark.usefixtures("small_api_mark")
 def test_an_api_that_has_grown_is_asked_to_exit_once(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, None))
     for name in ("worker-1", "worker-2"):
         watched.programs.changed(Program("worker", name, "STOPPED"))
-    api = spawn(170)
+    api = spawn(120)
     watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
-    guard = watched.make_guard(replace(TIMING, api_grown_seconds=0.5))
+    guard = watched.make_guard(quick())
     guard.step()
     assert api.poll() is None
     time.sleep(0.6)
     guard.step()
     assert api.wait(5) == -signal.SIGTERM
-    successor = spawn(170)
+    successor = spawn(120)
     watched.programs.changed(Program("api", "api", "RUNNING", successor.pid))
     for _ in range(2):
         guard.step()
         time.sleep(0.6)
     assert successor.poll() is None
+    counters.flush()
+    assert counters.read()["api_recycles_total",] == 1
+
+
+@pytest.mark.usefixtures("small_api_mark")
+def test_while_a_recycled_worker_finishes_its_batch_the_api_stays(counters: Counters, spawn: Spawn) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, None))
+    api = spawn(120)
+    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    guard = watched.make_guard(quick())
+    guard.step()  # recycles the large worker
+    for _ in range(4):
+        time.sleep(0.3)
+        guard.step()
+    assert watched.recycles()["memory_soft"] == 1
+    assert api.poll() is None
+    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats, and memory is still at its limit
+    guard.step()
+    time.sleep(0.6)
+    guard.step()
+    assert api.wait(5) == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("small_api_mark")
+def test_kills_that_free_nothing_do_not_protect_the_api(counters: Counters, spawn: Spawn) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
+    watched.programs.changed(Program("worker", "worker-2", "STOPPED"))
+    api = spawn(120)
+    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    guard = watched.make_guard(quick())
+    guard.step()
+    assert watched.small.wait(5) == -signal.SIGKILL
+    time.sleep(0.6)
+    guard.step()  # waits for the kill's effect
+    assert api.wait(5) == -signal.SIGTERM
+
+
+@pytest.mark.usefixtures("small_api_mark")
+def test_an_api_that_could_not_be_asked_to_exit_is_asked_again(
+    counters: Counters, spawn: Spawn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watched = Watched(counters, spawn, Marks(1 * MB, None))
+    for name in ("worker-1", "worker-2"):
+        watched.programs.changed(Program("worker", name, "STOPPED"))
+    api = spawn(120)
+    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    guard = watched.make_guard(quick(0.0))
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.programs, "pid_of", lambda _name: None)
+        guard.step()
+        guard.step()
+        counters.flush()
+    assert ("api_recycles_total",) not in counters.read()
+    guard.step()
+    assert api.wait(5) == -signal.SIGTERM
     counters.flush()
     assert counters.read()["api_recycles_total",] == 1

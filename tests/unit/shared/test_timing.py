@@ -63,6 +63,7 @@ def test_a_restart_is_asked_for_only_after_everything_else_had_its_time() -> Non
     assert 2 * TIMING.storage_probe_seconds < TIMING.storage_probe_max_age_seconds
     assert TIMING.orphan_on_full_disk_seconds < TIMING.orphan_seconds
     assert TIMING.kill_pause_seconds < TIMING.futile_kill_pause_seconds
+    assert TIMING.http_body_seconds < TIMING.api_grown_seconds < TIMING.api_restart_pause_seconds
 
 
 def test_a_scaled_timing_keeps_all_relations() -> None:

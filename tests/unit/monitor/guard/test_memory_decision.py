@@ -15,7 +15,9 @@ from services.monitor.guard.memory_decision import (
     WorkerMemory,
     decide,
 )
+from shared.memory import MAPPED_SHARE
 from shared.metrics import RecycleReason
+from shared.settings import LEAST_MEMORY_LIMIT_MB
 from shared.timing import TIMING
 
 MB = 2**20
@@ -105,36 +107,79 @@ def test_the_hard_mark_goes_before_an_admins_request() -> None:
     assert decide(496 * MB, MARKS, (SMALL, LARGE), requested=True) == Kill(LARGE)
 
 
-def restarts(*steps: tuple[float, int, int]) -> list[float]:
-    """Return when the api is restarted; a step is the time and two sizes in MB."""
-    growth = ApiGrowth(TIMING)
-    return [now for now, api, used in steps if growth.is_restart_due(now, api * MB, used * MB, MARKS)]
+def restarts(*steps: tuple[float, int, int], helping: tuple[float, float] = (0.0, 0.0)) -> list[float]:
+    """Return when the api is restarted.
+
+    A step is the time and two sizes in MB. From `helping[0]` until before `helping[1]` a worker is being replaced.
+    """
+    growth, done = ApiGrowth(TIMING), []
+    for now, api, used in steps:
+        may_help = helping[0] <= now < helping[1]
+        if growth.is_restart_due(now, api * MB, used * MB, MARKS, workers_may_help=may_help):
+            growth.restarted(now)
+            done.append(now)
+    return done
 
 
 def test_an_api_that_stays_large_while_memory_is_at_its_limit_is_restarted() -> None:
-    assert restarts((0, 200, 480), (5, 200, 480), (10, 200, 480), (10.1, 60, 480)) == [10]
+    assert restarts((0, 300, 480), (30, 300, 480), (60, 300, 480), (60.1, 60, 480)) == [60]
 
 
 def test_memory_that_varies_around_its_limit_counts_as_at_its_limit() -> None:
-    assert restarts((0, 200, 480), (5, 200, 460), (10, 200, 470), (11, 200, 476)) == [11]
+    assert restarts((0, 300, 480), (30, 300, 460), (60, 300, 470), (61, 300, 476)) == [61]
 
 
 def test_an_api_that_shrinks_again_or_is_not_to_blame_is_left_alone() -> None:
-    assert not restarts((0, 200, 480), (9, 100, 480), (10, 200, 480), (19, 200, 480))
-    assert not restarts((0, 200, 480), (9, 200, 400), (10, 200, 480), (19, 200, 480))
-    assert not restarts((0, 100, 480), (60, 100, 480))
-    assert not restarts((0, 400, 470), (60, 400, 470))
+    assert not restarts((0, 300, 480), (59, 100, 480), (60, 300, 480), (119, 300, 480))
+    assert not restarts((0, 300, 480), (59, 300, 400), (60, 300, 480), (119, 300, 480))
+    assert not restarts((0, 100, 480), (100, 100, 480))
+    assert not restarts((0, 400, 470), (100, 400, 470))
+
+
+def test_while_a_worker_is_being_replaced_the_api_is_left_alone() -> None:
+    at_the_limit = tuple((float(now), 300, 480) for now in range(0, 200, 2))
+    assert restarts(*at_the_limit, helping=(0, 50)) == [108]
+    assert restarts(*at_the_limit, helping=(60, 70)) == [70]
+    assert not restarts(*at_the_limit, helping=(0, 200))
+
+
+def test_workers_that_are_recycled_once_a_minute_do_not_protect_the_api() -> None:
+    growth = ApiGrowth(TIMING)
+    due = [
+        now
+        for now in range(200)
+        if growth.is_restart_due(now, 300 * MB, 480 * MB, MARKS, workers_may_help=now % 60 < 5)
+    ]
+    assert due[0] == 69
+
+
+def test_the_pause_begins_with_a_restart_and_not_when_one_is_due() -> None:
+    growth = ApiGrowth(TIMING)
+
+    def is_due(now: float) -> bool:
+        return growth.is_restart_due(now, 300 * MB, 480 * MB, MARKS, workers_may_help=False)
+
+    assert [is_due(now) for now in (0, 59, 60, 61)] == [False, False, True, True]
+    growth.restarted(61)
+    pause = TIMING.api_restart_pause_seconds
+    assert [is_due(now) for now in (62, 122, 61 + pause - 1, 61 + pause)] == [False, False, False, True]
 
 
 def test_an_api_that_grows_again_at_once_is_not_restarted_again_and_again() -> None:
     pause = TIMING.api_restart_pause_seconds
     assert restarts(*((float(now), 300, 480) for now in range(0, 3 * int(pause), 5))) == [
-        10,
-        10 + pause,
-        10 + 2 * pause,
+        60,
+        60 + pause,
+        60 + 2 * pause,
     ]
 
 
 def test_an_api_may_be_larger_where_there_is_more_memory() -> None:
-    assert MARKS.api == API_GROWN_BYTES
-    assert Marks(soft=2000 * MB, hard=None).api == 600 * MB
+    assert MARKS.api == API_GROWN_BYTES + 475 * MB // 4
+    assert Marks(soft=2000 * MB, hard=None).api == pytest.approx(1100 * MB, abs=1)
+
+
+@pytest.mark.parametrize("soft_mb", [185, LEAST_MEMORY_LIMIT_MB, 237, 475, 2000])
+def test_an_api_may_map_its_models_and_always_grow_too_large(soft_mb: int) -> None:
+    marks = Marks(soft=soft_mb * MB, hard=None)
+    assert MAPPED_SHARE * marks.soft + 90 * MB < marks.api < 0.9 * marks.soft
