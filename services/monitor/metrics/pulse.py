@@ -1,10 +1,11 @@
 """Checks Redis and the workers each second, and writes the status file.
 
-It also reads all metrics that Redis holds. A scrape reports the last reading.
+It also reads all metrics that Redis holds, and health does not depend on them. A scrape reports the last reading.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -33,6 +34,8 @@ NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 LONGEST_STEP = 2.0
 #: Seconds after which a reading is outdated: the loop hangs, and a scrape must not report that nothing has changed.
 STALE_SECONDS = 10.0
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Pulse:
         self._no_worker_seconds = self._standstill_seconds = 0.0
         self._heads: Mapping[Lane, str | None] = {}
         self._reading: RedisState | None = None
+        self._readable = True
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
@@ -90,7 +94,10 @@ class Pulse:
 
     @property
     def redis_state(self) -> RedisState | None:
-        """The last reading; None while Redis does not answer, and in a container with workers only."""
+        """The last reading.
+
+        None while Redis does not answer, if the metrics could not be read, and in a container with workers only.
+        """
         fresh = self.redis_up and self._clock() - self._last_answer <= STALE_SECONDS
         return self._reading if fresh else None
 
@@ -155,13 +162,12 @@ class Pulse:
             heartbeats = self._heartbeats.alive()
             at_work = bool(self._redis.hlen(keys.RUNNING))
             heads, before = self._queues.heads(), self._heads
-            reading = self._read(heads, heartbeats) if self._exports_redis else None
         except redis.RedisError:
             self.redis_up = False
             raise
         self._last_answer = self._clock()
         self.redis_up = True
-        self.heartbeats, self._heads, self._reading = heartbeats, heads, reading
+        self.heartbeats, self._heads = heartbeats, heads
         # A queue moves if nothing waits, or a batch was taken or given back since the last step.
         moves = at_work or not any(heads.values()) or heads != before
         # Counted only while Redis answers and accepts writes: otherwise no heartbeat could arrive, and a restart would
@@ -174,6 +180,8 @@ class Pulse:
             self._standstill_seconds = 0.0
         else:
             self._standstill_seconds += min(elapsed, LONGEST_STEP)
+        if self._exports_redis:
+            self._reading = self._try_to_read(heads, heartbeats)
 
     def _ping(self) -> None:
         started = self._clock()
@@ -181,6 +189,20 @@ class Pulse:
             self._redis.ping()
         finally:  # it may answer by an error, too
             self.ping_seconds = self._clock() - started
+
+    def _try_to_read(
+        self, heads: Mapping[Lane, str | None], heartbeats: Mapping[str, Heartbeat]
+    ) -> RedisState | None:
+        """Read the metrics; None if that fails, which is logged once."""
+        try:
+            reading = self._read(heads, heartbeats)
+        except Exception as fault:  # noqa: BLE001  # what only the metrics need must not affect health
+            if self._readable:
+                logger.warning("Redis answers, but its metrics cannot be read", extra={"cause": repr(fault)})
+            self._readable = False
+            return None
+        self._readable = True
+        return reading
 
     def _read(self, heads: Mapping[Lane, str | None], heartbeats: Mapping[str, Heartbeat]) -> RedisState:
         memory = self._redis.info("memory")

@@ -18,6 +18,7 @@ from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus
+from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
@@ -207,6 +208,39 @@ def test_nothing_is_told_of_a_redis_that_does_not_answer_until_it_does(felt: Fel
     server.signal(signal.SIGCONT)
     felt.after(1)
     assert felt.pulse.redis_state is not None
+
+
+def test_a_redis_that_forbids_what_only_the_metrics_need_is_up_for_health(
+    felt: Felt, connection: redis.Redis, beat: Callable[..., Heartbeat], logged: Callable[[str], list[str]]
+) -> None:
+    beat("worker-1")
+    felt.after(1)
+    read = [felt.pulse.redis_state is not None]
+    connection.acl_setuser("default", enabled=True, commands=["-info"], reset=False)
+    for _ in range(40):
+        felt.after(1)
+    beat("worker-1")
+    status = felt.after(1)
+    assert felt.pulse.redis_up
+    assert (status.redis_down_seconds, status.workers_alive) == (0, 1)
+    read.append(felt.pulse.redis_state is not None)
+    assert len(logged("Redis answers, but its metrics cannot be read")) == 1
+    connection.acl_setuser("default", enabled=True, commands=["+info"], reset=False)
+    felt.after(1)
+    read.append(felt.pulse.redis_state is not None)
+    assert read == [True, False, True]
+
+
+def test_a_counter_that_is_no_number_does_not_stop_the_pulse(
+    felt: Felt, connection: redis.Redis, accept: Callable[..., Job], beat: Callable[..., Heartbeat]
+) -> None:
+    connection.hset(keys.COUNTERS, "jobs_total", "many")
+    assert [felt.after(1).no_worker_seconds for _ in range(2)] == [1, 2]
+    beat("worker-1")
+    accept(3)
+    assert [felt.after(1).standstill_seconds for _ in range(3)] == [0, 1, 2]
+    assert felt.pulse.redis_up
+    assert felt.pulse.redis_state is None
 
 
 def test_a_reading_that_has_had_no_successor_for_long_is_not_told(felt: Felt) -> None:
