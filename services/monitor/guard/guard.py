@@ -194,7 +194,7 @@ class Guard:
     def _restart_api(self, memory: MemoryState, pss: int) -> bool:
         """Ask the api to exit, and return whether it was asked.
 
-        Its requests get `api_stop_seconds` to finish; then supervisord starts it again.
+        Its requests get two seconds to finish (services/api/http/server.py). Then supervisord starts it again.
         """
         pid = self._programs.pid_of(API)
         if pid is None or not self._signal(pid, signal.SIGTERM):
