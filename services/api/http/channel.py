@@ -250,7 +250,6 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.server.pull_trigger()
             raise
         finally:
-            self.since = time.monotonic()
             self._end_sending()
 
     def _end_sending(self) -> None:
@@ -273,6 +272,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             # A new buffer frees the one before once that is sent.
             self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
             self.current_outbuf_count = 0
+            self.since = time.monotonic()
             self._flush_exception(self._flush_some, do_close=False)
             if self.total_outbufs_len:
                 self._bound_memory()

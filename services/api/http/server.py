@@ -78,8 +78,8 @@ class ConnectionLimits:
                 self._close(channel, ClosedConnection.TIMEOUT)
 
     def _close(self, channel: Channel, reason: ClosedConnection) -> None:
-        channel.handle_close()
         self._counters.add(metrics.HTTP_CONNECTIONS_CLOSED, reason)
+        channel.handle_close()
 
 
 class Server:

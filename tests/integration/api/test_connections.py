@@ -349,7 +349,10 @@ def test_an_idle_connection_is_closed(http: OverHttp, times: Callable[..., None]
 
 
 def test_a_new_connection_replaces_the_one_that_has_been_idle_for_longest(
-    serve: Serve, limits: Callable[[int, int], None], parts: Components
+    serve: Serve,
+    limits: Callable[[int, int], None],
+    parts: Components,
+    wait_until: Callable[..., float],
 ) -> None:
     limits(5, 0)
     served = serve()
@@ -360,6 +363,8 @@ def test_a_new_connection_replaces_the_one_that_has_been_idle_for_longest(
             assert status(connection) == 200
         connections[1].sendall(GET)
         assert status(connections[1]) == 200
+        # A thread may still be at work on an answer that has come.
+        wait_until(lambda: not any(one.requests for one in served._server._limits.channels()))
         stack.enter_context(served.connect()).sendall(GET)
         assert rest(connections[0]) == b""
         newest = stack.enter_context(served.connect())
