@@ -22,6 +22,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "classes": {"objective": "multi:softprob", "num_class": 3},
     "targets": {"targets": 2},
     "dart": {"booster": "dart", "rate_drop": 0.5, "one_drop": 1},
+    "dart without drops": {"booster": "dart", "rate_drop": 0},
     "categories": {"categories": 20, "max_cat_to_onehot": 1},
     "forest": {"num_parallel_tree": 2, "subsample": 0.5},
 }
