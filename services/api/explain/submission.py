@@ -106,17 +106,15 @@ class Submission:
         return plan
 
     def _open(self, req: Any, opened: contextlib.ExitStack) -> RequestBody:
-        encoding = req.get_header("Content-Encoding")
-        reservation = opened.enter_context(self._upload_disk.reserve()) if encoding else None
         return opened.enter_context(
             open_request_body(
                 req.env["wsgi.input"],
                 req.get_header("Content-Type"),
-                encoding,
+                req.get_header("Content-Encoding"),
                 self._settings.max_body_mb * 2**20,
                 self._settings.tmp_dir,
                 max_rows=self._settings.max_rows,
-                reservation=reservation,
+                reserve=lambda: opened.enter_context(self._upload_disk.reserve()),
             )
         )
 

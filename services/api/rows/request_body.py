@@ -114,18 +114,19 @@ def open_request_body(
     folder: Path | None = None,
     *,
     max_rows: int | None = None,
-    reservation: Reservation | None = None,
+    reserve: Callable[[], Reservation] | None = None,
 ) -> Iterator[RequestBody]:
     """Open a seekable body. A temporary file in `folder`, used for gzip, is closed at the end.
 
-    The unpacked body may take `max_bytes`; `reservation` is told of each block of it before it is written, and may
-    refuse it. `max_rows` bounds the rows that are skipped while the options are read. Raises UnsupportedMediaTypeError.
+    The unpacked body may take `max_bytes`. `reserve` is called when it is unpacked, and its reservation is told of each
+    block before it is written; both may refuse it. `max_rows` bounds the rows that are skipped while the options are
+    read. Raises UnsupportedMediaTypeError.
     """
     reader = choose_reader(content_type)
     with contextlib.ExitStack() as opened:
 
         def unpack() -> BinaryIO:
-            body = open_body(stream, content_encoding, max_bytes, folder, reservation)
+            body = open_body(stream, content_encoding, max_bytes, folder, reserve)
             if body is not stream:
                 opened.callback(body.close)
             return body
@@ -180,7 +181,7 @@ def open_body(
     content_encoding: str | None,
     max_bytes: int,
     folder: Path | None = None,
-    reservation: Reservation | None = None,
+    reserve: Callable[[], Reservation] | None = None,
 ) -> BinaryIO:
     """Return the body as a seekable stream of unpacked bytes, at its start.
 
@@ -191,20 +192,23 @@ def open_body(
     encoding = (content_encoding or "identity").strip().lower() or "identity"
     if encoding in {"gzip", "x-gzip"}:
         with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            return _copy(cast("BinaryIO", unpacked), max_bytes, folder, reservation)
+            return _copy(cast("BinaryIO", unpacked), max_bytes, folder, reserve)
     if encoding != "identity":
         raise UnsupportedMediaTypeError(
             f"Content-Encoding {encoding[:40]!r} is not supported: send gzip or no encoding."
         )
     if not stream.seekable():
-        return _copy(stream, max_bytes, folder, reservation)
+        return _copy(stream, max_bytes, folder, reserve)
     if stream.seek(0, os.SEEK_END) > max_bytes:
         raise _too_large(max_bytes)
     stream.seek(0)
     return stream
 
 
-def _copy(source: BinaryIO, max_bytes: int, folder: Path | None, reservation: Reservation | None) -> BinaryIO:
+def _copy(
+    source: BinaryIO, max_bytes: int, folder: Path | None, reserve: Callable[[], Reservation] | None
+) -> BinaryIO:
+    reservation = reserve() if reserve else None
     copy = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=None if folder is None else str(folder))  # noqa: SIM115  # the caller closes it
     size = 0
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 import logging
 import os
 import signal
@@ -17,7 +19,7 @@ from services.api.explain.submission import Submission
 from services.api.resources.version import VersionResource
 from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
-from tests.integration.api.api_client import InProcess
+from tests.integration.api.api_client import InProcess, Reply
 
 BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
 
@@ -138,6 +140,22 @@ def test_a_full_disk_is_507_and_names_what_is_scarce(
     assert (found["free_bytes"], found["free_inodes"]) == (free_bytes, free_inodes)
     assert scarce in found["detail"]
     nothing_is_left()
+
+
+def test_a_retry_of_a_packed_body_gets_its_job_although_the_disk_is_full(
+    client: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = gzip.compress(json.dumps(BODY).encode())
+
+    def send(key: str) -> Reply:
+        return client.post_json("/v1/jobs", body, Content_Encoding="gzip", Idempotency_Key=key)
+
+    first = send("first")
+    disk = types.SimpleNamespace(f_bavail=1000, f_frsize=1, f_blocks=2**41, f_files=2**30, f_favail=10**6)
+    monkeypatch.setattr(os, "statvfs", lambda _path: disk)
+    assert first.status == 202
+    assert send("first").json["id"] == first.json["id"]
+    assert send("second").status == 507
 
 
 def test_a_store_that_is_away_is_503(

@@ -78,6 +78,20 @@ def test_a_body_is_not_unpacked_before_that_is_needed() -> None:
             _ = body.size
 
 
+def test_room_is_reserved_only_for_a_body_that_is_unpacked() -> None:
+    def full() -> Room:
+        raise StorageFullError("full")
+
+    for encoding, body in ((None, CSV), ("identity", CSV), ("gzip", gzip.compress(CSV))):
+        with open_request_body(io.BytesIO(body), "text/csv", encoding, 10**6, reserve=full) as opened:
+            opened.update_digest(hashlib.sha256())
+            if encoding == "gzip":
+                with pytest.raises(StorageFullError):
+                    _ = opened.size
+            else:
+                np.testing.assert_array_equal(read(opened), ROWS)
+
+
 def test_a_large_body_is_not_parsed_at_once() -> None:
     large = JSON[:-1] + b" " * BLOCK_BYTES + b"}"
     with (
@@ -133,7 +147,9 @@ class Room:
 def test_unpacked_bytes_are_reserved_before_they_are_written(tmp_path: Path) -> None:
     room = Room(10**6)
     packed = gzip.compress(CSV)
-    with open_request_body(io.BytesIO(packed), "text/csv", "gzip", 10**6, tmp_path, reservation=room) as body:
+    with open_request_body(
+        io.BytesIO(packed), "text/csv", "gzip", 10**6, tmp_path, reserve=lambda: room
+    ) as body:
         np.testing.assert_array_equal(read(body), ROWS)
     assert room.left == 10**6 - len(CSV)
 
@@ -141,7 +157,7 @@ def test_unpacked_bytes_are_reserved_before_they_are_written(tmp_path: Path) -> 
 def test_a_gzip_bomb_is_refused_when_the_reservation_is_used_up(tmp_path: Path) -> None:
     room = Room(10**6)
     bomb = io.BytesIO(gzip.compress(bytes(50_000_000)))
-    with open_request_body(bomb, "text/csv", "gzip", 10**9, tmp_path, reservation=room) as body:
+    with open_request_body(bomb, "text/csv", "gzip", 10**9, tmp_path, reserve=lambda: room) as body:
         with pytest.raises(StorageFullError):
             _ = body.size
         assert bomb.tell() < 100_000
