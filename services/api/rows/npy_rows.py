@@ -22,7 +22,16 @@ from shared.errors import InvalidRowsError, UnreadableBodyError
 _MAX_HEADER_BYTES = 10_000
 
 #: NumPy's errors for a header that makes no sense.
-_HEADER_FAULTS = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, tokenize.TokenError)
+_HEADER_FAULTS = (
+    ValueError,
+    SyntaxError,
+    TypeError,
+    LookupError,
+    OverflowError,
+    MemoryError,
+    RecursionError,
+    tokenize.TokenError,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,12 @@ def choose_reader(content_type: str | None) -> Reader:
         raise UnsupportedMediaTypeError(f"The request has no Content-Type: send one of {known}.")
     header = Message()
     header["Content-Type"] = content_type.replace("\r", "").replace("\n", "")
-    charset = str(header.get_param("charset", "utf-8")).lower()
+    try:
+        charset = str(header.get_param("charset", "utf-8")).lower()
+    except (TypeError, ValueError) as fault:  # the pieces of a charset are not numbered as they should
+        raise UnsupportedMediaTypeError(
+            f"The parameters of the Content-Type {content_type[:80]!r} make no sense: send one of {known}."
+        ) from fault
     for reader in READERS:
         if reader.media_type == content_type.partition(";")[0].strip().lower():
             if charset not in _CHARSETS:

@@ -33,3 +33,12 @@ def test_another_content_type_is_refused_and_supported_ones_are_listed(content_t
 def test_another_charset_than_utf8_is_refused() -> None:
     with pytest.raises(UnsupportedMediaTypeError, match="latin-1"):
         choose_reader("text/csv; charset=latin-1")
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    ["charset*=x; charset*0*=y", "charset*0*=x; charset*=y", f"charset*0=a; charset*{'1' * 5000}=b"],
+)
+def test_a_charset_in_pieces_that_do_not_fit_together_is_refused(parameters: str) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match="make no sense"):
+        choose_reader(f"application/json; {parameters}")

@@ -200,6 +200,10 @@ def test_more_rows_than_the_limit_are_refused_before_any_is_read() -> None:
         with_header("9" * 9000),
         with_header("\x00"),
         b"\x93NUMPY\x03\x00\x01\x00\x00\x00\xff",
+        *(
+            with_header(f"{{'descr': {descr}, 'fortran_order': False, 'shape': (1, 3)}}")
+            for descr in ("()", "('f4',)", "('<f4', 10**30)", "{'names': []}")
+        ),
     ],
 )
 def test_a_header_that_makes_no_sense_is_unreadable(body: bytes) -> None:
