@@ -38,7 +38,8 @@ class Admission:
         if not hasattr(resource, f"on_{request.command.lower()}") or resource.access is Access.OPEN:
             return None
         self._keys.require(resource.access, request.headers.get("AUTHORIZATION"), request.path)
-        if check := getattr(resource, "check_content_type", None):
+        check = getattr(resource, "check_content_type", None)
+        if check and request.command == "POST":
             check(request.headers.get("CONTENT_TYPE"))
         return self._disk.reserve(length)
 

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import logging
 import re
 import socket
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from waitress.buffers import OverflowableBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
-from waitress.receiver import ChunkedReceiver
 from waitress.task import WSGITask
 
 from services.api.http.access_log import REFUSAL
 from services.api.http.admission import Admission
+from services.api.http.chunked_body import ChunkedBody
+from services.api.http.concurrency_limits import BusyError
 from shared.errors import HttpError, ShapboxError, StorageFullError
 from shared.log import log_context
 from shared.timing import TIMING
@@ -24,8 +26,8 @@ from shared.timing import TIMING
 if TYPE_CHECKING:
     from services.api.http.server import ConnectionLimits
 
-#: Bytes of a head; of a line with a chunk's size; and of all that a chunked body has beyond twice its content.
-HEAD_BYTES, CHUNK_LINE_BYTES, FRAMING_BYTES = 64 * 1024, 1024, 16 * 1024
+#: Bytes of a head.
+HEAD_BYTES = 64 * 1024
 #: The slowest rate at which a body may come: each byte adds to the time that the body has.
 SLOWEST_BYTES_PER_SECOND = 1024
 #: Bytes of all answers that wait in memory for their clients, beyond which they wait in files.
@@ -37,31 +39,7 @@ _HEAD = re.compile(
     rb"(?:[!-9;-~]+:[ \t]{0,64}(?:[!-~\x80-\xff][\t -~\x80-\xff]*)?\r\n){0,128}\r\n"
 )
 _TRANSFER_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*)", re.IGNORECASE)
-
-
-class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no types
-    """Reads a chunked body; waitress bounds neither the lines between chunks nor the trailer."""
-
-    buf: Any
-    _framing = 0
-
-    def received(self, data: bytes) -> int:
-        """Take bytes; return how many belong to the body. Raises ParsingError."""
-        pieces: list[bytes] = []
-        position, buf, self.buf = 0, self.buf, pieces  # a file would need several system calls for each
-        try:
-            while position < len(data) and not self.completed:
-                end = position + (self.chunk_remainder or CHUNK_LINE_BYTES // 2)
-                position += super().received(data[position:end])
-                if self.error or len(self.control_line) > CHUNK_LINE_BYTES // 2:
-                    raise ParsingError(self.error.body if self.error else "a chunk's line is too long")
-        finally:
-            self.buf = buf
-        buf.append(b"".join(pieces))
-        self._framing += position - sum(len(piece) for piece in pieces)
-        if self._framing > FRAMING_BYTES + len(buf):
-            raise ParsingError("the chunks are too small, or their extensions or the trailer too long")
-        return position
+_log = logging.getLogger("shapbox.http")
 
 
 class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
@@ -73,9 +51,10 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
     command, path, request_uri, query, url_scheme, version = "-", "/", "/", "", "http", "1.1"
     _reservation: Any = None
 
-    def __init__(self, adj: Any, admission: Admission) -> None:
+    def __init__(self, adj: Any, admission: Admission, require_room: Callable[[str], None]) -> None:
         super().__init__(adj)
         self._admission = admission
+        self._require_room = require_room
         self._head = bytearray()
         self.deadline = time.monotonic() + TIMING.http_head_seconds
 
@@ -89,6 +68,9 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             self.refuse(HttpError(400, "bad-request", f"The request is not valid HTTP: {fault}."))
         except OSError as fault:
             self.refuse(StorageFullError(f"The body cannot be written to the disk: {fault.strerror}."))
+        except Exception:  # noqa: BLE001  # it is logged, and must not end the loop
+            _log.exception("a request cannot be read")
+            self.refuse(ShapboxError())
         return len(data)
 
     def refuse(self, error: ShapboxError | None) -> None:
@@ -127,6 +109,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise ParsingError("there must be one Host header")
         if codings and self.headers.pop("CONTENT_LENGTH", None):  # a proxy may see another end of the body
             self.headers["CONNECTION"] = "close"
+        self._require_room(self.path)
+        del self._require_room  # it holds the connection, which holds this
         if self.body_rcv is None:
             self.completed, self.expect_continue = True, False
             return
@@ -185,18 +169,23 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     kept_bytes = 0
 
     def __init__(self, *args: Any, admission: Admission, limits: ConnectionLimits, **more: Any) -> None:
-        self.parser_class = functools.partial(RequestParser, admission=admission)
-        self._limits = limits
+        self._admission, self._limits = admission, limits
         self.ahead = b""  # comes after a request that is not answered yet
         self.since = time.monotonic()  # when its last answer was made, or it was opened
         super().__init__(*args, **more)
         limits.admit(self)
 
+    def parser_class(self, adj: Any) -> RequestParser:
+        """Return what reads one request."""
+        return RequestParser(adj, self._admission, self._require_room)
+
     def readable(self) -> bool:
         """Return whether the loop reads it, also to drop what comes after the last request."""
-        if self.ahead and super().readable():
-            self.received(b"")
-        return bool(self.close_when_flushed or super().readable())
+        if self.ahead and self.connected and super().readable():
+            with self._limits.guard(self):
+                self.received(b"")
+        # A client that has ended its side would be taken for gone before it has all of its last answer.
+        return bool((self.close_when_flushed and not self.total_outbufs_len) or super().readable())
 
     def writable(self) -> bool:
         """Return whether the loop sends; a thread sends the end of its answer itself."""
@@ -233,10 +222,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 self.request.refuse(error)
                 self._answer(self.request)
 
+    def _require_room(self, path: str) -> None:
+        if self.health_only and path not in {"/healthz", "/readyz"}:
+            self._limits.admit(self)  # there may be room by now
+            if self.health_only:
+                raise BusyError("Too many connections are open. Try again in a moment.")
+
     def _answer(self, request: RequestParser) -> None:
         self.request = None
-        if self.health_only and request.path not in {"/healthz", "/readyz"}:
-            request.refuse(HttpError(503, "busy", "Too many connections are open. Try again in a moment."))
         self.requests.append(request)
         self.server.add_task(self)
 
@@ -250,11 +243,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             self.server.pull_trigger()
             raise
         finally:
+            if self.close_when_flushed:
+                self.ahead = b""
             self._end_sending()
 
     def _end_sending(self) -> None:
         # Closing at once could break the answer off while the client still sends.
         if self.close_when_flushed and not self.total_outbufs_len:
+            self.since = time.monotonic()
             with contextlib.suppress(OSError, AttributeError):  # it is closed
                 self.socket.shutdown(socket.SHUT_WR)
 
@@ -279,11 +275,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     def _bound_memory(self) -> None:
         with self.outbuf_lock:
+            if not self.connected:  # its buffers are closed
+                return
             kept = [outbuf for outbuf in self.outbufs if outbuf.buf is not None and not outbuf.overflowed]
             self.kept_bytes = sum(outbuf.buf.remain + outbuf.buf.file.tell() for outbuf in kept)
             # The last connection to add to the sum sees all of it.
             waiting = sum(one.kept_bytes for one in self._limits.channels() if one.total_outbufs_len)
-            if waiting <= WAITING_BYTES or not self.connected:
+            if waiting <= WAITING_BYTES:
                 return
             for outbuf in kept:
                 sent = outbuf.buf.file.tell()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import logging
 import os
 import socket
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from ipaddress import ip_address
 from typing import Any
 
@@ -36,6 +38,8 @@ UNSENT_BYTES = 128 * 1024
 #: Seconds between two searches for expired connections, that requests have to finish at a stop, and then their threads.
 EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
 
+_log = logging.getLogger("shapbox.http")
+
 
 class ConnectionLimits:
     """Closes connections that expire or have to make room. `parts`: of the server's loop."""
@@ -50,8 +54,22 @@ class ConnectionLimits:
         """Return the open connections."""
         return [part for part in list(self._parts.values()) if isinstance(part, Channel)]
 
+    @contextlib.contextmanager
+    def guard(self, channel: Channel) -> Iterator[None]:
+        """Close a connection on a fault, which would end the loop or its listener."""
+        try:
+            yield
+        except Exception:  # noqa: BLE001  # the others go on
+            _log.exception("a connection is closed")
+            channel.will_close = True
+
     def admit(self, new: Channel) -> None:
         """Make room for a connection. Without room it is for health checks only, or closed."""
+        with self.guard(new):
+            self._admit(new)
+
+    def _admit(self, new: Channel) -> None:
+        new.health_only = False
         address = ip_address(new.addr[0])
         shared = address.is_loopback or any(address in network for network in self._proxies)
         others = [channel for channel in self.channels() if channel is not new]
@@ -62,7 +80,9 @@ class ConnectionLimits:
         # Nobody waits for an answer of these, and no body comes in with a valid key.
         free = [one for one in full if not (one.requests or (one.request and one.request.headers_finished))]
         if free:
-            self._close(min(free, key=lambda channel: channel.since), ClosedConnection.EVICTED)
+            # Last those whose answer is still being sent, or whose next request has come.
+            oldest = min(free, key=lambda one: (bool(one.total_outbufs_len or one.ahead), one.since))
+            self._close(oldest, ClosedConnection.EVICTED)
         elif len(others) < CONNECTIONS + RESERVED_CONNECTIONS:
             new.health_only = not address.is_loopback
         else:
@@ -71,11 +91,21 @@ class ConnectionLimits:
     def expire(self) -> None:
         """Close what is idle or stalled, and answer what takes too long to arrive."""
         for channel in self.channels():
-            waits_for_client = channel.writable() or not channel.requests
-            if channel.request and time.monotonic() > channel.request.deadline:
-                channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
-            elif waits_for_client and time.time() - channel.last_activity > TIMING.http_idle_seconds:
-                self._close(channel, ClosedConnection.TIMEOUT)
+            with self.guard(channel):
+                self._expire(channel)
+
+    def _expire(self, channel: Channel) -> None:
+        now = time.monotonic()
+        waits_for_client = channel.writable() or not channel.requests
+        silence = time.time() - channel.last_activity  # asked last: a thread may just have begun to send
+        # All that it still sends is dropped, but only for a time.
+        answered = channel.close_when_flushed and not channel.total_outbufs_len
+        if channel.request and now > channel.request.deadline:
+            channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
+        elif (waits_for_client and silence > TIMING.http_idle_seconds) or (
+            answered and now - channel.since > TIMING.http_linger_seconds
+        ):
+            self._close(channel, ClosedConnection.TIMEOUT)
 
     def _close(self, channel: Channel, reason: ClosedConnection) -> None:
         self._counters.add(metrics.HTTP_CONNECTIONS_CLOSED, reason)

@@ -54,6 +54,14 @@ def say_length(environ: dict[str, Any], start_response: StartResponse) -> Iterab
     return [body]
 
 
+LONG = 400_000
+
+
+def say_long(_environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Length", str(LONG))])
+    return [b"x" * LONG]
+
+
 class Served:
     """A real server."""
 
@@ -65,6 +73,17 @@ class Served:
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+    def connect_slow(self) -> socket.socket:
+        """Connect a client that takes little at a time."""
+        slow = socket.socket()
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(10)
+        slow.connect(("127.0.0.1", self.port))
+        return slow
+
+    def channels(self) -> list[channel.Channel]:
+        return self._server._limits.channels()
 
     def stop(self) -> None:
         self._server.stop()
@@ -271,6 +290,7 @@ def test_no_part_of_a_request_is_taken_for_another_one(
         (KEYED.replace(b"POST", b"PUT"), 405),
         (KEYED.replace(b"/v1/jobs", b"/v1/workers/recycle"), 403),
         (KEYED + b"Content-Type: image/png\r\n", 415),
+        (KEYED + b"Content-Type: text/csv; charset*=x; charset*0*=y\r\n", 415),
     ],
 )
 def test_a_request_that_is_refused_anyway_is_answered_before_its_body(
@@ -282,6 +302,43 @@ def test_a_request_that_is_refused_anyway_is_answered_before_its_body(
             assert status(connection) == expected
             connection.sendall(b"x" * 100_000)  # it is still dropped, so that the answer arrives
             assert rest(connection) == b""
+
+
+@pytest.mark.parametrize("first", [b"", GET])
+def test_a_fault_of_ours_at_a_head_is_answered_with_500_and_ends_nothing(
+    http: OverHttp, monkeypatch: pytest.MonkeyPatch, first: bytes
+) -> None:
+    def fail(*_given: object) -> None:
+        raise TypeError
+
+    monkeypatch.setattr(Admission, "admit", fail)
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(first + KEYED + b"Content-Length: 2\r\n\r\n")
+        received = rest(connection)
+    assert [int(each) for each in re.findall(rb"HTTP/1.1 (\d+)", received)] == [200] * bool(first) + [500]
+    assert b"application/problem+json" in received
+    assert http.get("/version").status == 200
+
+
+def test_a_connection_that_fails_while_its_next_request_is_read_is_closed_alone(
+    http: OverHttp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_given: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(channel.Channel, "send_continue", fail)
+    asking = KEYED + b"Content-Type: text/csv\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(GET + asking)
+        assert rest(connection).count(b"HTTP/1.1 ") == 1
+    assert http.get("/version").status == 200
+
+
+def test_a_get_with_a_body_needs_no_content_type(http: OverHttp) -> None:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        for _ in range(2):
+            connection.sendall(KEYED.replace(b"POST", b"GET") + b"Content-Length: 2\r\n\r\n{}")
+            assert status(connection) == 200
 
 
 def test_an_answer_without_a_body_keeps_the_connection_open(http: OverHttp) -> None:
@@ -301,6 +358,15 @@ def test_a_client_that_ends_its_side_still_gets_its_answers(http: OverHttp) -> N
         connection.sendall(GET * 5)
         connection.shutdown(socket.SHUT_WR)
         assert rest(connection).count(b"200 OK") == 5
+
+
+def test_a_client_that_ends_its_side_gets_all_of_a_long_last_answer(serve: Serve) -> None:
+    served = serve(say_long)
+    with served.connect_slow() as slow:
+        slow.sendall(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        slow.shutdown(socket.SHUT_WR)
+        time.sleep(0.2)
+        assert rest(slow).count(b"x") >= LONG
 
 
 # --- Times ---
@@ -342,6 +408,22 @@ def test_an_idle_connection_is_closed(http: OverHttp, times: Callable[..., None]
     times(http_idle_seconds=0.3)
     with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
         assert connection.recv(1) == b""
+    assert closed(parts) == {"timeout": 1}
+
+
+def test_what_comes_after_a_refusal_is_dropped_for_a_time_only(
+    http: OverHttp, times: Callable[..., None], parts: Components
+) -> None:
+    times(http_linger_seconds=0.5)
+    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+        connection.sendall(b"POST /v1/jobs HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999999\r\n\r\n")
+        assert status(connection) == 401
+        started = time.monotonic()
+        with contextlib.suppress(ConnectionError):
+            while time.monotonic() < started + 5:
+                connection.sendall(b"x" * 1000)
+                time.sleep(0.01)
+        assert 0.3 < time.monotonic() - started < 5
     assert closed(parts) == {"timeout": 1}
 
 
@@ -428,6 +510,64 @@ def test_health_checks_are_answered_when_all_connections_are_at_work(
                 assert status(connection) == expected
             time.sleep(0.1)
         working.set()
+
+
+@pytest.mark.usefixtures("as_if_remote")
+def test_a_connection_for_health_checks_serves_everything_once_there_is_room(
+    serve: Serve, limits: Callable[[int, int], None], wait_until: Callable[..., float]
+) -> None:
+    limits(1, 2)
+    served = serve()
+    upload = KEYED + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(BODY)
+    with contextlib.ExitStack() as stack:
+        busy = stack.enter_context(served.connect())
+        busy.sendall(upload)
+        wait_until(lambda: any(one.request for one in served.channels()))
+        with served.connect() as refused:
+            refused.sendall(upload)  # and not its body
+            received = answer(refused)
+            assert received.startswith(b"HTTP/1.1 503 ")
+            assert b"retry-after: 2" in received.lower()
+        wait_until(lambda: len(served.channels()) == 1)
+        health = stack.enter_context(served.connect())
+        health.sendall(GET.replace(b"/version", b"/healthz"))
+        answer(health)
+        busy.sendall(BODY)
+        assert status(busy) == 202
+        wait_until(lambda: not any(one.requests for one in served.channels()))
+        for _ in range(2):
+            health.sendall(GET)
+            assert status(health) == 200
+
+
+def test_an_answer_that_is_still_being_sent_is_not_cut_off_while_others_are_idle(
+    serve: Serve, limits: Callable[[int, int], None], wait_until: Callable[..., float]
+) -> None:
+    limits(3, 0)
+    served = serve(say_long)
+    with contextlib.ExitStack() as stack:
+        slow = stack.enter_context(served.connect_slow())
+        slow.sendall(ASK)
+        wait_until(lambda: any(one.total_outbufs_len and not one.requests for one in served.channels()))
+        for _ in range(5):
+            stack.enter_context(served.connect())
+        wait_until(lambda: len(served.channels()) == 3)
+        time.sleep(0.1)
+        slow.shutdown(socket.SHUT_WR)
+        assert rest(slow).count(b"x") >= LONG
+
+
+def test_a_connection_that_cannot_be_let_in_leaves_the_listener_open(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    served = serve(say_length)
+    with monkeypatch.context() as patch:
+        patch.setattr(server, "ip_address", int)
+        with served.connect() as strange:
+            assert rest(strange) == b""
+    with served.connect() as usual:
+        usual.sendall(ASK)
+        assert answer(usual).endswith(b"read 0")
 
 
 @pytest.mark.usefixtures("as_if_remote")
@@ -577,6 +717,19 @@ def test_requests_that_have_come_by_the_stop_are_answered(serve: Serve) -> None:
         assert answer(asking).endswith(b"read 0")
         served.thread.join(5)
     assert not served.thread.is_alive()
+
+
+def test_what_came_after_a_last_request_does_not_delay_the_stop(
+    serve: Serve, wait_until: Callable[..., float]
+) -> None:
+    served = serve(say_length)
+    with served.connect() as asking:
+        asking.sendall(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + ASK)
+        assert rest(asking).endswith(b"read 0")
+        wait_until(lambda: not any(one.ahead for one in served.channels()))
+        served.stop()
+        served.thread.join(1)
+        assert not served.thread.is_alive()
 
 
 def test_a_request_that_comes_after_the_stop_is_answered_while_another_one_is_in_work(serve: Serve) -> None:

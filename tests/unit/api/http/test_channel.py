@@ -120,3 +120,12 @@ def test_small_answers_are_left_where_they_are() -> None:
     waiting = channel_with(buffer)
     waiting._bound_memory()
     assert (waiting.kept_bytes, buffer.buf, buffer.get()) == (0, None, b"small")
+
+
+def test_the_answers_of_a_connection_that_was_closed_meanwhile_are_left_alone() -> None:
+    buffer = half_sent()
+    waiting = channel_with(buffer)
+    buffer.close()
+    waiting.connected = False
+    waiting._bound_memory()
+    assert not buffer.overflowed
