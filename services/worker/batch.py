@@ -257,6 +257,7 @@ class BatchRunner:
             logger.error(
                 "job failed", extra={"problem": fault.slug, "detail": str(fault)}, exc_info=cause or False
             )
+        self.counters.flush()  # an alert depends on it, and the next batch may kill this worker
         self._hand_back(job_id, batch, Blame.NONE)
         return Outcome.FAILED
 
