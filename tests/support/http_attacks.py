@@ -80,7 +80,7 @@ def attacks(target: Target) -> dict[str, Attack]:
         "slow chunks with a key": Attack(
             keyed + b"8000\r\n" + b" " * 32768 + b"\r\n", b"1\r\n \r\n", 0.5, 250
         ),
-        "half a head": Attack(open_head + b"X: " + b"x" * 60_000, b"", 1.0, 320),
+        "half a head": Attack(open_head + b"X: " + b"x" * 30_000, b"", 1.0, 320),
         "after one answer": Attack(small, b"", 0.5, 320),
         # Answers that nobody reads
         "pipelined": Attack(small * 2000, small * 200, 0.2, 30),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from services.api.http.server import ConnectionLimits
 
 #: Bytes of a head.
-HEAD_BYTES = 64 * 1024
+HEAD_BYTES = 32 * 1024
 #: The slowest rate at which a body may come: each byte adds to the time that the body has.
 SLOWEST_BYTES_PER_SECOND = 1024
 #: Bytes of all answers that wait in memory for their clients, beyond which they wait in files.
