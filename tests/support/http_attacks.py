@@ -89,8 +89,8 @@ def attacks(target: Target) -> dict[str, Attack]:
         # Much work for a parser
         "tiny chunks": Attack(keyed, b"1\r\n \r\n" * 5000, connections=10),
         "header names": Attack(b"", open_head + b"".join(b"X%04d: a\r\n" % n for n in range(4000)) + b"\r\n"),
-        "blanks": Attack(b"", open_head + b"X:" + b" " * 60_000 + b"a\r\n\r\n"),
-        "address": Attack(b"", b"GET a://" + b"0" * 60_000 + b" x HTTP/1.1\r\nHost: x\r\n\r\n"),
+        "blanks": Attack(b"", open_head + b"X:" + b" " * 30_000 + b"a\r\n\r\n"),
+        "address": Attack(b"", b"GET a://" + b"0" * 30_000 + b" x HTTP/1.1\r\nHost: x\r\n\r\n"),
         "folded lines": Attack(b"", open_head + b"X: a\r\n" + b" b\r\n" * 12_000 + b"\r\n"),
         "blank lines": Attack(b"", b"\r\n" * 30_000),
         "no HTTP": Attack(
