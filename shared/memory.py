@@ -5,6 +5,8 @@ PSS divides every page among the processes that map it. The sum over processes t
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 from pathlib import Path
 
@@ -36,6 +38,13 @@ def process_resident_bytes(pid: int, proc: Path = PROC) -> int:
         return int((proc / str(pid) / "statm").read_bytes().split()[1]) * PAGE
     except OSError:
         return _field(proc / str(pid) / "status", b"VmRSS:") or 0
+
+
+def return_free_memory() -> None:
+    """Return what this process has freed to the system, where the C library can do so (glibc)."""
+    gc.collect()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
+        trim(0)
 
 
 def _field(file: Path, name: bytes) -> int | None:

@@ -111,4 +111,4 @@ def _with_names(target: Target, fault: Fault) -> Fault:
         missing = missing_workers(target)
     except (NotCheckedError, FailedError, *NO_ANSWER):
         return fault
-    return Fault(fault.name, "; ".join([fault.detail, *missing]))
+    return Fault(fault.name, "; ".join([fault.detail.removesuffix("."), *missing]))

@@ -24,6 +24,7 @@ from services.api.http.concurrency_limits import CONNECTIONS, RESERVED_CONNECTIO
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.errors import HttpError
+from shared.memory import return_free_memory
 from shared.metrics import ClosedConnection
 from shared.settings import Settings
 from shared.timing import TIMING
@@ -35,6 +36,8 @@ READ_BYTES, SEND_BYTES = 16 * 1024, 64 * 1024
 AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
 #: Bytes of an answer that the system keeps for a slow reader: by itself up to 4 MB, and a container pays for them.
 UNSENT_BYTES = 128 * 1024
+#: Connections that end between two looks, above which freed memory is returned to the system.
+MANY_CONNECTIONS = 50
 #: Seconds between two searches for expired connections, that requests have to finish at a stop, and then their threads.
 EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
 
@@ -49,6 +52,8 @@ class ConnectionLimits:
         self._proxies = settings.trusted_proxies
         self._counters = counters
         self._parts = parts
+        #: Connections at the last look.
+        self._before = 0
 
     def channels(self) -> list[Channel]:
         """Return the open connections."""
@@ -90,7 +95,11 @@ class ConnectionLimits:
 
     def expire(self) -> None:
         """Close what is idle or stalled, and answer what takes too long to arrive."""
-        for channel in self.channels():
+        channels = self.channels()
+        if len(channels) < self._before - MANY_CONNECTIONS:  # their heads and answers lie all over the heap
+            return_free_memory()
+        self._before = len(channels)
+        for channel in channels:
             with self.guard(channel):
                 self._expire(channel)
 
