@@ -36,8 +36,9 @@ READ_BYTES, SEND_BYTES = 16 * 1024, 64 * 1024
 AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
 #: Bytes of an answer that the system keeps for a slow reader: by itself up to 4 MB, and a container pays for them.
 UNSENT_BYTES = 128 * 1024
-#: Connections that end between two looks, above which freed memory is returned to the system.
-MANY_CONNECTIONS = 50
+#: Connections after which freed memory is returned to the system, and so many looks with fewer before it: the loop
+#: stands still meanwhile.
+MANY_CONNECTIONS, CALM_LOOKS = 50, 3
 #: Seconds between two searches for expired connections, that requests have to finish at a stop, and then their threads.
 EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
 
@@ -52,8 +53,8 @@ class ConnectionLimits:
         self._proxies = settings.trusted_proxies
         self._counters = counters
         self._parts = parts
-        #: Connections at the last look.
-        self._before = 0
+        #: Calm looks after which the memory of many connections is returned; 0: none is left to return.
+        self._calm_looks = 0
 
     def channels(self) -> list[Channel]:
         """Return the open connections."""
@@ -96,9 +97,12 @@ class ConnectionLimits:
     def expire(self) -> None:
         """Close what is idle or stalled, and answer what takes too long to arrive."""
         channels = self.channels()
-        if len(channels) < self._before - MANY_CONNECTIONS:  # their heads and answers lie all over the heap
-            return_free_memory()
-        self._before = len(channels)
+        if len(channels) > MANY_CONNECTIONS:
+            self._calm_looks = CALM_LOOKS
+        elif self._calm_looks:
+            self._calm_looks -= 1
+            if not self._calm_looks:  # what they held lies all over the heap
+                return_free_memory()
         for channel in channels:
             with self.guard(channel):
                 self._expire(channel)
