@@ -194,7 +194,10 @@ def test_workers_that_hang_in_the_middle_of_it_are_the_one_cause(appliance: Appl
     assert of(report, Verdict.FAIL) == {"job"}
     said = said_of(report, "job")
     assert "the job is queued after" in said
-    assert "workers: 0 workers are alive; worker-1 runs and says nothing (stopped, or hung); worker-2 runs" in said
+    assert (
+        "workers: 0 workers are alive; worker-1 runs and says nothing (stopped, or hung); worker-2 runs"
+        in said
+    )
     assert "it is not well any more: workers (see job)" in said_of(report, "sync call")
     # A few rows are explained without workers.
     assert of(report, Verdict.PASS) >= {"breast-cancer@1", "diabetes@1", "wine@1"}
