@@ -238,7 +238,7 @@ def test_an_engine_off_by_a_thousandth_and_a_memory_hog_are_both_named(boxes: di
     assert "breast-cancer@1 gives wrong values: they differ from XGBoost's own" in cancer
     assert "by up to 1.0e-03 (row " in cancer
     memory = said_of(report, "memory")
-    assert "and the limit is 475 MB. Largest: api " in memory
+    assert "and the limit is 475 MB. Largest: monitor " in memory
 
 
 def test_a_fallback_and_another_model_under_the_same_name_are_both_named(boxes: dict[str, Appliance]) -> None:

@@ -4,7 +4,7 @@ Python imports a module of this name before the program. Production has none, an
 environment knows of this one: it is there only when a test puts the folder on a trial appliance's PYTHONPATH,
 and acts only when SHAPBOX_TEST_FAULTS names a folder of faults and the program is `services.worker`, when
 SHAPBOX_TEST_WRONG_VALUES is set and the program is that or `services.api`, when SHAPBOX_TEST_UNGUARDED is set and the program is that or `services.monitor`, or when
-SHAPBOX_TEST_HOG_MB is set and the program is `services.api`.
+SHAPBOX_TEST_HOG_MB is set and the program is `services.monitor`, which nothing restarts for its size.
 """
 
 from __future__ import annotations
@@ -23,5 +23,5 @@ if sys.orig_argv[1:3] in (["-m", "services.worker"], ["-m", "services.api"]) and
     "SHAPBOX_TEST_WRONG_VALUES"
 ):
     importlib.import_module("placed_faults").falsify()
-if os.environ.get("SHAPBOX_TEST_HOG_MB") and sys.orig_argv[1:3] == ["-m", "services.api"]:
+if os.environ.get("SHAPBOX_TEST_HOG_MB") and sys.orig_argv[1:3] == ["-m", "services.monitor"]:
     importlib.import_module("hog")
