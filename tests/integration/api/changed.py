@@ -8,8 +8,8 @@ from typing import Any
 from services.api.components import Components
 
 
-def changed(parts: Components, **replaced: Any) -> Components:
+def changed(components: Components, **replaced: Any) -> Components:
     """Return a copy of the components with other attributes."""
-    other = copy.copy(parts)
+    other = copy.copy(components)
     vars(other).update(replaced)
     return other

@@ -50,32 +50,32 @@ def settings(settings: Settings) -> Settings:
 
 
 @pytest.fixture
-def parts(
+def components(
     settings: Settings, connection: redis.Redis, payloads: Payloads, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Components]:
     monkeypatch.setattr(job_waits, "LISTEN_SECONDS", 0.05)  # the test's end need not wait
     impatient = connect(settings, Patience.IMPATIENT, name="api")
-    parts = Components(
+    components = Components(
         settings, impatient, connection, payloads, ModelCatalog.load(settings.models_dir), commit="abc123"
     )
-    parts.probe.refresh()
+    components.probe.refresh()
     Heartbeats(connection).beat(Heartbeat("worker-1", "host", 1, "token"))
-    parts.job_waits.start()
-    yield parts
-    parts.stop()
-    parts.job_waits.join()
+    components.job_waits.start()
+    yield components
+    components.stop()
+    components.job_waits.join()
     impatient.close()
 
 
 @pytest.fixture
-def client(parts: Components) -> InProcess:
-    return InProcess(create_app(parts))
+def client(components: Components) -> InProcess:
+    return InProcess(create_app(components))
 
 
 @pytest.fixture
-def http(parts: Components) -> Iterator[OverHttp]:
-    server = create_server(parts)
-    thread = threading.Thread(target=server.run, kwargs={"on_stop": parts.stop})
+def http(components: Components) -> Iterator[OverHttp]:
+    server = create_server(components)
+    thread = threading.Thread(target=server.run, kwargs={"on_stop": components.stop})
     thread.start()
     yield OverHttp(server.port)
     server.stop()
@@ -83,7 +83,7 @@ def http(parts: Components) -> Iterator[OverHttp]:
 
 
 @pytest.fixture
-def finish(parts: Components) -> Finish:
+def finish(components: Components) -> Finish:
     """Do a worker's work on a job, with values that identify row, output and feature."""
 
     def work(job: Job) -> Values:
@@ -91,25 +91,25 @@ def finish(parts: Components) -> Finish:
         values: Values = (np.arange(np.prod(shape), dtype=np.float32) / np.float32(8)).reshape(shape)
         for batch in range(job.batches):
             rows = job.rows_of(batch)
-            parts.store.transitions.claim(job.id, batch, "worker-1", "token")
+            components.store.transitions.claim(job.id, batch, "worker-1", "token")
             wanted = slice(rows.start, rows.stop)
-            sent = parts.payloads.rows(job, batch)
-            parts.payloads.put_result(job, batch, sent, Explanation(values[wanted]))
-            parts.store.transitions.complete(job.id, batch, len(rows), job.model, 0.0)
+            sent = components.payloads.rows(job, batch)
+            components.payloads.put_result(job, batch, sent, Explanation(values[wanted]))
+            components.store.transitions.complete(job.id, batch, len(rows), job.model, 0.0)
         return values
 
     return work
 
 
 @pytest.fixture
-def finish_all(parts: Components, finish: Finish) -> Iterator[None]:
+def finish_all(components: Components, finish: Finish) -> Iterator[None]:
     """Work on every job in the background, as a worker would."""
     stopping = threading.Event()
 
     def work() -> None:
         while not stopping.wait(0.005):
             with contextlib.suppress(*REDIS_AWAY):  # a worker waits for Redis to come back
-                for job in parts.store.active():
+                for job in components.store.active():
                     finish(job)
 
     thread = threading.Thread(target=work)
@@ -120,15 +120,15 @@ def finish_all(parts: Components, finish: Finish) -> Iterator[None]:
 
 
 @pytest.fixture
-def nothing_is_left(parts: Components) -> Callable[[], None]:
+def nothing_is_left(components: Components) -> Callable[[], None]:
     """Assert that a refused request left no trace."""
 
     def check() -> None:
-        assert parts.store.page(None, 10, None).jobs == []
-        assert sum(parts.store.queues.waiting().values()) == 0
-        assert parts.connection.zcard(keys.JOBS) == 0
-        assert parts.payloads.job_ids() == []
-        assert list(Path(parts.settings.tmp_dir).iterdir()) == []
+        assert components.store.page(None, 10, None).jobs == []
+        assert sum(components.store.queues.waiting().values()) == 0
+        assert components.connection.zcard(keys.JOBS) == 0
+        assert components.payloads.job_ids() == []
+        assert list(Path(components.settings.tmp_dir).iterdir()) == []
 
     return check
 

@@ -21,10 +21,10 @@ MB = 2**20
 PROGRAMS = (ProgramStatus("api", "RUNNING", 38 * MB), ProgramStatus("worker-1", "STARTING"))
 
 
-def report(parts: Components, **findings: Any) -> None:
+def report(components: Components, **findings: Any) -> None:
     status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
-    status.write(parts.settings.status_file)
-    parts.status._read_at = -1.0
+    status.write(components.settings.status_file)
+    components.status._read_at = -1.0
 
 
 def look(client: InProcess) -> dict[str, Any]:
@@ -39,9 +39,9 @@ def every_look_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(appliance, "LOOK_SECONDS", 0.0)
 
 
-def test_what_the_monitor_found_is_told(client: InProcess, parts: Components) -> None:
+def test_what_the_monitor_found_is_told(client: InProcess, components: Components) -> None:
     report(
-        parts,
+        components,
         memory_working_set_bytes=200 * MB,
         memory_limit_bytes=475 * MB,
         memory_container_bytes=512 * MB,
@@ -75,13 +75,13 @@ def test_without_a_monitor_the_rest_is_told(client: InProcess) -> None:
     assert document["redis"]["up"] is True
 
 
-def test_a_monitor_that_has_fallen_silent_is_not_fresh(client: InProcess, parts: Components) -> None:
-    report(parts, written_at=time.time() - 60, programs=PROGRAMS)
+def test_a_monitor_that_has_fallen_silent_is_not_fresh(client: InProcess, components: Components) -> None:
+    report(components, written_at=time.time() - 60, programs=PROGRAMS)
     assert look(client)["monitor"]["fresh"] is False
 
 
-def test_jobs_queues_and_workers_are_counted(client: InProcess, parts: Components) -> None:
-    parts.heartbeats.beat(Heartbeat("other/worker-1", "other", 2, "token", "busy"))
+def test_jobs_queues_and_workers_are_counted(client: InProcess, components: Components) -> None:
+    components.heartbeats.beat(Heartbeat("other/worker-1", "other", 2, "token", "busy"))
     for _ in range(2):
         client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]})
     client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 15})
@@ -103,8 +103,10 @@ def test_an_empty_queue_is_not_old(client: InProcess) -> None:
     assert look(client)["queues"]["interactive"] == {"batches": 0, "oldest_seconds": 0.0}
 
 
-def test_without_redis_the_rest_is_told(client: InProcess, parts: Components, server: RedisServer) -> None:
-    report(parts, programs=PROGRAMS)
+def test_without_redis_the_rest_is_told(
+    client: InProcess, components: Components, server: RedisServer
+) -> None:
+    report(components, programs=PROGRAMS)
     server.kill()
     started = time.monotonic()
     document = look(client)
@@ -115,9 +117,9 @@ def test_without_redis_the_rest_is_told(client: InProcess, parts: Components, se
 
 
 def test_a_redis_that_the_monitor_misses_is_not_waited_for(
-    client: InProcess, parts: Components, server: RedisServer
+    client: InProcess, components: Components, server: RedisServer
 ) -> None:
-    report(parts, redis_down_seconds=3.0)
+    report(components, redis_down_seconds=3.0)
     server.signal(signal.SIGSTOP)
     try:
         started = time.monotonic()
@@ -128,9 +130,9 @@ def test_a_redis_that_the_monitor_misses_is_not_waited_for(
 
 
 def test_while_one_waits_for_redis_the_others_get_what_was_found_before(
-    parts: Components, server: RedisServer
+    components: Components, server: RedisServer
 ) -> None:
-    view = RedisView(parts.connection, parts.store)
+    view = RedisView(components.connection, components.store)
     assert view.look() is not None
     server.signal(signal.SIGSTOP)
     try:
@@ -147,12 +149,12 @@ def test_while_one_waits_for_redis_the_others_get_what_was_found_before(
 
 
 def test_many_looks_ask_redis_once(
-    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(appliance, "LOOK_SECONDS", 60.0)
 
     def commands() -> int:
-        return int(parts.connection.info("stats")["total_commands_processed"])
+        return int(components.connection.info("stats")["total_commands_processed"])
 
     look(client)
     before = commands()

@@ -193,15 +193,15 @@ def test_an_unknown_query_parameter_is_refused(client: InProcess) -> None:
     assert "model" in reply.detail
 
 
-def test_interventional_needs_background_rows(client: InProcess, parts: Components) -> None:
-    version = parts.catalog.get("diabetes")
+def test_interventional_needs_background_rows(client: InProcess, components: Components) -> None:
+    version = components.catalog.get("diabetes")
     object.__setattr__(version.contract, "background", None)
     reply = client.post_json("/v1/jobs?method=interventional", rows(GOOD))
     assert (reply.status, reply.slug) == (422, "method-refused")
     assert "background" in reply.detail
 
 
-def test_the_default_model_is_used_when_none_is_named(client: InProcess, parts: Components) -> None:
-    object.__setattr__(parts.settings, "default_model", "diabetes")
+def test_the_default_model_is_used_when_none_is_named(client: InProcess, components: Components) -> None:
+    object.__setattr__(components.settings, "default_model", "diabetes")
     reply = client.post_json("/v1/jobs", {"rows": [GOOD]})
     assert reply.json["model"] == "diabetes@1"

@@ -95,15 +95,15 @@ class Served:
 
 
 @pytest.fixture
-def serve(parts: Components) -> Iterator[Serve]:
+def serve(components: Components) -> Iterator[Serve]:
     """Serve the api, or an application that stands in its place, on a server of its own."""
     with contextlib.ExitStack() as stack:
 
         def start(app: App | None = None, **changes: Any) -> Served:
-            settings = replace(parts.settings, **changes)
+            settings = replace(components.settings, **changes)
             admission = Admission(settings, UploadDisk(settings.tmp_dir, 1), lambda _path: (Echo(),))
-            served_app = create_app(parts) if app is None else AccessLog(app, parts.counters)
-            served = Served(Server(served_app, admission, settings, parts.counters))
+            served_app = create_app(components) if app is None else AccessLog(app, components.counters)
+            served = Served(Server(served_app, admission, settings, components.counters))
             stack.callback(served.thread.join)
             stack.callback(served.stop)
             return served
@@ -171,9 +171,9 @@ def status(connection: socket.socket) -> int:
     return int(answer(connection).split(b" ")[1])
 
 
-def closed(parts: Components) -> dict[str, int]:
-    parts.counters.flush()
-    sums = parts.counters.read()
+def closed(components: Components) -> dict[str, int]:
+    components.counters.flush()
+    sums = components.counters.read()
     return {
         reason.value: int(sums[HTTP_CONNECTIONS_CLOSED.name, reason])
         for reason in ClosedConnection
@@ -404,15 +404,17 @@ def test_a_small_body_has_a_deadline_and_a_large_one_must_make_progress(
         assert status(connection) == 408
 
 
-def test_an_idle_connection_is_closed(http: OverHttp, times: Callable[..., None], parts: Components) -> None:
+def test_an_idle_connection_is_closed(
+    http: OverHttp, times: Callable[..., None], components: Components
+) -> None:
     times(http_idle_seconds=0.3)
     with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
         assert connection.recv(1) == b""
-    assert closed(parts) == {"timeout": 1}
+    assert closed(components) == {"timeout": 1}
 
 
 def test_what_comes_after_a_refusal_is_dropped_for_a_time_only(
-    http: OverHttp, times: Callable[..., None], parts: Components
+    http: OverHttp, times: Callable[..., None], components: Components
 ) -> None:
     times(http_linger_seconds=0.5)
     with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
@@ -424,7 +426,7 @@ def test_what_comes_after_a_refusal_is_dropped_for_a_time_only(
                 connection.sendall(b"x" * 1000)
                 time.sleep(0.01)
         assert 0.3 < time.monotonic() - started < 5
-    assert closed(parts) == {"timeout": 1}
+    assert closed(components) == {"timeout": 1}
 
 
 # --- Numbers of connections ---
@@ -433,7 +435,7 @@ def test_what_comes_after_a_refusal_is_dropped_for_a_time_only(
 def test_a_new_connection_replaces_the_one_that_has_been_idle_for_longest(
     serve: Serve,
     limits: Callable[[int, int], None],
-    parts: Components,
+    components: Components,
     wait_until: Callable[..., float],
 ) -> None:
     limits(5, 0)
@@ -455,7 +457,7 @@ def test_a_new_connection_replaces_the_one_that_has_been_idle_for_longest(
         assert rest(connections[2]) == b""  # the second one has had a request meanwhile
         connections[1].sendall(GET)
         assert status(connections[1]) == 200
-    assert closed(parts)["evicted"] == 2
+    assert closed(components)["evicted"] == 2
 
 
 def test_a_body_with_a_key_and_a_request_in_work_are_not_closed_for_others(
@@ -572,7 +574,7 @@ def test_a_connection_that_cannot_be_let_in_leaves_the_listener_open(
 
 @pytest.mark.usefixtures("as_if_remote")
 def test_one_address_has_its_own_limit_and_replaces_its_own_connections(
-    serve: Serve, parts: Components
+    serve: Serve, components: Components
 ) -> None:
     served = serve(max_connections_per_address=4, trusted_proxies=())
     with contextlib.ExitStack() as stack:
@@ -582,7 +584,7 @@ def test_one_address_has_its_own_limit_and_replaces_its_own_connections(
         for connection in connections[6:]:
             connection.sendall(GET)
             assert status(connection) == 200
-    assert closed(parts)["evicted"] == 6
+    assert closed(components)["evicted"] == 6
 
 
 @pytest.mark.usefixtures("as_if_remote")

@@ -62,11 +62,11 @@ def test_nothing_else_is_served(client: InProcess, name: str) -> None:
     assert client.get(f"/console/{name}", key=None).status == 404
 
 
-def test_all_files_count_as_one_route(client: InProcess, parts: Components) -> None:
+def test_all_files_count_as_one_route(client: InProcess, components: Components) -> None:
     for name in (*ConsoleFiles.load().names(), "nothing"):
         client.get(f"/console/{name}", key=None)
-    parts.counters.flush()
-    routes = {key[2] for key in parts.counters.read() if key[0] == "http_requests_total"}
+    components.counters.flush()
+    routes = {key[2] for key in components.counters.read() if key[0] == "http_requests_total"}
     assert routes == {"/console/{file}"}
 
 

@@ -78,11 +78,11 @@ def test_openapi_json_is_what_make_openapi_writes() -> None:
     assert read_document()["info"]["version"] == VERSION
 
 
-def test_every_route_is_in_the_document_and_nothing_else(parts: Components, contract: Contract) -> None:
+def test_every_route_is_in_the_document_and_nothing_else(components: Components, contract: Contract) -> None:
     described = {(method, path) for method, path, _ in contract.operations()}
     served = {
         (name.removeprefix("on_").upper(), template)
-        for template, resource in routes(parts).items()
+        for template, resource in routes(components).items()
         for name in dir(resource)
         if name.startswith("on_")
     }

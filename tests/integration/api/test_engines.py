@@ -40,9 +40,9 @@ ACTIVATIONS = Activations(
 
 
 @pytest.fixture
-def client(parts: Components) -> InProcess:
+def client(components: Components) -> InProcess:
     catalog = ModelCatalog.load(ROOT / "models", activations=ACTIVATIONS)
-    return InProcess(create_app(changed(parts, activations=ACTIVATIONS, catalog=catalog)))
+    return InProcess(create_app(changed(components, activations=ACTIVATIONS, catalog=catalog)))
 
 
 @pytest.mark.parametrize(("model", "features", "batches"), [("diabetes", 10, 3), ("wine", 13, 25)])
@@ -103,11 +103,11 @@ def test_refused_interactions_do_not_refuse_the_values(client: InProcess) -> Non
     assert client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]}).status == 202
 
 
-def test_if_the_default_method_is_refused_another_one_is_named(parts: Components) -> None:
+def test_if_the_default_method_is_refused_another_one_is_named(components: Components) -> None:
     refused = MethodRecord(None, "XGBoost and the reference disagree")
     activations = Activations(versions={"wine@1": record(path_dependent=refused)})
     catalog = ModelCatalog.load(ROOT / "models", activations=activations)
-    client = InProcess(create_app(changed(parts, catalog=catalog)))
+    client = InProcess(create_app(changed(components, catalog=catalog)))
 
     reply = client.post_json("/v1/jobs", {"model": "wine", "rows": [[0.5] * 13]})
     assert reply.detail == (
@@ -119,8 +119,8 @@ def test_if_the_default_method_is_refused_another_one_is_named(parts: Components
     assert client.get("/v1/models/wine").json["engine"] is None
 
 
-def test_without_kernels_they_are_xgboost_and_shap(parts: Components) -> None:
-    client = InProcess(create_app(parts))
+def test_without_kernels_they_are_xgboost_and_shap(components: Components) -> None:
+    client = InProcess(create_app(components))
     assert client.get("/version", key=None).json["engines"] == dict(
         zip(Method, ("xgboost", "shap"), strict=True)
     )

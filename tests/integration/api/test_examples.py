@@ -22,19 +22,21 @@ from tests.integration.api.changed import changed
 from tests.integration.api.credit_model import CREDIT, CREDIT_ROWS
 
 
-def shipped(parts: Components, name: str) -> np.ndarray:
-    path = parts.catalog.get(name).examples_path
+def shipped(components: Components, name: str) -> np.ndarray:
+    path = components.catalog.get(name).examples_path
     assert path is not None
     return np.asarray(np.load(path))
 
 
 @pytest.mark.parametrize("name", ["breast-cancer", "diabetes", "wine"])
-def test_csv_holds_the_rows_under_the_features_names(client: InProcess, parts: Components, name: str) -> None:
+def test_csv_holds_the_rows_under_the_features_names(
+    client: InProcess, components: Components, name: str
+) -> None:
     reply = client.get(f"/v1/models/{name}/examples?limit=7")
     assert reply.headers["content-type"] == "text/csv"
     header, *rows = csv.reader(io.StringIO(reply.body.decode()))
-    assert tuple(header) == parts.catalog.get(name).features
-    np.testing.assert_array_equal(np.array(rows, np.float32), shipped(parts, name)[:7])
+    assert tuple(header) == components.catalog.get(name).features
+    np.testing.assert_array_equal(np.array(rows, np.float32), shipped(components, name)[:7])
 
 
 def test_json_is_a_body_that_can_be_sent_back(client: InProcess) -> None:
@@ -79,8 +81,8 @@ def test_of_a_large_file_only_the_first_rows_are_read(
     assert reply.body.splitlines()[1:] == [b",".join([b"3.0"] * 10), b",".join([b"0.0"] * 10)]
 
 
-def test_a_model_without_examples_says_so(client: InProcess, parts: Components) -> None:
-    version = parts.catalog.get("wine")
+def test_a_model_without_examples_says_so(client: InProcess, components: Components) -> None:
+    version = components.catalog.get("wine")
     object.__setattr__(version, "contract", replace(version.contract, examples=None))
     reply = client.get("/v1/models/wine/examples")
     assert (reply.status, reply.slug) == (404, "no-examples")
@@ -101,27 +103,27 @@ HARD = (" padded ", "a,b", 'say "x"', "two\nlines", "tab\there", "NA", "", "\u00
 
 
 @pytest.fixture
-def labelled(parts: Components, tmp_path: Path) -> tuple[InProcess, Components]:
+def labelled(components: Components, tmp_path: Path) -> tuple[InProcess, Components]:
     """Serve a model with categories, one of which has labels that are hard to send."""
     hard = Feature("hard\tname", Kind.CATEGORY, HARD)
     contract = replace(CREDIT, features=(*CREDIT.features, hard))
     rows = np.tile(CREDIT_ROWS, (6, 1))
     last = np.array([*range(len(HARD)), np.nan, np.nan], np.float32)[:, None]
     write_model_folder(tmp_path, ModelDraft(contract, b"x", examples=np.hstack([rows, last])))
-    other = changed(parts, catalog=ModelCatalog.load(tmp_path))
+    other = changed(components, catalog=ModelCatalog.load(tmp_path))
     return InProcess(create_app(other)), other
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "application/json"])
 def test_labels_come_back_as_the_same_codes(labelled: tuple[InProcess, Components], media_type: str) -> None:
-    client, parts = labelled
+    client, components = labelled
     body = client.get("/v1/models/credit/examples", Accept=media_type).body
 
     reply = client.post("/v1/jobs?model=credit@2", body, media_type)
 
     assert reply.status == 202, reply.detail
-    batches = [parts.payloads.rows(parts.store.get(reply.json["id"]), batch) for batch in range(2)]
-    np.testing.assert_array_equal(np.concatenate(batches), shipped(parts, "credit"))
+    batches = [components.payloads.rows(components.store.get(reply.json["id"]), batch) for batch in range(2)]
+    np.testing.assert_array_equal(np.concatenate(batches), shipped(components, "credit"))
 
 
 def test_categories_are_labels_and_not_codes(labelled: tuple[InProcess, Components]) -> None:
@@ -136,13 +138,13 @@ def test_categories_are_labels_and_not_codes(labelled: tuple[InProcess, Componen
 
 
 def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(
-    parts: Components, tmp_path: Path
+    components: Components, tmp_path: Path
 ) -> None:
     contract = replace(CREDIT, features=(Feature("home", Kind.CATEGORY, ("own", "")),), groups={}, reasons={})
     contract = replace(contract, never_reasons=())
     rows = np.array([[0], [1], [np.nan], [1], [0]], np.float32)
     write_model_folder(tmp_path, ModelDraft(contract, b"x", examples=rows))
-    other = changed(parts, catalog=ModelCatalog.load(tmp_path))
+    other = changed(components, catalog=ModelCatalog.load(tmp_path))
     client = InProcess(create_app(other))
 
     body = client.get("/v1/models/credit/examples").body

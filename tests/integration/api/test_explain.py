@@ -38,9 +38,9 @@ def test_explain_that_does_not_end_in_time_gives_the_job(client: InProcess) -> N
     assert reply.headers["preference-applied"] == "wait=0"
 
 
-def test_explain_of_a_job_that_fails_says_why(client: InProcess, parts: Components) -> None:
+def test_explain_of_a_job_that_fails_says_why(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/explain?wait=0", BODY, Idempotency_Key="key-1").json
-    parts.store.fail(job["id"], "engine", "The model does not take these rows.")
+    components.store.fail(job["id"], "engine", "The model does not take these rows.")
     reply = client.post_json("/v1/explain?wait=0", BODY, Idempotency_Key="key-1")
     assert (reply.status, reply.slug) == (409, "job-failed")
 

@@ -24,13 +24,13 @@ from tests.integration.api.api_client import InProcess, Reply
 BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
 
 
-def test_a_full_queue_is_told_with_the_time_to_come_again(client: InProcess, parts: Components) -> None:
+def test_a_full_queue_is_told_with_the_time_to_come_again(client: InProcess, components: Components) -> None:
     first = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 1495})
     assert first.status == 202
     reply = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10] * 11})
     assert (reply.status, reply.slug) == (429, "queue-full")
     assert int(reply.headers["retry-after"]) >= 1
-    assert parts.payloads.job_ids() == [first.json["id"]]
+    assert components.payloads.job_ids() == [first.json["id"]]
 
 
 @pytest.mark.parametrize("stopped", [False, True])
@@ -75,42 +75,42 @@ def test_the_api_serves_again_when_redis_is_back(client: InProcess, server: Any)
 
 
 def test_an_accepted_job_is_named_even_if_redis_goes_away_while_waiting(
-    client: InProcess, parts: Components, server: Any, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept = parts.store.accept
+    accept = components.store.accept
 
     def accept_and_kill(*given: Any) -> Any:
         accepted = accept(*given)
         server.kill()
         return accepted
 
-    monkeypatch.setattr(type(parts.store), "accept", lambda _self, *given: accept_and_kill(*given))
+    monkeypatch.setattr(type(components.store), "accept", lambda _self, *given: accept_and_kill(*given))
     reply = client.post_json("/v1/explain", BODY)
     assert (reply.status, reply.json["status"]) == (202, "queued")
 
 
 def test_rows_of_a_job_that_may_have_been_accepted_are_kept(
-    client: InProcess, parts: Components, server: Any, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    accept = parts.store.accept
+    accept = components.store.accept
 
     def kill_and_accept(*given: Any) -> Any:
         server.kill()
         return accept(*given)
 
-    monkeypatch.setattr(type(parts.store), "accept", lambda _self, *given: kill_and_accept(*given))
+    monkeypatch.setattr(type(components.store), "accept", lambda _self, *given: kill_and_accept(*given))
     assert client.post_json("/v1/jobs", BODY).status == 503
-    assert len(parts.payloads.job_ids()) == 1  # the sweeper knows what to do with them
+    assert len(components.payloads.job_ids()) == 1  # the sweeper knows what to do with them
 
 
-def test_a_redis_that_refuses_writes_is_503(client: InProcess, parts: Components) -> None:
-    parts.connection.replicaof("127.0.0.1", 1)
+def test_a_redis_that_refuses_writes_is_503(client: InProcess, components: Components) -> None:
+    components.connection.replicaof("127.0.0.1", 1)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "redis-unavailable")
 
 
-def test_a_redis_whose_memory_is_full_is_503(client: InProcess, parts: Components) -> None:
-    parts.connection.config_set("maxmemory", "1kb")
+def test_a_redis_whose_memory_is_full_is_503(client: InProcess, components: Components) -> None:
+    components.connection.config_set("maxmemory", "1kb")
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "redis-full")
 
@@ -159,22 +159,22 @@ def test_a_retry_of_a_packed_body_gets_its_job_although_the_disk_is_full(
 
 
 def test_a_store_that_is_away_is_503(
-    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_given: object) -> None:
         raise StorageUnavailableError("The object store does not answer: refused")
 
-    monkeypatch.setattr(type(parts.payloads), "write", away)
-    monkeypatch.setattr(type(parts.payloads), "probe", away)
+    monkeypatch.setattr(type(components.payloads), "write", away)
+    monkeypatch.setattr(type(components.payloads), "probe", away)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "storage-unavailable")
-    parts.probe.refresh()
+    components.probe.refresh()
     assert client.get("/readyz").json["probes"]["storage"]["detail"].endswith("refused")
 
 
-def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Components) -> None:
+def test_a_stopping_appliance_takes_no_new_work(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/jobs", BODY).json
-    ApplianceStatus(written_at=time.time(), draining=True).write(parts.settings.status_file)
+    ApplianceStatus(written_at=time.time(), draining=True).write(components.settings.status_file)
     time.sleep(0.3)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "draining")
@@ -182,8 +182,8 @@ def test_a_stopping_appliance_takes_no_new_work(client: InProcess, parts: Compon
     assert client.get(job["links"]["self"]).status == 200
 
 
-def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, parts: Components) -> None:
-    while parts.uploads._free.acquire(blocking=False):
+def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, components: Components) -> None:
+    while components.uploads._free.acquire(blocking=False):
         pass
     reply = client.post("/v1/jobs?model=diabetes", b"x" * (2**20 + 1), "text/csv")
     assert (reply.status, reply.slug) == (503, "busy")

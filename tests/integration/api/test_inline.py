@@ -42,25 +42,25 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def opened(parts: Components, compiled: Path) -> None:
-    shutil.copytree(compiled, parts.settings.compiled_dir, dirs_exist_ok=True)
-    parts.inline_models.open()
+def opened(components: Components, compiled: Path) -> None:
+    shutil.copytree(compiled, components.settings.compiled_dir, dirs_exist_ok=True)
+    components.inline_models.open()
 
 
-def jobs(parts: Components) -> list[Any]:
-    return list(parts.store.page(None, 10, None).jobs)
+def jobs(components: Components) -> list[Any]:
+    return list(components.store.page(None, 10, None).jobs)
 
 
-def counted(parts: Components, *name: str) -> float:
-    parts.counters.flush()
-    return parts.counters.read().get(name, 0.0)
+def counted(components: Components, *name: str) -> float:
+    components.counters.flush()
+    return components.counters.read().get(name, 0.0)
 
 
 @pytest.mark.parametrize("model", ["diabetes", "breast-cancer", "wine"])
 def test_a_row_is_explained_exactly_and_no_job_is_made(
-    client: InProcess, parts: Components, nothing_is_left: Callable[[], None], model: str
+    client: InProcess, components: Components, nothing_is_left: Callable[[], None], model: str
 ) -> None:
-    version = parts.catalog.get(model)
+    version = components.catalog.get(model)
     assert version.examples_path is not None
     rows = np.load(version.examples_path)[:10].astype(np.float32)
     reply = client.post_json(
@@ -76,24 +76,26 @@ def test_a_row_is_explained_exactly_and_no_job_is_made(
 
 
 def test_interventional_values_are_explained_inline_if_they_are_compiled(
-    client: InProcess, parts: Components
+    client: InProcess, components: Components
 ) -> None:
     body = {**BODY, "method": "interventional"}
     reply = client.post_json("/v1/explain", body)
     assert (reply.status, reply.json["job"], reply.json["method"]) == (200, None, "interventional")
     assert reply.json["values"] != client.post_json("/v1/explain", BODY).json["values"]
-    parts.inline_models._models.pop(("diabetes@1", Method.INTERVENTIONAL))  # as with one that is too deep
+    components.inline_models._models.pop(
+        ("diabetes@1", Method.INTERVENTIONAL)
+    )  # as with one that is too deep
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
-    assert [job.method for job in jobs(parts)] == [Method.INTERVENTIONAL]
+    assert [job.method for job in jobs(components)] == [Method.INTERVENTIONAL]
 
 
-def test_an_inline_result_names_no_job_and_counts_as_one(client: InProcess, parts: Components) -> None:
+def test_an_inline_result_names_no_job_and_counts_as_one(client: InProcess, components: Components) -> None:
     reply = client.post_json("/v1/explain", BODY)
     assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
-    assert counted(parts, "jobs_total", "completed") == 1
-    assert counted(parts, "rows_explained_total", "diabetes@1") == 3
+    assert counted(components, "jobs_total", "completed") == 1
+    assert counted(components, "rows_explained_total", "diabetes@1") == 3
     for histogram in ("batch_seconds", "job_seconds"):
-        assert 0 < counted(parts, f"{histogram}_sum") < 1
+        assert 0 < counted(components, f"{histogram}_sum") < 1
 
 
 @pytest.mark.parametrize(
@@ -105,7 +107,7 @@ def test_an_inline_result_names_no_job_and_counts_as_one(client: InProcess, part
     ],
 )
 def test_every_kind_of_body_and_answer_is_served(
-    client: InProcess, parts: Components, content_type: str, body: bytes | None
+    client: InProcess, components: Components, content_type: str, body: bytes | None
 ) -> None:
     if body is None:
         file = io.BytesIO()
@@ -117,7 +119,7 @@ def test_every_kind_of_body_and_answer_is_served(
         assert reply.status == 200
         if accept == "application/json":
             assert reply.json == wanted
-    assert jobs(parts) == []
+    assert jobs(components) == []
 
 
 def test_rows_are_paged(client: InProcess) -> None:
@@ -158,20 +160,24 @@ def test_bad_input_is_refused_as_it_is_for_the_queue(
     ],
 )
 def test_other_requests_go_to_the_workers(
-    client: InProcess, parts: Components, query: str, body: Any
+    client: InProcess, components: Components, query: str, body: Any
 ) -> None:
     assert client.post_json(f"/v1/explain{query}", body).status == 202
-    assert [job.status for job in jobs(parts)] == [Status.QUEUED]
-    assert jobs(parts)[0].rows == len(body["rows"])
+    assert [job.status for job in jobs(components)] == [Status.QUEUED]
+    assert jobs(components)[0].rows == len(body["rows"])
 
 
-def test_a_large_body_goes_to_the_workers_however_few_its_rows(client: InProcess, parts: Components) -> None:
+def test_a_large_body_goes_to_the_workers_however_few_its_rows(
+    client: InProcess, components: Components
+) -> None:
     body = json.dumps({"model": "diabetes", "rows": [ROW]}).encode() + b" " * MOST_BODY
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
-    assert [job.rows for job in jobs(parts)] == [1]
+    assert [job.rows for job in jobs(components)] == [1]
 
 
-def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(client: InProcess, parts: Components) -> None:
+def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(
+    client: InProcess, components: Components
+) -> None:
     reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
     assert (reply.status, reply.json["status"]) == (200, "completed")
     assert reply.json["batches"] == {"total": 1, "completed": 1}
@@ -181,10 +187,10 @@ def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(client: InProcess, 
     assert result["job"] == reply.json["id"]
     assert client.get(f"{reply.json['links']['self']}/summary").status == 200
     assert client.get("/v1/jobs?status=completed").json["jobs"] == [reply.json]
-    assert counted(parts, "jobs_total", "completed") == 2
-    assert counted(parts, "rows_explained_total", "diabetes@1") == 6
-    assert sum(parts.store.queues.waiting().values()) == 0
-    assert parts.store.expired(time.time() + 1, 10) == [reply.json["id"]]
+    assert counted(components, "jobs_total", "completed") == 2
+    assert counted(components, "rows_explained_total", "diabetes@1") == 6
+    assert sum(components.store.queues.waiting().values()) == 0
+    assert components.store.expired(time.time() + 1, 10) == [reply.json["id"]]
 
 
 def test_a_kept_job_is_deleted_without_a_trace(
@@ -195,32 +201,32 @@ def test_a_kept_job_is_deleted_without_a_trace(
     nothing_is_left()
 
 
-def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, parts: Components) -> None:
+def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, components: Components) -> None:
     first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
     again = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
     assert first.json == again.json
     assert first.headers["content-location"] == f"/v1/jobs/{first.json['job']}/result"
-    assert [job.id for job in jobs(parts)] == [first.json["job"]]
+    assert [job.id for job in jobs(components)] == [first.json["job"]]
     other = client.post_json("/v1/explain", {**BODY, "rows": [ROW]}, Idempotency_Key="once")
     assert (other.status, other.slug) == (422, "idempotency-conflict")
-    assert counted(parts, "jobs_total", "completed") == 1
+    assert counted(components, "jobs_total", "completed") == 1
 
 
 def test_of_two_requests_with_one_key_at_a_time_one_makes_the_job(
-    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = type(parts.store).record
+    record = type(components.store).record
 
     def slower(store: Any, job: Any, idempotency: Any = None) -> Any:
-        monkeypatch.setattr(type(parts.store), "record", record)
+        monkeypatch.setattr(type(components.store), "record", record)
         first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
         assert first.status == 200
         return record(store, job, idempotency)
 
-    monkeypatch.setattr(type(parts.store), "record", slower)
+    monkeypatch.setattr(type(components.store), "record", slower)
     second = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
-    assert [job.id for job in jobs(parts)] == [second.json["job"]]
-    assert parts.payloads.job_ids() == [second.json["job"]]
+    assert [job.id for job in jobs(components)] == [second.json["job"]]
+    assert components.payloads.job_ids() == [second.json["job"]]
 
 
 def test_values_are_given_while_redis_is_away(client: InProcess, server: Any) -> None:
@@ -237,41 +243,41 @@ def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").json["status"] == "completed"
 
 
-def test_an_appliance_that_stops_takes_nothing(client: InProcess, parts: Components) -> None:
-    parts.stop()
+def test_an_appliance_that_stops_takes_nothing(client: InProcess, components: Components) -> None:
+    components.stop()
     assert client.post_json("/v1/explain", BODY).slug == "draining"
 
 
 def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper_removes(
-    client: InProcess, parts: Components, server: Any, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = type(parts.store).record
+    record = type(components.store).record
 
     def killed(store: Any, *given: Any) -> Any:
         server.kill()
         return record(store, *given)
 
-    monkeypatch.setattr(type(parts.store), "record", killed)
+    monkeypatch.setattr(type(components.store), "record", killed)
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").status == 503
-    assert len(parts.payloads.job_ids()) == 1
+    assert len(components.payloads.job_ids()) == 1
 
 
 def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(
-    client: InProcess, parts: Components
+    client: InProcess, components: Components
 ) -> None:
-    diabetes = parts.catalog.get("diabetes")
-    path = table_path(parts.settings.compiled_dir, diabetes.contract.sha256)
+    diabetes = components.catalog.get("diabetes")
+    path = table_path(components.settings.compiled_dir, diabetes.contract.sha256)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
-    parts.inline_models._models.clear()  # as after a start
-    parts.inline_models.open()
-    assert parts.inline_models.find(diabetes.id, Method.TREE_PATH_DEPENDENT) is None
-    assert parts.inline_models.find("wine@1", Method.TREE_PATH_DEPENDENT) is not None
+    components.inline_models._models.clear()  # as after a start
+    components.inline_models.open()
+    assert components.inline_models.find(diabetes.id, Method.TREE_PATH_DEPENDENT) is None
+    assert components.inline_models.find("wine@1", Method.TREE_PATH_DEPENDENT) is not None
     assert client.post_json("/v1/explain?wait=0.05", BODY).status == 202
 
 
-def test_a_slow_model_is_given_fewer_rows(parts: Components, monkeypatch: pytest.MonkeyPatch) -> None:
-    version = parts.catalog.get("diabetes")
-    ready = parts.inline_models.find(version.id, Method.TREE_PATH_DEPENDENT)
+def test_a_slow_model_is_given_fewer_rows(components: Components, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = components.catalog.get("diabetes")
+    ready = components.inline_models.find(version.id, Method.TREE_PATH_DEPENDENT)
     assert ready is not None
     assert ready.rows == MOST_ROWS
     explain = type(ready.engine).explain
@@ -287,11 +293,11 @@ def test_a_slow_model_is_given_fewer_rows(parts: Components, monkeypatch: pytest
 
 
 def test_only_so_many_requests_are_explained_at_a_time(
-    parts: Components, monkeypatch: pytest.MonkeyPatch
+    components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    models = InlineModels(parts.catalog, parts.settings, at_once=2)
+    models = InlineModels(components.catalog, components.settings, at_once=2)
     models.open()
-    client = InProcess(create_app(changed(parts, inline_models=models)))
+    client = InProcess(create_app(changed(components, inline_models=models)))
     explain, inside, seen = Explainer.explain, [0], []
 
     def counting(explainer: Explainer, rows: Any) -> Any:
@@ -312,6 +318,6 @@ def test_only_so_many_requests_are_explained_at_a_time(
     assert max(seen) == 2
 
 
-def test_an_inline_result_leaves_no_key_of_a_job(client: InProcess, parts: Components) -> None:
+def test_an_inline_result_leaves_no_key_of_a_job(client: InProcess, components: Components) -> None:
     client.post_json("/v1/explain", BODY)
-    assert parts.connection.keys(f"{keys.JOBS}*") == []
+    assert components.connection.keys(f"{keys.JOBS}*") == []

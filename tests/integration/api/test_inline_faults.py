@@ -41,14 +41,14 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def opened(parts: Components, compiled: Path) -> None:
-    shutil.copytree(compiled, parts.settings.compiled_dir, dirs_exist_ok=True)
-    parts.inline_models.open()
+def opened(components: Components, compiled: Path) -> None:
+    shutil.copytree(compiled, components.settings.compiled_dir, dirs_exist_ok=True)
+    components.inline_models.open()
 
 
-def counted(parts: Components, *name: str) -> float:
-    parts.counters.flush()
-    return parts.counters.read().get(name, 0.0)
+def counted(components: Components, *name: str) -> float:
+    components.counters.flush()
+    return components.counters.read().get(name, 0.0)
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def break_off(_result: Matrix) -> None:
 @pytest.mark.parametrize("path", ["/v1/explain", "/v1/jobs?wait=5"])
 def test_the_request_fails_with_the_reason_and_nothing_is_kept(
     client: InProcess,
-    parts: Components,
+    components: Components,
     spoil: Callable[[Callable[[Matrix], None]], None],
     nothing_is_left: Callable[[], None],
     *,
@@ -107,24 +107,24 @@ def test_the_request_fails_with_the_reason_and_nothing_is_kept(
     assert said in reply.json["detail"]
     assert ADVICE in reply.json["detail"]
     nothing_is_left()
-    assert counted(parts, "engine_faults_total", "diabetes@1") == 1
-    assert counted(parts, "jobs_total", "completed") == 0
-    assert counted(parts, "largest_residual", "diabetes@1") == 0
+    assert counted(components, "engine_faults_total", "diabetes@1") == 1
+    assert counted(components, "jobs_total", "completed") == 0
+    assert counted(components, "largest_residual", "diabetes@1") == 0
 
 
 def test_the_largest_residual_is_counted_and_stands_in_the_job_that_is_kept(
-    client: InProcess, parts: Components, spoil: Callable[[Callable[[Matrix], None]], None]
+    client: InProcess, components: Components, spoil: Callable[[Callable[[Matrix], None]], None]
 ) -> None:
     def be_off_a_little(result: Matrix) -> None:
         result[:, 0, -1] *= np.float32(1 + 5e-5)
 
     assert client.post_json("/v1/explain", BODY).status == 200
-    before = counted(parts, "largest_residual", "diabetes@1")
+    before = counted(components, "largest_residual", "diabetes@1")
     assert 0 < before < 3e-6
     spoil(be_off_a_little)
     reply: Any = client.post_json("/v1/jobs?wait=5", BODY)
     assert reply.json["status"] == Status.COMPLETED
     residual = reply.json["largest_residual"]
     assert residual == pytest.approx(5e-5, rel=0.05)
-    assert [job.largest_residual for job in parts.store.page(None, 10, None).jobs] == [residual]
-    assert counted(parts, "largest_residual", "diabetes@1") == residual
+    assert [job.largest_residual for job in components.store.page(None, 10, None).jobs] == [residual]
+    assert counted(components, "largest_residual", "diabetes@1") == residual

@@ -38,18 +38,18 @@ NPY, CSV, NDJSON = "application/x-npy", "text/csv", "application/x-ndjson"
 
 
 @pytest.fixture
-def runner(parts: Components) -> BatchRunner:
+def runner(components: Components) -> BatchRunner:
     me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
-    recovery = Recovery(parts.connection, parts.store)
+    recovery = Recovery(components.connection, components.store)
     return BatchRunner(
-        parts.store,
-        parts.payloads,
-        WarmModels(parts.catalog),
-        parts.counters,
+        components.store,
+        components.payloads,
+        WarmModels(components.catalog),
+        components.counters,
         recovery,
         me,
         threading.Event(),
-        ShapReturn(parts.connection, me.token),
+        ShapReturn(components.connection, me.token),
     )
 
 
@@ -63,46 +63,46 @@ type Explain = Callable[..., str]
 
 
 @pytest.fixture
-def explain(client: InProcess, parts: Components, runner: BatchRunner) -> Explain:
+def explain(client: InProcess, components: Components, runner: BatchRunner) -> Explain:
     """Submit a model's examples with options; return the address of the result."""
 
     def explain(model: str, rows: int, **options: Any) -> str:
-        body = {"model": model, "rows": examples(parts, model, rows).tolist(), **options}
+        body = {"model": model, "rows": examples(components, model, rows).tolist(), **options}
         reply = client.post_json("/v1/jobs", body)
         assert reply.status == 202, reply.detail
-        work(parts, runner)
-        assert parts.store.get(reply.json["id"]).status is Status.COMPLETED
+        work(components, runner)
+        assert components.store.get(reply.json["id"]).status is Status.COMPLETED
         return f"/v1/jobs/{reply.json['id']}/result"
 
     return explain
 
 
-def work(parts: Components, runner: BatchRunner) -> None:
-    for job in parts.store.active():
+def work(components: Components, runner: BatchRunner) -> None:
+    for job in components.store.active():
         for batch in range(job.batches):
             runner.run(job.id, batch)
 
 
-def examples(parts: Components, model: str, rows: int) -> Floats:
-    path = parts.catalog.get(model).examples_path
+def examples(components: Components, model: str, rows: int) -> Floats:
+    path = components.catalog.get(model).examples_path
     assert path is not None
     found: Floats = np.load(path)[:rows]
     assert len(found) == rows
     return found
 
 
-def xgboosts(parts: Components, model: str, rows: int) -> tuple[Floats, Floats]:
+def xgboosts(components: Components, model: str, rows: int) -> tuple[Floats, Floats]:
     """Contributions and interactions straight from XGBoost."""
-    booster = WarmModels(parts.catalog).get(parts.catalog.get(model).id).predictor.booster
-    taken = examples(parts, model, rows)
+    booster = WarmModels(components.catalog).get(components.catalog.get(model).id).predictor.booster
+    taken = examples(components, model, rows)
     return contributions(booster, taken), interactions(booster, taken)
 
 
 def test_matrices_come_beside_the_values_in_shaps_shape(
-    client: InProcess, explain: Explain, parts: Components
+    client: InProcess, explain: Explain, components: Components
 ) -> None:
     for model, outputs in (("diabetes", 1), ("wine", 3)):
-        values, wanted = xgboosts(parts, model, 20)
+        values, wanted = xgboosts(components, model, 20)
         plain = client.get(explain(model, 20)).json
         result = client.get(explain(model, 20, interactions=True)).json
         found = np.array(result.pop("interactions"), np.float32)
@@ -114,11 +114,11 @@ def test_matrices_come_beside_the_values_in_shaps_shape(
 
 
 def test_npy_is_laid_out_as_pred_interactions(
-    client: InProcess, explain: Explain, parts: Components, small_batches: None
+    client: InProcess, explain: Explain, components: Components, small_batches: None
 ) -> None:
     del small_batches
     for model in ("diabetes", "wine"):
-        _, wanted = xgboosts(parts, model, 20)
+        _, wanted = xgboosts(components, model, 20)
         path = explain(model, 20, interactions=True)
         for offset, limit in ((0, 20), (0, 1), (5, 9), (13, 7), (20, 5)):
             reply = client.get(f"{path}?offset={offset}&limit={limit}", Accept=NPY)
@@ -158,11 +158,11 @@ def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
 
 
 def test_top_pairs_are_the_largest_of_each_row_and_output_by_name(
-    client: InProcess, explain: Explain, parts: Components
+    client: InProcess, explain: Explain, components: Components
 ) -> None:
     for model in ("diabetes", "wine"):
-        version = parts.catalog.get(model)
-        _, wanted = xgboosts(parts, model, 12)
+        version = components.catalog.get(model)
+        _, wanted = xgboosts(components, model, 12)
         result = client.get(explain(model, 12, interactions=True, top_pairs=3)).json
         assert "interactions" not in result
         outputs = len(version.outputs)
@@ -194,9 +194,9 @@ def test_the_job_document_says_what_was_asked_for_and_nothing_else(client: InPro
 
 @pytest.mark.parametrize("content_type", [CSV, NDJSON])
 def test_the_query_says_it_for_all_other_bodies(
-    client: InProcess, parts: Components, content_type: str
+    client: InProcess, components: Components, content_type: str
 ) -> None:
-    names = parts.catalog.get("diabetes").features
+    names = components.catalog.get("diabetes").features
     line = ",".join("1" for _ in names)
     body = f"{','.join(names)}\n{line}\n" if content_type == CSV else f"[{line}]\n"
     path = "/v1/jobs?model=diabetes&interactions=true&top_pairs=9"
@@ -301,12 +301,12 @@ def test_summary_and_plots_are_those_of_the_values(client: InProcess, explain: E
 
 
 def test_explain_answers_with_interactions_in_one_request(
-    client: InProcess, parts: Components, runner: BatchRunner, background: Callable[..., None]
+    client: InProcess, components: Components, runner: BatchRunner, background: Callable[..., None]
 ) -> None:
-    background(lambda: work(parts, runner))
-    rows = examples(parts, "diabetes", 3).tolist()
+    background(lambda: work(components, runner))
+    rows = examples(components, "diabetes", 3).tolist()
     body = {"model": "diabetes", "rows": rows, "interactions": True}
-    _, wanted = xgboosts(parts, "diabetes", 3)
+    _, wanted = xgboosts(components, "diabetes", 3)
     reply = client.post_json("/v1/explain?wait=20", body, Accept=NPY)
     assert reply.status == 200
     np.testing.assert_array_equal(np.load(io.BytesIO(reply.body)), wanted[:, 0])
@@ -332,10 +332,10 @@ def background() -> Iterator[Callable[..., None]]:
 
 
 def test_room_is_promised_for_matrices_and_they_take_no_more(
-    client: InProcess, explain: Explain, parts: Components
+    client: InProcess, explain: Explain, components: Components
 ) -> None:
     job_id = explain("wine", 40, interactions=True).split("/")[3]
-    folder = parts.settings.objects_dir / "jobs" / job_id
+    folder = components.settings.objects_dir / "jobs" / job_id
     stored = sum(
         path.stat().st_size for side in ("result", "interactions") for path in (folder / side).iterdir()
     )
@@ -346,7 +346,7 @@ def test_room_is_promised_for_matrices_and_they_take_no_more(
 
 
 @pytest.mark.parametrize("accept", [NPY, "application/json", NDJSON])
-def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Components, accept: str) -> None:
+def test_a_result_larger_than_the_api_may_hold_is_streamed(components: Components, accept: str) -> None:
     features, rows = 400, 24  # 15 MB
     job = Job(new_job_id(), "wide@1", Method.TREE_PATH_DEPENDENT, rows, 12, features, 1)
     job = replace(job, interactions=Interactions())
@@ -355,9 +355,9 @@ def test_a_result_larger_than_the_api_may_hold_is_streamed(parts: Components, ac
     for batch in range(2):
         none = np.zeros((12, features), np.float32)
         values = Explanation(np.zeros((12, 1, features + 2), dtype=np.float32))
-        parts.payloads.put_result(job, batch, none, values, interactions=matrices)
-    stored = StoredRows(job, range(rows), parts.payloads)
-    result = Result.stored(stored, JobNames.of(job, parts.catalog), interactions=True)
+        components.payloads.put_result(job, batch, none, values, interactions=matrices)
+    stored = StoredRows(job, range(rows), components.payloads)
+    result = Result.stored(stored, JobNames.of(job, components.catalog), interactions=True)
     written = 0
     tracemalloc.start()
     for chunk in FORMATS[accept].write(result):

@@ -27,7 +27,7 @@ def rows_of(count: int) -> dict[str, Any]:
 
 
 def test_a_submitted_job_is_accepted_with_its_address_and_document(
-    client: InProcess, parts: Components
+    client: InProcess, components: Components
 ) -> None:
     reply = client.post_json("/v1/jobs", rows_of(25))
     assert reply.status == 202
@@ -35,13 +35,13 @@ def test_a_submitted_job_is_accepted_with_its_address_and_document(
     assert reply.headers["location"] == f"/v1/jobs/{job['id']}" == job["links"]["self"]
     assert (job["status"], job["rows"], job["batches"]) == ("queued", 25, {"total": 3, "completed": 0})
     assert job["model"] == "diabetes@1"
-    stored = parts.store.get(job["id"])
+    stored = components.store.get(job["id"])
     assert stored.request == reply.headers["x-request-id"]
-    last = parts.payloads.rows(stored, 2)
+    last = components.payloads.rows(stored, 2)
     np.testing.assert_array_equal(last, np.repeat(np.arange(20, 25, dtype=np.float32)[:, None], 10, axis=1))
 
 
-def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(parts: Components) -> None:
+def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(components: Components) -> None:
     body = rows_of(1200)
     methods = {ExplanationKind.TREE_PATH_DEPENDENT: MethodRecord("compiled-avx2")}
     compiled = Activations(
@@ -49,9 +49,9 @@ def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(part
     )
 
     def batches(activations: Activations, batch_rows: int | None, **more: str) -> int:
-        settings = replace(parts.settings, batch_rows=batch_rows)
+        settings = replace(components.settings, batch_rows=batch_rows)
         catalog = ModelCatalog.load(settings.models_dir, activations=activations)
-        client = InProcess(create_app(changed(parts, settings=settings, catalog=catalog)))
+        client = InProcess(create_app(changed(components, settings=settings, catalog=catalog)))
         return int(client.post_json("/v1/jobs", {**body, **more}).json["batches"]["total"])
 
     assert batches(compiled, None) == 1
@@ -60,8 +60,8 @@ def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(part
     assert batches(compiled, 100) == batches(Activations(), 100) == 12
 
 
-def test_all_media_types_store_the_same_rows(client: InProcess, parts: Components) -> None:
-    names = parts.catalog.get("diabetes").features
+def test_all_media_types_store_the_same_rows(client: InProcess, components: Components) -> None:
+    names = components.catalog.get("diabetes").features
     rows = np.arange(30, dtype=np.float32).reshape(3, 10)
     order = list(reversed(range(10)))
     csv = "\n".join([",".join(names[i] for i in order), *(",".join(str(r[i]) for i in order) for r in rows)])
@@ -81,7 +81,9 @@ def test_all_media_types_store_the_same_rows(client: InProcess, parts: Component
     ]
     assert [reply.status for reply in replies] == [202] * 6
     for reply in replies:
-        np.testing.assert_array_equal(parts.payloads.rows(parts.store.get(reply.json["id"]), 0), rows)
+        np.testing.assert_array_equal(
+            components.payloads.rows(components.store.get(reply.json["id"]), 0), rows
+        )
 
 
 @pytest.mark.usefixtures("finish_all")
@@ -99,10 +101,10 @@ def test_a_job_that_does_not_end_in_time_is_answered_with_202(client: InProcess)
 
 
 def test_waiting_for_a_job_ends_as_soon_as_the_job_does(
-    client: InProcess, parts: Components, finish: Callable[[Job], object]
+    client: InProcess, components: Components, finish: Callable[[Job], object]
 ) -> None:
     job = client.post_json("/v1/jobs", rows_of(1)).json
-    timer = threading.Timer(0.3, lambda: finish(parts.store.get(job["id"])))
+    timer = threading.Timer(0.3, lambda: finish(components.store.get(job["id"])))
     timer.start()
     started = time.monotonic()
     reply = client.get(f"/v1/jobs/{job['id']}?wait=30")
@@ -111,9 +113,11 @@ def test_waiting_for_a_job_ends_as_soon_as_the_job_does(
     timer.join()
 
 
-def test_when_too_many_wait_the_others_are_answered_at_once(client: InProcess, parts: Components) -> None:
+def test_when_too_many_wait_the_others_are_answered_at_once(
+    client: InProcess, components: Components
+) -> None:
     job = client.post_json("/v1/jobs", rows_of(1)).json
-    while parts.job_waits._places.acquire(blocking=False):
+    while components.job_waits._places.acquire(blocking=False):
         pass
     started = time.monotonic()
     assert client.get(f"/v1/jobs/{job['id']}?wait=30").json["status"] == "queued"
@@ -138,12 +142,14 @@ def test_a_long_wait_is_cut_to_a_minute(client: InProcess) -> None:
     assert reply.headers["preference-applied"] == "wait=60"
 
 
-def test_the_same_idempotency_key_and_body_give_the_same_job(client: InProcess, parts: Components) -> None:
+def test_the_same_idempotency_key_and_body_give_the_same_job(
+    client: InProcess, components: Components
+) -> None:
     first = client.post_json("/v1/jobs", rows_of(3), Idempotency_Key="key-1")
     again = client.post_json("/v1/jobs", rows_of(3), Idempotency_Key="key-1")
     assert (first.status, again.status) == (202, 202)
     assert first.json["id"] == again.json["id"]
-    assert len(parts.payloads.job_ids()) == 1
+    assert len(components.payloads.job_ids()) == 1
 
 
 def test_an_idempotency_key_is_answered_even_when_the_queue_is_full(client: InProcess) -> None:
@@ -154,7 +160,7 @@ def test_an_idempotency_key_is_answered_even_when_the_queue_is_full(client: InPr
 
 
 def test_one_idempotency_key_sent_many_times_at_once_makes_one_job(
-    client: InProcess, parts: Components
+    client: InProcess, components: Components
 ) -> None:
     replies = []
 
@@ -168,8 +174,8 @@ def test_one_idempotency_key_sent_many_times_at_once_makes_one_job(
         thread.join()
     assert {reply.status for reply in replies} == {202}
     assert len({reply.json["id"] for reply in replies}) == 1
-    assert len(parts.payloads.job_ids()) == 1
-    assert sum(parts.store.queues.waiting().values()) == 3
+    assert len(components.payloads.job_ids()) == 1
+    assert sum(components.store.queues.waiting().values()) == 3
 
 
 def test_an_idempotency_key_with_another_body_is_refused(client: InProcess) -> None:
@@ -223,10 +229,12 @@ def test_an_unknown_job_is_not_found(client: InProcess) -> None:
     assert client.call("DELETE", f"/v1/jobs/{'0' * 32}").slug == "job-not-found"
 
 
-def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(client: InProcess, parts: Components) -> None:
+def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(
+    client: InProcess, components: Components
+) -> None:
     job = client.post_json("/v1/jobs", rows_of(25)).json
     assert client.call("DELETE", job["links"]["self"]).status == 204
-    assert parts.payloads.job_ids() == []
+    assert components.payloads.job_ids() == []
     assert client.get(job["links"]["self"]).json["status"] == "cancelled"
     result = client.get(job["links"]["result"])
     assert (result.status, result.slug) == (409, "job-cancelled")
@@ -235,13 +243,13 @@ def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(client: InProces
 
 
 def test_deleting_an_ended_job_removes_all_of_it(
-    client: InProcess, parts: Components, finish: Callable[[Job], object]
+    client: InProcess, components: Components, finish: Callable[[Job], object]
 ) -> None:
     job = client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").json
-    finish(parts.store.get(job["id"]))
+    finish(components.store.get(job["id"]))
     assert client.call("DELETE", job["links"]["self"]).status == 204
     assert client.get(job["links"]["self"]).status == 404
-    assert parts.payloads.job_ids() == []
+    assert components.payloads.job_ids() == []
     assert client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").json["id"] != job["id"]
 
 

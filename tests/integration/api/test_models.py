@@ -29,14 +29,14 @@ def models_dir(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(parts: Components, models_dir: Path) -> InProcess:
+def client(components: Components, models_dir: Path) -> InProcess:
     refused = VersionRecord("key", State.REFUSED, "10 features and 3 names", seconds=1.5)
     shutil.copytree(models_dir / "wine/1", models_dir / "wine/2")
     manifest = models_dir / "wine/2/manifest.json"
     manifest.write_text(manifest.read_text().replace('"version": 1', '"version": 2', 1))
     activations = Activations(versions={"wine@2": refused})
     catalog = ModelCatalog.load(models_dir, activations=activations)
-    return InProcess(create_app(changed(parts, catalog=catalog)))
+    return InProcess(create_app(changed(components, catalog=catalog)))
 
 
 def test_the_whole_contract_is_shown(client: InProcess) -> None:

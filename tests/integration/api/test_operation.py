@@ -21,19 +21,19 @@ from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 from tests.integration.conftest import Logged
 
 
-def report(parts: Components, **findings: Any) -> None:
+def report(components: Components, **findings: Any) -> None:
     status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
-    status.write(parts.settings.status_file)
-    parts.status._read_at = -1.0
+    status.write(components.settings.status_file)
+    components.status._read_at = -1.0
 
 
-def grow_old(parts: Components) -> None:
-    object.__setattr__(parts, "started", time.monotonic() - 60)
+def grow_old(components: Components) -> None:
+    object.__setattr__(components, "started", time.monotonic() - 60)
 
 
-def test_a_sound_appliance_is_healthy(client: InProcess, parts: Components) -> None:
-    grow_old(parts)
-    report(parts, workers_alive=2)
+def test_a_sound_appliance_is_healthy(client: InProcess, components: Components) -> None:
+    grow_old(components)
+    report(components, workers_alive=2)
     assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
 
 
@@ -47,42 +47,44 @@ def test_a_sound_appliance_is_healthy(client: InProcess, parts: Components) -> N
     ],
 )
 def test_what_cannot_heal_is_unhealthy(
-    client: InProcess, parts: Components, findings: dict[str, Any], cause: str
+    client: InProcess, components: Components, findings: dict[str, Any], cause: str
 ) -> None:
-    grow_old(parts)
-    report(parts, **findings)
+    grow_old(components)
+    report(components, **findings)
     reply = client.get("/healthz", key=None)
     assert reply.status == 503
     assert [found["cause"] for found in reply.json["causes"]] == [cause]
 
 
-def test_an_api_with_remote_workers_is_not_restarted_for_them(client: InProcess, parts: Components) -> None:
-    object.__setattr__(parts, "settings", replace(parts.settings, role=Role.API))
-    grow_old(parts)
-    report(parts, no_worker_seconds=31.0, standstill_seconds=31.0)
+def test_an_api_with_remote_workers_is_not_restarted_for_them(
+    client: InProcess, components: Components
+) -> None:
+    object.__setattr__(components, "settings", replace(components.settings, role=Role.API))
+    grow_old(components)
+    report(components, no_worker_seconds=31.0, standstill_seconds=31.0)
     assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
     assert client.get("/readyz", key=None).json["probes"]["queue"]["ok"] is False
-    report(parts, no_worker_seconds=31.0, fatal_programs=("api",))
+    report(components, no_worker_seconds=31.0, fatal_programs=("api",))
     assert client.get("/healthz", key=None).json["causes"][0]["cause"] == "programs"
 
 
-def test_what_heals_by_itself_is_healthy(client: InProcess, parts: Components) -> None:
-    grow_old(parts)
-    report(parts, redis_down_seconds=29.0, no_worker_seconds=29.0)
+def test_what_heals_by_itself_is_healthy(client: InProcess, components: Components) -> None:
+    grow_old(components)
+    report(components, redis_down_seconds=29.0, no_worker_seconds=29.0)
     assert client.get("/healthz").status == 200
 
 
 def test_a_monitor_that_never_reported_is_a_fault_only_after_the_start(
-    client: InProcess, parts: Components
+    client: InProcess, components: Components
 ) -> None:
     assert client.get("/healthz").status == 200
-    grow_old(parts)
-    parts.status._read_at = -1.0
+    grow_old(components)
+    components.status._read_at = -1.0
     assert client.get("/healthz").status == 503
 
 
-def test_readiness_names_every_probe(client: InProcess, parts: Components) -> None:
-    report(parts)
+def test_readiness_names_every_probe(client: InProcess, components: Components) -> None:
+    report(components)
     reply = client.get("/readyz", key=None)
     assert reply.status == 200
     probes = reply.json["probes"]
@@ -91,8 +93,8 @@ def test_readiness_names_every_probe(client: InProcess, parts: Components) -> No
     assert probes["storage"]["free_bytes"] > 0
 
 
-def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, parts: Components) -> None:
-    parts.heartbeats.withdraw("worker-1")
+def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, components: Components) -> None:
+    components.heartbeats.withdraw("worker-1")
     reply = client.get("/readyz")
     assert (reply.status, reply.json["probes"]["workers"]["ok"]) == (503, False)
     assert int(reply.headers["retry-after"]) >= 1
@@ -103,8 +105,8 @@ def test_a_missing_monitor_does_not_make_it_unready(client: InProcess) -> None:
     assert (reply.status, reply.json["probes"]["monitor"]["ok"]) == (200, False)
 
 
-def test_a_placeholder_is_flagged_everywhere(client: InProcess, parts: Components) -> None:
-    version = parts.catalog.get("diabetes")
+def test_a_placeholder_is_flagged_everywhere(client: InProcess, components: Components) -> None:
+    version = components.catalog.get("diabetes")
     object.__setattr__(version, "contract", replace(version.contract, fallback=True))
     ready = client.get("/readyz")
     assert (ready.status, ready.json["probes"]["models"]["fallback"]) == (200, ["diabetes@1"])
@@ -113,20 +115,20 @@ def test_a_placeholder_is_flagged_everywhere(client: InProcess, parts: Component
 
 
 def test_a_store_that_hangs_is_no_longer_ready(
-    client: InProcess, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(_self: object) -> None:
         raise StorageUnavailableError("refused")
 
-    monkeypatch.setattr(type(parts.payloads), "probe", away)
-    parts.probe.refresh()
+    monkeypatch.setattr(type(components.payloads), "probe", away)
+    components.probe.refresh()
     assert client.get("/readyz").status == 503
 
 
-def test_models_are_listed_with_their_features(client: InProcess, parts: Components) -> None:
+def test_models_are_listed_with_their_features(client: InProcess, components: Components) -> None:
     models = client.get("/v1/models").json["models"]
     assert [model["name"] for model in models] == ["breast-cancer", "diabetes", "wine"]
-    assert models[1]["features"] == list(parts.catalog.get("diabetes").features)
+    assert models[1]["features"] == list(components.catalog.get("diabetes").features)
     assert client.get("/v1/models/diabetes@1").json == client.get("/v1/models/diabetes").json == models[1]
     for name in ("nothing", "diabetes@2", "..%2Fdiabetes", "diabetes%40x"):
         assert client.get(f"/v1/models/{name}").status == 404
@@ -158,20 +160,20 @@ def monitor_port() -> Iterator[int]:
         thread.join()
 
 
-def test_metrics_are_passed_on_from_the_monitor(parts: Components, monitor_port: int) -> None:
-    object.__setattr__(parts.settings, "metrics_port", monitor_port)
-    client = InProcess(create_app(parts))
+def test_metrics_are_passed_on_from_the_monitor(components: Components, monitor_port: int) -> None:
+    object.__setattr__(components.settings, "metrics_port", monitor_port)
+    client = InProcess(create_app(components))
     reply = client.get("/metrics", key=METRICS_TOKEN)
     assert (reply.status, reply.body) == (200, b"shapbox_redis_up 1\n")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
 
 
-def test_requests_are_counted_by_route(client: InProcess, parts: Components) -> None:
+def test_requests_are_counted_by_route(client: InProcess, components: Components) -> None:
     client.get("/v1/jobs/" + "0" * 32)
     client.get("/v1/jobs", key=None)
     client.get("/anything/else")
-    parts.counters.flush()
-    counts = {key: value for key, value in parts.counters.read().items() if key[0].startswith("http")}
+    components.counters.flush()
+    counts = {key: value for key, value in components.counters.read().items() if key[0].startswith("http")}
     assert counts["http_requests_total", "GET", "/v1/jobs/{job_id}", "404"] == 1
     assert counts["http_requests_total", "GET", "/v1/jobs", "401"] == 1
     assert counts["http_requests_total", "GET", "unmatched", "404"] == 1
@@ -180,15 +182,15 @@ def test_requests_are_counted_by_route(client: InProcess, parts: Components) -> 
 
 
 def test_a_wait_that_the_client_asked_for_does_not_count_as_the_apis_time(
-    client: InProcess, parts: Components
+    client: InProcess, components: Components
 ) -> None:
     job = client.post_json("/v1/jobs", {"model": "wine", "rows": [[1.0] * 13]}).json
     started = time.monotonic()
     for _ in range(2):  # a wait of the request before does not count for the next one
         client.get(f"/v1/jobs/{job['id']}?wait=1")
     assert time.monotonic() - started >= 2
-    parts.counters.flush()
-    assert 0 < parts.counters.read()["http_request_seconds_sum", "/v1/jobs/{job_id}"] < 1
+    components.counters.flush()
+    assert 0 < components.counters.read()["http_request_seconds_sum", "/v1/jobs/{job_id}"] < 1
 
 
 def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.LogCaptureFixture) -> None:
@@ -203,7 +205,7 @@ def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.
 
 
 def test_each_line_names_its_request_and_the_job_that_it_is_about(
-    client: InProcess, logged: Logged, parts: Components
+    client: InProcess, logged: Logged, components: Components
 ) -> None:
     body = {"model": "diabetes", "rows": [[1] * 10]}
     named = {"Idempotency_Key": "k1"}
@@ -215,10 +217,10 @@ def test_each_line_names_its_request_and_the_job_that_it_is_about(
 
     for request, lines in {"first": 2, "again": 1, "asking": 1}.items():
         assert len(logged(f" request={request} job={job} ")) == len(logged(f"={request} ")) == lines
-    assert parts.store.get(job).request == "first"
+    assert components.store.get(job).request == "first"
     assert not [line for name in ("wrong", "other") for line in logged(f"={name} ") if "job=" in line]
 
 
-def test_the_app_is_built_by_falcon(parts: Components) -> None:
-    inspected = falcon.inspect.inspect_routes(create_app(parts)._app)
-    assert {route.path for route in inspected} == set(routes(parts))
+def test_the_app_is_built_by_falcon(components: Components) -> None:
+    inspected = falcon.inspect.inspect_routes(create_app(components)._app)
+    assert {route.path for route in inspected} == set(routes(components))

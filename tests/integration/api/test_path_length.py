@@ -66,10 +66,10 @@ def http_client(port: int) -> http.client.HTTPConnection:
 
 
 def test_a_one_row_request_passes_through_few_files(
-    parts: Components, compiled: tuple[Path, Activations], request_over: Callable[..., Any]
+    components: Components, compiled: tuple[Path, Activations], request_over: Callable[..., Any]
 ) -> None:
-    shutil.copytree(compiled[0], parts.settings.compiled_dir, dirs_exist_ok=True)
-    parts.inline_models.open()
+    shutil.copytree(compiled[0], components.settings.compiled_dir, dirs_exist_ok=True)
+    components.inline_models.open()
 
     with ExecutedFiles(but="MainThread") as executed:
         idle = watch_idle(executed)
@@ -93,11 +93,11 @@ def watch_idle(executed: ExecutedFiles) -> set[str]:
 
 @pytest.fixture
 def worker(
-    parts: Components, compiled: tuple[Path, Activations], tmp_path: Path
+    components: Components, compiled: tuple[Path, Activations], tmp_path: Path
 ) -> Iterator[Callable[[], dict[str, list[int]]]]:
     """Start a worker process; a call ends it and returns its executed files with their times."""
-    shutil.copytree(compiled[0], parts.settings.compiled_dir, dirs_exist_ok=True)
-    compiled[1].write(parts.settings.activations_file)
+    shutil.copytree(compiled[0], components.settings.compiled_dir, dirs_exist_ok=True)
+    compiled[1].write(components.settings.activations_file)
     output = tmp_path / "executed.json"
     program = [
         "-m",
@@ -108,7 +108,7 @@ def worker(
         "worker-1",
     ]
     environment = os.environ | {
-        "DATA_DIR": str(parts.settings.data_dir),
+        "DATA_DIR": str(components.settings.data_dir),
         "MODELS_DIR": str(ROOT / "models"),
     }
     process = subprocess.Popen(
@@ -128,14 +128,14 @@ def worker(
 
 
 def test_a_batch_passes_through_few_files(
-    parts: Components,
+    components: Components,
     worker: Callable[[], dict[str, list[int]]],
     request_over: Callable[..., Any],
     wait_until: Callable[..., float],
 ) -> None:
     def run() -> None:
         job = request_over("POST", "/v1/jobs", BODY)
-        wait_until(lambda: parts.store.get(job["id"]).status is Status.COMPLETED)
+        wait_until(lambda: components.store.get(job["id"]).status is Status.COMPLETED)
         request_over("GET", job["links"]["result"])
 
     with ExecutedFiles(but="MainThread") as executed:

@@ -42,11 +42,11 @@ type Make = Callable[..., tuple[Job, Floats, Floats]]
 
 
 @pytest.fixture
-def make(parts: Components) -> Make:
+def make(components: Components) -> Make:
     """Make a completed job with random rows and values; returns it with both."""
 
     def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:  # noqa: FBT001, FBT002
-        version = parts.catalog.get(model)
+        version = components.catalog.get(model)
         job = Job(
             id=new_job_id(),
             model=version.id,
@@ -62,15 +62,15 @@ def make(parts: Components) -> Make:
         features[chance.random(features.shape) < 0.1] = np.nan
         results = chance.normal(size=(rows, job.outputs, job.features + 2)).astype(np.float32)
         results[:, :, -2] = np.arange(1, job.outputs + 1)
-        parts.store.accept(job)
+        components.store.accept(job)
         for batch in range(job.batches):
             wanted = slice(job.rows_of(batch).start, job.rows_of(batch).stop)
             some, explained = features[wanted], Explanation(results[wanted])
-            parts.payloads.put_rows(job, batch, some)
+            components.payloads.put_rows(job, batch, some)
             summary = Summary.of_batch(job, batch, some, explained).arrays if digests else ()
-            parts.payloads.put_result(job, batch, some, explained, summary=summary)
-            parts.store.transitions.claim(job.id, batch, "worker-1", "token")
-            parts.store.transitions.complete(job.id, batch, 1, job.model, 0.0)
+            components.payloads.put_result(job, batch, some, explained, summary=summary)
+            components.store.transitions.claim(job.id, batch, "worker-1", "token")
+            components.store.transitions.complete(job.id, batch, 1, job.model, 0.0)
         return job, features, results
 
     return make
@@ -112,39 +112,41 @@ def assert_is_numpys(summary: Any, features: Floats, results: Floats, names: tup
                 assert feature[name] == pytest.approx(value, abs=1e-5), (name, feature)
 
 
-def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, parts: Components) -> None:
+def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, components: Components) -> None:
     job, features, results = make("wine", 60)
 
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
 
-    assert [output["output"] for output in summary["outputs"]] == list(parts.catalog.get("wine").outputs)
+    assert [output["output"] for output in summary["outputs"]] == list(components.catalog.get("wine").outputs)
     assert summary["rows"] == 60
-    assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
+    assert_is_numpys(summary, features, results, components.catalog.get("wine").features)
 
 
 @pytest.mark.usefixtures("small_sample")
 @pytest.mark.parametrize("portion", [1, 10**9])
 def test_the_summary_of_a_large_job_comes_from_its_batches_digests_and_is_numpys(
-    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch, portion: int
+    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch, portion: int
 ) -> None:
     monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
     job, features, results = make("wine", 260, digests=True)
     for batch in range(job.batches):  # the rows themselves are not read
-        parts.payloads.put_rows(job, batch, np.zeros((1, 1), np.float32))
+        components.payloads.put_rows(job, batch, np.zeros((1, 1), np.float32))
 
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
 
-    assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
-    assert len(parts.summaries.of(job).features) == 12
+    assert_is_numpys(summary, features, results, components.catalog.get("wine").features)
+    assert len(components.summaries.of(job).features) == 12
 
 
 @pytest.mark.usefixtures("small_sample")
-def test_a_large_job_without_digests_is_read_back(client: InProcess, make: Make, parts: Components) -> None:
+def test_a_large_job_without_digests_is_read_back(
+    client: InProcess, make: Make, components: Components
+) -> None:
     job, features, results = make("wine", 260, digests=False)
 
     summary = client.get(f"/v1/jobs/{job.id}/summary").json
 
-    assert_is_numpys(summary, features, results, parts.catalog.get("wine").features)
+    assert_is_numpys(summary, features, results, components.catalog.get("wine").features)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -188,7 +190,7 @@ def test_a_large_jobs_plot_says_how_many_rows_it_shows(client: InProcess, make: 
 
 
 def test_the_waterfall_shows_the_row_that_is_asked_for(
-    client: InProcess, make: Make, parts: Components
+    client: InProcess, make: Make, components: Components
 ) -> None:
     job, _, results = make("diabetes", 60)
     for row in (0, 24, 25, 59):
@@ -198,12 +200,14 @@ def test_the_waterfall_shows_the_row_that_is_asked_for(
         assert f"row {row}<" in picture
         shown = picture.partition("f(x) = ")[2].partition("<")[0].replace("\N{MINUS SIGN}", "-")
         assert float(shown) == pytest.approx(margin, abs=0.051)
-    assert parts.catalog.get("diabetes").features[0] in picture
+    assert components.catalog.get("diabetes").features[0] in picture
 
 
-def test_an_output_and_a_feature_are_chosen_by_name(client: InProcess, make: Make, parts: Components) -> None:
+def test_an_output_and_a_feature_are_chosen_by_name(
+    client: InProcess, make: Make, components: Components
+) -> None:
     job, _, results = make("wine")
-    version = parts.catalog.get("wine")
+    version = components.catalog.get("wine")
     for place, output in enumerate(version.outputs):
         largest = int(np.abs(results[:, place, :-2]).mean(axis=0).argmax())
         by_default = plot(client, job, "dependence", f"?output={quote(output)}").body.decode()
@@ -308,24 +312,24 @@ def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_fo
 
 @pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])
 def test_a_job_that_has_not_ended_or_is_not_there_has_neither(
-    client: InProcess, parts: Components, address: str
+    client: InProcess, components: Components, address: str
 ) -> None:
     body = {"model": "wine", "rows": [[1.0] * 13]}
     job_id = client.post_json("/v1/jobs", body).json["id"]
 
     waiting = client.get(f"/v1/jobs/{job_id}/{address}")
     assert (waiting.status, waiting.headers["retry-after"]) == (409, "1")
-    parts.store.cancel(job_id)
+    components.store.cancel(job_id)
     assert client.get(f"/v1/jobs/{job_id}/{address}").slug == "job-cancelled"
     assert client.get(f"/v1/jobs/{'0' * 32}/{address}").status == 404
     assert client.get(f"/v1/jobs/{job_id}/{address}", key=None).status == 401
 
 
 def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
-    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    gather = parts.summaries.of
+    gather = components.summaries.of
 
     def delete_and_gather(of: Job) -> Summary:
         client.call("DELETE", f"/v1/jobs/{of.id}")
@@ -346,19 +350,19 @@ def test_a_deleted_job_has_no_plot_though_its_digest_is_remembered(client: InPro
 
 
 def test_plots_asked_for_at_once_read_the_job_once(
-    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
     reads: list[tuple[str, int]] = []
 
     def count(name: str) -> None:
-        read = getattr(parts.payloads, name)
+        read = getattr(components.payloads, name)
 
         def counted(_: Any, job: Job, batch: int) -> Any:
             reads.append((name, batch))
             return read(job, batch)
 
-        monkeypatch.setattr(type(parts.payloads), name, counted)
+        monkeypatch.setattr(type(components.payloads), name, counted)
 
     count("rows")
     count("result")
@@ -372,28 +376,28 @@ def test_plots_asked_for_at_once_read_the_job_once(
 
 
 def test_only_so_many_digests_stay_in_memory(
-    make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
+    make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [make()[0] for _ in range(4)]
-    size = parts.summaries.of(jobs[0]).size
+    size = components.summaries.of(jobs[0]).size
     monkeypatch.setattr(job_digests, "KEPT_BYTES", 2 * size)
     for job in jobs:
-        parts.summaries.of(job)
+        components.summaries.of(job)
 
-    assert list(parts.summaries._kept) == [job.id for job in jobs[-2:]]
+    assert list(components.summaries._kept) == [job.id for job in jobs[-2:]]
 
 
 def test_more_plots_than_may_be_made_at_a_time_are_put_off(
-    client: InProcess, make: Make, parts: Components
+    client: InProcess, make: Make, components: Components
 ) -> None:
     job, *_ = make()
     for _ in range(PLOTS):
-        parts.plots.take()
+        components.plots.take()
 
     reply = client.get(f"/v1/jobs/{job.id}/plots/bar")
 
     assert (reply.status, reply.slug) == (503, "busy")
-    parts.plots.give_back()
+    components.plots.give_back()
     plot(client, job, "bar")
 
 
@@ -412,22 +416,22 @@ def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(
 
 
 def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
-    client: InProcess, make: Make, parts: Components, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make("diabetes")
-    get = parts.store.get
-    monkeypatch.setattr(parts.store, "get", lambda job_id: replace(get(job_id), model="gone@3"))
+    get = components.store.get
+    monkeypatch.setattr(components.store, "get", lambda job_id: replace(get(job_id), model="gone@3"))
 
     assert ">f0<" in plot(client, job, "bar").body.decode()
 
 
 def test_a_job_whose_model_was_refused_since_keeps_its_names(
-    client: InProcess, make: Make, parts: Components
+    client: InProcess, make: Make, components: Components
 ) -> None:
     job, *_ = make("wine")
     refused = VersionRecord("key", State.REFUSED, "it takes too long")
     catalog = ModelCatalog.load(ROOT / "models", activations=Activations(versions={"wine@1": refused}))
-    later = InProcess(create_app(changed(parts, catalog=catalog)))
+    later = InProcess(create_app(changed(components, catalog=catalog)))
 
     assert plot(later, job, "bar").body == plot(client, job, "bar").body
     assert later.get(f"/v1/jobs/{job.id}/summary").json == client.get(f"/v1/jobs/{job.id}/summary").json

@@ -20,14 +20,14 @@ type Finish = Callable[[Job], np.ndarray[Any, np.dtype[np.float32]]]
 
 @pytest.fixture
 def done(
-    client: InProcess, parts: Components, finish: Finish
+    client: InProcess, components: Components, finish: Finish
 ) -> Callable[[str, int], tuple[str, np.ndarray]]:
     """Make a completed job of so many rows; returns its result's address and values."""
 
     def make(model: str, rows: int) -> tuple[str, np.ndarray]:
-        features = len(parts.catalog.get(model).features)
+        features = len(components.catalog.get(model).features)
         body = {"model": model, "rows": [[float(row)] * features for row in range(rows)]}
-        job = parts.store.get(client.post_json("/v1/jobs", body).json["id"])
+        job = components.store.get(client.post_json("/v1/jobs", body).json["id"])
         return f"/v1/jobs/{job.id}/result", finish(job)
 
     return make
@@ -44,14 +44,16 @@ def test_a_result_of_one_output_has_two_dimensional_values(client: InProcess, do
     np.testing.assert_array_equal(np.array(result["predictions"], np.float32), stored[:, 0, -1])
 
 
-def test_a_result_of_several_outputs_has_them_last(client: InProcess, done: Done, parts: Components) -> None:
+def test_a_result_of_several_outputs_has_them_last(
+    client: InProcess, done: Done, components: Components
+) -> None:
     path, stored = done("wine", 25)
     result = client.get(path).json
     np.testing.assert_array_equal(
         np.array(result["values"], np.float32), stored[:, :, :-2].transpose(0, 2, 1)
     )
     assert np.array(result["base_values"]).shape == (25, 3)
-    assert result["output_names"] == list(parts.catalog.get("wine").outputs)
+    assert result["output_names"] == list(components.catalog.get("wine").outputs)
 
 
 def test_npy_is_laid_out_as_pred_contribs(client: InProcess, done: Done) -> None:
@@ -109,9 +111,9 @@ def test_the_result_of_an_active_job_is_not_ready(client: InProcess) -> None:
     assert int(reply.headers["retry-after"]) >= 1
 
 
-def test_the_result_of_a_failed_job_says_why(client: InProcess, parts: Components) -> None:
+def test_the_result_of_a_failed_job_says_why(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
-    parts.store.fail(job["id"], "poison-batch", "Rows 0 to 0 have ended 3 workers.")
+    components.store.fail(job["id"], "poison-batch", "Rows 0 to 0 have ended 3 workers.")
     reply = client.get(job["links"]["result"])
     assert (reply.status, reply.slug) == (409, "job-failed")
     assert "Rows 0 to 0" in reply.detail
@@ -119,18 +121,18 @@ def test_the_result_of_a_failed_job_says_why(client: InProcess, parts: Component
 
 
 def test_a_result_whose_model_is_gone_is_still_given(
-    client: InProcess, done: Done, parts: Components
+    client: InProcess, done: Done, components: Components
 ) -> None:
     path, _ = done("diabetes", 1)
-    del parts.catalog._versions[("diabetes", 1)]
+    del components.catalog._versions[("diabetes", 1)]
     assert client.get(path).json["feature_names"][:2] == ["f0", "f1"]
 
 
 def test_a_result_that_is_missing_from_the_store_is_no_wrong_body(
-    client: InProcess, done: Done, parts: Components
+    client: InProcess, done: Done, components: Components
 ) -> None:
     path, _ = done("diabetes", 1)
-    parts.payloads.delete_job(path.split("/")[3])
+    components.payloads.delete_job(path.split("/")[3])
     reply = client.send("GET", path, b"", {"Authorization": "Bearer api-key-of-the-tests"})
     assert (reply.status, reply.slug) == (500, "payload-missing")
     assert "jobs/" not in reply.detail
@@ -155,36 +157,36 @@ def test_a_large_result_is_streamed_over_http(
 def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
     http: OverHttp,
     done: Done,
-    parts: Components,
+    components: Components,
     monkeypatch: pytest.MonkeyPatch,
     accept: str,
     wait_until: Callable[..., float],
 ) -> None:
     monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     path, _ = done("diabetes", 1200)
-    result, calls = parts.payloads.result, []
+    result, calls = components.payloads.result, []
 
     def get_and_delete(_: Any, job: Job, batch: int) -> Any:
         calls.append(batch)
         if batch == 60:
-            parts.payloads.delete_job(job.id)
+            components.payloads.delete_job(job.id)
         return result(job, batch)
 
-    monkeypatch.setattr(type(parts.payloads), "result", get_and_delete)
+    monkeypatch.setattr(type(components.payloads), "result", get_and_delete)
     with pytest.raises(Exception, match="IncompleteRead"):
         http.get(path, Accept=accept)
     assert max(calls) == 60
     monkeypatch.undo()
-    wait_until(lambda: parts.streams._free._value == STREAMS)  # its place is given back
+    wait_until(lambda: components.streams._free._value == STREAMS)  # its place is given back
 
 
 def test_too_many_streams_at_a_time_are_told_to_come_again(
-    http: OverHttp, done: Done, parts: Components, monkeypatch: pytest.MonkeyPatch
+    http: OverHttp, done: Done, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     path, _ = done("diabetes", 1200)
     for _ in range(STREAMS):
-        parts.streams.take()
+        components.streams.take()
     reply = http.get(path)
     assert (reply.status, reply.slug) == (503, "busy")
     assert "content-disposition" not in reply.headers

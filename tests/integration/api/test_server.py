@@ -81,12 +81,12 @@ def test_a_chunked_body_beyond_the_limit_is_refused(
     nothing_is_left()
 
 
-def test_a_large_body_without_a_key_is_not_taken_in(http: OverHttp, parts: Components) -> None:
+def test_a_large_body_without_a_key_is_not_taken_in(http: OverHttp, components: Components) -> None:
     reply = http.call("POST", "/v1/jobs", LARGE, {"Content-Type": "text/csv"}, key=None)
     assert (reply.status, reply.slug) == (401, "unauthorized")
     assert http.call("POST", "/v1/jobs", LARGE, {"Content-Type": "text/csv"}, key=METRICS_TOKEN).status == 403
-    parts.counters.flush()
-    assert parts.counters.read()["http_requests_total", "POST", "unmatched", "401"] == 1
+    components.counters.flush()
+    assert components.counters.read()["http_requests_total", "POST", "unmatched", "401"] == 1
 
 
 def test_a_client_that_asks_first_is_refused_before_it_sends(http: OverHttp) -> None:

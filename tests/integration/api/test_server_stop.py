@@ -20,8 +20,8 @@ HELD_SECONDS = 1.5
 class Running:
     """A real server in a thread, and a `stop` that is delayed at the loop's pipe."""
 
-    def __init__(self, parts: Components, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.server = create_server(parts)
+    def __init__(self, components: Components, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.server = create_server(components)
         self.thread = threading.Thread(target=self.server.run)
         self.thread.start()
         self._pull = trigger.trigger._physical_pull  # waitress has no other place to hold it up
@@ -38,8 +38,8 @@ class Running:
 
 
 @pytest.fixture
-def running(parts: Components, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    made = Running(parts, monkeypatch)
+def running(components: Components, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    made = Running(components, monkeypatch)
     yield made
     made.server.stop()
     made.thread.join(10)

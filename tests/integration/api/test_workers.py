@@ -21,8 +21,8 @@ def ask(client: InProcess, key: str | None = ADMIN_API_KEY) -> Reply:
     return client.call("POST", RECYCLE, key=key)
 
 
-def test_the_living_workers_are_listed_for_an_admin(client: InProcess, parts: Components) -> None:
-    parts.heartbeats.beat(Heartbeat("host/worker-2", "host", 22, "token", "busy"))
+def test_the_living_workers_are_listed_for_an_admin(client: InProcess, components: Components) -> None:
+    components.heartbeats.beat(Heartbeat("host/worker-2", "host", 22, "token", "busy"))
     listed = client.get("/v1/workers", key=ADMIN_API_KEY)
     assert listed.json["workers"] == [
         {"name": "host/worker-2", "pid": 22, "state": "busy"},
@@ -64,15 +64,15 @@ def test_a_second_request_while_one_is_pending_is_the_same(
 
 
 def test_without_a_worker_there_is_nothing_to_recycle(
-    client: InProcess, parts: Components, connection: redis.Redis
+    client: InProcess, components: Components, connection: redis.Redis
 ) -> None:
-    parts.heartbeats.withdraw("worker-1")
+    components.heartbeats.withdraw("worker-1")
     reply = ask(client)
     assert (reply.status, reply.slug) == (503, "no-worker")
     assert int(reply.headers["retry-after"]) >= 1
     assert not connection.exists(keys.RECYCLE)
 
 
-def test_an_appliance_that_stops_asks_nobody_to_leave(client: InProcess, parts: Components) -> None:
-    ApplianceStatus(written_at=time.time(), draining=True).write(parts.settings.status_file)
+def test_an_appliance_that_stops_asks_nobody_to_leave(client: InProcess, components: Components) -> None:
+    ApplianceStatus(written_at=time.time(), draining=True).write(components.settings.status_file)
     assert ask(client).slug == "draining"
