@@ -17,13 +17,8 @@ STREAMS, UPLOADS, PLOTS = 12, 8, 8
 CONNECTIONS, RESERVED_CONNECTIONS = 300, 32
 
 
-class BusyError(ShapboxError):
+class BusyError(ShapboxError, status=503, title="Too many such requests at a time", retry_after=2):
     """As many requests of this kind as are served at a time are under way."""
-
-    status = 503
-    slug = "busy"
-    title = "Too many such requests at a time"
-    retry_after = 2
 
 
 class ConcurrencyLimit:

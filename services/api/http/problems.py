@@ -40,20 +40,12 @@ class ProblemWithMembersError(ShapboxError):
         self.members = members
 
 
-class JobFailedError(ProblemWithMembersError):
+class JobFailedError(ProblemWithMembersError, status=409, title="The job has failed"):
     """The job has failed, so there is no result. The member `job`, its document, says why."""
 
-    status = 409
-    slug = "job-failed"
-    title = "The job has failed"
 
-
-class JobCancelledError(ProblemWithMembersError):
+class JobCancelledError(ProblemWithMembersError, status=409, title="The job was cancelled"):
     """The job was cancelled, so there is no result."""
-
-    status = 409
-    slug = "job-cancelled"
-    title = "The job was cancelled"
 
 
 def install(app: Any) -> None:

@@ -14,13 +14,8 @@ TIMEOUT = 2.0
 MAX_BYTES = 8 * 2**20
 
 
-class MonitorAwayError(ShapboxError):
+class MonitorAwayError(ShapboxError, status=503, title="The monitor does not answer", retry_after=5):
     """The monitor does not answer."""
-
-    status = 503
-    slug = "monitor-away"
-    title = "The monitor does not answer"
-    retry_after = 5
 
 
 class MetricsResource:

@@ -61,11 +61,8 @@ class ModelResource:
     on_head = on_get
 
 
-class NoExamplesError(NotFoundError):
+class NoExamplesError(NotFoundError, title="No example rows"):
     """The model was added without example rows."""
-
-    slug = "no-examples"
-    title = "No example rows"
 
 
 class ExamplesResource:

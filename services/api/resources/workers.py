@@ -14,13 +14,8 @@ from shared.jobs.document import rfc3339
 from shared.redis.connection import redis_needed
 
 
-class NoWorkerError(ShapboxError):
+class NoWorkerError(ShapboxError, status=503, title="No worker is alive", retry_after=5):
     """No worker is alive, so none can be recycled."""
-
-    status = 503
-    slug = "no-worker"
-    title = "No worker is alive"
-    retry_after = 5
 
 
 class WorkersResource:

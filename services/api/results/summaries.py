@@ -37,11 +37,8 @@ GATHERED_BYTES, GATHERED_JOBS = 4 * 2**20, 2
 READERS = 8
 
 
-class TooWideError(UnprocessableError):
+class TooWideError(UnprocessableError, title="No summary for this many values"):
     """The model has so many features and outputs that a summary would not fit the memory."""
-
-    slug = "too-wide"
-    title = "No summary for this many values"
 
 
 class JobSummaries:
