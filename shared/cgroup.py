@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Iterator
@@ -62,23 +63,18 @@ def find_cgroup(cgroups: Path = CGROUPS, proc: Path = PROC) -> Cgroup | None:
     """Return the memory cgroup of this process, of version 1 or 2, or None."""
     for folder, version in _candidates("memory", cgroups, proc):
         files = V1 if version == 1 else V2
-        try:
+        with contextlib.suppress(OSError, ValueError):
             _number(folder / files.usage)
-            limit = _limit(folder / files.limit)
-        except (OSError, ValueError):
-            continue
-        return Cgroup(folder, files, limit)
+            return Cgroup(folder, files, _limit(folder / files.limit))
     return None
 
 
 def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | None:
     """Return the CPU quota of this process's cgroup, or None."""
     for folder, version in _candidates("cpu", cgroups, proc):
-        try:
+        with contextlib.suppress(OSError, ValueError):
             cpus = _quota(folder, version)
-        except (OSError, ValueError):
-            continue
-        return None if cpus is None else CpuQuota(version, cpus)
+            return None if cpus is None else CpuQuota(version, cpus)
     return None
 
 

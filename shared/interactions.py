@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 #: The largest `top_pairs`.
@@ -31,9 +32,7 @@ class Interactions:
 
     def numbers(self, features: int, outputs: int) -> int:
         """Return how many float32 numbers one row's interactions have."""
-        if self.top_pairs is None:
-            return outputs * (features + 1) ** 2
-        return outputs * self.top_pairs * PAIR_NUMBERS
+        return math.prod(self.shape(1, features, outputs))
 
     def text(self) -> str:
         """Return it as one word."""

@@ -15,11 +15,11 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextvars import ContextVar
-from types import TracebackType
 from typing import TextIO
 
 import orjson
 
+from shared.jobs.document import rfc3339
 from shared.settings import LogFormat, Settings
 
 _python = logging.getLogger("python")
@@ -83,7 +83,7 @@ class JsonFormatter(LineFormatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
         line = {
-            "time": _rfc3339(record.created),
+            "time": rfc3339(record.created),
             "level": record.levelname,
             "service": self.service,
             **({"process": self.process} if self.process else {}),
@@ -152,35 +152,25 @@ def configure_logging(
 
 
 def _log_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,
-    line: str | None = None,
+    message: object, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
-    del file, line
     _python.warning("%s: %s", category.__name__, message, extra={"where": f"{filename}:{lineno}"})
 
 
-def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, _trace: object) -> None:
     if issubclass(kind, KeyboardInterrupt):
         _python.warning("interrupted")
     else:
-        _python.critical("the process exits: uncaught %s", kind.__name__, exc_info=(kind, error, trace))
+        _python.critical("the process exits: uncaught %s", kind.__name__, exc_info=error)
 
 
 def _log_thread(hook: threading.ExceptHookArgs) -> None:
     name = hook.thread.name if hook.thread else "?"
-    error = hook.exc_value or hook.exc_type()
-    exc_info = (hook.exc_type, error, hook.exc_traceback)
-    _python.error("the thread %s ends: uncaught %s", name, hook.exc_type.__name__, exc_info=exc_info)
+    _python.error("the thread %s ends: uncaught %s", name, hook.exc_type.__name__, exc_info=hook.exc_value)
 
 
 def _log_unraisable(hook: sys.UnraisableHookArgs) -> None:
-    error = hook.exc_value or hook.exc_type()
-    exc_info = (hook.exc_type, error, hook.exc_traceback)
-    _python.error("%s: %r", hook.err_msg or "ignored", hook.object, exc_info=exc_info)
+    _python.error("%s: %r", hook.err_msg or "ignored", hook.object, exc_info=hook.exc_value)
 
 
 def _printable(text: str) -> str:
@@ -201,8 +191,3 @@ def _quoted(value: str) -> str:
 
 def _valid(value: object) -> str:
     return str(value).encode("utf-8", "backslashreplace").decode()
-
-
-def _rfc3339(seconds: float) -> str:
-    millis = int(seconds * 1000) % 1000
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds)) + f".{millis:03d}Z"

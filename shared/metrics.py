@@ -15,26 +15,10 @@ PREFIX = "shapbox_"
 #: Separates a metric's name from the values of its labels in Redis.
 SEPARATOR = "|"
 
-
 #: Upper bounds of the histograms' buckets, in seconds.
 BUCKETS = (
-    0.001,
-    0.0025,
-    0.005,
-    0.01,
-    0.025,
-    0.05,
-    0.1,
-    0.25,
-    0.5,
-    1.0,
-    2.5,
-    5.0,
-    10.0,
-    30.0,
-    60.0,
-    300.0,
-    3600.0,
+    *(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5),
+    *(1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 3600.0),
 )
 
 
