@@ -9,16 +9,9 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 #: A shorter key can be guessed.
 SHORTEST_KEY = 16
 STORAGE_SCHEMES = ("s3", "gs", "az", "file", "http", "https")
-FLAGS = {
-    "1": True,
-    "true": True,
-    "yes": True,
-    "on": True,
-    "0": False,
-    "false": False,
-    "no": False,
-    "off": False,
-}
+TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+type Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def whole(least: int, most: int) -> Callable[[str], int]:
@@ -45,9 +38,9 @@ def hours(text: str) -> float:
 
 def flag(text: str) -> bool:
     """Parse true or false."""
-    if text.lower() not in FLAGS:
+    if text.lower() not in TRUE + FALSE:
         raise ValueError(f"{text!r} is neither true nor false")
-    return FLAGS[text.lower()]
+    return text.lower() in TRUE
 
 
 def member_of[E: StrEnum](choices: type[E]) -> Callable[[str], E]:
@@ -91,7 +84,7 @@ def storage_url(text: str) -> str:
     return text
 
 
-def networks(text: str) -> tuple[IPv4Network | IPv6Network, ...]:
+def networks(text: str) -> Networks:
     """Parse networks, separated by commas."""
     if text == "none":
         return ()

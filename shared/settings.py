@@ -7,17 +7,16 @@ how secrets are passed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, get_type_hints
 from urllib.parse import urlsplit
 
+from shared import setting_values as parse
 from shared.errors import SettingsError
 from shared.redis.url import check_redis_url
-from shared.setting_values import flag, hours, key, log_level, member_of, networks, storage_url, whole
 
 #: Bytes that the path of a folder for unix sockets may have on Linux.
 MAX_SOCKET_FOLDER_BYTES = 80
@@ -34,10 +33,7 @@ ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB = 175, 64
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
 
 #: From where proxies connect, also Render's and Docker's: nobody's address on the Internet.
-PRIVATE_NETWORKS = tuple(
-    ip_network(network)
-    for network in ("10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-)
+PRIVATE_NETWORKS = parse.networks("10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16, fc00::/7")
 
 
 class Role(StrEnum):
@@ -55,49 +51,41 @@ class LogFormat(StrEnum):
     TEXT = "text"
 
 
-def _by(parse: Callable[[str], object]) -> dict[str, Callable[[str], object]]:
-    """Return the metadata of a setting that is read by this parser."""
-    return {"parse": parse}
-
-
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The checked settings. Sizes are in MB of 2**20 bytes, times in the unit of the name."""
+    """The checked settings. Sizes are in MB of 2**20 bytes, times in the unit of the name.
 
-    host: str = field(default="127.0.0.1", metadata=_by(str))
-    port: int = field(default=10000, metadata=_by(whole(1, 65535)))
-    api_key: str | None = field(default=None, metadata=_by(key))
-    admin_api_key: str | None = field(default=None, metadata=_by(key))
-    metrics_token: str | None = field(default=None, metadata=_by(key))
-    data_dir: Path = field(default=Path(".data"), metadata=_by(Path))
-    models_dir: Path = field(default=Path("models"), metadata=_by(Path))
-    redis_url: str | None = field(default=None, metadata=_by(check_redis_url))
-    storage_url: str | None = field(default=None, metadata=_by(storage_url))
-    role: Role = field(default=Role.ALL, metadata=_by(member_of(Role)))
-    workers: int | None = field(default=None, metadata=_by(whole(1, 64)))
-    batch_rows: int | None = field(default=None, metadata=_by(whole(1, 100_000)))
-    memory_limit_mb: int = field(
-        default=475, metadata=_by(whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB))
-    )
-    worker_memory_limit_mb: int | None = field(default=None, metadata=_by(whole(60, 1_048_576)))
-    max_body_mb: int = field(default=1024, metadata=_by(whole(1, 65_536)))
-    max_rows: int = field(default=5_000_000, metadata=_by(whole(1, 1_000_000_000)))
-    max_queued_batches: int = field(default=20_000, metadata=_by(whole(1, 1_000_000)))
-    batch_timeout_seconds: int = field(default=60, metadata=_by(whole(1, 3600)))
-    activation_memory_mb: int | None = field(
-        default=None, metadata=_by(whole(LEAST_ACTIVATION_MB, 1_048_576))
-    )
-    activation_seconds: int = field(default=120, metadata=_by(whole(1, 3600)))
-    result_ttl_hours: float = field(default=24.0, metadata=_by(hours))
-    default_model: str | None = field(default=None, metadata=_by(str))
-    allow_fallback_model: bool = field(default=False, metadata=_by(flag))
-    metrics_port: int = field(default=9464, metadata=_by(whole(1, 65535)))
-    max_connections_per_address: int = field(default=100, metadata=_by(whole(1, 1_000_000)))
-    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = field(
-        default=PRIVATE_NETWORKS, metadata=_by(networks)
-    )
-    log_format: LogFormat = field(default=LogFormat.TEXT, metadata=_by(member_of(LogFormat)))
-    log_level: str = field(default="INFO", metadata=_by(log_level))
+    Each is read from text by the parser that its annotation names, else by its type.
+    """
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, parse.whole(1, 65535)] = 10000
+    api_key: Annotated[str | None, parse.key] = None
+    admin_api_key: Annotated[str | None, parse.key] = None
+    metrics_token: Annotated[str | None, parse.key] = None
+    data_dir: Path = Path(".data")
+    models_dir: Path = Path("models")
+    redis_url: Annotated[str | None, check_redis_url] = None
+    storage_url: Annotated[str | None, parse.storage_url] = None
+    role: Annotated[Role, parse.member_of(Role)] = Role.ALL
+    workers: Annotated[int | None, parse.whole(1, 64)] = None
+    batch_rows: Annotated[int | None, parse.whole(1, 100_000)] = None
+    memory_limit_mb: Annotated[int, parse.whole(LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB)] = 475
+    worker_memory_limit_mb: Annotated[int | None, parse.whole(60, 1_048_576)] = None
+    max_body_mb: Annotated[int, parse.whole(1, 65_536)] = 1024
+    max_rows: Annotated[int, parse.whole(1, 1_000_000_000)] = 5_000_000
+    max_queued_batches: Annotated[int, parse.whole(1, 1_000_000)] = 20_000
+    batch_timeout_seconds: Annotated[int, parse.whole(1, 3600)] = 60
+    activation_memory_mb: Annotated[int | None, parse.whole(LEAST_ACTIVATION_MB, 1_048_576)] = None
+    activation_seconds: Annotated[int, parse.whole(1, 3600)] = 120
+    result_ttl_hours: Annotated[float, parse.hours] = 24.0
+    default_model: Annotated[str | None, str] = None
+    allow_fallback_model: Annotated[bool, parse.flag] = False
+    metrics_port: Annotated[int, parse.whole(1, 65535)] = 9464
+    max_connections_per_address: Annotated[int, parse.whole(1, 1_000_000)] = 100
+    trusted_proxies: Annotated[parse.Networks, parse.networks] = PRIVATE_NETWORKS
+    log_format: Annotated[LogFormat, parse.member_of(LogFormat)] = LogFormat.TEXT
+    log_level: Annotated[str, parse.log_level] = "INFO"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Settings:
@@ -107,13 +95,14 @@ class Settings:
         """
         faults: list[str] = []
         values: dict[str, Any] = {}
-        for one in fields(cls):
-            name = one.name.upper()
+        for field, hint in get_type_hints(cls, include_extras=True).items():
+            name = field.upper()
             text = _raw_value(environment, name, faults)
             if text is None:
                 continue
+            (parser,) = getattr(hint, "__metadata__", (hint,))
             try:
-                values[one.name] = one.metadata["parse"](text)
+                values[field] = parser(text)
             except ValueError as fault:
                 faults.append(f"{name}: {fault}")
         if not faults:
