@@ -39,7 +39,7 @@ class Holdings:
         """Return what a worker of this appliance says of itself."""
         host = self._settings.host_name_file.read_text(encoding="ascii").strip()
         name = f"{host}/{program}"
-        return self._heartbeats.of([name]).get(name)
+        return self._heartbeats.alive().get(name)
 
     def held(self, heartbeat: Heartbeat) -> Sequence[Hold]:
         """Return what this process of a worker holds."""

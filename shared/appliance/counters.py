@@ -13,23 +13,25 @@ from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
 
 from shared.jobs import keys
 from shared.metrics import BUCKETS, SEPARATOR, Metric
-from shared.redis.connection import RedisClient, texts
+from shared.redis.connection import RedisClient
 
 #: Seconds for which Redis remembers a process's last flush: longer than an outage.
 REMEMBERED_SECONDS = 24 * 3600
 #: Adds the amounts and keeps the larger maxima, unless the process's last flush has this number already. ARGV: the
-#: number, the seconds to remember it, how many amounts there are; then fields with amounts, and fields with maxima.
+#: number, the seconds to remember it, and the amounts and the maxima by field, each as JSON.
 _FLUSH = """
 if redis.call('GET', KEYS[2]) == ARGV[1] then return 0 end
 redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2])
-local maxima = 4 + 2 * tonumber(ARGV[3])
-for i = 4, maxima - 1, 2 do redis.call('HINCRBYFLOAT', KEYS[1], ARGV[i], ARGV[i + 1]) end
-for i = maxima, #ARGV, 2 do
-  local largest = tonumber(redis.call('HGET', KEYS[1], ARGV[i]) or '')
-  if not largest or tonumber(ARGV[i + 1]) > largest then redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1]) end
+for field, amount in pairs(cjson.decode(ARGV[3])) do redis.call('HINCRBYFLOAT', KEYS[1], field, amount) end
+for field, value in pairs(cjson.decode(ARGV[4])) do
+  local largest = tonumber(redis.call('HGET', KEYS[1], field) or '')
+  if not largest or value > largest then redis.call('HSET', KEYS[1], field, value) end
 end
 return 1
 """
@@ -41,13 +43,6 @@ class _Pending:
 
     amounts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     maxima: dict[str, float] = field(default_factory=dict)
-
-    def words(self) -> list[str | int]:
-        """Return the script's last arguments; none if nothing was collected."""
-        if not self.amounts and not self.maxima:
-            return []
-        pairs = [*self.amounts.items(), *self.maxima.items()]
-        return [len(self.amounts), *(word for name, number in pairs for word in (name, repr(number)))]
 
 
 class Counters:
@@ -92,19 +87,18 @@ class Counters:
             self._send()
 
     def _send(self) -> None:
-        words = self._unconfirmed.words()
-        if not words:
-            return
-        self._script(keys=[keys.COUNTERS, self._last_flush], args=[self._number, REMEMBERED_SECONDS, *words])
-        self._unconfirmed = _Pending()
+        amounts, maxima = self._unconfirmed.amounts, self._unconfirmed.maxima
+        if amounts or maxima:
+            self._script(
+                keys=[keys.COUNTERS, self._last_flush],
+                args=[self._number, REMEMBERED_SECONDS, orjson.dumps(amounts), orjson.dumps(maxima)],
+            )
+            self._unconfirmed = _Pending()
 
     def read(self) -> dict[tuple[str, ...], float]:
         """Return all sums and maxima by (name, label values…)."""
-        sums = self._redis.hgetall(keys.COUNTERS)
-        return {
-            tuple(name.split(SEPARATOR)): float(value)
-            for name, value in zip(texts(sums), sums.values(), strict=True)
-        }
+        sums: dict[Any, Any] = self._redis.hgetall(keys.COUNTERS)
+        return {tuple(name.decode().split(SEPARATOR)): float(value) for name, value in sums.items()}
 
 
 def _field(metric: Metric, labels: Sequence[str], part: str = "") -> str:

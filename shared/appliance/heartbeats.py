@@ -5,14 +5,13 @@ Redis counts the lease, so the clocks of different machines do not matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import orjson
 
 from shared.jobs import keys
 from shared.redis.connection import RedisClient, texts
-from shared.timing import TIMING, Timing
+from shared.timing import TIMING
 
 #: Renews a heartbeat. It begins with a removal, since such a script may go on when Redis's memory is full.
 _BEAT = """
@@ -51,19 +50,17 @@ class Heartbeat:
 class Heartbeats:
     """Every call may raise the exceptions in shared.redis.connection.REDIS_AWAY."""
 
-    def __init__(self, connection: RedisClient, timing: Timing = TIMING) -> None:
+    def __init__(self, connection: RedisClient) -> None:
         self._redis = connection
-        self._lease_ms = int(timing.heartbeat_lease_seconds * 1000)
         self._beat = connection.register_script(_BEAT)
         self._withdraw = connection.register_script(_WITHDRAW)
         self._prune = connection.register_script(_PRUNE)
 
     def beat(self, heartbeat: Heartbeat) -> None:
         """Send or renew a heartbeat."""
-        content = orjson.dumps(asdict(heartbeat))
         self._beat(
             keys=[keys.heartbeat(heartbeat.name), keys.WORKERS],
-            args=[content, self._lease_ms, heartbeat.name],
+            args=[orjson.dumps(heartbeat), int(TIMING.heartbeat_lease_seconds * 1000), heartbeat.name],
         )
 
     def prune(self) -> None:
@@ -76,11 +73,7 @@ class Heartbeats:
 
     def alive(self) -> dict[str, Heartbeat]:
         """Return the heartbeats of all live workers, by name."""
-        return self.of(sorted(texts(self._redis.smembers(keys.WORKERS))))
-
-    def of(self, names: Iterable[str]) -> dict[str, Heartbeat]:
-        """Return the heartbeats of those of `names` that are alive."""
-        names = list(names)
+        names = sorted(texts(self._redis.smembers(keys.WORKERS)))
         values = self._redis.mget([keys.heartbeat(name) for name in names]) if names else []
         return {
             name: Heartbeat(**orjson.loads(value)) for name, value in zip(names, values, strict=True) if value

@@ -9,7 +9,7 @@ import contextlib
 import errno
 import os
 import time
-from dataclasses import astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Self
 
@@ -71,24 +71,20 @@ class ApplianceStatus:
         """Return the faults (name and detail) that only a restart repairs in this role."""
         if self.age() > TIMING.hopeless_seconds:
             return [("monitor", f"The monitor has not reported for {self.age():.0f} s.")]
-        causes = []
-        if self.redis_down_seconds > TIMING.hopeless_seconds:
-            causes.append(("redis", f"Redis has not answered for {self.redis_down_seconds:.0f} s."))
+        lasting = [("redis", self.redis_down_seconds, "Redis has not answered")]
         if role is not Role.API:  # its workers are other containers: restarting this one does not help
-            causes += self._workers_need_restart()
+            lasting += [
+                ("workers", self.no_worker_seconds, "No worker has been alive"),
+                ("queue", self.standstill_seconds, "Batches are waiting, and no worker has taken one"),
+            ]
+        causes = [
+            (name, f"{what} for {seconds:.0f} s.")
+            for name, seconds, what in lasting
+            if seconds > TIMING.hopeless_seconds
+        ]
         if self.fatal_programs:
-            causes.append(
-                ("programs", f"supervisord has given up starting {', '.join(self.fatal_programs)}.")
-            )
-        return causes
-
-    def _workers_need_restart(self) -> list[tuple[str, str]]:
-        causes = []
-        if self.no_worker_seconds > TIMING.hopeless_seconds:
-            causes.append(("workers", f"No worker has been alive for {self.no_worker_seconds:.0f} s."))
-        if self.standstill_seconds > TIMING.hopeless_seconds:
-            detail = f"Batches are waiting, and no worker has taken one for {self.standstill_seconds:.0f} s."
-            causes.append(("queue", detail))
+            programs = ", ".join(self.fatal_programs)
+            causes.append(("programs", f"supervisord has given up starting {programs}."))
         return causes
 
     def write(self, path: Path) -> None:
@@ -97,9 +93,8 @@ class ApplianceStatus:
         On a full disk the old file is overwritten instead, which takes no space.
         """
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        content = {one.name: getattr(self, one.name) for one in fields(self)}
-        content["programs"] = [astuple(program) for program in self.programs]
-        data = orjson.dumps(content).ljust(FILE_BYTES)
+        programs = [astuple(program) for program in self.programs]
+        data = orjson.dumps(asdict(self) | {"programs": programs}).ljust(FILE_BYTES)
         try:
             fresh.write_bytes(data)
             fresh.replace(path)

@@ -24,7 +24,7 @@ from shared.jobs.store import JobStore
 from shared.jobs.transitions import Release
 from shared.log import log_context
 from shared.redis.connection import RedisClient
-from shared.timing import TIMING, Timing
+from shared.timing import TIMING
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +68,7 @@ class Lost:
 class Recovery:
     """Every call may raise REDIS_AWAY, and can be repeated safely."""
 
-    def __init__(self, connection: RedisClient, store: JobStore, timing: Timing = TIMING) -> None:
-        self._timing = timing
+    def __init__(self, connection: RedisClient, store: JobStore) -> None:
         self._redis = connection
         self._store = store
         self._suspects: set[tuple[str, int]] = set()
@@ -128,7 +127,7 @@ class Recovery:
         missing = self._missing()
         if at_once and missing:
             # Another worker may be about to claim a batch.
-            time.sleep(self._timing.claim_seconds)
+            time.sleep(TIMING.claim_seconds)
             missing &= self._missing()
         lost = missing if at_once else missing & self._suspects
         self._suspects = missing - lost
