@@ -8,9 +8,9 @@ import time
 
 from prometheus_client import CollectorRegistry
 
-from services.monitor.events.listener import Event, Listener
+from services.monitor.events.listener import STOPPING, Event, note_exit
 from services.monitor.events.loop import Loop
-from services.monitor.events.programs import API, Programs
+from services.monitor.events.programs import API, Programs, SupervisorStoppingError, list_programs
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import MemoryGauge, choose_source
@@ -86,16 +86,14 @@ class Monitor:
         )
         self._recycle_requests = RecycleRequests(self._redis)
         self._sweeper: Sweeper | None = None
-        self._listener = Listener(
-            self._programs, settings.supervisor_socket, self._worker_exited, self._drain
-        )
+        self._supervisor_loop = Loop("supervisor", POLL_SECONDS, self._list_programs)
         self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._recover)
         self._loops = self._make_loops()
         self._registry = self._make_registry(commit)
 
     def start(self) -> None:
         """Serve the metrics and start all loops. Raises BootError if METRICS_PORT is taken."""
-        self._listener.poll()
+        self._supervisor_loop.turn()
         self._server = serve_metrics(self._settings, self._registry)
         for loop in self._loops:
             loop.start()
@@ -104,9 +102,15 @@ class Monitor:
     def handle(self, event: Event) -> None:
         """Act on one of supervisord's events; an error in that does not end the monitor."""
         try:
-            self._listener.handle(event)
+            if event.name == STOPPING:
+                logger.info("all programs are being stopped")
+                self._drain()
+            elif report := note_exit(event):
+                self._rescue.worker_exited(report)
+                self._rescue_loop.wake()
         except Exception:
             logger.exception("an event could not be handled", extra={"event": event.name})
+        self._supervisor_loop.wake()
 
     def stop(self) -> None:
         """Stop all loops, and wait for them within the time that the monitor has."""
@@ -114,16 +118,19 @@ class Monitor:
         for loop in self._loops:
             loop.stop()
         for loop in self._loops:
-            if not loop.join(max(0.0, deadline - time.monotonic())):
+            loop.join(max(0.0, deadline - time.monotonic()))
+            if loop.is_alive():
                 logger.info("%s was still running", loop.name)
-
-    def _worker_exited(self, process_name: str, pid: int | None, in_order: bool) -> None:  # noqa: FBT001  # a callback
-        self._rescue.worker_exited(process_name, pid, in_order=in_order)
-        self._rescue_loop.wake()
 
     def _drain(self) -> None:
         self._stopping.set()
         self._pulse.write()
+
+    def _list_programs(self) -> None:
+        try:
+            self._programs.adopt(list_programs(self._settings.supervisor_socket))
+        except SupervisorStoppingError:
+            self._drain()
 
     def _recover(self) -> None:
         self._rescue.step()
@@ -153,7 +160,7 @@ class Monitor:
             Loop("pulse", PULSE_SECONDS, self._pulse.step),
             Loop("guard", GUARD_PSS_SECONDS if self._gauge.adds_up else GUARD_SECONDS, self._guard.step),
             self._rescue_loop,
-            Loop("supervisor", POLL_SECONDS, self._listener.poll),
+            self._supervisor_loop,
             Loop("storage", STORAGE_SECONDS, self._storage.step),
         ]
         if settings.role is not Role.WORKER:

@@ -7,8 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-import redis
-
+from services.monitor.events.programs import SupervisorAwayError
 from shared.errors import StorageUnavailableError
 from shared.redis.connection import REDIS_AWAY, writes_refused
 
@@ -18,27 +17,22 @@ REPEAT_SECONDS = 60.0
 _log = logging.getLogger(__name__)
 
 
-class Loop:
+class Loop(threading.Thread):
     """Runs `step` at once, then `seconds` after it last ended, or as soon as `wake` is called.
 
-    During an outage of Redis or the object store the step is repeated, and only one warning is logged. Any other error is
-    logged with its traceback, and the loop continues.
+    While Redis, the object store or supervisord is away the step is repeated, and only one warning is logged. Any other
+    error is logged with its traceback, and the loop continues.
     """
 
     def __init__(self, name: str, seconds: float, step: Callable[[], None]) -> None:
-        self.name = name
+        # A daemon: a step that waits for a dead network must not hold up the end of the process.
+        super().__init__(name=name, daemon=True)
         self._seconds = seconds
         self._step = step
         self._wake = threading.Event()
         self._stopping = False
         self._absent: str | None = None
         self._logged: tuple[str, float] = ("", 0.0)
-        # A daemon: a step that waits for a dead network must not hold up the end of the process.
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
 
     def wake(self) -> None:
         """Run the step now, or once more if it is running."""
@@ -49,12 +43,8 @@ class Loop:
         self._stopping = True
         self._wake.set()
 
-    def join(self, timeout: float) -> bool:
-        """Wait until the loop has ended, at most `timeout` seconds; returns whether it has."""
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Repeat the step until `stop` is called."""
         while not self._stopping:
             self._wake.clear()
             self.turn()
@@ -86,8 +76,8 @@ def absent(fault: Exception) -> str | None:
     """Return the service whose outage caused the error; None for other errors."""
     if isinstance(fault, REDIS_AWAY):
         return "Redis"
-    if isinstance(fault, redis.exceptions.ResponseError) and writes_refused(fault):
+    if writes_refused(fault):
         return "Redis (for writes)"
     if isinstance(fault, StorageUnavailableError):
         return "The object store"
-    return None
+    return "supervisord" if isinstance(fault, SupervisorAwayError) else None

@@ -1,11 +1,15 @@
-"""The states of supervisord's programs, from its events and its list."""
+"""supervisord's programs and their states, as it lists them over its unix socket."""
 
 from __future__ import annotations
 
+import http.client
 import os
-import threading
+import socket
+import xmlrpc.client  # read from our own supervisord, over a socket that only we may open
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 #: supervisord's name for the group of all workers.
 WORKER_GROUP = "worker"
@@ -17,11 +21,23 @@ ONE_SHOTS = frozenset({"announce"})
 FATAL = "FATAL"
 #: States in which a program has a process.
 LIVE_STATES = frozenset({"STARTING", "RUNNING", "STOPPING"})
+#: Seconds to wait for supervisord's answer.
+TIMEOUT = 3.0
+#: supervisord's fault code for "I am shutting down".
+SHUTDOWN_STATE = 6
+
+
+class SupervisorAwayError(Exception):
+    """supervisord does not answer. The message says why."""
+
+
+class SupervisorStoppingError(Exception):
+    """supervisord answers that it is stopping all programs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """One supervised process; `pid` is None while it has none, or while that is unknown."""
+    """One supervised process; `pid` is None while it has none."""
 
     group: str
     name: str
@@ -30,63 +46,38 @@ class Program:
 
 
 class Programs:
-    """All supervised processes, as last reported. Safe for several threads."""
+    """All supervised processes, as last listed. One thread calls `adopt`, any may call the rest."""
 
     def __init__(self, own_pid: int | None = None) -> None:
         self._own_pid = os.getpid() if own_pid is None else own_pid
-        self._lock = threading.Lock()
-        self._programs: dict[tuple[str, str], Program] = {}
-        self._version = 0
+        #: All of them, by group and name.
+        self.all: tuple[Program, ...] = ()
 
-    @property
-    def version(self) -> int:
-        """A number that grows with each event."""
-        return self._version
-
-    def changed(self, program: Program) -> Program | None:
-        """Record an event; returns the program's state before."""
-        key = (program.group, program.name)
-        with self._lock:
-            self._version += 1
-            before = self._programs.get(key)
-            self._programs[key] = program
-        return before
-
-    def adopt(self, programs: Iterable[Program], as_of: int) -> bool:
-        """Record supervisord's list, unless an event came in since `version` was `as_of`."""
-        fresh = {(program.group, program.name): program for program in programs}
-        with self._lock:
-            if self._version != as_of:
-                return False
-            self._programs = fresh
-        return True
-
-    def all(self) -> tuple[Program, ...]:
-        """Return all of them, by group and name."""
-        with self._lock:
-            return tuple(self._programs[key] for key in sorted(self._programs))
+    def adopt(self, programs: Iterable[Program]) -> None:
+        """Record supervisord's list."""
+        self.all = tuple(sorted(programs, key=lambda program: (program.group, program.name)))
 
     def up(self) -> Mapping[str, bool]:
         """Return whether each process that should run does, by its name."""
         # supervisord counts this process as STARTING for a while, but it runs, since it answers.
         return {
             p.name: p.state == "RUNNING" or (p.pid is not None and p.pid == self._own_pid)
-            for p in self.all()
+            for p in self.all
             if p.group not in ONE_SHOTS
         }
 
     def states(self) -> Mapping[str, str]:
         """Return supervisord's state of each process that should run, by its name."""
         up = self.up()
-        return {p.name: "RUNNING" if up[p.name] else p.state for p in self.all() if p.name in up}
+        return {p.name: "RUNNING" if up[p.name] else p.state for p in self.all if p.name in up}
 
     def fatal(self) -> tuple[str, ...]:
         """Return the names of the programs that supervisord no longer restarts."""
-        return tuple(p.name for p in self.all() if p.state == FATAL and p.group not in ONE_SHOTS)
+        return tuple(p.name for p in self.all if p.state == FATAL and p.group not in ONE_SHOTS)
 
     def names(self) -> Mapping[int, str]:
         """Return the names of all that have a process, by its id."""
-        return {p.pid: p.name for p in self.all() if p.pid and p.state in LIVE_STATES}
+        return {p.pid: p.name for p in self.all if p.pid and p.state in LIVE_STATES}
 
     def pid_of(self, name: str) -> int | None:
         """Return the process id of a program; None while it has no process."""
@@ -94,6 +85,44 @@ class Programs:
 
     def workers(self) -> Mapping[str, int]:
         """Return the process ids of all running workers of this machine, by name."""
-        return {
-            p.name: p.pid for p in self.all() if p.group == WORKER_GROUP and p.pid and p.state == "RUNNING"
-        }
+        return {p.name: p.pid for p in self.all if p.group == WORKER_GROUP and p.pid and p.state == "RUNNING"}
+
+
+class _UnixTransport(xmlrpc.client.Transport):
+    """HTTP over a unix socket with a time limit; supervisor's own transport has none."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._path = str(path)
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:
+        connection = http.client.HTTPConnection("localhost")
+        self._connection = host, connection  # which `close` closes
+        connection.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.sock.settimeout(TIMEOUT)
+        connection.sock.connect(self._path)
+        return connection
+
+
+def list_programs(supervisor_socket: Path) -> list[Program]:
+    """Return all supervised processes that were ever started: the others should not run here.
+
+    Raises SupervisorStoppingError while all programs are being stopped, SupervisorAwayError without an answer.
+    """
+    try:
+        with xmlrpc.client.ServerProxy("http://localhost", _UnixTransport(supervisor_socket)) as supervisord:
+            infos: Any = supervisord.supervisor.getAllProcessInfo()
+    except (OSError, http.client.HTTPException, xmlrpc.client.Error) as fault:
+        if isinstance(fault, xmlrpc.client.Fault) and fault.faultCode == SHUTDOWN_STATE:
+            raise SupervisorStoppingError from fault
+        raise SupervisorAwayError(f"{supervisor_socket}: {fault}") from fault
+    return [
+        Program(
+            info["group"],
+            info["name"],
+            info["statename"],
+            info["pid"] or None if info["statename"] in LIVE_STATES else None,
+        )
+        for info in infos
+        if info["start"] or info["statename"] != "STOPPED"
+    ]

@@ -9,9 +9,10 @@ import signal
 import time
 from collections.abc import Mapping
 
+from services.monitor.events.listener import ExitReport
 from services.monitor.events.programs import Programs
 from services.monitor.guard.process_table import is_descendant, processor_wait
-from services.monitor.recovery.worker_exits import Exit, Report, WorkerExits
+from services.monitor.recovery.worker_exits import Exit, WorkerExits
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
@@ -72,16 +73,16 @@ class Rescue:
         self._timing = timing
         self._exits = exits
         self._processor_waits = ProcessorWaits()
-        self._incoming: queue.SimpleQueue[Report] = queue.SimpleQueue()
-        self._reports: set[Report] = set()
+        self._incoming: queue.SimpleQueue[ExitReport] = queue.SimpleQueue()
+        self._reports: set[ExitReport] = set()
         self._lost_due = 0.0
         self._silent: dict[int, float] = {}
         self._last_look = float("-inf")
         self._settled_at = self._heard_since = float("inf")
 
-    def worker_exited(self, process_name: str, pid: int | None, *, in_order: bool) -> None:
-        """Report that supervisord saw a worker's process exit; `pid` if it said which."""
-        self._incoming.put(Report(process_name, pid, in_order))
+    def worker_exited(self, report: ExitReport) -> None:
+        """Take supervisord's report into account in the next step."""
+        self._incoming.put(report)
 
     def step(self) -> None:
         """Look for batches to give back, once.

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from services.monitor.events.listener import ExitReport
 from services.monitor.guard.process_table import is_stopped, parent_of
 from shared.appliance.heartbeats import Heartbeat
 from shared.jobs.recovery import Blame, Running
@@ -29,15 +30,6 @@ class Machine:
     supervisor_pid: int
     #: Whether no other appliance's workers take batches from the same Redis.
     alone: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """supervisord saw a worker's process exit; `pid` if it said which."""
-
-    process_name: str
-    pid: int | None
-    in_order: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +68,7 @@ class WorkerExits:
         """Return whether a process is being killed."""
         return token in self._killed
 
-    def learn(self, alive: Mapping[str, Heartbeat], reports: set[Report]) -> list[Heartbeat]:
+    def learn(self, alive: Mapping[str, Heartbeat], reports: set[ExitReport]) -> list[Heartbeat]:
         """Note what is known now; return the heartbeats that exited workers have left behind."""
         for heartbeat in alive.values():
             if heartbeat.host == self.machine.host and heartbeat.token not in self._exits:
@@ -119,7 +111,7 @@ class WorkerExits:
         heartbeat = self._running.get(token)
         return None if heartbeat is None or is_stopped(heartbeat.pid) else heartbeat
 
-    def _find_exit(self, heartbeat: Heartbeat, reports: set[Report]) -> Exit | None:
+    def _find_exit(self, heartbeat: Heartbeat, reports: set[ExitReport]) -> Exit | None:
         """Return how a worker of this machine exited, or None while it runs."""
         report = _report_of(heartbeat, reports)
         if report is None or report.pid is None:
@@ -145,7 +137,7 @@ class WorkerExits:
         return time.monotonic() - since > seconds
 
 
-def _report_of(heartbeat: Heartbeat, reports: set[Report]) -> Report | None:
+def _report_of(heartbeat: Heartbeat, reports: set[ExitReport]) -> ExitReport | None:
     """Return supervisord's report of a process's exit: with its id, or else without any.
 
     A process that dies within its startsecs is reported without its id. Another id is that of another process.

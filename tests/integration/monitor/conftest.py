@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import redis
 
+from services.monitor.events.programs import Program, Programs
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
@@ -25,6 +26,12 @@ from tests.integration.redis_server import RedisServer
 
 HOST = "this-machine"
 HOG = "import sys, time; hog = bytearray(b'x') * (int(sys.argv[1]) << 20); print(flush=True); time.sleep(300)"
+
+
+def report(programs: Programs, program: Program) -> None:
+    """List a program with the others, in its new state."""
+    others = [one for one in programs.all if (one.group, one.name) != (program.group, program.name)]
+    programs.adopt([*others, program])
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge, Source
 from shared.appliance.counters import Counters
 from shared.timing import TIMING, Timing
+from tests.integration.monitor.conftest import report
 
 MB = 2**20
 PSS_SOURCE = Source(None, "a test")
@@ -32,8 +33,8 @@ class Watched:
         self.small, self.large = spawn(60), spawn(130)
         self.counters = counters
         self.programs = Programs(own_pid=-1)
-        self.programs.changed(Program("worker", "worker-1", "RUNNING", self.small.pid))
-        self.programs.changed(Program("worker", "worker-2", "RUNNING", self.large.pid))
+        report(self.programs, Program("worker", "worker-1", "RUNNING", self.small.pid))
+        report(self.programs, Program("worker", "worker-2", "RUNNING", self.large.pid))
         self.heartbeats = {"worker-1": self.small.pid, "worker-2": self.large.pid}
         self.excused: list[int] = []
         self.stopping = threading.Event()
@@ -83,7 +84,7 @@ def test_the_largest_worker_is_asked_to_leave_and_the_next_only_when_its_success
     watched = Watched(counters, spawn, Marks(1 * MB, None))
     watched.guard.step()
     assert watched.large.wait(5) == -signal.SIGTERM
-    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    report(watched.programs, Program("worker", "worker-2", "EXITED"))
     watched.guard.step()
     assert watched.small.poll() is None
     watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats
@@ -133,7 +134,7 @@ def test_a_successor_that_is_as_large_again_is_not_recycled_again_while_it_is_yo
     watched.guard.step()
     assert watched.large.wait(5) == -signal.SIGTERM
     successor = spawn(130)
-    watched.programs.changed(Program("worker", "worker-2", "RUNNING", successor.pid))
+    report(watched.programs, Program("worker", "worker-2", "RUNNING", successor.pid))
     watched.heartbeats["worker-2"] = successor.pid
     for _ in range(3):
         watched.guard.step()
@@ -161,11 +162,11 @@ def test_small_workers_are_not_killed_one_after_the_other(counters: Counters, sp
     watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
     watched.large.kill()
     watched.large.wait()
-    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    report(watched.programs, Program("worker", "worker-2", "EXITED"))
     watched.guard.step()
     assert watched.small.wait(5) == -signal.SIGKILL
     successor = spawn(60)
-    watched.programs.changed(Program("worker", "worker-1", "RUNNING", successor.pid))
+    report(watched.programs, Program("worker", "worker-1", "RUNNING", successor.pid))
     watched.guard._killed_at -= TIMING.kill_pause_seconds + 1
     watched.guard.step()
     assert successor.poll() is None
@@ -183,7 +184,7 @@ def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successo
     took.append(watched.guard.takes_requests)
     watched.guard.step()
     assert watched.large.wait(5) == -signal.SIGTERM
-    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    report(watched.programs, Program("worker", "worker-2", "EXITED"))
     for _ in range(3):
         watched.guard.step()
     took.append(watched.guard.takes_requests)
@@ -198,7 +199,7 @@ def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successo
 def test_without_workers_of_its_own_a_guard_takes_no_request(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(100_000 * MB, None))
     for name in ("worker-1", "worker-2"):
-        watched.programs.changed(Program("worker", name, "STOPPED"))
+        report(watched.programs, Program("worker", name, "STOPPED"))
     assert not watched.guard.takes_requests
 
 
@@ -216,9 +217,9 @@ def small_api_mark(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_api_that_has_grown_is_asked_to_exit_once(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, None))
     for name in ("worker-1", "worker-2"):
-        watched.programs.changed(Program("worker", name, "STOPPED"))
+        report(watched.programs, Program("worker", name, "STOPPED"))
     api = spawn(120)
-    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    report(watched.programs, Program("api", "api", "RUNNING", api.pid))
     guard = watched.make_guard(quick())
     guard.step()
     assert api.poll() is None
@@ -226,7 +227,7 @@ def test_an_api_that_has_grown_is_asked_to_exit_once(counters: Counters, spawn: 
     guard.step()
     assert api.wait(5) == -signal.SIGTERM
     successor = spawn(120)
-    watched.programs.changed(Program("api", "api", "RUNNING", successor.pid))
+    report(watched.programs, Program("api", "api", "RUNNING", successor.pid))
     for _ in range(2):
         guard.step()
         time.sleep(0.6)
@@ -239,7 +240,7 @@ def test_an_api_that_has_grown_is_asked_to_exit_once(counters: Counters, spawn: 
 def test_while_a_recycled_worker_finishes_its_batch_the_api_stays(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, None))
     api = spawn(120)
-    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    report(watched.programs, Program("api", "api", "RUNNING", api.pid))
     guard = watched.make_guard(quick())
     guard.step()  # recycles the large worker
     for _ in range(4):
@@ -247,7 +248,7 @@ def test_while_a_recycled_worker_finishes_its_batch_the_api_stays(counters: Coun
         guard.step()
     assert watched.recycles()["memory_soft"] == 1
     assert api.poll() is None
-    watched.programs.changed(Program("worker", "worker-2", "EXITED"))
+    report(watched.programs, Program("worker", "worker-2", "EXITED"))
     watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats, and memory is still at its limit
     guard.step()
     time.sleep(0.6)
@@ -258,9 +259,9 @@ def test_while_a_recycled_worker_finishes_its_batch_the_api_stays(counters: Coun
 @pytest.mark.usefixtures("small_api_mark")
 def test_kills_that_free_nothing_do_not_protect_the_api(counters: Counters, spawn: Spawn) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, 2 * MB))
-    watched.programs.changed(Program("worker", "worker-2", "STOPPED"))
+    report(watched.programs, Program("worker", "worker-2", "STOPPED"))
     api = spawn(120)
-    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    report(watched.programs, Program("api", "api", "RUNNING", api.pid))
     guard = watched.make_guard(quick())
     guard.step()
     assert watched.small.wait(5) == -signal.SIGKILL
@@ -275,9 +276,9 @@ def test_an_api_that_could_not_be_asked_to_exit_is_asked_again(
 ) -> None:
     watched = Watched(counters, spawn, Marks(1 * MB, None))
     for name in ("worker-1", "worker-2"):
-        watched.programs.changed(Program("worker", name, "STOPPED"))
+        report(watched.programs, Program("worker", name, "STOPPED"))
     api = spawn(120)
-    watched.programs.changed(Program("api", "api", "RUNNING", api.pid))
+    report(watched.programs, Program("api", "api", "RUNNING", api.pid))
     guard = watched.make_guard(quick(0.0))
     with monkeypatch.context() as patch:
         patch.setattr(watched.programs, "pid_of", lambda _name: None)

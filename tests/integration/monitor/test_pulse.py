@@ -23,6 +23,7 @@ from shared.jobs.document import Job
 from shared.jobs.queue import Lane
 from shared.jobs.store import JobStore
 from shared.settings import Settings
+from tests.integration.monitor.conftest import report
 
 
 class Server(Protocol):
@@ -95,9 +96,9 @@ def test_a_ping_takes_as_long_as_redis_and_not_as_all_that_is_asked_after_it(
 
 
 def test_every_program_is_written_down_with_its_state_and_size(felt: Felt) -> None:
-    felt.programs.changed(Program("api", "api", "RUNNING", os.getppid()))
-    felt.programs.changed(Program("worker", "worker-1", "BACKOFF"))
-    felt.programs.changed(Program("announce", "announce", "EXITED"))
+    report(felt.programs, Program("api", "api", "RUNNING", os.getppid()))
+    report(felt.programs, Program("worker", "worker-1", "BACKOFF"))
+    report(felt.programs, Program("announce", "announce", "EXITED"))
     felt.storage.used = 5
     felt.gauge.measure()
     status = felt.after(1)
@@ -146,7 +147,7 @@ def test_the_time_without_workers_counts_only_while_redis_could_tell(
 
 
 def test_programs_given_up_and_the_stopping_of_everything_are_written_down(felt: Felt) -> None:
-    felt.programs.changed(Program("api", "api", "FATAL"))
+    report(felt.programs, Program("api", "api", "FATAL"))
     felt.stopping.set()
     felt.pulse.write()
     status = ApplianceStatus.read(felt.settings.status_file)

@@ -13,6 +13,7 @@ from dataclasses import replace
 import pytest
 import redis
 
+from services.monitor.events.listener import ExitReport
 from services.monitor.events.programs import Program, Programs
 from services.monitor.guard.process_table import is_stopped
 from services.monitor.recovery.rescue import Rescue
@@ -27,6 +28,7 @@ from shared.jobs.transitions import Claim
 from shared.settings import Settings
 from shared.timing import TIMING
 from tests.integration.conftest import Logged
+from tests.integration.monitor.conftest import report
 from tests.integration.redis_server import until
 
 HOST = "this-machine"
@@ -86,7 +88,7 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 2)}
     os.kill(worker.pid, signal.SIGKILL)
     worker.wait()
-    rescue.worker_exited("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
     assert Heartbeats(connection).alive() == {}
@@ -127,7 +129,7 @@ def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_repor
 ) -> None:
     job, heartbeat = accept(), beat("worker-1")
     take(heartbeat, job, 0)
-    rescue.worker_exited("worker-1", pid, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", pid, in_order=False))
     rescue.step()
     assert store.queues.waiting_batches() == set()
     assert list(Heartbeats(connection).alive()) == [heartbeat.name]
@@ -150,7 +152,7 @@ def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
     job = accept()
     heartbeat = beat("worker-1", pid=999_999_999, host="other")
     take(heartbeat, job, 0)
-    rescue.worker_exited("worker-1", None, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
     rescue.step()
     assert store.queues.waiting_batches() == set()
     connection.delete(keys.heartbeat(heartbeat.name))
@@ -173,7 +175,7 @@ def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_die
     connection.rpop("rq:queue:bulk")
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
-    rescue.worker_exited("worker-1", None, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
     assert recovered(connection) == {"lost": 1}
@@ -191,7 +193,7 @@ def test_a_report_is_not_forgotten_while_redis_is_away(
     job = accept(2)
     rescue.step()
     connection.rpop("rq:queue:bulk")
-    rescue.worker_exited("worker-1", None, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
     with monkeypatch.context() as patch:
         patch.setattr(rescue._heartbeats, "alive", _away)
         with pytest.raises(redis.exceptions.ConnectionError):
@@ -222,7 +224,7 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
     beat("worker-1", worker.pid)
     rescue.step()
     assert worker.wait(2) == -signal.SIGKILL
-    rescue.worker_exited("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"hung": 1}
@@ -303,8 +305,8 @@ def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
 ) -> None:
     rescue._timing = replace(TIMING, silent_worker_seconds=0)
     silent, speaking = spawn(), spawn()
-    programs.changed(Program("worker", "worker-1", "RUNNING", silent.pid))
-    programs.changed(Program("worker", "worker-2", "RUNNING", speaking.pid))
+    report(programs, Program("worker", "worker-1", "RUNNING", silent.pid))
+    report(programs, Program("worker", "worker-2", "RUNNING", speaking.pid))
     deadline = time.monotonic() + 2.5
     while time.monotonic() < deadline:
         beat("worker-2", speaking.pid)
@@ -320,7 +322,7 @@ def test_silence_while_nobody_could_be_heard_does_not_count(
 ) -> None:
     rescue._timing = replace(TIMING, silent_worker_seconds=0, redis_gap_seconds=0.5)
     worker = spawn()
-    programs.changed(Program("worker", "worker-1", "RUNNING", worker.pid))
+    report(programs, Program("worker", "worker-1", "RUNNING", worker.pid))
     rescue.step()
     time.sleep(2.2)
     rescue.step()
@@ -344,7 +346,7 @@ def end_holding(
     rescue.step()
     worker.kill()
     worker.wait()
-    rescue.worker_exited("worker-1", worker.pid if reported else None, in_order=in_order)
+    rescue.worker_exited(ExitReport("worker-1", worker.pid if reported else None, in_order=in_order))
     rescue.step()
 
 
@@ -403,7 +405,7 @@ def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
     exits.excuse(worker.pid)
     worker.kill()
     worker.wait()
-    rescue.worker_exited("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
     rescue.step()
     assert connection.hget(keys.deaths(job.id), "0") == b"1"
 
@@ -456,7 +458,7 @@ def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_th
     time.sleep(2.1)  # batch_timeout_seconds here
     rescue.step()
     assert worker.wait(5) == -signal.SIGKILL
-    rescue.worker_exited("worker-1", worker.pid, in_order=False)
+    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
     rescue.step()
     assert store.queues.waiting_batches() == {(job.id, 0)}
     assert recovered(connection) == {"hung": 1}

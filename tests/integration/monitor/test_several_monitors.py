@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import redis
 
+from services.monitor.events.listener import ExitReport
 from services.monitor.events.programs import Programs
 from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
@@ -76,7 +77,7 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
         return release(orphan, blame)
 
     monkeypatch.setattr(here._recovery, "release", release_after_the_other_looked)
-    here.worker_exited("worker-1", worker.pid, in_order=False)
+    here.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
     here.step()
 
     assert store.queues.waiting_batches() == {(job.id, 0)}
@@ -126,7 +127,7 @@ def test_a_machines_name_shared_by_two_appliances_ends_neithers_workers(
     for _ in range(3):
         first.step()
     assert store.queues.waiting_batches() == set()
-    second.worker_exited("worker-1", 999_999_999, in_order=False)
+    second.worker_exited(ExitReport("worker-1", 999_999_999, in_order=False))
     second.step()
     assert store.queues.waiting_batches() == {(job.id, 1)}
 

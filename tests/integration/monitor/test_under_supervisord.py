@@ -19,8 +19,12 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from services.monitor.events.programs import Program
-from services.monitor.events.supervisor_rpc import SupervisorAwayError, list_programs
+from services.monitor.events.programs import (
+    Program,
+    SupervisorAwayError,
+    SupervisorStoppingError,
+    list_programs,
+)
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
@@ -151,7 +155,7 @@ class Appliance:
     def program(self, name: str) -> Program | None:
         try:
             return next((p for p in list_programs(self.settings.supervisor_socket) if p.name == name), None)
-        except SupervisorAwayError:
+        except (SupervisorAwayError, SupervisorStoppingError):
             return None
 
     def pid(self, name: str) -> int:

@@ -27,7 +27,8 @@ def test_a_loop_steps_at_once_and_again_and_ends_when_told() -> None:
     loop.start()
     assert all(steps.acquire(timeout=2) for _ in range(3))
     loop.stop()
-    assert loop.join(2)
+    loop.join(2)
+    assert not loop.is_alive()
 
 
 def test_a_wake_shortens_the_wait() -> None:
@@ -39,7 +40,8 @@ def test_a_wake_shortens_the_wait() -> None:
     loop.wake()
     assert steps.acquire(timeout=2)
     loop.stop()
-    assert loop.join(2)
+    loop.join(2)
+    assert not loop.is_alive()
     assert time.monotonic() - started < 1
 
 
