@@ -6,7 +6,7 @@ remote store, has an object for each batch and side: `jobs/JOB/input/000007.npy`
 summary follows the values) and, if the job has interactions, `jobs/JOB/interactions/000007.npy`. Every array has its own header,
 as repeated np.save calls write it. A bucket has no inodes, and GCS allows one write per second of the same object.
 
-Jobs of one batch are read in both layouts, and a result is stored in the layout of its rows.
+Jobs of one batch are found in both layouts: an earlier version, or another SMALL_BYTES, may have stored them otherwise.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from shared.explanation import Explanation
 from shared.jobs.document import Job
 from shared.objects.object_store import ObjectStore
 
-#: A local store keeps a job of one batch as one object if its arrays together are no larger than this. With another number,
-#: it still finds the jobs that it has.
+#: A local store keeps a job of one batch as one object if its arrays together are no larger than this.
 SMALL_BYTES = 64 * 1024
 #: Arrays' headers are never longer: ours have 128 bytes.
 HEADER_BYTES = 1024
@@ -71,9 +70,9 @@ class Payloads(ObjectStore):
         interactions: Matrix | None = None,
         summary: Sequence[NDArray[Any]] = (),
     ) -> None:
-        """Store a result in its rows' layout. A reader that finds it also finds the interactions."""
+        """Store a result. A reader that finds it also finds the interactions."""
         pairs = [] if interactions is None else [interactions]
-        if self._is_one_object(job):
+        if self._makes_one_object(job):
             self.write(_small_path(job), encoded(rows, explanation.array, *pairs))
             return
         for array in pairs:
@@ -105,13 +104,15 @@ class Payloads(ObjectStore):
         """Return spans of a batch's interactions, given by index, without reading the rest."""
         assert job.interactions is not None
         shape = job.interactions.shape(len(job.rows_of(batch)), job.features, job.outputs)
-        if is_small(job) or self._is_one_object(job):
-            numbers = self._read_array(job, "interactions", batch, shape).reshape(-1)
-            return [numbers[span.start : span.stop] for span in spans]
         path, begin = _path(job, "interactions", batch), len(_header(FLOAT32, shape))
         size = FLOAT32.itemsize
         ranges = [range(begin + size * span.start, begin + size * span.stop) for span in spans]
-        arrays = [np.frombuffer(part, dtype=FLOAT32) for part in self.read_ranges(path, ranges)]
+        try:
+            parts = self.read_ranges(path, ranges)
+        except PayloadMissingError:  # a small job's interactions are in its one object
+            numbers = self._read_array(job, "interactions", batch, shape).reshape(-1)
+            return [numbers[span.start : span.stop] for span in spans]
+        arrays = [np.frombuffer(part, dtype=FLOAT32) for part in parts]
         if [len(array) for array in arrays] != [len(span) for span in spans]:
             raise PayloadMissingError(f"Object {path} is shorter than an array of shape {shape}.")
         return arrays
@@ -127,28 +128,18 @@ class Payloads(ObjectStore):
 
     def _find(self, job: Job, side: Side, batch: int) -> tuple[memoryview, str, int]:
         """Return the object with one side of a batch, its path, and the number of the array."""
-        in_folder = (_path(job, side, batch), 0)
-        places = [in_folder]
+        in_folder = _path(job, side, batch)
+        places = [(in_folder, 0)]
         if job.batches == 1:
             places.insert(0 if self._makes_one_object(job) else 1, (_small_path(job), SIDES.index(side)))
         for path, place in places:
             with contextlib.suppress(PayloadMissingError):
                 return self.read(path), path, place
-        raise PayloadMissingError(f"Object {in_folder[0]} is not in the object store.")
+        raise PayloadMissingError(f"Object {in_folder} is not in the object store.")
 
     def _makes_one_object(self, job: Job) -> bool:
-        """Return whether a new job is stored as one object."""
+        """Return whether a job is stored as one object."""
         return self._folder is not None and is_small(job)
-
-    def _is_one_object(self, job: Job) -> bool:
-        """Return whether a job's rows are in its one object, or would be if it were new."""
-        new = self._makes_one_object(job)
-        if self._folder is None or job.batches > 1:
-            return new
-        # The rows are in the other layout if an earlier version stored them, or another SMALL_BYTES was in force.
-        other = _path(job, "input", 0) if new else _small_path(job)
-        with self._access():
-            return new != (self._folder / other).exists()
 
 
 def _small_path(job: Job) -> str:

@@ -30,10 +30,9 @@ LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, 
 SMALL = replace(LARGE, rows=2)
 ROWS = np.array([[1.5, np.nan], [-0.0, 3e38]], dtype=np.float32)
 VALUES = Explanation(np.arange(8, dtype=np.float32).reshape(2, 1, 4))
-#: A small job with interactions, and its objects in the layout of earlier versions.
+#: A small job with interactions.
 PAIRS = replace(SMALL, interactions=Interactions())
 MATRICES = np.arange(18, dtype=np.float32).reshape(2, 1, 3, 3)
-IN_FOLDER = [f"jobs/{PAIRS.id}/{side}/000000.npy" for side in ("input", "interactions", "result")]
 
 
 @pytest.fixture
@@ -160,16 +159,22 @@ def test_a_small_job_of_an_earlier_version_is_read_and_deleted(
     assert files(settings) == payloads.job_ids() == []
 
 
-def test_a_result_is_stored_where_an_earlier_version_stored_the_rows_and_reads_it(
+def test_a_result_is_found_whose_rows_an_earlier_version_stored(
     payloads: Payloads, settings: Settings
 ) -> None:
     put_in_folder(payloads, PAIRS.id, "input", 0, ROWS)
     for _ in range(2):
         payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
-    assert files(settings) == IN_FOLDER
     assert_stored(payloads, PAIRS)
-    with (settings.objects_dir / f"jobs/{PAIRS.id}/result/000000.npy").open("rb") as file:
-        assert_same(np.load(file), VALUES.array)
+    payloads.delete_job(PAIRS.id)
+    assert files(settings) == []
+
+
+def test_a_small_job_that_an_earlier_version_completed_is_read(payloads: Payloads) -> None:
+    put_in_folder(payloads, PAIRS.id, "input", 0, ROWS)
+    put_in_folder(payloads, PAIRS.id, "interactions", 0, MATRICES)
+    put_in_folder(payloads, PAIRS.id, "result", 0, VALUES.array)
+    assert_stored(payloads, PAIRS)
 
 
 @pytest.mark.parametrize("completed", [False, True])
@@ -210,11 +215,16 @@ def test_jobs_stored_with_another_limit_for_small_ones_are_run_and_read(
     payloads: Payloads, settings: Settings, monkeypatch: pytest.MonkeyPatch, *, smaller: bool
 ) -> None:
     monkeypatch.setattr(module, "SMALL_BYTES", SMALL_BYTES if smaller else 0)
-    payloads.put_rows(PAIRS, 0, ROWS)
+    completed = replace(PAIRS, id="b" * 32)
+    for job in (PAIRS, completed):
+        payloads.put_rows(job, 0, ROWS)
+    payloads.put_result(completed, 0, ROWS, VALUES, interactions=MATRICES)
     monkeypatch.setattr(module, "SMALL_BYTES", 0 if smaller else SMALL_BYTES)
     payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
-    assert files(settings) == ([f"jobs/{PAIRS.id}.npy"] if smaller else IN_FOLDER)
-    assert_stored(payloads, PAIRS)
+    for job in (PAIRS, completed):
+        assert_stored(payloads, job)
+        payloads.delete_job(job.id)
+    assert files(settings) == []
 
 
 @pytest.mark.parametrize("job", [LARGE, SMALL], ids=["large", "small"])
