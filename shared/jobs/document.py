@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -72,48 +72,16 @@ class Job:
         return range(start, min(start + self.batch_rows, self.rows))
 
     def to_hash(self) -> dict[Any, Any]:
-        """Return the fields as Redis keeps them. `todo` is kept as a set of its own."""
-        return {
-            "id": self.id,
-            "model": self.model,
-            "method": self.method.value,
-            "rows": self.rows,
-            "batch_rows": self.batch_rows,
-            "features": self.features,
-            "outputs": self.outputs,
-            "fallback": int(self.fallback),
-            "status": self.status.value,
-            "created_at": repr(self.created_at),
-            "request": self.request,
-            "idempotency": self.idempotency,
-            "interactions": self.interactions.text() if self.interactions else "",
-            "largest_residual": "" if self.largest_residual is None else repr(self.largest_residual),
-        }
+        """Return the fields as Redis keeps them, without those that are None. `todo` is kept as a set of its own."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "todo"}
+        return {name: _to_text(value) for name, value in values.items() if value is not None}
 
     @classmethod
-    def from_hash(cls, fields: Mapping[bytes, bytes], todo: int) -> Job:
+    def from_hash(cls, hash_: Mapping[bytes, bytes], todo: int) -> Job:
         """Read the fields that `to_hash` and the transitions wrote."""
-        text = {name.decode(): value.decode() for name, value in fields.items()}
-        return cls(
-            id=text["id"],
-            model=text["model"],
-            method=Method(text["method"]),
-            rows=int(text["rows"]),
-            batch_rows=int(text["batch_rows"]),
-            features=int(text["features"]),
-            outputs=int(text["outputs"]),
-            fallback=text["fallback"] == "1",
-            status=Status(text["status"]),
-            created_at=float(text["created_at"]),
-            started_at=_number(text.get("started_at")),
-            finished_at=_number(text.get("finished_at")),
-            error=orjson.loads(text["error"]) if text.get("error") else None,
-            todo=todo,
-            request=text["request"],
-            idempotency=text["idempotency"],
-            interactions=Interactions.of_text(text.get("interactions", "")),
-            largest_residual=_number(text.get("largest_residual")),
-        )
+        texts = {name.decode(): text.decode() for name, text in hash_.items() if text}
+        values = {one.name: texts[one.name] for one in fields(cls) if one.name in texts}
+        return cls(todo=todo, **{name: _PARSERS.get(name, str)(text) for name, text in values.items()})
 
     def document(self) -> dict[str, Any]:
         """Return the job document of the REST contract."""
@@ -140,8 +108,28 @@ class Job:
         return document
 
 
-def _number(text: str | None) -> float | None:
-    return float(text) if text else None
+#: The parsers of stored fields that are not text.
+_PARSERS: dict[str, Callable[[str], Any]] = {
+    "method": Method,
+    "rows": int,
+    "batch_rows": int,
+    "features": int,
+    "outputs": int,
+    "fallback": "1".__eq__,
+    "status": Status,
+    "created_at": float,
+    "started_at": float,
+    "finished_at": float,
+    "error": orjson.loads,
+    "interactions": Interactions.of_text,
+    "largest_residual": float,
+}
+
+
+def _to_text(value: str | float | Interactions) -> str:
+    if isinstance(value, Interactions):
+        return value.text()
+    return str(int(value) if isinstance(value, bool) else value)
 
 
 def rfc3339(seconds: float | None) -> str | None:

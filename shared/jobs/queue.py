@@ -17,7 +17,7 @@ from shared.redis.connection import RedisClient
 TASK = "services.worker.task.explain_batch"
 #: Seconds for which RQ keeps its record of a batch that failed: our own state tells why.
 FAILURE_TTL = 3600
-#: RQ interrupts a batch after this many times BATCH_TIMEOUT_SECONDS. The monitor acts first: it knows what a worker waited for.
+#: RQ's record of a running batch expires after this many times BATCH_TIMEOUT_SECONDS. The monitor ends hung workers.
 TIMEOUT_TIMES = 10
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from itertools import batched
 
 import orjson
 import redis
@@ -104,29 +104,14 @@ class JobStore:
                 self._entering -= batches
 
     def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
-        """Make a job with stored rows visible and queue its batches, in one transaction.
+        """Make a job with stored rows visible, in one transaction, and queue its batches unless it is completed already.
 
-        If the Idempotency-Key belongs to an earlier job, that job is returned instead. Raises QueueFullError,
-        RedisFullError, and IdempotencyConflictError if the key came with another body.
+        A completed job's result is stored, too, and the caller counts the model's largest residual. If the Idempotency-Key
+        belongs to an earlier job, that job is returned instead. Raises QueueFullError, RedisFullError, and
+        IdempotencyConflictError if the key came with another body.
         """
-        job = replace(job, todo=job.batches)
-        return self._enter(job, idempotency, job.batches, self._queue)
-
-    def record(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
-        """Make a completed job visible, in one transaction. Its rows and result are stored already.
-
-        Raises as `accept` does, but does not depend on the queue. The caller counts the model's largest residual.
-        """
-        return self._enter(job, idempotency, 0, self._complete)
-
-    def _enter(
-        self,
-        job: Job,
-        idempotency: Idempotency | None,
-        waiting: int,
-        write: Callable[[redis.client.Pipeline, Job], None],
-    ) -> Accepted:
-        job = replace(job, idempotency=idempotency.redis_key if idempotency else "")
+        waiting = 0 if job.status.ended else job.batches
+        job = replace(job, todo=waiting, idempotency=idempotency.redis_key if idempotency else "")
         # Watching keeps the client from sending EXEC again after a lost connection, which would queue a job twice.
         watched = [keys.job(job.id)] + ([idempotency.redis_key] if idempotency else [])
         while True:
@@ -138,7 +123,6 @@ class JobStore:
                     with self._admitted(waiting):
                         pipe.multi()
                         self._write(pipe, job, idempotency)
-                        write(pipe, job)
                         pipe.execute()
                 except redis.WatchError:
                     if self._redis.exists(keys.job(job.id)):  # executed, and only the reply was lost
@@ -154,7 +138,7 @@ class JobStore:
         value = self._redis.get(idempotency.redis_key)
         if value is None:
             return None
-        job_id, fingerprint = texts([value])[0].split(" ")
+        job_id, fingerprint = texts(value.split())
         try:
             job = self.get(job_id)
         except JobNotFoundError:
@@ -198,12 +182,11 @@ class JobStore:
     def fail(self, job_id: str, slug: str, detail: str) -> bool:
         """End an active job as failed, with a problem; return whether it was active."""
         problem = orjson.dumps({"type": f"/problems/{slug}", "detail": detail})
-        before = self.transitions.finish(job_id, Status.FAILED, problem)
-        return before in {Status.QUEUED, Status.RUNNING}
+        return self.transitions.finish(job_id, Status.FAILED, problem)
 
     def cancel(self, job_id: str) -> bool:
         """End an active job as cancelled; return whether it was active."""
-        return self.transitions.finish(job_id, Status.CANCELLED) in {Status.QUEUED, Status.RUNNING}
+        return self.transitions.finish(job_id, Status.CANCELLED)
 
     def expired(self, before: float, limit: int) -> list[str]:
         """Return up to `limit` ids of jobs that ended before `before` (seconds since the epoch)."""
@@ -226,19 +209,14 @@ class JobStore:
         pipe.zadd(keys.with_status(job.status), {job.id: 0})
         if idempotency:
             pipe.set(idempotency.redis_key, f"{job.id} {idempotency.fingerprint}", ex=self._ttl)
-
-    def _queue(self, pipe: redis.client.Pipeline, job: Job) -> None:
-        for start in range(0, job.batches, SADD_CHUNK):
-            pipe.sadd(keys.todo(job.id), *range(start, min(start + SADD_CHUNK, job.batches)))
-        self.queues.enqueue(job, range(job.batches), pipe)
-
-    def _complete(self, pipe: redis.client.Pipeline, job: Job) -> None:
-        """Write what lua/claim.lua and lua/complete.lua would write."""
-        times: dict[Any, Any] = {"started_at": repr(job.started_at), "finished_at": repr(job.finished_at)}
-        pipe.hset(keys.job(job.id), mapping=times)
-        pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})
-        pipe.hincrby(keys.COUNTERS, f"{metrics.JOBS.name}|{job.status}", 1)
-        pipe.hincrby(keys.COUNTERS, f"{metrics.ROWS_EXPLAINED.name}|{job.model}", job.rows)
+        if not job.todo:  # as lua/complete.lua would write it
+            pipe.zadd(keys.FINISHED, {job.id: job.finished_at or 0.0})
+            pipe.hincrby(keys.COUNTERS, f"{metrics.JOBS.name}|{job.status}", 1)
+            pipe.hincrby(keys.COUNTERS, f"{metrics.ROWS_EXPLAINED.name}|{job.model}", job.rows)
+            return
+        for batches in batched(range(job.todo), SADD_CHUNK):
+            pipe.sadd(keys.todo(job.id), *batches)
+        self.queues.enqueue(job, range(job.todo), pipe)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
         # Not in a transaction, which Redis refuses when its memory is full, even for reading. In this order a job may

@@ -66,9 +66,9 @@ class Transitions:
         """Release a batch from `holder` (as read); at `limit` blame its job fails with `problem`."""
         return Release(self._release(args=[job_id, batch, holder, limit, problem, int(blame)]).decode())
 
-    def finish(self, job_id: str, status: str, problem: bytes = b"") -> str:
-        """End a job as failed or cancelled; return its status before, or "gone"."""
-        return str(self._finish(args=[job_id, status, problem]).decode())
+    def finish(self, job_id: str, status: str, problem: bytes = b"") -> bool:
+        """End an active job as failed or cancelled; return whether it was active."""
+        return bool(self._finish(args=[job_id, status, problem]))
 
     def forget(self, job_id: str) -> bool:
         """Remove an ended job from Redis; return whether it existed."""

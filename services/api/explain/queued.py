@@ -77,7 +77,7 @@ class QueuedExecutor:
             self._reservations.reserve(job.id, Need.of_batch(job, len(rows)))
             self._payloads.put_completed(job, rows, explanation)
             with redis_needed(UNCERTAIN):
-                accepted = self._store.record(job, task.idempotency)
+                accepted = self._store.accept(job, task.idempotency)
         self._reservations.release(job.id)  # it is on the disk already
         found = self._note(job, accepted)
         return Inline(task.plan, explanation, found) if accepted.created else Queued(found)

@@ -7,7 +7,7 @@ local field = id .. ':' .. batch
 if redis.call('HGET', 'shapbox:running', field) ~= holder then return 'changed' end
 redis.call('HDEL', 'shapbox:running', field)
 local status = redis.call('HGET', 'shapbox:job:' .. id, 'status')
-if not status or not is_active(status) then return 'ended' end
+if not is_active(status) then return 'ended' end
 if redis.call('SISMEMBER', 'shapbox:todo:' .. id, batch) == 0 then return 'done' end
 if blame > 0 and redis.call('HINCRBY', 'shapbox:deaths:' .. id, batch, blame) >= limit then
   end_job(id, status, 'failed', problem)

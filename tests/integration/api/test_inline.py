@@ -215,15 +215,15 @@ def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, compo
 def test_of_two_requests_with_one_key_at_a_time_one_makes_the_job(
     client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = type(components.store).record
+    accept = type(components.store).accept
 
     def slower(store: Any, job: Any, idempotency: Any = None) -> Any:
-        monkeypatch.setattr(type(components.store), "record", record)
+        monkeypatch.setattr(type(components.store), "accept", accept)
         first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
         assert first.status == 200
-        return record(store, job, idempotency)
+        return accept(store, job, idempotency)
 
-    monkeypatch.setattr(type(components.store), "record", slower)
+    monkeypatch.setattr(type(components.store), "accept", slower)
     second = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
     assert [job.id for job in jobs(components)] == [second.json["job"]]
     assert components.payloads.job_ids() == [second.json["job"]]
@@ -251,13 +251,13 @@ def test_an_appliance_that_stops_takes_nothing(client: InProcess, components: Co
 def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper_removes(
     client: InProcess, components: Components, server: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = type(components.store).record
+    accept = type(components.store).accept
 
     def killed(store: Any, *given: Any) -> Any:
         server.kill()
-        return record(store, *given)
+        return accept(store, *given)
 
-    monkeypatch.setattr(type(components.store), "record", killed)
+    monkeypatch.setattr(type(components.store), "accept", killed)
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").status == 503
     assert len(components.payloads.job_ids()) == 1
 
