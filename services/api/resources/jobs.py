@@ -15,7 +15,7 @@ from services.api.explain.submission import OPTION_PARAMETERS, Submission
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
 from services.api.results.negotiation import accepts_gzip, choose_media_type, gzip_stream
-from services.api.results.plots.kinds import KINDS, PlotOptions, draw_plot
+from services.api.results.plots.kinds import KINDS, draw_plot
 from services.api.results.plots.png import render_png
 from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
@@ -171,13 +171,12 @@ class PlotResource:
         """Answer with the picture."""
         if kind not in KINDS:
             raise NotFoundError(f"Unknown plot {kind[:40]!r}. Available plots: {', '.join(KINDS)}.")
-        options = PlotOptions.of(Query(req, *KINDS[kind]))
+        query = Query(req, *KINDS[kind])
         media_type = choose_media_type(req.get_header("Accept"), (SVG, PNG), "A plot")
         components = self._components
         with completed_job(components.store, job_id) as job, components.plots:
-            picture = draw_plot(kind, job, options, components.summaries, components.catalog).svg()
-            if media_type == PNG:
-                picture = render_png(picture)
+            drawing = draw_plot(kind, job, query, components.summaries, components.catalog)
+            picture = render_png(drawing) if media_type == PNG else drawing.svg()
         resp.content_type = media_type
         resp.set_header("Vary", "Accept, Accept-Encoding")
         resp.set_header("Content-Disposition", f'inline; filename="{kind}-{job.id}.{media_type[6:9]}"')

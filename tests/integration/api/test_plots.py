@@ -21,7 +21,7 @@ from services.api.components import Components
 from services.api.http.concurrency_limits import PLOTS
 from services.api.results import summaries as job_digests
 from services.api.results.plots import png
-from services.api.results.plots.png_process import MOST_PIXELS
+from services.api.results.plots.png import MOST_PIXELS
 from services.api.results.plots.svg import Drawing
 from shared.build import ROOT
 from shared.explanation import Explanation
@@ -263,7 +263,7 @@ def test_without_a_font_png_is_refused_and_svg_comes(
     client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
-    monkeypatch.setattr(png, "_font", lambda: None)
+    monkeypatch.setattr(png, "find_font", lambda: None)
 
     reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
 
@@ -302,12 +302,12 @@ def test_a_png_that_takes_too_long_is_put_off(
 
 
 def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_for() -> None:
-    drawing = Drawing(800, 3500, 'of "quotes"')
-    usual = Drawing(800, 440, "m@1")
+    drawing = Drawing(800, 3500, "Many lines", 'of "quotes"')
+    usual = Drawing(800, 440, "Few lines", "m@1")
 
-    width, height = struct.unpack(">II", png.render_png(drawing.svg())[16:24])
+    width, height = struct.unpack(">II", png.render_png(drawing)[16:24])
     assert 0.9 * MOST_PIXELS < width * height < 1.01 * MOST_PIXELS
-    assert struct.unpack(">II", png.render_png(usual.svg())[16:24]) == (1600, 880)
+    assert struct.unpack(">II", png.render_png(usual)[16:24]) == (1600, 880)
 
 
 @pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])

@@ -12,9 +12,9 @@ import numpy as np
 
 from services.api.results.plots.axes import Scale, draw_bottom_axis
 from services.api.results.plots.colours import MISSING, draw_colour_bar, draw_shaded, shades
-from services.api.results.plots.lines import LINE, Frame, Ranking
+from services.api.results.plots.lines import LINE, LinesDrawing, Ranking
 from services.api.results.plots.numbers import Floats, Whole
-from services.api.results.plots.svg import Drawing, shortened
+from services.api.results.plots.svg import Drawing
 from shared.explanation import Matrix
 
 #: Pixels of a dot's radius, and of the room for the colour bar.
@@ -46,20 +46,19 @@ class BeeswarmFigures:
 
 def draw_beeswarm(figures: BeeswarmFigures, title: str) -> Drawing:
     """Draw the plot."""
-    labels = [shortened(label) for label in figures.labels]
-    frame = Frame.for_lines(labels, "SHAP values of single rows", title, beside=_BESIDE)
-    drawing, values = frame.drawing, figures.values
-    scale = Scale.around(min(values.min(), 0.0), max(values.max(), 0.0), frame.left, frame.right)
-    drawing.line((scale(0.0), frame.top), (scale(0.0), frame.bottom), opacity=0.45)
+    drawing = LinesDrawing("SHAP values of single rows", title, figures.labels, beside=_BESIDE)
+    left, right, top, bottom = drawing.left, drawing.right, drawing.top, drawing.bottom
+    values = figures.values
+    scale = Scale.around(min(values.min(), 0.0), max(values.max(), 0.0), left, right)
+    drawing.line((scale(0.0), top), (scale(0.0), bottom), opacity=0.45)
     shuffled = np.random.default_rng(0).permutation(len(values))
-    for line, label in enumerate(figures.labels):
-        y = frame.middle(line)
-        drawing.line((frame.left, y), (frame.right, y), opacity=0.25, dash="1 5")
-        frame.write_label(line, label)
+    for line in range(len(figures.labels)):
+        y = drawing.middle(line)
+        drawing.line((left, y), (right, y), opacity=0.25, dash="1 5")
         heights = y - swarm_offsets(values[:, line], shuffled) * LINE
         draw_shaded(drawing, scale(values[:, line]), heights, figures.shades[:, line], _RADIUS)
-    draw_bottom_axis(drawing, scale, frame.bottom, "SHAP value (impact on model output)")
-    draw_colour_bar(drawing, frame.right + 34, frame.top, frame.bottom, "Feature value", ("Low", "High"))
+    draw_bottom_axis(drawing, scale, bottom, "SHAP value (impact on model output)")
+    draw_colour_bar(drawing, right + 34, top, bottom, "Feature value", ("Low", "High"))
     return drawing
 
 

@@ -55,8 +55,7 @@ def draw_dependence(figures: DependenceFigures, title: str) -> Drawing:
     """Draw the plot."""
     feature = figures.feature
     name = shortened(feature.name)
-    drawing = Drawing(_WIDTH, _HEIGHT, f"SHAP values against {feature.name}, {title}")
-    drawing.text((16, 24), title, size=12, opacity=0.75)
+    drawing = Drawing(_WIDTH, _HEIGHT, f"SHAP values against {feature.name}", title)
     given = figures.x[~np.isnan(figures.x)]
     ends = (float(given.min()), float(given.max())) if len(given) else (0.0, 0.0)
     names = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from services.api.http.query import Query
-from services.api.results.plots.bar import BarFigures, draw_bar
+from services.api.results.plots.bar import draw_bar
 from services.api.results.plots.beeswarm import BeeswarmFigures, draw_beeswarm
 from services.api.results.plots.dependence import DependenceFigures, draw_dependence
+from services.api.results.plots.lines import Ranking
 from services.api.results.plots.svg import Drawing
 from services.api.results.plots.waterfall import WaterfallFigures, draw_waterfall
 from services.api.results.result import JobNames
@@ -32,56 +32,34 @@ DISPLAYED, MOST_DISPLAYED = 10, 100
 LISTED = 12
 
 
-@dataclass(frozen=True, slots=True)
-class PlotOptions:
-    """The parameters of a request for a plot. None stands for the default."""
-
-    output: str | None
-    feature: str | None
-    row: int
-    max_display: int
-
-    @classmethod
-    def of(cls, query: Query) -> PlotOptions:
-        """Read the parameters. Raises BadParameterError."""
-        row, max_display = query.whole("row", 0, 0), query.whole("max_display", DISPLAYED, 1, MOST_DISPLAYED)
-        return cls(query.text("output"), query.text("feature"), row, max_display)
-
-
-def draw_plot(
-    kind: str, job: Job, options: PlotOptions, summaries: JobSummaries, catalog: ModelCatalog
-) -> Drawing:
+def draw_plot(kind: str, job: Job, query: Query, summaries: JobSummaries, catalog: ModelCatalog) -> Drawing:
     """Draw a plot of a completed job. Raises BadParameterError and the errors of JobSummaries."""
     names = JobNames.of(job, catalog)
-    output = _place("output", options.output, names.outputs)
+    output = _place(query, "output", names.outputs)
+    max_display = query.whole("max_display", DISPLAYED, 1, MOST_DISPLAYED)
     if kind == "waterfall":
-        title = f"{_title(job, names, output, job.rows)}, row {options.row}"
-        return draw_waterfall(_steps(job, options, summaries, names, output), title)
+        row = query.whole("row", 0, 0, job.rows - 1)
+        features, explained = summaries.row(job, row)
+        values, base_value = explained.values[0, output], float(explained.base_values[0, output])
+        steps = WaterfallFigures.of(features, values, base_value, names.columns, max_display)
+        return draw_waterfall(steps, f"{_title(job, names, output, job.rows)}, row {row}")
     summary = summaries.of(job)
     mean_abs, values = summary.moments.mean_abs[output], summary.explanation.values[:, output]
     if kind == "bar":
-        bars = BarFigures.of(mean_abs, names.features, options.max_display)
-        return draw_bar(bars, _title(job, names, output, job.rows))
+        ranking = Ranking.by(mean_abs, max_display)
+        title = _title(job, names, output, job.rows)
+        return draw_bar(ranking.labels(names.features), ranking.gather(mean_abs), title)
     title = _title(job, names, output, len(summary.features))
     if kind == "beeswarm":
-        dots = BeeswarmFigures.of(summary.features, values, mean_abs, names.features, options.max_display)
+        dots = BeeswarmFigures.of(summary.features, values, mean_abs, names.features, max_display)
         return draw_beeswarm(dots, title)
-    feature = _place("feature", options.feature, names.features, default=int(np.argmax(mean_abs)))
+    feature = _place(query, "feature", names.features, default=int(np.argmax(mean_abs)))
     points = DependenceFigures.of(feature, summary.features, values, names.columns)
     return draw_dependence(points, title)
 
 
-def _steps(
-    job: Job, options: PlotOptions, summaries: JobSummaries, names: JobNames, output: int
-) -> WaterfallFigures:
-    if options.row >= job.rows:
-        raise BadParameterError(f"row={options.row} is out of range: the rows are 0 to {job.rows - 1}.")
-    features, explanation = summaries.row(job, options.row)
-    values, base_value = explanation.values[0, output], float(explanation.base_values[0, output])
-    return WaterfallFigures.of(features, values, base_value, names.columns, options.max_display)
-
-
-def _place(what: str, wanted: str | None, names: Sequence[str], default: int = 0) -> int:
+def _place(query: Query, what: str, names: Sequence[str], default: int = 0) -> int:
+    wanted = query.text(what)
     if wanted is None:
         return default
     if wanted in names:

@@ -21,12 +21,14 @@ type Point = tuple[float, float]
 
 
 class Drawing:
-    """One picture, its size in pixels. Later marks cover earlier ones."""
+    """One picture with a title. Later marks cover earlier ones."""
 
-    def __init__(self, width: float, height: float, label: str) -> None:
+    def __init__(self, width: float, height: float, description: str, title: str) -> None:
+        """Take the size in pixels. The description is for screen readers."""
         self.width, self.height = width, height
-        self._label = label
+        self._label = f"{description}, {title}"
         self._marks: list[str] = []
+        self.text((16, 24), title, size=12, opacity=0.75)
 
     def line(
         self, start: Point, end: Point, *, opacity: float = 1.0, dash: str = "", width: float = 1
@@ -40,14 +42,13 @@ class Drawing:
 
     def area(self, points: Iterable[Point], fill: str, *, opacity: float = 1.0, tip: str = "") -> None:
         """Fill a polygon. `tip` is its tooltip."""
-        d = "M" + "L".join(_point(point) for point in points) + "z"
+        d = "M" + "L".join(map(_point, points)) + "z"
         self._marks.append(f'<path d="{d}" fill="{fill}"{_fill_opacity(opacity)}>{_tip(tip)}</path>')
 
     def box(self, start: Point, end: Point, fill: str, *, opacity: float = 1.0, tip: str = "") -> None:
         """Fill the rectangle between two opposite corners."""
         (left, top), (right, bottom) = start, end
-        corners = [start, (right, top), end, (left, bottom)]
-        self.area(corners, fill, opacity=opacity, tip=tip)
+        self.area([start, (right, top), end, (left, bottom)], fill, opacity=opacity, tip=tip)
 
     def text(  # noqa: PLR0913  # the properties of text
         self,

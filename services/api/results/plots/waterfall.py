@@ -9,7 +9,7 @@ import numpy as np
 
 from services.api.results.plots.axes import Scale, draw_bottom_axis
 from services.api.results.plots.colours import BLUE, RED
-from services.api.results.plots.lines import LINE, Frame, Ranking
+from services.api.results.plots.lines import LINE, LinesDrawing, Ranking
 from services.api.results.plots.numbers import plain, signed, value_text
 from services.api.results.plots.svg import Drawing, shortened, text_width
 from shared.explanation import Matrix
@@ -68,24 +68,22 @@ class WaterfallFigures:
 
 def draw_waterfall(figures: WaterfallFigures, title: str) -> Drawing:
     """Draw the plot."""
-    labels = [step.before + shortened(step.label) for step in figures.steps]
-    frame = Frame.for_lines(labels, "SHAP values of one row", title, beside=40, room=_ROOM)
+    labels, befores = zip(*((step.label, step.before) for step in figures.steps), strict=True)
+    drawing = LinesDrawing("SHAP values of one row", title, labels, befores, beside=40, room=_ROOM)
     ends = [end for step in figures.steps for end in (step.start, step.end)]
-    scale = Scale.around(min(ends), max(ends), frame.left, frame.right, margin=0.12)
-    drawing = frame.drawing
+    scale = Scale.around(min(ends), max(ends), drawing.left, drawing.right, margin=0.12)
     for line, step in enumerate(figures.steps):
-        x, y = scale(step.start), frame.middle(line)
-        drawing.line((frame.left, y), (frame.right, y), opacity=0.25, dash="1 5")
-        frame.write_label(line, step.label, step.before)
-        below = y + LINE if line + 1 < len(figures.steps) else frame.bottom
+        x, y = scale(step.start), drawing.middle(line)
+        drawing.line((drawing.left, y), (drawing.right, y), opacity=0.25, dash="1 5")
+        below = y + LINE if line + 1 < len(figures.steps) else drawing.bottom
         drawing.line((x, y - _HALF), (x, below), opacity=0.45, dash="3 3")
         _draw_arrow(drawing, scale, step, y)
-    draw_bottom_axis(drawing, scale, frame.bottom, "")
+    draw_bottom_axis(drawing, scale, drawing.bottom, "")
     x = scale(figures.margin)
-    drawing.line((x, frame.top - 6), (x, frame.middle(0)), opacity=0.45, dash="3 3")
-    drawing.text((x, frame.top - 11), f"f(x) = {plain(figures.margin)}", anchor="middle", size=12)
+    drawing.line((x, drawing.top - 6), (x, drawing.middle(0)), opacity=0.45, dash="3 3")
+    drawing.text((x, drawing.top - 11), f"f(x) = {plain(figures.margin)}", anchor="middle", size=12)
     base = f"E[f(X)] = {plain(figures.base_value)}"
-    drawing.text((scale(figures.base_value), frame.bottom + 44), base, anchor="middle", size=12)
+    drawing.text((scale(figures.base_value), drawing.bottom + 44), base, anchor="middle", size=12)
     return drawing
 
 

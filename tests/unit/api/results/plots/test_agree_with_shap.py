@@ -14,10 +14,10 @@ import shap
 from matplotlib import pyplot as plt
 from numpy.typing import NDArray
 
-from services.api.results.plots.bar import BarFigures
 from services.api.results.plots.beeswarm import BeeswarmFigures, swarm_offsets
 from services.api.results.plots.colours import GREY, MISSING, RAMP
 from services.api.results.plots.dependence import DependenceFigures, strongest_interaction
+from services.api.results.plots.lines import Ranking
 from services.api.results.plots.waterfall import WaterfallFigures
 from shared.build import ROOT
 from shared.engines.xgboost_engine import XGBoostEngine
@@ -75,16 +75,16 @@ def axes() -> Iterator[Any]:
 
 @pytest.mark.parametrize("max_display", [1, 4, 10, 100])
 def test_bars_have_the_lengths_of_shaps(explained: Explained, axes: Any, max_display: int) -> None:
-    figures = BarFigures.of(explained.mean_abs, explained.names, max_display)
+    ranking = Ranking.by(explained.mean_abs, max_display)
+    ours, names = ranking.gather(explained.mean_abs), ranking.labels(explained.names)
 
     shap.plots.bar(explained.explanation, max_display=max_display, ax=axes, show=False)
 
     lengths = [bar.get_width() for bar in axes.patches]
-    assert_close(figures.mean_abs, lengths)
-    labels = [label.get_text() for label in axes.get_yticklabels()][: len(figures.labels)]
+    assert_close(ours, lengths)
+    labels = [label.get_text() for label in axes.get_yticklabels()][: len(names)]
     # In order, except for features of equal size, which may have any order.
-    ours = sorted(zip(figures.mean_abs.round(9), figures.labels, strict=True))
-    assert [label for _, label in ours] == [
+    assert [label for _, label in sorted(zip(ours.round(9), names, strict=True))] == [
         label for _, label in sorted(zip(np.round(lengths, 9), labels, strict=True))
     ]
 

@@ -6,10 +6,11 @@ import pytest
 from numpy.typing import NDArray
 
 from services.api.results.plots.axes import Scale
-from services.api.results.plots.bar import BarFigures, draw_bar
+from services.api.results.plots.bar import draw_bar
 from services.api.results.plots.beeswarm import BeeswarmFigures, draw_beeswarm
 from services.api.results.plots.colours import BLUE, MISSING, RAMP, RED, STEPS, shade_bounds, shades
 from services.api.results.plots.dependence import DependenceFigures, draw_dependence
+from services.api.results.plots.lines import Ranking
 from services.api.results.plots.numbers import plain, signed, value_text
 from services.api.results.plots.svg import Drawing
 from services.api.results.plots.waterfall import WaterfallFigures, draw_waterfall
@@ -22,8 +23,9 @@ NASTY = '<script>alert(1)</script> & "quotes" \x00\x1b and a name of very many l
 def drawn(features: NDArray[np.float32], values: NDArray[np.float32], names: list[str]) -> list[Drawing]:
     mean_abs = np.abs(values.astype(np.float64)).mean(axis=0)
     columns = [Feature(name) for name in names]
+    ranking = Ranking.by(mean_abs, 3)
     return [
-        draw_bar(BarFigures.of(mean_abs, names, 3), "m@1"),
+        draw_bar(ranking.labels(names), ranking.gather(mean_abs), "m@1"),
         draw_beeswarm(BeeswarmFigures.of(features, values, mean_abs, names, 3), "m@1"),
         draw_waterfall(WaterfallFigures.of(features[0], values[0], 0.5, columns, 3), "m@1"),
         draw_dependence(DependenceFigures.of(0, features, values, columns), "m@1"),
