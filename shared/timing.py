@@ -52,11 +52,6 @@ class Timing:
     # --- Starting and stopping, as in supervisord.conf ---
     #: After which supervisord counts a program as started (`startsecs`, a whole number).
     program_start_seconds: float = 1.0
-    #: From a stop signal until supervisord kills a program (`stopwaitsecs`).
-    redis_stop_seconds: float = 2.0
-    monitor_stop_seconds: float = 1.0
-    api_stop_seconds: float = 2.0
-    worker_stop_seconds: float = 16.0
     #: For the monitor's loops to end.
     monitor_loops_stop_seconds: float = 0.6
     #: From a stop signal until a worker abandons its batch.
@@ -75,8 +70,6 @@ class Timing:
     shap_idle_seconds: float = 60.0
     #: In which no other worker restarts for that reason: longer than a start on half a CPU.
     shap_turn_seconds: float = 10.0
-    #: Between two attempts to get that turn.
-    shap_retry_seconds: float = 1.0
 
     # --- Health ---
     #: Of a fault, after which only a restart helps.

@@ -21,38 +21,17 @@ RECYCLE = "shapbox:recycle"
 #: The channel on which ended jobs' ids are published.
 ENDED_CHANNEL = "shapbox:ended"
 
-
-def job(job_id: str) -> str:
-    """Return the key of a job's fields."""
-    return f"shapbox:job:{job_id}"
-
-
-def todo(job_id: str) -> str:
-    """Return the key of the set of a job's batches whose results are not recorded."""
-    return f"shapbox:todo:{job_id}"
-
-
-def deaths(job_id: str) -> str:
-    """Return the key of the blame, by batch, for workers that died holding it."""
-    return f"shapbox:deaths:{job_id}"
-
-
-def with_status(status: str) -> str:
-    """Return the key of the ids of all jobs in `status`, score 0."""
-    return f"shapbox:jobs:{status}"
-
-
-def flush(process: str) -> str:
-    """Return the key of the number of a process's last flush of its counters; it expires."""
-    return f"shapbox:flush:{process}"
-
-
-def heartbeat(worker: str) -> str:
-    """Return the key of a worker's heartbeat, which expires unless renewed."""
-    # prose: allow "beacon": stored data
-    return f"shapbox:beacon:{worker}"
-
-
-def idempotency(digest: str) -> str:
-    """Return the key that maps the digest of an Idempotency-Key to its job."""
-    return f"shapbox:idempotency:{digest}"
+#: A job's fields, by its id.
+job = "shapbox:job:{}".format
+#: The set of a job's batches whose results are not recorded, by the job's id.
+todo = "shapbox:todo:{}".format
+#: The blame, by batch, for workers that died holding it, by the job's id.
+deaths = "shapbox:deaths:{}".format
+#: The ids of all jobs in a status, score 0.
+with_status = "shapbox:jobs:{}".format
+#: The number of a process's last flush of its counters, by the process. It expires.
+flush = "shapbox:flush:{}".format
+#: A worker's heartbeat, by its name. It expires unless renewed.
+heartbeat = "shapbox:beacon:{}".format  # prose: allow "beacon": stored data
+#: The id of an Idempotency-Key's job, by the key's digest.
+idempotency = "shapbox:idempotency:{}".format

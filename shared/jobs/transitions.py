@@ -46,33 +46,34 @@ class Transitions:
 
     def __init__(self, connection: RedisClient) -> None:
         prelude = _source("end_job")
-        self._claim = connection.register_script(prelude + _source("claim"))
-        self._complete = connection.register_script(prelude + _source("complete"))
-        self._release = connection.register_script(prelude + _source("release"))
-        self._finish = connection.register_script(prelude + _source("finish"))
-        self._forget = connection.register_script(prelude + _source("forget"))
+        names = ("claim", "complete", "release", "finish", "forget")
+        self._scripts = {name: connection.register_script(prelude + _source(name)) for name in names}
 
     def claim(self, job_id: str, batch: int, owner: str, token: str) -> Claim:
         """Claim a batch for `owner`, whose process is `token`."""
-        return Claim(self._claim(args=[job_id, batch, owner, token]).decode())
+        return Claim(self._scripts["claim"](args=[job_id, batch, owner, token]).decode())
 
     def complete(self, job_id: str, batch: int, rows: int, model: str, residual: float) -> Completion:
         """Record a stored result and its largest residual; the last one completes the job."""
-        return Completion(self._complete(args=[job_id, batch, rows, model, repr(float(residual))]).decode())
+        return Completion(
+            self._scripts["complete"](args=[job_id, batch, rows, model, repr(float(residual))]).decode()
+        )
 
     def release(
         self, job_id: str, batch: int, holder: bytes, *, limit: int, problem: bytes, blame: int
     ) -> Release:
         """Release a batch from `holder` (as read); at `limit` blame its job fails with `problem`."""
-        return Release(self._release(args=[job_id, batch, holder, limit, problem, int(blame)]).decode())
+        return Release(
+            self._scripts["release"](args=[job_id, batch, holder, limit, problem, int(blame)]).decode()
+        )
 
     def finish(self, job_id: str, status: str, problem: bytes = b"") -> bool:
         """End an active job as failed or cancelled; return whether it was active."""
-        return bool(self._finish(args=[job_id, status, problem]))
+        return bool(self._scripts["finish"](args=[job_id, status, problem]))
 
     def forget(self, job_id: str) -> bool:
         """Remove an ended job from Redis; return whether it existed."""
-        return bool(self._forget(args=[job_id]))
+        return bool(self._scripts["forget"](args=[job_id]))
 
 
 def _source(name: str) -> str:

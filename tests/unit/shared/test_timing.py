@@ -11,12 +11,7 @@ from shared.appliance.program_start import START_SECONDS_NAME
 from shared.build import ROOT
 from shared.timing import TIMING
 
-SECTIONS = {
-    "program:redis": TIMING.redis_stop_seconds,
-    "eventlistener:monitor": TIMING.monitor_stop_seconds,
-    "program:api": TIMING.api_stop_seconds,
-    "program:worker": TIMING.worker_stop_seconds,
-}
+SECTIONS = ("program:redis", "eventlistener:monitor", "program:api", "program:worker")
 #: Seconds of a platform's grace period, such as Render's, in which all programs must stop.
 GRACE_SECONDS = 30.0
 
@@ -29,10 +24,9 @@ def supervisord() -> configparser.RawConfigParser:
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_supervisord_stops_and_starts_programs_as_planned(
+def test_supervisord_starts_programs_as_planned(
     supervisord: configparser.RawConfigParser, section: str
 ) -> None:
-    assert float(supervisord[section]["stopwaitsecs"]) == SECTIONS[section]
     assert supervisord[section]["startsecs"] == f"%(ENV_{START_SECONDS_NAME})s"
     assert TIMING.program_start_seconds == int(TIMING.program_start_seconds)
 
@@ -44,11 +38,11 @@ def test_a_worker_misses_several_heartbeats_before_it_counts_as_gone() -> None:
     assert TIMING.claim_seconds < TIMING.lost_search_seconds < TIMING.heartbeat_lease_seconds
 
 
-def test_every_program_stops_by_itself_before_it_is_killed() -> None:
-    assert TIMING.worker_drain_seconds + 2 < TIMING.worker_stop_seconds
-    assert TIMING.monitor_loops_stop_seconds < TIMING.monitor_stop_seconds
-    stops = sum(SECTIONS.values())
-    assert stops < GRACE_SECONDS
+def test_every_program_stops_by_itself_before_it_is_killed(supervisord: configparser.RawConfigParser) -> None:
+    stops = {section: float(supervisord[section]["stopwaitsecs"]) for section in SECTIONS}
+    assert TIMING.worker_drain_seconds + 2 < stops["program:worker"]
+    assert TIMING.monitor_loops_stop_seconds < stops["eventlistener:monitor"]
+    assert sum(stops.values()) < GRACE_SECONDS
     assert TIMING.rq_registration_seconds < TIMING.rq_worker_ttl_seconds + 60
 
 
