@@ -47,7 +47,7 @@ def _answers(client: redis.Redis) -> bool:
         return False
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> float:
+def until(condition: Callable[[], object], seconds: float = 60) -> float:
     """Wait for the condition; returns how long that took."""
     started = time.monotonic()
     while not condition():

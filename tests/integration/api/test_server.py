@@ -9,6 +9,7 @@ import os
 import random
 import signal
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -24,11 +25,13 @@ from waitress import wasyncore
 from services.api.components import Components
 from services.api.http import server
 from shared.build import ROOT
+from shared.metrics import HTTP_CONNECTIONS_CLOSED, ClosedConnection
 from shared.settings import Settings
 from shared.timing import TIMING
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, OverHttp
 from tests.integration.api.api_process import Process
 from tests.integration.conftest import Logged
+from tests.support.quick import check_quick, check_quick_by_own_clock
 
 #: More answers than the sockets' buffers hold.
 REQUESTS = 600
@@ -36,7 +39,7 @@ LARGE = b"x" * (3 * 2**20)
 
 
 def raw(port: int, data: bytes, *, then: Callable[[socket.socket], None] = lambda _s: None) -> bytes:
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
         connection.sendall(data)
         then(connection)
         received = b""
@@ -50,7 +53,7 @@ def raw(port: int, data: bytes, *, then: Callable[[socket.socket], None] = lambd
 )
 def test_a_client_that_breaks_its_connection_off_does_not_end_the_server(http: OverHttp, sent: bytes) -> None:
     for _ in range(20):
-        connection = socket.create_connection(("127.0.0.1", http.port), timeout=10)
+        connection = socket.create_connection(("127.0.0.1", http.port), timeout=60)
         connection.sendall(sent)
         assert http.get("/version").status == 200  # it has been taken
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -164,15 +167,17 @@ def test_a_method_that_http_does_not_know_is_refused(http: OverHttp) -> None:
     assert http.call("BREW", "/v1/jobs").slug == "bad-request"
 
 
+def check_healthy(http: OverHttp) -> None:
+    assert http.get("/healthz").status == 200
+
+
 def test_health_is_answered_while_as_many_as_may_wait_do(http: OverHttp) -> None:
     job = http.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
     threads = [threading.Thread(target=http.get, args=(f"{job['links']['self']}?wait=3",)) for _ in range(40)]
     for thread in threads:
         thread.start()
     time.sleep(0.5)
-    started = time.monotonic()
-    assert http.get("/healthz").status == 200
-    assert time.monotonic() - started < 1
+    check_quick(1, lambda: check_healthy(http))
     for thread in threads:
         thread.join()
 
@@ -198,7 +203,7 @@ def loop_turns(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 def test_a_small_answer_is_sent_in_one_go(http: OverHttp) -> None:
-    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=60) as connection:
         for _ in range(60):
             connection.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
             head, _, body = connection.recv(65536).partition(b"\r\n\r\n")
@@ -215,7 +220,7 @@ def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
 
     def send_late(channel: wasyncore.dispatcher, *args: Any, **named: Any) -> int:
         sending.set()
-        assert others_came.wait(10)
+        assert others_came.wait(60)
         return int(send(channel, *args, **named))
 
     monkeypatch.setattr(wasyncore.dispatcher, "send", send_late)
@@ -223,12 +228,12 @@ def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
 
         def connect() -> socket.socket:
             return open_connections.enter_context(
-                socket.create_connection(("127.0.0.1", http.port), timeout=10)
+                socket.create_connection(("127.0.0.1", http.port), timeout=60)
             )
 
         asking = connect()
         asking.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert sending.wait(10)
+        assert sending.wait(60)
         before = len(loop_turns)
         for _ in range(5):  # each wakes the loop, which then sees bytes that are not sent yet
             connect()
@@ -236,7 +241,7 @@ def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
         turns = len(loop_turns) - before
         others_came.set()
         assert asking.recv(65536).startswith(b"HTTP/1.1 200 OK")
-    assert 1 <= turns < 20
+    assert 1 <= turns < 100  # the seconds of a busy machine take some, and a busy loop thousands
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.3])
@@ -270,26 +275,33 @@ def test_no_request_is_forgotten_between_the_loop_and_the_threads(http: OverHttp
 def test_many_connections_in_turn_leave_threads_for_others(http: OverHttp) -> None:
     with contextlib.ExitStack() as open_connections:
         connections = [
-            open_connections.enter_context(socket.create_connection(("127.0.0.1", http.port), timeout=10))
+            open_connections.enter_context(socket.create_connection(("127.0.0.1", http.port), timeout=60))
             for _ in range(100)
         ]
-        slowest = 0.0
+        seconds = []
         for _ in range(5):
             for connection in connections:
                 connection.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
             started = time.monotonic()
             assert http.get("/healthz").status == 200
-            slowest = max(slowest, time.monotonic() - started)
+            seconds.append(time.monotonic() - started)
             for connection in connections:
                 assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK")
-    assert slowest < 1
+    assert statistics.median(seconds) < 1  # a machine may be busy at once
 
 
-def test_a_client_that_takes_no_bytes_is_let_go(http: OverHttp, monkeypatch: pytest.MonkeyPatch) -> None:
+def timeouts(components: Components) -> float:
+    components.counters.flush()
+    return components.counters.read().get((HTTP_CONNECTIONS_CLOSED.name, ClosedConnection.TIMEOUT), 0)
+
+
+def test_a_client_that_takes_no_bytes_is_let_go(
+    http: OverHttp, components: Components, monkeypatch: pytest.MonkeyPatch, wait_until: Callable[..., float]
+) -> None:
     monkeypatch.setattr(server, "TIMING", replace(TIMING, http_idle_seconds=0.5))
-    with socket.create_connection(("127.0.0.1", http.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", http.port), timeout=60) as connection:
         connection.sendall(b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n" * REQUESTS)  # and reads nothing
-        time.sleep(3)
+        wait_until(lambda: timeouts(components) == 1)
         received = 0
         with contextlib.suppress(ConnectionError):
             while block := connection.recv(65536):
@@ -308,31 +320,45 @@ def test_the_process_starts_without_redis_and_serves_when_it_comes(
 
 
 @pytest.mark.usefixtures("server")
-def test_sigterm_lets_who_waits_go_and_ends_the_process(start: Callable[[], Process]) -> None:
-    process = start()
-    replies: list[Any] = []
+def test_sigterm_lets_who_waits_go_and_ends_the_process(
+    start: Callable[[], Process], wait_until: Callable[..., float]
+) -> None:
     body = {"model": "diabetes", "rows": [[1.0] * 10]}
-    waiting = threading.Thread(target=lambda: replies.append(process.http.post_json("/v1/explain", body)))
-    waiting.start()
-    time.sleep(0.7)
+
+    def stop_one() -> float:
+        process = start()
+        accepted = len(process.http.get("/v1/jobs").json["jobs"])
+        replies: list[Any] = []
+        waiting = threading.Thread(target=lambda: replies.append(process.http.post_json("/v1/explain", body)))
+        waiting.start()
+        wait_until(lambda: len(process.http.get("/v1/jobs").json["jobs"]) > accepted)
+        seconds = stop(process)
+        waiting.join()
+        assert replies[0].status == 202
+        assert "Traceback" not in process.log.read_text()
+        return seconds
+
+    check_quick_by_own_clock(3, stop_one)
+
+
+def stop(process: Process) -> float:
+    """Return the seconds that a process takes to end after SIGTERM."""
     started = time.monotonic()
     process.process.send_signal(signal.SIGTERM)
-    assert process.process.wait(10) == 0
-    assert time.monotonic() - started < 3
-    waiting.join()
-    assert replies[0].status == 202
-    assert "Traceback" not in process.log.read_text()
+    assert process.process.wait(60) == 0
+    return time.monotonic() - started
 
 
 def test_sigterm_ends_the_process_also_while_redis_hangs(start: Callable[[], Process], server: Any) -> None:
-    process = start()
-    process.http.get("/v1/jobs")
-    server.signal(signal.SIGSTOP)
-    started = time.monotonic()
-    process.process.send_signal(signal.SIGTERM)
-    assert process.process.wait(10) == 0
-    assert time.monotonic() - started < 5
-    server.signal(signal.SIGCONT)
+    def stop_one() -> float:
+        process = start()
+        process.http.get("/v1/jobs")
+        server.signal(signal.SIGSTOP)
+        seconds = stop(process)
+        server.signal(signal.SIGCONT)
+        return seconds
+
+    check_quick_by_own_clock(5, stop_one)
 
 
 def test_a_process_that_cannot_start_says_why_in_one_line(settings: Settings) -> None:

@@ -155,19 +155,19 @@ def test_a_job_that_enters_while_another_one_looks_is_counted_by_it(
 
     def write_late(*what: Any) -> None:
         checked.set()
-        assert looked.wait(10)
+        assert looked.wait(60)
         write(*what)
 
     def look_and_let_the_other_one_end() -> dict[Lane, int]:
         counts = waiting()
         looked.set()
-        first.join(10)
+        first.join(60)
         return counts
 
     monkeypatch.setattr(store, "_write", write_late)
     first = threading.Thread(target=store.accept, args=(a_job(),))
     first.start()
-    assert checked.wait(10)
+    assert checked.wait(60)
     monkeypatch.setattr(store.queues, "waiting", look_and_let_the_other_one_end)
 
     with pytest.raises(QueueFullError):

@@ -1,0 +1,30 @@
+"""Bounds in seconds, which a busy machine may miss once, and a defect misses each time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+#: How often something may be tried. Each time all of its other checks must hold.
+ATTEMPTS = 3
+
+
+def check_quick(most_seconds: float, act: Callable[[], object], attempts: int = ATTEMPTS) -> None:
+    """Fail unless `act` takes less than so many seconds in one of some attempts."""
+    check_quick_by_own_clock(most_seconds, lambda: _seconds(act), attempts)
+
+
+def check_quick_by_own_clock(most_seconds: float, act: Callable[[], float], attempts: int = ATTEMPTS) -> None:
+    """Fail unless `act` returns less than so many seconds in one of some attempts."""
+    took: list[float] = []
+    for _ in range(attempts):
+        took.append(act())
+        if took[-1] < most_seconds:
+            return
+    raise AssertionError(f"each attempt took longer than {most_seconds} s: {took}")
+
+
+def _seconds(act: Callable[[], object]) -> float:
+    started = time.monotonic()
+    act()
+    return time.monotonic() - started
