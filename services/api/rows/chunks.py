@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -23,8 +23,7 @@ _LARGEST = float(np.finfo(np.float32).max)
 class Piece:
     """Successive rows.
 
-    `values` is rows x features, float32 or float64, with NaN in place of faulty cells; `faults` number the rows
-    from the start of the body.
+    `values` is rows x features, float32 or float64, with NaN in place of faulty cells; `faults` number these rows from 0.
     """
 
     values: NDArray[np.floating]
@@ -80,8 +79,8 @@ def check_pieces(pieces: Iterable[Piece], spec: RowSpec) -> Iterator[Matrix]:
     faults: list[RowError] = []
     total = 0
     for piece in pieces:
-        values, infinite = _to_float32(piece.values, total, spec)
-        faults += piece.faults + infinite
+        values, infinite = _to_float32(piece.values, spec)
+        faults += [replace(fault, row=total + (fault.row or 0)) for fault in piece.faults + infinite]
         total += len(values)
         _refuse(faults, total, spec)
         if total > spec.max_rows:
@@ -106,7 +105,7 @@ def _refuse(faults: list[RowError], rows: int | None, spec: RowSpec) -> None:
         raise invalid_rows(in_chunk)
 
 
-def _to_float32(values: NDArray[np.floating], first_row: int, spec: RowSpec) -> tuple[Matrix, list[RowError]]:
+def _to_float32(values: NDArray[np.floating], spec: RowSpec) -> tuple[Matrix, list[RowError]]:
     single = round_to_float32(values)
     if spec.missing and (markers := Markers(spec.missing).find(single)).any():
         single = np.where(markers, np.float32(np.nan), single)
@@ -115,7 +114,7 @@ def _to_float32(values: NDArray[np.floating], first_row: int, spec: RowSpec) -> 
         return single, []
     places = np.argwhere(infinite)[:MAX_ROW_ERRORS].tolist()
     return single, [
-        RowError(first_row + row, spec.features[column].name, _say_infinite(float(values[row, column])))
+        RowError(row, spec.features[column].name, _say_infinite(float(values[row, column])))
         for row, column in places
     ]
 

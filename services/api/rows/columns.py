@@ -10,9 +10,6 @@ import math
 import re
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from services.api.rows.chunks import Markers
 from services.api.rows.faults import list_names, quote, show_number
 from shared.models.contract import Label
@@ -23,11 +20,8 @@ NUMBERS = frozenset({int, float, bool, type(None)})
 #: Codes end below this number: float32 holds all whole numbers up to it.
 MAX_CODES = 2**24
 
-#: A number; Python's float() would also take 1_000 and digits of other scripts.
-_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-
-#: A whole number that an integer of 64 bits may hold: it is kept exact, as it may be a label.
-_WHOLE = re.compile(r"[+-]?\d{1,20}", re.ASCII)
+#: Digits of a whole number that an integer of 64 bits may hold: it is kept exact, as it may be a label.
+_WHOLE_DIGITS = 20
 
 #: A number with a decimal comma or with separators of thousands.
 _FORMATTED_NUMBER = re.compile(r"[+-]?\d[\d.,_'\s]*", re.ASCII)
@@ -37,7 +31,6 @@ _WORDS = {
     **dict.fromkeys(("", "nan", "+nan", "-nan", "na", "n/a", "null", "none", "<na>", "#n/a"), math.nan),
     "true": 1,
     "false": 0,
-    **{sign + word: float(sign + "inf") for sign in ("", "+", "-") for word in ("inf", "infinity")},
 }
 
 #: Labels that a message lists.
@@ -111,17 +104,17 @@ class CategoryColumn:
             raise self._refuse(quote(cell))
         return self.from_json(number)
 
-    def find_wrong_codes(self, codes: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """Tell which numbers are neither codes nor missing."""
-        valid: NDArray[np.bool_] = (codes == np.floor(codes)) & (codes >= 0) & (codes < self._count)
-        return ~(valid | np.isnan(codes) | self._markers.find(codes))
-
-    def say_wrong_code(self, number: float) -> str:
-        """Say why a number is not a code."""
+    def from_code(self, number: float) -> float:
+        """Return a number that should be a code."""
+        if self._markers.is_missing(number):
+            return math.nan
+        if 0 <= number < self._count and number == int(number):
+            return float(number)
         if not self._labels:
-            return f"{show_number(number)} is not a code; codes are whole numbers from 0 to {MAX_CODES - 1}"
+            codes = f"codes are whole numbers from 0 to {MAX_CODES - 1}"
+            raise CellError(f"{show_number(number)} is not a code; {codes}")
         codes = f"0 to {self._count - 1}" if self._count > 1 else "0"
-        return (
+        raise CellError(
             f"{show_number(number)} is not a code of this category; the codes are {codes}, for "
             f"{list_names(self._labels, _LISTED_LABELS)}"
         )
@@ -139,13 +132,13 @@ type Column = NumberColumn | CategoryColumn
 def parse_cell(cell: str) -> float:
     """Parse a text as a number: NaN for missing, 1 and 0 for true and false. Raises ValueError."""
     text = cell.strip()
-    if _WHOLE.fullmatch(text):
-        return int(text)
-    if _NUMBER.fullmatch(text):
-        return float(text)
     if (number := _WORDS.get(text.lower())) is not None:
         return number
-    raise ValueError(cell)
+    # Python also takes 1_000 and digits of other scripts.
+    if "_" in text or not text.isascii():
+        raise ValueError(cell)
+    digits = text.lstrip("+-")
+    return int(text) if digits.isdigit() and len(digits) <= _WHOLE_DIGITS else float(text)
 
 
 def name_json(value: object) -> str:

@@ -63,7 +63,9 @@ class _CsvBody:
         order = None if columns == sorted(columns) else columns
         self._rows = 0
         for block in chain([rest] if rest else [], blocks):
-            yield from self._parse_block(block, order)
+            piece = self._parse_block(block, order)
+            self._rows += len(piece.values)
+            yield piece
         if not self._rows:
             raise no_rows("the CSV has only a header; add a line for each row")
 
@@ -112,14 +114,10 @@ class _CsvBody:
                 raise fault from None
         raise UnreadableBodyError("The body is empty: send CSV with a header and a line for each row.")
 
-    def _parse_block(self, block: bytes, order: list[int] | None) -> Iterator[Piece]:
-        assert self._rows is not None
-        first_row = self._rows
+    def _parse_block(self, block: bytes, order: list[int] | None) -> Piece:
         numbers = _parse_plain(block, len(self._names)) if self._table.takes_numbers_in_csv else None
         if numbers is not None:
-            self._rows += len(numbers)
-            yield self._table.from_numbers(numbers if order is None else numbers[:, order], first_row)
-            return
+            return self._table.from_numbers(numbers if order is None else numbers[:, order])
         faults: list[RowError] = []
         rows: list[list[str]] = []
         for cells in self._read_records(csv.reader(self._open_text(block), strict=True)):
@@ -127,17 +125,15 @@ class _CsvBody:
                 continue
             whole = cells or [""]
             if len(whole) != len(self._names):
-                faults.append(RowError(self._rows, None, self._say_ragged(whole)))
+                faults.append(RowError(len(rows), None, self._say_ragged(whole)))
                 whole = [""] * len(self._names)
             rows.append(whole)
-            self._rows += 1
-        if rows:
-            columns = list(zip(*rows, strict=True))
-            if order is not None:
-                columns = [columns[place] for place in order]
-            piece = self._table.from_text(columns, len(rows), first_row)
-            piece.faults.extend(faults)
-            yield piece
+        columns = list(zip(*rows, strict=True)) if rows else [()] * len(self._names)
+        piece = self._table.from_text(
+            columns if order is None else [columns[place] for place in order], len(rows)
+        )
+        piece.faults.extend(faults)
+        return piece
 
     def _say_ragged(self, cells: list[str]) -> str:
         wanted = len(self._names)

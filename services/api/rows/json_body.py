@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 
 import orjson
 
-from services.api.rows.chunks import Matrix, gather_chunks
+from services.api.rows.chunks import Matrix, Piece, gather_chunks
 from services.api.rows.faults import quote, too_many_rows
-from services.api.rows.json_rows import parse_rows
+from services.api.rows.json_rows import JsonRowParser
 from services.api.rows.json_scanner import VALUE_STARTS, JsonScanner, Rows
 from services.api.rows.row_spec import RowSpec
 from shared.errors import UnprocessableError, UnreadableBodyError
@@ -65,7 +65,7 @@ def read_json_rows(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
     UnprocessableError, InvalidRowsError and TooManyRowsError.
     """
     members = _walk(JsonScanner(stream, spec.max_row_bytes))
-    return gather_chunks(parse_rows((taken for _, taken in members if isinstance(taken, Rows)), spec), spec)
+    return _parse_rows((taken for _, taken in members if isinstance(taken, Rows)), spec)
 
 
 def read_json_file(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
@@ -73,7 +73,18 @@ def read_json_file(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
 
     Raises what `read_json_rows` does.
     """
-    return gather_chunks(parse_rows(_find_rows_of_file(JsonScanner(stream, spec.max_row_bytes)), spec), spec)
+    return _parse_rows(_find_rows_of_file(JsonScanner(stream, spec.max_row_bytes)), spec)
+
+
+def _parse_rows(texts: Iterator[Rows], spec: RowSpec) -> Iterator[Matrix]:
+    def parse() -> Iterator[Piece]:
+        parser = JsonRowParser(spec)
+        count = 0
+        for rows in texts:
+            yield parser.parse(rows.text, count)
+            count += rows.count
+
+    return gather_chunks(parse(), spec)
 
 
 def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:

@@ -73,7 +73,7 @@ def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
     table = table_of(spec)
     for first in range(0, matrix.rows, spec.chunk_rows):
         count = min(spec.chunk_rows, matrix.rows - first)
-        yield table.from_codes(matrix.read(first, count), first)
+        yield table.from_codes(matrix.read(first, count))
 
 
 def _open_matrix(stream: BinaryIO, spec: RowSpec) -> _Matrix:

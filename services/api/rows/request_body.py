@@ -147,7 +147,7 @@ class PlainBody:
         rows, columns = self.numbers.shape
         if columns != len(spec.features) or (spec.has_categories and not table_of(spec).takes_floats):
             return None
-        piece = table_of(spec).from_numbers(self.numbers, 0) if spec.has_categories else Piece(self.numbers)
+        piece = table_of(spec).from_numbers(self.numbers) if spec.has_categories else Piece(self.numbers)
         return check_pieces([piece], spec) if rows <= spec.chunk_rows else gather_chunks([piece], spec)
 
 

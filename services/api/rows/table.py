@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import chain
 from typing import Any
 
@@ -44,81 +44,65 @@ class Table:
             column.has_texts for _, column in self._categories
         )
 
-    def from_json(self, rows: Sequence[Sequence[Any]], first_row: int) -> Piece:
+    def from_json(self, rows: Sequence[Sequence[Any]]) -> Piece:
         """Read rows of JSON cells."""
         if not self._categories and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
             return Piece(np.array(rows, dtype=np.float64))
-        return self._read(zip(*rows, strict=True), len(rows), first_row, _read_json)
+        return self._read(zip(*rows, strict=True), len(rows), _read_json)
 
-    def from_text(self, columns: Iterable[Sequence[str]], rows: int, first_row: int) -> Piece:
+    def from_text(self, columns: Iterable[Sequence[str]], rows: int) -> Piece:
         """Read CSV cells, given as columns."""
-        return self._read(columns, rows, first_row, _read_text)
+        return self._read(columns, rows, _read_text)
 
-    def from_numbers(self, numbers: NDArray[np.float64], first_row: int) -> Piece:
+    def from_numbers(self, numbers: NDArray[np.float64]) -> Piece:
         """Read JSON or CSV cells that are all numbers, NaN for missing. In a category: labels."""
-        if not self._categories:
-            return Piece(numbers)
-        values = numbers.copy()
-        faults: list[RowError] = []
-        for place, column in self._categories:
-            distinct, places = np.unique(numbers[:, place], return_inverse=True)
-            found, wrong = _read_each(distinct.tolist(), column.from_json)
-            values[:, place] = np.array(found)[places]
-            rows = np.flatnonzero(np.isin(places, list(wrong)))[:MAX_ROW_ERRORS].tolist() if wrong else []
-            faults += self._name(place, first_row, {row: wrong[int(places[row])] for row in rows})
-        return Piece(values, faults)
+        return self._recode(numbers, numbers, CategoryColumn.from_json)
 
-    def from_codes(self, matrix: NDArray[Any], first_row: int) -> Piece:
+    def from_codes(self, matrix: NDArray[Any]) -> Piece:
         """Read rows of numbers of any dtype that hold codes in place of labels."""
         # Floats are rounded later, where one beyond float32's range is reported.
         values = matrix if matrix.dtype.kind == "f" else round_to_float32(matrix)
-        inexact = self._find_inexact(matrix, values)
-        if inexact is None and not self._categories:
+        piece = self._recode(matrix, values, CategoryColumn.from_code)
+        if matrix.dtype.kind in "iu" and matrix.dtype.itemsize > 2:
+            inexact = _find_inexact(matrix, values) & ~self._markers.find(values)
+            inexact[:, [place for place, _ in self._categories]] = False
+            for row, place in np.argwhere(inexact)[:MAX_ROW_ERRORS].tolist():
+                piece.faults.append(
+                    RowError(row, self._names[place], _say_inexact(matrix[row, place].item()))
+                )
+        return piece
+
+    def _recode(
+        self,
+        numbers: NDArray[Any],
+        values: NDArray[np.floating],
+        read: Callable[[CategoryColumn, float], float],
+    ) -> Piece:
+        """Return the values with the codes that `read` returns for a category's numbers."""
+        if not self._categories:
             return Piece(values)
+        values = values.copy()
         faults: list[RowError] = []
-        for place, column in enumerate(self._columns):
-            say: Callable[[Any], str]
-            if isinstance(column, CategoryColumn):
-                wrong = column.find_wrong_codes(matrix[:, place].astype(np.float64))
-                say = column.say_wrong_code
-            elif inexact is not None:
-                wrong, say = inexact[:, place], _say_inexact
-            else:
-                continue
-            rows = np.flatnonzero(wrong)[:MAX_ROW_ERRORS].tolist()
-            faults += self._name(place, first_row, {row: say(matrix[row, place].item()) for row in rows})
-            if rows:
-                values = values.copy()
-                values[wrong, place] = np.nan
+        for place, column in self._categories:
+            distinct, places = np.unique(numbers[:, place], return_inverse=True)
+            found, wrong = _read_each(distinct.tolist(), partial(read, column))
+            values[:, place] = np.array(found)[places]
+            rows = np.flatnonzero(np.isin(places, list(wrong)))[:MAX_ROW_ERRORS].tolist() if wrong else []
+            faults += self._name(place, {row: wrong[int(places[row])] for row in rows})
         return Piece(values, faults)
 
-    def _find_inexact(self, matrix: NDArray[Any], values: NDArray[np.float32]) -> NDArray[np.bool_] | None:
-        """Tell which integers float32 would change; None where it changes none."""
-        if matrix.dtype.kind not in "iu" or matrix.dtype.itemsize <= 2:
-            return None
-        beyond = values >= 2.0 ** (8 * matrix.dtype.itemsize - (matrix.dtype.kind == "i"))
-        with np.errstate(invalid="ignore"):
-            changed: NDArray[np.bool_] = beyond | (values.astype(matrix.dtype) != matrix)
-        if not changed.any():
-            return None
-        return changed & ~self._markers.find(values)
-
     def _read(
-        self,
-        columns: Iterable[Sequence[Any]],
-        rows: int,
-        first_row: int,
-        read: Callable[[Column, Sequence[Any]], _Values],
+        self, columns: Iterable[Sequence[Any]], rows: int, read: Callable[[Column, Sequence[Any]], _Values]
     ) -> Piece:
         values = np.empty((rows, len(self._columns)), dtype=np.float64)
         faults: list[RowError] = []
         for place, (column, cells) in enumerate(zip(self._columns, columns, strict=True)):
             values[:, place], wrong = read(column, cells)
-            faults += self._name(place, first_row, wrong)
+            faults += self._name(place, wrong)
         return Piece(values, faults)
 
-    def _name(self, place: int, first_row: int, wrong: dict[int, str]) -> list[RowError]:
-        return [RowError(first_row + row, self._names[place], detail) for row, detail in wrong.items()]
+    def _name(self, place: int, wrong: dict[int, str]) -> list[RowError]:
+        return [RowError(row, self._names[place], detail) for row, detail in wrong.items()]
 
 
 _make_table = lru_cache(maxsize=64)(Table)
@@ -166,6 +150,14 @@ def _read_each(cells: Sequence[Any], read: Callable[[Any], float]) -> _Values:
                     wrong[row] = str(fault)
         values.append(value)
     return values, wrong
+
+
+def _find_inexact(matrix: NDArray[Any], values: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Tell which integers float32 changes."""
+    beyond = values >= 2.0 ** (8 * matrix.dtype.itemsize - (matrix.dtype.kind == "i"))
+    with np.errstate(invalid="ignore"):
+        changed: NDArray[np.bool_] = beyond | (values.astype(matrix.dtype) != matrix)
+    return changed
 
 
 def _say_inexact(number: int) -> str:
