@@ -6,8 +6,6 @@ import logging
 import threading
 import time
 
-from prometheus_client import CollectorRegistry
-
 from services.monitor.events.listener import STOPPING, Event, note_exit
 from services.monitor.events.loop import Loop
 from services.monitor.events.programs import API, Programs, SupervisorStoppingError, list_programs
@@ -15,12 +13,7 @@ from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import MemoryGauge, choose_source
 from services.monitor.guard.process_table import started_at
-from services.monitor.metrics.collectors import (
-    FactsCollector,
-    MachineCollector,
-    RedisCollector,
-    serve_metrics,
-)
+from services.monitor.metrics.collector import MonitorCollector, facts_of, serve_metrics, zeros_of
 from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.storage_use import StorageUse
 from services.monitor.recovery.rescue import Rescue
@@ -34,7 +27,6 @@ from shared.jobs.recovery import Recovery
 from shared.jobs.store import JobStore
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
-from shared.models.version import ModelVersion
 from shared.objects.object_store import ObjectStore
 from shared.redis.connection import Patience, connect
 from shared.settings import Role, Settings
@@ -89,12 +81,12 @@ class Monitor:
         self._supervisor_loop = Loop("supervisor", POLL_SECONDS, self._list_programs)
         self._rescue_loop = Loop("recovery", RESCUE_SECONDS, self._recover)
         self._loops = self._make_loops()
-        self._registry = self._make_registry(commit)
+        self._collector = self._make_collector(commit)
 
     def start(self) -> None:
         """Serve the metrics and start all loops. Raises BootError if METRICS_PORT is taken."""
         self._supervisor_loop.turn()
-        self._server = serve_metrics(self._settings, self._registry)
+        self._server = serve_metrics(self._settings, self._collector)
         for loop in self._loops:
             loop.start()
         logger.info("monitor is up", extra={"metrics_port": self._settings.metrics_port})
@@ -195,25 +187,21 @@ class Monitor:
         pid = self._programs.pid_of(API)
         return None if pid is None else started_at(pid)
 
-    def _make_registry(self, commit: str) -> CollectorRegistry:
-        models = self._models()
-        registry = CollectorRegistry()
-        limit = None if self._settings.role is Role.WORKER else self._settings.max_queued_batches
-        registry.register(RedisCollector(self._pulse, [model.id for model in models], limit))
-        registry.register(MachineCollector(self._gauge, self._storage, self._programs, self._pulse))
-        started = started_at(self._machine.supervisor_pid)
-        registry.register(
-            FactsCollector(models, self._catalog().refused() if models else (), commit, started)
-        )
-        return registry
-
-    def _catalog(self) -> ModelCatalog:
-        activations = Activations.read(self._settings.activations_file)
-        return ModelCatalog.load(self._settings.models_dir, self._settings.placeholders_dir, activations)
-
-    def _models(self) -> tuple[ModelVersion, ...]:
+    def _make_collector(self, commit: str) -> MonitorCollector:
+        settings = self._settings
+        activations = Activations.read(settings.activations_file)
         try:
-            return self._catalog().versions()
+            catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations)
+            served, refused = catalog.versions(), catalog.refused()
         except ModelFaultError as fault:  # boot refuses it; the monitor works without models
             logger.warning("the models cannot be read", extra={"cause": str(fault)})
-            return ()
+            served, refused = (), ()
+        return MonitorCollector(
+            facts_of(served, refused, commit, started_at(self._machine.supervisor_pid)),
+            zeros_of([model.id for model in served]),
+            self._gauge,
+            self._storage,
+            self._programs,
+            self._pulse,
+            None if settings.role is Role.WORKER else settings.max_queued_batches,
+        )

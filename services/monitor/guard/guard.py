@@ -102,7 +102,7 @@ class Guard:
             requested=self._requested,
         )
         self._act(outcome, memory, now)
-        api_pss = memory.processes.by_program.get(API, 0)
+        api_pss = memory.by_program.get(API, 0)
         if self._api_growth.is_restart_due(
             now,
             api_pss,
@@ -123,7 +123,7 @@ class Guard:
         return False
 
     def _workers(self, memory: MemoryState, now: float) -> tuple[WorkerMemory, ...]:
-        sizes = memory.processes.by_pid
+        sizes = memory.by_pid
         running = {pid: name for name, pid in self._programs.workers().items()}
         self._asked &= running.keys()
         # The age of workers that started before this monitor is unknown: they count as old.
@@ -170,7 +170,7 @@ class Guard:
             case Unrelieved() if now - self._told_at >= UNRELIEVED_SECONDS:
                 self._told_at = now
                 self._counters.add(metrics.MEMORY_UNRELIEVED)
-                sizes = sorted(memory.processes.by_program.items())
+                sizes = sorted(memory.by_program.items())
                 logger.warning(
                     "memory is at its limit, and no worker is large enough to matter",
                     extra={**self._sizes(memory), "programs": {name: size >> 20 for name, size in sizes}},

@@ -9,16 +9,19 @@ Other processes there (a health check, an opened shell) are charged to us, and t
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import psutil
 
 from services.monitor.events.programs import Programs
 from services.monitor.guard.memory_decision import Marks
-from services.monitor.guard.process_table import family, read_parents
+from services.monitor.guard.process_table import is_descendant
 from shared.cgroup import CGROUPS, Cgroup, find_cgroup
 from shared.memory import PROC, process_pss_bytes
 
@@ -42,24 +45,13 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class ProcessMemory:
-    """PSS in bytes: by the programs' names (with all their children), and by process."""
-
-    by_program: Mapping[str, int] = field(default_factory=dict)
-    by_pid: Mapping[int, int] = field(default_factory=dict)
-
-    @property
-    def total(self) -> int:
-        """The PSS of all of them."""
-        return sum(self.by_program.values())
-
-
-@dataclass(frozen=True, slots=True)
 class MemoryState:
-    """The appliance's memory as last measured; the working set is in bytes."""
+    """The appliance's memory as last measured, in bytes."""
 
     working_set: int
-    processes: ProcessMemory
+    #: The PSS by the programs' names (with all their children), and by process.
+    by_program: Mapping[str, int]
+    by_pid: Mapping[int, int]
 
 
 def choose_source(supervisor_pid: int, cgroups: Path = CGROUPS, proc: Path = PROC) -> Source:
@@ -69,19 +61,23 @@ def choose_source(supervisor_pid: int, cgroups: Path = CGROUPS, proc: Path = PRO
         return Source(None, "no memory cgroup can be read")
     if cgroup.limit is None:
         return Source(None, f"{cgroup.folder} sets no limit")
-    if supervisor_pid != FIRST_PID and (objection := _objection(cgroup, supervisor_pid, proc)):
+    if supervisor_pid != FIRST_PID and (objection := _objection(cgroup, supervisor_pid)):
         return Source(None, objection)
     return Source(cgroup, f"cgroup v{cgroup.files.version}, limit {cgroup.limit >> 20} MB")
 
 
-def measure_processes(root: int, names: Mapping[int, str], proc: Path = PROC) -> ProcessMemory:
-    """Return the PSS of `root` (supervisord) and its descendants; `names` names its children."""
-    parents = read_parents(proc)
-    by_pid = {pid: process_pss_bytes(pid, proc) for pid in sorted(family(root, parents))}
-    by_program: Counter[str] = Counter()
-    for pid, size in by_pid.items():
-        by_program[_program_of(pid, root, parents, names)] += size
-    return ProcessMemory(dict(by_program), by_pid)
+def measure_processes(root: int, names: Mapping[int, str]) -> MemoryState:
+    """Return the PSS of `root` (supervisord) and its descendants, added up; `names` names its children."""
+    by_pid = {root: process_pss_bytes(root)}
+    by_program = Counter({SUPERVISOR: by_pid[root]})
+    program_of: dict[int, str] = {}
+    for process in psutil.Process(root).children(recursive=True):  # parents come before their children
+        with contextlib.suppress(psutil.NoSuchProcess):
+            program = names.get(process.pid) or program_of.get(process.ppid(), OTHER)
+            by_pid[process.pid] = process_pss_bytes(process.pid)
+            by_program[program] += by_pid[process.pid]
+            program_of[process.pid] = program
+    return MemoryState(by_program.total(), by_program, by_pid)
 
 
 class MemoryGauge:
@@ -109,11 +105,10 @@ class MemoryGauge:
         pressed = working_set is not None and working_set >= self.marks.soft
         due = PRESSED_MEASURE_SECONDS if pressed else MEASURE_SECONDS
         if self.state is None or working_set is None or now - self._measured_at >= due:
-            processes = measure_processes(self.supervisor_pid, self._programs.names())
+            self.state = measure_processes(self.supervisor_pid, self._programs.names())
             self._measured_at = now
-        else:
-            processes = self.state.processes
-        self.state = MemoryState(processes.total if working_set is None else working_set, processes)
+        if working_set is not None:
+            self.state = replace(self.state, working_set=working_set)
         return self.state
 
     def _cgroup_working_set(self) -> int | None:
@@ -126,20 +121,12 @@ class MemoryGauge:
             return None
 
 
-def _objection(cgroup: Cgroup, supervisor_pid: int, proc: Path) -> str | None:
+def _objection(cgroup: Cgroup, supervisor_pid: int) -> str | None:
     """Say why a cgroup's account is not about the appliance alone; None if it is."""
     try:
-        foreign = cgroup.members() - family(supervisor_pid, read_parents(proc)) - {FIRST_PID}
+        others = cgroup.members() - {FIRST_PID, supervisor_pid}
     except (OSError, ValueError) as fault:
         return f"the processes of {cgroup.folder} cannot be listed: {fault}"
-    if foreign:
+    if foreign := [pid for pid in others if not is_descendant(pid, supervisor_pid)]:
         return f"{cgroup.folder} holds {len(foreign)} processes that are not the appliance's"
     return None
-
-
-def _program_of(pid: int, root: int, parents: Mapping[int, int], names: Mapping[int, str]) -> str:
-    if pid == root:
-        return SUPERVISOR
-    while pid not in names and parents.get(pid, root) != root:
-        pid = parents[pid]
-    return names.get(pid, OTHER)

@@ -17,7 +17,6 @@ from redis.retry import Retry
 
 from services.monitor.events.programs import Programs
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge
-from services.monitor.metrics.families import Sums
 from services.monitor.metrics.storage_use import StorageUse
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
@@ -42,7 +41,8 @@ logger = logging.getLogger(__name__)
 class RedisState:
     """All that the metrics say about Redis; `limit_bytes` is 0 where it has no maxmemory."""
 
-    sums: Sums
+    #: The sums by (name, label values…).
+    sums: Mapping[tuple[str, ...], float]
     waiting: Mapping[Lane, int]
     heads: Mapping[Lane, str | None]
     heartbeats: Mapping[str, Heartbeat]
@@ -130,7 +130,7 @@ class Pulse:
             memory_limit_bytes=self._gauge.marks.soft if memory else 0,
             memory_container_bytes=self._gauge.container_limit or 0,
             memory_source="processes" if self._gauge.adds_up else "cgroup",
-            programs=self._program_states(memory.processes.by_program if memory else {}),
+            programs=self._program_states(memory.by_program if memory else {}),
             storage_used_bytes=-1 if self._storage.used is None else self._storage.used,
         )
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.monitor.events.listener import ExitReport
-from services.monitor.guard.process_table import is_stopped, parent_of
+from services.monitor.guard.process_table import is_running, is_stopped
 from shared.appliance.heartbeats import Heartbeat
 from shared.jobs.recovery import Blame, Running
 from shared.metrics import RecoveryCause
@@ -115,7 +115,7 @@ class WorkerExits:
         """Return how a worker of this machine exited, or None while it runs."""
         report = _report_of(heartbeat, reports)
         if report is None or report.pid is None:
-            if parent_of(heartbeat.pid) is not None:
+            if is_running(heartbeat.pid):
                 return None
             if report is None and heartbeat.token not in self._gone_unreported:
                 # supervisord's report is about to come

@@ -69,7 +69,7 @@ def test_the_working_set_is_the_sum_of_pss_and_each_program_is_named(
     watched.guard.step()
     state = watched.gauge.state
     assert state is not None
-    sizes = state.processes.by_program
+    sizes = state.by_program
     assert 60 * MB < sizes["worker-1"] < 90 * MB
     assert 130 * MB < sizes["worker-2"] < 160 * MB
     assert state.working_set == sum(sizes.values())

@@ -13,13 +13,19 @@ MB = 2**20
 CONTAINER = {1: 0, 7: 1, 8: 1}
 
 
+@pytest.fixture(autouse=True)
+def laid_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("psutil.PROCFS_PATH", str(tmp_path / "proc"))
+
+
 def lay_processes(root: Path, cgroup: str, parents: Mapping[int, int]) -> Path:
     proc = root / "proc"
     (proc / "self").mkdir(parents=True)
     (proc / "self" / "cgroup").write_text(cgroup)
+    (proc / "stat").write_text("btime 1\n")
     for pid, parent in parents.items():
         (proc / str(pid)).mkdir()
-        (proc / str(pid) / "stat").write_text(f"{pid} (a (name) b) S {parent} 1 1 0")
+        (proc / str(pid) / "stat").write_text(f"{pid} (a (name) b) S {parent} {' 1' * 45}")
     return proc
 
 

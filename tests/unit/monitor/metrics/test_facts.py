@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from services.monitor.metrics.collectors import FactsCollector
+from services.monitor.metrics.collector import facts_of, families
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 
@@ -14,8 +14,8 @@ COMPILED = MethodRecord("compiled-avx2")
 
 def samples(catalog: ModelCatalog, family: str) -> dict[tuple[str, ...], float]:
     """The samples of a family, by the values of their labels."""
-    collector = FactsCollector(catalog.versions(), catalog.refused(), "c0ffee", None)
-    (found,) = [one for one in collector.collect() if one.name == f"shapbox_{family}"]
+    facts = facts_of(catalog.versions(), catalog.refused(), "c0ffee", None)
+    (found,) = [one for one in families(facts) if one.name == f"shapbox_{family}"]
     return {tuple(sample.labels.values()): sample.value for sample in found.samples}
 
 

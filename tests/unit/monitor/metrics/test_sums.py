@@ -5,7 +5,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from services.monitor.metrics.families import Sums, sum_families
+from services.monitor.metrics.collector import families, zeros_of
 
 
 class Fixed(Collector):
@@ -16,11 +16,11 @@ class Fixed(Collector):
         return self.families
 
 
-def samples(sums: Sums) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def samples(sums: dict[tuple[str, ...], float]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     registry = CollectorRegistry()
-    registry.register(Fixed(list(sum_families(sums, ["wine@1"]))))
-    families = text_string_to_metric_families(generate_latest(registry).decode())
-    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+    registry.register(Fixed(list(families(zeros_of(["wine@1"]) | sums))))
+    parsed = text_string_to_metric_families(generate_latest(registry).decode())
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in parsed for s in family.samples}
 
 
 def test_known_label_values_are_there_from_the_start() -> None:
