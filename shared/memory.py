@@ -40,6 +40,11 @@ def process_resident_bytes(pid: int, proc: Path = PROC) -> int:
         return _field(proc / str(pid) / "status", b"VmRSS:") or 0
 
 
+def process_data_bytes(pid: int) -> int | None:
+    """Return a process's private writable memory, touched or not; None if unknown."""
+    return _field(PROC / str(pid) / "status", b"VmData:")
+
+
 def return_free_memory() -> None:
     """Return what this process has freed to the system, where the C library can do so (glibc)."""
     gc.collect()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from threading import Event
@@ -22,7 +21,6 @@ from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat
 from shared.engines.checks import EngineCalls
-from shared.engines.engine import Engine
 from shared.errors import (
     EngineError,
     EngineFaultError,
@@ -63,10 +61,6 @@ PERMANENT = (
 )
 
 
-def no_alarm() -> None:
-    """Restart no alarm: outside of an RQ worker none is set."""
-
-
 class NotOursError(Exception):
     """Another claim found that this worker no longer holds the batch."""
 
@@ -98,10 +92,8 @@ class BatchRunner:
     timing: Timing = TIMING
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
-    def run(
-        self, job_id: str, batch: int, restart_alarm: Callable[[], object] = no_alarm
-    ) -> Claim | Completion | Outcome:
-        """Run one batch; `restart_alarm` is called between its slices.
+    def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
+        """Run one batch.
 
         Raises the exceptions in REDIS_AWAY, and ResponseError when Redis refuses writes: the batch stays claimed by this
         worker until the worker is known to be gone, and then runs again.
@@ -112,18 +104,19 @@ class BatchRunner:
             return claim
         self._in_hand = (job_id, batch)
         try:
-            outcome = self._attempt(job_id, batch, restart_alarm)
-            # Outside of the attempt, whose memory is free again.
-            return self._give_back_too_large(job_id, batch) if outcome is None else outcome
+            outcome = self._attempt(job_id, batch)
+            if outcome is None:  # memory ran out, and is free again now that the attempt has ended
+                logger.error("batch handed back: it needs more memory than a worker may use")
+                self._hand_back(job_id, batch, Blame.DEATH)
+                self.stopping.set()  # a fresh process has no memory left over from it
+            return outcome or Outcome.HANDED_BACK
         finally:
             self._in_hand = None
 
-    def _attempt(
-        self, job_id: str, batch: int, restart_alarm: Callable[[], object]
-    ) -> Claim | Completion | Outcome | None:
+    def _attempt(self, job_id: str, batch: int) -> Claim | Completion | Outcome | None:
         """Run a claimed batch; None if memory ran out."""
         try:
-            return self._run_claimed(job_id, batch, restart_alarm)
+            return self._run_claimed(job_id, batch)
         except JobNotFoundError:
             self._hand_back(job_id, batch, Blame.NONE)
             return Claim.GONE
@@ -153,12 +146,6 @@ class BatchRunner:
         if self.recovery.hand_back(job_id, batch, self.me, blame, front=front) is Release.REQUEUE:
             self.counters.add(metrics.BATCHES_RECOVERED, RecoveryCause.HANDED_BACK)
 
-    def _give_back_too_large(self, job_id: str, batch: int) -> Outcome:
-        logger.error("batch handed back: it needs more memory than a worker may use")
-        self._hand_back(job_id, batch, Blame.DEATH)
-        self.stopping.set()  # a fresh process has no memory left over from it
-        return Outcome.HANDED_BACK
-
     def _put_off(self, job_id: str, batch: int, fault: ShapboxError) -> None:
         """Queue a batch behind all others, since its objects cannot be read or written now.
 
@@ -178,13 +165,13 @@ class BatchRunner:
             return False
         return True
 
-    def _run_claimed(self, job_id: str, batch: int, restart_alarm: Callable[[], object]) -> Completion:
+    def _run_claimed(self, job_id: str, batch: int) -> Completion:
         started = time.monotonic()
         job = self.store.get(job_id)
         rows = self.payloads.rows(job, batch)
         interactions = None
         try:
-            explanation, residual = self._explain(job, batch, rows, restart_alarm)
+            explanation, residual = self._explain(job, batch, rows)
             if job.interactions is not None:
                 interactions, other_residual = self._interactions(job, batch, rows, explanation)
                 residual = max(residual, other_residual)
@@ -197,26 +184,28 @@ class BatchRunner:
         self._count(job, outcome, time.monotonic() - started)
         return outcome
 
-    def _explain(
-        self, job: Job, batch: int, rows: Matrix, restart_alarm: Callable[[], object]
-    ) -> tuple[Explanation, float]:
+    def _explain(self, job: Job, batch: int, rows: Matrix) -> tuple[Explanation, float]:
         """Return the rows' explanation and its largest residual.
+
+        The engine explains at most `rows_at_once` at a time. A batch of more was planned for the compiled engine, whose
+        tables this worker cannot use, or by BATCH_ROWS. In one call it might outlast BATCH_TIMEOUT_SECONDS, and its worker
+        would be taken for hung.
 
         Raises EngineFaultError for an exception in the engine and for wrong sums, NotOursError as `_keep_claim` does.
         """
-
-        def between_slices() -> None:
-            restart_alarm()
-            self._keep_claim(job.id, batch)
-
         model = self.models.get(job.model)
         calls = _calls(model.version, job.method, job.rows_of(batch).start)
         try:
             engine = calls.call(model.engine, job.method)
-            return _in_slices(engine, rows, calls, between_slices), calls.largest_residual
+            most = engine.rows_at_once or len(rows)
+            parts = [calls.explain(engine.explain, rows[:most])]
+            for begin in range(most, len(rows), most):
+                self._keep_claim(job.id, batch)
+                parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
         finally:
             if model.uses_shap(job.method):
                 self.shap_return.used()
+        return Explanation.concatenate(parts) if len(parts) > 1 else parts[0], calls.largest_residual
 
     def _interactions(
         self, job: Job, batch: int, rows: Matrix, explanation: Explanation
@@ -271,19 +260,3 @@ class BatchRunner:
 
 def _calls(version: ModelVersion, wanted: Method | ExplanationKind, first_row: int) -> EngineCalls:
     return EngineCalls(version.method_record(wanted).engine or "unknown", version.id, first_row)
-
-
-def _in_slices(
-    engine: Engine, rows: Matrix, calls: EngineCalls, between_slices: Callable[[], None]
-) -> Explanation:
-    """Explain rows in slices of at most `rows_at_once`. Raises as EngineCalls does.
-
-    Such a batch was planned for the compiled engine, whose tables this worker cannot use, or by BATCH_ROWS. In one call it
-    might outlast BATCH_TIMEOUT_SECONDS, and its worker would be taken for hung.
-    """
-    most = engine.rows_at_once or len(rows)
-    parts = [calls.explain(engine.explain, rows[:most])]
-    for begin in range(most, len(rows), most):
-        between_slices()
-        parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
-    return Explanation.concatenate(parts) if len(parts) > 1 else parts[0]

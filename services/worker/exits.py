@@ -1,6 +1,6 @@
 """The reasons for a worker to exit, and its memory limits. supervisord starts a fresh one.
 
-- DrainClock: a batch outlasts the time after a stop signal.
+- start_drain_clock: a batch outlasts the time after a stop signal.
 - OwnSize: the process has outgrown its own limit.
 - limit_growth: the kernel refuses allocations that would take the container over its limit.
 - ShapReturn: shap has not been used for a while, and takes 105 MB.
@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import os
 import resource
 import signal
@@ -28,6 +27,7 @@ from shared.memory import (
     IDLE_WORKER_MB,
     PROC,
     SOFT_SHARE,
+    process_data_bytes,
     process_pss_bytes,
     process_resident_bytes,
 )
@@ -45,36 +45,30 @@ PSS_SECONDS = 1.0
 LEAST_ROOM_MB = 64
 #: The memory guard's hard limit, in times MEMORY_LIMIT_MB: 496 MB where that is 475.
 HARD_OVER_SOFT = HARD_SHARE / SOFT_SHARE
-#: A process's private writable memory in /proc/self/status.
-PRIVATE_FIELD = "VmData:"
 #: The package that takes the memory, with everything that it imports.
 SHAP = "shap"
 
 
-class DrainClock:
-    """Calls `leave` so many seconds after the first stop signal that has a Python handler.
+def start_drain_clock(seconds: float, leave: Callable[[], None]) -> None:
+    """Call `leave` so many seconds after the first stop signal that has a Python handler.
 
     Python runs a signal's handler in the main thread between two instructions: never while a batch is in native code. The
     signal's number is also written to a file descriptor at once (signal.set_wakeup_fd), and a thread reads it there.
+
+    Raises ValueError outside the main thread.
     """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # A full pipe does not matter: it is read up to the first stop signal.
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
 
-    def __init__(self, seconds: float, leave: Callable[[], None]) -> None:
-        self._seconds = seconds
-        self._leave = leave
-        self._reader, self._writer = os.pipe()
-        os.set_blocking(self._writer, False)
-
-    def start(self) -> None:
-        """Listen from now on. Raises ValueError outside the main thread."""
-        # A full pipe does not matter: it is read up to the first stop signal.
-        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
-        threading.Thread(target=self._wait, name="drain clock", daemon=True).start()
-
-    def _wait(self) -> None:
-        while os.read(self._reader, 1)[0] not in STOP_SIGNALS:
+    def wait() -> None:
+        while os.read(reader, 1)[0] not in STOP_SIGNALS:
             pass
-        time.sleep(self._seconds)
-        self._leave()
+        time.sleep(seconds)
+        leave()
+
+    threading.Thread(target=wait, name="drain clock", daemon=True).start()
 
 
 class OwnSize:
@@ -119,20 +113,12 @@ def limit_growth(cap: int) -> None:
     private writable memory beyond the cap (RLIMIT_DATA); the batch then fails with MemoryError, alone.
     """
     room = cap - process_pss_bytes(os.getpid())
-    data = _private_bytes()
+    data = process_data_bytes(os.getpid())
     if data is None or room <= 0:
         logger.warning("the kernel does not limit this worker's memory")
         return
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     resource.setrlimit(resource.RLIMIT_DATA, (data + room, hard))
-
-
-def _private_bytes() -> int | None:
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(PRIVATE_FIELD)), None)
 
 
 class ShapReturn:
@@ -147,26 +133,21 @@ class ShapReturn:
         self._token = token
         self._timing = timing
         self._used: float | None = None
-        self._next_try = 0.0
+
+    @property
+    def is_loaded(self) -> bool:
+        """Whether this process has used shap."""
+        return self._used is not None
 
     def used(self) -> None:
         """Note that a batch for shap has just ended, if it has loaded shap."""
         if SHAP in sys.modules:
             self._used = time.monotonic()
 
-    def wait_seconds(self) -> int | None:
-        """Return after how many seconds, at least one, to ask again; None if shap is not loaded."""
-        if self._used is None:
-            return None
-        due = max(self._used + self._timing.shap_idle_seconds, self._next_try)
-        return max(1, math.ceil(due - time.monotonic()))
-
     def is_due(self) -> bool:
         """Return whether to exit now. True takes the turn, so the caller must exit."""
-        now = time.monotonic()
-        if self._used is None or now < self._used + self._timing.shap_idle_seconds or now < self._next_try:
+        if self._used is None or time.monotonic() < self._used + self._timing.shap_idle_seconds:
             return False
-        self._next_try = now + self._timing.shap_retry_seconds
         turn_ms = int(self._timing.shap_turn_seconds * 1000)
         try:
             return bool(self._redis.set(keys.SHAP_TURN, self._token, nx=True, px=turn_ms))

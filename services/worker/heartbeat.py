@@ -26,7 +26,8 @@ class HeartbeatThread:
         self._heartbeats = heartbeats
         self._heartbeat = heartbeat
         self._counters = counters
-        self._state = "idle"
+        #: The state that the next heartbeats send, idle or busy.
+        self.state = "idle"
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
 
@@ -37,10 +38,6 @@ class HeartbeatThread:
         """
         self._heartbeats.beat(self._heartbeat)
         self._thread.start()
-
-    def say(self, state: str) -> None:
-        """Send this state, idle or busy, from the next heartbeat on."""
-        self._state = state
 
     def stop(self) -> None:
         """Stop, and remove the heartbeat from Redis. If Redis is away, its lease expires."""
@@ -54,7 +51,7 @@ class HeartbeatThread:
     def _beat_on(self) -> None:
         while not self._stopped.wait(TIMING.heartbeat_interval_seconds):
             try:
-                self._heartbeats.beat(replace(self._heartbeat, state=self._state))
+                self._heartbeats.beat(replace(self._heartbeat, state=self.state))
                 self._counters.flush()
             except (redis.RedisError, MemoryError) as fault:
                 # Redis is away or a batch uses all memory, which the work loop reports.

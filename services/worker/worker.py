@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import os
-import signal
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -14,10 +12,9 @@ import redis
 from rq import Queue, SimpleWorker
 from rq.exceptions import StopRequested
 from rq.serializers import JSONSerializer
-from rq.timeouts import JobTimeoutException
 
 from services.worker.batch import BatchRunner
-from services.worker.exits import DrainClock, OwnSize
+from services.worker.exits import OwnSize, start_drain_clock
 from services.worker.heartbeat import HeartbeatThread
 from shared import metrics
 from shared.jobs.queue import Lane, rq_queue
@@ -30,6 +27,8 @@ logger = logging.getLogger(__name__)
 
 #: After so many interactive batches in a row, a waiting bulk batch comes first.
 INTERACTIVE_STREAK = 8
+#: Seconds between two looks of an idle worker whether to return shap's memory.
+SHAP_WAIT_SECONDS = 1
 #: The names of a queue entry's arguments in the log.
 ID_NAMES = ("job", "batch", "request")
 
@@ -75,7 +74,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
 
     def serve(self) -> None:
         """Run batches until a stop signal or a reason to exit. Only the main thread may call this."""
-        DrainClock(self._timing.worker_drain_seconds, self._leave_in_the_middle).start()
+        start_drain_clock(self._timing.worker_drain_seconds, self._leave_in_the_middle)
         self.work(logging_level="WARNING")
 
     def reorder_queues(self, reference_queue: Queue) -> None:
@@ -86,12 +85,12 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
 
     def execute_job(self, job: Any, queue: Queue) -> None:
         """Run one batch, then decide whether to exit."""
-        self._heartbeat.say("busy")
+        self._heartbeat.state = "busy"
         ids = dict(zip(ID_NAMES, job.args, strict=False))  # an earlier version sent two
         self._ids = {"request": ids.pop("request", ""), **ids}
         with log_context(**self._ids):
             super().execute_job(job, queue)
-        self._heartbeat.say("idle")
+        self._heartbeat.state = "idle"
         if self._has_grown() or self._runner.stopping.is_set() or self._returns_shap():
             self._stop_requested = True
 
@@ -99,16 +98,15 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         """Run one batch and clear RQ's record of it; return whether that succeeded.
 
         This replaces RQ's own steps, which take seven more round trips to Redis for dependents, repeats, results and rate
-        limits that batches do not have. RQ's name of the task is not used: entries of all versions are run here.
+        limits that batches do not have. RQ's name of the task is not used: entries of all versions are run here. Nor does
+        RQ interrupt a long batch: the monitor knows what its worker waited for.
 
         A run raises hardly ever anything but errors of a Redis that is away. The batch then is still claimed by this process,
         and given back once the process has ended.
         """
         job_id, batch = job.args[:2]
-        restart_alarm = functools.partial(signal.alarm, job.timeout)
         try:
-            with self.death_penalty_class(job.timeout, JobTimeoutException, job_id=job.id):
-                self._runner.run(job_id, batch, restart_alarm)
+            self._runner.run(job_id, batch)
             with self.connection.pipeline() as pipe:
                 self.cleanup_execution(job, pipeline=pipe, execution=execution)
                 pipe.delete(job.key)
@@ -159,11 +157,11 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
     def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> Any:
         """Wait for the next batch; None if there is none and the worker exits.
 
-        While shap is to be returned, the wait in Redis is short: unlike a signal, its end cannot lose a batch.
+        With shap loaded, the waits in Redis are short: unlike a signal, the end of one cannot lose a batch.
         """
         del max_idle_time
         while True:
-            found = self._dequeue(timeout, self._runner.shap_return.wait_seconds())
+            found = self._dequeue(timeout, SHAP_WAIT_SECONDS if self._runner.shap_return.is_loaded else None)
             if found is not None or self._stop_requested or self._returns_shap():
                 return found
 

@@ -2,7 +2,7 @@
 
 An engine gets the same rows and the same model each time, so an exception in it would be raised again: the batch is not
 tried again, and its worker is not to blame. Exceptions that say nothing about the engine pass through: memory that ran
-out, the end of the batch's time, and our own errors.
+out, and our own errors.
 
 A residual is the difference between the base value plus the values of one row and output, and their margin, which
 the engine computes in another way (from the trees' leaves, not from the values). It is relative to the largest of 1,
@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rq.timeouts import BaseTimeoutException
 
 from shared.errors import EngineFaultError, ShapboxError
 from shared.explanation import Explanation, Matrix
@@ -73,7 +72,7 @@ class EngineCalls:
             return function(*args, **kwargs)
         except SumsDifferError as fault:
             raise fault.of(self.engine, self.model, self.first_row) from fault
-        except (ShapboxError, MemoryError, BaseTimeoutException):
+        except (ShapboxError, MemoryError):
             raise
         except Exception as fault:
             if _ran_out_of_memory(fault):

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import redis
 from numpy.typing import NDArray
-from rq.timeouts import JobTimeoutException
 
 from services.worker.batch import BatchRunner, Outcome
 from services.worker.models import WarmModel
@@ -201,19 +200,6 @@ def test_memory_that_runs_out_in_an_engine_is_no_fault_of_it(
     assert store.get(job.id).status is Status.RUNNING
     assert connection.hget(keys.deaths(job.id), "0") == b"4"
     assert faults_counted(runner) == 0
-
-
-def test_a_batch_that_hangs_in_an_engine_still_counts_as_a_death(
-    runner: BatchRunner,
-    accept: Callable[..., Job],
-    spoilt: Callable[..., None],
-    connection: redis.Redis,
-) -> None:
-    """RQ's alarm raises in the running code."""
-    job = accept(1)
-    spoilt(raising(JobTimeoutException("too long")))
-    assert runner.run(job.id, 0) is Outcome.HANDED_BACK
-    assert connection.hget(keys.deaths(job.id), "0") == b"4"
 
 
 def test_what_breaks_outside_of_engines_still_counts_as_a_death(

@@ -16,10 +16,10 @@ from shared.build import ROOT
 #: A main thread in native code that has released the GIL, as XGBoost does: it waits for a mutex of its own.
 BUSY = """
 import ctypes, os, signal
-from services.worker.exits import DrainClock
+from services.worker.exits import start_drain_clock
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
     signal.signal(number, lambda *given: os._exit(1))
-DrainClock(0.5, lambda: os._exit(7)).start()
+start_drain_clock(0.5, lambda: os._exit(7))
 libc, mutex = ctypes.CDLL(None), ctypes.create_string_buffer(64)
 libc.pthread_mutex_lock(mutex)
 print("busy", flush=True)
