@@ -16,7 +16,7 @@ from services.api.http.admission import Admission
 from services.api.http.authentication import Authentication
 from services.api.http.server import Server
 from services.api.resources.appliance import ApplianceResource
-from services.api.resources.console import ConsoleFiles, ConsoleResource
+from services.api.resources.console import ConsoleResource
 from services.api.resources.documentation import DocsResource, OpenApiResource
 from services.api.resources.explain import ExplainResource
 from services.api.resources.health import HealthResource, ReadyResource
@@ -36,7 +36,7 @@ from shared.appliance.recycle_requests import RecycleRequests
 
 def routes(components: Components) -> dict[str, Any]:
     """Return the resource of every URI template."""
-    console = ConsoleResource(ConsoleFiles.load())
+    console = ConsoleResource()
     store, waits, heartbeats = components.store, components.job_waits, components.heartbeats
     submission, responses = components.submission(), components.result_responses()
     recycling = RecycleRequests(components.connection)

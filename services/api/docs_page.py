@@ -14,6 +14,7 @@ type Part = dict[str, Any]
 
 def render_docs(document: Part) -> str:
     """Return the whole page."""
+    document = _resolve(document, document)
     info = document["info"]
     title = f"{escape(info['title'])} API"
     files = resources.files("services.api")
@@ -37,21 +38,19 @@ def render_docs(document: Part) -> str:
     )
 
 
-def curl_commands(document: Part, method: str, path: str, operation: Part) -> Iterator[str]:
+def curl_commands(method: str, path: str, operation: Part) -> Iterator[str]:
     """Yield commands that call an operation, one for each example or media type."""
-    security = operation.get("security", document["security"])
-    start = ("curl" if method == "GET" else f"curl -X {method}") + (
-        f' -H "Authorization: Bearer ${next(iter(security[0]))}"' if security else ""
-    )
-    parameters = [_resolve(document, part) for part in operation["parameters"]]
+    start = "curl" if method == "GET" else f"curl -X {method}"
+    if operation["security"]:
+        start += f' -H "Authorization: Bearer ${next(iter(operation["security"][0]))}"'
     url = "$URL" + re.sub(r"\{(\w+)\}", lambda match: "$" + match[1].upper(), path)
     query = {}
-    for parameter in parameters:
+    for parameter in operation["parameters"]:
         if parameter["in"] == "path" and "example" in parameter:
             url = url.replace("$" + parameter["name"].upper(), parameter["example"])
         elif parameter["in"] == "query" and "example" in parameter:
             query[parameter["name"]] = parameter["example"]
-    body = _resolve(document, operation.get("requestBody", {}))
+    body = operation["requestBody"]
     for media_type, content in body.get("content", {}).items():
         singles = [{"value": content["example"]}] if "example" in content else []
         for example in content.get("examples", {}).values() or singles:
@@ -73,32 +72,33 @@ def _quoted(url: str, query: Part) -> str:
 
 
 def _operations(document: Part) -> Iterator[tuple[str, str, Part]]:
-    """Yield each operation with its method and path; `parameters` include those of its path."""
+    """Yield each operation with its method and path, including what it inherits."""
     for path, item in document["paths"].items():
         for method, operation in item.items():
             if method != "parameters":
                 *first, request_id = item["parameters"]
                 parameters = [*first, *operation.get("parameters", ()), request_id]
-                yield method.upper(), path, {**operation, "parameters": parameters}
+                inherited = {"security": document["security"], "requestBody": {}}
+                yield method.upper(), path, {**inherited, **operation, "parameters": parameters}
 
 
 def _section(document: Part, tag: Part) -> str:
-    articles = [_article(document, *one) for one in _operations(document) if tag["name"] in one[2]["tags"]]
+    articles = [_article(*one) for one in _operations(document) if tag["name"] in one[2]["tags"]]
     return f"<section><h2>{escape(tag['description'])}</h2>{''.join(articles)}</section>"
 
 
-def _article(document: Part, method: str, path: str, operation: Part) -> str:
-    key = " or ".join(next(iter(one)) for one in operation.get("security", document["security"]) or ())
+def _article(method: str, path: str, operation: Part) -> str:
+    key = " or ".join(next(iter(one)) for one in operation["security"])
     parameters = [
         (escape(one["name"]), f"{one['in']}, {_type(one['schema'])}", one["description"])
-        for one in (_resolve(document, part) for part in operation["parameters"])
+        for one in operation["parameters"]
     ]
-    body = _resolve(document, operation.get("requestBody", {}))
-    responses = []
-    for status, part in operation["responses"].items():
-        response, kind = _resolve(document, part), "bad" if status >= "400" else "good"
-        responses.append((f'<b class="{kind}">{status}</b>', _content(response), response["description"]))
-    commands = curl_commands(document, method, path, operation)
+    body = operation["requestBody"]
+    responses = [
+        (f'<b class="status-{status[0]}">{status}</b>', _content(response), response["description"])
+        for status, response in operation["responses"].items()
+    ]
+    commands = curl_commands(method, path, operation)
     return (
         f'<article class="card" id="{operation["operationId"]}"><h3><span class="{method.lower()}">{method}</span> '
         f"<code>{escape(path)}</code></h3><p>{escape(operation['summary'])}.</p>{_prose(operation.get('description', ''))}"
@@ -112,12 +112,8 @@ def _article(document: Part, method: str, path: str, operation: Part) -> str:
 def _schema(name: str, schema: Part) -> str:
     required = schema.get("required", ())
     members = [
-        (
-            escape(member),
-            _type(one) + ("" if member in required else ", optional"),
-            one.get("description", ""),
-        )
-        for member, one in schema.get("properties", {}).items()
+        (escape(key), _type(one) + ("" if key in required else ", optional"), one.get("description", ""))
+        for key, one in schema.get("properties", {}).items()
     ]
     examples = "".join(
         f"<pre>{escape(one if isinstance(one, str) else json.dumps(one, indent=2))}</pre>"
@@ -168,10 +164,13 @@ def _prose(text: str) -> str:
     return "".join(f"<p>{one}</p>" for one in paragraphs if one)
 
 
-def _resolve(document: Part, part: Part) -> Part:
-    """Follow a reference to one of the components."""
-    if "$ref" not in part:
-        return part
-    kind, name = part["$ref"].split("/")[-2:]
-    found: Part = document["components"][kind][name]
-    return found
+def _resolve(document: Part, node: Any) -> Any:
+    """Return a part of the document with its references followed, except those to schemas."""
+    if isinstance(node, list):
+        return [_resolve(document, one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node and "/schemas/" not in node["$ref"]:
+        kind, name = node["$ref"].split("/")[-2:]
+        return _resolve(document, document["components"][kind][name])
+    return {key: _resolve(document, value) for key, value in node.items()}

@@ -61,7 +61,7 @@ def test_memory_programs_and_queue_match_the_api(console: Visit, appliance: Appl
     assert names == [program["name"] for program in told["programs"]]
     assert {"api", "redis", "monitor", "worker-1", "worker-2"} <= set(names)
     assert "announce" not in names  # it has exited after its work
-    expect(console.page.locator(".crew")).to_contain_text("2 idle")
+    expect(console.page.locator("#workers")).to_contain_text("2 idle")
 
 
 def test_new_jobs_appear_and_can_be_opened(console: Visit, appliance: Appliance) -> None:
@@ -113,7 +113,7 @@ def test_an_unresponsive_redis_is_shown_until_it_responds(console: Visit, applia
     os.kill(pid, signal.SIGSTOP)
     try:
         expect(state).to_have_text("Redis is not responding")
-        expect(console.page.locator(".crew")).to_contain_text("unknown")
+        expect(console.page.locator("#workers")).to_contain_text("unknown")
         expect(console.page.locator(".programs li")).not_to_have_count(0)
     finally:
         os.kill(pid, signal.SIGCONT)

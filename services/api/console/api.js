@@ -5,26 +5,14 @@ const TIMEOUT = 15;
 
 // The key is kept in this variable only: no other script can read it, and a reload forgets it.
 let key = null;
-const listeners = [];
 
-export const session = {
-  get open() {
-    return key !== null;
-  },
-  begin(given) {
-    key = given;
-    tell("");
-  },
-  // `reason` is shown on the sign-in page.
-  end(reason) {
-    if (key === null) return;
-    key = null;
-    tell(reason);
-  },
-  onChange(listener) {
-    listeners.push(listener);
-  },
-};
+export const isSignedIn = () => key !== null;
+
+// Signs in with a key, or out with null. The page is told, with the reason for the sign-in page.
+export function useKey(given, reason) {
+  key = given;
+  dispatchEvent(new CustomEvent("session", { detail: reason }));
+}
 
 export class Problem extends Error {
   constructor(document, status) {
@@ -36,24 +24,12 @@ export class Problem extends Error {
   }
 }
 
-// Tells whether the appliance responds at all.
-export const connection = new (class extends EventTarget {
-  lost = false;
-  become(lost) {
-    if (lost === this.lost) return;
-    this.lost = lost;
-    this.dispatchEvent(new Event("change"));
-  }
-})();
-
-export async function call(path, { method = "GET", accept, as = key, seconds = TIMEOUT } = {}) {
-  const headers = as === null ? {} : { Authorization: `Bearer ${as}` };
-  if (accept) headers.Accept = accept;
+export async function call(path, { method = "GET", accept = "*/*", as = key, seconds = TIMEOUT } = {}) {
+  const headers = { Accept: accept, ...(as !== null && { Authorization: `Bearer ${as}` }) };
   const signal = AbortSignal.timeout(seconds * 1000);
   const options = { method, headers, cache: "no-store", credentials: "omit", signal };
   const response = await fetch(path, options).catch(() => Promise.reject(noResponse()));
-  connection.become(false);
-  if (!response.ok) throw refusal(response.status, parse(await response.text().catch(() => "")), as);
+  if (!response.ok) throw refusal(response.status, await response.text().catch(() => ""), as);
   return response;
 }
 
@@ -72,37 +48,29 @@ export function send(path, body, contentType, onProgress) {
     request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0);
     request.onerror = () => reject(noResponse());
     request.onload = () => {
-      connection.become(false);
-      const document = parse(request.responseText);
-      if (request.status >= 400) reject(refusal(request.status, document, as));
-      else resolve(document);
+      if (request.status >= 400) reject(refusal(request.status, request.responseText, as));
+      else resolve(JSON.parse(request.responseText));
     };
     request.send(body);
   });
 }
 
-function tell(reason) {
-  for (const listener of listeners) listener(reason);
-}
+const noResponse = () =>
+  new Problem(
+    {
+      title: "No response",
+      detail: "The appliance is not responding. Check that it is running, then try again.",
+    },
+    0,
+  );
 
-function noResponse() {
-  connection.become(true);
-  const detail = "The appliance is not responding. Check that it is running, then try again.";
-  return new Problem({ title: "No response", detail }, 0);
-}
-
-function refusal(status, document, as) {
+function refusal(status, text, as) {
   // A key that opened the console and is refused now was replaced in the meantime.
-  if (status === 401 && as !== null && as === key) {
-    session.end("This key is no longer valid. Sign in with the current key.");
-  }
-  return new Problem(document, status);
-}
-
-function parse(text) {
+  if (status === 401 && as !== null && as === key)
+    useKey(null, "This key is no longer valid. Sign in with the current key.");
   try {
-    return JSON.parse(text) ?? {};
+    return new Problem(JSON.parse(text), status);
   } catch {
-    return {};
+    return new Problem({}, status);
   }
 }

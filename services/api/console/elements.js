@@ -1,15 +1,22 @@
 // Makes elements. Text stays text: nothing here parses markup.
 
-const SVG = "http://www.w3.org/2000/svg";
-
 // el("button#go.main", { disabled: true, onclick: f }, "Explain"); the properties can be left out.
-export const el = (selector, ...parts) => build((name) => document.createElement(name), selector, parts);
-
-export const svg = (selector, ...parts) =>
-  build((name) => document.createElementNS(SVG, name), selector, parts);
+export function el(selector, ...parts) {
+  const [start, ...classes] = selector.split(".");
+  const [name, id] = start.split("#");
+  const element = document.createElement(name);
+  if (id) element.id = id;
+  if (classes.length) element.className = classes.join(" ");
+  const properties = parts[0]?.constructor === Object ? parts.shift() : {};
+  for (const [property, value] of Object.entries(properties)) {
+    if (property.startsWith("on")) element.addEventListener(property.slice(2), value);
+    else if (value || value === 0) element.setAttribute(property, value === true ? "" : value);
+  }
+  return replace(element, ...parts);
+}
 
 export function replace(parent, ...children) {
-  parent.replaceChildren(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  parent.replaceChildren(...children.flat(Infinity).filter((child) => child || child === 0));
   return parent;
 }
 
@@ -18,45 +25,55 @@ export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
+// A badge is a word with a coloured dot.
+export function setBadge(badge, text, tone) {
+  setText(badge, text);
+  badge.dataset.tone = tone;
+}
+
 export const button = (classes, label, onclick, properties) =>
   el(`button${classes}`, { type: "button", onclick, ...properties }, label);
 
 // A labelled control; `id` is the control's.
-export const field = (label, id, ...content) => el("div.field", el("label", { for: id }, label), content);
+export const field = (label, id, ...content) => el("div.tight", el("label", { for: id }, label), content);
 
 // A card with a heading; `beside` is shown next to the heading.
 export const card = (id, title, beside, ...children) =>
-  el("section.card", { "aria-labelledby": id }, el("div.card-head", el(`h2#${id}`, title), beside), children);
-
-// Radio buttons side by side. `options` are pairs of value and label.
-export function segments(properties, name, options, onChoose) {
-  const choices = options.map(([value, label]) =>
-    el("label", el("input", { type: "radio", name, value, onchange: () => onChoose(value) }), label),
+  el(
+    "section.card.stack",
+    { "aria-labelledby": id },
+    el("div.line", el(`h2#${id}`, title), beside),
+    children,
   );
-  return el("span.segments", { role: "radiogroup", ...properties }, choices);
-}
 
-// A scrollable table. `head` holds header texts, or pairs of text and class.
-export function table(caption, head, rows, classes = "") {
-  const columns = head.map((column) => {
-    const [text, name] = [column].flat();
-    return el("th", { scope: "col", class: name }, text);
+// Radio buttons side by side, the first one checked. `options` are pairs of value and label.
+export function segments(properties, name, options, onChoose) {
+  const choices = options.map(([value, label], place) => {
+    const input = el("input.unseen", { type: "radio", name, value, checked: place === 0 });
+    input.addEventListener("change", () => onChoose(value));
+    return el("label", input, label);
   });
-  const body = el("tbody", rows);
-  const shown = el("table.data", el("caption.unseen", caption), el("thead", el("tr", columns)), body);
-  return el(`div.scroll${classes}`, { tabindex: "0", role: "region", "aria-label": caption }, shown);
+  return el("div.segments", { role: "radiogroup", ...properties }, choices);
 }
 
-function build(create, selector, parts) {
-  const [, name, id, classes] = /^(\w+)(?:#([\w-]+))?((?:\.[\w-]+)*)$/.exec(selector);
-  const element = create(name);
-  if (id) element.id = id;
-  if (classes) element.setAttribute("class", classes.slice(1).replaceAll(".", " "));
-  const properties = parts[0]?.constructor === Object ? parts[0] : null;
-  for (const [property, value] of Object.entries(properties ?? {})) {
-    if (value === undefined || value === null || value === false) continue;
-    if (property.startsWith("on")) element.addEventListener(property.slice(2), value);
-    else element.setAttribute(property, value === true ? "" : value);
-  }
-  return replace(element, properties ? parts.slice(1) : parts);
+// A scrollable table of texts.
+export function table(classes, caption, head, rows) {
+  const line = (name, cells) =>
+    el(
+      "tr",
+      cells.map((cell) => el(name, String(cell))),
+    );
+  return el(
+    `div.scroll${classes}`,
+    { tabindex: 0, role: "region", "aria-label": caption },
+    el(
+      "table",
+      el("caption.unseen", caption),
+      el("thead", line("th", head)),
+      el(
+        "tbody",
+        rows.map((cells) => line("td", cells)),
+      ),
+    ),
+  );
 }

@@ -1,11 +1,10 @@
 // Numbers and times as text.
 
 const MB = 2 ** 20;
-const whole = new Intl.NumberFormat("en");
 
 export const megabytes = (bytes) => (bytes / MB).toFixed(0);
 
-export const count = (number) => whole.format(number);
+export const count = (number) => number.toLocaleString("en");
 
 // "1 row", "2,000 rows"
 export const counted = (number, thing, things = `${thing}s`) =>
@@ -23,24 +22,21 @@ export function duration(seconds) {
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 90) return `${Number(seconds.toFixed(seconds < 10 ? 1 : 0))} s`;
   if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 172_800) return `${(seconds / 3600).toFixed(1)} h`;
+  return `${Math.round(seconds / 86_400)} days`;
 }
 
 export function ago(time) {
-  const seconds = Math.max(0, (Date.now() - Date.parse(time)) / 1000);
-  if (seconds < 5) return "just now";
-  if (seconds < 60) return `${Math.round(seconds)} s ago`;
-  if (seconds < 3600) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 3600 * 24) return `${Math.round(seconds / 3600)} h ago`;
-  return new Date(time).toLocaleDateString("en", { day: "numeric", month: "short" });
+  const seconds = Math.round((Date.now() - Date.parse(time)) / 1000);
+  return seconds < 5 ? "just now" : `${duration(seconds)} ago`;
 }
 
 // A value of a model, with enough digits to compare it with others.
 export function value(number) {
   if (number === null || number === undefined) return "–";
-  if (number === 0) return "0";
   const size = Math.abs(number);
+  const digits = size >= 1000 ? 6 : 4;
   const text =
-    size >= 1e6 || size < 1e-4 ? number.toExponential(2) : Number(number.toPrecision(size >= 1000 ? 6 : 4));
+    size && (size >= 1e6 || size < 1e-4) ? number.toExponential(2) : Number(number.toPrecision(digits));
   return String(text).replace("-", "−");
 }

@@ -1,23 +1,19 @@
-// The list of jobs, newest first, one page at a time.
+// The list of jobs, newest first, one page at a time, and what a job's own view shares with it.
 
 import { call, getJson } from "/console/api.js";
-import { button, card, el, replace, setText } from "/console/elements.js";
+import { METHODS } from "/console/choices.js";
+import { button, card, el, replace, setBadge, setText } from "/console/elements.js";
 import { ago, count, counted, duration } from "/console/figures.js";
 import { announce, ask, problemBox } from "/console/messages.js";
-import { Poll } from "/console/poll.js";
 
-const TONES = { queued: "", running: "busy", completed: "good", failed: "bad", cancelled: "" };
+const TONES = { running: "busy", completed: "good", failed: "bad" };
 const FIRST = "/v1/jobs?limit=8";
-// Seconds between two readings while a job is active, and otherwise: then a change of the counts causes one.
-const ACTIVE = 1;
-const IDLE = 30;
+// Milliseconds between two readings while no job is active; a change of the counts causes one at once.
+const IDLE = 30_000;
 
-export const isActive = (job) => job.status === "queued" || job.status === "running";
+export const isActive = ({ status }) => status === "queued" || status === "running";
 
-export function showStatus(badge, status) {
-  setText(badge, status);
-  badge.dataset.tone = TONES[status];
-}
+export const showStatus = (badge, { status }) => setBadge(badge, status, TONES[status] ?? "");
 
 // The seconds that a job has run for; null if it has not started.
 export function secondsOf({ started_at: start, finished_at: end }) {
@@ -25,133 +21,129 @@ export function secondsOf({ started_at: start, finished_at: end }) {
   return Math.max(0, ((end ? Date.parse(end) : Date.now()) - Date.parse(start)) / 1000);
 }
 
-// Cancels an active job and deletes another one, after a question. Resolves to whether it did.
-export async function removeJob(job) {
-  const rows = counted(job.rows, "row");
-  const [title, text, yes, done] = isActive(job)
-    ? [
-        "Cancel this job?",
-        `Its ${rows} and the values computed so far are deleted.`,
-        "Cancel job",
-        "cancelled",
-      ]
-    : ["Delete this job?", `Its ${rows} and their values are deleted permanently.`, "Delete job", "deleted"];
-  if (!(await ask({ title, text, yes, no: "Keep job" }))) return false;
-  await call(job.links.self, { method: "DELETE" });
-  announce(`The job was ${done}.`);
-  return true;
+export function factsOf(job) {
+  const method = METHODS[job.method]?.label.toLowerCase() ?? job.method;
+  const facts = [counted(job.rows, "row"), method, ago(job.created_at)];
+  const seconds = secondsOf(job);
+  if (job.finished_at && seconds !== null) facts.push(`took ${duration(seconds)}`);
+  if (job.fallback) facts.push("values of a placeholder model, without meaning");
+  return facts.join(" · ");
 }
 
-export class JobList {
-  #list = el("ol.jobs.lines");
-  #counts = el("p.counts");
-  #problem = el("div");
-  #newer = button(".small", "Newest", () => this.#turn(FIRST), { hidden: true });
-  #older = button(".small", "Older", () => this.#turn(this.#next), { hidden: true });
-  #rows = new Map();
-  #page = FIRST;
-  #next = null;
-  #jobs = null;
-  #counted = "";
-  #poll = new Poll(() => this.#refresh(), IDLE);
-
-  constructor() {
-    const foot = el("div.buttons.jobs-foot", this.#newer, this.#older);
-    this.element = card("jobs", "Jobs", this.#counts, this.#problem, this.#list, foot);
-  }
-
-  start() {
-    this.#poll.start();
-  }
-
-  stop() {
-    this.#poll.stop();
-  }
-
-  show({ jobs }) {
-    const counts = JSON.stringify(jobs);
-    if (counts !== this.#counted) this.#poll.now();
-    this.#counted = counts;
-    // Also without a change: "5 s ago" has become wrong.
-    if (this.#jobs) this.#lay(this.#jobs);
-    const words = Object.entries(jobs ?? {}).filter(([, number]) => number);
-    replace(
-      this.#counts,
-      words.map(([status, number]) => el("span", el("b", count(number)), ` ${status}`)),
-    );
-  }
-
-  async #refresh() {
-    const page = this.#page;
-    const { jobs, next } = await getJson(page);
-    if (page !== this.#page) return 0;
-    this.#next = next;
-    this.#older.hidden = next === null;
-    this.#newer.hidden = page === FIRST;
-    this.#jobs = jobs;
-    this.#lay(jobs);
-    return jobs.some(isActive) ? ACTIVE : IDLE;
-  }
-
-  #turn(page) {
-    this.#page = page;
-    this.#poll.now();
-  }
-
-  #lay(jobs) {
-    const onChange = (error) => {
-      replace(this.#problem, error && problemBox(error));
-      this.#poll.now();
-    };
-    const rows = new Map(jobs.map(({ id }) => [id, this.#rows.get(id) ?? new Row(onChange)]));
-    const same = [...rows.keys()].join() === [...this.#rows.keys()].join();
-    this.#rows = rows;
-    for (const job of jobs) rows.get(job.id).show(job);
-    if (same && jobs.length) return;
-    const elements = [...rows.values()].map((row) => row.element);
-    replace(this.#list, jobs.length ? elements : el("li.soft", "No jobs yet. Try the example rows."));
-  }
-}
-
-class Row {
-  #name = el("a.name");
-  #about = el("small");
-  #status = el("span.badge");
-  #progress = el("progress");
-  #remove = button(".small.quiet", "", () => this.#onRemove());
-  #onChange;
-  #job = null;
-
-  constructor(onChange) {
-    this.#onChange = onChange;
-    const doing = el("span.doing", this.#status, this.#progress);
-    this.element = el("li", el("span", this.#name, el("br"), this.#about), doing, this.#remove);
-  }
-
-  show(job) {
-    this.#job = job;
-    const { model, batches } = job;
-    const active = isActive(job);
+// A button that cancels an active job and deletes another one, after a question.
+export function removeButton(classes, { onDone, onError }) {
+  let job = null;
+  async function remove() {
     const rows = counted(job.rows, "row");
-    const seconds = secondsOf(job);
-    const facts = [rows, ago(job.created_at), seconds !== null && !active && `took ${duration(seconds)}`];
-    setText(this.#name, model);
-    this.#name.setAttribute("href", `#/jobs/${job.id}`);
-    setText(this.#about, facts.filter(Boolean).join(" · "));
-    showStatus(this.#status, job.status);
-    this.#progress.hidden = !active;
-    this.#progress.max = batches.total;
-    this.#progress.value = batches.completed;
-    this.#progress.setAttribute("aria-label", `Completed batches of ${model}`);
-    setText(this.#remove, active ? "Cancel" : "Delete");
-    this.#remove.setAttribute("aria-label", `${this.#remove.textContent} the job of ${rows} with ${model}`);
-  }
-
-  async #onRemove() {
+    const question = isActive(job)
+      ? {
+          title: "Cancel this job?",
+          text: `Its ${rows} and the values computed so far are deleted.`,
+          yes: "Cancel job",
+        }
+      : {
+          title: "Delete this job?",
+          text: `Its ${rows} and their values are deleted permanently.`,
+          yes: "Delete job",
+        };
     try {
-      if (await removeJob(this.#job)) this.#onChange(null);
+      if (!(await ask({ ...question, no: "Keep job" }))) return;
+      await call(job.links.self, { method: "DELETE" });
+      announce(`The job was ${isActive(job) ? "cancelled" : "deleted"}.`);
+      onDone(job);
     } catch (error) {
-      this.#onChange(error);
+      onError(error);
     }
   }
+  const element = button(`.small${classes}`, "", remove);
+  const show = (shown) => {
+    job = shown;
+    setText(element, isActive(job) ? "Cancel" : "Delete");
+  };
+  return { element, show };
+}
+
+export function jobList() {
+  const list = el("ol.jobs.lines");
+  const counts = el("small");
+  const problem = el("div");
+  const newer = button(".small", "Newest", () => turn(FIRST));
+  const older = button(".small", "Older", () => turn(next));
+  const foot = el("div.buttons", newer, older);
+  let rows = new Map();
+  let jobs = [];
+  let page = FIRST;
+  let next = null;
+  let shown = null;
+  let readAt = 0;
+
+  async function refresh() {
+    const asked = page;
+    readAt = Date.now();
+    const answer = await getJson(asked);
+    if (asked !== page) return;
+    ({ jobs, next } = answer);
+    older.hidden = next === null;
+    newer.hidden = page === FIRST;
+    lay();
+  }
+
+  const onError = (error) => replace(problem, problemBox(error));
+
+  function retry() {
+    replace(problem);
+    refresh().catch(onError);
+  }
+
+  function turn(other) {
+    page = other;
+    retry();
+  }
+
+  function lay() {
+    const before = [...rows.keys()].join();
+    rows = new Map(jobs.map(({ id }) => [id, rows.get(id) ?? jobLine({ onDone: retry, onError })]));
+    for (const job of jobs) rows.get(job.id).show(job);
+    // The same lines keep their elements, and the focus.
+    if (jobs.length && before === [...rows.keys()].join()) return;
+    const elements = [...rows.values()].map((row) => row.element);
+    replace(list, jobs.length ? elements : el("li.soft", "No jobs yet. Try the example rows."));
+  }
+
+  return {
+    element: card("jobs", "Jobs", counts, problem, list, foot),
+    async show(appliance) {
+      const words = Object.entries(appliance.jobs ?? {}).filter(([, number]) => number);
+      const text = words.map(([status, number]) => `${count(number)} ${status}`).join(" · ");
+      const changed = shown !== text;
+      shown = text;
+      setText(counts, text);
+      // Also without a change: "5 s ago" has become wrong.
+      if (changed || jobs.some(isActive) || Date.now() > readAt + IDLE) await refresh();
+      else lay();
+    },
+  };
+}
+
+function jobLine(handlers) {
+  const name = el("a.name");
+  const about = el("small");
+  const badge = el("span.badge");
+  const progress = el("progress");
+  const remove = removeButton(".quiet", handlers);
+  return {
+    element: el("li", el("span", name, el("br"), about), el("span.doing", badge, progress), remove.element),
+    show(job) {
+      setText(name, job.model);
+      name.href = `#/jobs/${job.id}`;
+      setText(about, factsOf(job));
+      showStatus(badge, job);
+      progress.hidden = !isActive(job);
+      progress.max = job.batches.total;
+      progress.value = job.batches.completed;
+      progress.ariaLabel = `Completed batches of ${job.model}`;
+      remove.show(job);
+      remove.element.ariaLabel = `${remove.element.textContent} the job of ${counted(job.rows, "row")} with ${job.model}`;
+    },
+  };
 }

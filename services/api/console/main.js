@@ -1,15 +1,16 @@
-// Decides which view is shown, and keeps the header up to date.
+// Decides which view is shown, polls the appliance for it, and keeps the header up to date.
 
-import { connection, getJson, session } from "/console/api.js";
-import { replace, setText } from "/console/elements.js";
-import { Gauge } from "/console/gauge.js";
-import { Home } from "/console/home.js";
-import { JobView } from "/console/job.js";
-import { Poll } from "/console/poll.js";
-import { SignIn } from "/console/sign_in.js";
+import { getJson, isSignedIn, useKey } from "/console/api.js";
+import { memory, queue } from "/console/appliance.js";
+import { el, replace, setBadge } from "/console/elements.js";
+import { explain } from "/console/explain.js";
+import { jobView } from "/console/job.js";
+import { jobList } from "/console/jobs.js";
+import { signIn } from "/console/sign_in.js";
 
-// Seconds between two readings of the appliance's state.
+// Seconds between two readings of the appliance's state, and at most while it does not respond.
 const INTERVAL = 1;
+const SLOWEST = 15;
 const THEMES = { Auto: "light dark", Light: "light", Dark: "dark" };
 
 const byId = (id) => document.getElementById(id);
@@ -17,19 +18,33 @@ const content = byId("content");
 const state = byId("state");
 let view = null;
 let home = null;
-let gauge = null;
+let timer = null;
+let delay = INTERVAL;
 let theme = 0;
 
-const watch = new Poll(async () => {
-  const appliance = await getJson("/v1/appliance");
-  if (!session.open) return;
-  const [text, tone] = stateOf(appliance);
-  state.hidden = false;
-  setText(state, text);
-  state.dataset.tone = tone;
-  gauge?.show(appliance);
-  home?.show(appliance);
-}, INTERVAL);
+// Reads the state, shows it, and does so again later, but not in a hidden tab. `view.show` may return the seconds until then.
+async function poll() {
+  clearTimeout(timer);
+  if (!isSignedIn() || document.hidden) return;
+  const lost = byId("connection");
+  try {
+    const appliance = await getJson("/v1/appliance");
+    delay = INTERVAL;
+    lost.hidden = true;
+    if (!isSignedIn()) return;
+    state.hidden = false;
+    setBadge(state, ...stateOf(appliance));
+    delay = (await view.show(appliance)) ?? INTERVAL;
+  } catch (error) {
+    if (error.status === undefined) console.error(error);
+    if (error.status === 0) {
+      lost.hidden = false;
+      delay = Math.min(SLOWEST, Math.max(INTERVAL, 2 * delay));
+    }
+  }
+  clearTimeout(timer);
+  timer = setTimeout(poll, 1000 * delay);
+}
 
 function stateOf({ draining, redis, monitor, workers, memory, programs }) {
   const failed = programs.filter((program) => program.state === "FATAL").map((program) => program.name);
@@ -42,23 +57,48 @@ function stateOf({ draining, redis, monitor, workers, memory, programs }) {
   return workers.busy ? ["Working", "busy"] : ["Ready", "good"];
 }
 
+function homeView() {
+  const jobs = jobList();
+  const parts = [jobs, queue(), memory()];
+  const [, ...aside] = parts.map((part) => part.element);
+  const work = el("div.sections", explain(), jobs.element);
+  const columns = el(
+    "div.columns.sections",
+    work,
+    el("aside.sections", { "aria-label": "Appliance" }, aside),
+  );
+  return {
+    element: el("div", el("h1.unseen", "Console"), columns),
+    show: (appliance) => Promise.all(parts.map((part) => part.show(appliance))).then(() => INTERVAL),
+  };
+}
+
 function show(next) {
-  view?.stop();
   view = next;
   replace(content, view.element);
   // Keyboard users continue at the new content.
-  content.focus({ preventScroll: true });
-  view.start();
+  (content.querySelector("[autofocus]") ?? content).focus({ preventScroll: true });
   scrollTo(0, 0);
+  poll();
 }
 
 function route() {
-  if (!session.open) return;
+  if (!isSignedIn()) return;
   const job = /^#\/jobs\/([0-9a-f]{32})$/.exec(location.hash);
   // The home view is kept, so that chosen rows are still there after a look at a job.
-  gauge ??= new Gauge();
-  home ??= new Home(gauge);
-  show(job ? new JobView(job[1], gauge) : home);
+  home ??= homeView();
+  show(job ? jobView(job[1]) : home);
+}
+
+function onSession({ detail: reason }) {
+  byId("sign-out").hidden = !isSignedIn();
+  if (isSignedIn()) {
+    route();
+    return;
+  }
+  home = null;
+  state.hidden = true;
+  show({ element: signIn(reason) });
 }
 
 function showTheme() {
@@ -74,22 +114,9 @@ async function showBuild() {
   byId("build").textContent = `Shapbox ${version}${build} · XGBoost ${xgboost} · shap ${shap}`;
 }
 
-session.onChange((reason) => {
-  byId("sign-out").hidden = !session.open;
-  if (session.open) {
-    route();
-    watch.start();
-    return;
-  }
-  watch.stop();
-  home = gauge = null;
-  state.hidden = true;
-  show(new SignIn(reason));
-});
-connection.addEventListener("change", () => {
-  byId("connection").hidden = !connection.lost;
-});
+addEventListener("session", onSession);
 addEventListener("hashchange", route);
+document.addEventListener("visibilitychange", poll);
 // By script, since the address says which view is shown.
 document.querySelector(".skip").addEventListener("click", (event) => {
   event.preventDefault();
@@ -98,7 +125,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 // A file dropped outside of the form must not replace the console.
 for (const type of ["dragover", "drop"]) addEventListener(type, (event) => event.preventDefault());
 byId("sign-out").addEventListener("click", () =>
-  session.end("You have signed out. This page has forgotten the key."),
+  useKey(null, "You have signed out. This page has forgotten the key."),
 );
 byId("theme").addEventListener("click", () => {
   theme = (theme + 1) % Object.keys(THEMES).length;
@@ -106,4 +133,4 @@ byId("theme").addEventListener("click", () => {
 });
 showTheme();
 showBuild().catch(() => {});
-show(new SignIn(""));
+show({ element: signIn() });

@@ -14,81 +14,65 @@ const SHAPES = new Set(
   ),
 );
 
-export class Plot {
-  #job;
-  #kind;
-  #options = {};
-  #canvas;
-  #asked = 0;
+export function makePlot(job, { kind, title, about, chooser }) {
+  const canvas = el("div.canvas", { tabindex: 0, role: "group", "aria-label": title });
+  let options = {};
+  let asked = 0;
 
-  constructor(job, { kind, title, about, chooser }) {
-    this.#job = job;
-    this.#kind = kind;
-    this.#canvas = el("div.canvas", { tabindex: "0", role: "group", "aria-label": title });
-    const id = `plot-${kind}`;
-    const rail = el("div.rail", el(`h2#${id}`, title), el("p.about", about), chooser, this.saveButtons(kind));
-    this.element = el("section.plot", { "aria-labelledby": id }, rail, this.#canvas);
-  }
+  const path = (kind) => `${job.links.self}/plots/${kind}?${new URLSearchParams(options)}`;
 
   // Buttons that save this plot, or another kind of plot of the same output.
-  saveButtons(kind) {
+  function saveButtons(kind) {
     const save = (label, accept) =>
-      saveButton({
-        label,
-        name: `Save ${kind} plot as ${label}`,
+      saveButton(job, label, `Save ${kind} plot as ${label}`, {
         accept,
-        path: () => this.#path(kind),
-        file: `shap-${this.#job.id}-${kind}.${label.toLowerCase()}`,
-        onError: (error) => replace(this.#canvas, problemBox(error)),
+        path: () => path(kind),
+        end: `-${kind}`,
+        onError: (error) => replace(canvas, problemBox(error)),
       });
     return el("p.buttons.save", el("small", "Save"), save("SVG", "image/svg+xml"), save("PNG", "image/png"));
   }
 
-  async draw(options) {
-    this.#options = options;
-    this.#asked += 1;
-    const asked = this.#asked;
-    this.#canvas.classList.add("drawing");
-    if (!this.#canvas.firstElementChild) replace(this.#canvas, el("p.drawing-note", "Drawing…"));
+  async function draw(given) {
+    options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== null));
+    asked += 1;
+    const mine = asked;
+    canvas.classList.add("drawing");
     let shown;
     try {
-      const response = await call(this.#path(this.#kind), { accept: "image/svg+xml", seconds: PLOT_TIMEOUT });
+      const response = await call(path(kind), { accept: "image/svg+xml", seconds: PLOT_TIMEOUT });
       shown = adoptDrawing(await response.text());
     } catch (error) {
       shown = problemBox(error);
     }
-    if (asked !== this.#asked) return;
-    replace(this.#canvas, shown);
-    this.#canvas.classList.remove("drawing");
+    if (mine !== asked) return;
+    replace(canvas, shown);
+    canvas.classList.remove("drawing");
   }
 
-  #path(kind) {
-    const given = Object.entries(this.#options).filter(([, value]) => value !== null);
-    return `${this.#job.links.self}/plots/${kind}?${new URLSearchParams(given)}`;
-  }
+  const id = `plot-${kind}`;
+  const rail = el("div.rail", el(`h2#${id}`, title), saveButtons(kind), el("p.soft", about), chooser);
+  return { element: el("section.plot", { "aria-labelledby": id }, rail, canvas), draw, saveButtons };
 }
 
 // A button that saves a file of the appliance. It fetches the file, since a link would not send the key.
-export function saveButton({ label, name, accept, path, file, onError }) {
-  const save = async () => {
+export function saveButton(job, label, name, { accept, path, end = "", onError }) {
+  const self = button(".small", label, save, { "aria-label": name });
+  async function save() {
     self.disabled = true;
     setText(self, "Saving…");
     try {
-      offer(await (await call(path(), { accept, seconds: FILE_TIMEOUT })).blob(), file);
+      const blob = await (await call(path(), { accept, seconds: FILE_TIMEOUT })).blob();
+      const href = URL.createObjectURL(blob);
+      el("a", { href, download: `shap-${job.id}${end}.${label.toLowerCase()}` }).click();
+      setTimeout(() => URL.revokeObjectURL(href), 60_000);
     } catch (error) {
       onError(error);
     }
     setText(self, label);
     self.disabled = false;
-  };
-  const self = button(".small", label, save, { "aria-label": name });
+  }
   return self;
-}
-
-function offer(blob, file) {
-  const href = URL.createObjectURL(blob);
-  el("a", { href, download: file }).click();
-  setTimeout(() => URL.revokeObjectURL(href), 60_000);
 }
 
 function adoptDrawing(text) {

@@ -1,7 +1,6 @@
 // Where rows come from: the model's examples, a file, or pasted text. Each has a body, a media type and a preview.
 
 import { call } from "/console/api.js";
-import { el, table } from "/console/elements.js";
 import { counted, size } from "/console/figures.js";
 
 const MEDIA_TYPES = {
@@ -39,21 +38,10 @@ export async function fromFile(file) {
 }
 
 export function fromText(text) {
-  // Only empty lines are dropped: spaces at either end may belong to a name or a label.
-  const lines = text.replace(/^[\r\n]+|[\r\n]+$/g, "");
   if (!text.trim())
     throw fault("No rows", "Paste a line with the feature names, then one line for each row.");
-  return fromCsv("Pasted rows", `${lines}\n`);
-}
-
-export function preview([header, ...rows]) {
-  const lines = rows.map((cells) =>
-    el(
-      "tr",
-      cells.map((cell) => el("td", cell)),
-    ),
-  );
-  return table("First rows", header, lines, ".preview");
+  // Only empty lines are dropped: spaces at either end may belong to a name or a label.
+  return fromCsv("Pasted rows", `${text.replace(/^[\r\n]+|[\r\n]+$/g, "")}\n`);
 }
 
 // One line of CSV, with quotes where a cell needs them.

@@ -1,9 +1,8 @@
 // The first page: what this is, and the field for the key.
 
-import { call, Problem, session } from "/console/api.js";
+import { call, Problem, useKey } from "/console/api.js";
 import { el, field, replace } from "/console/elements.js";
 import { problemBox } from "/console/messages.js";
-import { swarm } from "/console/swarm.js";
 
 const REFUSALS = {
   401: { title: "Unknown key", message: "Check that the key is complete and belongs to this appliance." },
@@ -13,66 +12,47 @@ const REFUSALS = {
   },
 };
 
-export class SignIn {
-  #key = el("input#key", {
+export function signIn(reason) {
+  const key = el("input#key", {
     type: "password",
     autocomplete: "off",
-    spellcheck: "false",
     required: true,
     placeholder: "API_KEY",
+    autofocus: true,
   });
-  #button = el("button.main", "Sign in");
-  #problem = el("div");
+  const go = el("button.main", "Sign in");
+  const problem = el("div", reason && el("p.note", { role: "alert" }, reason));
 
-  constructor(reason) {
-    if (reason) replace(this.#problem, el("p.note", { role: "alert" }, reason));
-    const key = field("Key", "key", el("div.line", this.#key, this.#button));
-    const where = [
-      el("code", ".data/keys/API_KEY"),
-      ", or in a container in ",
-      el("code", "/data/keys/API_KEY"),
-    ];
-    this.element = el(
-      "div.welcome",
-      el(
-        "section",
-        { "aria-labelledby": "welcome" },
-        el("h1#welcome", "See what drives each prediction."),
-        el(
-          "p.lead",
-          "Exact SHAP values of XGBoost models, from one small appliance. Sign in to explain rows and to watch it work.",
-        ),
-        el("form", { onsubmit: (event) => this.#submit(event) }, key, this.#problem),
-        el(
-          "div.hint",
-          el("p", "You find the key in ", where, "."),
-          el("p", "It stays in the memory of this tab. A reload forgets it."),
-        ),
-      ),
-      swarm(),
-    );
-  }
-
-  start() {
-    this.#key.focus();
-  }
-
-  stop() {}
-
-  async #submit(event) {
+  async function onsubmit(event) {
     event.preventDefault();
-    const key = this.#key.value.trim();
-    this.#button.disabled = true;
-    replace(this.#problem);
+    const given = key.value.trim();
+    go.disabled = true;
+    replace(problem);
     try {
       // Other characters cannot be sent in a header.
-      if (!/^[\x21-\x7e]+$/.test(key)) throw new Problem({}, 401);
-      await call("/v1/appliance", { as: key });
-      session.begin(key);
+      if (!/^[\x21-\x7e]+$/.test(given)) throw new Problem({}, 401);
+      await call("/v1/appliance", { as: given });
+      useKey(given);
     } catch (error) {
-      replace(this.#problem, problemBox(REFUSALS[error.status] ?? error));
-      this.#key.select();
+      replace(problem, problemBox(REFUSALS[error.status] ?? error));
+      key.select();
     }
-    this.#button.disabled = false;
+    go.disabled = false;
   }
+
+  const lead =
+    "Exact SHAP values of XGBoost models, from one small appliance. Sign in to explain rows and to watch it work.";
+  const where = [
+    el("code", ".data/keys/API_KEY"),
+    ", or in a container in ",
+    el("code", "/data/keys/API_KEY"),
+  ];
+  return el(
+    "section.welcome.stack",
+    { "aria-labelledby": "welcome" },
+    el("h1#welcome", "See what drives each prediction."),
+    el("p.soft", lead),
+    el("form.stack", { onsubmit }, field("Key", "key", el("div.line", key, go)), problem),
+    el("small", "You find the key in ", where, ". It stays in the memory of this tab. A reload forgets it."),
+  );
 }

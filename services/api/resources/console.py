@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any, Self
+from typing import Any
 
 import falcon
 
@@ -37,40 +36,20 @@ class ConsoleFile:
     etag: str
 
 
-class ConsoleFiles:
-    """The files of services/api/console by name, read once."""
-
-    def __init__(self, files: Mapping[str, ConsoleFile]) -> None:
-        self._files = dict(files)
-
-    @classmethod
-    def load(cls) -> Self:
-        """Read all files: together they are smaller than one result."""
-        found = {}
-        for entry in resources.files("services.api").joinpath("console").iterdir():
-            media_type = MEDIA_TYPES.get(entry.name.rpartition(".")[2])
-            if media_type is not None:
-                content = entry.read_bytes()
-                etag = hashlib.sha256(content).hexdigest()[:32]
-                found[entry.name] = ConsoleFile(content, media_type, etag)
-        return cls(found)
-
-    def get(self, name: str) -> ConsoleFile | None:
-        """Return a file, or None if there is no file of that name."""
-        return self._files.get(name)
-
-    def names(self) -> list[str]:
-        """Return the names of all files."""
-        return sorted(self._files)
-
-
 class ConsoleResource:
     """The page at `/`, and the files that it loads."""
 
     access = Access.OPEN
 
-    def __init__(self, files: ConsoleFiles) -> None:
-        self._files = files
+    def __init__(self) -> None:
+        """Read all files: together they are smaller than one result."""
+        self._files = {}
+        for entry in resources.files("services.api").joinpath("console").iterdir():
+            media_type = MEDIA_TYPES.get(entry.name.rpartition(".")[2])
+            if media_type is not None:
+                content = entry.read_bytes()
+                etag = hashlib.sha256(content).hexdigest()[:32]
+                self._files[entry.name] = ConsoleFile(content, media_type, etag)
 
     def on_get(self, req: Any, resp: Any, file: str = INDEX) -> None:
         """Answer with a file. Raises falcon.HTTPNotFound."""

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from services.api.components import Components
-from services.api.resources.console import INDEX, ConsoleFiles
+from services.api.resources.console import INDEX
 from shared.build import ROOT
 from tests.integration.api.api_client import InProcess
 
@@ -63,7 +63,7 @@ def test_nothing_else_is_served(client: InProcess, name: str) -> None:
 
 
 def test_all_files_count_as_one_route(client: InProcess, components: Components) -> None:
-    for name in (*ConsoleFiles.load().names(), "nothing"):
+    for name in (*NAMES, "nothing"):
         client.get(f"/console/{name}", key=None)
     components.counters.flush()
     routes = {key[2] for key in components.counters.read() if key[0] == "http_requests_total"}
