@@ -31,37 +31,37 @@ from services.api.resources.metrics import MetricsResource
 from services.api.resources.models import ExamplesResource, ModelResource, ModelsResource
 from services.api.resources.version import VersionResource
 from services.api.resources.workers import RecycleResource, WorkersResource
-from shared.appliance.recycle_requests import RecycleRequests
 
 
 def routes(components: Components) -> dict[str, Any]:
     """Return the resource of every URI template."""
     console = ConsoleResource()
-    store, waits, heartbeats = components.store, components.job_waits, components.heartbeats
-    submission, responses = components.submission(), components.result_responses()
-    recycling = RecycleRequests(components.connection)
-    return {
-        "/v1/jobs": JobsResource(submission, store, waits),
-        "/v1/jobs/{job_id}": JobResource(store, components.payloads, waits),
-        "/v1/jobs/{job_id}/result": ResultResource(store, responses),
+    resources: dict[str, Any] = {
+        "/v1/jobs": JobsResource(components),
+        "/v1/jobs/{job_id}": JobResource(components),
+        "/v1/jobs/{job_id}/result": ResultResource(components),
         "/v1/jobs/{job_id}/summary": SummaryResource(components),
         "/v1/jobs/{job_id}/plots/{kind}": PlotResource(components),
-        "/v1/explain": ExplainResource(submission, waits, responses),
-        "/v1/models": ModelsResource(components.catalog),
-        "/v1/models/{name}": ModelResource(components.catalog),
-        "/v1/models/{name}/examples": ExamplesResource(components.catalog),
+        "/v1/explain": ExplainResource(components),
+        "/v1/models": ModelsResource(components),
+        "/v1/models/{name}": ModelResource(components),
+        "/v1/models/{name}/examples": ExamplesResource(components),
         "/v1/appliance": ApplianceResource(components),
-        "/v1/workers": WorkersResource(heartbeats),
-        "/v1/workers/recycle": RecycleResource(heartbeats, recycling, components.draining),
+        "/v1/workers": WorkersResource(components),
+        "/v1/workers/recycle": RecycleResource(components),
         "/healthz": HealthResource(components),
         "/readyz": ReadyResource(components),
-        "/metrics": MetricsResource(components.settings.metrics_port),
-        "/version": VersionResource(components.commit, components.activations),
+        "/metrics": MetricsResource(components),
+        "/version": VersionResource(components),
         "/openapi.json": OpenApiResource(),
         "/docs": DocsResource(),
         "/": console,
         "/console/{file}": console,
     }
+    for resource in resources.values():
+        if hasattr(resource, "on_get"):
+            resource.on_head = resource.on_get  # the server sends no body
+    return resources
 
 
 def create_app(components: Components, router: CompiledRouter | None = None) -> AccessLog:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 
 from services.api.capacity.disk import StorageProbe, UploadDisk
@@ -61,8 +62,9 @@ class Components:
         self.uploads = ConcurrencyLimit(UPLOADS, "large uploads")
         self.plots = ConcurrencyLimit(PLOTS, "plots and summaries")
 
+    @functools.cached_property
     def submission(self) -> Submission:
-        """Return what takes in requests with rows."""
+        """Takes in requests with rows."""
         queued = QueuedExecutor(self.settings, self.store, self.payloads, self.result_reservations)
         inline = InlineExecutor(self.inline_models, queued, self.counters)
         return Submission(
@@ -75,8 +77,9 @@ class Components:
             self.upload_disk,
         )
 
-    def result_responses(self) -> ResultResponses:
-        """Return what writes results into responses."""
+    @functools.cached_property
+    def responses(self) -> ResultResponses:
+        """Writes results into responses."""
         return ResultResponses(self.store, self.payloads, self.catalog, self.streams)
 
     def stop(self) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import falcon
 import orjson
+import redis
 
 from services.api.http.access_log import REQUEST_ID
 from shared.errors import EngineFaultError, InvalidRowsError, RedisUnavailableError, ShapboxError
-from shared.redis.connection import REDIS_AWAY, redis_needed
+from shared.redis.connection import redis_needed
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -52,7 +53,7 @@ def install(app: Any) -> None:
     """Make `app` (falcon.App) answer every error with a problem document."""
     app.add_error_handler(Exception, _answer_error)
     app.add_error_handler(falcon.HTTPError, _answer_falcon)
-    app.add_error_handler(REDIS_AWAY, _answer_redis)
+    app.add_error_handler(redis.RedisError, _answer_redis)
 
 
 def _answer_error(req: Any, resp: Any, fault: Exception, _params: dict[str, Any]) -> None:
@@ -78,11 +79,11 @@ def _answer_error(req: Any, resp: Any, fault: Exception, _params: dict[str, Any]
 
 
 def _answer_redis(req: Any, resp: Any, error: Exception, params: dict[str, Any]) -> None:
-    """Answer a failed call to Redis that was not wrapped as if it had been."""
+    """Answer a failed call to Redis, so that no resource needs `redis_needed`."""
     try:
         with redis_needed():
             raise error
-    except RedisUnavailableError as known:
+    except (redis.RedisError, RedisUnavailableError) as known:
         _answer_error(req, resp, known, params)
 
 

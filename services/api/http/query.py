@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from shared.errors import BadParameterError
@@ -41,6 +42,15 @@ class Query:
         if text not in {None, "true", "false"}:
             raise BadParameterError(f"{name}={text[:40]!r} is neither true nor false.")
         return None if text is None else text == "true"
+
+    def choice[Word: StrEnum](self, name: str, words: type[Word]) -> Word | None:
+        """Return one of several words; None if it is not given."""
+        text = self.text(name)
+        if text is None:
+            return None
+        if text not in {*words}:
+            raise BadParameterError(f"Unknown {name} {text[:40]!r}. Use one of: {', '.join(words)}.")
+        return words(text)
 
     def whole(self, name: str, default: int, least: int, most: int | None = None) -> int:
         """Return a whole number within bounds."""

@@ -12,6 +12,7 @@ from services.api.components import Components
 from services.api.http.authentication import Access
 from services.api.http.query import Query
 from services.api.resources.health import FRESH_SECONDS
+from services.api.resources.resource import Resource
 from shared.appliance.heartbeats import Heartbeats
 from shared.appliance.status import ApplianceStatus
 from shared.build import VERSION
@@ -87,13 +88,13 @@ class RedisView:
         }
 
 
-class ApplianceResource:
+class ApplianceResource(Resource):
     """The live view. It is cheap: clients poll it each second."""
 
     access = Access.JOBS
 
     def __init__(self, components: Components) -> None:
-        self._components = components
+        super().__init__(components)
         self._redis = RedisView(components.connection, components.store)
 
     def on_get(self, req: Any, resp: Any) -> None:
@@ -101,8 +102,6 @@ class ApplianceResource:
         Query(req)
         status = self._components.status.read()
         resp.media = self._document(status, self._look(status))
-
-    on_head = on_get
 
     def _look(self, status: ApplianceStatus | None) -> Part | None:
         # The monitor pings Redis each second: while that fails, no request here needs to wait for a timeout.

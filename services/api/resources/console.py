@@ -67,5 +67,3 @@ class ConsoleResource:
             return
         resp.content_type = found.media_type
         resp.data = found.content
-
-    on_head = on_get

@@ -37,8 +37,6 @@ class OpenApiResource:
         resp.content_type = "application/json"
         resp.data = self._document
 
-    on_head = on_get
-
 
 class DocsResource:
     """The document as a page."""
@@ -55,5 +53,3 @@ class DocsResource:
         resp.set_header("X-Content-Type-Options", "nosniff")
         resp.set_header("Referrer-Policy", "no-referrer")
         resp.data = self._page
-
-    on_head = on_get

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.explain.job_waits import JobWaits
 from services.api.explain.plan import Inline, Urgency
-from services.api.explain.submission import OPTION_PARAMETERS, Submission
+from services.api.explain.submission import OPTION_PARAMETERS
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
 from services.api.resources.jobs import give_job
+from services.api.resources.resource import Resource
 from services.api.results.result import Result
-from services.api.results.writer import ResultResponses, Writer, require_result
+from services.api.results.writer import Writer
 from services.api.rows.readers import choose_reader
 
 #: Seconds that a request waits for its values unless it says otherwise.
 DEFAULT_WAIT = 30
 
 
-class ExplainResource:
+class ExplainResource(Resource):
     """A job whose result is the response."""
 
     access = Access.JOBS
     check_content_type = staticmethod(choose_reader)
-
-    def __init__(self, submission: Submission, job_waits: JobWaits, responses: ResultResponses) -> None:
-        self._submission = submission
-        self._job_waits = job_waits
-        self._responses = responses
 
     def on_post(self, req: Any, resp: Any) -> None:
         """Answer with the values; with 202 and the job document if they are not there in time."""
@@ -35,18 +30,17 @@ class ExplainResource:
         wait = read_wait(query, req.get_header("Prefer"), DEFAULT_WAIT)
         writer = Writer.negotiate(req, read_row_range(query))
         urgency = Urgency.VALUES if wait.seconds else Urgency.LATER
-        outcome = self._submission.submit(req, query, urgency, writer)
+        outcome = self._components.submission.submit(req, query, urgency, writer)
         wait.acknowledge(resp)
         if isinstance(outcome, Inline):
             self._give_inline(resp, writer, outcome)
             job = outcome.job
         else:
-            job = self._job_waits.wait_for_accepted(outcome.job, wait.seconds)
+            job = self._components.job_waits.wait_for_accepted(outcome.job, wait.seconds)
             if not job.status.ended:
                 give_job(resp, job, 202)
                 return
-            require_result(job)
-            self._responses.give_stored(resp, writer, job)
+            self._components.responses.give_stored(resp, writer, job)
         if job is not None:
             resp.set_header("Content-Location", f"/v1/jobs/{job.id}/result")
 
@@ -62,4 +56,4 @@ class ExplainResource:
             rows=len(explanation),
             explanations=lambda: iter([explanation]),
         )
-        self._responses.give(resp, writer, writer.format_for(None), result)
+        self._components.responses.give(resp, writer, writer.format_for(None), result)

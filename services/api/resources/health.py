@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import orjson
-
-from services.api.components import Components
 from services.api.http.authentication import Access
+from services.api.resources.resource import Resource
 from shared.disk import free_space
 from shared.errors import ShapboxError
 from shared.redis.connection import redis_needed
@@ -21,23 +19,17 @@ FRESH_SECONDS = TIMING.report_max_age_seconds
 type Finding = dict[str, Any]
 
 
-class HealthResource:
+class HealthResource(Resource):
     """Answers 200 unless the monitor's last report shows that only a restart helps."""
 
     access = Access.OPEN
-
-    def __init__(self, components: Components) -> None:
-        self._components = components
 
     def on_get(self, _req: Any, resp: Any) -> None:
         """Answer with every cause for a restart."""
         causes = self.causes()
         resp.status = 503 if causes else 200
         resp.set_header("Cache-Control", "no-store")
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps({"status": "failing" if causes else "ok", "causes": causes})
-
-    on_head = on_get
+        resp.media = {"status": "failing" if causes else "ok", "causes": causes}
 
     def causes(self) -> list[Finding]:
         """Return the causes for a restart."""
@@ -51,13 +43,10 @@ class HealthResource:
         return [{"cause": name, "detail": detail} for name, detail in causes]
 
 
-class ReadyResource:
+class ReadyResource(Resource):
     """Answers with every probe by name; 503 if a required one has failed."""
 
     access = Access.OPEN
-
-    def __init__(self, components: Components) -> None:
-        self._components = components
 
     def on_get(self, _req: Any, resp: Any) -> None:
         """Run all probes."""
@@ -67,10 +56,7 @@ class ReadyResource:
         resp.set_header("Cache-Control", "no-store")
         if not ready:
             resp.set_header("Retry-After", "5")
-        resp.content_type = "application/json"
-        resp.data = orjson.dumps({"ready": ready, "probes": probes})
-
-    on_head = on_get
+        resp.media = {"ready": ready, "probes": probes}
 
     def probes(self) -> dict[str, Finding]:
         """Return the findings of all probes, by name."""

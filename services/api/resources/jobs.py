@@ -8,95 +8,77 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.api.components import Components
-from services.api.explain.job_waits import JobWaits
 from services.api.explain.plan import Queued, Urgency
-from services.api.explain.submission import OPTION_PARAMETERS, Submission
+from services.api.explain.submission import OPTION_PARAMETERS
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
+from services.api.resources.resource import Resource
 from services.api.results.negotiation import accepts_gzip, choose_media_type, gzip_stream
 from services.api.results.plots.kinds import KINDS, draw_plot
 from services.api.results.plots.png import render_png
 from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
-from services.api.results.writer import ResultResponses, Writer, completed_job, require_result
+from services.api.results.writer import Writer, completed_job
 from services.api.rows.readers import choose_reader
 from shared.errors import BadParameterError, NotFoundError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
-from shared.jobs.store import JobStore
-from shared.objects.payloads import Payloads
-from shared.redis.connection import redis_needed
 
 #: Jobs on one page of the list, by default and at most.
 PAGE, MAX_PAGE = 20, 100
 #: The media types of a plot, in the order of preference if the client has none.
 SVG, PNG = "image/svg+xml", "image/png"
+#: One summary is written at a time: that of a wide model takes 20 MB meanwhile.
+_one_summary = threading.Lock()
 
 
-class JobsResource:
+class JobsResource(Resource):
     """The collection of jobs."""
 
     access = Access.JOBS
     check_content_type = staticmethod(choose_reader)
 
-    def __init__(self, submission: Submission, store: JobStore, job_waits: JobWaits) -> None:
-        self._submission = submission
-        self._store = store
-        self._job_waits = job_waits
-
     def on_post(self, req: Any, resp: Any) -> None:
         """Accept a job: 202, or 200 if it has ended within the time that the client wants to wait."""
         query = Query(req, *OPTION_PARAMETERS, "wait")
         wait = read_wait(query, req.get_header("Prefer"))
-        outcome = self._submission.submit(req, query, Urgency.JOB if wait.seconds else Urgency.LATER)
+        urgency = Urgency.JOB if wait.seconds else Urgency.LATER
+        outcome = self._components.submission.submit(req, query, urgency)
         assert outcome.job is not None  # only Urgency.VALUES keeps none
         job = outcome.job
         if wait.seconds and isinstance(outcome, Queued):
-            job = self._job_waits.wait_for_accepted(job, wait.seconds)
+            job = self._components.job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
         give_job(resp, job, 200 if wait.seconds and job.status.ended else 202)
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List jobs, newest first."""
         query = Query(req, "status", "limit", "cursor")
-        status = _read_status(query)
+        status = query.choice("status", Status)
         limit = query.whole("limit", PAGE, 1, MAX_PAGE)
         cursor = query.text("cursor")
         if cursor is not None and not is_job_id(cursor):
             raise BadParameterError("Invalid cursor. Use the `next` value of a previous page.")
-        with redis_needed():
-            page = self._store.page(status, limit, cursor)
+        page = self._components.store.page(status, limit, cursor)
         following = None
         if page.cursor is not None:
             given = {"status": status.value} if status else {}
             following = "/v1/jobs?" + urlencode({**given, "limit": limit, "cursor": page.cursor})
-        document = {"jobs": [job.document() for job in page.jobs], "next": following}
-        resp.media = document
-
-    on_head = on_get
+        resp.media = {"jobs": [job.document() for job in page.jobs], "next": following}
 
 
-class JobResource:
+class JobResource(Resource):
     """One job."""
 
     access = Access.JOBS
 
-    def __init__(self, store: JobStore, payloads: Payloads, job_waits: JobWaits) -> None:
-        self._store = store
-        self._payloads = payloads
-        self._job_waits = job_waits
-
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the job document, at the job's end if the client waits for that."""
         wait = read_wait(Query(req, "wait"), req.get_header("Prefer"))
-        with redis_needed():
-            job = self._store.get(job_id)
-        job = self._job_waits.wait(job, wait.seconds)
+        job = self._components.store.get(job_id)
+        job = self._components.job_waits.wait(job, wait.seconds)
         wait.acknowledge(resp)
         resp.media = job.document()
-
-    on_head = on_get
 
     def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
         """Cancel an active job: its rows are deleted, its document stays until it expires.
@@ -104,47 +86,34 @@ class JobResource:
         A job that has ended is deleted altogether.
         """
         Query(req)
-        with redis_needed():
-            self._store.get(job_id)
-            if not self._store.cancel(job_id):
-                # First: on a full disk, the room of the objects is what lets Redis forget the job.
-                self._payloads.delete_job(job_id)
-                self._store.transitions.forget(job_id)
-        self._payloads.delete_job(job_id)
+        store, payloads = self._components.store, self._components.payloads
+        store.get(job_id)
+        if not store.cancel(job_id):
+            # First: on a full disk, the room of the objects is what lets Redis forget the job.
+            payloads.delete_job(job_id)
+            store.transitions.forget(job_id)
+        payloads.delete_job(job_id)
         resp.status = 204
 
 
-class ResultResource:
+class ResultResource(Resource):
     """The result of one job."""
 
     access = Access.JOBS
-
-    def __init__(self, store: JobStore, responses: ResultResponses) -> None:
-        self._store = store
-        self._responses = responses
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the values and interactions of all rows, or of a page of them."""
         query = Query(req, "offset", "limit", "interactions")
         interactions = query.flag("interactions") is not False
         writer = Writer.negotiate(req, read_row_range(query), interactions=interactions)
-        with redis_needed():
-            job = self._store.get(job_id)
-        require_result(job)
-        self._responses.give_stored(resp, writer, job)
-
-    on_head = on_get
+        job = self._components.store.get(job_id)
+        self._components.responses.give_stored(resp, writer, job)
 
 
-class SummaryResource:
+class SummaryResource(Resource):
     """The summary of one job."""
 
     access = Access.JOBS
-
-    def __init__(self, components: Components) -> None:
-        self._components = components
-        #: One is written at a time: that of a wide model takes 20 MB meanwhile.
-        self._one = threading.Lock()
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the summary."""
@@ -152,20 +121,14 @@ class SummaryResource:
         components = self._components
         with completed_job(components.store, job_id) as job, components.plots:
             summary, names = components.summaries.of(job), JobNames.of(job, components.catalog)
-            with self._one:
+            with _one_summary:
                 resp.data = orjson.dumps(summary_document(job, summary, names))
-        resp.content_type = "application/json"
-
-    on_head = on_get
 
 
-class PlotResource:
+class PlotResource(Resource):
     """One plot of one job."""
 
     access = Access.JOBS
-
-    def __init__(self, components: Components) -> None:
-        self._components = components
 
     def on_get(self, req: Any, resp: Any, job_id: str, kind: str) -> None:
         """Answer with the picture."""
@@ -185,21 +148,9 @@ class PlotResource:
             picture = b"".join(gzip_stream([picture]))
         resp.data = picture
 
-    on_head = on_get
-
 
 def give_job(resp: Any, job: Job, status: int) -> None:
     """Answer with a job document and its address."""
     resp.status = status
     resp.set_header("Location", f"/v1/jobs/{job.id}")
     resp.media = job.document()
-
-
-def _read_status(query: Query) -> Status | None:
-    text = query.text("status")
-    if text is None:
-        return None
-    try:
-        return Status(text)
-    except ValueError:
-        raise BadParameterError(f"Unknown status {text[:40]!r}. Use one of: {', '.join(Status)}.") from None

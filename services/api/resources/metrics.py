@@ -6,6 +6,7 @@ import http.client
 from typing import Any
 
 from services.api.http.authentication import Access
+from services.api.resources.resource import Resource
 from shared.errors import ShapboxError
 
 #: Seconds that the monitor has to answer.
@@ -18,17 +19,15 @@ class MonitorAwayError(ShapboxError, status=503, title="The monitor does not ans
     """The monitor does not answer."""
 
 
-class MetricsResource:
+class MetricsResource(Resource):
     """Passes the monitor's exposition on."""
 
     access = Access.METRICS
 
-    def __init__(self, port: int) -> None:
-        self._port = port
-
     def on_get(self, req: Any, resp: Any) -> None:
         """Fetch the exposition and answer with it."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)
+        port = self._components.settings.metrics_port
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
         try:
             wanted = req.get_header("Accept")
             connection.request("GET", "/metrics", headers={"Accept": wanted} if wanted else {})
@@ -45,5 +44,3 @@ class MetricsResource:
         resp.set_header("Cache-Control", "no-store")
         resp.content_type = answer.getheader("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
         resp.data = text
-
-    on_head = on_get

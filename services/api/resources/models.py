@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from services.api.http.authentication import Access
 from services.api.http.query import Query
+from services.api.resources.resource import Resource
 from services.api.results.negotiation import choose_media_type
 from shared.errors import ModelFaultError, NotFoundError
 from shared.jobs.document import Method
 from shared.models.activation.records import State
-from shared.models.catalog import ModelCatalog, RefusedModel
+from shared.models.catalog import RefusedModel
 from shared.models.contract import Feature
 from shared.models.labelled_rows import Cell, labelled_rows
 from shared.models.version import ModelVersion
@@ -27,56 +28,44 @@ CSV, JSON = "text/csv", "application/json"
 MISSING_TEXTS = ("", "NA", "N/A", "nan", "null", "None", "<NA>", "#N/A")
 
 
-class ModelsResource:
+class ModelsResource(Resource):
     """All versions of all models."""
 
     access = Access.JOBS
 
-    def __init__(self, catalog: ModelCatalog) -> None:
-        self._catalog = catalog
-
     def on_get(self, req: Any, resp: Any) -> None:
         """List the models, by name and then by version."""
         Query(req)
-        catalog = self._catalog
+        catalog = self._components.catalog
         models = [*map(_document, catalog.versions()), *map(_document, catalog.refused())]
         resp.media = {"models": sorted(models, key=lambda one: (one["name"], one["version"] or 0))}
 
-    on_head = on_get
 
-
-class ModelResource:
+class ModelResource(Resource):
     """One model. NAME is its highest ready version, NAME@VERSION any one, refused or not."""
 
     access = Access.JOBS
 
-    def __init__(self, catalog: ModelCatalog) -> None:
-        self._catalog = catalog
-
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with the model's document."""
         Query(req)
-        resp.media = _document(self._catalog.find_refused(name) or self._catalog.get(name))
-
-    on_head = on_get
+        catalog = self._components.catalog
+        resp.media = _document(catalog.find_refused(name) or catalog.get(name))
 
 
 class NoExamplesError(NotFoundError, title="No example rows"):
     """The model was added without example rows."""
 
 
-class ExamplesResource:
+class ExamplesResource(Resource):
     """The first example rows of a model, as a body that could be sent to /v1/jobs."""
 
     access = Access.JOBS
 
-    def __init__(self, catalog: ModelCatalog) -> None:
-        self._catalog = catalog
-
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with CSV or, if requested, JSON."""
         limit = Query(req, "limit").whole("limit", EXAMPLES, 1, MAX_EXAMPLES)
-        version = self._catalog.get(name)
+        version = self._components.catalog.get(name)
         media_type = choose_media_type(req.get_header("Accept"), (CSV, JSON), "Example rows")
         rows = _read_rows(version, limit)
         resp.content_type = media_type
@@ -87,8 +76,6 @@ class ExamplesResource:
             resp.data = _as_csv(features, cells)
         else:
             resp.media = {"model": version.id, "rows": cells}
-
-    on_head = on_get
 
 
 def _document(model: ModelVersion | RefusedModel) -> dict[str, Any]:

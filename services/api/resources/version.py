@@ -5,33 +5,29 @@ from __future__ import annotations
 import platform
 from typing import Any
 
-import orjson
-
+from services.api.components import Components
 from services.api.http.authentication import Access
+from services.api.resources.resource import Resource
 from shared.build import VERSION, library_versions
-from shared.models.activation.records import Activations
 
 
-class VersionResource:
+class VersionResource(Resource):
     """The versions of everything that values depend on."""
 
     access = Access.OPEN
 
-    def __init__(self, commit: str, activations: Activations) -> None:
-        self._document = orjson.dumps(
-            {
-                "version": VERSION,
-                "commit": commit,
-                **library_versions(),
-                "engine": activations.engine,
-                "engines": activations.best(),
-                "python": platform.python_version(),
-            }
-        )
+    def __init__(self, components: Components) -> None:
+        super().__init__(components)
+        self._libraries = library_versions()
 
     def on_get(self, _req: Any, resp: Any) -> None:
         """Answer with the versions."""
-        resp.content_type = "application/json"
-        resp.data = self._document
-
-    on_head = on_get
+        activations = self._components.activations
+        resp.media = {
+            "version": VERSION,
+            "commit": self._components.commit,
+            **self._libraries,
+            "engine": activations.engine,
+            "engines": activations.best(),
+            "python": platform.python_version(),
+        }

@@ -23,7 +23,6 @@ from shared.jobs.document import Job, Status
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
-from shared.redis.connection import redis_needed
 
 #: Numbers up to which a result is made whole before it is sent: it then has a length, and the connection stays open.
 #: Larger ones are streamed.
@@ -109,10 +108,12 @@ class ResultResponses:
         self._streams = streams
 
     def give_stored(self, resp: Any, writer: Writer, job: Job) -> None:
-        """Answer with the result of a job, which must be completed.
+        """Answer with the result of a job.
 
-        Raises NotAcceptableError, BadParameterError, BusyError, and JobNotFoundError if the job is deleted just now.
+        Raises as `require_result`, and NotAcceptableError, BadParameterError, BusyError, and JobNotFoundError if the job is
+        deleted just now.
         """
+        require_result(job)
         interactions = job.interactions if writer.interactions else None
         used = writer.format_for(interactions)
         rows = StoredRows(job, writer.rows.of(job.rows), self._payloads)
@@ -206,8 +207,7 @@ def completed_job(store: JobStore, job_id: str) -> Iterator[Job]:
 
     Raises as `require_result`, and JobNotFoundError if there is no such job, or it is deleted meanwhile.
     """
-    with redis_needed():
-        job = store.get(job_id)
+    job = store.get(job_id)
     require_result(job)
     with _told_if_deleted(store, job_id):
         yield job
@@ -219,6 +219,5 @@ def _told_if_deleted(store: JobStore, job_id: str) -> Iterator[None]:
     try:
         yield
     except PayloadMissingError:
-        with redis_needed():
-            store.get(job_id)
+        store.get(job_id)
         raise
