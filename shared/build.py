@@ -18,17 +18,13 @@ def git_commit(environment: Mapping[str, str]) -> str:
     for name in ("RENDER_GIT_COMMIT", "SHAPBOX_COMMIT"):
         if commit := environment.get(name, "").strip():
             return commit
+    command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
-        answer = subprocess.run(  # noqa: S603  # fixed arguments, no shell
-            ["git", "-C", str(ROOT), "rev-parse", "HEAD"],  # noqa: S607  # wherever git is
-            capture_output=True,
-            text=True,
-            timeout=2,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
+        return subprocess.check_output(  # noqa: S603  # fixed arguments, no shell
+            command, stderr=subprocess.DEVNULL, text=True, timeout=2
+        ).strip()
+    except (OSError, subprocess.SubprocessError):
         return "unknown"
-    return answer.stdout.strip() if answer.returncode == 0 else "unknown"
 
 
 def library_versions() -> dict[str, str]:

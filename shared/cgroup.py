@@ -61,8 +61,7 @@ class CpuQuota:
 
 def find_cgroup(cgroups: Path = CGROUPS, proc: Path = PROC) -> Cgroup | None:
     """Return the memory cgroup of this process, of version 1 or 2, or None."""
-    for folder, version in _candidates("memory", cgroups, proc):
-        files = V1 if version == 1 else V2
+    for folder, files in _candidates("memory", cgroups, proc):
         with contextlib.suppress(OSError, ValueError):
             _number(folder / files.usage)
             return Cgroup(folder, files, _limit(folder / files.limit))
@@ -71,10 +70,10 @@ def find_cgroup(cgroups: Path = CGROUPS, proc: Path = PROC) -> Cgroup | None:
 
 def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | None:
     """Return the CPU quota of this process's cgroup, or None."""
-    for folder, version in _candidates("cpu", cgroups, proc):
+    for folder, files in _candidates("cpu", cgroups, proc):
         with contextlib.suppress(OSError, ValueError):
-            cpus = _quota(folder, version)
-            return None if cpus is None else CpuQuota(version, cpus)
+            cpus = _quota(folder, files.version)
+            return None if cpus is None else CpuQuota(files.version, cpus)
     return None
 
 
@@ -85,8 +84,8 @@ def usable_processors(cgroups: Path = CGROUPS, proc: Path = PROC) -> int:
     return processors if quota is None else max(1, min(processors, math.ceil(quota.cpus)))
 
 
-def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Path, int]]:
-    """Yield the folders that may be ours and their version, the most certain first.
+def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Path, CgroupFiles]]:
+    """Yield the folders that may be ours and their files, the most certain first.
 
     In a cgroup namespace, or if a container sees only its part of the hierarchy, ours is the mount's root, regardless of
     /proc/self/cgroup.
@@ -100,9 +99,9 @@ def _candidates(controller: str, cgroups: Path, proc: Path) -> Iterator[tuple[Pa
     v2 = [path for number, controllers, path in entries if number == "0" and not controllers]
     # If both versions are mounted, a controller is in version 1 if it is listed there.
     for path in [*v1, "/"]:
-        yield cgroups / controller / path.lstrip("/"), 1
+        yield cgroups / controller / path.lstrip("/"), V1
     for path in [*v2, "/"]:
-        yield cgroups / path.lstrip("/"), 2
+        yield cgroups / path.lstrip("/"), V2
 
 
 def _number(file: Path) -> int:

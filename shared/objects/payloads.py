@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import PayloadMissingError
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.jobs.document import Job
 from shared.objects.object_store import ObjectStore
 
@@ -31,7 +31,6 @@ SMALL_BYTES = 64 * 1024
 HEADER_BYTES = 1024
 FLOAT32 = np.dtype(np.float32)
 
-type Matrix = NDArray[np.float32]
 type Side = Literal["input", "result", "interactions"]
 
 #: The order of a small job's arrays.

@@ -33,7 +33,10 @@ class RedisCapacity:
         """Raise RedisFullError if a job of so many batches would fill Redis beyond ACCEPT_SHARE."""
         needed = JOB_BYTES + batches * BATCH_BYTES
         with self._lock:
-            self._read()
+            if time.monotonic() - self._read_at >= READING_SECONDS:
+                memory = self._redis.info("memory")
+                self._used, self._most = int(memory["used_memory"]), int(memory["maxmemory"])
+                self._read_at = time.monotonic()
             left = int(self._most * ACCEPT_SHARE) - self._used
             if self._most and needed > left:
                 raise RedisFullError(
@@ -42,10 +45,3 @@ class RedisCapacity:
                     "jobs, or delete ended jobs."
                 )
             self._used += needed
-
-    def _read(self) -> None:
-        if time.monotonic() - self._read_at < READING_SECONDS:
-            return
-        memory = self._redis.info("memory")
-        self._used, self._most = int(memory["used_memory"]), int(memory["maxmemory"])
-        self._read_at = time.monotonic()

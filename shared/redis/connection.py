@@ -1,13 +1,12 @@
 """Builds Redis clients.
 
-Every client has time limits, keepalive, health checks and retries with exponential backoff and jitter, so that a Redis that
-is slow, stopped or restarting causes a bounded wait.
+Every client has time limits, health checks and retries with exponential backoff and jitter, so that a Redis that is slow,
+stopped or restarting causes a bounded wait. (redis-py sets TCP keepalive itself.)
 """
 
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import Iterable, Iterator
 from enum import Enum
 from typing import Any
@@ -26,8 +25,6 @@ type RedisClient = redis.Redis
 HEALTH_CHECK_INTERVAL = 15
 #: Seconds: the first and the longest pause between two tries.
 BACKOFF_BASE, BACKOFF_CAP = 0.02, 1.0
-#: TCP keepalive: seconds until the first probe and between probes, and how many may be lost.
-KEEPALIVE = {socket.TCP_KEEPIDLE: 10, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
 #: The exceptions of a client whose Redis is away, stopped, loading, or refuses writes.
 REDIS_AWAY = (
     redis.exceptions.ConnectionError,
@@ -67,8 +64,6 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient
     # An impatient caller has no time for a check before the command, which finds a dead connection as well.
     if patience is not Patience.IMPATIENT:
         options["health_check_interval"] = HEALTH_CHECK_INTERVAL
-    if not settings.redis_url.startswith("unix://"):
-        options |= {"socket_keepalive": True, "socket_keepalive_options": KEEPALIVE}
     return redis.Redis.from_url(settings.redis_url, **options)
 
 
