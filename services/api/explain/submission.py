@@ -16,7 +16,7 @@ from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.query import Query, RowRange
 from services.api.results.writer import Writer
 from services.api.rows.json_body import BodyOptions
-from services.api.rows.request_body import RequestBody, open_request_body
+from services.api.rows.request_body import RequestBody
 from shared.errors import BadParameterError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS
 from shared.jobs.store import Idempotency, JobStore
@@ -107,7 +107,7 @@ class Submission:
 
     def _open(self, req: Any, opened: contextlib.ExitStack) -> RequestBody:
         return opened.enter_context(
-            open_request_body(
+            RequestBody(
                 req.env["wsgi.input"],
                 req.get_header("Content-Type"),
                 req.get_header("Content-Encoding"),

@@ -5,13 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from services.api.rows.faults import invalid_rows, no_rows, show_number, too_many_rows
-from services.api.rows.row_spec import RowSpec
 from shared.errors import MAX_ROW_ERRORS, RowError
+
+if TYPE_CHECKING:
+    from services.api.rows.row_spec import RowSpec
 
 type Matrix = NDArray[np.float32]
 

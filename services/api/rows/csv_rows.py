@@ -19,7 +19,6 @@ from services.api.rows.columns import parse_cell
 from services.api.rows.faults import list_names, no_rows, quote, row_too_long, shorten_name
 from services.api.rows.line_blocks import LineTooLongError, read_line_blocks
 from services.api.rows.row_spec import RowSpec
-from services.api.rows.table import table_of
 from shared.errors import InvalidRowsError, RowError, UnreadableBodyError
 
 #: The bytes of numbers, separators and the words for a missing value.
@@ -50,7 +49,7 @@ class _CsvBody:
 
     def __init__(self, stream: BinaryIO, spec: RowSpec) -> None:
         self._names = spec.names
-        self._table = table_of(spec)
+        self._table = spec.table
         self._limit = spec.max_row_bytes
         self._lines = read_line_blocks(stream, self._limit)
         self._rows: int | None = None  # None while the header is being read
@@ -63,9 +62,7 @@ class _CsvBody:
         order = None if columns == sorted(columns) else columns
         self._rows = 0
         for block in chain([rest] if rest else [], blocks):
-            piece = self._parse_block(block, order)
-            self._rows += len(piece.values)
-            yield piece
+            yield self._parse_block(block, order)
         if not self._rows:
             raise no_rows("the CSV has only a header; add a line for each row")
 
@@ -115,8 +112,10 @@ class _CsvBody:
         raise UnreadableBodyError("The body is empty: send CSV with a header and a line for each row.")
 
     def _parse_block(self, block: bytes, order: list[int] | None) -> Piece:
+        assert self._rows is not None
         numbers = _parse_plain(block, len(self._names)) if self._table.takes_numbers_in_csv else None
         if numbers is not None:
+            self._rows += len(numbers)
             return self._table.from_numbers(numbers if order is None else numbers[:, order])
         faults: list[RowError] = []
         rows: list[list[str]] = []
@@ -128,6 +127,7 @@ class _CsvBody:
                 faults.append(RowError(len(rows), None, self._say_ragged(whole)))
                 whole = [""] * len(self._names)
             rows.append(whole)
+            self._rows += 1
         columns = list(zip(*rows, strict=True)) if rows else [()] * len(self._names)
         piece = self._table.from_text(
             columns if order is None else [columns[place] for place in order], len(rows)

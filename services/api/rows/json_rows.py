@@ -18,7 +18,6 @@ from services.api.rows.faults import list_names, row_too_long, shorten_name
 from services.api.rows.json_scanner import BETWEEN_LINES, count_rows, split_rows
 from services.api.rows.line_blocks import LineTooLongError, read_line_blocks
 from services.api.rows.row_spec import RowSpec
-from services.api.rows.table import table_of
 from shared.errors import MAX_ROW_ERRORS, RowError, UnreadableBodyError
 
 #: Not JSON, but written by some programs: NaN is missing, infinity is refused like a number beyond float32's range.
@@ -35,7 +34,7 @@ class JsonRowParser:
     """Parses rows of one model."""
 
     def __init__(self, spec: RowSpec) -> None:
-        self._table = table_of(spec)
+        self._table = spec.table
         self._features = spec.names
         self._known = frozenset(spec.names)
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from services.api.rows.chunks import Matrix, Piece, gather_chunks
 from services.api.rows.faults import no_rows, quote, too_many_rows
 from services.api.rows.row_spec import RowSpec
-from services.api.rows.table import table_of
 from shared.errors import InvalidRowsError, UnreadableBodyError
 
 #: Bytes of a header, at most: a plain matrix needs 128.
@@ -70,7 +69,7 @@ def read_npy(stream: BinaryIO, spec: RowSpec) -> Iterator[Matrix]:
 
 def _read_pieces(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
     matrix = _open_matrix(stream, spec)
-    table = table_of(spec)
+    table = spec.table
     for first in range(0, matrix.rows, spec.chunk_rows):
         count = min(spec.chunk_rows, matrix.rows - first)
         yield table.from_codes(matrix.read(first, count))

@@ -6,10 +6,10 @@ import functools
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from email.message import Message
 from pathlib import Path
 from typing import BinaryIO
 
+import falcon
 import numpy as np
 
 from services.api.rows.chunks import Matrix
@@ -66,16 +66,14 @@ def choose_reader(content_type: str | None) -> Reader:
     known = ", ".join(reader.media_type for reader in READERS)
     if not content_type or not content_type.strip():
         raise UnsupportedMediaTypeError(f"The request has no Content-Type: send one of {known}.")
-    header = Message()
-    header["Content-Type"] = content_type.replace("\r", "").replace("\n", "")
-    try:
-        charset = str(header.get_param("charset", "utf-8")).lower()
-    except (TypeError, ValueError) as fault:  # the pieces of a charset are not numbered as they should
+    media_type, parameters = falcon.parse_header(content_type)
+    if any(name.startswith("charset*") for name in parameters):  # a charset in pieces
         raise UnsupportedMediaTypeError(
             f"The parameters of the Content-Type {content_type[:80]!r} make no sense: send one of {known}."
-        ) from fault
+        )
+    charset = parameters.get("charset", "utf-8").lower()
     for reader in READERS:
-        if reader.media_type == content_type.partition(";")[0].strip().lower():
+        if reader.media_type == media_type.lower():
             if charset not in _CHARSETS:
                 raise UnsupportedMediaTypeError(f"Charset {charset[:40]!r} is not supported: send UTF-8.")
             return reader

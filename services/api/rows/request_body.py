@@ -9,20 +9,19 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from tempfile import SpooledTemporaryFile
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, Protocol, Self, cast
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from services.api.rows.chunks import Matrix, Piece, check_pieces, gather_chunks
+from services.api.rows.chunks import Matrix, Piece, gather_chunks
 from services.api.rows.json_body import OPTIONS, BodyOptions, read_json_options
-from services.api.rows.readers import Reader, choose_reader
+from services.api.rows.readers import choose_reader
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
-from services.api.rows.table import table_of
 from shared.errors import BodyTooLargeError, StorageFullError, UnreadableBodyError, UnsupportedMediaTypeError
 
 if TYPE_CHECKING:
@@ -44,19 +43,40 @@ class Reservation(Protocol):
 
 
 class RequestBody:
-    """Rows and options of one request. Nothing is read or unpacked before it is asked for.
+    """Rows and options of one request, in a seekable stream. Nothing is read or unpacked before it is asked for.
 
     Each attribute and method may raise what is wrong with the body: UnreadableBodyError, BodyTooLargeError,
     UnsupportedMediaTypeError, UnprocessableError, InvalidRowsError, TooManyRowsError or StorageFullError.
     """
 
     def __init__(
-        self, stream: BinaryIO, reader: Reader, unpack: Callable[[], BinaryIO], max_rows: int | None = None
+        self,
+        stream: BinaryIO,
+        content_type: str | None,
+        content_encoding: str | None,
+        max_bytes: int,
+        folder: Path | None = None,
+        *,
+        max_rows: int | None = None,
+        reserve: Callable[[], Reservation] | None = None,
     ) -> None:
-        self.reader = reader
+        """Use it in a `with` block: its end closes the temporary file in `folder` that gzip is unpacked to.
+
+        The unpacked body may take `max_bytes`. `reserve` is called when it is unpacked, and its reservation is told of
+        each block before it is written; both may refuse it. `max_rows` bounds the rows that are skipped while the
+        options are read. Raises UnsupportedMediaTypeError.
+        """
+        self.reader = choose_reader(content_type)
         self._stream = stream
-        self._unpack = unpack
+        self._unpack = partial(open_body, stream, content_encoding, max_bytes, folder, reserve)
         self._max_rows = max_rows
+        self._opened = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self._opened.close()
 
     @property
     def options_in_body(self) -> bool:
@@ -91,8 +111,10 @@ class RequestBody:
 
     @cached_property
     def _unpacked(self) -> BinaryIO:
-        self._stream.seek(0)
-        return self._unpack()
+        body = self._unpack()
+        if body is not self._stream:
+            self._opened.enter_context(body)
+        return body
 
     @cached_property
     def _plain(self) -> PlainBody | None:
@@ -105,35 +127,6 @@ class RequestBody:
         return self._unpacked
 
 
-@contextlib.contextmanager
-def open_request_body(
-    stream: BinaryIO,
-    content_type: str | None,
-    content_encoding: str | None,
-    max_bytes: int,
-    folder: Path | None = None,
-    *,
-    max_rows: int | None = None,
-    reserve: Callable[[], Reservation] | None = None,
-) -> Iterator[RequestBody]:
-    """Open a seekable body. A temporary file in `folder`, used for gzip, is closed at the end.
-
-    The unpacked body may take `max_bytes`. `reserve` is called when it is unpacked, and its reservation is told of each
-    block before it is written; both may refuse it. `max_rows` bounds the rows that are skipped while the options are
-    read. Raises UnsupportedMediaTypeError.
-    """
-    reader = choose_reader(content_type)
-    with contextlib.ExitStack() as opened:
-
-        def unpack() -> BinaryIO:
-            body = open_body(stream, content_encoding, max_bytes, folder, reserve)
-            if body is not stream:
-                opened.callback(body.close)
-            return body
-
-        yield RequestBody(stream, reader, unpack, max_rows)
-
-
 @dataclass(frozen=True, slots=True)
 class PlainBody:
     """A small body with rows of numbers and nulls, all of one length, parsed in one call."""
@@ -144,11 +137,11 @@ class PlainBody:
 
     def read(self, spec: RowSpec) -> Iterator[Matrix] | None:
         """Return the rows as `read_json_rows` does; None if only that can read or reject them."""
-        rows, columns = self.numbers.shape
-        if columns != len(spec.features) or (spec.has_categories and not table_of(spec).takes_floats):
+        table = spec.table
+        if self.numbers.shape[1] != len(spec.features) or not table.takes_floats:
             return None
-        piece = table_of(spec).from_numbers(self.numbers) if spec.has_categories else Piece(self.numbers)
-        return check_pieces([piece], spec) if rows <= spec.chunk_rows else gather_chunks([piece], spec)
+        piece = table.from_numbers(self.numbers) if table.has_categories else Piece(self.numbers)
+        return gather_chunks([piece], spec)
 
 
 def parse_plain_body(text: bytes) -> PlainBody | None:
@@ -183,33 +176,30 @@ def open_body(
     folder: Path | None = None,
     reserve: Callable[[], Reservation] | None = None,
 ) -> BinaryIO:
-    """Return the body as a seekable stream of unpacked bytes, at its start.
+    """Return a body as a seekable stream of unpacked bytes, at its start: `stream` itself if it is not packed.
 
-    gzip (also of several members) is unpacked to a temporary file in `folder`. Close what is returned; a plain,
-    seekable body is `stream` itself. Raises BodyTooLargeError beyond `max_bytes`, UnreadableBodyError for broken gzip,
-    UnsupportedMediaTypeError for another encoding, and StorageFullError where the temporary file does not fit.
+    gzip (also of several members) is unpacked to a temporary file in `folder`, which the caller closes. Raises
+    BodyTooLargeError beyond `max_bytes`, UnreadableBodyError for broken gzip, UnsupportedMediaTypeError for another
+    encoding, and StorageFullError where the temporary file does not fit.
     """
     encoding = (content_encoding or "identity").strip().lower() or "identity"
-    if encoding in {"gzip", "x-gzip"}:
-        with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
-            return _copy(cast("BinaryIO", unpacked), max_bytes, folder, reserve)
-    if encoding != "identity":
+    if encoding not in {"identity", "gzip", "x-gzip"}:
         raise UnsupportedMediaTypeError(
             f"Content-Encoding {encoding[:40]!r} is not supported: send gzip or no encoding."
         )
-    if not stream.seekable():
-        return _copy(stream, max_bytes, folder, reserve)
-    if stream.seek(0, os.SEEK_END) > max_bytes:
+    if encoding == "identity" and stream.seek(0, os.SEEK_END) > max_bytes:
         raise _too_large(max_bytes)
     stream.seek(0)
-    return stream
+    if encoding == "identity":
+        return stream
+    with gzip.GzipFile(fileobj=stream, mode="rb") as unpacked:
+        return _copy(unpacked, max_bytes, folder, reserve() if reserve else None)
 
 
 def _copy(
-    source: BinaryIO, max_bytes: int, folder: Path | None, reserve: Callable[[], Reservation] | None
+    source: gzip.GzipFile, max_bytes: int, folder: Path | None, reservation: Reservation | None
 ) -> BinaryIO:
-    reservation = reserve() if reserve else None
-    copy = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=None if folder is None else str(folder))  # noqa: SIM115  # the caller closes it
+    copy = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(folder) if folder else None)  # noqa: SIM115  # the caller closes it
     size = 0
     try:
         while block := _read_block(source):
@@ -230,7 +220,7 @@ def _copy(
     return cast("BinaryIO", copy)
 
 
-def _read_block(source: BinaryIO) -> bytes:
+def _read_block(source: gzip.GzipFile) -> bytes:
     try:
         return source.read(BLOCK_BYTES)
     except EOFError as fault:

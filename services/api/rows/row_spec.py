@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Self
 
-from shared.models.contract import Contract, Feature, Kind, Label
+from services.api.rows.table import Table, make_table
+from shared.models.contract import Contract, Feature, Label
 
 #: Bytes read from a body at a time.
 BLOCK_BYTES = 64 * 1024
@@ -44,9 +45,9 @@ class RowSpec:
         return tuple(feature.name for feature in self.features)
 
     @cached_property
-    def has_categories(self) -> bool:
-        """Whether some cells are labels or codes."""
-        return any(feature.kind is Kind.CATEGORY for feature in self.features)
+    def table(self) -> Table:
+        """The reader of cells, shared by all specs of a model."""
+        return make_table(self.features, self.missing)
 
     @cached_property
     def max_row_bytes(self) -> int:
@@ -56,11 +57,6 @@ class RowSpec:
             for feature in self.features
         )
         return max(BLOCK_BYTES, _ROW_BYTES + _CELL_BYTES * len(self.features) + _ESCAPED_BYTES * texts)
-
-    @property
-    def rows_at_once(self) -> int:
-        """Rows that are parsed together: few when they are wide, so that Python's objects stay few."""
-        return max(1, min(self.chunk_rows, 16_384 // max(1, len(self.features))))
 
 
 @lru_cache(maxsize=256)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from services.api.rows.chunks import Markers, Piece, round_to_float32
 from services.api.rows.columns import NUMBERS, CategoryColumn, CellError, Column, NumberColumn
-from services.api.rows.row_spec import RowSpec
 from shared.errors import MAX_ROW_ERRORS, RowError
 from shared.models.contract import Feature, Kind
 
@@ -37,6 +36,7 @@ class Table:
             for place, column in enumerate(self._columns)
             if isinstance(column, CategoryColumn)
         ]
+        self.has_categories = bool(self._categories)
         #: Whether a float64 tells all whole numbers apart that are labels.
         self.takes_floats = all(column.is_exact for _, column in self._categories)
         #: Whether a number in CSV is never a label such as "10".
@@ -46,7 +46,7 @@ class Table:
 
     def from_json(self, rows: Sequence[Sequence[Any]]) -> Piece:
         """Read rows of JSON cells."""
-        if not self._categories and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
+        if not self.has_categories and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
             return Piece(np.array(rows, dtype=np.float64))
         return self._read(zip(*rows, strict=True), len(rows), _read_json)
 
@@ -79,7 +79,7 @@ class Table:
         read: Callable[[CategoryColumn, float], float],
     ) -> Piece:
         """Return the values with the codes that `read` returns for a category's numbers."""
-        if not self._categories:
+        if not self.has_categories:
             return Piece(values)
         values = values.copy()
         faults: list[RowError] = []
@@ -105,12 +105,7 @@ class Table:
         return [RowError(row, self._names[place], detail) for row, detail in wrong.items()]
 
 
-_make_table = lru_cache(maxsize=64)(Table)
-
-
-def table_of(spec: RowSpec) -> Table:
-    """Return the table that a model's rows belong to."""
-    return _make_table(spec.features, spec.missing)
+make_table = lru_cache(maxsize=64)(Table)
 
 
 def _read_json(column: Column, cells: Sequence[Any]) -> _Values:

@@ -189,7 +189,8 @@ def test_a_header_alone_is_refused_because_there_are_no_rows(body: str) -> None:
         ("age,sex,bmi\n1,2,3\n".encode("utf-16"), "NUL"),
         (b"age,sex,bmi\n1,2,\xe9\n", "Byte 16 .* not UTF-8"),
         (b'age,sex,bmi\n1,2,"3\n4,5,6\n', "close every quote"),
-        (b'age,sex,bmi\n1,2,"3"4\n', "close every quote"),
+        (b'age,sex,bmi\n1,2,"3"4\n', "in row 0 .*close every quote"),
+        (b'age,sex,bmi\n"1",2,3\n4,5,6\n1,2,"3"4\n', "in row 2 .*close every quote"),
     ],
 )
 def test_bytes_that_are_no_csv_are_unreadable_with_the_reason(body: bytes, told: str) -> None:

@@ -98,15 +98,6 @@ def test_another_encoding_is_refused_with_the_remedy(coding: str) -> None:
         open_body(io.BytesIO(TEXT), coding, 10**6)
 
 
-def test_a_stream_that_cannot_seek_is_copied_within_the_limit() -> None:
-    reading, writing = os.pipe()
-    os.write(writing, TEXT)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe, open_body(pipe, None, 10**6) as body:
-        assert body.seekable()
-        assert body.read() == TEXT
-
-
 def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     # A full disk needs a mount.
     def refuse(_file: BinaryIO, _block: bytes) -> int:
