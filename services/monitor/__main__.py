@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import sys
-from types import FrameType
 
 from services.monitor.events.listener import read_events
 from services.monitor.monitor import Monitor
@@ -23,7 +22,7 @@ logger = logging.getLogger("services.monitor")
 
 def main() -> int:
     """Run the monitor until supervisord ends or stops it; returns the exit code."""
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # interrupts reading standard input
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # supervisord handles Ctrl-C
     environment = dict(os.environ)
     try:
@@ -46,11 +45,6 @@ def main() -> int:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         monitor.stop()
     return 0
-
-
-def _leave(_number: int, _frame: FrameType | None) -> None:
-    """Interrupt reading standard input."""
-    raise SystemExit(0)
 
 
 if __name__ == "__main__":

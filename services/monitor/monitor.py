@@ -19,7 +19,7 @@ from services.monitor.metrics.storage_use import StorageUse
 from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
 from services.monitor.redis_upkeep import AofSync, EvictionWatch
-from services.monitor.sweeper import Surroundings, Sweeper
+from services.monitor.sweeper import Sweeper
 from shared.appliance.counters import Counters
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.errors import ModelFaultError
@@ -172,19 +172,16 @@ class Monitor:
                 self._store,
                 ObjectStore.open(self._settings),
                 self._settings.result_ttl_hours,
-                self._surroundings(),
+                self._settings.local_objects_dir,
+                self._api_started,
             )
         self._sweeper.step()
 
-    def _surroundings(self) -> Surroundings:
-        settings = self._settings
-        folder = settings.local_objects_dir
-        if settings.role is Role.ALL and settings.embedded_redis and folder is not None:
-            return Surroundings(folder, self._api_started)
-        return Surroundings(folder)
-
     def _api_started(self) -> float | None:
-        pid = self._programs.pid_of(API)
+        """Return when the api was started, if it is the only one; None if unknown."""
+        settings = self._settings
+        alone = settings.role is Role.ALL and settings.embedded_redis and settings.local_objects_dir
+        pid = self._programs.pid_of(API) if alone else None
         return None if pid is None else started_at(pid)
 
     def _make_collector(self, commit: str) -> MonitorCollector:

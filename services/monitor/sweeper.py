@@ -10,7 +10,6 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import batched
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from shared.jobs.store import JobStore
 from shared.log import log_context
 from shared.objects.object_store import ObjectStore
 from shared.redis.connection import RedisClient, texts
-from shared.timing import TIMING, Timing
+from shared.timing import TIMING
 
 #: Jobs that one step of a pass deletes.
 JOBS_PER_STEP = 50
@@ -46,19 +45,12 @@ PRESSED_BYTES, PRESSED_INODES = RESERVE_BYTES, RESERVE_INODES
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """Facts about this machine, if all uploads arrive on it."""
-
-    #: The folder of a local object store.
-    folder: Path | None = None
-    #: When this machine's api was started (seconds since the epoch), if it is the only one: earlier uploads are no longer
-    #: in progress. None if unknown.
-    api_started: Callable[[], float | None] = lambda: None
-
-
 class Sweeper:
-    """One thread calls `step`, which may raise REDIS_AWAY and StorageUnavailableError."""
+    """One thread calls `step`, which may raise REDIS_AWAY and StorageUnavailableError.
+
+    `folder` is that of a local object store. `api_started` returns when this machine's api was started (seconds since the
+    epoch), if all uploads arrive there: earlier ones are no longer in progress. None if unknown.
+    """
 
     def __init__(
         self,
@@ -66,15 +58,15 @@ class Sweeper:
         store: JobStore,
         objects: ObjectStore,
         result_ttl_hours: float,
-        surroundings: Surroundings = Surroundings(),
-        timing: Timing = TIMING,
+        folder: Path | None = None,
+        api_started: Callable[[], float | None] = lambda: None,
     ) -> None:
-        self._timing = timing
         self._redis = connection
         self._store = store
         self._objects = objects
         self._ttl = result_ttl_hours * 3600
-        self._around = surroundings
+        self._folder = folder
+        self._api_started = api_started
         self._unlooked: deque[str] = deque()
         self._listing_due = 0.0
         self._rq_cursor = 0
@@ -193,15 +185,14 @@ class Sweeper:
 
     def _oldest_upload(self, now: float, *, pressed: bool) -> float:
         """Return the earliest start of an upload that may still be in progress."""
-        timing = self._timing
-        since = now - (timing.orphan_on_full_disk_seconds if pressed else timing.orphan_seconds)
-        api_started = self._around.api_started()
-        if api_started is not None and now - api_started > timing.api_settled_seconds:
+        since = now - (TIMING.orphan_on_full_disk_seconds if pressed else TIMING.orphan_seconds)
+        api_started = self._api_started()
+        if api_started is not None and now - api_started > TIMING.api_settled_seconds:
             return max(since, api_started)
         return since
 
     def _disk_is_nearly_full(self) -> bool:
-        free = free_space(self._around.folder)
+        free = free_space(self._folder)
         return free is not None and free.shortage(PRESSED_BYTES, PRESSED_INODES) is not None
 
     def _is_cancelled(self, job_id: str, now: float) -> bool:
@@ -209,9 +200,7 @@ class Sweeper:
             job = self._store.get(job_id)
         except JobNotFoundError:  # deleted at this moment: the next listing decides
             return False
-        return (
-            job.status is Status.CANCELLED and now - (job.finished_at or now) > self._timing.cancelled_seconds
-        )
+        return job.status is Status.CANCELLED and now - (job.finished_at or now) > TIMING.cancelled_seconds
 
 
 def _job_of_record(name: str) -> str:

@@ -7,7 +7,7 @@ import os
 import socket
 import xmlrpc.client  # read from our own supervisord, over a socket that only we may open
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ WORKER_GROUP = "worker"
 API = "api"
 #: Programs that run once and exit: they do not count as down.
 ONE_SHOTS = frozenset({"announce"})
-#: The state of a program that supervisord no longer restarts.
-FATAL = "FATAL"
+#: The states of a program that runs, and of one that supervisord no longer restarts.
+RUNNING, FATAL = "RUNNING", "FATAL"
 #: States in which a program has a process.
-LIVE_STATES = frozenset({"STARTING", "RUNNING", "STOPPING"})
+LIVE_STATES = frozenset({"STARTING", RUNNING, "STOPPING"})
 #: Seconds to wait for supervisord's answer.
 TIMEOUT = 3.0
 #: supervisord's fault code for "I am shutting down".
@@ -55,25 +55,13 @@ class Programs:
 
     def adopt(self, programs: Iterable[Program]) -> None:
         """Record supervisord's list."""
-        self.all = tuple(sorted(programs, key=lambda program: (program.group, program.name)))
-
-    def up(self) -> Mapping[str, bool]:
-        """Return whether each process that should run does, by its name."""
         # supervisord counts this process as STARTING for a while, but it runs, since it answers.
-        return {
-            p.name: p.state == "RUNNING" or (p.pid is not None and p.pid == self._own_pid)
-            for p in self.all
-            if p.group not in ONE_SHOTS
-        }
+        known = (replace(p, state=RUNNING) if p.pid == self._own_pid else p for p in programs)
+        self.all = tuple(sorted(known, key=lambda program: (program.group, program.name)))
 
     def states(self) -> Mapping[str, str]:
         """Return supervisord's state of each process that should run, by its name."""
-        up = self.up()
-        return {p.name: "RUNNING" if up[p.name] else p.state for p in self.all if p.name in up}
-
-    def fatal(self) -> tuple[str, ...]:
-        """Return the names of the programs that supervisord no longer restarts."""
-        return tuple(p.name for p in self.all if p.state == FATAL and p.group not in ONE_SHOTS)
+        return {p.name: p.state for p in self.all if p.group not in ONE_SHOTS}
 
     def names(self) -> Mapping[int, str]:
         """Return the names of all that have a process, by its id."""
@@ -85,7 +73,7 @@ class Programs:
 
     def workers(self) -> Mapping[str, int]:
         """Return the process ids of all running workers of this machine, by name."""
-        return {p.name: p.pid for p in self.all if p.group == WORKER_GROUP and p.pid and p.state == "RUNNING"}
+        return {p.name: p.pid for p in self.all if p.group == WORKER_GROUP and p.pid and p.state == RUNNING}
 
 
 class _UnixTransport(xmlrpc.client.Transport):

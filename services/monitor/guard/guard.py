@@ -11,7 +11,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from services.monitor.events.programs import API, Programs
 from services.monitor.guard.memory_decision import (
@@ -36,12 +35,6 @@ from shared.timing import TIMING, Timing
 UNRELIEVED_SECONDS = 60.0
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Leaving:
-    worker: WorkerMemory
-    since: float
 
 
 class Guard:
@@ -72,7 +65,8 @@ class Guard:
         self._api_growth = ApiGrowth(timing)
         self._first_seen: dict[int, float] | None = None
         self._kill_pause = timing.kill_pause_seconds
-        self._leaving: _Leaving | None = None
+        #: The worker that was asked to exit last, and when, until its successor is there.
+        self._leaving: tuple[WorkerMemory, float] | None = None
         self._asked: set[int] = set()
         self._killed_at = self._told_at = float("-inf")
         self._requested = False
@@ -144,9 +138,9 @@ class Guard:
     def _is_recycling(self, now: float) -> bool:
         if self._leaving is None:
             return False
-        worker = self._leaving.worker
+        worker, since = self._leaving
         successor = self._local_worker_pids().get(worker.name, worker.pid) != worker.pid
-        if successor or now - self._leaving.since > self._timing.recycle_successor_seconds:
+        if successor or now - since > self._timing.recycle_successor_seconds:
             self._leaving = None
         return self._leaving is not None
 
@@ -154,7 +148,7 @@ class Guard:
         match outcome:
             case Recycle(worker, reason):
                 self._end(worker, signal.SIGTERM, reason, memory)
-                self._leaving = _Leaving(worker, now)
+                self._leaving = worker, now
                 self._asked.add(worker.pid)
                 self._requested = self._requested and reason != RecycleReason.ADMIN
             case Kill(worker):

@@ -14,7 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
-from services.monitor.events.programs import Programs
+from services.monitor.events.programs import RUNNING, Programs
 from services.monitor.guard.memory_gauge import MemoryGauge
 from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.storage_use import StorageUse
@@ -114,8 +114,8 @@ class MonitorCollector(Collector):
             numbers.put(metrics.STORAGE_FREE_BYTES, disk.bytes)
             numbers.put(metrics.STORAGE_CAPACITY, disk.capacity_bytes)
             numbers.put(metrics.STORAGE_FREE_INODES, disk.inodes)
-        for name, runs in self._programs.up().items():
-            numbers.put(metrics.PROGRAM_UP, runs, name)
+        for name, state_of_program in self._programs.states().items():
+            numbers.put(metrics.PROGRAM_UP, state_of_program == RUNNING, name)
         return numbers
 
     def _of_redis(self) -> Numbers:

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from services.monitor.events.programs import Programs
+from services.monitor.events.programs import FATAL, RUNNING, Programs
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge
 from services.monitor.metrics.storage_use import StorageUse
 from shared.appliance.counters import Counters
@@ -24,11 +24,9 @@ from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues, Lane
-from shared.redis.connection import REDIS_AWAY, RedisClient
+from shared.redis.connection import RedisClient
 from shared.settings import Role, Settings
 
-#: Redis's answers while it refuses writes, besides plain ResponseErrors.
-NO_WRITES = (redis.exceptions.OutOfMemoryError, redis.exceptions.ReadOnlyError)
 #: Seconds that one step without a live worker counts for at most: it may have waited for Redis.
 LONGEST_STEP = 2.0
 #: Seconds after which a reading is outdated: the loop hangs, and a scrape must not report that nothing has changed.
@@ -117,12 +115,14 @@ class Pulse:
     def status(self) -> ApplianceStatus:
         """Return the present state of the appliance."""
         memory = self._gauge.state
+        sizes = memory.by_program if memory else {}
+        states = {SUPERVISOR: RUNNING, **self._programs.states()}
         return ApplianceStatus(
             written_at=time.time(),
             redis_down_seconds=0.0 if self.redis_up else self._clock() - self._last_answer,
             no_worker_seconds=self._no_worker_seconds,
             standstill_seconds=self._standstill_seconds,
-            fatal_programs=self._programs.fatal(),
+            fatal_programs=tuple(name for name, state in states.items() if state == FATAL),
             draining=self._stopping.is_set(),
             workers_alive=len(self.heartbeats),
             storage_free_bytes=self.disk.bytes if self.disk else -1,
@@ -130,7 +130,7 @@ class Pulse:
             memory_limit_bytes=self._gauge.marks.soft if memory else 0,
             memory_container_bytes=self._gauge.container_limit or 0,
             memory_source="processes" if self._gauge.adds_up else "cgroup",
-            programs=self._program_states(memory.by_program if memory else {}),
+            programs=tuple(ProgramStatus(name, state, sizes.get(name, -1)) for name, state in states.items()),
             storage_used_bytes=-1 if self._storage.used is None else self._storage.used,
         )
 
@@ -142,10 +142,6 @@ class Pulse:
             if heartbeat.host == host
         }
 
-    def _program_states(self, sizes: Mapping[str, int]) -> tuple[ProgramStatus, ...]:
-        states = {SUPERVISOR: "RUNNING", **self._programs.states()}
-        return tuple(ProgramStatus(name, state, sizes.get(name, -1)) for name, state in states.items())
-
     def _check(self) -> None:
         elapsed, self._last_step = self._clock() - self._last_step, self._clock()
         writable = True
@@ -154,11 +150,8 @@ class Pulse:
                 self._ping()
                 # Only a write shows that the memory is full. The key expires if the monitor ends.
                 self._redis.set(keys.PULSE, b"", ex=60)
-            except redis.exceptions.ResponseError as fault:
-                # It answers, even if it refuses writes: that is the writers' concern.
-                if isinstance(fault, REDIS_AWAY) and not isinstance(fault, NO_WRITES):
-                    raise
-                writable = False
+            except redis.exceptions.ResponseError:
+                writable = False  # it answers, even if it refuses writes: that is the writers' concern
             heartbeats = self._heartbeats.alive()
             at_work = bool(self._redis.hlen(keys.RUNNING))
             heads, before = self._queues.heads(), self._heads
@@ -181,7 +174,7 @@ class Pulse:
         else:
             self._standstill_seconds += min(elapsed, LONGEST_STEP)
         if self._exports_redis:
-            self._reading = self._try_to_read(heads, heartbeats)
+            self._reading = self._read(heads, heartbeats)
 
     def _ping(self) -> None:
         started = self._clock()
@@ -190,12 +183,20 @@ class Pulse:
         finally:  # it may answer by an error, too
             self.ping_seconds = self._clock() - started
 
-    def _try_to_read(
+    def _read(
         self, heads: Mapping[Lane, str | None], heartbeats: Mapping[str, Heartbeat]
     ) -> RedisState | None:
         """Read the metrics; None if that fails, which is logged once."""
         try:
-            reading = self._read(heads, heartbeats)
+            memory = self._redis.info("memory")
+            reading = RedisState(
+                sums=self._counters.read(),
+                waiting=self._queues.waiting(),
+                heads=heads,
+                heartbeats=heartbeats,
+                used_bytes=int(memory["used_memory"]),
+                limit_bytes=int(memory.get("maxmemory", 0)),
+            )
         except Exception as fault:  # noqa: BLE001  # what only the metrics need must not affect health
             if self._readable:
                 logger.warning("Redis answers, but its metrics cannot be read", extra={"cause": repr(fault)})
@@ -203,14 +204,3 @@ class Pulse:
             return None
         self._readable = True
         return reading
-
-    def _read(self, heads: Mapping[Lane, str | None], heartbeats: Mapping[str, Heartbeat]) -> RedisState:
-        memory = self._redis.info("memory")
-        return RedisState(
-            sums=self._counters.read(),
-            waiting=self._queues.waiting(),
-            heads=heads,
-            heartbeats=heartbeats,
-            used_bytes=int(memory["used_memory"]),
-            limit_bytes=int(memory.get("maxmemory", 0)),
-        )

@@ -34,16 +34,12 @@ class StorageUse:
 
 def folder_bytes(folder: Path) -> int:
     """Return the size of all files below a folder; files that vanish meanwhile count nothing."""
-    total, files, waiting = 0, 0, [str(folder)]
-    while waiting:
-        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    waiting.append(entry.path)
-                    continue
-                with contextlib.suppress(OSError):
-                    total += entry.stat(follow_symlinks=False).st_size
-                files += 1
-                if files % FILES_PER_BREATH == 0:
-                    time.sleep(BREATH_SECONDS)
+    total = files = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):
+                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118  # pathlib takes thrice the time
+            files += 1
+            if files % FILES_PER_BREATH == 0:
+                time.sleep(BREATH_SECONDS)
     return total

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from services.monitor.events.listener import ExitReport
 from services.monitor.events.programs import Programs
 from services.monitor.guard.process_table import is_descendant, processor_wait
-from services.monitor.recovery.worker_exits import Exit, WorkerExits
+from services.monitor.recovery.worker_exits import WorkerExits
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
-from shared.jobs.recovery import Blame, Lost, Recovery, Running
+from shared.jobs.recovery import Lost, Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
 from shared.metrics import RecoveryCause, RecycleReason
@@ -24,30 +24,6 @@ from shared.redis.connection import RedisClient
 from shared.timing import TIMING, Timing
 
 logger = logging.getLogger(__name__)
-
-
-class ProcessorWaits:
-    """The time that each batch's worker waited for a processor, in which it did not hang.
-
-    On a small or throttled machine a batch of seconds may take minutes. Killing its worker for that would fail the batch
-    as one that kills workers.
-    """
-
-    def __init__(self) -> None:
-        self._before: dict[tuple[str, float], float] = {}
-        self._seen: set[tuple[str, float]] = set()
-
-    def of(self, held: Running, pid: int) -> float:
-        """Return the seconds that a batch's worker has waited since the batch was first seen."""
-        claim = (held.token, held.since)
-        self._seen.add(claim)
-        waited = processor_wait(pid)
-        return max(0.0, waited - self._before.setdefault(claim, waited))
-
-    def forget_others(self) -> None:
-        """Forget all claims that were not asked for since the last call."""
-        self._before = {claim: before for claim, before in self._before.items() if claim in self._seen}
-        self._seen = set()
 
 
 class Rescue:
@@ -72,7 +48,8 @@ class Rescue:
         self._timeout = batch_timeout_seconds
         self._timing = timing
         self._exits = exits
-        self._processor_waits = ProcessorWaits()
+        #: The time that each batch's worker had waited for a processor when its claim was first seen.
+        self._first_waits: dict[tuple[str, float], float] = {}
         self._incoming: queue.SimpleQueue[ExitReport] = queue.SimpleQueue()
         self._reports: set[ExitReport] = set()
         self._lost_due = 0.0
@@ -136,24 +113,31 @@ class Rescue:
         return alive
 
     def _end_hung(self, alive: Mapping[str, Heartbeat]) -> None:
-        """Kill this machine's hung workers; supervisord reports their exit."""
+        """Kill this machine's hung workers; supervisord reports their exit.
+
+        On a small or throttled machine a batch of seconds may take minutes. Killing its worker for that would fail the
+        batch as one that kills workers, so the time in which it waited for a processor does not count.
+        """
+        first_waits: dict[tuple[str, float], float] = {}
         seconds, micros = self._redis.time()
         now = seconds + micros / 1e6
         for held in self._recovery.running():
             heartbeat = alive.get(held.owner) or self._exits.silent_worker(held.token)
             if heartbeat is None or heartbeat.token != held.token or self._exits.is_expected(held.token):
                 continue
-            # A worker that waited for Redis, as we did, or for a processor does not hang.
+            # A worker that waited for Redis, as we did, does not hang.
             since = max(held.since, self._heard_since)
             worked = now - since
             if heartbeat.host == self._machine.host:
-                worked -= self._processor_waits.of(held, heartbeat.pid)
+                claim, waited = (held.token, held.since), processor_wait(heartbeat.pid)
+                first_waits[claim] = self._first_waits.get(claim, waited)
+                worked -= max(0.0, waited - first_waits[claim])
             if worked > self._timeout and self._kill(heartbeat.host, heartbeat.pid):
                 self._expect_hung(held, now - since)
-        self._processor_waits.forget_others()
+        self._first_waits = first_waits
 
     def _expect_hung(self, held: Running, seconds: float) -> None:
-        self._exits.expect(held.token, Exit(RecoveryCause.HUNG, Blame.DEATH))
+        self._exits.expect_hung(held.token)
         with log_context(request=held.request, job=held.job_id, batch=held.batch):
             logger.error(
                 "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",

@@ -16,7 +16,7 @@ from services.monitor.guard.process_table import is_running, is_stopped
 from shared.appliance.heartbeats import Heartbeat
 from shared.jobs.recovery import Blame, Running
 from shared.metrics import RecoveryCause
-from shared.timing import TIMING, Timing
+from shared.timing import TIMING
 
 #: How many exits are remembered.
 REMEMBERED = 1000
@@ -43,14 +43,13 @@ class Exit:
 class WorkerExits:
     """One thread uses it, but any may call `excuse`. `stopping`: all programs are stopped."""
 
-    def __init__(self, machine: Machine, stopping: threading.Event, timing: Timing = TIMING) -> None:
+    def __init__(self, machine: Machine, stopping: threading.Event) -> None:
         #: The local machine.
         self.machine = machine
         self._stopping = stopping
-        self._timing = timing
         self._running: dict[str, Heartbeat] = {}
         self._exits: dict[str, Exit] = {}
-        self._killed: dict[str, Exit] = {}
+        self._hung: set[str] = set()
         self._gone_unreported: set[str] = set()
         self._excused: set[int] = set()
         self._left_remote: dict[str, float] = {}
@@ -59,14 +58,13 @@ class WorkerExits:
         """Note that this process is killed for a reason that is probably not its batch."""
         self._excused.add(pid)
 
-    def expect(self, token: str, exit_: Exit) -> None:
-        """Note why the process with this token is being killed."""
-        self._killed.setdefault(token, exit_)
-        _forget_oldest(self._killed)
+    def expect_hung(self, token: str) -> None:
+        """Note that the process with this token is killed because it hangs."""
+        self._hung.add(token)
 
     def is_expected(self, token: str) -> bool:
         """Return whether a process is being killed."""
-        return token in self._killed
+        return token in self._hung
 
     def learn(self, alive: Mapping[str, Heartbeat], reports: set[ExitReport]) -> list[Heartbeat]:
         """Note what is known now; return the heartbeats that exited workers have left behind."""
@@ -96,8 +94,7 @@ class WorkerExits:
             return Exit(RecoveryCause.WORKER_DIED, Blame.UNEXPLAINED)  # before this monitor's time
         if not settled or self.silent_worker(orphan.token):
             return None
-        timing = self._timing
-        grace = timing.remote_restart_seconds if restarted else timing.remote_silent_seconds
+        grace = TIMING.remote_restart_seconds if restarted else TIMING.remote_silent_seconds
         if not ours and not self._lingers(orphan, grace):
             return None
         return Exit(RecoveryCause.LEASE, Blame.UNEXPLAINED)
@@ -121,8 +118,9 @@ class WorkerExits:
                 # supervisord's report is about to come
                 self._gone_unreported.add(heartbeat.token)
                 return None
-        if killed := self._killed.get(heartbeat.token):
-            return killed
+        if heartbeat.token in self._hung:
+            self._hung.discard(heartbeat.token)
+            return Exit(RecoveryCause.HUNG, Blame.DEATH)
         if self._stopping.is_set() or (report and report.in_order):
             return Exit(RecoveryCause.LEFT, Blame.NONE)
         excused = report is None or heartbeat.pid in self._excused

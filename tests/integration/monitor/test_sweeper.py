@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from services.monitor import sweeper as sweeper_module
-from services.monitor.sweeper import Surroundings, Sweeper
+from services.monitor.sweeper import Sweeper
 from shared.errors import JobNotFoundError
 from shared.explanation import Explanation
 from shared.jobs.document import Job, Status
@@ -180,12 +180,15 @@ def test_an_upload_of_an_api_that_died_goes_soon_after_the_next_one_has_started(
     for job_id in (before, after):
         put_one_row(payloads, job_id)
     started: float | None = None
-    around = Surroundings(api_started=lambda: started)
-    assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 0  # nobody knows
+
+    def sweep() -> int:
+        return Sweeper(connection, store, payloads, 24, api_started=lambda: started).sweep_objects(now)
+
+    assert sweep() == 0  # nobody knows
     started = now - 30
-    assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 0  # it may be on its way
+    assert sweep() == 0  # it may be on its way
     started = now - 100
-    assert Sweeper(connection, store, payloads, 24, around).sweep_objects(now) == 1
+    assert sweep() == 1
     assert payloads.job_ids() == [after]
 
 
@@ -196,7 +199,7 @@ def test_a_disk_that_is_nearly_full_makes_the_sweeper_look_at_once_and_wait_less
     settings: Settings,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sweeper = Sweeper(connection, store, payloads, 24, Surroundings(settings.objects_dir))
+    sweeper = Sweeper(connection, store, payloads, 24, settings.objects_dir)
     sweeper.step()  # the listing: the next one is due in minutes
     young, older = old_id(300), old_id(900)
     for job_id in (young, older):

@@ -31,16 +31,19 @@ def exit_of(state: str, group: str, name: str, **fields: str) -> ExitReport | No
 
 
 def test_a_one_shot_program_is_neither_up_nor_down(programs: Programs) -> None:
-    assert programs.up() == {"api": True, "worker-1": True, "worker-2": False, "monitor": True}
+    assert programs.states() == {
+        "api": "RUNNING",
+        "worker-1": "RUNNING",
+        "worker-2": "STARTING",
+        "monitor": "RUNNING",  # since it answers
+    }
 
 
 def test_a_program_given_up_is_fatal_unless_it_is_a_one_shot(
     programs: Programs, caplog: pytest.LogCaptureFixture
 ) -> None:
     programs.adopt([Program("api", "api", "FATAL"), Program("announce", "announce", "FATAL")])
-    assert programs.fatal() == ("api",)
-    programs.adopt([Program("api", "api", "STARTING")])
-    assert programs.fatal() == ()
+    assert programs.states() == {"api": "FATAL"}
     assert exit_of("FATAL", "announce", "announce") is None
     assert caplog.messages == []
     assert exit_of("FATAL", "api", "api") is None
@@ -88,7 +91,7 @@ def test_a_supervisord_that_is_away_changes_nothing_and_is_reported_once(
     loop.turn()
     loop.turn()
     assert [message.partition(" (")[0] for message in caplog.messages] == ["supervisord is away"]
-    assert programs.up()["api"] is True
+    assert programs.states()["api"] == "RUNNING"
 
 
 def test_an_absent_supervisord_is_named_with_its_socket() -> None:
