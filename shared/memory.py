@@ -6,7 +6,6 @@ PSS divides every page among the processes that map it. The sum over processes t
 from __future__ import annotations
 
 import ctypes
-import gc
 import os
 from pathlib import Path
 
@@ -47,7 +46,6 @@ def process_data_bytes(pid: int) -> int | None:
 
 def return_free_memory() -> None:
     """Return what this process has freed to the system, where the C library can do so (glibc)."""
-    gc.collect()
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
         trim(0)
 

@@ -16,6 +16,7 @@ from services.api.http.server import Server
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging
+from shared.memory import return_free_memory
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
@@ -23,8 +24,8 @@ from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from shared.timing import TIMING
 
-#: Seconds between two flushes of the counters.
-FLUSH_SECONDS = 1.0
+#: Seconds between two flushes of the counters, and after which memory of ended connections goes back to the system.
+FLUSH_SECONDS, MEMORY_SECONDS = 1.0, 5.0
 #: Seconds for which a thread keeps the GIL while others want it; Python's default, 5 ms, is longer than a small request.
 SWITCH_SECONDS = 0.0001
 
@@ -52,6 +53,7 @@ def main(environment: Mapping[str, str]) -> int:
             TIMING.storage_probe_seconds,
             lambda: components.result_reservations.refresh(components.store),
         ),
+        Background("free memory", MEMORY_SECONDS, return_free_memory),
     ]
     return _serve(components, server, duties)
 

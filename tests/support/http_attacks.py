@@ -83,8 +83,8 @@ def attacks(target: Target) -> dict[str, Attack]:
         "half a head": Attack(open_head + b"X: " + b"x" * 30_000, b"", 1.0, 320),
         "after one answer": Attack(small, b"", 0.5, 320),
         # Answers that nobody reads
-        "pipelined": Attack(small * 2000, small * 200, 0.2, 30),
-        "unread": Attack(get * 20, b"", 3.0, 120),
+        "pipelined": Attack(small * 2000, small * 200, 0.2, 100),
+        "unread": Attack(get * 20, b"", 3.0, 320),
         "unread and closed": Attack(get * 20, b"", 0.2, 100, half_close=True),
         # Much work for a parser
         "tiny chunks": Attack(keyed, b"1\r\n \r\n" * 5000, connections=10),

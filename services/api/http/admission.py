@@ -28,11 +28,10 @@ class Admission:
         self._disk = disk
         self._find_route = find_route
 
-    def admit(self, request: Any, length: int | None) -> DiskReservation | None:
+    def admit(self, request: Any) -> DiskReservation | None:
         """Reserve disk for a request's body; None if the application answers without it.
 
-        `length` is None if it is not known. Raises UnauthorizedError, ForbiddenError, UnsupportedMediaTypeError,
-        BodyTooLargeError and StorageFullError.
+        Raises UnauthorizedError, ForbiddenError, UnsupportedMediaTypeError, BodyTooLargeError and StorageFullError.
         """
         resource = (self._find_route("/" + request.path.lstrip("/")) or (None,))[0]  # as waitress names it
         if not hasattr(resource, f"on_{request.command.lower()}") or resource.access is Access.OPEN:
@@ -41,7 +40,7 @@ class Admission:
         check = getattr(resource, "check_content_type", None)
         if check and request.command == "POST":
             check(request.headers.get("CONTENT_TYPE"))
-        return self._disk.reserve(length)
+        return self._disk.reserve(None if request.chunked else request.content_length)
 
 
 class StatusFile:

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from waitress.buffers import OverflowableBuffer
+from waitress.buffers import OverflowableBuffer, TempfileBasedBuffer
 from waitress.channel import HTTPChannel
 from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
+from services.api.capacity.disk import DiskReservation
 from services.api.http.access_log import REFUSAL
-from services.api.http.admission import Admission
 from services.api.http.chunked_body import ChunkedBody
 from services.api.http.concurrency_limits import BusyError
 from shared.errors import HttpError, ShapboxError, StorageFullError
@@ -24,7 +24,7 @@ from shared.log import log_context
 from shared.timing import TIMING
 
 if TYPE_CHECKING:
-    from services.api.http.server import ConnectionLimits
+    from services.api.http.server import Server
 
 #: Bytes of a head.
 HEAD_BYTES = 32 * 1024
@@ -46,22 +46,23 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
     """Reads one request. The application answers it also if it has a `refusal`."""
 
     body_rcv: Any
+    header_plus: bytes
     refusal: ShapboxError | None = None
     #: The attributes of a request that cannot be parsed.
     command, path, request_uri, query, url_scheme, version = "-", "/", "/", "", "http", "1.1"
     _reservation: Any = None
 
-    def __init__(self, adj: Any, admission: Admission, require_room: Callable[[str], None]) -> None:
+    def __init__(self, adj: Any) -> None:
         super().__init__(adj)
-        self._admission = admission
-        self._require_room = require_room
-        self._head = bytearray()
         self.deadline = time.monotonic() + TIMING.http_head_seconds
 
-    def received(self, data: bytes) -> int:
-        """Take bytes off the connection; return how many belong to this request."""
+    def read(self, data: bytes, admit: Callable[[RequestParser], DiskReservation | None]) -> int:
+        """Take bytes off the connection; return how many belong to this request.
+
+        `admit` is asked once, at the end of the head. It returns None if the body is not to be read.
+        """
         try:
-            return self._read_body(data) if self.headers_finished else self._read_head(data)
+            return self._read_body(data) if self.headers_finished else self._read_head(data, admit)
         except ShapboxError as error:
             self.refuse(error)
         except (ParsingError, ValueError) as fault:
@@ -81,18 +82,24 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         self.headers.pop("CONTENT_LENGTH", None)
         self.headers["CONNECTION"] = "close"
 
-    def _read_head(self, data: bytes) -> int:
-        before = len(self._head)
-        self._head += data
-        end = self._head.find(b"\r\n\r\n", max(0, before - 3)) + 4
-        size = end if end > 3 else len(self._head)
-        if size > HEAD_BYTES:
+    def _read_head(self, data: bytes, admit: Callable[[RequestParser], DiskReservation | None]) -> int:
+        before = len(self.header_plus)
+        head, end, _ = (self.header_plus + data).partition(b"\r\n\r\n")
+        self.header_plus = head + end
+        if len(self.header_plus) > HEAD_BYTES:
             raise HttpError(431, "headers-too-large", f"The head is larger than {HEAD_BYTES // 1024} KB.")
-        if end > 3:
-            self.headers_finished = True
-            self._parse(bytes(self._head[:end]))
-            self._head = bytearray()
-        return size - before
+        if end:
+            self._parse(head + end)
+            self._reservation = admit(self)
+            if self.body_rcv is None:
+                self.completed, self.expect_continue = True, False
+            elif self._reservation is None:
+                self.refuse(None)
+            elif self.chunked:
+                self.body_rcv = ChunkedBody(self.body_rcv.getbuf())
+            self.deadline = time.monotonic() + TIMING.http_body_seconds
+            self.header_plus = b""
+        return len(head + end) - before
 
     def _parse(self, head: bytes) -> None:
         if not _HEAD.fullmatch(head):
@@ -102,6 +109,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise HttpError(
                 501, "not-implemented", "The only Transfer-Encoding that is read here is chunked."
             )
+        self.headers_finished = True
         self.parse_header(head)
         if codings and self.version == "1.0":
             raise ParsingError("HTTP/1.0 has no Transfer-Encoding")
@@ -109,17 +117,6 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise ParsingError("there must be one Host header")
         if codings and self.headers.pop("CONTENT_LENGTH", None):  # a proxy may see another end of the body
             self.headers["CONNECTION"] = "close"
-        self._require_room(self.path)
-        del self._require_room  # it holds the connection, which holds this
-        if self.body_rcv is None:
-            self.completed, self.expect_continue = True, False
-            return
-        self._reservation = self._admission.admit(self, None if self.chunked else self.content_length)
-        if self._reservation is None:
-            self.refuse(None)
-        elif self.chunked:
-            self.body_rcv = ChunkedBody(self.body_rcv.getbuf())
-        self.deadline = time.monotonic() + TIMING.http_body_seconds
 
     def _read_body(self, data: bytes) -> int:
         taken = int(self.body_rcv.received(data))
@@ -143,11 +140,8 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
 
     def set_close_on_finish(self) -> None:
         """Close after this answer, but not because it has neither body nor length."""
-        if (
-            self.has_body
-            or self.version == "1.0"
-            or self.request.headers.get("CONNECTION", "").lower() == "close"
-        ):
+        closing = self.request.headers.get("CONNECTION", "").lower() == "close"
+        if self.has_body or self.version == "1.0" or closing:
             super().set_close_on_finish()
 
     def finish(self) -> None:
@@ -160,32 +154,35 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     """A connection, which the server's loop reads and closes, and threads answer."""
 
     task_class = error_task_class = AnswerTask
+    parser_class = RequestParser
     outbufs: list[Any]
     request: RequestParser | None
     requests: list[RequestParser]
+    #: Bytes that came after a request that is not answered yet.
+    ahead = b""
     #: Whether it came when there was no room.
     health_only = False
     #: Bytes of answers in memory when one of them was last waiting for its client.
     kept_bytes = 0
 
-    def __init__(self, *args: Any, admission: Admission, limits: ConnectionLimits, **more: Any) -> None:
-        self._admission, self._limits = admission, limits
-        self.ahead = b""  # comes after a request that is not answered yet
-        self.since = time.monotonic()  # when its last answer was made, or it was opened
+    def __init__(self, *args: Any, owner: Server, **more: Any) -> None:
         super().__init__(*args, **more)
-        limits.admit(self)
+        self._owner = owner
+        self.since = time.time()  # when its last answer was made, or it was opened
 
-    def parser_class(self, adj: Any) -> RequestParser:
-        """Return what reads one request."""
-        return RequestParser(adj, self._admission, self._require_room)
+    @property
+    def lingering(self) -> bool:
+        """Whether it has sent its last answer, and drops what its client still sends."""
+        return bool(self.close_when_flushed and not self.total_outbufs_len)
 
     def readable(self) -> bool:
         """Return whether the loop reads it, also to drop what comes after the last request."""
-        if self.ahead and self.connected and super().readable():
-            with self._limits.guard(self):
-                self.received(b"")
         # A client that has ended its side would be taken for gone before it has all of its last answer.
-        return bool((self.close_when_flushed and not self.total_outbufs_len) or super().readable())
+        return self.lingering or bool(super().readable() and not self.ahead)
+
+    def waits_for_its_turn(self) -> bool:
+        """Return whether the last request is answered, and the next one has come."""
+        return bool(self.ahead and super().readable())
 
     def writable(self) -> bool:
         """Return whether the loop sends; a thread sends the end of its answer itself."""
@@ -207,8 +204,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 # Blank lines may stand between requests.
                 if self.request is None and not (data := data.lstrip(b"\r\n")):
                     return
-                self.request = request = self.request or self.parser_class(self.adj)
-                data = data[request.received(data) :]
+                self.request = request = self.request or RequestParser(self.adj)
+                data = data[request.read(data, self._admit) :]
                 if request.completed:
                     self._answer(request)
                 elif request.expect_continue and request.headers_finished:
@@ -222,11 +219,12 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 self.request.refuse(error)
                 self._answer(self.request)
 
-    def _require_room(self, path: str) -> None:
-        if self.health_only and path not in {"/healthz", "/readyz"}:
-            self._limits.admit(self)  # there may be room by now
+    def _admit(self, request: RequestParser) -> DiskReservation | None:
+        if self.health_only and request.path not in {"/healthz", "/readyz"}:
+            self._owner.admit(self)  # there may be room by now
             if self.health_only:
                 raise BusyError("Too many connections are open. Try again in a moment.")
+        return None if request.body_rcv is None else self._owner.admission.admit(request)
 
     def _answer(self, request: RequestParser) -> None:
         self.request = None
@@ -238,58 +236,48 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         try:
             with log_context():
                 super().service()
+            self._end_sending()
         except BaseException:
             self.requests, self.will_close = [], True
             self.server.pull_trigger()
             raise
-        finally:
-            if self.close_when_flushed:
-                self.ahead = b""
-            self._end_sending()
 
     def _end_sending(self) -> None:
         # Closing at once could break the answer off while the client still sends.
-        if self.close_when_flushed and not self.total_outbufs_len:
-            self.since = time.monotonic()
+        if self.lingering:
+            self.since, self.ahead = time.time(), b""
             with contextlib.suppress(OSError, AttributeError):  # it is closed
                 self.socket.shutdown(socket.SHUT_WR)
 
     def write_soon(self, data: Any) -> int:
-        """Send, or keep until the client takes it, in a file if all connections keep much."""
+        """Send, or keep until the client takes it."""
         self.last_activity = time.time()  # only from now on it can stall
-        written = int(super().write_soon(data))
-        if self.total_outbufs_len >= self.adj.send_bytes:
-            self._bound_memory()
-        return written
+        return int(super().write_soon(data))
 
     def end_answer(self) -> None:
-        """Send what the client takes now."""
+        """Send what the client takes now. The rest waits, in files if all connections keep much."""
         with self.outbuf_lock:
             # A new buffer frees the one before once that is sent.
             self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
             self.current_outbuf_count = 0
-            self.since = time.monotonic()
+            self.since = time.time()
             self._flush_exception(self._flush_some, do_close=False)
-            if self.total_outbufs_len:
+            if self.total_outbufs_len:  # none if it is closed
                 self._bound_memory()
 
     def _bound_memory(self) -> None:
-        with self.outbuf_lock:
-            if not self.connected:  # its buffers are closed
-                return
-            kept = [outbuf for outbuf in self.outbufs if outbuf.buf is not None and not outbuf.overflowed]
-            self.kept_bytes = sum(outbuf.buf.remain + outbuf.buf.file.tell() for outbuf in kept)
-            # The last connection to add to the sum sees all of it.
-            waiting = sum(one.kept_bytes for one in self._limits.channels() if one.total_outbufs_len)
-            if waiting <= WAITING_BYTES:
-                return
-            for outbuf in kept:
-                sent = outbuf.buf.file.tell()
-                try:
-                    outbuf._set_large_buffer()  # noqa: SLF001  # as waitress does where one alone grows too large
-                    self.kept_bytes -= sent + outbuf.buf.remain
-                except OSError:  # the disk is full: it waits in memory
-                    outbuf.buf.file.seek(sent)
+        kept = [outbuf for outbuf in self.outbufs if outbuf.buf is not None and not outbuf.overflowed]
+        self.kept_bytes = sum(outbuf.buf.remain + outbuf.buf.file.tell() for outbuf in kept)
+        # The last connection to add to the sum sees all of it.
+        waiting = sum(one.kept_bytes for one in self._owner.channels if one.total_outbufs_len)
+        if waiting <= WAITING_BYTES:
+            return
+        for outbuf in kept:
+            with contextlib.suppress(OSError):  # on a full disk it waits in memory
+                file = TempfileBasedBuffer()
+                file.append(outbuf.get())
+                self.kept_bytes -= outbuf.buf.remain + outbuf.buf.file.tell()
+                outbuf.buf, outbuf.overflowed = file, True
 
 
 def wake(trigger: Any) -> None:

@@ -2,35 +2,64 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from waitress.parser import ParsingError
 from waitress.receiver import ChunkedReceiver
+from waitress.rfc7230 import CHUNK_EXT_RE
 
-#: Bytes of a line with a chunk's size; and of all that a chunked body has beyond twice its content.
-CHUNK_LINE_BYTES, FRAMING_BYTES = 1024, 16 * 1024
+#: Bytes of a line between chunks; and of all extensions and the trailer of a body.
+LINE_BYTES, FRAMING_BYTES = 1024, 16 * 1024
+
+_SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,16})(.*)\r\n")
 
 
 class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no types
     """Reads a chunked body; waitress bounds neither the lines between chunks nor the trailer."""
 
     buf: Any
+    completed: bool
+    chunk_remainder: int
+    _line = b""
+    _in_trailer = False
     _framing = 0
 
     def received(self, data: bytes) -> int:
         """Take bytes; return how many belong to the body. Raises ParsingError."""
         pieces: list[bytes] = []
-        position, buf, self.buf = 0, self.buf, pieces  # a file would need several system calls for each
-        try:
-            while position < len(data) and not self.completed:
-                end = position + (self.chunk_remainder or CHUNK_LINE_BYTES // 2)
-                position += super().received(data[position:end])
-                if self.error or len(self.control_line) > CHUNK_LINE_BYTES // 2:
-                    raise ParsingError(self.error.body if self.error else "a chunk's line is too long")
-        finally:
-            self.buf = buf
-        buf.append(b"".join(pieces))
-        self._framing += position - sum(len(piece) for piece in pieces)
-        if self._framing > FRAMING_BYTES + len(buf):
-            raise ParsingError("the chunks are too small, or their extensions or the trailer too long")
+        position = 0
+        while position < len(data) and not self.completed:
+            if self.chunk_remainder:
+                pieces.append(data[position : position + self.chunk_remainder])
+                position += len(pieces[-1])
+                self.chunk_remainder -= len(pieces[-1])
+                self.validate_chunk_end = True
+                continue
+            end = data.find(b"\n", position) + 1 or len(data)
+            self._line += data[position:end]
+            position = end
+            if len(self._line) > LINE_BYTES:
+                raise ParsingError("a line between chunks is too long")
+            if self._line.endswith(b"\n"):
+                self._read_line(self._line)
+                self._line = b""
+        self.buf.append(b"".join(pieces))  # a file would need several system calls for each
         return position
+
+    def _read_line(self, line: bytes) -> None:
+        if not line.endswith(b"\r\n") or (self.validate_chunk_end and line != b"\r\n"):
+            raise ParsingError("a chunk does not end where its size says")
+        if self.validate_chunk_end:
+            self.validate_chunk_end = False
+        elif self._in_trailer:
+            self._framing += len(line)
+            self.completed = line == b"\r\n"
+        elif (parts := _SIZE_LINE.fullmatch(line)) and CHUNK_EXT_RE.match(parts[2]):
+            self._framing += len(parts[2])
+            self.chunk_remainder = int(parts[1], 16)
+            self._in_trailer = not self.chunk_remainder
+        else:
+            raise ParsingError("a chunk's size or extension is malformed")
+        if self._framing > FRAMING_BYTES:
+            raise ParsingError("the extensions or the trailer of the chunks are too long")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import heapq
 import logging
 import os
 import socket
@@ -24,7 +25,6 @@ from services.api.http.concurrency_limits import CONNECTIONS, RESERVED_CONNECTIO
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.errors import HttpError
-from shared.memory import return_free_memory
 from shared.metrics import ClosedConnection
 from shared.settings import Settings
 from shared.timing import TIMING
@@ -36,101 +36,25 @@ READ_BYTES, SEND_BYTES = 16 * 1024, 64 * 1024
 AHEAD_BYTES, ANSWER_BYTES = 256 * 1024, 512 * 1024
 #: Bytes of an answer that the system keeps for a slow reader: by itself up to 4 MB, and a container pays for them.
 UNSENT_BYTES = 128 * 1024
-#: Connections after which freed memory is returned to the system, and so many looks with fewer before it: the loop
-#: stands still meanwhile.
-MANY_CONNECTIONS, CALM_LOOKS = 50, 3
+#: In each turn of the loop: new connections that are accepted, and pipelined requests that are begun. A turn is long
+#: while threads are busy, and new requests of others must not wait for many turns.
+ACCEPTED, PIPELINED = 64, 4
+#: Seconds after its opening, or its last answer, in which a connection has not been idle for long.
+FRESH_SECONDS = 2.0
 #: Seconds between two searches for expired connections, that requests have to finish at a stop, and then their threads.
 EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
 
 _log = logging.getLogger("shapbox.http")
 
 
-class ConnectionLimits:
-    """Closes connections that expire or have to make room. `parts`: of the server's loop."""
-
-    def __init__(self, settings: Settings, counters: Counters, parts: dict[int, Any]) -> None:
-        self._per_address = settings.max_connections_per_address
-        self._proxies = settings.trusted_proxies
-        self._counters = counters
-        self._parts = parts
-        #: Calm looks after which the memory of many connections is returned; 0: none is left to return.
-        self._calm_looks = 0
-
-    def channels(self) -> list[Channel]:
-        """Return the open connections."""
-        return [part for part in list(self._parts.values()) if isinstance(part, Channel)]
-
-    @contextlib.contextmanager
-    def guard(self, channel: Channel) -> Iterator[None]:
-        """Close a connection on a fault, which would end the loop or its listener."""
-        try:
-            yield
-        except Exception:  # noqa: BLE001  # the others go on
-            _log.exception("a connection is closed")
-            channel.will_close = True
-
-    def admit(self, new: Channel) -> None:
-        """Make room for a connection. Without room it is for health checks only, or closed."""
-        with self.guard(new):
-            self._admit(new)
-
-    def _admit(self, new: Channel) -> None:
-        new.health_only = False
-        address = ip_address(new.addr[0])
-        shared = address.is_loopback or any(address in network for network in self._proxies)
-        others = [channel for channel in self.channels() if channel is not new]
-        own = [] if shared else [channel for channel in others if channel.addr[0] == new.addr[0]]
-        full = own if len(own) >= self._per_address else others
-        if full is others and len(others) < CONNECTIONS:
-            return
-        # Nobody waits for an answer of these, and no body comes in with a valid key.
-        free = [one for one in full if not (one.requests or (one.request and one.request.headers_finished))]
-        if free:
-            # Last those whose answer is still being sent, or whose next request has come.
-            oldest = min(free, key=lambda one: (bool(one.total_outbufs_len or one.ahead), one.since))
-            self._close(oldest, ClosedConnection.EVICTED)
-        elif len(others) < CONNECTIONS + RESERVED_CONNECTIONS:
-            new.health_only = not address.is_loopback
-        else:
-            self._close(new, ClosedConnection.REFUSED)
-
-    def expire(self) -> None:
-        """Close what is idle or stalled, and answer what takes too long to arrive."""
-        channels = self.channels()
-        if len(channels) > MANY_CONNECTIONS:
-            self._calm_looks = CALM_LOOKS
-        elif self._calm_looks:
-            self._calm_looks -= 1
-            if not self._calm_looks:  # what they held lies all over the heap
-                return_free_memory()
-        for channel in channels:
-            with self.guard(channel):
-                self._expire(channel)
-
-    def _expire(self, channel: Channel) -> None:
-        now = time.monotonic()
-        waits_for_client = channel.writable() or not channel.requests
-        silence = time.time() - channel.last_activity  # asked last: a thread may just have begun to send
-        # All that it still sends is dropped, but only for a time.
-        answered = channel.close_when_flushed and not channel.total_outbufs_len
-        if channel.request and now > channel.request.deadline:
-            channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
-        elif (waits_for_client and silence > TIMING.http_idle_seconds) or (
-            answered and now - channel.since > TIMING.http_linger_seconds
-        ):
-            self._close(channel, ClosedConnection.TIMEOUT)
-
-    def _close(self, channel: Channel, reason: ClosedConnection) -> None:
-        self._counters.add(metrics.HTTP_CONNECTIONS_CLOSED, reason)
-        channel.handle_close()
-
-
 class Server:
     """Listens from the moment it is made; serves while `run` runs."""
 
     def __init__(self, app: AccessLog, admission: Admission, settings: Settings, counters: Counters) -> None:
+        self.admission = admission
+        self._settings = settings
+        self._counters = counters
         self._parts: dict[int, Any] = {}
-        self._limits = ConnectionLimits(settings, counters, self._parts)
         self._stopping = False  # no Event: a signal handler could not take its lock again
         self._next_expiry = 0.0
         first = create_server(
@@ -145,7 +69,7 @@ class Server:
             inbuf_overflow=SMALL_BODY,
             outbuf_overflow=ANSWER_BYTES,
             outbuf_high_watermark=AHEAD_BYTES,
-            connection_limit=2**31,  # ConnectionLimits has its own limits and times
+            connection_limit=2**31,  # there are limits and times of our own
             channel_timeout=2**31,
         )
         self._dispatcher = first.task_dispatcher
@@ -154,7 +78,7 @@ class Server:
             listener.adj.send_bytes = SEND_BYTES  # as an argument it warns of a future release
             # Accepted sockets inherit the listener's options.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-            listener.channel_class = functools.partial(Channel, admission=admission, limits=self._limits)
+            listener.handle_accept = functools.partial(self._accept, listener)
             pipe = listener.trigger
             os.set_blocking(pipe.trigger, False)  # a full pipe wakes the loop, too
             listener.pull_trigger = functools.partial(wake, pipe)
@@ -166,6 +90,11 @@ class Server:
     def port(self) -> int:
         """The port that is listened on."""
         return int(self._listeners[0].effective_port)
+
+    @property
+    def channels(self) -> list[Channel]:
+        """The open connections."""
+        return [part for part in list(self._parts.values()) if isinstance(part, Channel)]
 
     def stop(self) -> None:
         """Make `run` return soon. Any thread or signal handler may call it, at any time."""
@@ -182,14 +111,85 @@ class Server:
             wasyncore.dispatcher.close(listener)
         deadline = time.monotonic() + STOP_SECONDS
         while time.monotonic() < deadline and any(
-            one.requests or one.ahead or one.total_outbufs_len for one in self._limits.channels()
+            one.requests or one.ahead or one.total_outbufs_len for one in self.channels
         ):
             self._turn(0.02)
         self._dispatcher.shutdown(timeout=THREAD_STOP_SECONDS)
         wasyncore.close_all(self._parts)
 
+    def admit(self, new: Channel) -> None:
+        """Make room for a connection. Without room it is for health checks only, or closed."""
+        new.health_only = False
+        address = ip_address(new.addr[0])
+        shared = address.is_loopback or any(address in network for network in self._settings.trusted_proxies)
+        others = [channel for channel in self.channels if channel is not new]
+        own = [] if shared else [channel for channel in others if channel.addr[0] == new.addr[0]]
+        full = own if len(own) >= self._settings.max_connections_per_address else others
+        if full is others and len(others) < CONNECTIONS:
+            return
+        # Nobody waits for an answer of these, and no body comes in with a valid key.
+        free = [one for one in full if not (one.requests or (one.request and one.request.headers_finished))]
+        if free:
+            self._close(min(free, key=_usefulness), ClosedConnection.EVICTED)
+        elif len(others) < CONNECTIONS + RESERVED_CONNECTIONS:
+            new.health_only = not address.is_loopback
+        else:
+            self._close(new, ClosedConnection.REFUSED)
+
     def _turn(self, timeout: float) -> None:
-        wasyncore.loop(timeout=timeout, use_poll=True, map=self._parts, count=1)
+        waiting = [one for one in self.channels if one.waits_for_its_turn()]
+        for channel in heapq.nsmallest(PIPELINED, waiting, key=lambda one: one.since):
+            with _closed_on_fault(channel):
+                channel.received(b"")
+        more = len(waiting) > PIPELINED
+        wasyncore.loop(timeout=0.0 if more else timeout, use_poll=True, map=self._parts, count=1)
         if time.monotonic() >= self._next_expiry:
             self._next_expiry = time.monotonic() + EXPIRY_SECONDS
-            self._limits.expire()
+            for channel in self.channels:
+                with _closed_on_fault(channel):
+                    self._expire(channel)
+
+    def _accept(self, listener: Any) -> None:
+        for _ in range(ACCEPTED):
+            try:
+                if (accepted := listener.accept()) is None:
+                    return
+                listener.set_socket_options(accepted[0])
+            except OSError:  # the client has left meanwhile
+                return
+            channel = Channel(listener, *accepted, listener.adj, map=self._parts, owner=self)
+            with _closed_on_fault(channel):
+                self.admit(channel)
+
+    def _expire(self, channel: Channel) -> None:
+        """Close it if it is idle or stalled, or answer a request that takes too long to arrive."""
+        now = time.time()
+        waits_for_client = channel.writable() or not channel.requests
+        silence = now - channel.last_activity  # asked last: a thread may just have begun to send
+        if channel.request and time.monotonic() > channel.request.deadline:
+            channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
+        elif (waits_for_client and silence > TIMING.http_idle_seconds) or (
+            channel.lingering and now - channel.since > TIMING.http_linger_seconds
+        ):
+            self._close(channel, ClosedConnection.TIMEOUT)
+
+    def _close(self, channel: Channel, reason: ClosedConnection) -> None:
+        self._counters.add(metrics.HTTP_CONNECTIONS_CLOSED, reason)
+        channel.handle_close()
+
+
+def _usefulness(channel: Channel) -> tuple[bool, float]:
+    """Return whether it has been idle for a short time only, and its last progress."""
+    answering = bool(channel.total_outbufs_len or channel.ahead)
+    since = channel.last_activity if answering else channel.since
+    return answering or time.time() - since < FRESH_SECONDS, since
+
+
+@contextlib.contextmanager
+def _closed_on_fault(channel: Channel) -> Iterator[None]:
+    """Close a connection on a fault, which would end the loop or its listener."""
+    try:
+        yield
+    except Exception:  # noqa: BLE001  # the others go on
+        _log.exception("a connection is closed")
+        channel.will_close = True

@@ -84,7 +84,7 @@ class Served:
         return slow
 
     def channels(self) -> list[channel.Channel]:
-        return self._server._limits.channels()
+        return self._server.channels
 
     def stop(self) -> None:
         self._server.stop()
@@ -192,10 +192,14 @@ def closed(components: Components) -> dict[str, int]:
         b"5;x=" + b"a" * 2000,
         b"1;" + b"x" * 1100 + b"\r\n \r\n0\r\n\r\n",
         (b"1;" + b"x" * 400 + b"\r\n \r\n") * 100,
+        (b"400;" + b"x" * 400 + b"\r\n" + b" " * 1024 + b"\r\n") * 42,
         b"0\r\n" + (b"X: " + b"y" * 400 + b"\r\n") * 50,
         b"0\r\nX: " + b"y" * 20_000,
         b"5\r\nhelloX\r\n0\r\n\r\n",
         b"5\nhello\r\n0\r\n\r\n",
+        b"5\r\nhello\n0\r\n\r\n",
+        b"5\r\nhello\r\n\r\n0\r\n\r\n",
+        b"0\r\nX: y\n\r\n",
         b"-5\r\nhello\r\n0\r\n\r\n",
         b"5_0\r\nhello\r\n0\r\n\r\n",
     ],
@@ -453,7 +457,7 @@ def test_a_new_connection_replaces_the_one_that_has_been_idle_for_longest(
         connections[1].sendall(GET)
         assert status(connections[1]) == 200
         # A thread may still be at work on an answer that has come.
-        wait_until(lambda: not any(one.requests for one in served._server._limits.channels()))
+        wait_until(lambda: not any(one.requests for one in served.channels()))
         stack.enter_context(served.connect()).sendall(GET)
         assert rest(connections[0]) == b""
         newest = stack.enter_context(served.connect())
@@ -548,9 +552,13 @@ def test_a_connection_for_health_checks_serves_everything_once_there_is_room(
 
 
 def test_an_answer_that_is_still_being_sent_is_not_cut_off_while_others_are_idle(
-    serve: Serve, limits: Callable[[int, int], None], wait_until: Callable[..., float]
+    serve: Serve,
+    limits: Callable[[int, int], None],
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., float],
 ) -> None:
     limits(3, 0)
+    monkeypatch.setattr(server, "FRESH_SECONDS", 0.0)  # those that are idle have been for long
     served = serve(say_long)
     with contextlib.ExitStack() as stack:
         slow = stack.enter_context(served.connect_slow())
@@ -562,6 +570,33 @@ def test_an_answer_that_is_still_being_sent_is_not_cut_off_while_others_are_idle
         time.sleep(0.1)
         slow.shutdown(socket.SHUT_WR)
         assert rest(slow).count(b"x") >= LONG
+
+
+def test_a_connection_that_was_just_opened_is_not_closed_for_answers_that_nobody_reads(
+    serve: Serve, limits: Callable[[int, int], None], wait_until: Callable[..., float]
+) -> None:
+    limits(3, 0)
+    served = serve(say_long)
+    with contextlib.ExitStack() as stack:
+        for _ in range(3):
+            stack.enter_context(served.connect_slow()).sendall(ASK * 2)
+        wait_until(lambda: all(one.total_outbufs_len and not one.requests for one in served.channels()))
+        fresh = [stack.enter_context(served.connect()) for _ in range(3)]
+        for connection in fresh:
+            connection.sendall(ASK)
+            assert answer(connection).count(b"x") >= LONG
+
+
+def test_pipelined_requests_of_some_leave_their_turn_to_others(serve: Serve) -> None:
+    served = serve(say_length)
+    many = server.PIPELINED * 5
+    with contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(served.connect()) for _ in range(many)]
+        for connection in connections:
+            connection.sendall(ASK * 50)
+            connection.shutdown(socket.SHUT_WR)
+        for connection in connections:
+            assert rest(connection).count(b"read 0") == 50
 
 
 def test_a_connection_that_cannot_be_let_in_leaves_the_listener_open(

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
-    from services.api.http.server import ConnectionLimits
+    from services.api.http.server import Server
 
 ANSWER = bytes(range(256)) * 1200
 SENT = 100_000
@@ -63,7 +63,8 @@ def channel_with(*buffers: OverflowableBuffer) -> Channel:
     made.outbufs = list(buffers)
     made.total_outbufs_len = sum(map(len, buffers))
     made.connected = True
-    made._limits = cast("ConnectionLimits", SimpleNamespace(channels=lambda: [made]))
+    made.adj = SimpleNamespace(outbuf_overflow=2**20)
+    made._owner = cast("Server", SimpleNamespace(channels=[made]))
     return made
 
 
@@ -126,6 +127,6 @@ def test_the_answers_of_a_connection_that_was_closed_meanwhile_are_left_alone() 
     buffer = half_sent()
     waiting = channel_with(buffer)
     buffer.close()
-    waiting.connected = False
-    waiting._bound_memory()
+    waiting.connected, waiting.total_outbufs_len = False, 0
+    waiting.end_answer()
     assert not buffer.overflowed
