@@ -7,12 +7,14 @@ A batch's moments are exact (two passes in float64), and merged without loss by 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
+
+from shared.explanation import Matrix
 
 #: Columns and numbers per block: temporary arrays stay small for wide models and large batches, and below the size that
 #: glibc requests from the kernel each time, which takes longer than the moments.
@@ -21,7 +23,6 @@ BLOCK_FEATURES, BLOCK_NUMBERS = 256, 16_000
 ROUNDING = 1e-12
 
 type Table = NDArray[np.float64]
-type Matrix = NDArray[np.float32]
 
 
 class Of(IntEnum):
@@ -41,6 +42,15 @@ class Of(IntEnum):
     CO_SPREAD = 10
 
 
+#: The two means of which each spread sums the distances' products.
+_SPREADS = {
+    Of.SPREAD: (Of.MEAN, Of.MEAN),
+    Of.X_SPREAD: (Of.X_MEAN, Of.X_MEAN),
+    Of.PRESENT_SPREAD: (Of.PRESENT_MEAN, Of.PRESENT_MEAN),
+    Of.CO_SPREAD: (Of.X_MEAN, Of.PRESENT_MEAN),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Moments:
     """Moments of so many rows. `table` has shape (outputs, features, len(Of)), float64."""
@@ -55,12 +65,11 @@ class Moments:
         `features` has shape (rows, features), NaN is missing; `values` has shape (rows, outputs, features).
         """
         step = max(1, BLOCK_NUMBERS // min(BLOCK_FEATURES, values.shape[2]))
-        blocks = [slice(start, start + step) for start in range(0, len(values), step)]
         parts = []
-        for block in blocks:
-            parts.append(cls._of_rows(features[block], values[block]))
+        for start in range(0, len(values), step):
+            parts.append(cls._of_rows(features[start : start + step], values[start : start + step]))
             os.sched_yield()  # inline requests go first
-        return parts[0] if len(parts) == 1 else cls.merged(parts)
+        return cls.merged(parts)
 
     @classmethod
     def _of_rows(cls, features: Matrix, values: Matrix) -> Moments:
@@ -76,16 +85,9 @@ class Moments:
     @classmethod
     def merged(cls, parts: Sequence[Moments]) -> Moments:
         """Return the moments of all rows of at least one part."""
+        tables = np.stack([part.table for part in parts])
         rows = np.array([part.rows for part in parts], dtype=np.float64)
-        tables = np.stack([part.table for part in parts], axis=-2)  # outputs x features x parts x Of
-        merged = np.empty(parts[0].table.shape)
-        merged[..., Of.ABS_MEAN] = tables[..., Of.ABS_MEAN] @ rows / rows.sum()
-        merged[..., Of.MEAN], merged[..., Of.SPREAD] = _merge(
-            np.broadcast_to(rows, tables.shape[:-1]), tables[..., Of.MEAN], tables[..., Of.SPREAD]
-        )
-        merged[..., Of.LEAST] = tables[..., Of.LEAST].min(axis=-1)
-        merged[..., Of.MOST] = tables[..., Of.MOST].max(axis=-1)
-        _merge_present(tables, merged)
+        merged = _merge(rows[:, np.newaxis, np.newaxis], {column: tables[..., column] for column in Of})
         return cls(sum(part.rows for part in parts), merged)
 
     @property
@@ -120,49 +122,35 @@ class Moments:
 
 def _of_block(x: Table, phi: Table) -> Table:
     """Return (features, Of) of `x` and `phi`, both (rows, features)."""
-    table = np.empty((x.shape[1], len(Of)))
-    table[:, Of.ABS_MEAN] = np.abs(phi).mean(axis=0)
-    table[:, Of.MEAN] = mean = phi.mean(axis=0)
-    table[:, Of.SPREAD] = np.square(phi - mean).sum(axis=0)
-    table[:, Of.LEAST], table[:, Of.MOST] = phi.min(axis=0), phi.max(axis=0)
     present = ~np.isnan(x)
-    count = present.sum(axis=0)
-    some = np.maximum(count, 1)  # if no row has a value, all sums are 0
-    x_mean = np.where(present, x, 0.0).sum(axis=0) / some
-    phi_mean = np.where(present, phi, 0.0).sum(axis=0) / some
-    x_off, phi_off = np.where(present, x - x_mean, 0.0), np.where(present, phi - phi_mean, 0.0)
-    table[:, Of.PRESENT] = count
-    table[:, Of.X_MEAN], table[:, Of.X_SPREAD] = x_mean, np.square(x_off).sum(axis=0)
-    table[:, Of.PRESENT_MEAN], table[:, Of.PRESENT_SPREAD] = phi_mean, np.square(phi_off).sum(axis=0)
-    table[:, Of.CO_SPREAD] = (x_off * phi_off).sum(axis=0)
+    of_rows = {
+        Of.ABS_MEAN: np.abs(phi),
+        Of.MEAN: phi,
+        Of.LEAST: phi,
+        Of.MOST: phi,
+        Of.PRESENT: present.astype(np.float64),
+        Of.X_MEAN: np.where(present, x, 0.0),
+        Of.PRESENT_MEAN: phi,
+    }
+    return _merge(np.ones((len(x), 1)), of_rows)
+
+
+def _merge(rows: Table, parts: Mapping[Of, Table]) -> Table:
+    """Return the table of all parts along the first axis, of so many rows each. Without spreads, a part is one row."""
+    present = parts[Of.PRESENT]
+    counts = {Of.ABS_MEAN: rows, Of.MEAN: rows, Of.X_MEAN: present, Of.PRESENT_MEAN: present}
+    table = np.empty((*present.shape[1:], len(Of)))
+    table[..., Of.PRESENT] = present.sum(axis=0)
+    table[..., Of.LEAST], table[..., Of.MOST] = parts[Of.LEAST].min(axis=0), parts[Of.MOST].max(axis=0)
+    off = {}
+    for mean, count in counts.items():
+        # If no row has a value, all sums are 0.
+        table[..., mean] = (count * parts[mean]).sum(axis=0) / np.maximum(count.sum(axis=0), 1.0)
+        off[mean] = parts[mean] - table[..., mean]
+    for spread, (one, other) in _SPREADS.items():
+        between = (counts[one] * off[one] * off[other]).sum(axis=0)
+        table[..., spread] = between + parts[spread].sum(axis=0) if spread in parts else between
     return table
-
-
-def _merge(counts: Table, means: Table, spreads: Table) -> tuple[Table, Table]:
-    """Return mean and spread over the last axis, the parts."""
-    mean, off = _off_mean(counts, means)
-    return mean, spreads.sum(axis=-1) + (counts * np.square(off)).sum(axis=-1)
-
-
-def _merge_present(tables: Table, merged: Table) -> None:
-    counts = tables[..., Of.PRESENT]
-    merged[..., Of.PRESENT] = counts.sum(axis=-1)
-    merged[..., Of.X_MEAN], merged[..., Of.X_SPREAD] = _merge(
-        counts, tables[..., Of.X_MEAN], tables[..., Of.X_SPREAD]
-    )
-    merged[..., Of.PRESENT_MEAN], merged[..., Of.PRESENT_SPREAD] = _merge(
-        counts, tables[..., Of.PRESENT_MEAN], tables[..., Of.PRESENT_SPREAD]
-    )
-    _, x_off = _off_mean(counts, tables[..., Of.X_MEAN])
-    _, phi_off = _off_mean(counts, tables[..., Of.PRESENT_MEAN])
-    within = tables[..., Of.CO_SPREAD].sum(axis=-1)
-    merged[..., Of.CO_SPREAD] = within + (counts * x_off * phi_off).sum(axis=-1)
-
-
-def _off_mean(counts: Table, means: Table) -> tuple[Table, Table]:
-    """Return the mean of all, and each part's distance from it."""
-    mean: Table = (counts * means).sum(axis=-1) / np.maximum(counts.sum(axis=-1), 1.0)
-    return mean, means - mean[..., np.newaxis]
 
 
 def _varies(table: Table, mean: Of, spread: Of) -> NDArray[np.bool_]:

@@ -12,11 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.jobs.document import Job
 from shared.summary.moments import Moments, Of
-
-type Matrix = NDArray[np.float32]
 
 #: Rows of a sample, at most: a beeswarm of more is unreadable.
 SAMPLE_ROWS = 2000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from services.api.explain.plan import Inline, Urgency
+from services.api.explain.plan import Inline
 from services.api.explain.submission import OPTION_PARAMETERS
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
@@ -29,14 +29,13 @@ class ExplainResource(Resource):
         query = Query(req, *OPTION_PARAMETERS, "wait", "offset", "limit")
         wait = read_wait(query, req.get_header("Prefer"), DEFAULT_WAIT)
         writer = Writer.negotiate(req, read_row_range(query))
-        urgency = Urgency.VALUES if wait.seconds else Urgency.LATER
-        outcome = self._components.submission.submit(req, query, urgency, writer)
+        outcome = self._components.submission.submit(req, query, waits=wait.seconds > 0, writer=writer)
         wait.acknowledge(resp)
         if isinstance(outcome, Inline):
             self._give_inline(resp, writer, outcome)
             job = outcome.job
         else:
-            job = self._components.job_waits.wait_for_accepted(outcome.job, wait.seconds)
+            job = self._components.job_waits.wait_for_accepted(outcome, wait.seconds)
             if not job.status.ended:
                 give_job(resp, job, 202)
                 return
@@ -56,4 +55,4 @@ class ExplainResource(Resource):
             rows=len(explanation),
             explanations=lambda: iter([explanation]),
         )
-        self._components.responses.give(resp, writer, writer.format_for(None), result)
+        self._components.responses.give(resp, writer, result)

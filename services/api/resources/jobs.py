@@ -8,17 +8,17 @@ from urllib.parse import urlencode
 
 import orjson
 
-from services.api.explain.plan import Queued, Urgency
+from services.api.explain.plan import Inline
 from services.api.explain.submission import OPTION_PARAMETERS
 from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
 from services.api.resources.resource import Resource
-from services.api.results.negotiation import accepts_gzip, choose_media_type, gzip_stream
+from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stream
 from services.api.results.plots.kinds import KINDS, draw_plot
 from services.api.results.plots.png import render_png
 from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
-from services.api.results.writer import Writer, completed_job
+from services.api.results.writer import Writer, completed
 from services.api.rows.readers import choose_reader
 from shared.errors import BadParameterError, NotFoundError
 from shared.jobs.document import Job, Status
@@ -42,11 +42,10 @@ class JobsResource(Resource):
         """Accept a job: 202, or 200 if it has ended within the time that the client wants to wait."""
         query = Query(req, *OPTION_PARAMETERS, "wait")
         wait = read_wait(query, req.get_header("Prefer"))
-        urgency = Urgency.JOB if wait.seconds else Urgency.LATER
-        outcome = self._components.submission.submit(req, query, urgency)
-        assert outcome.job is not None  # only Urgency.VALUES keeps none
-        job = outcome.job
-        if wait.seconds and isinstance(outcome, Queued):
+        outcome = self._components.submission.submit(req, query, waits=wait.seconds > 0)
+        job = outcome.job if isinstance(outcome, Inline) else outcome
+        assert job is not None  # only a request for values keeps none
+        if wait.seconds:
             job = self._components.job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
         give_job(resp, job, 200 if wait.seconds and job.status.ended else 202)
@@ -119,7 +118,8 @@ class SummaryResource(Resource):
         """Answer with the summary."""
         Query(req)
         components = self._components
-        with completed_job(components.store, job_id) as job, components.plots:
+        job = components.store.get(job_id)
+        with completed(components.store, job), components.plots:
             summary, names = components.summaries.of(job), JobNames.of(job, components.catalog)
             with _one_summary:
                 resp.data = orjson.dumps(summary_document(job, summary, names))
@@ -135,9 +135,10 @@ class PlotResource(Resource):
         if kind not in KINDS:
             raise NotFoundError(f"Unknown plot {kind[:40]!r}. Available plots: {', '.join(KINDS)}.")
         query = Query(req, *KINDS[kind])
-        media_type = choose_media_type(req.get_header("Accept"), (SVG, PNG), "A plot")
+        media_type = acceptable(req.get_header("Accept"), (SVG, PNG), "A plot")[0]
         components = self._components
-        with completed_job(components.store, job_id) as job, components.plots:
+        job = components.store.get(job_id)
+        with completed(components.store, job), components.plots:
             drawing = draw_plot(kind, job, query, components.summaries, components.catalog)
             picture = render_png(drawing) if media_type == PNG else drawing.svg()
         resp.content_type = media_type

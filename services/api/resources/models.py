@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from services.api.http.authentication import Access
 from services.api.http.query import Query
 from services.api.resources.resource import Resource
-from services.api.results.negotiation import choose_media_type
+from services.api.results.negotiation import acceptable
 from shared.errors import ModelFaultError, NotFoundError
 from shared.jobs.document import Method
 from shared.models.activation.records import State
@@ -66,7 +66,7 @@ class ExamplesResource(Resource):
         """Answer with CSV or, if requested, JSON."""
         limit = Query(req, "limit").whole("limit", EXAMPLES, 1, MAX_EXAMPLES)
         version = self._components.catalog.get(name)
-        media_type = choose_media_type(req.get_header("Accept"), (CSV, JSON), "Example rows")
+        media_type = acceptable(req.get_header("Accept"), (CSV, JSON), "Example rows")[0]
         rows = _read_rows(version, limit)
         resp.content_type = media_type
         resp.set_header("Vary", "Accept")

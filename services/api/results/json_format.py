@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import orjson
 
-from services.api.results.result import Matrix, Result, StoredRows
+from services.api.results.result import Result, StoredRows
+from shared.explanation import Matrix
 
 #: Base values and margins kept from the first pass, at most; for more, the blocks are read again.
 KEPT_NUMBERS = 262_144

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.errors import ModelNotFoundError, ModelRefusedError
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.interactions import Interactions
 from shared.jobs.document import Job
 from shared.models.catalog import ModelCatalog
@@ -22,8 +21,6 @@ from shared.objects.payloads import Payloads
 BLOCK_NUMBERS = 8_192
 #: Numbers of interactions that are read at a time; as text they take some five times as many bytes.
 SPAN_NUMBERS = 131_072
-
-type Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +139,18 @@ class Result:
     explanations: Callable[[], Iterator[Explanation]]
     #: The same rows if their interactions are to be written, too.
     with_interactions: StoredRows | None = None
+
+    @property
+    def interactions(self) -> Interactions | None:
+        """The interactions that are to be written."""
+        return None if self.with_interactions is None else self.with_interactions.interactions
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers are to be written."""
+        features, outputs = len(self.feature_names), len(self.output_names)
+        pairs = 0 if self.interactions is None else self.interactions.numbers(features, outputs)
+        return self.rows * (Explanation.numbers_of(outputs, features) + pairs)
 
     @classmethod
     def stored(cls, rows: StoredRows, names: JobNames, *, interactions: bool) -> Result:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from typing import Any
-from weakref import WeakValueDictionary
 
 import numpy as np
 
 from services.api.results.result import JobNames
 from shared.batch_plan import FLOAT_BYTES
 from shared.errors import UnprocessableError
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.jobs.document import Job
 from shared.models.contract import Kind
-from shared.objects.payloads import Matrix, Payloads
+from shared.objects.payloads import Payloads
 from shared.summary.moments import Moments, Of
 from shared.summary.summary import (
     MOST_VALUES,
@@ -31,8 +28,8 @@ from shared.summary.summary import (
 
 #: Bytes of summaries that stay in memory. One of a million rows of 30 features has half a MB.
 KEPT_BYTES = 8 * 2**20
-#: Bytes of batches' summaries that are in memory while a job's is merged, and jobs that this is done for at a time.
-GATHERED_BYTES, GATHERED_JOBS = 4 * 2**20, 2
+#: Bytes of batches' summaries that are in memory while a job's is merged.
+GATHERED_BYTES = 4 * 2**20
 #: Objects that are read at a time: a remote store takes some 20 ms for each.
 READERS = 8
 
@@ -46,12 +43,10 @@ class JobSummaries:
 
     def __init__(self, payloads: Payloads) -> None:
         self._payloads = payloads
-        self._kept: OrderedDict[str, Summary] = OrderedDict()
-        #: By job: several plots of one job, requested at once, read it once. Guarded, as `_kept` is, by `_lock`.
-        self._gathering: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
-        self._lock = threading.Lock()
-        #: Bounds the memory of all that is read at a time.
-        self._readers = threading.Semaphore(GATHERED_JOBS)
+        self._kept: dict[str, Summary] = {}
+        #: One summary is gathered at a time, and one row read: a batch of a wide model is large. Several plots of one job,
+        #: requested at once, so read it once.
+        self._gathering, self._reading = threading.Lock(), threading.Lock()
 
     def of(self, job: Job) -> Summary:
         """Return the summary of a completed job.
@@ -63,15 +58,13 @@ class JobSummaries:
                 f"{job.features:,} features times {job.outputs:,} outputs are more than {MOST_VALUES:,}, too many for a "
                 "summary or a plot of all rows. Waterfall plots of single rows and the values are available."
             )
-        with self._lock:
-            alone = self._gathering.setdefault(job.id, threading.Lock())
-        with alone:
-            summary = self._recall(job.id)
-            if summary is None:
-                with self._readers:
-                    summary = self._gather(job)
-                self._keep(job.id, summary)
-            return summary
+        if (kept := self._kept.get(job.id)) is not None:
+            return kept
+        with self._gathering:
+            summary = self._kept[job.id] = self._kept.get(job.id) or self._gather(job)
+            while sum(one.size for one in self._kept.values()) > KEPT_BYTES:
+                del self._kept[next(iter(self._kept))]
+        return summary
 
     def row(self, job: Job, row: int) -> tuple[Matrix, Explanation]:
         """Return one row of a completed job: its values, (features,), and its explanation.
@@ -79,21 +72,9 @@ class JobSummaries:
         Raises PayloadMissingError and StorageUnavailableError, as `of` does.
         """
         batch, place = divmod(row, job.batch_rows)
-        with self._readers:  # a batch of a wide model is large
+        with self._reading:
             features, explanation = self._read(job, batch)
             return features[place].copy(), Explanation(explanation.array[place : place + 1].copy())
-
-    def _recall(self, job_id: str) -> Summary | None:
-        with self._lock:
-            if job_id in self._kept:
-                self._kept.move_to_end(job_id)
-            return self._kept.get(job_id)
-
-    def _keep(self, job_id: str, summary: Summary) -> None:
-        with self._lock:
-            self._kept[job_id] = summary
-            while sum(kept.size for kept in self._kept.values()) > KEPT_BYTES:
-                self._kept.popitem(last=False)
 
     def _gather(self, job: Job) -> Summary:
         together = max(1, GATHERED_BYTES // _batch_bytes(job))
@@ -138,26 +119,26 @@ def summary_document(job: Job, summary: Summary, names: JobNames) -> dict[str, A
 
 def _output(summary: Summary, output: int, names: JobNames) -> dict[str, Any]:
     moments = summary.moments
-    table = moments.table[output]
-    deviation, correlation = moments.deviation[output], moments.correlation[output]
-    missing = moments.missing[output]
-    for place, column in enumerate(names.columns):
-        if column.kind is Kind.CATEGORY:  # its codes have no order
-            correlation[place] = math.nan
+    table, correlation = moments.table[output], moments.correlation[output]
+    correlation[[column.kind is Kind.CATEGORY for column in names.columns]] = np.nan  # codes have no order
+    statistics = {
+        "mean_abs": table[:, Of.ABS_MEAN].tolist(),
+        "mean": table[:, Of.MEAN].tolist(),
+        "deviation": moments.deviation[output].tolist(),
+        "min": table[:, Of.LEAST].tolist(),
+        "max": table[:, Of.MOST].tolist(),
+        "correlation": correlation.tolist(),  # NaN becomes null
+        "missing": moments.missing[output].tolist(),
+    }
+    ranking = np.argsort(-table[:, Of.ABS_MEAN], kind="stable").tolist()
     return {
         "output": names.outputs[output],
         "base_value": float(summary.explanation.base_values[0, output]),
         "features": [
             {
                 "feature": names.columns[place].name,
-                "mean_abs": float(table[place, Of.ABS_MEAN]),
-                "mean": float(table[place, Of.MEAN]),
-                "deviation": float(deviation[place]),
-                "min": float(table[place, Of.LEAST]),
-                "max": float(table[place, Of.MOST]),
-                "correlation": None if math.isnan(correlation[place]) else float(correlation[place]),
-                "missing": int(missing[place]),
+                **{name: column[place] for name, column in statistics.items()},
             }
-            for place in np.argsort(-table[:, Of.ABS_MEAN], kind="stable")
+            for place in ranking
         ],
     }

@@ -17,7 +17,6 @@ from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stre
 from services.api.results.npy_format import measure_npy, write_npy
 from services.api.results.result import JobNames, Result, StoredRows
 from shared.errors import PayloadMissingError, ResultNotReadyError
-from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Status
 from shared.jobs.store import JobStore
@@ -64,7 +63,7 @@ class Writer:
     """How one request's result is written. The client accepts `formats`, best first."""
 
     accept: str | None
-    formats: tuple[Format, ...]
+    formats: list[Format]
     gzip: bool
     rows: RowRange
     #: Whether the client wants interactions if the result has some.
@@ -76,9 +75,7 @@ class Writer:
     def negotiate(cls, req: Any, rows: RowRange, *, interactions: bool = True) -> Writer:
         """Read the request's headers. Raises NotAcceptableError if no format is accepted."""
         accept = req.get_header("Accept")
-        formats = tuple(FORMATS[name] for name in acceptable(accept, tuple(FORMATS)))
-        if not formats:
-            raise not_acceptable(accept, FORMATS, "A result")
+        formats = [FORMATS[name] for name in acceptable(accept, list(FORMATS), "A result")]
         zipped = accepts_gzip(req.get_header("Accept-Encoding"))
         return cls(accept, formats, zipped, rows, interactions, req.method == "HEAD")
 
@@ -87,10 +84,9 @@ class Writer:
         for found in self.formats:
             if found.carries(interactions):
                 return found
-        able = (name for name, found in FORMATS.items() if found.carries(interactions))
         raise not_acceptable(
             self.accept,
-            able,
+            [name for name, found in FORMATS.items() if found.carries(interactions)],
             "A result with interactions (its values alone are, under /v1/jobs/ID/result?interactions=false)",
         )
 
@@ -110,80 +106,63 @@ class ResultResponses:
     def give_stored(self, resp: Any, writer: Writer, job: Job) -> None:
         """Answer with the result of a job.
 
-        Raises as `require_result`, and NotAcceptableError, BadParameterError, BusyError, and JobNotFoundError if the job is
-        deleted just now.
+        Raises as `completed` does, and NotAcceptableError, BadParameterError and BusyError.
         """
-        require_result(job)
-        interactions = job.interactions if writer.interactions else None
-        used = writer.format_for(interactions)
-        rows = StoredRows(job, writer.rows.of(job.rows), self._payloads)
-        names = JobNames.of(job, self._catalog)
-        result = Result.stored(rows, names, interactions=interactions is not None)
-        with _told_if_deleted(self._store, job.id):
-            self.give(resp, writer, used, result)
+        with completed(self._store, job):
+            rows = StoredRows(job, writer.rows.of(job.rows), self._payloads)
+            names = JobNames.of(job, self._catalog)
+            interactions = writer.interactions and job.interactions is not None
+            self.give(resp, writer, Result.stored(rows, names, interactions=interactions))
 
-    def give(self, resp: Any, writer: Writer, used: Format, result: Result) -> None:
+    def give(self, resp: Any, writer: Writer, result: Result) -> None:
         """Answer with a result: whole if it is small, else streamed. Raises as `give_stored` does."""
-        _set_headers(resp, used, result, gzip=writer.gzip)
-        if used.measure and not writer.gzip:
+        used = writer.format_for(result.interactions)
+        resp.status = 200
+        resp.content_type = used.media_type
+        resp.set_header("Vary", "Accept, Accept-Encoding")
+        if used.extension:
+            name = f"shap-{result.job_id or 'values'}.{used.extension}"
+            resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        chunks = used.write(result)
+        if writer.gzip:
+            resp.set_header("Content-Encoding", "gzip")
+            chunks = gzip_stream(chunks)
+        elif used.measure:
             resp.content_length = used.measure(result)
-        whole = _numbers(result) <= WHOLE_NUMBERS
-        if writer.head_only and not whole:
-            return
-        chunks = gzip_stream(used.write(result)) if writer.gzip else used.write(result)
-        if whole:
+        if result.numbers <= WHOLE_NUMBERS:
             resp.data = b"".join(chunks)
-            return
-        self._streams.take()
-        stream = _Stream(chunks, self._streams)
-        try:
-            # The first chunk may be a header that needs no rows; the second one never is. From then on the first batch
-            # is known to be there, while the status can still say otherwise.
-            first = list(itertools.islice(chunks, 2))
-            stream.chunks = itertools.chain(first, chunks)
-        except BaseException:
-            stream.close()
-            raise
-        resp.stream = stream
+        elif not writer.head_only:
+            stream = _limited(chunks, self._streams)
+            next(stream)
+            resp.stream = stream
 
 
-class _Stream:
-    """The body of a large result. Its place among the streams is released when it is closed."""
-
-    def __init__(self, chunks: Iterator[bytes], limit: ConcurrencyLimit) -> None:
-        self.chunks = chunks
-        self._limit: ConcurrencyLimit | None = limit
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self.chunks)
-
-    def close(self) -> None:
-        """End the stream, finished or not."""
-        if self._limit is not None:
-            self._limit.give_back()
-            self._limit = None
+def _limited(chunks: Iterator[bytes], limit: ConcurrencyLimit) -> Iterator[bytes]:
+    """Yield nothing once the first rows are read, then all chunks. The server closes it, finished or not."""
+    with limit:
+        # The first chunk may be a header that needs no rows; the second one never is. From then on the first batch is known
+        # to be there, while the status can still say otherwise.
+        started = itertools.chain(list(itertools.islice(chunks, 2)), chunks)
+        yield b""
+        yield from started
 
 
-def _numbers(result: Result) -> int:
-    features, outputs = len(result.feature_names), len(result.output_names)
-    stored = result.with_interactions
-    more = 0 if stored is None else stored.interactions.numbers(features, outputs)
-    return result.rows * (Explanation.numbers_of(outputs, features) + more)
+@contextlib.contextmanager
+def completed(store: JobStore, job: Job) -> Iterator[None]:
+    """Let a block read the objects of a completed job.
+
+    Raises ResultNotReadyError, JobFailedError or JobCancelledError for other jobs, and JobNotFoundError if the job is deleted
+    meanwhile.
+    """
+    _require_result(job)
+    try:
+        yield
+    except PayloadMissingError:
+        store.get(job.id)
+        raise
 
 
-def _set_headers(resp: Any, used: Format, result: Result, *, gzip: bool) -> None:
-    resp.status = 200
-    resp.content_type = used.media_type
-    resp.set_header("Vary", "Accept, Accept-Encoding")
-    if gzip:
-        resp.set_header("Content-Encoding", "gzip")
-    if used.extension:
-        name = f"shap-{result.job_id or 'values'}.{used.extension}"
-        resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
-
-
-def require_result(job: Job) -> None:
-    """Raise ResultNotReadyError, JobFailedError or JobCancelledError for other jobs."""
+def _require_result(job: Job) -> None:
     if job.status is Status.COMPLETED:
         return
     members = {"job": job.document()}
@@ -199,25 +178,3 @@ def require_result(job: Job) -> None:
         f"The job is {job.status}: {done} of {job.batches} batches are done. Try again later, or wait with "
         f"GET /v1/jobs/{job.id}?wait=60."
     )
-
-
-@contextlib.contextmanager
-def completed_job(store: JobStore, job_id: str) -> Iterator[Job]:
-    """Give a completed job to a block that reads its objects.
-
-    Raises as `require_result`, and JobNotFoundError if there is no such job, or it is deleted meanwhile.
-    """
-    job = store.get(job_id)
-    require_result(job)
-    with _told_if_deleted(store, job_id):
-        yield job
-
-
-@contextlib.contextmanager
-def _told_if_deleted(store: JobStore, job_id: str) -> Iterator[None]:
-    """Raise JobNotFoundError if an object is missing because the job was deleted."""
-    try:
-        yield
-    except PayloadMissingError:
-        store.get(job_id)
-        raise
