@@ -7,10 +7,8 @@ import time
 
 from services.api.capacity.disk import StorageProbe, UploadDisk
 from services.api.capacity.results import ResultReservations
-from services.api.explain.inline import InlineExecutor, InlineModels
+from services.api.explain.inline import InlineModels
 from services.api.explain.job_waits import JobWaits
-from services.api.explain.plan import Urgency
-from services.api.explain.queued import QueuedExecutor
 from services.api.explain.submission import Submission
 from services.api.http.admission import Draining, StatusFile
 from services.api.http.concurrency_limits import PLOTS, STREAMS, UPLOADS, ConcurrencyLimit
@@ -65,17 +63,7 @@ class Components:
     @functools.cached_property
     def submission(self) -> Submission:
         """Takes in requests with rows."""
-        queued = QueuedExecutor(self.settings, self.store, self.payloads, self.result_reservations)
-        inline = InlineExecutor(self.inline_models, queued, self.counters)
-        return Submission(
-            self.settings,
-            self.store,
-            self.catalog,
-            {Urgency.LATER: queued, Urgency.JOB: inline, Urgency.VALUES: inline},
-            self.draining,
-            self.uploads,
-            self.upload_disk,
-        )
+        return Submission(self)
 
     @functools.cached_property
     def responses(self) -> ResultResponses:

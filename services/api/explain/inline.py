@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from services.api.explain.plan import Inline, Plan, Queued, Task, Urgency
+from services.api.explain.plan import Inline, Plan, Task
 from services.api.explain.queued import QueuedExecutor, new_job
 from services.api.rows.chunks import Matrix
 from shared import metrics
@@ -25,7 +25,7 @@ from shared.engines.checks import EngineCalls
 from shared.engines.compiled_engine import CompiledEngine, tables_path
 from shared.errors import EngineFaultError
 from shared.explanation import Explanation
-from shared.jobs.document import Method, Status
+from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.log import add_to_log_context
 from shared.memory import MAPPED_SHARE
@@ -115,14 +115,14 @@ class InlineModels:
 
 
 class InlineExecutor:
-    """An Executor that explains small requests and passes all others on to the queue."""
+    """Explains small requests and passes all others on to the queue."""
 
     def __init__(self, models: InlineModels, queued: QueuedExecutor, counters: Counters) -> None:
         self._models = models
         self._queued = queued
         self._counters = counters
 
-    def run(self, task: Task) -> Inline | Queued:
+    def run(self, task: Task) -> Inline | Job:
         """Explain the rows, and keep them as a completed job if the client may come back for it.
 
         Raises what is wrong with the rows; EngineFaultError if the engine fails or its sums are off, and then nothing is kept;
@@ -136,9 +136,9 @@ class InlineExecutor:
             return self._queued.run(task)
         began = time.time()
         explanation, residual = self._explain(plan, model, rows)
-        if task.urgency is Urgency.VALUES and task.idempotency is None:
+        if not task.keeps_job:
             self._count_rows(plan, len(rows))
-            done: Inline | Queued = Inline(plan, explanation)
+            done: Inline | Job = Inline(plan, explanation)
         else:
             job = replace(
                 new_job(task, new_job_id(), len(rows)),

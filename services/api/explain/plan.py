@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Protocol
 
 from services.api.http.query import RowRange
 from services.api.rows.json_body import BodyOptions
@@ -40,14 +38,6 @@ class Plan:
     spec: RowSpec
 
 
-class Urgency(Enum):
-    """The thing that the client waits for: nothing, the job's end, or the values only."""
-
-    LATER = auto()
-    JOB = auto()
-    VALUES = auto()
-
-
 @dataclass(frozen=True, slots=True)
 class Task:
     """One request to carry out: a plan, and the rows that are about to be read."""
@@ -55,17 +45,11 @@ class Task:
     request_id: str
     plan: Plan
     body: RequestBody
-    urgency: Urgency
     #: The rows whose values are requested; checked before anything is stored.
     wanted: RowRange
+    #: Whether the client may come back for the job.
+    keeps_job: bool
     idempotency: Idempotency | None
-
-
-@dataclass(frozen=True, slots=True)
-class Queued:
-    """A job that was accepted, now or before with the same Idempotency-Key."""
-
-    job: Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +59,6 @@ class Inline:
     plan: Plan
     explanation: Explanation
     job: Job | None = None
-
-
-class Executor(Protocol):
-    """Carries tasks out."""
-
-    def run(self, task: Task) -> Inline | Queued:
-        """Explain the task's rows, or accept a job for them. Raises what is wrong with the rows."""
-        ...
 
 
 def make_plan(options: BodyOptions, catalog: ModelCatalog, settings: Settings) -> Plan:

@@ -15,7 +15,7 @@ from dataclasses import replace
 
 from services.api.capacity.disk import require_disk
 from services.api.capacity.results import Need, ResultReservations
-from services.api.explain.plan import Inline, Queued, Task
+from services.api.explain.plan import Inline, Task
 from services.api.rows.chunks import Matrix
 from shared.errors import RedisUnavailableError, ShapboxError
 from shared.explanation import Explanation
@@ -39,7 +39,7 @@ _log = logging.getLogger("shapbox.submission")
 
 
 class QueuedExecutor:
-    """An Executor that accepts jobs. A request that fails earlier leaves nothing behind."""
+    """Accepts jobs. A request that fails earlier leaves nothing behind."""
 
     def __init__(
         self, settings: Settings, store: JobStore, payloads: Payloads, reservations: ResultReservations
@@ -49,15 +49,14 @@ class QueuedExecutor:
         self._payloads = payloads
         self._reservations = reservations
 
-    def run(self, task: Task) -> Queued:
+    def run(self, task: Task) -> Job:
         """Store a request's rows, and queue a job for them.
 
         Raises what is wrong with the rows, and QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError,
         StorageUnavailableError and IdempotencyConflictError.
         """
         if task.body.size > LARGE_BODY:  # a small one may have been unpacked to a large one
-            with redis_needed():
-                self._store.require_capacity()
+            self._store.require_capacity()
         require_disk(self._settings, task.body.size)
         job_id = new_job_id()
         with self._stored_or_removed(job_id):
@@ -65,12 +64,12 @@ class QueuedExecutor:
             task.wanted.of(job.rows)
             with redis_needed(UNCERTAIN):
                 accepted = self._store.accept(job, task.idempotency)
-        return Queued(self._note(job, accepted))
+        return self._note(job, accepted)
 
-    def keep(self, task: Task, job: Job, rows: Matrix, explanation: Explanation) -> Inline | Queued:
+    def keep(self, task: Task, job: Job, rows: Matrix, explanation: Explanation) -> Inline | Job:
         """Store the rows and the explanation of a completed job, and make it visible.
 
-        Returns Queued if another request with the same Idempotency-Key was faster. Raises as `run` does.
+        Returns the other job if a request with the same Idempotency-Key was faster. Raises as `run` does.
         """
         require_disk(self._settings, rows.nbytes)
         with self._stored_or_removed(job.id):
@@ -80,7 +79,7 @@ class QueuedExecutor:
                 accepted = self._store.accept(job, task.idempotency)
         self._reservations.release(job.id)  # it is on the disk already
         found = self._note(job, accepted)
-        return Inline(task.plan, explanation, found) if accepted.created else Queued(found)
+        return Inline(task.plan, explanation, found) if accepted.created else found
 
     def _note(self, job: Job, accepted: Accepted) -> Job:
         add_to_log_context(job=accepted.job.id)

@@ -4,26 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from services.api.capacity.disk import UploadDisk
-from services.api.explain.inline import MOST_BODY
-from services.api.explain.plan import Executor, Inline, Plan, Queued, Task, Urgency, make_plan
+from services.api.explain.inline import MOST_BODY, InlineExecutor
+from services.api.explain.plan import Inline, Plan, Task, make_plan
+from services.api.explain.queued import QueuedExecutor
 from services.api.http.access_log import REQUEST_ID
-from services.api.http.admission import Draining
-from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.query import Query, RowRange
 from services.api.results.writer import Writer
 from services.api.rows.json_body import BodyOptions
 from services.api.rows.request_body import RequestBody
 from shared.errors import BadParameterError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS
-from shared.jobs.store import Idempotency, JobStore
+from shared.jobs.document import Job
+from shared.jobs.store import Idempotency
 from shared.log import add_to_log_context
-from shared.models.catalog import ModelCatalog
-from shared.redis.connection import redis_needed
-from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from services.api.components import Components
 
 #: The query parameters that say what to do with the rows, in the order of BodyOptions.
 OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
@@ -40,58 +38,44 @@ _FIRST_PARAMETERS = ("model", "method")
 class Submission:
     """Opens the body of a request, finds the plan for its options, and runs an executor."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        store: JobStore,
-        catalog: ModelCatalog,
-        executors: Mapping[Urgency, Executor],
-        draining: Draining,
-        uploads: ConcurrencyLimit,
-        upload_disk: UploadDisk,
-    ) -> None:
-        """Limit the large bodies that are read at a time by `uploads`."""
-        self._store = store
-        self._settings = settings
-        self._catalog = catalog
+    def __init__(self, components: Components) -> None:
+        self._components = components
+        self._queued = QueuedExecutor(
+            components.settings, components.store, components.payloads, components.result_reservations
+        )
+        self._inline = InlineExecutor(components.inline_models, self._queued, components.counters)
+        self._folder = components.settings.tmp_dir
         self._plans: dict[BodyOptions, Plan] = {}
-        self._executors = executors
-        self._draining = draining
-        self._uploads = uploads
-        self._upload_disk = upload_disk
 
-    def submit(
-        self, req: Any, query: Query, urgency: Urgency = Urgency.LATER, writer: Writer | None = None
-    ) -> Inline | Queued:
-        """Explain the request's rows here if they are few and urgent, or accept a job for them.
+    def submit(self, req: Any, query: Query, *, waits: bool, writer: Writer | None = None) -> Inline | Job:
+        """Explain the request's rows here if they are few and the client waits, or accept a job for them.
 
-        With a writer, what it cannot write is refused before any row is read. Raises the errors of a bad request, and
-        BusyError, DrainingError, QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError and
-        StorageUnavailableError.
+        With a writer, the client wants the values: what it cannot write is refused before any row is read, and a job is
+        kept only for an Idempotency-Key. Raises the errors of a bad request, and BusyError, DrainingError,
+        QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError and StorageUnavailableError.
         """
+        store = self._components.store
         with contextlib.ExitStack() as opened:
             body = self._open(req, opened)
             idempotency = _read_idempotency(req, body)
             if idempotency:
-                with redis_needed():
-                    job = self._store.known(idempotency)
+                job = store.known(idempotency)
                 if job is not None:
                     add_to_log_context(job=job.id)
-                    return Queued(job)
-            self._draining.require_open()
+                    return job
+            self._components.draining.require_open()
             length = req.content_length or 0
             if length > MOST_BODY:  # a smaller one may be explained inline
-                with redis_needed():
-                    self._store.require_capacity()
+                store.require_capacity()
             if length > LARGE_BODY:
-                opened.enter_context(self._uploads)
+                opened.enter_context(self._components.uploads)
             plan = self._plan(query, body)
             if writer is not None:
                 writer.format_for(plan.interactions)
             wanted = RowRange() if writer is None else writer.rows
-            return self._executors[urgency].run(
-                Task(req.env[REQUEST_ID], plan, body, urgency, wanted, idempotency)
-            )
+            keeps_job = writer is None or idempotency is not None
+            task = Task(req.env[REQUEST_ID], plan, body, wanted, keeps_job, idempotency)
+            return self._inline.run(task) if waits else self._queued.run(task)
 
     def _plan(self, query: Query, body: RequestBody) -> Plan:
         """Return the plan for the options in the query and the body. A catalog never changes."""
@@ -100,21 +84,22 @@ class Submission:
             options = _merge(options, body.options)
         plan = self._plans.get(options)
         if plan is None:
-            plan = make_plan(options, self._catalog, self._settings)
+            plan = make_plan(options, self._components.catalog, self._components.settings)
             if len(self._plans) < MOST_PLANS:
                 self._plans[options] = plan
         return plan
 
     def _open(self, req: Any, opened: contextlib.ExitStack) -> RequestBody:
+        settings = self._components.settings
         return opened.enter_context(
             RequestBody(
                 req.env["wsgi.input"],
                 req.get_header("Content-Type"),
                 req.get_header("Content-Encoding"),
-                self._settings.max_body_mb * 2**20,
-                self._settings.tmp_dir,
-                max_rows=self._settings.max_rows,
-                reserve=lambda: opened.enter_context(self._upload_disk.reserve()),
+                settings.max_body_mb * 2**20,
+                self._folder,
+                max_rows=settings.max_rows,
+                reserve=lambda: opened.enter_context(self._components.upload_disk.reserve()),
             )
         )
 

@@ -200,7 +200,7 @@ def test_too_many_large_uploads_are_told_to_come_again(client: InProcess, compon
 def test_an_unexpected_error_is_500_without_a_trace_and_logged_with_one(
     client: InProcess, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def break_down(*_given: object) -> None:
+    def break_down(*_given: object, **_named: object) -> None:
         raise ZeroDivisionError("secret detail")
 
     monkeypatch.setattr(Submission, "submit", break_down)
