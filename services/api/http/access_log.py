@@ -60,72 +60,67 @@ class AccessLog:
         given = environ.get("HTTP_X_REQUEST_ID", "")
         request_id = given if _CLIENT_ID.fullmatch(given) else secrets.token_hex(8)
         environ[REQUEST_ID] = request_id
-        exchange = _Exchange(self._counters, environ)
+        answer = _Answer(self._counters, environ)
         _waited.set(0.0)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-            exchange.begin_answer(status[:3])
+            answer.begin(status[:3])
             return start_response(status, [*headers, ("X-Request-Id", request_id)], exc_info)
 
         add_to_log_context(request=request_id)
-        return _Body(self._app(environ, start), exchange)
+        answer.body = self._app(environ, start)
+        return answer
 
 
 @dataclass(slots=True)
-class _Exchange:
-    counters: Counters
-    environ: dict[str, Any]
-    started: float = field(default_factory=time.perf_counter)
-    status: str = "500"
-    sent: int = 0
-    broken: bool = False
-    #: Seconds until the head of the answer, without requested waits: the rest of a large one is as slow as its reader.
-    answer_seconds: float | None = None
-
-    def begin_answer(self, status: str) -> None:
-        self.status = status
-        self.answer_seconds = time.perf_counter() - self.started - _waited.get()
-
-    def end(self) -> None:
-        seconds = time.perf_counter() - self.started
-        method = self.environ["REQUEST_METHOD"]
-        route = self.environ.get(ROUTE) or UNMATCHED
-        label = method if method in _METHODS else "other"
-        self.counters.add(metrics.HTTP_REQUESTS, label, route, self.status)
-        own = seconds if self.answer_seconds is None else self.answer_seconds
-        self.counters.observe(metrics.HTTP_REQUEST_SECONDS, max(0.0, own), route)
-        quiet = route in _QUIET_ROUTES and self.status == "200"
-        extra = {"seconds": round(seconds, 4), "bytes": self.sent} | ({"broken": True} if self.broken else {})
-        level = logging.DEBUG if quiet else logging.INFO
-        path = quote(self.environ.get("PATH_INFO", ""))
-        _log.log(level, "%s %s %s", quote(method), path, self.status, extra=extra)
-
-
-class _Body:
+class _Answer:
     """The body of an answer: what happens while it is made still belongs to the request."""
 
-    def __init__(self, body: Iterable[bytes], exchange: _Exchange) -> None:
-        self._body = body
-        self._exchange = exchange
+    counters: Counters
+    environ: dict[str, Any]
+    body: Iterable[bytes] = ()
+    started: float = field(default_factory=time.perf_counter)
+    status: str = "500"
+    #: Until its head, without requested waits: the rest of a large one is as slow as its reader.
+    seconds: float = 0.0
+    sent: int = 0
+    broken: bool = False
+
+    def begin(self, status: str) -> None:
+        self.status = status
+        self.seconds = max(0.0, time.perf_counter() - self.started - _waited.get())
 
     def __iter__(self) -> Iterator[bytes]:
         try:
-            for chunk in self._body:
-                self._exchange.sent += len(chunk)
+            for chunk in self.body:
+                self.sent += len(chunk)
                 yield chunk
         except Exception as fault:
             # The status is sent already, so the answer can only be broken off.
-            self._exchange.broken = True
+            self.broken = True
             _log.warning("the answer breaks off: %s", fault)
             raise
 
     def close(self) -> None:
         """End the request. The server calls this however the body ended."""
         try:
-            if hasattr(self._body, "close"):
-                self._body.close()
+            if hasattr(self.body, "close"):
+                self.body.close()
         finally:
-            self._exchange.end()
+            self._note()
+
+    def _note(self) -> None:
+        method = self.environ["REQUEST_METHOD"]
+        route = self.environ.get(ROUTE) or UNMATCHED
+        label = method if method in _METHODS else "other"
+        self.counters.add(metrics.HTTP_REQUESTS, label, route, self.status)
+        self.counters.observe(metrics.HTTP_REQUEST_SECONDS, self.seconds, route)
+        level = logging.DEBUG if route in _QUIET_ROUTES and self.status == "200" else logging.INFO
+        extra = {"seconds": round(time.perf_counter() - self.started, 4), "bytes": self.sent}
+        if self.broken:
+            extra["broken"] = True
+        path = quote(self.environ.get("PATH_INFO", ""))
+        _log.log(level, "%s %s %s", quote(method), path, self.status, extra=extra)
 
 
 class RouteNote:

@@ -24,7 +24,7 @@ class Admission:
     def __init__(
         self, settings: Settings, disk: UploadDisk, find_route: Callable[[str], tuple[Any, ...] | None]
     ) -> None:
-        self._keys = KeyRing.of(settings)
+        self._keys = KeyRing(settings)
         self._disk = disk
         self._find_route = find_route
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -27,21 +26,16 @@ _KEYS_FOR = {
 }
 
 
-@dataclass(frozen=True, slots=True)
 class KeyRing:
-    """The keys as bytes, each with its rights. A key that is unset has none."""
+    """The keys, each with its rights. A key that is unset has none."""
 
-    keys: tuple[tuple[bytes, frozenset[Access]], ...]
-
-    @classmethod
-    def of(cls, settings: Settings) -> KeyRing:
-        """Take the keys from the settings."""
+    def __init__(self, settings: Settings) -> None:
         rights = (
-            (settings.api_key, frozenset({Access.JOBS})),
-            (settings.admin_api_key, frozenset({Access.JOBS, Access.METRICS, Access.ADMIN})),
-            (settings.metrics_token, frozenset({Access.METRICS})),
+            (settings.api_key, {Access.JOBS}),
+            (settings.admin_api_key, {Access.JOBS, Access.METRICS, Access.ADMIN}),
+            (settings.metrics_token, {Access.METRICS}),
         )
-        return cls(tuple((key.encode(), has) for key, has in rights if key))
+        self._rights = [(key.encode(), has) for key, has in rights if key]
 
     def require(self, access: Access, authorization: str | None, path: str) -> None:
         """Raise UnauthorizedError or ForbiddenError unless the Authorization header has this right."""
@@ -56,20 +50,13 @@ class KeyRing:
             )
         # Header values come as latin-1. All keys are compared, so that the time reveals nothing.
         given = token.strip().encode("latin-1", "replace")
-        matches = [rights for key, rights in self.keys if hmac.compare_digest(key, given)]
+        matches = [rights for key, rights in self._rights if hmac.compare_digest(key, given)]
         if not matches:
             raise UnauthorizedError("This key is not valid here. Send the API_KEY of this appliance.")
         if access not in matches[0]:
             raise ForbiddenError(f"This key does not open {path}, which requires {_KEYS_FOR[access]}.")
 
-
-class Authentication:
-    """Falcon middleware that requires the right of the resource."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._ring = KeyRing.of(settings)
-
     def process_resource(self, req: Any, _resp: Any, resource: Any, _params: dict[str, Any]) -> None:
-        """Let the request pass, or raise UnauthorizedError or ForbiddenError."""
+        """Require the right of the resource, as falcon's middleware."""
         # A resource without `access` is a mistake, and stays closed: AttributeError.
-        self._ring.require(resource.access, req.get_header("Authorization"), req.path)
+        self.require(resource.access, req.get_header("Authorization"), req.path)
