@@ -31,12 +31,12 @@ from shared.settings import Settings
 ROOT = Path(__file__).parents[3]
 FEATURES = 13
 
-#: The worker's own entry point, with a shorter wait until shap is given back.
+#: The worker's own entry point, with a shorter wait until shap is given back, and a longer one of RQ's for a batch.
 IMPATIENT = """
 import sys
 from dataclasses import replace
 from shared import timing
-timing.TIMING = replace(timing.TIMING, shap_idle_seconds=float(sys.argv.pop(1)))
+timing.TIMING = replace(timing.TIMING, shap_idle_seconds=float(sys.argv.pop(1)), rq_worker_ttl_seconds=300.0)
 from services.worker.__main__ import main
 sys.exit(main())
 """

@@ -54,7 +54,7 @@ def test_an_idle_worker_gives_shap_back_by_leaving_in_order_and_loses_no_batch(
     while worker.process.poll() is None:  # it waits for most of these, and leaves between two
         accepted.append(accept(1))
         time.sleep(0.03)
-        assert time.monotonic() - loaded < 30
+        assert time.monotonic() - loaded < 60
     assert worker.process.returncode == 0
     assert time.monotonic() - loaded > IDLE
     assert recycles(connection) == 1
@@ -73,7 +73,7 @@ def test_an_idle_worker_leaves_though_nothing_wakes_it(
 ) -> None:
     worker = start(IDLE)
     load_shap(worker, accept, store, wait_until)
-    assert worker.process.wait(IDLE + 8) == 0  # RQ's own wait is 15 s long
+    assert worker.process.wait(60) == 0  # RQ's own wait is minutes long
     assert recycles(connection) == 1
 
 
@@ -83,7 +83,7 @@ def test_a_busy_worker_leaves_between_two_batches(
     job = accept(3000)
     worker = start(IDLE)
     load_shap(worker, accept, store, wait_until)  # a single batch goes first
-    assert worker.process.wait(30) == 0
+    assert worker.process.wait(60) == 0
     assert 0 < store.get(job.id).todo < 3000
     assert connection.hlen(keys.RUNNING) == 0
     assert todo(store) == store.queues.waiting_batches()
@@ -93,14 +93,15 @@ def test_a_busy_worker_leaves_between_two_batches(
 def test_a_stream_of_interventional_batches_keeps_shap(
     start: Start, accept: Accept, store: JobStore, wait_until: WaitUntil
 ) -> None:
-    worker = start(IDLE)
+    idle = 3 * IDLE  # a busy machine may take some time for a batch
+    worker = start(idle)
     load_shap(worker, accept, store, wait_until)
-    until = time.monotonic() + 3 * IDLE
+    until = time.monotonic() + 1.5 * idle
     while time.monotonic() < until:
         accept(1, Method.INTERVENTIONAL)
         time.sleep(IDLE / 4)
     assert worker.process.poll() is None
-    assert worker.process.wait(IDLE + 8) == 0
+    assert worker.process.wait(60) == 0
 
 
 def test_a_worker_without_shap_stays(
@@ -120,9 +121,11 @@ def test_two_workers_do_not_give_it_back_at_once(connection: redis.Redis, wait_u
     assert not first.is_due()  # it has not used it
     first.used()
     second.used()
+    started = time.monotonic()
     assert first.is_due()
     assert not second.is_due()
-    assert 1 < wait_until(second.is_due) < 4
+    wait_until(second.is_due)
+    assert time.monotonic() - started > 1.9
 
 
 def test_without_redis_nobody_leaves_for_it(connection: redis.Redis, server: RedisServer) -> None:

@@ -155,7 +155,7 @@ def test_a_redis_that_is_away_between_two_slices_does_not_end_the_run(
     assert store.get(job.id).status is Status.COMPLETED
 
 
-#: A worker that takes most of a second for each slice.
+#: A worker that takes a while for each slice.
 SLOW = """
 import sys, time
 from services.worker.__main__ import main
@@ -165,7 +165,7 @@ from shared.explanation import Explanation, Matrix
 explain = XGBoostEngine.explain
 
 def slow(self, rows):
-    time.sleep(0.9 if len(rows) > 1 else 0)
+    time.sleep(1.6 if len(rows) > 1 else 0)
     return explain(self, rows)
 
 XGBoostEngine.explain = slow
@@ -175,8 +175,8 @@ sys.exit(main())
 
 @pytest.fixture
 def hasty_rq(store: JobStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let RQ give each batch two seconds."""
-    monkeypatch.setattr(store.queues, "_timeout", 2)
+    """Let RQ give each batch four seconds: less than three slices take."""
+    monkeypatch.setattr(store.queues, "_timeout", 4)
 
 
 @pytest.mark.usefixtures("hasty_rq")

@@ -32,7 +32,7 @@ def test_a_worker_completes_a_job_and_leaves_on_sigterm(
 
     worker.process.send_signal(signal.SIGTERM)
 
-    assert worker.process.wait(timeout=10) == 0
+    assert worker.process.wait(timeout=60) == 0
     assert Heartbeats(connection).alive() == {}
     assert [key for key in connection.keys("rq:job:*") if job.id.encode() in key] == []
     explained = [line for line in worker.log.read_text().splitlines() if "batch explained" in line]
@@ -47,13 +47,14 @@ def test_a_batch_takes_eight_round_trips_to_redis(
     connection: redis.Redis,
     wait_until: Callable[..., float],
 ) -> None:
-    start()
+    worker = start()
     before, batches = connection.info("stats")["total_reads_processed"], 200
 
     job = accept(batches)
+    wait_until(lambda: worker.log.read_text().count("batch explained") == batches)  # asks Redis nothing
     wait_until(lambda: store.get(job.id).status is Status.COMPLETED)
 
-    # Beats and this test's own looks are some dozens at most.
+    # Beats are some dozens at most.
     assert 8 * batches <= connection.info("stats")["total_reads_processed"] - before < 9 * batches
 
 
@@ -66,7 +67,7 @@ def test_a_run_that_raises_is_one_record_with_the_batchs_ids(
     worker = start()
     job = accept(1)
 
-    assert worker.process.wait(timeout=20) == 1
+    assert worker.process.wait(timeout=60) == 1
 
     head, *below = (
         worker.log.read_text().partition("batch abandoned after an unexpected error")[2].splitlines()
@@ -85,12 +86,12 @@ def test_sigterm_lets_the_batch_at_hand_finish_and_the_others_stay_queued(
     wait_until: Callable[..., float],
 ) -> None:
     worker = start()
-    job = accept(300)
-    wait_until(lambda: store.get(job.id).todo < 290)
+    job = accept(1500)
+    wait_until(lambda: store.get(job.id).todo < 1490)
 
     worker.process.send_signal(signal.SIGTERM)
     worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(timeout=10) == 0
+    assert worker.process.wait(timeout=60) == 0
 
     left = store.get(job.id).todo
     assert left > 0
@@ -109,8 +110,8 @@ def test_a_killed_worker_starts_again_under_its_name_and_gives_its_batch_back(
     wait_until: Callable[..., float],
 ) -> None:
     worker = start()
-    job = accept(200)
-    wait_until(lambda: connection.hlen("shapbox:running") == 1 and store.get(job.id).todo < 190)
+    job = accept(800)
+    wait_until(lambda: connection.hlen("shapbox:running") == 1 and store.get(job.id).todo < 790)
     worker.process.kill()
     worker.process.wait()
 
@@ -188,7 +189,7 @@ def test_a_batch_whose_record_redis_did_not_take_is_not_left_in_a_living_workers
     job = accept(5)
     environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
 
-    subprocess.run([sys.executable, "-c", LOSES_REDIS], cwd=ROOT, env=environment, check=False, timeout=20)
+    subprocess.run([sys.executable, "-c", LOSES_REDIS], cwd=ROOT, env=environment, check=False, timeout=60)
     assert store.get(job.id).todo == 5  # it left after the first, which is still written down as its own
 
     start()
