@@ -1,7 +1,7 @@
 // The appliance beside the work: its memory by program, its queue, and how Redis and the disk are doing.
 
 import { card, el, replace, setBadge, setText } from "/console/elements.js";
-import { counted, duration, megabytes, size } from "/console/figures.js";
+import { count, duration, megabytes, size } from "/console/figures.js";
 
 const STATES = {
   RUNNING: ["running", "good"],
@@ -38,7 +38,7 @@ export function queue() {
       const limit = redis.memory_limit_bytes ? ` of ${size(redis.memory_limit_bytes)}` : "";
       setText(facts.interactive, waiting(queues?.interactive));
       setText(facts.bulk, waiting(queues?.bulk));
-      setText(facts.workers, workers ? words(workers) || "none running" : "unknown");
+      setText(facts.workers, crew(workers));
       setText(facts.latency, redis.up ? duration(redis.ping_seconds) : "no response");
       setText(facts.redis, redis.up ? size(redis.memory_bytes) + limit : "–");
       const disk = [used !== null && `${size(used)} used`, free !== null && `${size(free)} free`];
@@ -61,16 +61,10 @@ export function memory() {
 
   function lay(programs) {
     lines = new Map(programs.map((program, place) => [program.name, programLine(program, place)]));
-    const items = [...lines.values()];
-    replace(
-      ruler,
-      items.map(({ part }) => part),
-      other,
-    );
-    replace(
-      list,
-      items.length ? items.map(({ item }) => item) : el("li.soft", "The monitor has not reported yet."),
-    );
+    const parts = [...lines.values()].map(({ part }) => part);
+    const items = [...lines.values()].map(({ item }) => item);
+    replace(ruler, parts, other);
+    replace(list, items.length ? items : el("li.soft", "The monitor has not reported yet."));
   }
 
   function showScale(used, recycleAt, limit) {
@@ -141,12 +135,15 @@ function programLine({ name }, place) {
 
 function waiting(lane) {
   if (!lane) return "unknown";
-  return lane.batches
-    ? `${counted(lane.batches, "waiting", "waiting")}, oldest ${duration(lane.oldest_seconds)}`
-    : "none waiting";
+  if (!lane.batches) return "none waiting";
+  return `${count(lane.batches)} waiting, oldest ${duration(lane.oldest_seconds)}`;
 }
 
-const words = ({ busy, idle }) => [busy && `${busy} busy`, idle && `${idle} idle`].filter(Boolean).join(", ");
+function crew(workers) {
+  if (!workers) return "unknown";
+  const { busy, idle } = workers;
+  return [busy && `${busy} busy`, idle && `${idle} idle`].filter(Boolean).join(", ") || "none running";
+}
 
 function roomText(used, recycleAt, limit) {
   if (!used) return "Not measured yet";

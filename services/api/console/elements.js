@@ -58,22 +58,11 @@ export function segments(properties, name, options, onChoose) {
 
 // A scrollable table of texts.
 export function table(classes, caption, head, rows) {
-  const line = (name, cells) =>
-    el(
-      "tr",
-      cells.map((cell) => el(name, String(cell))),
-    );
-  return el(
-    `div.scroll${classes}`,
-    { tabindex: 0, role: "region", "aria-label": caption },
-    el(
-      "table",
-      el("caption.unseen", caption),
-      el("thead", line("th", head)),
-      el(
-        "tbody",
-        rows.map((cells) => line("td", cells)),
-      ),
-    ),
-  );
+  const line = (name) => (cells) => {
+    const elements = cells.map((cell) => el(name, String(cell)));
+    return el("tr", elements);
+  };
+  const body = el("tbody", rows.map(line("td")));
+  const shown = el("table", el("caption.unseen", caption), el("thead", line("th")(head)), body);
+  return el(`div.scroll${classes}`, { tabindex: 0, role: "region", "aria-label": caption }, shown);
 }

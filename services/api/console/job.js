@@ -22,8 +22,7 @@ export function jobView(id) {
   const card = el("section.card.stack", { "aria-label": "Progress" }, el("p.line", done, left), progress);
   const remove = removeButton("", {
     onDone: (job) => {
-      if (isActive(job)) show();
-      else location.hash = "#/";
+      if (!isActive(job)) location.hash = "#/";
     },
     onError: (error) => place.prepend(problemBox(error)),
   });

@@ -32,8 +32,9 @@ export function factsOf(job) {
 
 // A button that cancels an active job and deletes another one, after a question.
 export function removeButton(classes, { onDone, onError }) {
-  let job = null;
+  let shown = null;
   async function remove() {
+    const job = shown;
     const rows = counted(job.rows, "row");
     const question = isActive(job)
       ? {
@@ -56,8 +57,8 @@ export function removeButton(classes, { onDone, onError }) {
     }
   }
   const element = button(`.small${classes}`, "", remove);
-  const show = (shown) => {
-    job = shown;
+  const show = (job) => {
+    shown = job;
     setText(element, isActive(job) ? "Cancel" : "Delete");
   };
   return { element, show };
@@ -67,8 +68,8 @@ export function jobList() {
   const list = el("ol.jobs.lines");
   const counts = el("small");
   const problem = el("div");
-  const newer = button(".small", "Newest", () => turn(FIRST));
-  const older = button(".small", "Older", () => turn(next));
+  const newer = button(".small", "Newest", () => turn(FIRST), { hidden: true });
+  const older = button(".small", "Older", () => turn(next), { hidden: true });
   const foot = el("div.buttons", newer, older);
   let rows = new Map();
   let jobs = [];
@@ -115,12 +116,11 @@ export function jobList() {
     async show(appliance) {
       const words = Object.entries(appliance.jobs ?? {}).filter(([, number]) => number);
       const text = words.map(([status, number]) => `${count(number)} ${status}`).join(" · ");
-      const changed = shown !== text;
-      shown = text;
       setText(counts, text);
       // Also without a change: "5 s ago" has become wrong.
-      if (changed || jobs.some(isActive) || Date.now() > readAt + IDLE) await refresh();
+      if (shown !== text || jobs.some(isActive) || Date.now() > readAt + IDLE) await refresh();
       else lay();
+      shown = text;
     },
   };
 }

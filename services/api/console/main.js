@@ -22,7 +22,8 @@ let timer = null;
 let delay = INTERVAL;
 let theme = 0;
 
-// Reads the state, shows it, and does so again later, but not in a hidden tab. `view.show` may return the seconds until then.
+// Reads the state, shows it, and does so again later, but not in a hidden tab.
+// `view.show` may return the seconds until then.
 async function poll() {
   clearTimeout(timer);
   if (!isSignedIn() || document.hidden) return;
@@ -58,18 +59,15 @@ function stateOf({ draining, redis, monitor, workers, memory, programs }) {
 }
 
 function homeView() {
-  const jobs = jobList();
-  const parts = [jobs, queue(), memory()];
-  const [, ...aside] = parts.map((part) => part.element);
-  const work = el("div.sections", explain(), jobs.element);
-  const columns = el(
-    "div.columns.sections",
-    work,
-    el("aside.sections", { "aria-label": "Appliance" }, aside),
-  );
+  const parts = [queue(), memory(), jobList()];
+  const [queueCard, memoryCard, jobsCard] = parts.map((part) => part.element);
+  const aside = el("aside.sections", { "aria-label": "Appliance" }, queueCard, memoryCard);
+  const columns = el("div.columns.sections", el("div.sections", explain(), jobsCard), aside);
   return {
     element: el("div", el("h1.unseen", "Console"), columns),
-    show: (appliance) => Promise.all(parts.map((part) => part.show(appliance))).then(() => INTERVAL),
+    async show(appliance) {
+      for (const part of parts) await part.show(appliance);
+    },
   };
 }
 
