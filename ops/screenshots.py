@@ -23,8 +23,8 @@ WINDOWS = {"wide": (1280, 900), "narrow": (390, 844), "tall": (1280, 1120)}
 THEMES = ("light", "dark")
 #: The model that is explained in the pictures.
 MODEL = "breast-cancer@1"
-#: Seconds of history that the live view shows before and in the large job; how many times the example rows make it.
-HISTORY_SECONDS, WORK_SECONDS, COPIES = 50, 3, 240
+#: Seconds until the monitor has measured the disk, and until the large job is pictured; copies of the example rows in it.
+MEASURE_SECONDS, WORK_SECONDS, COPIES = 50, 3, 240
 #: The models that were explained before.
 EARLIER = ("diabetes", "wine", "diabetes")
 
@@ -75,7 +75,7 @@ def _picture_answer(browser: Browser, appliance: Appliance, theme: str, window: 
 def _picture_work(browser: Browser, appliance: Appliance, theme: str, folder: Path) -> None:
     """Picture the live view while a large job runs."""
     visit = _visit(browser, appliance, theme, "tall")
-    time.sleep(HISTORY_SECONDS)
+    time.sleep(MEASURE_SECONDS)
     header, _, rows = appliance.get(f"/v1/models/{MODEL}/examples?limit=569").body.partition(b"\r\n")
     large = header + b"\r\n" + rows * COPIES
     answer = appliance.call("POST", f"/v1/jobs?model={MODEL}", large, headers={"Content-Type": "text/csv"})
