@@ -9,7 +9,6 @@ import contextlib
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -92,14 +91,18 @@ class QueuedExecutor:
     def _store_rows(self, task: Task, job_id: str) -> Job:
         """Store the rows batch by batch, as they are read; returns their job."""
         chunks = task.body.chunks(task.plan.spec)
-        first = deque(itertools.islice(chunks, 2))
+        chunk, following = next(chunks), next(chunks, None)
         # The number of batches decides how they are stored: whether there is a second one must be known first.
-        job = new_job(task, job_id, sum(map(len, first)))
+        job = new_job(task, job_id, len(chunk) + (0 if following is None else len(following)))
         rows = 0
-        for batch, chunk in enumerate(_in_turn(first, chunks)):
+        for batch in itertools.count():
             self._reservations.reserve(job_id, Need.of_batch(job, len(chunk)))
             self._payloads.put_rows(job, batch, chunk)
             rows += len(chunk)
+            if following is None:
+                break
+            chunk = following
+            following = next(chunks, None)
         return replace(job, rows=rows)
 
     @contextlib.contextmanager
@@ -123,13 +126,6 @@ class QueuedExecutor:
             self._payloads.delete_job(job_id)
         except ShapboxError as fault:  # the sweeper removes them
             _log.warning("rows of a refused job are left to the sweeper: %s", fault, extra={"job": job_id})
-
-
-def _in_turn(first: deque[Matrix], rest: Iterator[Matrix]) -> Iterator[Matrix]:
-    """Yield the first chunks and the rest, without keeping a yielded one: it may be large."""
-    while first:
-        yield first.popleft()
-    yield from rest
 
 
 def new_job(task: Task, job_id: str, rows: int) -> Job:

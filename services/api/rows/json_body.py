@@ -18,12 +18,12 @@ from shared.errors import UnprocessableError, UnreadableBodyError
 #: Bytes a row may take while its model, and so its length, is not known.
 _ANY_ROW_BYTES = 8 * 1024 * 1024
 
-#: The type of each option, its name in messages, and the bytes with which its value begins; null leaves it out.
-OPTIONS: dict[str, tuple[type, str, bytes]] = {
-    "model": (str, "a string", b'"n'),
-    "method": (str, "a string", b'"n'),
-    "interactions": (bool, "true or false", b"tfn"),
-    "top_pairs": (int, "a whole number", b"-0123456789n"),
+#: The type of each option and its name in messages; null leaves the option out.
+OPTIONS: dict[str, tuple[type, str]] = {
+    "model": (str, "a string"),
+    "method": (str, "a string"),
+    "interactions": (bool, "true or false"),
+    "top_pairs": (int, "a whole number"),
 }
 
 _SHAPE = 'send {"model": "NAME", "rows": [[1.5, null, …], …], "method": "tree_path_dependent"}'
@@ -100,9 +100,17 @@ def _find_rows_of_file(scanner: JsonScanner) -> Iterator[Rows]:
 
 def _walk(scanner: JsonScanner) -> Iterator[tuple[str, Any]]:
     """Yield the body's members: ("rows", some Rows) repeatedly, (name, value) for each option."""
-    _enter(scanner)
+    start = scanner.peek()
+    if start is None:
+        raise UnreadableBodyError(f"The body is empty: {_SHAPE}.")
+    if start != ord("{") and start in VALUE_STARTS:
+        raise UnprocessableError(f"The body must be a JSON object: {_SHAPE}.")
+    scanner.take(b"{", "where the body begins")
+    if scanner.peek() == ord("}"):
+        raise UnprocessableError(f'The body is an empty object, "rows" is missing: {_SHAPE}.')
     seen: set[str] = set()
-    while True:
+    following = None
+    while following != ord("}"):
         name = _read_name(scanner, seen)
         if name != "rows":
             yield name, _read_option(scanner, name)
@@ -112,8 +120,7 @@ def _walk(scanner: JsonScanner) -> Iterator[tuple[str, Any]]:
             yield from (("rows", rows) for rows in scanner.take_rows())
         else:
             raise UnprocessableError(f'"rows" must be an array of rows, or one row as an object: {_SHAPE}.')
-        if scanner.take(b",}", f'after "{name}"') == ord("}"):
-            break
+        following = scanner.take(b",}", f'after "{name}"')
     if "rows" not in seen:
         raise UnprocessableError(f'"rows" is missing: {_SHAPE}.')
     _check_end(scanner)
@@ -124,21 +131,9 @@ def _check_end(scanner: JsonScanner) -> None:
         raise scanner.unreadable("more text follows its end; send one JSON value")
 
 
-def _enter(scanner: JsonScanner) -> None:
-    start = scanner.peek()
-    if start is None:
-        raise UnreadableBodyError(f"The body is empty: {_SHAPE}.")
-    if start != ord("{") and start in VALUE_STARTS:
-        raise UnprocessableError(f"The body must be a JSON object: {_SHAPE}.")
-    scanner.take(b"{", "where the body begins")
-    if scanner.peek() == ord("}"):
-        raise UnprocessableError(f'The body is an empty object, "rows" is missing: {_SHAPE}.')
-
-
 def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
     where = "where a member's name begins"
-    if scanner.peek() != ord('"'):
-        scanner.take(b'"', where)
+    scanner.expect(b'"', where)
     text = scanner.take_scalar(where)
     try:
         name = orjson.loads(text)
@@ -154,12 +149,12 @@ def _read_name(scanner: JsonScanner, seen: set[str]) -> str:
 
 
 def _read_option(scanner: JsonScanner, name: str) -> Any:
-    expected, kind, starts = OPTIONS[name]
+    expected, kind = OPTIONS[name]
     start = scanner.peek()
-    if start is None or start not in VALUE_STARTS:
-        scanner.take(b'"', f'where the value of "{name}" begins')
-    if start is None or start not in starts:
+    if start in {ord("["), ord("{")}:
         raise UnprocessableError(f'"{name}" must be {kind}: {_SHAPE}.')
+    if start not in VALUE_STARTS:
+        scanner.expect(b'"', f'where the value of "{name}" begins')
     text = scanner.take_scalar(f'in "{name}"')
     shown = text[:40].decode(errors="replace")
     try:

@@ -85,14 +85,19 @@ class JsonScanner:
             if not self._fill():
                 return None
 
-    def take(self, expected: bytes, where: str) -> int:
-        """Step over the next byte, one of `expected`. Raises UnreadableBodyError for any other."""
+    def expect(self, expected: bytes, where: str) -> int:
+        """Return the next byte, one of `expected`. Raises UnreadableBodyError for any other."""
         byte = self.peek()
         if byte is None:
             raise self._cut_off(where)
         if byte not in expected:
             choices = " or ".join(repr(chr(choice)) for choice in expected)
             raise self.unreadable(f"expected {choices} {where}, found {chr(byte)!r}")
+        return byte
+
+    def take(self, expected: bytes, where: str) -> int:
+        """Step over the next byte, one of `expected`, and return it."""
+        byte = self.expect(expected, where)
         self._at += 1
         return byte
 
@@ -160,7 +165,7 @@ class JsonScanner:
         start = self.peek()
         if start is not None and start not in b"[{":
             if start not in VALUE_STARTS:
-                self.take(b"[{", f"where row {row} begins")
+                self.expect(b"[{", f"where row {row} begins")
             raise invalid_row(
                 row, "a row is an array or an object by name; put even a single row in its own brackets"
             )
