@@ -17,10 +17,9 @@ from services.monitor.guard.memory_decision import (
     WORTH_RECYCLING,
     ApiGrowth,
     Kill,
+    NoAction,
     Outcome,
     Recycle,
-    Unrelieved,
-    Wait,
     WorkerMemory,
     decide,
 )
@@ -109,9 +108,9 @@ class Guard:
     def _workers_may_help(self, outcome: Outcome) -> bool:
         """Return whether a worker is being replaced, so that memory may be freed."""
         match outcome:
-            case Recycle() | Wait() if self._leaving is not None:
+            case Recycle() | NoAction.WAIT if self._leaving is not None:
                 return True
-            case Kill() | Wait():
+            case Kill() | NoAction.WAIT:
                 # Above the hard mark workers are killed even where that frees next to nothing: the api may be the cause.
                 return self._kill_pause < self._timing.futile_kill_pause_seconds
         return False
@@ -161,7 +160,7 @@ class Guard:
                     if worker.pss >= WORTH_RECYCLING
                     else self._timing.futile_kill_pause_seconds
                 )
-            case Unrelieved() if now - self._told_at >= UNRELIEVED_SECONDS:
+            case NoAction.UNRELIEVED if now - self._told_at >= UNRELIEVED_SECONDS:
                 self._told_at = now
                 self._counters.add(metrics.MEMORY_UNRELIEVED)
                 sizes = sorted(memory.by_program.items())

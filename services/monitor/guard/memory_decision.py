@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from shared.memory import HARD_SHARE, MAPPED_SHARE, SOFT_SHARE
 from shared.metrics import RecycleReason
@@ -59,19 +60,15 @@ class WorkerMemory:
     young: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Calm:
-    """Nothing is to be done."""
+class NoAction(Enum):
+    """Why no worker is touched."""
 
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """Too much is used, and the last action has not shown its effect yet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Unrelieved:
-    """Too much is used, and no worker is so large that replacing it would help."""
+    #: There is memory enough.
+    CALM = auto()
+    #: Too much is used, and the last action has not shown its effect yet.
+    WAIT = auto()
+    #: Too much is used, and no worker is so large that replacing it would help.
+    UNRELIEVED = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ class Kill:
     worker: WorkerMemory
 
 
-type Outcome = Calm | Wait | Unrelieved | Recycle | Kill
+type Outcome = NoAction | Recycle | Kill
 
 
 def decide(
@@ -108,19 +105,19 @@ def decide(
     """
     if marks.hard is not None and working_set >= marks.hard:
         if killing:
-            return Wait()
+            return NoAction.WAIT
         # Any worker: the kernel would kill one next, and not ask which.
-        return Kill(max(workers, key=_size)) if workers else Unrelieved()
+        return Kill(max(workers, key=_size)) if workers else NoAction.UNRELIEVED
     # A second SIGTERM would end a worker in the middle of its batch.
     staying = [worker for worker in workers if not worker.leaving]
     if requested and staying and not (recycling or killing):
         return Recycle(max(staying, key=_size), RecycleReason.ADMIN)
     if working_set < marks.soft:
-        return Calm()
+        return NoAction.CALM
     if recycling or killing:
-        return Wait()
+        return NoAction.WAIT
     worthy = [worker for worker in staying if worker.pss >= WORTH_RECYCLING and not worker.young]
-    return Recycle(max(worthy, key=_size)) if worthy else Unrelieved()
+    return Recycle(max(worthy, key=_size)) if worthy else NoAction.UNRELIEVED
 
 
 class ApiGrowth:

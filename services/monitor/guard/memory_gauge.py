@@ -104,11 +104,11 @@ class MemoryGauge:
         working_set = self._cgroup_working_set()
         pressed = working_set is not None and working_set >= self.marks.soft
         due = PRESSED_MEASURE_SECONDS if pressed else MEASURE_SECONDS
-        if self.state is None or working_set is None or now - self._measured_at >= due:
-            self.state = measure_processes(self.supervisor_pid, self._programs.names())
+        state = self.state
+        if state is None or working_set is None or now - self._measured_at >= due:
+            state = measure_processes(self.supervisor_pid, self._programs.names())
             self._measured_at = now
-        if working_set is not None:
-            self.state = replace(self.state, working_set=working_set)
+        self.state = state if working_set is None else replace(state, working_set=working_set)
         return self.state
 
     def _cgroup_working_set(self) -> int | None:

@@ -16,7 +16,7 @@ from services.monitor.recovery.worker_exits import WorkerExits
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
-from shared.jobs.recovery import Lost, Recovery, Running
+from shared.jobs.recovery import Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
 from shared.metrics import RecoveryCause, RecycleReason
@@ -76,7 +76,8 @@ class Rescue:
             settled = time.monotonic() >= self._settled_at
             if found := self._exits.exit_of_holder(orphan, alive, settled=settled):
                 outcome = self._recovery.release(orphan, found.blame)
-                self._count(found.cause, orphan, outcome)
+                with log_context(request=orphan.request, job=orphan.job_id, batch=orphan.batch):
+                    self._count(found.cause, outcome)
         self._end_hung(alive)
         self._end_silent(alive)
         self._look_for_lost(at_once=self._machine.alone and (afresh or bool(self._reports)))
@@ -99,8 +100,9 @@ class Rescue:
         now = time.monotonic()
         if not at_once and now < self._lost_due:
             return
-        for lost in self._recovery.requeue_lost(at_once=at_once):
-            self._count(RecoveryCause.LOST, lost, Release.REQUEUE)
+        for job, batch in self._recovery.requeue_lost(at_once=at_once):
+            with log_context(request=job.request, job=job.id, batch=batch):
+                self._count(RecoveryCause.LOST, Release.REQUEUE)
         self._heartbeats.prune()
         self._lost_due = now + self._timing.lost_search_seconds
 
@@ -123,16 +125,18 @@ class Rescue:
         now = seconds + micros / 1e6
         for held in self._recovery.running():
             heartbeat = alive.get(held.owner) or self._exits.silent_worker(held.token)
-            if heartbeat is None or heartbeat.token != held.token or self._exits.is_expected(held.token):
+            if heartbeat is None or (heartbeat.host, heartbeat.token) != (self._machine.host, held.token):
                 continue
             # A worker that waited for Redis, as we did, does not hang.
             since = max(held.since, self._heard_since)
-            worked = now - since
-            if heartbeat.host == self._machine.host:
-                claim, waited = (held.token, held.since), processor_wait(heartbeat.pid)
-                first_waits[claim] = self._first_waits.get(claim, waited)
-                worked -= max(0.0, waited - first_waits[claim])
-            if worked > self._timeout and self._kill(heartbeat.host, heartbeat.pid):
+            claim, waited = (held.token, held.since), processor_wait(heartbeat.pid)
+            first_waits[claim] = self._first_waits.get(claim, waited)
+            worked = now - since - max(0.0, waited - first_waits[claim])
+            if (
+                worked > self._timeout
+                and not self._exits.is_expected(held.token)
+                and self._kill(heartbeat.pid)
+            ):
                 self._expect_hung(held, now - since)
         self._first_waits = first_waits
 
@@ -151,23 +155,20 @@ class Rescue:
         silent = {pid: name for name, pid in self._programs.workers().items() if pid not in beating}
         self._silent = {pid: self._silent.get(pid, now) for pid in silent}
         for pid, since in list(self._silent.items()):
-            if now - since > max(self._timeout, self._timing.silent_worker_seconds) and self._kill(
-                self._machine.host, pid
-            ):
+            if now - since > max(self._timeout, self._timing.silent_worker_seconds) and self._kill(pid):
                 del self._silent[pid]
                 self._counters.add(metrics.WORKER_RECYCLES, RecycleReason.SILENT)
                 logger.error("worker killed: it sends no heartbeats", extra={"worker": silent[pid]})
 
-    def _kill(self, host: str, pid: int) -> bool:
-        if host != self._machine.host or not is_descendant(pid, self._machine.supervisor_pid):
+    def _kill(self, pid: int) -> bool:
+        if not is_descendant(pid, self._machine.supervisor_pid):
             return False
         os.kill(pid, signal.SIGKILL)
         return True
 
-    def _count(self, cause: RecoveryCause, what: Running | Lost, outcome: Release) -> None:
-        with log_context(request=what.request, job=what.job_id, batch=what.batch):
-            if outcome is Release.REQUEUE:
-                self._counters.add(metrics.BATCHES_RECOVERED, cause)
-                logger.warning("batch runs again", extra={"cause": cause})
-            else:
-                logger.warning("batch given back", extra={"cause": cause, "outcome": outcome.value})
+    def _count(self, cause: RecoveryCause, outcome: Release) -> None:
+        if outcome is Release.REQUEUE:
+            self._counters.add(metrics.BATCHES_RECOVERED, cause)
+            logger.warning("batch runs again", extra={"cause": cause})
+        else:
+            logger.warning("batch given back", extra={"cause": cause, "outcome": outcome.value})

@@ -6,12 +6,10 @@ from services.monitor.guard.memory_decision import (
     API_GROWN_BYTES,
     WORTH_RECYCLING,
     ApiGrowth,
-    Calm,
     Kill,
     Marks,
+    NoAction,
     Recycle,
-    Unrelieved,
-    Wait,
     WorkerMemory,
     decide,
 )
@@ -28,7 +26,7 @@ TINY = WorkerMemory("worker-3", 13, 50 * MB)
 
 
 def test_below_the_soft_mark_nothing_is_done() -> None:
-    assert decide(475 * MB - 1, MARKS, (SMALL, LARGE)) == Calm()
+    assert decide(475 * MB - 1, MARKS, (SMALL, LARGE)) == NoAction.CALM
 
 
 def test_at_the_soft_mark_the_largest_worker_is_recycled() -> None:
@@ -36,17 +34,17 @@ def test_at_the_soft_mark_the_largest_worker_is_recycled() -> None:
 
 
 def test_while_one_is_recycled_no_other_is() -> None:
-    assert decide(480 * MB, MARKS, (SMALL, LARGE), recycling=True) == Wait()
+    assert decide(480 * MB, MARKS, (SMALL, LARGE), recycling=True) == NoAction.WAIT
 
 
 def test_after_a_kill_the_memory_gets_time_to_come_back() -> None:
-    assert decide(480 * MB, MARKS, (SMALL, LARGE), killing=True) == Wait()
-    assert decide(500 * MB, MARKS, (SMALL, LARGE), killing=True) == Wait()
+    assert decide(480 * MB, MARKS, (SMALL, LARGE), killing=True) == NoAction.WAIT
+    assert decide(500 * MB, MARKS, (SMALL, LARGE), killing=True) == NoAction.WAIT
 
 
 @pytest.mark.parametrize("workers", [(), (TINY,), (WorkerMemory("worker-1", 1, WORTH_RECYCLING - 1),)])
 def test_no_worker_is_recycled_without_effect(workers: tuple[WorkerMemory, ...]) -> None:
-    assert decide(490 * MB, MARKS, workers) == Unrelieved()
+    assert decide(490 * MB, MARKS, workers) == NoAction.UNRELIEVED
 
 
 def test_a_worker_just_large_enough_is_recycled() -> None:
@@ -57,7 +55,7 @@ def test_a_worker_just_large_enough_is_recycled() -> None:
 def test_a_worker_that_was_asked_to_leave_is_not_asked_again() -> None:
     leaving = WorkerMemory("worker-2", 12, 180 * MB, leaving=True)
     assert decide(480 * MB, MARKS, (leaving, SMALL)) == Recycle(SMALL)
-    assert decide(480 * MB, MARKS, (leaving,)) == Unrelieved()
+    assert decide(480 * MB, MARKS, (leaving,)) == NoAction.UNRELIEVED
 
 
 def test_at_the_hard_mark_the_largest_worker_is_killed_though_one_is_leaving() -> None:
@@ -70,7 +68,7 @@ def test_at_the_hard_mark_even_a_small_worker_is_killed() -> None:
 
 
 def test_at_the_hard_mark_without_workers_the_shortage_is_reported() -> None:
-    assert decide(512 * MB, MARKS, ()) == Unrelieved()
+    assert decide(512 * MB, MARKS, ()) == NoAction.UNRELIEVED
 
 
 def test_without_a_cgroup_limit_nothing_is_killed() -> None:
@@ -97,10 +95,10 @@ def test_an_admins_request_has_the_largest_worker_leave_however_small_or_young(w
 
 def test_an_admins_request_waits_while_another_worker_leaves_and_asks_none_twice() -> None:
     leaving = WorkerMemory("worker-5", 15, 300 * MB, leaving=True)
-    assert decide(100 * MB, MARKS, (SMALL, LARGE), requested=True, recycling=True) == Calm()
+    assert decide(100 * MB, MARKS, (SMALL, LARGE), requested=True, recycling=True) == NoAction.CALM
     assert decide(100 * MB, MARKS, (leaving, SMALL), requested=True) == Recycle(SMALL, RecycleReason.ADMIN)
-    assert decide(100 * MB, MARKS, (leaving,), requested=True) == Calm()
-    assert decide(100 * MB, MARKS, (), requested=True) == Calm()
+    assert decide(100 * MB, MARKS, (leaving,), requested=True) == NoAction.CALM
+    assert decide(100 * MB, MARKS, (), requested=True) == NoAction.CALM
 
 
 def test_the_hard_mark_goes_before_an_admins_request() -> None:
