@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import os
 import secrets
@@ -118,16 +119,14 @@ def _work(settings: Settings, process_name: str) -> int:
 
 def _start_beating(heartbeat: HeartbeatThread) -> None:
     """Start the heartbeat once Redis takes writes; supervisord starts all programs at once."""
-    waited = False
-    while True:
+    for attempt in itertools.count():
         try:
             heartbeat.start()
         except redis.RedisError as fault:
             if not is_outage(fault):
                 raise
-            if not waited:
+            if attempt == 0:
                 logger.info("waiting for Redis", extra={"cause": str(fault)})
-            waited = True
             time.sleep(TIMING.redis_retry_seconds)
         else:
             return

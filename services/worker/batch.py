@@ -21,15 +21,10 @@ from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat
 from shared.engines.checks import EngineCalls
+from shared.engines.shap_engine import ShapEngine
 from shared.errors import (
-    EngineError,
     EngineFaultError,
     JobNotFoundError,
-    MethodRefusedError,
-    ModelFaultError,
-    ModelNotFoundError,
-    ModelRefusedError,
-    PayloadMissingError,
     ShapboxError,
     StorageFullError,
     StorageUnavailableError,
@@ -45,20 +40,9 @@ from shared.models.version import ModelVersion
 from shared.objects.payloads import Payloads
 from shared.redis.connection import is_outage
 from shared.summary.summary import Summary, keeps_summary
-from shared.timing import TIMING, Timing
+from shared.timing import TIMING
 
 logger = logging.getLogger(__name__)
-
-#: Faults that another attempt would repeat: the job fails at once.
-PERMANENT = (
-    EngineError,
-    EngineFaultError,
-    MethodRefusedError,
-    ModelFaultError,
-    ModelNotFoundError,
-    ModelRefusedError,
-    PayloadMissingError,
-)
 
 
 class NotOursError(Exception):
@@ -89,7 +73,6 @@ class BatchRunner:
     #: Set when the worker is to exit after this batch.
     stopping: Event
     shap_return: ShapReturn
-    timing: Timing = TIMING
     _in_hand: tuple[str, int] | None = field(default=None, init=False)
 
     def run(self, job_id: str, batch: int) -> Claim | Completion | Outcome:
@@ -124,10 +107,10 @@ class BatchRunner:
             logger.info("batch stopped between two slices", extra={"claim": stop.claim.value})
             self._hand_back(job_id, batch, Blame.NONE)  # a batch of an ended job is still recorded as ours
             return stop.claim
-        except PERMANENT as fault:
-            return self._give_up(job_id, batch, fault)
         except (StorageUnavailableError, StorageFullError) as fault:
             self._put_off(job_id, batch, fault)
+        except ShapboxError as fault:
+            return self._give_up(job_id, batch, fault)
         except MemoryError:
             return None
         except Exception as fault:
@@ -156,7 +139,7 @@ class BatchRunner:
             "batch handed back: the object store fails", extra={"cause": str(fault), "works_otherwise": works}
         )
         self._hand_back(job_id, batch, Blame.UNEXPLAINED if works else Blame.NONE, front=False)
-        self.stopping.wait(self.timing.storage_pause_seconds)
+        self.stopping.wait(TIMING.storage_pause_seconds)
 
     def _store_works(self) -> bool:
         try:
@@ -195,16 +178,14 @@ class BatchRunner:
         """
         model = self.models.get(job.model)
         calls = _calls(model.version, job.method, job.rows_of(batch).start)
-        try:
-            engine = calls.call(model.engine, job.method)
-            most = engine.rows_at_once or len(rows)
-            parts = [calls.explain(engine.explain, rows[:most])]
-            for begin in range(most, len(rows), most):
-                self._keep_claim(job.id, batch)
-                parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
-        finally:
-            if model.uses_shap(job.method):
-                self.shap_return.used()
+        engine = calls.call(model.engine, job.method)
+        most = engine.rows_at_once or len(rows)
+        parts = [calls.explain(engine.explain, rows[:most])]
+        for begin in range(most, len(rows), most):
+            self._keep_claim(job.id, batch)
+            parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
+        if isinstance(engine, ShapEngine):
+            self.shap_return.used()
         return Explanation.concatenate(parts) if len(parts) > 1 else parts[0], calls.largest_residual
 
     def _interactions(

@@ -136,17 +136,20 @@ class ShapReturn:
 
     @property
     def is_loaded(self) -> bool:
-        """Whether this process has used shap."""
-        return self._used is not None
+        """Whether this process has loaded shap."""
+        return SHAP in sys.modules
 
     def used(self) -> None:
-        """Note that a batch for shap has just ended, if it has loaded shap."""
-        if SHAP in sys.modules:
-            self._used = time.monotonic()
+        """Note that a batch for shap has just ended."""
+        self._used = time.monotonic()
 
     def is_due(self) -> bool:
         """Return whether to exit now. True takes the turn, so the caller must exit."""
-        if self._used is None or time.monotonic() < self._used + self._timing.shap_idle_seconds:
+        if self._used is None:
+            if self.is_loaded:
+                self.used()  # by a batch that failed
+            return False
+        if time.monotonic() < self._used + self._timing.shap_idle_seconds:
             return False
         turn_ms = int(self._timing.shap_turn_seconds * 1000)
         try:

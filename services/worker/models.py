@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,6 @@ class WarmModel:
         """Load the model. Raises ModelFaultError if XGBoost is needed and cannot load it."""
         self.version = version
         self._compiled_dir = compiled_dir
-        self._needs_shap = False
         self._compiled = CompiledEngine.find(version, compiled_dir) if compiled_dir else None
         if self._compiled is None:
             _ = self.predictor  # now, not during a batch
@@ -61,13 +59,9 @@ class WarmModel:
         covered = compiled is not None and record.engine != XGBOOST and compiled.pairs is not None
         return compiled if compiled is not None and covered else self.predictor
 
-    def uses_shap(self, method: Method) -> bool:
-        """Return whether the method's engine needs shap, or needed it when it could not be made."""
-        return method is Method.INTERVENTIONAL and self._needs_shap
-
     @functools.cached_property
     def _interventional(self) -> Engine:
-        if self._compiled_dir is not None and not self._needs_shap:
+        if self._compiled_dir is not None:
             compiled = CompiledEngine.find(self.version, self._compiled_dir, Method.INTERVENTIONAL)
             if compiled is not None:
                 return compiled
@@ -76,7 +70,6 @@ class WarmModel:
             raise EngineError(
                 f"{self.version.id} has no background rows, which {Method.INTERVENTIONAL} values need."
             )
-        self._needs_shap = True
         background = np.load(path, allow_pickle=False).astype(np.float32, copy=False)
         return ShapEngine(self.predictor, background, len(self.version.outputs))
 
@@ -88,20 +81,15 @@ class WarmModels:
         """Without `compiled_dir` XGBoost and shap explain everything."""
         self._catalog = catalog
         self._compiled_dir = compiled_dir
-        self._warm: OrderedDict[str, WarmModel] = OrderedDict()
+        #: Returns a loaded model by NAME@VERSION. Raises ModelNotFoundError, ModelFaultError.
+        self.get = functools.lru_cache(MOST_WARM)(self._load)
 
-    def get(self, model_id: str) -> WarmModel:
-        """Return a loaded model by NAME@VERSION. Raises ModelNotFoundError, ModelFaultError."""
-        if model_id not in self._warm:
-            version = self._catalog.get(model_id)
-            # XGBoost can crash on a damaged file, and boot does not notice later damage.
-            if faults := faults_in(version.folder):
-                raise ModelFaultError(str(faults[0]))
-            self._warm[model_id] = WarmModel(version, self._compiled_dir)
-            if len(self._warm) > MOST_WARM:
-                self._warm.popitem(last=False)
-        self._warm.move_to_end(model_id)
-        return self._warm[model_id]
+    def _load(self, model_id: str) -> WarmModel:
+        version = self._catalog.get(model_id)
+        # XGBoost can crash on a damaged file, and boot does not notice later damage.
+        if faults := faults_in(version.folder):
+            raise ModelFaultError(str(faults[0]))
+        return WarmModel(version, self._compiled_dir)
 
     def warm_up(self) -> None:
         """Load the newest ready versions, up to MOST_WARM, and explain one row with each.

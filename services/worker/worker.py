@@ -21,7 +21,7 @@ from shared.jobs.queue import Lane, rq_queue
 from shared.log import log_context
 from shared.metrics import RecycleReason
 from shared.redis.connection import RedisClient, is_outage
-from shared.timing import TIMING, Timing
+from shared.timing import TIMING
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +46,9 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         runner: BatchRunner,
         heartbeat: HeartbeatThread,
         memory_limit_mb: int,
-        timing: Timing = TIMING,
     ) -> None:
         self._runner = runner
         self._heartbeat = heartbeat
-        self._timing = timing
         self._size = OwnSize(memory_limit_mb * 2**20)
         #: Whether a run ended with an unexpected error: its batch may be to blame.
         self.broken = False
@@ -68,13 +66,13 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
             name=name,
             connection=connection,
             serializer=JSONSerializer,
-            worker_ttl=int(timing.rq_worker_ttl_seconds),
+            worker_ttl=int(TIMING.rq_worker_ttl_seconds),
             log_job_description=False,
         )
 
     def serve(self) -> None:
         """Run batches until a stop signal or a reason to exit. Only the main thread may call this."""
-        start_drain_clock(self._timing.worker_drain_seconds, self._leave_in_the_middle)
+        start_drain_clock(TIMING.worker_drain_seconds, self._leave_in_the_middle)
         self.work(logging_level="WARNING")
 
     def reorder_queues(self, reference_queue: Queue) -> None:
@@ -126,7 +124,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
 
     def heartbeat(self, timeout: int | None = None, pipeline: Any = None) -> None:
         """Renew RQ's registration now and then; RQ asks five times a batch, with 15 round trips."""
-        if pipeline is None and time.monotonic() - self._registered < self._timing.rq_registration_seconds:
+        if pipeline is None and time.monotonic() - self._registered < TIMING.rq_registration_seconds:
             return
         self._registered = time.monotonic()
         super().heartbeat(timeout, pipeline)
@@ -143,7 +141,6 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         sizes = {"pss_mb": pss >> 20, "limit_mb": self._size.limit >> 20}
         logger.warning("worker exits: it has grown beyond its limit", extra=sizes)
         self._runner.counters.add(metrics.WORKER_RECYCLES, RecycleReason.SELF)
-        self._runner.counters.flush()
         return True
 
     def _returns_shap(self) -> bool:
@@ -197,7 +194,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         Results are stored as a whole or not at all, so there is nothing to wait for.
         """
         with log_context(**self._ids):  # the thread of the drain clock has its own context
-            seconds = self._timing.worker_drain_seconds
+            seconds = TIMING.worker_drain_seconds
             logger.warning("worker exits during its batch", extra={"after_seconds": seconds})
             try:
                 self._runner.let_go()

@@ -41,7 +41,7 @@ ASIDE = {
         "shared/summary/summary.py",
     },
     "faults of Redis": {"shared/redis/connection.py"},
-    "a worker's own life": {"services/worker/exits.py", "services/worker/heartbeat.py", "shared/memory.py"},
+    "a worker's own life": {"services/worker/exits.py", "shared/memory.py"},
 }
 
 type Times = dict[str, set[int]]

@@ -239,8 +239,8 @@ class Doomed(Payloads):
         return die() if place == "before the input is read" else super().rows(*args)
 
 class DoomedModels(WarmModels):
-    def get(self, *args):
-        return die() if place == "in compute" else super().get(*args)
+    def _load(self, *args):
+        return die() if place == "in compute" else super()._load(*args)
 
 doomed = Doomed(payloads._store)
 if place == "between result and record":
@@ -291,7 +291,7 @@ def test_a_worker_killed_anywhere_in_a_batch_loses_and_doubles_nothing(  # the p
 
 
 class Greedy(WarmModels):
-    def get(self, model_id: str) -> Any:
+    def _load(self, model_id: str) -> Any:
         raise MemoryError(model_id)
 
 
