@@ -59,19 +59,9 @@ class Explanation:
         return Explanation(self.array.reshape(-1, 1, self.array.shape[2]))
 
     @property
-    def rows(self) -> int:
-        """The number of rows."""
-        return len(self.array)
-
-    @property
     def outputs(self) -> int:
         """The number of outputs."""
         return int(self.array.shape[1])
-
-    @property
-    def features(self) -> int:
-        """The number of features."""
-        return int(self.array.shape[2]) - BESIDE
 
     @property
     def values(self) -> Matrix:

@@ -29,11 +29,6 @@ class Lane(StrEnum):
     #: All others.
     BULK = "bulk"
 
-    @classmethod
-    def of(cls, batches: int) -> Lane:
-        """Return a job's lane by its number of batches."""
-        return cls.INTERACTIVE if batches == 1 else cls.BULK
-
 
 class BatchQueues:
     """Enqueues batches and reports the waiting ones. Every call may raise REDIS_AWAY."""
@@ -62,7 +57,8 @@ class BatchQueues:
             )
             for batch in batches
         ]
-        self._queues[Lane.of(job.batches)].enqueue_many(data, pipeline=pipeline)
+        lane = Lane.INTERACTIVE if job.batches == 1 else Lane.BULK
+        self._queues[lane].enqueue_many(data, pipeline=pipeline)
 
     def waiting(self) -> dict[Lane, int]:
         """Return how many batches wait in each lane."""

@@ -56,15 +56,6 @@ class Running:
     raw: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """A batch that no queue and no worker held, and that was queued again."""
-
-    job_id: str
-    batch: int
-    request: str
-
-
 class Recovery:
     """Every call may raise REDIS_AWAY, and can be repeated safely."""
 
@@ -117,7 +108,7 @@ class Recovery:
                 logger.error("job failed", extra={"problem": "poison-batch"})
         return outcome
 
-    def requeue_lost(self, *, at_once: bool = False) -> list[Lost]:
+    def requeue_lost(self, *, at_once: bool = False) -> list[tuple[Job, int]]:
         """Queue every batch again that is left to do, unclaimed and in no queue; return them.
 
         A batch is in neither place for some milliseconds between RQ's dequeue and its worker's claim, so it must be
@@ -131,11 +122,11 @@ class Recovery:
             missing &= self._missing()
         lost = missing if at_once else missing & self._suspects
         self._suspects = missing - lost
-        found = []
+        found: list[tuple[Job, int]] = []
         for job in self._store.active() if lost else []:
             if batches := [batch for job_id, batch in sorted(lost) if job_id == job.id]:
                 self._store.queues.enqueue(job, batches, front=True)
-                found += [Lost(job.id, batch, job.request) for batch in batches]
+                found += [(job, batch) for batch in batches]
         return found
 
     def _missing(self) -> set[tuple[str, int]]:

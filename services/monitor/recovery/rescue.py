@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import signal
 import time
@@ -11,7 +10,7 @@ from collections.abc import Mapping
 
 from services.monitor.events.listener import ExitReport
 from services.monitor.events.programs import Programs
-from services.monitor.guard.process_table import is_descendant, processor_wait
+from services.monitor.guard.process_table import processor_wait, send_signal
 from services.monitor.recovery.worker_exits import WorkerExits
 from shared import metrics
 from shared.appliance.counters import Counters
@@ -161,10 +160,7 @@ class Rescue:
                 logger.error("worker killed: it sends no heartbeats", extra={"worker": silent[pid]})
 
     def _kill(self, pid: int) -> bool:
-        if not is_descendant(pid, self._machine.supervisor_pid):
-            return False
-        os.kill(pid, signal.SIGKILL)
-        return True
+        return send_signal(pid, signal.SIGKILL, self._machine.supervisor_pid)
 
     def _count(self, cause: RecoveryCause, outcome: Release) -> None:
         if outcome is Release.REQUEUE:

@@ -8,7 +8,7 @@ from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane
-from shared.jobs.recovery import MAX_DEATHS, Blame, Lost, Recovery
+from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 from tests.integration.conftest import Logged
@@ -165,7 +165,8 @@ def test_batches_that_rq_took_for_a_worker_that_died_before_its_claim_are_found(
 ) -> None:
     take(store, connection, job)
 
-    assert recovery.requeue_lost(at_once=True) == [Lost(job.id, batch, "r-1") for batch in (0, 1, 2)]
+    lost = [(lost.id, lost.request, batch) for lost, batch in recovery.requeue_lost(at_once=True)]
+    assert lost == [(job.id, "r-1", batch) for batch in (0, 1, 2)]
     assert len(store.queues.waiting_batches()) == 3
     assert recovery.requeue_lost(at_once=True) == []
 
@@ -183,7 +184,7 @@ def test_a_batch_that_a_living_worker_is_about_to_claim_is_not_lost_though_anoth
 
     monkeypatch.setattr(recovery, "_missing", look_and_let_the_living_one_claim)
 
-    assert [lost.batch for lost in recovery.requeue_lost(at_once=True)] == [0, 2]
+    assert [batch for _, batch in recovery.requeue_lost(at_once=True)] == [0, 2]
 
 
 def test_without_a_known_death_a_batch_must_be_missing_twice(
@@ -202,7 +203,7 @@ def test_batches_that_are_held_or_queued_are_not_lost(
     store.transitions.claim(job.id, 0, "w", "t")
     store.queues.enqueue(job, [1])
 
-    assert recovery.requeue_lost(at_once=True) == [Lost(job.id, 2, "r-1")]
+    assert [(lost.id, batch) for lost, batch in recovery.requeue_lost(at_once=True)] == [(job.id, 2)]
 
 
 def test_nothing_is_queued_for_jobs_that_have_ended(

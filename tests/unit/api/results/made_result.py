@@ -30,7 +30,7 @@ def make_result(
         job_id="j1",
         model='m"@1',
         method="tree_path_dependent",
-        feature_names=features or [f"f{number}" for number in range(explanation.features)],
+        feature_names=features or [f"f{number}" for number in range(explanation.values.shape[2])],
         output_names=outputs or [f"o{number}" for number in range(explanation.outputs)],
         rows=len(explanation) * times,
         explanations=explanations,
