@@ -94,7 +94,8 @@ class JsonFormatter(LineFormatter):
         try:
             return orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
         except TypeError:  # half a surrogate pair, or a number of more than 64 bits
-            return orjson.dumps({name: _valid(value) for name, value in line.items()}).decode()
+            texts = {name: str(value).encode("utf-8", "backslashreplace") for name, value in line.items()}
+            return orjson.dumps({name: text.decode() for name, text in texts.items()}).decode()
 
     def wrote(self, line: bytes, *, below: bool) -> bool:
         """Return whether a line is a JSON object with the fields of all our lines."""
@@ -187,7 +188,3 @@ def _quoted(value: str) -> str:
     if not _NEEDS_QUOTES.search(value):
         return _printable(value)
     return '"' + _printable(value.replace("\\", "\\\\").replace('"', '\\"')) + '"'
-
-
-def _valid(value: object) -> str:
-    return str(value).encode("utf-8", "backslashreplace").decode()

@@ -45,12 +45,6 @@ def is_small(job: Job) -> bool:
     return job.batches == 1 and job.rows * numbers * FLOAT32.itemsize <= SMALL_BYTES
 
 
-def result_inodes(job: Job) -> int:
-    """Return how many inodes the results of the job's remaining batches will take."""
-    sides = 1 if job.interactions is None else 2
-    return 0 if is_small(job) else sides * (job.todo + 1)
-
-
 class Payloads(ObjectStore):
     """Writing is idempotent. Readers raise PayloadMissingError for a missing or damaged object."""
 

@@ -17,7 +17,7 @@ from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
-from shared.objects.payloads import is_small, result_inodes
+from shared.objects.payloads import is_small
 from shared.summary.summary import MOST_VALUES, summary_bytes
 
 #: Bytes of a block of the disk: each result takes whole ones, and one for its name.
@@ -51,8 +51,8 @@ class Need:
     def of_rest(cls, job: Job) -> Need:
         """Return what the results still take that are not made yet."""
         # The last batch, often the only one, may have far fewer rows than the others.
-        each = result_bytes(min(job.batch_rows, job.rows), job.features, job.outputs, job.interactions)
-        return cls(job.todo * each, result_inodes(job))
+        each = cls.of_batch(job, min(job.batch_rows, job.rows))
+        return cls(job.todo * each.bytes, (job.todo + 1) * each.inodes)  # with the folders
 
     def __add__(self, other: Need) -> Need:
         return Need(self.bytes + other.bytes, self.inodes + other.inodes)

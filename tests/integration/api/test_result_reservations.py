@@ -133,3 +133,10 @@ def test_a_small_job_needs_no_further_inode_and_a_batch_with_interactions_needs_
     assert Need.of_batch(job_of(batches=1), 10).inodes == 0
     assert Need.of_batch(large, 10).inodes == 1
     assert Need.of_batch(replace(large, interactions=Interactions()), 10).inodes == 2
+
+
+def test_results_to_come_take_inodes_for_files_and_folders() -> None:
+    assert Need.of_rest(replace(job_of(batches=1), todo=1)).inodes == 0
+    large = replace(job_of(batches=8), todo=8)
+    assert Need.of_rest(large).inodes == 9
+    assert Need.of_rest(replace(large, todo=2, interactions=Interactions())).inodes == 6

@@ -20,7 +20,7 @@ from shared.errors import PayloadMissingError, StorageUnavailableError
 from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
-from shared.objects.payloads import SMALL_BYTES, Payloads, encoded, is_small, result_inodes
+from shared.objects.payloads import SMALL_BYTES, Payloads, encoded, is_small
 from shared.settings import Settings
 from tests.support.stored_rows import put_in_folder
 
@@ -111,12 +111,6 @@ def test_small_is_decided_by_the_number_of_batches_and_the_bytes_of_all_arrays()
     with_pairs = replace(one, interactions=Interactions())
     assert is_small(replace(with_pairs, rows=SMALL_BYTES // (per_row + 4 * 9)))
     assert not is_small(replace(with_pairs, rows=SMALL_BYTES // (per_row + 4 * 9) + 1))
-
-
-def test_results_to_come_take_inodes_for_files_and_folders() -> None:
-    assert result_inodes(replace(SMALL, todo=1)) == 0
-    assert result_inodes(replace(LARGE, todo=8)) == 9
-    assert result_inodes(replace(LARGE, todo=2, interactions=Interactions())) == 6
 
 
 @pytest.mark.parametrize("job", [LARGE, SMALL], ids=["large", "small"])
