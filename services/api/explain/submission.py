@@ -12,7 +12,7 @@ from services.api.explain.queued import QueuedExecutor
 from services.api.http.access_log import REQUEST_ID
 from services.api.http.query import Query, RowRange
 from services.api.results.writer import Writer
-from services.api.rows.json_body import BodyOptions
+from services.api.rows.json_body import OPTIONS, BodyOptions
 from services.api.rows.request_body import RequestBody
 from shared.errors import BadParameterError, UnprocessableError
 from shared.interactions import MOST_TOP_PAIRS
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from services.api.components import Components
 
 #: The query parameters that say what to do with the rows, in the order of BodyOptions.
-OPTION_PARAMETERS = ("model", "method", "interactions", "top_pairs")
+OPTION_PARAMETERS = tuple(OPTIONS)
 #: Plans that are kept, for the options of earlier requests.
 MOST_PLANS = 256
 #: Bytes above which reading a body counts as a long request.
@@ -79,9 +79,7 @@ class Submission:
 
     def _plan(self, query: Query, body: RequestBody) -> Plan:
         """Return the plan for the options in the query and the body. A catalog never changes."""
-        options = _read_options(query)
-        if body.options_in_body:
-            options = _merge(options, body.options)
+        options = _merge(_read_options(query), body.options)
         plan = self._plans.get(options)
         if plan is None:
             plan = make_plan(options, self._components.catalog, self._components.settings)

@@ -78,11 +78,6 @@ class RequestBody:
     def __exit__(self, *_exc: object) -> None:
         self._opened.close()
 
-    @property
-    def options_in_body(self) -> bool:
-        """Whether the options stand beside the rows; otherwise they are in the query."""
-        return self.reader.options_in_body
-
     @cached_property
     def size(self) -> int:
         """Bytes of the unpacked body."""
@@ -91,7 +86,7 @@ class RequestBody:
     @cached_property
     def options(self) -> BodyOptions:
         """The options beside the rows of a JSON body; no options for other formats."""
-        if not self.options_in_body:
+        if not self.reader.options_in_body:
             return BodyOptions()
         return self._plain.options if self._plain else read_json_options(self._rewind(), self._max_rows)
 
@@ -118,7 +113,7 @@ class RequestBody:
 
     @cached_property
     def _plain(self) -> PlainBody | None:
-        if not self.options_in_body or self.size > BLOCK_BYTES:
+        if not self.reader.options_in_body or self.size > BLOCK_BYTES:
             return None
         return parse_plain_body(self._rewind().read())
 
@@ -199,25 +194,30 @@ def open_body(
 def _copy(
     source: gzip.GzipFile, max_bytes: int, folder: Path | None, reservation: Reservation | None
 ) -> BinaryIO:
-    copy = SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(folder) if folder else None)  # noqa: SIM115  # the caller closes it
-    size = 0
-    try:
+    with contextlib.ExitStack() as opened:
+        copy = opened.enter_context(
+            SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES, dir=str(folder) if folder else None)
+        )
+        size = 0
         while block := _read_block(source):
             size += len(block)
             if size > max_bytes:
-                raise _too_large(max_bytes)  # noqa: TRY301  # the copy is closed below
+                raise _too_large(max_bytes)
             if reservation is not None:
                 reservation.take(len(block))
-            copy.write(block)
-    except BaseException as fault:
-        copy.close()
-        if isinstance(fault, OSError) and fault.errno in _DISK_FULL:
-            raise StorageFullError(
-                "There is no room on the disk to unpack the body: try again later."
-            ) from fault
-        raise
-    copy.seek(0)
+            _write(copy, block)
+        copy.seek(0)
+        opened.pop_all()
     return cast("BinaryIO", copy)
+
+
+def _write(copy: SpooledTemporaryFile[bytes], block: bytes) -> None:
+    try:
+        copy.write(block)
+    except OSError as fault:
+        if fault.errno not in _DISK_FULL:
+            raise
+        raise StorageFullError("There is no room on the disk to unpack the body: try again later.") from fault
 
 
 def _read_block(source: gzip.GzipFile) -> bytes:

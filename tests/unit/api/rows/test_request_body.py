@@ -67,7 +67,7 @@ def test_rows_options_size_and_fingerprint_may_be_asked_for_in_any_order_and_aga
             opened.update_digest(digest)
             assert digest.digest() == hashlib.sha256(received).digest()
             np.testing.assert_array_equal(read(opened), ROWS)
-            assert opened.options == BodyOptions("m" if opened.options_in_body else None)
+            assert opened.options == BodyOptions("m" if opened.reader.options_in_body else None)
             assert opened.size == len(body)
 
 
