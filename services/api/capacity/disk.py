@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from weakref import WeakKeyDictionary
@@ -52,11 +51,9 @@ class UploadDisk:
         with self._lock:
             self._coming[reservation] = nbytes
             space = free_space(self._folder)
-            shortage = space and space.shortage(sum(self._coming.values()), len(self._coming))
-            if shortage:
+            if shortage := space and space.shortage(sum(self._coming.values()), len(self._coming)):
                 del self._coming[reservation]
-        if shortage:
-            raise StorageFullError(f"{shortage} {_ADVICE}")
+                raise StorageFullError(f"{shortage} {_ADVICE}")
 
     def forget(self, reservation: DiskReservation) -> None:
         """Free what a reservation holds."""
@@ -99,35 +96,29 @@ class DiskReservation:
         self.release()
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
-    """The finding of a probe: `fault` is None if all was well; `at` is on the monotonic clock."""
-
-    at: float
-    fault: str | None
-
-
 class StorageProbe:
     """Probes the store in the background, so that a health answer never waits for it."""
 
     def __init__(self, payloads: Payloads) -> None:
         self._payloads = payloads
-        self._last: Probe | None = None
+        #: When the last probe ended, on the monotonic clock, and what was wrong.
+        self._last: tuple[float, str | None] | None = None
 
     def refresh(self) -> None:
         """Probe now. A store that does not answer is a finding, not an error."""
+        found = None
         try:
             self._payloads.probe()
         except ShapboxError as fault:
-            self._last = Probe(time.monotonic(), str(fault))
-        else:
-            self._last = Probe(time.monotonic(), None)
+            found = str(fault)
+        self._last = (time.monotonic(), found)
 
     def fault(self) -> str | None:
         """Return what is wrong with the store, or None."""
         if self._last is None:
             return "not probed yet"
-        age = time.monotonic() - self._last.at
+        at, found = self._last
+        age = time.monotonic() - at
         if age > TIMING.storage_probe_max_age_seconds:
             return f"the store hangs: the last probe was {age:.0f} s ago"
-        return self._last.fault
+        return found

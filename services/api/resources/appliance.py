@@ -88,10 +88,8 @@ class RedisView:
         }
 
 
-class ApplianceResource(Resource):
+class ApplianceResource(Resource, access=Access.JOBS):
     """The live view. It is cheap: clients poll it each second."""
-
-    access = Access.JOBS
 
     def __init__(self, components: Components) -> None:
         super().__init__(components)
@@ -100,50 +98,35 @@ class ApplianceResource(Resource):
     def on_get(self, req: Any, resp: Any) -> None:
         """Answer with the state; null for what is not known."""
         Query(req)
-        status = self._components.status.read()
-        resp.media = self._document(status, self._look(status))
-
-    def _look(self, status: ApplianceStatus | None) -> Part | None:
+        now, settings = time.time(), self._components.settings
+        status = self._components.status.read() or ApplianceStatus(written_at=0)
+        fresh = status.age(now) <= FRESH_SECONDS
         # The monitor pings Redis each second: while that fails, no request here needs to wait for a timeout.
-        if status is not None and status.redis_down_seconds > 0 and status.age() <= FRESH_SECONDS:
-            return None
-        return self._redis.look()
-
-    def _document(self, status: ApplianceStatus | None, look: Part | None) -> Part:
-        settings = self._components.settings
-        now = time.time()
+        redis_away = fresh and status.redis_down_seconds > 0
         space = free_space(settings.local_objects_dir)
-        return {
+        resp.media = {
             "version": VERSION,
             "commit": self._components.commit,
             "role": settings.role.value,
             "time": rfc3339(now),
             "draining": self._components.draining.active,
-            "monitor": {
-                "fresh": status is not None and status.age(now) <= FRESH_SECONDS,
-                "reported_at": rfc3339(status.written_at if status else None),
+            "monitor": {"fresh": fresh, "reported_at": rfc3339(status.written_at or None)},
+            "memory": {
+                "working_set_bytes": status.memory_working_set_bytes or None,
+                "recycle_at_bytes": status.memory_limit_bytes or settings.memory_limit_mb << 20,
+                "container_limit_bytes": status.memory_container_bytes or None,
+                "source": status.memory_source or None,
             },
-            "memory": _memory(status, settings.memory_limit_mb << 20),
             "programs": [
                 {"name": program.name, "state": program.state, "memory_bytes": _known(program.memory_bytes)}
-                for program in (status.programs if status else ())
+                for program in status.programs
             ],
             "storage": {
-                "used_bytes": _known(status.storage_used_bytes if status else -1),
+                "used_bytes": _known(status.storage_used_bytes),
                 "free_bytes": space and space.bytes,
             },
-            **(look or REDIS_AWAY_LOOK),
+            **((None if redis_away else self._redis.look()) or REDIS_AWAY_LOOK),
         }
-
-
-def _memory(status: ApplianceStatus | None, recycle_at: int) -> Part:
-    known = status if status is not None else ApplianceStatus(written_at=0)
-    return {
-        "working_set_bytes": known.memory_working_set_bytes or None,
-        "recycle_at_bytes": known.memory_limit_bytes or recycle_at,
-        "container_limit_bytes": known.memory_container_bytes or None,
-        "source": known.memory_source or None,
-    }
 
 
 def _age(head: str | None) -> float:

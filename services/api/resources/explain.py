@@ -18,10 +18,9 @@ from services.api.rows.readers import choose_reader
 DEFAULT_WAIT = 30
 
 
-class ExplainResource(Resource):
+class ExplainResource(Resource, access=Access.JOBS):
     """A job whose result is the response."""
 
-    access = Access.JOBS
     check_content_type = staticmethod(choose_reader)
 
     def on_post(self, req: Any, resp: Any) -> None:

@@ -19,38 +19,32 @@ FRESH_SECONDS = TIMING.report_max_age_seconds
 type Finding = dict[str, Any]
 
 
-class HealthResource(Resource):
+class HealthResource(Resource, access=Access.OPEN):
     """Answers 200 unless the monitor's last report shows that only a restart helps."""
-
-    access = Access.OPEN
 
     def on_get(self, _req: Any, resp: Any) -> None:
         """Answer with every cause for a restart."""
-        causes = self.causes()
+        causes = [{"cause": name, "detail": detail} for name, detail in self._causes()]
         resp.status = 503 if causes else 200
         resp.set_header("Cache-Control", "no-store")
         resp.media = {"status": "failing" if causes else "ok", "causes": causes}
 
-    def causes(self) -> list[Finding]:
-        """Return the causes for a restart."""
+    def _causes(self) -> list[tuple[str, str]]:
         status = self._components.status.read()
         if status is None or status.age() > TIMING.hopeless_seconds:
             if time.monotonic() - self._components.started < TIMING.first_report_seconds:
                 return []
             if status is None:
-                return [{"cause": "monitor", "detail": "The monitor has never reported."}]
-        causes = status.needs_restart(self._components.settings.role)
-        return [{"cause": name, "detail": detail} for name, detail in causes]
+                return [("monitor", "The monitor has never reported.")]
+        return status.needs_restart(self._components.settings.role)
 
 
-class ReadyResource(Resource):
+class ReadyResource(Resource, access=Access.OPEN):
     """Answers with every probe by name; 503 if a required one has failed."""
-
-    access = Access.OPEN
 
     def on_get(self, _req: Any, resp: Any) -> None:
         """Run all probes."""
-        probes = self.probes()
+        probes = self._probes()
         ready = all(probe["ok"] for probe in probes.values() if probe["required"])
         resp.status = 200 if ready else 503
         resp.set_header("Cache-Control", "no-store")
@@ -58,8 +52,7 @@ class ReadyResource(Resource):
             resp.set_header("Retry-After", "5")
         resp.media = {"ready": ready, "probes": probes}
 
-    def probes(self) -> dict[str, Finding]:
-        """Return the findings of all probes, by name."""
+    def _probes(self) -> dict[str, Finding]:
         redis = _try(self._ping)
         # Waiting once for an absent Redis is enough.
         unknown = _finding(ok=False, detail="Unknown while Redis does not answer.")
@@ -95,9 +88,7 @@ class ReadyResource(Resource):
     def _storage(self) -> Finding:
         space = free_space(self._components.settings.local_objects_dir)
         fault = self._components.probe.fault() or (space and space.shortage())
-        free: dict[str, Any] = (
-            {} if space is None else {"free_bytes": space.bytes, "free_inodes": space.inodes}
-        )
+        free: dict[str, Any] = {"free_bytes": space.bytes, "free_inodes": space.inodes} if space else {}
         return _finding(ok=not fault, detail=fault or "The object store is readable and writable.", **free)
 
     def _models(self) -> Finding:
@@ -114,9 +105,9 @@ class ReadyResource(Resource):
         )
 
     def _draining(self) -> Finding:
-        if self._components.draining.active:
-            return _finding(ok=False, detail="The appliance is stopping and accepts no new work.")
-        return _finding(ok=True, detail="The appliance is not stopping.")
+        active = self._components.draining.active
+        detail = "The appliance is stopping and accepts no new work."
+        return _finding(ok=not active, detail=detail if active else "The appliance is not stopping.")
 
     def _monitor(self) -> Finding:
         status = self._components.status.read()

@@ -32,10 +32,9 @@ SVG, PNG = "image/svg+xml", "image/png"
 _one_summary = threading.Lock()
 
 
-class JobsResource(Resource):
+class JobsResource(Resource, access=Access.JOBS):
     """The collection of jobs."""
 
-    access = Access.JOBS
     check_content_type = staticmethod(choose_reader)
 
     def on_post(self, req: Any, resp: Any) -> None:
@@ -66,10 +65,8 @@ class JobsResource(Resource):
         resp.media = {"jobs": [job.document() for job in page.jobs], "next": following}
 
 
-class JobResource(Resource):
+class JobResource(Resource, access=Access.JOBS):
     """One job."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the job document, at the job's end if the client waits for that."""
@@ -95,10 +92,8 @@ class JobResource(Resource):
         resp.status = 204
 
 
-class ResultResource(Resource):
+class ResultResource(Resource, access=Access.JOBS):
     """The result of one job."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the values and interactions of all rows, or of a page of them."""
@@ -109,10 +104,8 @@ class ResultResource(Resource):
         self._components.responses.give_stored(resp, writer, job)
 
 
-class SummaryResource(Resource):
+class SummaryResource(Resource, access=Access.JOBS):
     """The summary of one job."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the summary."""
@@ -125,10 +118,8 @@ class SummaryResource(Resource):
                 resp.data = orjson.dumps(summary_document(job, summary, names))
 
 
-class PlotResource(Resource):
+class PlotResource(Resource, access=Access.JOBS):
     """One plot of one job."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any, job_id: str, kind: str) -> None:
         """Answer with the picture."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 from typing import Any
 
@@ -19,26 +20,24 @@ class MonitorAwayError(ShapboxError, status=503, title="The monitor does not ans
     """The monitor does not answer."""
 
 
-class MetricsResource(Resource):
+class MetricsResource(Resource, access=Access.METRICS):
     """Passes the monitor's exposition on."""
-
-    access = Access.METRICS
 
     def on_get(self, req: Any, resp: Any) -> None:
         """Fetch the exposition and answer with it."""
         port = self._components.settings.metrics_port
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+        wanted = req.get_header("Accept")
         try:
-            wanted = req.get_header("Accept")
-            connection.request("GET", "/metrics", headers={"Accept": wanted} if wanted else {})
-            answer = connection.getresponse()
-            text = answer.read(MAX_BYTES)
+            with contextlib.closing(
+                http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
+            ) as monitor:
+                monitor.request("GET", "/metrics", headers={"Accept": wanted} if wanted else {})
+                answer = monitor.getresponse()
+                text = answer.read(MAX_BYTES)
         except (OSError, http.client.HTTPException) as fault:
             raise MonitorAwayError(
                 f"Cannot read metrics from the monitor ({fault}). It restarts on its own; try again."
             ) from fault
-        finally:
-            connection.close()
         if answer.status != 200:
             raise MonitorAwayError(f"Cannot read metrics from the monitor: it answered {answer.status}.")
         resp.set_header("Cache-Control", "no-store")

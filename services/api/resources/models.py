@@ -28,10 +28,8 @@ CSV, JSON = "text/csv", "application/json"
 MISSING_TEXTS = ("", "NA", "N/A", "nan", "null", "None", "<NA>", "#N/A")
 
 
-class ModelsResource(Resource):
+class ModelsResource(Resource, access=Access.JOBS):
     """All versions of all models."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List the models, by name and then by version."""
@@ -41,10 +39,8 @@ class ModelsResource(Resource):
         resp.media = {"models": sorted(models, key=lambda one: (one["name"], one["version"] or 0))}
 
 
-class ModelResource(Resource):
+class ModelResource(Resource, access=Access.JOBS):
     """One model. NAME is its highest ready version, NAME@VERSION any one, refused or not."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with the model's document."""
@@ -57,10 +53,8 @@ class NoExamplesError(NotFoundError, title="No example rows"):
     """The model was added without example rows."""
 
 
-class ExamplesResource(Resource):
+class ExamplesResource(Resource, access=Access.JOBS):
     """The first example rows of a model, as a body that could be sent to /v1/jobs."""
-
-    access = Access.JOBS
 
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with CSV or, if requested, JSON."""

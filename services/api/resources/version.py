@@ -11,10 +11,8 @@ from services.api.resources.resource import Resource
 from shared.build import VERSION, library_versions
 
 
-class VersionResource(Resource):
+class VersionResource(Resource, access=Access.OPEN):
     """The versions of everything that values depend on."""
-
-    access = Access.OPEN
 
     def __init__(self, components: Components) -> None:
         super().__init__(components)

@@ -16,10 +16,8 @@ class NoWorkerError(ShapboxError, status=503, title="No worker is alive", retry_
     """No worker is alive, so none can be recycled."""
 
 
-class WorkersResource(Resource):
+class WorkersResource(Resource, access=Access.ADMIN):
     """All live workers."""
-
-    access = Access.ADMIN
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List the workers with a heartbeat. A restarted one has another pid."""
@@ -28,10 +26,8 @@ class WorkersResource(Resource):
         resp.media = {"workers": [{"name": one.name, "pid": one.pid, "state": one.state} for one in alive]}
 
 
-class RecycleResource(Resource):
+class RecycleResource(Resource, access=Access.ADMIN):
     """A worker that ends after its batch, so that a fresh one replaces it."""
-
-    access = Access.ADMIN
 
     def on_post(self, req: Any, resp: Any) -> None:
         """Leave a recycle request for a monitor, or join the one that is pending."""

@@ -7,7 +7,7 @@ last, and is left out for a model with one output.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import orjson
@@ -24,7 +24,6 @@ def write_json(result: Result) -> Iterator[bytes]:
 
     The blocks are read once for a small result, three times for a large one, and never held.
     """
-    single = len(result.output_names) == 1
     yield _head(result) + b',"values":['
     kept: list[tuple[Matrix, Matrix]] = []
     keep = 2 * result.rows * len(result.output_names) <= KEPT_NUMBERS
@@ -35,11 +34,11 @@ def write_json(result: Result) -> Iterator[bytes]:
                 kept.append((block.base_values.copy(), block.margins.copy()))
             yield block.values
 
-    yield from _items(values(), single)
+    yield from _items(values())
     for place, name in enumerate((b"base_values", b"predictions")):
         yield b'],"%b":[' % name
         sums = kept if keep else ((block.base_values, block.margins) for block in result.explanations())
-        yield from _items((pair[place] for pair in sums), single)
+        yield from _items(pair[place] for pair in sums)
     yield b"]"
     if (stored := result.with_interactions) is not None:
         yield b',"%b":[' % _member_name(stored)
@@ -83,9 +82,9 @@ def _split_items(array: Matrix) -> list[bytes]:
     return [opened + item + closed for item in inner.split(closed + b"," + opened)]
 
 
-def _outputs_last(array: Matrix, *, single: bool) -> Matrix:
+def _outputs_last(array: Matrix) -> Matrix:
     """Move the axis of outputs, the second, to the end, or drop it for a single output."""
-    return array[:, 0] if single else np.moveaxis(array, 1, -1)
+    return array[:, 0] if array.shape[1] == 1 else np.moveaxis(array, 1, -1)
 
 
 def _head(result: Result) -> bytes:
@@ -100,21 +99,20 @@ def _head(result: Result) -> bytes:
     )[:-1]
 
 
-def _items(arrays: Iterable[Matrix], single: bool) -> Iterator[bytes]:  # noqa: FBT001  # private, called twice
+def _items(arrays: Iterable[Matrix]) -> Iterator[bytes]:
     separator = b""
     for array in arrays:
         if len(array):
-            yield separator + dump_items(_outputs_last(array, single=single))
+            yield separator + dump_items(_outputs_last(array))
             separator = b","
 
 
 def _row_members(result: Result) -> Iterator[list[bytes]]:
     """Yield for each block its rows' members, without the braces around them."""
-    single = len(result.output_names) == 1
     for block in result.explanations():
         if len(block):
             parts = (block.values, block.base_values, block.margins)
-            rows = zip(*(_split_items(_outputs_last(part, single=single)) for part in parts), strict=True)
+            rows = zip(*(_split_items(_outputs_last(part)) for part in parts), strict=True)
             yield [b'"values":%b,"base_value":%b,"prediction":%b' % row for row in rows]
 
 
@@ -128,13 +126,12 @@ def _interaction_texts(result: Result, stored: StoredRows) -> Iterator[tuple[lis
     Matrices are features x features, or features x features x outputs as shap.TreeExplainer's are.
     """
     if stored.interactions.top_pairs is not None:
-        write = _pair_writer(result.feature_names)
         for block in stored.pieces():
-            yield write(block), True, True
+            yield _pair_texts(block, result.feature_names), True, True
         return
     features, done = len(result.feature_names), 0
     for piece in stored.pieces():
-        array = _outputs_last(piece[:, :, :features, :features], single=piece.shape[1] == 1)
+        array = _outputs_last(piece[:, :, :features, :features])
         if piece.shape[2] > features:
             yield _split_items(array), True, True
             continue
@@ -144,25 +141,18 @@ def _interaction_texts(result: Result, stored: StoredRows) -> Iterator[tuple[lis
         yield [(b"[" if begins else b",") + dump_items(array[0]) + (b"]" if ends else b"")], begins, ends
 
 
-def _pair_writer(names: Sequence[str]) -> Callable[[Matrix], list[bytes]]:
-    """Return a function that writes rows of pairs: each a list, or a list for each output."""
-    quoted = [orjson.dumps(name) for name in names]
-
-    def write(block: Matrix) -> list[bytes]:
-        rows, outputs, count, _ = block.shape
-        numbers = iter(dump_items(block[..., 2].reshape(-1)).split(b","))
-        places = block[..., :2].astype(int).reshape(-1, 2).tolist()
-        given = (block[..., 2] != 0).reshape(-1).tolist()
-        texts = [
-            b'{"features":[%b,%b],"value":%b}' % (quoted[one], quoted[other], number) if is_given else b""
-            for (one, other), number, is_given in zip(places, numbers, given, strict=True)
+def _pair_texts(block: Matrix, names: Sequence[str]) -> list[bytes]:
+    """Write rows of pairs: each a list, or a list for each output. A value of 0 stands for no pair."""
+    places = block[..., :2].astype(int).tolist()
+    rows = [
+        [
+            [
+                {"features": (names[one], names[other]), "value": value}
+                for (one, other), value in zip(pairs, values, strict=True)
+                if value
+            ]
+            for pairs, values in zip(of_row, values_of_row, strict=True)
         ]
-        lists = [
-            b"[" + b",".join(filter(None, texts[at : at + count])) + b"]"
-            for at in range(0, len(texts), count)
-        ]
-        if outputs == 1:
-            return lists
-        return [b"[" + b",".join(lists[at : at + outputs]) + b"]" for at in range(0, rows * outputs, outputs)]
-
-    return write
+        for of_row, values_of_row in zip(places, block[..., 2], strict=True)
+    ]
+    return [orjson.dumps(row[0] if len(row) == 1 else row, option=orjson.OPT_SERIALIZE_NUMPY) for row in rows]

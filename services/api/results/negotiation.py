@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from shared.errors import NotAcceptableError
 
@@ -33,13 +34,15 @@ def parse_accept(header: str) -> dict[str, float]:
     return found
 
 
+@functools.lru_cache(maxsize=64)
 def accepts_gzip(accept_encoding: str | None) -> bool:
     """Return whether a client that sent this Accept-Encoding asks for gzip."""
     weights = parse_accept(accept_encoding or "")
     return weights.get("gzip", weights.get("x-gzip", weights.get("*", 0.0))) > 0
 
 
-def acceptable(accept: str | None, known: Sequence[str], what: str) -> list[str]:
+@functools.lru_cache(maxsize=64)
+def acceptable(accept: str | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:
     """Return the accepted media types by weight, then by closest entry, then in order.
 
     Raises NotAcceptableError if there is none.
@@ -49,10 +52,10 @@ def acceptable(accept: str | None, known: Sequence[str], what: str) -> list[str]
     accepted = [media_type for media_type in known if ratings[media_type][0] > 0]
     if not accepted:
         raise not_acceptable(accept, known, what)
-    return sorted(accepted, key=ratings.__getitem__, reverse=True)
+    return tuple(sorted(accepted, key=ratings.__getitem__, reverse=True))
 
 
-def not_acceptable(accept: str | None, known: Sequence[str], what: str) -> NotAcceptableError:
+def not_acceptable(accept: str | None, known: Iterable[str], what: str) -> NotAcceptableError:
     """Return the error for a request that accepts none of the media types `known`."""
     return NotAcceptableError(
         f"{what} is not available as {(accept or '')[:80]!r}. Accept one of: {', '.join(known)}."

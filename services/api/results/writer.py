@@ -75,7 +75,7 @@ class Writer:
     def negotiate(cls, req: Any, rows: RowRange, *, interactions: bool = True) -> Writer:
         """Read the request's headers. Raises NotAcceptableError if no format is accepted."""
         accept = req.get_header("Accept")
-        formats = [FORMATS[name] for name in acceptable(accept, list(FORMATS), "A result")]
+        formats = [FORMATS[name] for name in acceptable(accept, tuple(FORMATS), "A result")]
         zipped = accepts_gzip(req.get_header("Accept-Encoding"))
         return cls(accept, formats, zipped, rows, interactions, req.method == "HEAD")
 
@@ -86,7 +86,7 @@ class Writer:
                 return found
         raise not_acceptable(
             self.accept,
-            [name for name, found in FORMATS.items() if found.carries(interactions)],
+            (name for name, found in FORMATS.items() if found.carries(interactions)),
             "A result with interactions (its values alone are, under /v1/jobs/ID/result?interactions=false)",
         )
 

@@ -35,21 +35,14 @@ class Scale:
         """Return the pixel of each number."""
         return self.start + (number - self.least) / (self.most - self.least) * (self.end - self.start)
 
-    def ticks(self) -> list[float]:
-        """Return round numbers on the scale, as many as have room."""
-        step = self._step()
-        first, last = math.ceil(self.least / step), math.floor(self.most / step)
-        return [place * step for place in range(first, last + 1)]
-
-    def label(self, tick: float) -> str:
-        """Return the text of a tick, unique among the ticks."""
-        return told_apart(tick, self._step())
-
-    def _step(self) -> float:
+    def ticks(self) -> dict[float, str]:
+        """Return round numbers on the scale, as many as have room, and the text of each."""
         wanted = max(2.0, abs(self.end - self.start) / _TICK_PIXELS)
         rough = (self.most - self.least) / wanted
         power = 10.0 ** math.floor(math.log10(rough))
-        return next(times * power for times in _STEPS if times * power >= rough)
+        step = next(times * power for times in _STEPS if times * power >= rough)
+        first, last = math.ceil(self.least / step), math.floor(self.most / step)
+        return {place * step: told_apart(place * step, step) for place in range(first, last + 1)}
 
 
 def draw_bottom_axis(
@@ -57,7 +50,7 @@ def draw_bottom_axis(
 ) -> None:
     """Draw a horizontal axis at `y` with numbers, or names at whole numbers, and a label below."""
     drawing.line((scale.start, y), (scale.end, y), opacity=0.55)
-    texts, distance, longest = {tick: scale.label(tick) for tick in scale.ticks()}, 0, LONGEST
+    texts, distance, longest = scale.ticks(), 0, LONGEST
     if names is not None:
         letters = (scale.end - scale.start) / (scale.most - scale.least) / (LETTER * _TICK_SIZE)
         distance = max(1, math.ceil(_LEAST_LETTERS / letters))  # of names that have room
@@ -75,8 +68,8 @@ def draw_bottom_axis(
 def draw_left_axis(drawing: Drawing, scale: Scale, x: float, label: str) -> None:
     """Draw a vertical axis at `x`, with its numbers and label on the left."""
     drawing.line((x, scale.start), (x, scale.end), opacity=0.55)
-    for tick in scale.ticks():
+    for tick, text in scale.ticks().items():
         y = scale(tick)
         drawing.line((x - 4, y), (x, y), opacity=0.55)
-        drawing.text((x - 8, y + 4), scale.label(tick), anchor="end", size=_TICK_SIZE, opacity=0.75)
+        drawing.text((x - 8, y + 4), text, anchor="end", size=_TICK_SIZE, opacity=0.75)
     drawing.text((x - 58, (scale.start + scale.end) / 2), label, anchor="middle", turned=True)

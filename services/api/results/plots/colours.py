@@ -52,11 +52,10 @@ def draw_shaded(drawing: Drawing, x: Floats, y: Floats, shade: Whole, radius: fl
     colours = (*RAMP, GREY)
     shuffled = np.random.default_rng(len(x)).permutation(len(x))
     for some in np.array_split(shuffled, _PASSES):
-        ordered = some[np.argsort(shade[some], kind="stable")]
-        for places in np.split(ordered, np.flatnonzero(np.diff(shade[ordered])) + 1):
-            if len(places):
-                dots = zip(x[places].tolist(), y[places].tolist(), strict=True)
-                drawing.dots(dots, colours[shade[places[0]]], radius)
+        for colour in np.unique(shade[some]):
+            places = some[shade[some] == colour]
+            dots = zip(x[places].tolist(), y[places].tolist(), strict=True)
+            drawing.dots(dots, colours[colour], radius)
 
 
 def draw_colour_bar(

@@ -80,11 +80,9 @@ class Drawing:
     def dots(self, places: Iterable[Point], fill: str, radius: float) -> None:
         """Draw dots as one mark: a line of length 0 with round ends takes the fewest letters."""
         d = "".join(f"M{_point(place)}h0" for place in places)
-        if d:
-            self._marks.append(
-                f'<path d="{d}" stroke="{fill}" stroke-width="{_short(2 * radius)}" stroke-linecap="round" '
-                'fill="none"/>'
-            )
+        self._marks.append(
+            f'<path d="{d}" stroke="{fill}" stroke-width="{_short(2 * radius)}" stroke-linecap="round" fill="none"/>'
+        )
 
     def svg(self) -> bytes:
         """Return the document."""
