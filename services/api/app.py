@@ -67,7 +67,7 @@ def routes(components: Components) -> dict[str, Any]:
 def create_app(components: Components, router: CompiledRouter | None = None) -> AccessLog:
     """Build the WSGI application. Its background threads are not started by this."""
     middleware = [KeyRing(components.settings), RouteNote()]
-    app = falcon.App(middleware=middleware, router=router or CompiledRouter())
+    app = falcon.App(middleware=middleware, router=router)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=orjson.dumps)
     problems.install(app)
     for template, resource in routes(components).items():

@@ -27,24 +27,23 @@ class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no typ
 
     def received(self, data: bytes) -> int:
         """Take bytes; return how many belong to the body. Raises ParsingError."""
-        pieces: list[bytes] = []
-        position = 0
+        position, content = 0, []
         while position < len(data) and not self.completed:
             if self.chunk_remainder:
-                pieces.append(data[position : position + self.chunk_remainder])
-                position += len(pieces[-1])
-                self.chunk_remainder -= len(pieces[-1])
+                piece = data[position : position + self.chunk_remainder]
+                content.append(piece)
+                self.chunk_remainder -= len(piece)
                 self.validate_chunk_end = True
-                continue
-            end = data.find(b"\n", position) + 1 or len(data)
-            self._line += data[position:end]
-            position = end
-            if len(self._line) > LINE_BYTES:
-                raise ParsingError("a line between chunks is too long")
-            if self._line.endswith(b"\n"):
-                self._read_line(self._line)
-                self._line = b""
-        self.buf.append(b"".join(pieces))  # a file would need several system calls for each
+            else:
+                piece = data[position : data.find(b"\n", position) + 1 or len(data)]
+                self._line += piece
+                if len(self._line) > LINE_BYTES:
+                    raise ParsingError("a line between chunks is too long")
+                if self._line.endswith(b"\n"):
+                    self._read_line(self._line)
+                    self._line = b""
+            position += len(piece)
+        self.buf.append(b"".join(content))  # a file would need several system calls for each
         return position
 
     def _read_line(self, line: bytes) -> None:

@@ -22,23 +22,15 @@ class BusyError(ShapboxError, status=503, title="Too many such requests at a tim
 
 
 class ConcurrencyLimit:
-    """At most `limit` requests of a kind at a time."""
+    """At most `limit` requests of a kind at a time: one more raises BusyError."""
 
     def __init__(self, limit: int, kind: str) -> None:
         self._free = threading.BoundedSemaphore(limit)
         self._kind = kind
 
-    def take(self) -> None:
-        """Begin a request. Raises BusyError if too many are under way."""
+    def __enter__(self) -> None:
         if not self._free.acquire(blocking=False):
             raise BusyError(f"Too many {self._kind} are under way. Try again in a moment.")
 
-    def give_back(self) -> None:
-        """End a request that was begun."""
-        self._free.release()
-
-    def __enter__(self) -> None:
-        self.take()
-
     def __exit__(self, *_exc: object) -> None:
-        self.give_back()
+        self._free.release()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import struct
 import threading
@@ -391,14 +392,13 @@ def test_more_plots_than_may_be_made_at_a_time_are_put_off(
     client: InProcess, make: Make, components: Components
 ) -> None:
     job, *_ = make()
-    for _ in range(PLOTS):
-        components.plots.take()
-
-    reply = client.get(f"/v1/jobs/{job.id}/plots/bar")
-
-    assert (reply.status, reply.slug) == (503, "busy")
-    components.plots.give_back()
-    plot(client, job, "bar")
+    with contextlib.ExitStack() as others:
+        for _ in range(PLOTS - 1):
+            others.enter_context(components.plots)
+        with components.plots:
+            reply = client.get(f"/v1/jobs/{job.id}/plots/bar")
+        assert (reply.status, reply.slug) == (503, "busy")
+        plot(client, job, "bar")
 
 
 def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
@@ -185,8 +186,9 @@ def test_too_many_streams_at_a_time_are_told_to_come_again(
 ) -> None:
     monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     path, _ = done("diabetes", 1200)
-    for _ in range(STREAMS):
-        components.streams.take()
-    reply = http.get(path)
+    with contextlib.ExitStack() as others:
+        for _ in range(STREAMS):
+            others.enter_context(components.streams)
+        reply = http.get(path)
     assert (reply.status, reply.slug) == (503, "busy")
     assert "content-disposition" not in reply.headers
