@@ -6,15 +6,12 @@ PSS divides every page among the processes that map it. The sum over processes t
 from __future__ import annotations
 
 import ctypes
-import os
 from pathlib import Path
 
 #: The kernel's files about processes.
 PROC = Path("/proc")
 #: Bytes of the unit in /proc.
 KIB = 1024
-#: Bytes of a page.
-PAGE = os.sysconf("SC_PAGE_SIZE")
 #: MB that supervisord, the api, the monitor and Redis hold while idle, and a worker without shap.
 BASE_IDLE_MB, IDLE_WORKER_MB = 130, 65
 #: The share of a container's limit at which the monitor recycles workers: 475 MB of the 512 MB plan.
@@ -27,16 +24,12 @@ MAPPED_SHARE = 0.25
 
 def process_pss_bytes(pid: int, proc: Path = PROC) -> int:
     """Return a process's PSS in bytes, or its resident set if that is hidden; 0 if ended."""
-    folder = proc / str(pid)
-    return _field(folder / "smaps_rollup", b"Pss:") or _field(folder / "status", b"VmRSS:") or 0
+    return _field(proc / str(pid) / "smaps_rollup", b"Pss:") or process_resident_bytes(pid, proc)
 
 
 def process_resident_bytes(pid: int, proc: Path = PROC) -> int:
     """Return a process's resident set in bytes: at least its PSS, quick to read; 0 if ended."""
-    try:
-        return int((proc / str(pid) / "statm").read_bytes().split()[1]) * PAGE
-    except OSError:
-        return _field(proc / str(pid) / "status", b"VmRSS:") or 0
+    return _field(proc / str(pid) / "status", b"VmRSS:") or 0
 
 
 def process_data_bytes(pid: int) -> int | None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from services.worker.exits import OwnSize
-from shared.memory import PAGE
 
 MB = 1 << 20
 LIMIT = 100 * MB
@@ -20,7 +19,7 @@ class Size:
         self._folder.mkdir()
 
     def be(self, resident_mb: int, pss_mb: int) -> None:
-        (self._folder / "statm").write_text(f"1 {resident_mb * MB // PAGE} 0 0 0 0 0\n")
+        (self._folder / "status").write_text(f"VmRSS:\t{resident_mb * 1024} kB\n")
         (self._folder / "smaps_rollup").write_text(f"Pss: {pss_mb * 1024} kB\n")
 
 
