@@ -1,12 +1,11 @@
-"""Every lease, deadline and grace period, in one object that tests can scale.
+"""Every lease, deadline and grace period, in one object that tests can replace.
 
 Intervals of loops that nothing else depends on stay in their modules.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +106,6 @@ class Timing:
     def settling_seconds(self) -> float:
         """From the first contact to Redis until every live worker has sent a heartbeat."""
         return self.heartbeat_lease_seconds + self.heartbeat_interval_seconds
-
-    def scaled(self, factor: float) -> Self:
-        """Return all times multiplied by `factor`."""
-        return type(self)(**{one.name: getattr(self, one.name) * factor for one in fields(self)})
 
 
 #: The times of production.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-from dataclasses import fields
 
 import pytest
 
@@ -58,11 +57,3 @@ def test_a_restart_is_asked_for_only_after_everything_else_had_its_time() -> Non
     assert TIMING.orphan_on_full_disk_seconds < TIMING.orphan_seconds
     assert TIMING.kill_pause_seconds < TIMING.futile_kill_pause_seconds
     assert TIMING.http_body_seconds < TIMING.api_grown_seconds < TIMING.api_restart_pause_seconds
-
-
-def test_a_scaled_timing_keeps_all_relations() -> None:
-    scaled = TIMING.scaled(0.1)
-    assert all(
-        getattr(scaled, one.name) == pytest.approx(getattr(TIMING, one.name) / 10) for one in fields(TIMING)
-    )
-    assert scaled.settling_seconds == pytest.approx(TIMING.settling_seconds / 10)
