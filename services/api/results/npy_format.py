@@ -32,8 +32,8 @@ def measure_npy(result: Result) -> int:
 def _shape(result: Result) -> tuple[int, ...]:
     features, outputs = len(result.feature_names), len(result.output_names)
     shape: tuple[int, ...] = (result.rows, outputs, features + 1)
-    if result.interactions is not None:
-        shape = result.interactions.shape(result.rows, features, outputs)
+    if result.with_interactions is not None:
+        shape = result.with_interactions.interactions.shape(result.rows, features, outputs)
     return (shape[0], *shape[2:]) if outputs == 1 else shape
 
 

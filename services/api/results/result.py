@@ -140,18 +140,6 @@ class Result:
     #: The same rows if their interactions are to be written, too.
     with_interactions: StoredRows | None = None
 
-    @property
-    def interactions(self) -> Interactions | None:
-        """The interactions that are to be written."""
-        return None if self.with_interactions is None else self.with_interactions.interactions
-
-    @property
-    def numbers(self) -> int:
-        """How many numbers are to be written."""
-        features, outputs = len(self.feature_names), len(self.output_names)
-        pairs = 0 if self.interactions is None else self.interactions.numbers(features, outputs)
-        return self.rows * (Explanation.numbers_of(outputs, features) + pairs)
-
     @classmethod
     def stored(cls, rows: StoredRows, names: JobNames, *, interactions: bool) -> Result:
         """Return stored rows, with their interactions if they are requested."""

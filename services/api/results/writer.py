@@ -17,6 +17,7 @@ from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stre
 from services.api.results.npy_format import measure_npy, write_npy
 from services.api.results.result import JobNames, Result, StoredRows
 from shared.errors import PayloadMissingError, ResultNotReadyError
+from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Status
 from shared.jobs.store import JobStore
@@ -116,7 +117,8 @@ class ResultResponses:
 
     def give(self, resp: Any, writer: Writer, result: Result) -> None:
         """Answer with a result: whole if it is small, else streamed. Raises as `give_stored` does."""
-        used = writer.format_for(result.interactions)
+        interactions = None if result.with_interactions is None else result.with_interactions.interactions
+        used = writer.format_for(interactions)
         resp.status = 200
         resp.content_type = used.media_type
         resp.set_header("Vary", "Accept, Accept-Encoding")
@@ -129,7 +131,11 @@ class ResultResponses:
             chunks = gzip_stream(chunks)
         elif used.measure:
             resp.content_length = used.measure(result)
-        if result.numbers <= WHOLE_NUMBERS:
+        features, outputs = len(result.feature_names), len(result.output_names)
+        numbers = Explanation.numbers_of(outputs, features)
+        if interactions is not None:
+            numbers += interactions.numbers(features, outputs)
+        if result.rows * numbers <= WHOLE_NUMBERS:
             resp.data = b"".join(chunks)
         elif not writer.head_only:
             stream = _limited(chunks, self._streams)
