@@ -6,7 +6,6 @@ It also recycles a worker when an admin asks for that, since only the guard know
 from __future__ import annotations
 
 import logging
-import os
 import signal
 import threading
 import time
@@ -24,7 +23,7 @@ from services.monitor.guard.memory_decision import (
     decide,
 )
 from services.monitor.guard.memory_gauge import MemoryGauge, MemoryState
-from services.monitor.guard.process_table import is_descendant
+from services.monitor.guard.process_table import send_signal
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.metrics import RecycleReason
@@ -172,7 +171,7 @@ class Guard:
     def _end(
         self, worker: WorkerMemory, number: signal.Signals, reason: RecycleReason, memory: MemoryState
     ) -> None:
-        if not self._signal(worker.pid, number):
+        if not send_signal(worker.pid, number, self._gauge.supervisor_pid):
             return
         self._counters.add(metrics.WORKER_RECYCLES, reason)
         requested = reason == RecycleReason.ADMIN
@@ -190,23 +189,13 @@ class Guard:
         Its requests get two seconds to finish (services/api/http/server.py). Then supervisord starts it again.
         """
         pid = self._programs.pid_of(API)
-        if pid is None or not self._signal(pid, signal.SIGTERM):
+        if pid is None or not send_signal(pid, signal.SIGTERM, self._gauge.supervisor_pid):
             return False
         self._counters.add(metrics.API_RECYCLES)
         logger.warning(
             "api restarted: it has grown, and memory is at its limit",
             extra={"api_mb": pss >> 20, "api_limit_mb": self._marks.api >> 20, **self._sizes(memory)},
         )
-        return True
-
-    def _signal(self, pid: int, number: signal.Signals) -> bool:
-        """Send a signal to a process of ours; returns whether it was sent."""
-        if not is_descendant(pid, self._gauge.supervisor_pid):
-            return False
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:  # it exited just now
-            return False
         return True
 
     def _sizes(self, memory: MemoryState) -> dict[str, int]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
 import psutil
 
 from shared.memory import PROC
@@ -31,12 +34,23 @@ def started_at(pid: int) -> float | None:
 
 
 def is_descendant(pid: int, ancestor: int) -> bool:
-    """Return whether a process runs and descends from `ancestor`; others get no signals."""
+    """Return whether a process runs and descends from `ancestor`."""
     try:
         parents = psutil.Process(pid).parents()
     except psutil.NoSuchProcess:
         return False
     return is_running(pid) and any(parent.pid == ancestor for parent in parents)
+
+
+def send_signal(pid: int, number: signal.Signals, ancestor: int) -> bool:
+    """Send a signal to a descendant of `ancestor`, and to no other process; returns whether it was sent."""
+    if not is_descendant(pid, ancestor):
+        return False
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:  # it exited just now
+        return False
+    return True
 
 
 def processor_wait(pid: int) -> float:

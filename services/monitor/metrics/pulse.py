@@ -124,8 +124,6 @@ class Pulse:
             standstill_seconds=self._standstill_seconds,
             fatal_programs=tuple(name for name, state in states.items() if state == FATAL),
             draining=self._stopping.is_set(),
-            workers_alive=len(self.heartbeats),
-            storage_free_bytes=self.disk.bytes if self.disk else -1,
             memory_working_set_bytes=memory.working_set if memory else 0,
             memory_limit_bytes=self._gauge.marks.soft if memory else 0,
             memory_container_bytes=self._gauge.container_limit or 0,

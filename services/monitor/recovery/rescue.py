@@ -131,16 +131,12 @@ class Rescue:
             claim, waited = (held.token, held.since), processor_wait(heartbeat.pid)
             first_waits[claim] = self._first_waits.get(claim, waited)
             worked = now - since - max(0.0, waited - first_waits[claim])
-            if (
-                worked > self._timeout
-                and not self._exits.is_expected(held.token)
-                and self._kill(heartbeat.pid)
-            ):
+            if worked > self._timeout and held.token not in self._exits.hung and self._kill(heartbeat.pid):
                 self._expect_hung(held, now - since)
         self._first_waits = first_waits
 
     def _expect_hung(self, held: Running, seconds: float) -> None:
-        self._exits.expect_hung(held.token)
+        self._exits.hung.add(held.token)
         with log_context(request=held.request, job=held.job_id, batch=held.batch):
             logger.error(
                 "worker killed: its batch ran longer than BATCH_TIMEOUT_SECONDS",

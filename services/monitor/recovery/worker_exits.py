@@ -46,10 +46,11 @@ class WorkerExits:
     def __init__(self, machine: Machine, stopping: threading.Event) -> None:
         #: The local machine.
         self.machine = machine
+        #: The tokens of processes that are being killed because they hang.
+        self.hung: set[str] = set()
         self._stopping = stopping
         self._running: dict[str, Heartbeat] = {}
         self._exits: dict[str, Exit] = {}
-        self._hung: set[str] = set()
         self._gone_unreported: set[str] = set()
         self._excused: set[int] = set()
         self._left_remote: dict[str, float] = {}
@@ -57,14 +58,6 @@ class WorkerExits:
     def excuse(self, pid: int) -> None:
         """Note that this process is killed for a reason that is probably not its batch."""
         self._excused.add(pid)
-
-    def expect_hung(self, token: str) -> None:
-        """Note that the process with this token is killed because it hangs."""
-        self._hung.add(token)
-
-    def is_expected(self, token: str) -> bool:
-        """Return whether a process is being killed."""
-        return token in self._hung
 
     def learn(self, alive: Mapping[str, Heartbeat], reports: set[ExitReport]) -> list[Heartbeat]:
         """Note what is known now; return the heartbeats that exited workers have left behind."""
@@ -118,8 +111,8 @@ class WorkerExits:
                 # supervisord's report is about to come
                 self._gone_unreported.add(heartbeat.token)
                 return None
-        if heartbeat.token in self._hung:
-            self._hung.discard(heartbeat.token)
+        if heartbeat.token in self.hung:
+            self.hung.discard(heartbeat.token)
             return Exit(RecoveryCause.HUNG, Blame.DEATH)
         if self._stopping.is_set() or (report and report.in_order):
             return Exit(RecoveryCause.LEFT, Blame.NONE)
