@@ -48,9 +48,6 @@ class ApplianceStatus:
     fatal_programs: tuple[str, ...] = ()
     #: Whether supervisord is stopping everything.
     draining: bool = False
-    workers_alive: int = 0
-    #: Free bytes of the disk under DATA_DIR.
-    storage_free_bytes: int = -1
     #: The memory that the appliance uses and may use, in bytes.
     memory_working_set_bytes: int = 0
     memory_limit_bytes: int = 0

@@ -12,7 +12,7 @@ STATUS = ApplianceStatus(
     redis_down_seconds=2.5,
     fatal_programs=("api",),
     draining=True,
-    workers_alive=2,
+    memory_limit_bytes=2,
     memory_source="cgroup",
     programs=(ProgramStatus("api", "FATAL", 5), ProgramStatus("worker-1", "RUNNING")),
 )
@@ -50,8 +50,8 @@ def test_a_corrupt_file_is_none(tmp_path: Path, content: bytes) -> None:
 
 def test_the_file_of_another_version_is_read_as_far_as_it_is_understood(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
-    path.write_bytes(b'{"written_at": 1, "workers_alive": 2, "of_tomorrow": {}}')
-    assert ApplianceStatus.read(path) == ApplianceStatus(written_at=1.0, workers_alive=2)
+    path.write_bytes(b'{"written_at": 1, "memory_limit_bytes": 2, "of_tomorrow": {}}')
+    assert ApplianceStatus.read(path) == ApplianceStatus(written_at=1.0, memory_limit_bytes=2)
 
 
 def test_the_file_has_one_size_for_the_largest_appliance(tmp_path: Path) -> None:
