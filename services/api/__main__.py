@@ -72,12 +72,8 @@ def _assemble(settings: Settings, commit: str) -> Components:
 
 
 def _serve(components: Components, server: Server, duties: list[Background]) -> int:
-    def stop(_signal: int, _frame: object) -> None:
-        # A handler does as little as it can: the loop sees the flag and does the rest.
-        server.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: server.stop())  # a handler does little: the loop does the rest
     components.job_waits.start()
     components.inline_models.start()
     for duty in duties:

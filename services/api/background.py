@@ -9,34 +9,30 @@ from collections.abc import Callable
 _log = logging.getLogger("shapbox.background")
 
 
-class Background:
-    """Calls `duty` every so many seconds, in its own thread. A duty that fails is tried again."""
+class Background(threading.Thread):
+    """Calls `duty` at once and every so many seconds. A duty that fails is tried again."""
 
     def __init__(self, name: str, seconds: float, duty: Callable[[], None]) -> None:
-        self._name = name
+        super().__init__(name=name, daemon=True)
         self._seconds = seconds
         self._duty = duty
         self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> None:
-        """Begin, with the first call at once."""
-        self._thread.start()
-
-    def stop(self, timeout: float = 1.0) -> None:
-        """End, waiting `timeout` seconds at most for a call in progress."""
+    def stop(self) -> None:
+        """End, waiting a second at most for a call in progress."""
         self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout)
+        self.join(1.0)
 
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Work until it is stopped."""
         failing = False
-        while not self._stopping.is_set():
+        while True:  # once at least, though it is stopped at once: the last counts
             try:
                 self._duty()
                 failing = False
             except Exception as fault:  # noqa: BLE001  # the thread must survive any fault of a duty
                 if not failing:
-                    _log.warning("%s fails and is tried again: %s", self._name, fault)
+                    _log.warning("%s fails and is tried again: %s", self.name, fault)
                 failing = True
-            self._stopping.wait(self._seconds)
+            if self._stopping.wait(self._seconds):
+                return
