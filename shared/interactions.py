@@ -39,8 +39,6 @@ class Interactions:
         return _ALL if self.top_pairs is None else str(self.top_pairs)
 
     @classmethod
-    def of_text(cls, text: str) -> Interactions | None:
-        """Read a word that `text` returned; None if it is empty."""
-        if not text:
-            return None
+    def of_text(cls, text: str) -> Interactions:
+        """Read a word that `text` returned."""
         return cls() if text == _ALL else cls(int(text))

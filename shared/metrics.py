@@ -62,13 +62,6 @@ class ClosedConnection(StrEnum):
     TIMEOUT = "timeout"
 
 
-class WorkerState(StrEnum):
-    """The state of a worker."""
-
-    IDLE = "idle"
-    BUSY = "busy"
-
-
 @dataclass(frozen=True, slots=True)
 class Metric:
     """A metric. `known` are the values of its one label that are exported from the start."""
@@ -167,7 +160,7 @@ REDIS_MEMORY_LIMIT = _gauge(
 QUEUE_LIMIT = _gauge("queue_limit_batches", "Batches that may wait before jobs are refused with 429.")
 QUEUE_BATCHES = _gauge("queue_batches", "Batches that wait, by queue.", "queue")
 QUEUE_OLDEST = _gauge("queue_oldest_seconds", "Age of the job whose batch is next, by queue.", "queue")
-WORKERS = _gauge("workers", "Live workers, by state.", "state", known=tuple(WorkerState))
+WORKERS = _gauge("workers", "Live workers, by state.", "state", known=("idle", "busy"))
 
 #: All of them.
 METRICS: tuple[Metric, ...] = tuple(found for found in list(vars().values()) if isinstance(found, Metric))
