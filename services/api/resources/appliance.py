@@ -13,14 +13,12 @@ from services.api.http.authentication import Access
 from services.api.http.query import Query
 from services.api.resources.health import FRESH_SECONDS
 from services.api.resources.resource import Resource
-from shared.appliance.heartbeats import Heartbeats
 from shared.appliance.status import ApplianceStatus
 from shared.build import VERSION
 from shared.disk import free_space
 from shared.jobs.document import Status, rfc3339
 from shared.jobs.ids import made_at
-from shared.jobs.store import JobStore
-from shared.redis.connection import REDIS_AWAY, RedisClient
+from shared.redis.connection import REDIS_AWAY
 
 #: Seconds for which one look is used.
 LOOK_SECONDS = 0.5
@@ -39,23 +37,21 @@ REDIS_AWAY_LOOK: Part = {
 class RedisView:
     """Asks Redis twice a second at most. While one thread asks, others get the previous look."""
 
-    def __init__(self, connection: RedisClient, store: JobStore) -> None:
-        self._redis = connection
-        self._store = store
-        self._heartbeats = Heartbeats(connection)
+    def __init__(self, components: Components) -> None:
+        self._components = components
         self._lock = threading.Lock()
         self._looked_at = -math.inf
-        self._look: Part | None = None
+        self._look = REDIS_AWAY_LOOK
 
-    def look(self) -> Part | None:
-        """Return the document's members about Redis; None if it did not answer."""
+    def look(self) -> Part:
+        """Return the document's members about Redis."""
         first = self._looked_at == -math.inf
         if self._is_old() and self._lock.acquire(blocking=first):
             try:
                 if self._is_old():
                     self._look = self._ask()
             except REDIS_AWAY:
-                self._look = None
+                self._look = REDIS_AWAY_LOOK
             finally:
                 # After the reply: a Redis that hangs must not block one thread after the other.
                 self._looked_at = time.monotonic()
@@ -67,11 +63,12 @@ class RedisView:
 
     def _ask(self) -> Part:
         started = time.perf_counter()
-        self._redis.ping()
+        connection, store = self._components.connection, self._components.store
+        connection.ping()
         ping_seconds = time.perf_counter() - started
-        memory, queues = self._redis.info("memory"), self._store.queues
-        waiting, heads, jobs = queues.waiting(), queues.heads(), self._store.counts()
-        workers = Counter(heartbeat.state for heartbeat in self._heartbeats.alive().values())
+        memory, jobs = connection.info("memory"), store.counts()
+        waiting, heads = store.queues.waiting(), store.queues.heads()
+        workers = Counter(heartbeat.state for heartbeat in self._components.heartbeats.alive().values())
         return {
             "redis": {
                 "up": True,
@@ -93,7 +90,7 @@ class ApplianceResource(Resource, access=Access.JOBS):
 
     def __init__(self, components: Components) -> None:
         super().__init__(components)
-        self._redis = RedisView(components.connection, components.store)
+        self._redis = RedisView(components)
 
     def on_get(self, req: Any, resp: Any) -> None:
         """Answer with the state; null for what is not known."""
@@ -125,7 +122,7 @@ class ApplianceResource(Resource, access=Access.JOBS):
                 "used_bytes": _known(status.storage_used_bytes),
                 "free_bytes": space and space.bytes,
             },
-            **((None if redis_away else self._redis.look()) or REDIS_AWAY_LOOK),
+            **(REDIS_AWAY_LOOK if redis_away else self._redis.look()),
         }
 
 

@@ -60,8 +60,7 @@ class JobsResource(Resource, access=Access.JOBS):
         page = self._components.store.page(status, limit, cursor)
         following = None
         if page.cursor is not None:
-            given = {"status": status.value} if status else {}
-            following = "/v1/jobs?" + urlencode({**given, "limit": limit, "cursor": page.cursor})
+            following = "/v1/jobs?" + urlencode(req.params | {"limit": limit, "cursor": page.cursor})
         resp.media = {"jobs": [job.document() for job in page.jobs], "next": following}
 
 

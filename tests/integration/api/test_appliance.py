@@ -12,7 +12,7 @@ import pytest
 
 from services.api.components import Components
 from services.api.resources import appliance
-from services.api.resources.appliance import RedisView
+from services.api.resources.appliance import REDIS_AWAY_LOOK, RedisView
 from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.status import ApplianceStatus, ProgramStatus
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
@@ -134,17 +134,17 @@ def test_a_redis_that_the_monitor_misses_is_not_waited_for(
 def test_while_one_waits_for_redis_the_others_get_what_was_found_before(
     components: Components, server: RedisServer, wait_until: Callable[..., float]
 ) -> None:
-    view = RedisView(components.connection, components.store)
-    assert view.look() is not None
+    view = RedisView(components)
+    assert view.look()["redis"]["up"]
     server.signal(signal.SIGSTOP)
     try:
         waiting = threading.Thread(target=view.look)
         waiting.start()
         wait_until(view._lock.locked)
-        assert view.look() is not None
+        assert view.look()["redis"]["up"]
         assert waiting.is_alive()
         waiting.join()
-        assert view._look is None
+        assert view._look == REDIS_AWAY_LOOK
     finally:
         server.signal(signal.SIGCONT)
 
