@@ -85,15 +85,11 @@ class DiskReservation:
         if not self._small:
             self._disk.set_coming(self, max(nbytes, self._expected - self._taken + nbytes))
 
-    def release(self) -> None:
-        """Release the reservation: the body is stored in another place, or gone."""
-        self._disk.forget(self)
-
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        self.release()
+        self._disk.forget(self)
 
 
 class StorageProbe:

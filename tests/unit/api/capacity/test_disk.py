@@ -68,7 +68,8 @@ def test_bodies_share_what_is_free(tmp_path: Path, leave: Fill) -> None:
     first = uploads.reserve(6 * MB)
     with pytest.raises(StorageFullError):
         uploads.reserve(5 * MB)
-    uploads.reserve(4 * MB).release()
+    with uploads.reserve(4 * MB):
+        pass
     for written in range(6):
         leave((10 - written) * MB)
         first.take(MB)
@@ -84,7 +85,8 @@ def test_each_body_that_waits_in_a_file_takes_an_inode(tmp_path: Path, leave: Fi
     with pytest.raises(StorageFullError, match="inodes"):
         uploads.reserve()
     uploads.reserve(SMALL_BODY)  # waits in memory
-    first.release()
+    with first:
+        pass
     uploads.reserve()
 
 
