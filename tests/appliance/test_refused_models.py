@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ops.trial_appliance import Appliance
 from shared.build import ROOT
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.support.model_cases import too_few_names
@@ -56,8 +57,9 @@ def activated(log: str) -> list[dict[str, float]]:
 
 
 def test_a_model_with_too_few_names_is_the_only_one_refused_and_a_second_start_verifies_nothing(
-    make_appliance: MakeAppliance, models_dir: Path, say: Say
+    make_appliance: MakeAppliance, models_dir: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(Appliance, "kept_models", None)
     appliance = make_appliance(MODELS_DIR=str(models_dir))
     first = appliance.start()
     check_refusals(appliance)
@@ -68,7 +70,7 @@ def test_a_model_with_too_few_names_is_the_only_one_refused_and_a_second_start_v
     before, after = activated(appliance.log())
     assert (before["verified"], before["versions"]) == (5, 5)
     assert (after["verified"], after["versions"]) == (0, 5)
-    assert after["seconds"] < 1
+    assert after["seconds"] < before["seconds"] / 2
     say(
         f"first start {first:.1f} s, {before['seconds']} s of it activation; "
         f"second start {second:.1f} s, {after['seconds']} s of it activation"

@@ -9,6 +9,8 @@ import threading
 from types import TracebackType
 from typing import Self
 
+from ops.trial_appliance import free_ports
+
 #: Bytes that are passed on at a time.
 CHUNK = 65536
 #: Seconds between two looks whether the network was cut or mended.
@@ -23,9 +25,9 @@ class Network:
     refuses connections, as a machine does on which no server runs; `port` opens it at the same place again.
     """
 
-    def __init__(self, server_port: int, port: int = 0) -> None:
+    def __init__(self, server_port: int, port: int | None = None) -> None:
         self._server_port = server_port
-        self._listener = socket.create_server(("127.0.0.1", port))
+        self._listener = socket.create_server(("127.0.0.1", port or free_ports(1)[0]))
         self._whole, self._ended = threading.Event(), threading.Event()
         self._whole.set()
         #: The port that the appliance is told of.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 from ops.boot.program_environment import GIVE_BACK
+from ops.trial_appliance import free_ports
 from shared.build import ROOT
 from shared.settings import Settings
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, OverHttp
@@ -19,9 +19,7 @@ class Process:
 
     def __init__(self, settings: Settings, *program: str) -> None:
         """`program`: what Python is told to run instead of the api's own entry point."""
-        with socket.socket() as found:
-            found.bind(("127.0.0.1", 0))
-            self.port = found.getsockname()[1]
+        self.port = free_ports(1)[0]
         environment = {
             **os.environ,
             **GIVE_BACK,
