@@ -20,7 +20,7 @@ INNER_PORT = 10000
 #: Seconds that a stop may take before the engine kills: more than the appliance's own 25.
 STOP_SECONDS = 30
 #: Seconds for the first start on a busy machine.
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 #: The container's rights: nothing that needs a privilege, and writing only where it must.
 CONFINED = (
     "--read-only",

@@ -22,7 +22,7 @@ from tests.appliance.faults.submitted import Matrix, Submitted, as_request
 #: Statuses that say: not now.
 NOT_NOW = frozenset({429, 503, 507})
 #: Seconds that a busy machine is given for what takes a second.
-GENEROUS = 60.0
+GENEROUS = 120.0
 #: Bytes of one of the keys that fill Redis.
 FILLER_BYTES = 2**20
 

@@ -87,7 +87,7 @@ def test_a_full_queue_refuses_and_a_client_that_obeys_gets_in_when_it_has_draine
         client = threading.Thread(target=lambda: sent.append(send_obeying(appliance, version, rows)[0]))
         accepted = len(sent)
         client.start()
-    client.join(60)
+    client.join(300)
     assert len(sent) == accepted + 1
     for one in sent:
         finish(one)

@@ -5,7 +5,6 @@ import json
 import shutil
 import signal
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,8 @@ import pytest
 
 from ops.trial_appliance import Appliance
 from shared.build import ROOT
+from tests.appliance.client import until
+from tests.support.quick import check_quick_by_own_clock, slowness
 
 MakeAppliance = Callable[..., Appliance]
 
@@ -40,10 +41,16 @@ def test_the_second_start_is_ready_within_5_s_and_keeps_the_keys(make_appliance:
     appliance = make_appliance()
     appliance.start()
     key = appliance.api_key
-    appliance.stop()
-    seconds = appliance.start()
-    assert seconds < 10  # 5 s are promised; CI's machine is shared
-    assert appliance.api_key == key
+
+    def start_again() -> float:
+        appliance.stop()
+        before = slowness()
+        seconds = appliance.start()
+        assert appliance.api_key == key
+        return seconds / max(before, slowness())
+
+    check_quick_by_own_clock(10, start_again)  # 5 s are promised; CI's machine is shared
+    assert "verified=0 " in appliance.log().rpartition("models activated")[2]
 
 
 def test_a_data_dir_too_deep_for_sockets_serves_all_the_same(tmp_path: Path) -> None:
@@ -80,9 +87,7 @@ def test_no_key_is_in_the_log_or_in_an_environment(appliance: Appliance) -> None
 
 
 def test_the_log_says_where_it_is_and_how_to_call_it(appliance: Appliance) -> None:
-    deadline = time.monotonic() + 10
-    while "is ready at" not in appliance.log() and time.monotonic() < deadline:
-        time.sleep(0.1)
+    until("announced", lambda: "is ready at" in appliance.log(), appliance=appliance)
     log = appliance.log()
     assert f"Shapbox is ready at {appliance.url}" in log
     assert "curl -s -H" in log
@@ -167,7 +172,7 @@ def test_a_killed_supervisord_takes_everything_along_and_the_next_start_works(
     family = appliance.family()
     assert appliance.process is not None
     appliance.process.kill()
-    appliance.process.wait(10)
-    _, left = psutil.wait_procs(family, timeout=20)
+    appliance.process.wait(60)
+    _, left = psutil.wait_procs(family, timeout=60)
     assert not left
     appliance.start()

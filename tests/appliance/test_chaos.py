@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 
 from shared.build import ROOT
+from tests.support.quick import ATTEMPTS
 
 #: A seed whose first faults strike boot, workers, api and Redis, and come with each signal.
 SEED, SECONDS = 23, 25
 #: Seconds for the boot, the last jobs and the audit of a run.
-BESIDES = 200
+BESIDES = 400
 #: Seconds after which a result was recorded, so that no second run of its batch writes it again.
 RECORDED_SECONDS = 0.5
 #: Result files of one kind of damage. Clients delete some jobs, so that one might never be looked at.
@@ -58,9 +59,14 @@ def test_a_short_chaos_run_loses_and_doubles_nothing() -> None:
 
 
 def test_a_chaos_run_sees_a_result_that_is_gone_and_one_in_another_order(tmp_path: Path) -> None:
-    with damaging(tmp_path):
-        done = chaos(8, TMPDIR=str(tmp_path))
-    assert done.returncode == 1, done.stdout + done.stderr
+    for attempt in range(ATTEMPTS):  # clients may have deleted all that was damaged in one of the ways
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        with damaging(folder) as damaged:
+            done = chaos(8, TMPDIR=str(folder))
+        assert done.returncode == 1 or len(damaged) < DAMAGES, done.stdout + done.stderr
+        if count(done.stdout, "rows missing") and count(done.stdout, "rows duplicated or misplaced"):
+            break
     assert "s of faults: FAILED" in done.stdout, done.stdout + done.stderr  # and the run did not break off
     assert count(done.stdout, "jobs lost: gone, failed, or with wrong values") > 0, done.stdout
     assert count(done.stdout, "rows missing") > 0, done.stdout
@@ -69,20 +75,19 @@ def test_a_chaos_run_sees_a_result_that_is_gone_and_one_in_another_order(tmp_pat
 
 
 @contextmanager
-def damaging(folder: Path) -> Iterator[None]:
+def damaging(folder: Path) -> Iterator[set[Path]]:
     """Delete some results and reverse the rows of others, behind the appliance's back."""
-    over = threading.Event()
-    thread = threading.Thread(target=damage, args=(folder, over))
+    over, seen = threading.Event(), set[Path]()
+    thread = threading.Thread(target=damage, args=(folder, seen, over))
     thread.start()
     try:
-        yield
+        yield seen
     finally:
         over.set()
         thread.join()
 
 
-def damage(folder: Path, over: threading.Event) -> None:
-    seen: set[Path] = set()
+def damage(folder: Path, seen: set[Path], over: threading.Event) -> None:
     while len(seen) < 2 * DAMAGES and not over.wait(0.2):
         for file in folder.glob("shapbox-chaos-*/data/objects/jobs/*/result/*.npy"):
             with suppress(FileNotFoundError):

@@ -50,8 +50,8 @@ def redis_is_stopped(box: Appliance) -> None:
             answers = clients.map(lambda _: offer(box, version, shaken_examples(version, 1)), range(16))
             for answer in answers:
                 check_refusal(answer, 503, "redis-unavailable")
-            assert time.monotonic() - asked < 10
-        until("not ready", lambda: not is_ready(box), 10, box)
+            assert time.monotonic() - asked < 15  # one after the other they would take longer
+        until("not ready", lambda: not is_ready(box), SLOW, box)
         status, found = probes(box)
         assert status == 503
         assert not found["redis"]["ok"]
@@ -112,9 +112,9 @@ def workers_are_killed(box: Appliance) -> None:
     for pid in before:
         os.kill(pid, signal.SIGKILL)
     until("restarted", lambda: heard_of(box).isdisjoint(before) and len(heard_of(box)) == 2, SLOW, box)
-    assert probes(box)[1]["workers"]["alive"] == 2
+    until("both alive", lambda: probes(box)[1]["workers"]["alive"] == 2, SLOW, box)
     assert causes(box) == set()
-    assert is_ready(box)
+    until("ready", lambda: is_ready(box), SLOW, box)
 
 
 def workers_are_stopped(box: Appliance) -> None:
@@ -125,11 +125,10 @@ def workers_are_stopped(box: Appliance) -> None:
         sent = send(box, version, shaken_examples(version, 600))
         until("without workers", lambda: probes(box)[1]["workers"].get("alive") == 0, SLOW, box)
         assert time.monotonic() - started > LEASE - 2 * EARLY
-        gone = time.monotonic()
         assert not is_ready(box)
         assert causes(box) == set()
         until("failing", lambda: causes(box), SLOW, box)
-        assert time.monotonic() - gone > HOPELESS - EARLY
+        assert time.monotonic() - started > LEASE + HOPELESS - 2 * EARLY
         assert causes(box) == {"workers"}
     until("healthy", lambda: not causes(box), SLOW, box)
     until("ready", lambda: is_ready(box), SLOW, box)
@@ -142,11 +141,11 @@ def everything_is_stopped_in_order(box: Appliance) -> None:
     assert box.process is not None
     with stopped(min(heard_of(box))):  # it holds up the end, as a long batch does
         box.process.send_signal(signal.SIGTERM)
-        until("draining", lambda: not probes(box)[1]["draining"]["ok"], 10, box)
+        until("draining", lambda: not probes(box)[1]["draining"]["ok"], SLOW, box)
         assert not is_ready(box)
         assert causes(box) == set()
         check_refusal(offer(box, version, shaken_examples(version, 1)), 503, "draining")
-    box.process.wait(25)
+    box.process.wait(SLOW)
 
 
 def redis_is_full(box: Appliance) -> None:

@@ -32,8 +32,6 @@ MB = 2**20
 IDLE_SECONDS = 4.0
 #: MB that shap takes at least, and by which lean workers may differ.
 SHAP_MB, MARGIN_MB = 50, 20
-#: Seconds from the last interventional batch until both workers must be lean: two turns of 10 s, and a start.
-LEAN_SECONDS = IDLE_SECONDS + 30.0
 
 
 def sizes(appliance: Appliance) -> Mapping[int, int]:
@@ -67,7 +65,7 @@ def watch_until_lean(
         fewest = min(fewest, len(alive))
         return sizes(appliance) if len(alive) == 2 and not alive & loaded.keys() else None
 
-    found = eventually(lean, appliance.log_tail, LEAN_SECONDS)
+    found = eventually(lean, appliance.log_tail)
     return dict(found), fewest
 
 

@@ -29,9 +29,10 @@ from shared.models.version import ModelVersion
 from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from shared.treeshap.library import find_library
-from tests.appliance.client import forget_tables
+from tests.appliance.client import forget_tables, until
 from tests.appliance.conftest import MakeAppliance
 from tests.appliance.faults.submitted import eventually
+from tests.support.quick import check_quick_by_own_clock
 
 type Matrix = NDArray[np.float32]
 
@@ -72,7 +73,7 @@ def submit(appliance: Appliance, model: str, rows: Matrix) -> dict[str, Any]:
 
 def job(appliance: Appliance, job_id: str) -> dict[str, Any]:
     """Return the job document, asking again while the api or Redis is away."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             answer = appliance.get(f"/v1/jobs/{job_id}")
@@ -86,7 +87,7 @@ def job(appliance: Appliance, job_id: str) -> dict[str, Any]:
     raise AssertionError(appliance.log_tail())
 
 
-def finish(appliance: Appliance, job_id: str, seconds: float = 120) -> dict[str, Any]:
+def finish(appliance: Appliance, job_id: str, seconds: float = 300) -> dict[str, Any]:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         document = job(appliance, job_id)
@@ -216,23 +217,29 @@ def test_a_killed_workers_batch_runs_again_within_three_seconds_and_the_values_a
     connection = connect(settings, Patience.STEADY, name="test")
     store = JobStore(connection, settings)
     recovery = Recovery(connection, store)
-    document = submit(appliance, version.id, rows)
-    assert document["batches"]["total"] == BATCHES
-    wait_for_progress(appliance, document["id"], 10)
 
-    while not (held := recovery.running()):
-        time.sleep(0.001)
-    victim = held[0]
-    os.kill(Heartbeats(connection).alive()[victim.owner].pid, signal.SIGKILL)
-    killed = time.monotonic()
-    while victim.batch in store.todo(victim.job_id):
-        if any(other.batch == victim.batch and other.token != victim.token for other in recovery.running()):
-            break
-        assert time.monotonic() - killed < RECOVERY_SECONDS, appliance.log_tail()
-        time.sleep(0.005)
+    def kill_one() -> float:
+        until("both alive", lambda: len(Heartbeats(connection).alive()) == 2, appliance=appliance)
+        document = submit(appliance, version.id, rows)
+        assert document["batches"]["total"] == BATCHES
+        wait_for_progress(appliance, document["id"], 10)
 
-    assert finish(appliance, document["id"])["status"] == "completed"
-    check_values(appliance, document["id"], version, rows)
+        while not (held := recovery.running()):
+            time.sleep(0.001)
+        victim = held[0]
+        os.kill(Heartbeats(connection).alive()[victim.owner].pid, signal.SIGKILL)
+        killed = time.monotonic()
+        while victim.batch in store.todo(victim.job_id):
+            if any(o.batch == victim.batch and o.token != victim.token for o in recovery.running()):
+                break
+            time.sleep(0.005)
+        seconds = time.monotonic() - killed
+
+        assert finish(appliance, document["id"])["status"] == "completed"
+        check_values(appliance, document["id"], version, rows)
+        return seconds
+
+    check_quick_by_own_clock(RECOVERY_SECONDS, kill_one)
     connection.close()
 
 
@@ -257,7 +264,7 @@ def test_a_killed_monitor_and_api_are_back_and_the_job_does_not_notice(appliance
 
     assert finish(appliance, document["id"])["status"] == "completed"
     check_values(appliance, document["id"], version, rows)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while (
         appliance.get("/readyz").status != 200
         or appliance.get("/metrics", key=appliance.metrics_token).status != 200
@@ -285,7 +292,7 @@ def test_after_everything_was_killed_a_new_start_goes_on_after_the_last_recorded
     check_values(second, document["id"], version, rows)
     # The monitor looks once a second.
     explained = "shapbox_rows_explained_total|breast-cancer@1"
-    eventually(lambda: metrics(second)[explained] == len(rows), lambda: metrics(second)[explained], 20)
+    eventually(lambda: metrics(second)[explained] == len(rows), lambda: metrics(second)[explained])
 
 
 def test_a_worker_that_grows_is_recycled_and_its_job_completes(make_appliance: MakeAppliance) -> None:
@@ -309,7 +316,7 @@ def test_a_worker_that_grows_is_recycled_and_its_job_completes(make_appliance: M
         )
         assert answer.status == 200, answer
 
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while metrics(appliance)["shapbox_worker_recycles_total|self"] < 1:
         assert time.monotonic() < deadline, appliance.log_tail()
         time.sleep(0.2)
@@ -325,7 +332,7 @@ def test_the_guard_recycles_the_largest_worker_at_the_memory_limit(make_applianc
     rows = [cells(row) for row in example_rows(version, MOST_ROWS + 1)]  # not the api's own
     body = json.dumps({"model": version.name, "rows": rows, "method": "interventional"}).encode()
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while metrics(appliance)["shapbox_worker_recycles_total|memory_soft"] < 1:
         assert time.monotonic() < deadline, appliance.log_tail()
         answer = appliance.call(

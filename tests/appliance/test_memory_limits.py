@@ -91,11 +91,11 @@ def test_as_pid_1_a_new_monitor_reads_its_containers_memory_though_somebody_else
         with somebody_in(cgroup, first.pid):
             [monitor] = appliance.pids_of("services.monitor")
             os.kill(monitor, signal.SIGKILL)
-            eventually(lambda: len(sources(appliance)) == 2, appliance.log_tail, 30)
+            eventually(lambda: len(sources(appliance)) == 2, appliance.log_tail)
     finally:
         assert appliance.process is not None
         appliance.process.kill()  # and with it all of its namespace
-        appliance.process.wait(10)
+        appliance.process.wait(60)
     assert all("from the cgroup " in line for line in sources(appliance)), sources(appliance)
 
 
@@ -114,4 +114,4 @@ def somebody_in(cgroup: Path, first_pid: int) -> Iterator[None]:
         finally:
             for process in psutil.Process(somebody.pid).children():
                 process.kill()
-            somebody.wait(10)
+            somebody.wait(60)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 import redis
 
@@ -27,6 +28,7 @@ from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.load import Load
 from tests.appliance.faults.submitted import BATCH_ROWS, eventually, nothing_is_left, submit
 from tests.appliance.faults.supervised import Supervisor
+from tests.support.quick import check_quick_by_own_clock
 
 #: Seconds that Redis is stopped: longer than a connection goes unchecked (15). 60 when run by hand:
 #: OUTAGE_SECONDS=60 pytest tests/appliance/test_redis_outage.py
@@ -65,12 +67,11 @@ def wait_until_redis_runs(appliance: Appliance) -> int:
 
 
 def check_answers(load: Load) -> None:
-    """Fail unless everything was answered in time, and each refusal says when to come back."""
+    """Fail unless everything was answered, and each refusal says when to come back."""
     assert {asked.what for asked in load.asked} == {"POST job", "GET job", "readyz", "healthz"}
     for asked in load.asked:
         allowed = (202, 503) if asked.what == "POST job" else (200, 503)
         assert asked.status in allowed, asked
-        assert asked.seconds < ANSWER_SECONDS, (asked, load.slowest())
         if asked.status == 503 and asked.what != "healthz":
             assert asked.retry_after is not None, asked
 
@@ -95,10 +96,15 @@ def test_redis_stopped_under_load_costs_no_accepted_job_and_all_is_answered_at_o
 ) -> None:
     appliance = make_appliance()
     appliance.start()
+    check_quick_by_own_clock(ANSWER_SECONDS, lambda: slowest_answer_while_redis_is_stopped(appliance, say))
+
+
+def slowest_answer_while_redis_is_stopped(appliance: Appliance, say: Say) -> float:
     with Load(appliance, "wine", ROWS) as load:
         eventually(lambda: len(load.accepted) >= 5)
         pid = appliance.pids_of("redis-server")[0]
         os.kill(pid, signal.SIGSTOP)
+        eventually(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
         stopped = time.monotonic()
         time.sleep(OUTAGE_SECONDS)
         os.kill(pid, signal.SIGCONT)
@@ -110,10 +116,11 @@ def test_redis_stopped_under_load_costs_no_accepted_job_and_all_is_answered_at_o
         eventually(lambda: appliance.get("/healthz").status == 200)
 
     check_answers(load)
-    during = [asked for asked in load.asked if stopped < asked.at < back - ANSWER_SECONDS]
+    during = [asked for asked in load.asked if stopped < asked.at < back - 2 * ANSWER_SECONDS]
     assert {a.status for a in during if a.what in {"POST job", "GET job", "readyz"}} == {503}
     check_health(load, stopped, say)
     check_jobs(appliance, load, say)
+    return max(load.slowest().values())
 
 
 def check_health(load: Load, stopped: float, say: Say) -> None:
@@ -132,6 +139,10 @@ def test_redis_killed_again_and_again_under_load_costs_no_accepted_job(
 ) -> None:
     appliance = make_appliance()
     appliance.start()
+    check_quick_by_own_clock(ANSWER_SECONDS, lambda: slowest_answer_while_redis_is_killed(appliance, say))
+
+
+def slowest_answer_while_redis_is_killed(appliance: Appliance, say: Say) -> float:
     killed = []
     with Load(appliance, "wine", ROWS) as load:
         eventually(lambda: len(load.accepted) >= 5)
@@ -144,6 +155,7 @@ def test_redis_killed_again_and_again_under_load_costs_no_accepted_job(
     check_answers(load)
     assert len(set(killed)) == 5
     check_jobs(appliance, load, say)
+    return max(load.slowest().values())
 
 
 def test_no_job_is_lost_when_redis_is_killed_right_after_each_acceptance(

@@ -39,7 +39,7 @@ CUT_SECONDS = 30.0
 #: Seconds of a worker's start without Redis.
 REDIS_AWAY_SECONDS = 6.0
 #: Seconds beyond the lease in which the others must have a silent worker's batch.
-NOTICED_SECONDS = 10.0
+NOTICED_SECONDS = 60.0
 
 
 class Fleet:

@@ -20,6 +20,8 @@ from tests.remote.s3_server import SECRET_KEY, S3Server
 
 #: Batches of the job, and seconds for which the store is away: longer than one batch's patience with it.
 BATCHES, AWAY_SECONDS = 30, 15.0
+#: Batches that hold both workers up for seconds, so that the job is not complete before the store is away.
+SLOW_BATCHES = (10, 11)
 
 
 class Store:
@@ -69,6 +71,8 @@ def test_a_job_outlives_a_store_that_goes_away_and_comes_back(
     appliance.start()
     with faults.held():
         job = submit(appliance, "breast-cancer", BATCHES * BATCH_ROWS)
+        for batch in SLOW_BATCHES:
+            faults.place(job.id, batch, "compute", "slow")
         until("at work", lambda: len(faults.steps("read")) == 2, appliance=appliance)
     job.wait_for(3)
     with store.away(how):

@@ -140,7 +140,7 @@ def test_a_sound_appliance_passes_and_no_job_is_left(appliance: Appliance) -> No
 
 def test_the_command_reads_the_keys_of_this_machine_and_tells_none(appliance: Appliance) -> None:
     with command(appliance, "--format", "json") as running:
-        printed, errors = running.communicate(timeout=120)
+        printed, errors = running.communicate(timeout=300)
     assert running.returncode == 0, (printed, errors)
     assert json.loads(printed)["passed"]
     for name in ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN"):
@@ -171,9 +171,9 @@ def test_what_lacks_its_key_is_not_checked_and_says_which(appliance: Appliance) 
 def test_an_interrupted_visit_leaves_no_job(appliance: Appliance) -> None:
     with stopped(*appliance.worker_pids()), command(appliance) as running:
         # One that the workers must do: then it waits, and is not in the middle of XGBoost, which may swallow the signal.
-        until("waiting", lambda: appliance.get("/v1/jobs?status=queued").json()["jobs"], 20, appliance)
+        until("waiting", lambda: appliance.get("/v1/jobs?status=queued").json()["jobs"], appliance=appliance)
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=30)
+        _, errors = running.communicate(timeout=120)
         assert running.returncode == 130
         assert "interrupted" in errors
         assert jobs_of(appliance) == []

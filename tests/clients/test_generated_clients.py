@@ -63,7 +63,7 @@ def test_schemathesis_finds_no_fault(appliance: Appliance, tmp_path: Path) -> No
         *(python_tools() / "schemathesis", "--config-file", HERE / "schemathesis.toml", "run", "--no-color"),
         *(f"{appliance.url}/openapi.json", "--header", f"Authorization: Bearer {appliance.admin_key}"),
         folder=tmp_path,
-        seconds=900,
+        seconds=1800,
         PYTHONPATH=str(HERE.parents[1]),
     )
     assert "21 selected / 21 total" in printed

@@ -21,7 +21,7 @@ ENVIRONMENTS = ROOT / ".cache" / "clients"
 REQUIRED = "SHAPBOX_CLIENT_TESTS"
 
 
-def run(*words: str | Path, folder: Path = ROOT, seconds: float = 300, **environment: str) -> str:
+def run(*words: str | Path, folder: Path = ROOT, seconds: float = 600, **environment: str) -> str:
     """Run a program that must succeed; return what it printed."""
     done = subprocess.run(
         list(map(str, words)),

@@ -40,7 +40,7 @@ def ranked(visit: Visit) -> list[tuple[str, float]]:
 def resume_for_some_batches(appliance: Appliance, wanted: int) -> None:
     """Resume one stopped worker until this many batches are completed, or a few more."""
     worker = appliance.worker_pids()[0]
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while completed(appliance) < wanted:
         assert time.monotonic() < deadline
         os.kill(worker, signal.SIGCONT)

@@ -20,7 +20,7 @@ from tests.appliance.faults.submitted import eventually
 #: The tests' additions to ops/compose.yaml.
 OVERRIDES = Path(__file__).parent / "peers" / "compose.yaml"
 #: Seconds that compose may take for one command.
-COMPOSE_SECONDS = 180.0
+COMPOSE_SECONDS = 400.0
 #: Makes the bucket, inside the S3 server's container.
 MAKE_BUCKET = (
     "import boto3; boto3.client('s3', endpoint_url='http://127.0.0.1:9000', region_name='us-east-1', "
@@ -68,9 +68,9 @@ class Fleet(Reached):
     def up(self, workers: int) -> None:
         """Start missing containers, so many of workers, and wait until each has a worker."""
         self._compose("up", "--detach", "--scale", f"worker={workers}")
-        eventually(self._has_bucket, self.log_tail, seconds=60)
-        eventually(lambda: self.workers_alive() == workers, self.log_tail, seconds=60)
-        eventually(self._is_ready, self.log_tail, seconds=60)
+        eventually(self._has_bucket, self.log_tail, seconds=300)
+        eventually(lambda: self.workers_alive() == workers, self.log_tail, seconds=300)
+        eventually(self._is_ready, self.log_tail, seconds=300)
 
     def down(self) -> None:
         """Remove everything, volumes included."""

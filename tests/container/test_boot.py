@@ -33,7 +33,7 @@ def test_an_idle_container_takes_no_more_than_200_mb(make_box: MakeBox, say: Say
 
 
 def test_docker_calls_it_healthy(box: Box) -> None:
-    eventually(lambda: _health(box) != "starting", box.log_tail, seconds=40)
+    eventually(lambda: _health(box) != "starting", box.log_tail, seconds=120)
     assert _health(box) == "healthy"
 
 

@@ -12,16 +12,19 @@ import pytest
 
 from ops.container.box import Box
 from ops.http_call import call
+from tests.appliance.faults.submitted import eventually
 from tests.container.conftest import Say
 from tests.support.http_attacks import Target, attacks, highest, strike
 
 #: Seconds of each attack; 60 before a release.
-SECONDS = float(os.environ.get("SHAPBOX_ATTACK_SECONDS", "10"))
+SECONDS = float(os.environ.get("SHAPBOX_ATTACK_SECONDS", "6"))
 #: Seconds in which 99 of 100 requests of others are answered, in one of some attempts: other tests run beside these, and
 #: may take the processors for seconds. All else must hold in each attempt.
 MOST_SECONDS, ATTEMPTS = 1.0, 3
+#: How many times longer that may be than without an attack, where the machine is too busy for the bound in seconds.
+TIMES_UNDISTURBED = 4
 #: MB by which the api may grow, and seconds in which it is back.
-MOST_GROWN_MB, BACK_SECONDS = 32, 10
+MOST_GROWN_MB, BACK_SECONDS = 32, 60
 MB = 2**20
 
 type Memory = Callable[[], int]
@@ -39,7 +42,7 @@ def memory(box: Box) -> Memory:
 
     def read() -> int:
         try:
-            answer = call(f"{box.url}/metrics", "GET", {"Authorization": f"Bearer {token}"}, seconds=5)
+            answer = call(f"{box.url}/metrics", "GET", {"Authorization": f"Bearer {token}"}, seconds=30)
         except (OSError, http.client.HTTPException):
             return 0
         found = re.search(rb'process_memory_bytes\{process="api"\} ([0-9.e+]+)', answer.body)
@@ -53,9 +56,7 @@ def idle(target: Target, memory: Memory) -> int:
     """Return the api's PSS after its first requests."""
     strike(target, attacks(target)["nothing"], 5)
     time.sleep(3)
-    size = memory()
-    assert size > 20 * MB
-    return size
+    return int(eventually(lambda: size if (size := memory()) > 20 * MB else 0))
 
 
 @pytest.mark.parametrize("name", attacks(Target(0, "")))
@@ -67,14 +68,17 @@ def test_others_are_served_during_an_attack_and_the_api_stays_small(
             fared = strike(target, attacks(target)[name], SECONDS)
             assert fared.failures == []
             assert fared.server_errors == 0
-            if fared.p99 < MOST_SECONDS:
+            most = MOST_SECONDS
+            if fared.p99 >= most:
+                most = max(most, TIMES_UNDISTURBED * strike(target, attacks(target)["nothing"], SECONDS).p99)
+            if fared.p99 < most:
                 break
     back = time.monotonic() + BACK_SECONDS
     while memory() - idle >= MOST_GROWN_MB * MB / 2 and time.monotonic() < back:
         time.sleep(0.5)
     grown, left = (peak[0] - idle) / MB, (memory() - idle) / MB
     say(f"{name}: {fared}; the api grew by {grown:.1f} MB, of which it kept {left:.1f}")
-    assert fared.p99 < MOST_SECONDS
+    assert fared.p99 < most
     assert grown < MOST_GROWN_MB
     assert left < MOST_GROWN_MB / 2
     assert box.oom_kills() == 0

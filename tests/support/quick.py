@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
+from shared.build import ROOT
+
 #: How often something may be tried. Each time all of its other checks must hold.
 ATTEMPTS = 3
+#: Seconds that a program of ours takes to be loaded on a machine that has nothing else to do.
+LOAD_SECONDS = 1.0
 
 
 def check_quick(most_seconds: float, act: Callable[[], object], attempts: int = ATTEMPTS) -> None:
@@ -22,6 +28,12 @@ def check_quick_by_own_clock(most_seconds: float, act: Callable[[], float], atte
         if took[-1] < most_seconds:
             return
     raise AssertionError(f"each attempt took longer than {most_seconds} s: {took}")
+
+
+def slowness() -> float:
+    """Return how many times longer than usual a program takes to be loaded; 1 at least."""
+    command = [sys.executable, "-c", "import services.worker.worker"]
+    return max(1.0, _seconds(lambda: subprocess.run(command, cwd=ROOT, check=True)) / LOAD_SECONDS)
 
 
 def _seconds(act: Callable[[], object]) -> float:

@@ -92,12 +92,11 @@ def running(
         eventually(
             lambda: (answer := answer_or_none(f"{prometheus.url}/-/ready")) and answer.status == 200,
             (folder / "prometheus.log").read_text,
-            60,
         )
         yield prometheus
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(60)
 
 
 def _configure(folder: Path, name: str, scheme: str, target: str, token: str) -> Path:

@@ -113,11 +113,9 @@ def test_a_well_appliance_gives_every_metric_and_every_panel_data_and_no_alert(w
     prometheus = watched.prometheus
     with repeatedly(lambda: submit(watched.appliance, "wine", 5 * BATCH_ROWS).finish(), 0.2):
         until("scraped", lambda: exported() <= families(prometheus))
-        eventually(lambda: not without_data(prometheus), lambda: without_data(prometheus), 60)
+        eventually(lambda: not without_data(prometheus), lambda: without_data(prometheus))
         # Before its first scrape, which takes it five of these minutes, Prometheus finds the appliance absent.
-        eventually(
-            lambda: prometheus.fired(WELL_SECONDS) == ALWAYS, lambda: prometheus.fired(WELL_SECONDS), 60
-        )
+        eventually(lambda: prometheus.fired(WELL_SECONDS) == ALWAYS, lambda: prometheus.fired(WELL_SECONDS))
     assert families(prometheus) == exported()
     assert prometheus.types() == {name: type_of(name) for name in exported()}
 
@@ -221,7 +219,7 @@ def settled_workers(appliance: Appliance) -> list[int]:
         time.sleep(SETTLING_SECONDS)
         return pids if len(pids) == 2 and pids == appliance.worker_pids() else None
 
-    return list(eventually(two_that_stay, appliance.log_tail, 60))
+    return list(eventually(two_that_stay, appliance.log_tail))
 
 
 def fill_queue(appliance: Appliance) -> list[Submitted]:

@@ -18,7 +18,7 @@ from tests.appliance.faults.submitted import Submitted, as_request, shaken_examp
 #: Seconds between two calls of one client, and of the one that submits: the queue must not only grow.
 PAUSE, SUBMIT_PAUSE = 0.05, 0.25
 #: Seconds after which a call is given up: far longer than any answer may take.
-GIVE_UP = 20.0
+GIVE_UP = 60.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -250,7 +250,7 @@ def test_redis_accepts_the_configuration_even_with_blanks_and_quotes_in_the_path
         connected = _await(settings.redis_socket)
     finally:
         server.terminate()
-        output, _ = server.communicate(timeout=10)
+        output, _ = server.communicate(timeout=60)
     assert connected, output
 
 
@@ -387,7 +387,7 @@ def _try_lock(data_dir: Path) -> str:
 
 
 def _await(path: Path) -> bool:
-    for _ in range(100):
+    for _ in range(1200):
         with socket.socket(socket.AF_UNIX) as client:
             if path.exists() and client.connect_ex(os.fspath(path)) == 0:
                 return True

@@ -49,7 +49,7 @@ def test_the_process_leaves_some_time_after_the_first_stop_signal(
     started = time.monotonic()
     busy.send_signal(number)
     busy.send_signal(number)
-    assert busy.wait(10) == 7
+    assert busy.wait(60) == 7
     assert time.monotonic() - started >= 0.5
 
 

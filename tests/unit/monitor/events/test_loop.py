@@ -25,9 +25,9 @@ def test_a_loop_steps_at_once_and_again_and_ends_when_told() -> None:
     steps = threading.Semaphore(0)
     loop = Loop("test", 0.01, steps.release)
     loop.start()
-    assert all(steps.acquire(timeout=2) for _ in range(3))
+    assert all(steps.acquire(timeout=60) for _ in range(3))
     loop.stop()
-    loop.join(2)
+    loop.join(60)
     assert not loop.is_alive()
 
 
@@ -35,14 +35,14 @@ def test_a_wake_shortens_the_wait() -> None:
     steps = threading.Semaphore(0)
     loop = Loop("test", 60, steps.release)
     loop.start()
-    assert steps.acquire(timeout=2)
+    assert steps.acquire(timeout=60)
     started = time.monotonic()
     loop.wake()
-    assert steps.acquire(timeout=2)
+    assert steps.acquire(timeout=60)
     loop.stop()
-    loop.join(2)
+    loop.join(60)
     assert not loop.is_alive()
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 30
 
 
 def test_an_unforeseen_error_is_logged_with_its_traceback_once_and_the_loop_goes_on(

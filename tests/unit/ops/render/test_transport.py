@@ -10,6 +10,7 @@ import pytest
 from ops.render.errors import NoAnswerError, UncertainError
 from ops.render.patience import Patience, asked_to_wait
 from ops.render.transport import Transport
+from tests.support.quick import check_quick
 
 NOW = 1_800_000_000.0
 
@@ -57,14 +58,15 @@ def test_a_question_that_nobody_answers_is_given_up_in_bounded_time(transport: T
     started = time.monotonic()
     with pytest.raises(NoAnswerError, match="does not answer in time"):
         transport.get("services")
-    assert 0.6 <= time.monotonic() - started < 10
+    assert 0.6 <= time.monotonic() - started < 60
 
 
 def test_an_order_that_nobody_answers_is_sent_once_and_called_uncertain(transport: Transport) -> None:
-    started = time.monotonic()
-    with pytest.raises(UncertainError):
-        transport.order("services/srv-1/deploys", {"commitId": "0"})
-    assert time.monotonic() - started < 0.6
+    def order() -> None:
+        with pytest.raises(UncertainError):
+            transport.order("services/srv-1/deploys", {"commitId": "0"})
+
+    check_quick(0.6, order)
 
 
 def test_an_order_that_could_not_be_sent_is_sent_again() -> None:

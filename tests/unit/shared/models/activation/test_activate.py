@@ -97,7 +97,7 @@ def test_a_model_that_takes_more_time_than_it_may_is_refused_with_the_setting(
     assert_refused(
         record, "its inspection did not end within 1 s of processor time (ACTIVATION_SECONDS)", "raise"
     )
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 120
 
 
 def test_a_model_that_crashes_xgboost_is_refused_with_the_signal(tmp_path: Path, compiled_dir: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_child_ends_with_the_start_that_began_it(tmp_path: Path, compiled_dir:
         child = await_child(start.pid)
         time.sleep(1)  # it asks for the signal once its libraries are loaded
         start.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while is_running(child):
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
@@ -312,7 +312,7 @@ def is_running(process: int) -> bool:
 def await_child(parent: int) -> int:
     """Return the process id of a process's first child that computes."""
     path = Path(f"/proc/{parent}/task/{parent}/children")
-    for _ in range(400):
+    for _ in range(2400):
         for child in map(int, path.read_text(encoding="ascii").split()):
             times = Path(f"/proc/{child}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
             if int(times[11]) > 100:  # a second of processor time: beyond its libraries

@@ -200,7 +200,7 @@ def test_files_that_crash_xgboost_cost_only_themselves(tmp_path: Path) -> None:
         damaged.append(tmp_path / f"damaged-{index}.ubj")
         damaged[-1].write_bytes(content)
 
-    findings = inspect_models([*damaged, good], timeout=10)
+    findings = inspect_models([*damaged, good], timeout=60)
 
     assert len(findings) == 13
     assert isinstance(findings[-1], ModelInspection)
@@ -214,7 +214,7 @@ def test_looking_into_a_file_does_not_take_for_ever(tmp_path: Path) -> None:
 
     assert isinstance(finding, ModelFaultError)
     assert "was stopped after" in str(finding)
-    assert time.monotonic() - begun < 10
+    assert time.monotonic() - begun < 60
 
 
 def test_the_shipped_models_are_what_their_manifests_say() -> None:
