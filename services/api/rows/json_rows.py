@@ -50,7 +50,6 @@ class JsonRowParser:
         if b'"' not in text and (piece := self._read_numbers(rows)):
             return piece
         names = sum(len(row) for row in rows if isinstance(row, dict))
-        # As many colons as names: each name stands only once in its row, and there is no need to look.
         texts = None if text.count(b":") == names else split_rows(text)
         return self._read_cells(rows, texts)
 
@@ -93,7 +92,8 @@ class JsonRowParser:
             return {None: f"the row has {len(row)} values, the model has {count} features"}
         if not isinstance(row, dict):
             return {None: f"a row is an array or an object by name, this is {name_json(row)}"}
-        doubled = _find_doubled(text) if text else []
+        # As many colons as names: each name stands only once.
+        doubled = _find_doubled(text) if text and text.count(b":") != len(row) else []
         if not doubled and row.keys() == self._known:
             return [row[name] for name in self._features]
         wrong: dict[str | None, str] = {
@@ -142,7 +142,8 @@ def _read_lines(stream: BinaryIO, spec: RowSpec) -> Iterator[Piece]:
 
 def _parse_lines(parser: JsonRowParser, block: bytes, first_row: int) -> Piece:
     text = block.strip(b"\r\n")
-    if text.count(b"\n") + 1 == count_rows(text, BETWEEN_LINES):
+    # Objects are parsed as fast line by line.
+    if b'"' not in text and text.count(b"\n") + 1 == count_rows(text, BETWEEN_LINES):
         return parser.parse(text.replace(b"\n", b","), first_row)
     lines = map(bytes.strip, block.split(b"\n"))
     return parser.parse_each([line for line in lines if line], first_row)
