@@ -28,12 +28,11 @@ FLAGS = (
     "-fvisibility=hidden",
     "-fno-math-errno",
     "-fno-trapping-math",
+    "-ffp-contract=fast",
     "-Wall",
     "-Wextra",
 )
-#: The sources that are compiled for each instruction set: what each calls its entry, and how that begins.
-KERNELS = {"kernel.c": ("EXPLAIN", "ts_explain"), "pairs.c": ("PAIRS", "ts_pairs")}
-#: The kernels of x86: how their entries end, and the instructions that they may use.
+#: The kernels of x86, and the instructions that they may use.
 X86_KERNELS = {
     "avx2": ("-mavx2", "-mfma"),
     "avx512": (
@@ -89,8 +88,7 @@ def _compilations() -> dict[str, list[str]]:
     """Return what is compiled, and each one's own flags."""
     kernels = {"portable": (), **(X86_KERNELS if is_x86() else {})}
     found = {
-        f"{what}_{name}": [*flags, f"-D{entry}={what}_{name}", "-c", str(SOURCES / source)]
-        for source, (entry, what) in KERNELS.items()
+        name: [*flags, f"-DKERNEL=treeshap_{name}", "-c", str(SOURCES / "kernel.c")]
         for name, flags in kernels.items()
     }
     found["dispatch"] = [*(("-DTREESHAP_X86",) if is_x86() else ()), "-c", str(SOURCES / "dispatch.c")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
-from shared.treeshap.flat_tree import FlatNode, FlatTree, flatten
+from shared.treeshap.flat_tree import flatten
 from shared.treeshap.forest import Forest, NotCoveredError, Tree
 from shared.treeshap.tables import (
     alike,
@@ -30,63 +31,31 @@ TABLE_BUDGET_MB = 64
 _AT_ONCE = 512
 
 
-class _Records:
-    """The growing records of nodes and trees, as arrays: a large model has millions of nodes."""
+def _compile_tree(tree: Tree, words: array[int]) -> tuple[NDArray[Any], tuple[Any, ...], float]:
+    """Return a tree's nodes, its record and its expected value; append its sets of categories to `words`."""
+    inner, nodes, expected = flatten(tree)
+    features = int((nodes["above"] + (nodes["flags"] & layout.REPEATED == 0)).max(initial=0))
+    levels = int(nodes["level"].max(initial=0)) + bool(len(nodes))
+    if features > layout.MOST_FEATURES:
+        raise NotCoveredError(f"a path has more than {layout.MOST_FEATURES} different features")
+    if levels > layout.MOST_LEVELS:
+        raise NotCoveredError(f"a tree has more than {layout.MOST_LEVELS} levels")
+    nodes["column"] = tree.feature[inner]
+    for at, node in enumerate(inner.tolist()):
+        if node in tree.categories:
+            bits = _bits_of(tree.categories[node])
+            nodes["flags"][at] |= layout.CATEGORICAL
+            nodes["categories"][at], nodes["words"][at] = len(words), len(bits)
+            words.frombytes(bits.tobytes())
+    leaf = 0.0 if len(nodes) else tree.value[0]
+    return nodes, (0, len(nodes), exact_points(features), 0, leaf, levels, 0, -1), expected
 
-    def __init__(self, columns: NDArray[np.int32]) -> None:
-        self.columns = {int(feature): column for column, feature in enumerate(columns)}
-        self.nodes = [np.zeros(0, dtype=layout.NODE)]
-        self.node_count = 0
-        self.trees: list[tuple[Any, ...]] = []
-        self.words = [np.zeros(0, np.uint32)]
-        self.word_count = 0
 
-    def add(self, tree: Tree, flat: FlatTree) -> None:
-        if flat.most_features > layout.MOST_FEATURES:
-            raise NotCoveredError(f"a path has more than {layout.MOST_FEATURES} different features")
-        if flat.levels > layout.MOST_LEVELS:
-            raise NotCoveredError(f"a tree has more than {layout.MOST_LEVELS} levels")
-        leaf = 0.0 if flat.nodes else tree.value[0]
-        points = exact_points(flat.most_features)
-        self.trees.append((self.node_count, len(flat.nodes), points, 0, leaf, flat.levels, 0, -1))
-        self.nodes.append(np.array([self._node(tree, node) for node in flat.nodes], dtype=layout.NODE))
-        self.node_count += len(flat.nodes)
-
-    def _node(self, tree: Tree, node: FlatNode) -> tuple[Any, ...]:
-        flags = layout.DEFAULT_LEFT * bool(tree.default_left[node.node]) + layout.REPEATED * node.repeated
-        begin, words = 0, 0
-        categories = tree.categories.get(node.node)
-        if categories is not None:
-            flags += layout.CATEGORICAL
-            begin, words = self._add_categories(categories)
-        children = (tree.left[node.node], tree.right[node.node])
-        return (
-            node.above.get(node.feature, 1.0),
-            *node.ratios,
-            *node.shares,
-            tree.value[node.node],
-            self.columns[node.feature],
-            *(child if child < 0 else self.node_count + child for child in (node.left, node.right)),
-            *(0.0 if tree.left[child] >= 0 else tree.value[child] for child in children),
-            -1,
-            begin,
-            words,
-            node.level,
-            node.right_child,
-            node.place,
-            len(node.above),
-            flags,
-            (0,) * 6,
-        )
-
-    def _add_categories(self, categories: NDArray[np.int64]) -> tuple[int, int]:
-        """Keep a set as bits; return its first word and how many it has."""
-        begin = self.word_count
-        bits = np.zeros(int(categories.max(initial=-1)) // 32 + 1, dtype=np.uint32)
-        np.bitwise_or.at(bits, categories // 32, np.uint32(1) << (categories % 32).astype(np.uint32))
-        self.words.append(bits)
-        self.word_count += len(bits)
-        return begin, len(bits)
+def _bits_of(categories: NDArray[np.int64]) -> NDArray[np.uint32]:
+    """Return a set as bits."""
+    bits = np.zeros(int(categories.max(initial=-1)) // 32 + 1, dtype=np.uint32)
+    np.bitwise_or.at(bits, categories // 32, np.uint32(1) << (categories % 32).astype(np.uint32))
+    return bits
 
 
 def compile_forest(
@@ -98,26 +67,27 @@ def compile_forest(
     """
     if len(start) != forest.outputs or not np.all(np.isfinite(start)):
         raise NotCoveredError("its margins do not begin at one finite number for each output")
-    splits = [tree.feature[tree.left >= 0] for tree in forest.trees]
-    used = np.unique(np.concatenate([np.zeros(0, np.int32), *splits])).astype(np.int32)
-    records, expected = _Records(used), np.zeros(forest.outputs)
     ordered = sorted(forest.trees, key=lambda tree: tree.output)
-    for tree in ordered:
-        flat = flatten(tree)
-        expected[tree.output] += flat.expected
-        records.add(tree, flat)
-    trees, nodes = np.array(records.trees, dtype=layout.TREE), np.concatenate(records.nodes)
+    outputs = np.array([tree.output for tree in ordered], dtype=np.int64)
+    words = array("I")
+    compiled = [_compile_tree(tree, words) for tree in ordered]
+    trees = np.array([record for _, record, _ in compiled], dtype=layout.TREE)
+    trees["first"] = np.cumsum(trees["nodes"]) - trees["nodes"]
+    nodes = np.concatenate([np.zeros(0, layout.NODE), *(own for own, _, _ in compiled)])
+    for name in ("left", "right"):
+        nodes[name] += np.where(nodes[name] < 0, 0, np.repeat(trees["first"], trees["nodes"]))
+    used, nodes["column"] = np.unique(nodes["column"], return_inverse=True)
     trees["ends_chunk"] = _chunk_ends(ordered)
     budget = int(budget_mb * 1e6 / 4)
     tables = _make_tables(trees, nodes, budget)
-    per_output = np.bincount([tree.output for tree in ordered], minlength=forest.outputs)
+    expected = np.bincount(outputs, [mean for _, _, mean in compiled], minlength=forest.outputs)
     return Compiled(
         features=forest.features,
-        columns=used,
-        first_tree=np.concatenate([[0], np.cumsum(per_output)]).astype(np.int32),
+        columns=used.astype(np.int32),
+        first_tree=np.searchsorted(outputs, np.arange(forest.outputs + 1)).astype(np.int32),
         trees=trees,
         nodes=nodes,
-        categories=np.concatenate(records.words),
+        categories=np.array(words, dtype=np.uint32),
         start=start.astype(np.float32),
         base=(expected + start).astype(np.float32),
         tables=tables,

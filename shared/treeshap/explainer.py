@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from shared.explanation import Explanation, Matrix
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.library import Kernel, Library, native_model, native_pairs
-from shared.treeshap.pairs import find_pairs
+from shared.treeshap.pairs import Pairs, find_pairs
 from shared.treeshap.top_k import put_top_pairs, slices
 
 
@@ -23,15 +21,16 @@ class _NativeModel:
         self.kernel = library.kernels()[0] if kernel is None else kernel
         self.compiled, self.library = compiled, library
         self._features, self._outputs = compiled.features, compiled.outputs
-        self._model = native_model(compiled)
+        self._model, self._entry = native_model(compiled), library.entry(self.kernel)
 
-    def _run(self, function: Callable[..., int], rows: Matrix, result: Matrix, *plan: Any) -> None:
-        """Have a kernel fill `result`, which is zero. Raises ValueError and MemoryError."""
+    def _fill(self, result: Matrix, rows: Matrix, pairs: Pairs | None = None, *, dense: bool = False) -> None:
+        """Have the kernel fill `result`, which is zero. Raises ValueError and MemoryError."""
         if rows.ndim != 2 or rows.shape[1] != self._features:
             raise ValueError(f"rows must have {self._features} columns, not {rows.shape[1:]}")
         rows = np.ascontiguousarray(rows, dtype=np.float32)
+        plan = None if pairs is None else ctypes.byref(native_pairs(pairs, dense=dense))
         where = rows.ctypes.data, len(rows), result.ctypes.data
-        if function(ctypes.byref(self._model), *plan, *where, int(self.kernel)):
+        if self._entry(ctypes.byref(self._model), plan, *where):
             raise MemoryError("no memory for a block of rows")
 
 
@@ -46,7 +45,7 @@ class Explainer(_NativeModel):
         """
         shape = Explanation.shape_of(len(rows), self._outputs, self._features)
         found = Explanation(np.zeros(shape, dtype=np.float32))
-        self._run(self.library.explain, rows, found.array)
+        self._fill(found.array, rows)
         return found
 
 
@@ -71,7 +70,7 @@ class InteractionExplainer(_NativeModel):
         """
         side = self._features + 1
         result = np.zeros((len(rows), self._outputs, side, side), dtype=np.float32)
-        self._fill(rows, result, dense=True)
+        self._fill(result, rows, self._pairs, dense=True)
         diagonal = np.einsum("roii->roi", result)  # a view
         diagonal += explanation.contributions  # the base value is the corner
         return result
@@ -85,10 +84,6 @@ class InteractionExplainer(_NativeModel):
         result = np.zeros((len(rows), self._outputs, count, 3), dtype=np.float32)
         for some in slices(len(rows), self._outputs * self._pairs.count):
             found = np.zeros((some.stop - some.start, self._outputs, self._pairs.count), dtype=np.float32)
-            self._fill(rows[some], found, dense=False)
+            self._fill(found, rows[some], self._pairs)
             put_top_pairs(found, self._pairs.features, result[some])
         return result
-
-    def _fill(self, rows: Matrix, result: Matrix, *, dense: bool) -> None:
-        plan = native_pairs(self._pairs, dense=dense)
-        self._run(self.library.explain_pairs, rows, result, ctypes.byref(plan))

@@ -1,93 +1,66 @@
-"""A tree laid flat: its inner nodes in the order of descent, each with its path."""
+"""A tree laid flat: its inner nodes in the order of descent, each with what its path says of it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.treeshap import layout
 from shared.treeshap.forest import Tree
 
 #: Each feature of a path in its order, with its cover ratio so far.
 type Path = dict[int, float]
 
-
-@dataclass(slots=True)
-class FlatNode:
-    """An inner node. `above` is the path to it; `left` and `right` are nodes' places, or -1."""
-
-    node: int
-    level: int
-    right_child: bool
-    above: Path
-    shares: tuple[float, float]
-    feature: int
-    left: int = -1
-    right: int = -1
-
-    @property
-    def repeated(self) -> bool:
-        """Whether the path has a split on the same feature."""
-        return self.feature in self.above
-
-    @property
-    def place(self) -> int:
-        """Where the feature's bit stands among those of the path."""
-        return list(self.above).index(self.feature) if self.repeated else len(self.above)
-
-    @property
-    def ratios(self) -> tuple[float, float]:
-        """The feature's cover ratio for the left and the right child."""
-        before = self.above.get(self.feature, 1.0)
-        return before * self.shares[0], before * self.shares[1]
+#: The fields of a node that only the way down to it tells.
+_BY_DESCENT = ("level", "right_child", "above", "bit", "flags", "ratio_above", "left_share", "right_share")
 
 
-@dataclass(slots=True)
-class FlatTree:
-    """A tree's inner nodes (node, left subtree, right subtree), and its expected value."""
+def flatten(tree: Tree) -> tuple[NDArray[np.int64], NDArray[Any], float]:
+    """Return a tree's inner nodes (node, left subtree, right subtree), their records, and the tree's expected value.
 
-    nodes: list[FlatNode] = field(default_factory=list)
-    expected: float = 0.0
-
-    @property
-    def levels(self) -> int:
-        """How many inner nodes follow each other at most."""
-        return 1 + max((node.level for node in self.nodes), default=-1)
-
-    @property
-    def most_features(self) -> int:
-        """How many different features a path has at most."""
-        return max((len(node.above) + (not node.repeated) for node in self.nodes), default=0)
-
-
-def flatten(tree: Tree) -> FlatTree:
-    """Lay a tree flat."""
-    flat = FlatTree()
-    for node, reach in _visit(tree, flat.nodes):
-        flat.expected += reach * float(tree.value[node])
-    return flat
-
-
-def _visit(tree: Tree, nodes: list[FlatNode]) -> Iterator[tuple[int, float]]:
-    """Append the inner nodes; yield each leaf with the share of all cover that reaches it."""
-    waiting: list[tuple[int, FlatNode | None, bool, Path, float]] = [(0, None, False, {}, 1.0)]
+    Children are places among the records. Columns, categories and tables are left to the compiler.
+    """
+    found: list[int] = []
+    records: list[tuple[float, ...]] = []
+    right_children: list[int] = []
+    expected = 0.0
+    waiting: list[tuple[int, int, int, Path, float]] = [(0, 0, -1, {}, 1.0)]
     while waiting:
-        node, parent, right_child, above, reach = waiting.pop()
+        node, level, right_of, above, reach = waiting.pop()
         if tree.left[node] < 0:
-            yield node, reach
+            expected += reach * float(tree.value[node])
             continue
-        here = FlatNode(
-            node=node,
-            level=0 if parent is None else parent.level + 1,
-            right_child=right_child,
-            above=above,
-            shares=tree.shares(node),
-            feature=int(tree.feature[node]),
-        )
-        if parent is not None:
-            setattr(parent, "right" if right_child else "left", len(nodes))
-        nodes.append(here)
-        left_ratio, right_ratio = here.ratios
-        right = {**above, here.feature: right_ratio}
-        left = {**above, here.feature: left_ratio}
-        waiting.append((int(tree.right[node]), here, True, right, reach * here.shares[1]))
-        waiting.append((int(tree.left[node]), here, False, left, reach * here.shares[0]))
+        if right_of >= 0:
+            right_children[right_of] = len(found)
+        feature = int(tree.feature[node])
+        repeated, before = feature in above, above.get(feature, 1.0)
+        bit = list(above).index(feature) if repeated else len(above)
+        left_share, right_share = tree.shares(node)
+        right, left = {**above, feature: before * right_share}, {**above, feature: before * left_share}
+        waiting.append((int(tree.right[node]), level + 1, len(found), right, reach * right_share))
+        waiting.append((int(tree.left[node]), level + 1, -1, left, reach * left_share))
+        flags = layout.REPEATED * repeated
+        records.append((level, right_of >= 0, len(above), bit, flags, before, left_share, right_share))
+        found.append(node)
+        right_children.append(-1)
+    inner = np.array(found, dtype=np.int64)
+    return inner, _put_together(tree, inner, records, right_children), expected
+
+
+def _put_together(
+    tree: Tree, inner: NDArray[np.int64], records: list[tuple[float, ...]], right_children: list[int]
+) -> NDArray[Any]:
+    nodes = np.zeros(len(inner), dtype=layout.NODE)
+    for name, column in zip(_BY_DESCENT, zip(*records, strict=True), strict=bool(records)):
+        nodes[name] = column
+    nodes["threshold"] = tree.value[inner]
+    nodes["flags"] += np.where(tree.default_left[inner], layout.DEFAULT_LEFT, 0).astype(np.uint8)
+    nodes["left"] = np.where(tree.left[tree.left[inner]] < 0, -1, np.arange(1, len(inner) + 1))
+    nodes["right"] = right_children
+    nodes["table"] = -1
+    for name, children in (("left", tree.left[inner]), ("right", tree.right[inner])):
+        nodes[f"{name}_value"] = np.where(tree.left[children] < 0, tree.value[children], 0.0)
+        nodes[f"{name}_ratio"] = nodes["ratio_above"] * nodes[f"{name}_share"]
+    return nodes

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,19 +30,6 @@ _AT_ONCE = 128
 type Bits = NDArray[np.uint8]
 
 
-@dataclass(frozen=True, slots=True)
-class _Background:
-    """The background rows, columns first as the model uses them, and where they are missing."""
-
-    columns: NDArray[np.float32]
-    missing: NDArray[np.bool_]
-
-    @classmethod
-    def of(cls, compiled: Compiled, rows: NDArray[np.float32]) -> _Background:
-        columns = np.ascontiguousarray(rows[:, compiled.columns].T)
-        return cls(columns, np.isnan(columns))
-
-
 def against_background(
     compiled: Compiled, background: NDArray[np.float32], budget_mb: float = TABLE_BUDGET_MB
 ) -> Compiled:
@@ -54,13 +41,13 @@ def against_background(
         raise NotCoveredError("there are no background rows")
     nodes = compiled.nodes.copy()
     tables = place_tables(nodes, _checked_sizes(nodes, budget_mb))
-    rows = _Background.of(compiled, background)
+    columns = np.ascontiguousarray(background[:, compiled.columns].T)  # as the model uses them
     mean = compiled.start.astype(np.float64)
     shares: dict[int, Doubles] = {}
     for output in range(compiled.outputs):
         for tree in compiled.trees[compiled.first_tree[output] : compiled.first_tree[output + 1]]:
             mean[output] += float(tree["leaf"])
-            for node, found in _meet(compiled, int(tree["first"]), int(tree["nodes"]), rows):
+            for node, found in _meet(compiled, int(tree["first"]), int(tree["nodes"]), columns):
                 mean[output] += _mean_of_leaves(nodes[node], found)
                 shares[node] = found
     for known, place, batch in alike(nodes, _AT_ONCE):
@@ -88,7 +75,7 @@ def _checked_sizes(nodes: NDArray[Any], budget_mb: float) -> NDArray[np.int64]:
 
 
 def _meet(
-    compiled: Compiled, first: int, count: int, background: _Background
+    compiled: Compiled, first: int, count: int, background: NDArray[np.float32]
 ) -> Iterator[tuple[int, Doubles]]:
     """Send the background down a tree; yield each node above a leaf, with shares by bits.
 
@@ -96,12 +83,12 @@ def _meet(
     """
     nodes = compiled.nodes[first : first + count]
     names = ("left", "right", "above", "bit", "flags")
-    waiting = {first: np.zeros(background.columns.shape[1], dtype=np.uint8)}
+    waiting = {first: np.zeros(background.shape[1], dtype=np.uint8)}
     for at, (left, right, above, bit, flags) in enumerate(
         zip(*(nodes[name].tolist() for name in names), strict=True)
     ):
         bits = waiting.pop(first + at)
-        goes_left = _goes_left(compiled, nodes[at], background).view(np.uint8)
+        goes_left = _goes_left(compiled, nodes[at], background[nodes["column"][at]]).view(np.uint8)
         for child, side in ((left, goes_left), (right, goes_left ^ np.uint8(1))):
             if child >= 0:
                 waiting[child] = _inherit(bits, side, bit, repeated=bool(flags & layout.REPEATED))
@@ -116,8 +103,8 @@ def _inherit(bits: Bits, side: Bits, bit: int, *, repeated: bool) -> Bits:
     return bits & ~(place * (side ^ np.uint8(1))) if repeated else bits | place * side
 
 
-def _goes_left(compiled: Compiled, node: Any, background: _Background) -> NDArray[np.bool_]:
-    x, missing = background.columns[node["column"]], background.missing[node["column"]]
+def _goes_left(compiled: Compiled, node: Any, x: NDArray[np.float32]) -> NDArray[np.bool_]:
+    missing = np.isnan(x)
     left: NDArray[np.bool_] = x < node["threshold"]
     if node["flags"] & layout.CATEGORICAL:
         words = compiled.categories[node["categories"] : node["categories"] + node["words"]]

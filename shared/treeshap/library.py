@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
+from collections.abc import Callable
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.treeshap import layout
-from shared.treeshap.compiled import Compiled
+from shared.treeshap.compiled import DTYPES, Compiled
 from shared.treeshap.pairs import Pairs
 from shared.treeshap.tables import rule
 
@@ -22,7 +23,7 @@ LIBRARY = Path(__file__).parent / "native" / "treeshap.so"
 
 
 class Kernel(IntEnum):
-    """The kernels, the slowest first; the numbers are the library's."""
+    """The kernels, the slowest first; the numbers are native/dispatch.c's."""
 
     PORTABLE = 0
     AVX2 = 1
@@ -34,21 +35,12 @@ class Kernel(IntEnum):
         return f"compiled-{self.name.lower()}"
 
 
-def _pointers(*names: str) -> list[tuple[str, type[ctypes.c_void_p]]]:
-    return [(name, ctypes.c_void_p) for name in names]
-
-
-def _numbers(*names: str) -> list[tuple[str, type[ctypes.c_int32]]]:
-    return [(name, ctypes.c_int32) for name in names]
-
-
 class _Model(ctypes.Structure):
     """native/treeshap.h's `ts_model`."""
 
     _fields_ = (
-        *_pointers("nodes", "trees", "first_tree", "columns", "tables", "factors"),
-        *_pointers("categories", "start", "base", "points"),
-        *_numbers("outputs", "used", "features", "levels", "most_nodes"),
+        *((name, ctypes.c_void_p) for name in (*DTYPES, "points")),
+        *((name, ctypes.c_int32) for name in ("outputs", "used", "features", "levels", "most_nodes")),
     )
 
 
@@ -56,30 +48,34 @@ class _PairPlan(ctypes.Structure):
     """native/treeshap.h's `ts_pair_plan`."""
 
     _fields_ = (
-        *_pointers("factors", "first_factor", "first_slot", "slots", "lower", "upper"),
-        *_numbers("pairs", "block", "dense"),
+        *((name, ctypes.c_void_p) for name in ("first_slot", "slots", "lower", "upper")),
+        *((name, ctypes.c_int32) for name in ("pairs", "block", "dense")),
     )
 
 
 class Library:
-    """The loaded object. All of its calls release the GIL.
-
-    `explain` and `explain_pairs` are native/dispatch.c's `treeshap_explain` and `treeshap_pairs`.
-    """
+    """The loaded object. All of its calls release the GIL."""
 
     def __init__(self, path: Path) -> None:
-        """Load it. Raises OSError if it is missing or not for this machine."""
-        self._native = ctypes.CDLL(str(path))
-        self.explain, self.explain_pairs = self._native.treeshap_explain, self._native.treeshap_pairs
-        rows_to_kernel: list[Any] = [ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p, ctypes.c_int]
-        self.explain.argtypes = [ctypes.c_void_p, *rows_to_kernel]
-        self.explain_pairs.argtypes = [ctypes.c_void_p, ctypes.c_void_p, *rows_to_kernel]
-        if self._native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:
+        """Load it. Raises OSError if it is missing, not for this machine, or built from other sources."""
+        native = ctypes.CDLL(str(path))
+        if native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:
             raise OSError(f"{path} was built from other sources: build it again")
+        self._entries = {
+            kernel: native[f"treeshap_{kernel.name.lower()}"]
+            for kernel in reversed(Kernel)
+            if native.treeshap_runs(int(kernel))
+        }
+        for entry in self._entries.values():
+            entry.argtypes = (*[ctypes.c_void_p] * 3, ctypes.c_int64, ctypes.c_void_p)
 
     def kernels(self) -> list[Kernel]:
         """Return the kernels that this machine can run, the fastest first."""
-        return [kernel for kernel in reversed(Kernel) if self._native.treeshap_runs(int(kernel))]
+        return list(self._entries)
+
+    def entry(self, kernel: Kernel) -> Callable[..., int]:
+        """Return a kernel's entry: native/treeshap.h's `ts_explain`."""
+        return self._entries[kernel]
 
 
 @functools.cache
@@ -109,7 +105,7 @@ def native_model(compiled: Compiled) -> _Model:
 
 def native_pairs(pairs: Pairs, *, dense: bool) -> _PairPlan:
     """Return the plan for a kernel. It points into the arrays, which must outlive it."""
-    names = ("factors", "first_factor", "first_slot", "slots", "lower", "upper")
+    names = ("first_slot", "slots", "lower", "upper")
     arrays: dict[str, Any] = {name: getattr(pairs, name).ctypes.data for name in names}
     return _PairPlan(**arrays, pairs=pairs.count, block=pairs.block, dense=dense)
 

@@ -1,4 +1,4 @@
-"""The pairs of features that meet on a path, and the factors that kernels multiply.
+"""The pairs of features that meet on a path.
 
 Made in memory from the compiled model when interactions are first requested: other requests pay nothing for them.
 """
@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
 from shared.treeshap.forest import NotCoveredError
-from shared.treeshap.tables import along_paths, factor_sizes, tree_factors
+from shared.treeshap.tables import along_paths
 
-#: MB that the factors and the places of pairs may take in a process.
-PAIR_BUDGET_MB = 64
+#: MB that the places of pairs may take in a process.
+PAIR_BUDGET_MB = 16
 #: Pairs that a model may have: the kernels hold twelve bytes for each of at least sixteen rows.
 MOST_PAIRS = 250_000
 #: Numbers that a row's matrices may have: one row of them must be compared with XGBoost's at activation.
@@ -35,8 +35,6 @@ class Pairs:
     `lower` and `upper` are columns of the rows that the kernels read, `features` the same as features: (pairs, 2).
     """
 
-    factors: NDArray[np.float32]
-    first_factor: NDArray[np.int32]
     first_slot: NDArray[np.int64]
     slots: NDArray[np.int32]
     lower: NDArray[np.int32]
@@ -68,9 +66,8 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
     if compiled.outputs * (compiled.features + 1) ** 2 > MOST_NUMBERS:
         raise NotCoveredError("it has too many features for interactions")
     nodes = compiled.nodes
-    sizes = factor_sizes(compiled.trees)
     each = nodes["above"].astype(np.int64) - (nodes["flags"] & layout.REPEATED != 0)
-    if 4 * (int(sizes.sum()) + int(each.sum())) > budget_mb * 1e6:
+    if 4 * int(each.sum()) > budget_mb * 1e6:
         raise NotCoveredError(f"its interactions need more than {budget_mb:g} MB beside the model")
     keys = _pair_keys(nodes, len(compiled.columns))
     pairs, slots = np.unique(keys, return_inverse=True)
@@ -78,8 +75,6 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
         raise NotCoveredError(f"more than {MOST_PAIRS:,} pairs of its features meet on a path")
     lower, upper = (part.astype(np.int32) for part in np.divmod(pairs, max(len(compiled.columns), 1)))
     return Pairs(
-        factors=tree_factors(compiled.trees, nodes, root_weights=True),  # two gains make a weight whole
-        first_factor=((np.cumsum(sizes) - sizes) // layout.TABLE_ROW).astype(np.int32),
         first_slot=np.concatenate([[0], np.cumsum(each)]).astype(np.int64),
         slots=slots.astype(np.int32),
         lower=lower,

@@ -133,26 +133,23 @@ def factor_sizes(trees: Records) -> NDArray[np.int64]:
     return whole
 
 
-def tree_factors(trees: Records, nodes: Records, *, root_weights: bool = False) -> NDArray[np.float32]:
-    """Return the factors of trees one after the other; gains have weights or their roots.
+def tree_factors(trees: Records, nodes: Records) -> NDArray[np.float32]:
+    """Return the factors of trees one after the other.
 
     Of each node and point what quadrature multiplies with: for each side kept, lost and gain, then the gain so far.
-    native/quadrature_points.h makes the same during its work: a block of rows hides the time, a single row does not.
+    native/quadrature.h makes the same during its work: a block of rows hides the time, a single row does not.
     """
     sizes = factor_sizes(trees)
     made, begin = np.zeros(int(sizes.sum()), dtype=np.float32), 0
     for tree, size in zip(trees, sizes.tolist(), strict=True):
-        found = _node_factors(
-            nodes[tree["first"] : tree["first"] + tree["nodes"]], int(tree["points"]), root_weights
-        )
+        found = _node_factors(nodes[tree["first"] : tree["first"] + tree["nodes"]], int(tree["points"]))
         made[begin : begin + found.size] = found.ravel()
         begin += size
     return made
 
 
-def _node_factors(nodes: Records, points: int, root_weights: bool) -> Doubles:  # noqa: FBT001  # one caller
+def _node_factors(nodes: Records, points: int) -> Doubles:
     at, weights = rule(points)
-    weights = np.sqrt(weights) if root_weights else weights
     repeated = nodes["flags"] & layout.REPEATED != 0
     own = np.where(repeated[:, None], at + (1 - at) * nodes["ratio_above"][:, None], 1.0)
     found = np.empty((len(nodes), layout.FACTORS, points))

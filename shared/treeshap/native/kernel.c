@@ -1,53 +1,43 @@
-/* Explains blocks of rows. Compiled once for each instruction set, with EXPLAIN as the name of its entry.
+/* Explains blocks of rows. Compiled once for each instruction set, with KERNEL as the name of its entry.
  *
  * A block's rows lie columns first, so that a node compares its feature in many rows at once. Going down a
  * tree, a row carries one bit for each different feature of the path: whether it has satisfied all splits on
  * that feature so far. At a leaf those bits are all that its contributions depend on. Two ways lead from there:
  *
  * - a table (lookup.h): the leaf children of a node share one, made by the compiler, indexed by the bits;
- * - quadrature (quadrature.h): the Shapley weights as an integral over polynomials, for deep trees.
+ * - quadrature (quadrature.h): the Shapley weights as an integral over polynomials, for deep trees and interactions.
  */
 #include <sched.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "block.h"
 #include "lookup.h"
-#include "arrays.h"
-#include "quadrature.h"
+#include "pairs.h"
 #include "treeshap.h"
+#include "values.h"
 
-#define POINTS 1
-#include "quadrature_points.h"
-#define POINTS 2
-#include "quadrature_points.h"
-#define POINTS 3
-#include "quadrature_points.h"
-#define POINTS 4
-#include "quadrature_points.h"
-#define POINTS 5
-#include "quadrature_points.h"
-#define POINTS 6
-#include "quadrature_points.h"
-#define POINTS 8
-#include "quadrature_points.h"
-#define POINTS 12
-#include "quadrature_points.h"
-#define POINTS 16
-#include "quadrature_points.h"
+/* The numbers of points that quadrature is compiled for: each of them has visitors of its own. */
+#define EACH_POINTS(DO) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(8) DO(12) DO(16)
+
+#define VISITORS(POINTS)                                                                                               \
+    static void visit_values##POINTS(const ts_pass *p, const ts_node *n, mask reached, vec *h)                         \
+    {                                                                                                                  \
+        ts_visit_values(p, n, reached, h, POINTS, visit_values##POINTS);                                               \
+    }                                                                                                                  \
+    static void visit_pairs##POINTS(const ts_pass *p, const ts_node *n, mask reached, vec *h)                          \
+    {                                                                                                                  \
+        (void)reached;                                                                                                 \
+        ts_visit_pairs(p, n, h, POINTS, visit_pairs##POINTS);                                                          \
+    }
+EACH_POINTS(VISITORS)
+
+#define INTEGRATE(POINTS)                                                                                              \
+    case POINTS: ts_integrate(b, t, POINTS, b->plan ? visit_pairs##POINTS : visit_values##POINTS); break;
 
 static void integrate(ts_block *b, const ts_tree *t)
 {
     switch (t->points) {
-    case 1: integrate1(b, t); break;
-    case 2: integrate2(b, t); break;
-    case 3: integrate3(b, t); break;
-    case 4: integrate4(b, t); break;
-    case 5: integrate5(b, t); break;
-    case 6: integrate6(b, t); break;
-    case 8: integrate8(b, t); break;
-    case 12: integrate12(b, t); break;
-    default: integrate16(b, t);
+        EACH_POINTS(INTEGRATE)
     }
 }
 
@@ -55,97 +45,120 @@ static void integrate(ts_block *b, const ts_tree *t)
  * a row's floats of all tables do not. But to make factors for one row alone takes longer than to look it up. */
 static int is_integrated(const ts_block *b, const ts_tree *t)
 {
-    if (!t->has_tables || t->has_tables == TS_ONLY_TABLES)
-        return !t->has_tables;
+    if (b->plan || !t->has_tables || t->has_tables == TS_ONLY_TABLES)
+        return b->plan || !t->has_tables;
     if (t->factors < 0)
         return b->count > 1 && !TS_TABLES_ARE_FASTER;
     return b->count <= VEC_LANES || !TS_TABLES_ARE_FASTER;
 }
 
+static void touch(ts_block *b, const ts_tree *t)
+{
+    const ts_pair_plan *plan = b->plan;
+    if (plan)
+        for (int64_t at = plan->first_slot[t->first], end = plan->first_slot[t->first + t->nodes]; at < end; at++)
+            b->touched[plan->slots[at]] = 1;
+    else
+        for (int i = 0; i < t->nodes; i++)
+            b->touched[b->m->nodes[t->first + i].column] = 1;
+}
+
 static void add_tree(ts_block *b, const ts_tree *t)
 {
-    for (int i = 0; i < t->nodes; i++)
-        b->touched[b->m->nodes[t->first + i].column] = 1;
+    touch(b, t);
     if (!t->nodes)
         for (int row = 0; row < b->rows; row++)
             b->margin[row] += t->leaf;
     else if (is_integrated(b, t))
         integrate(b, t);
-    else if (b->count == 1)
-        look_up_row(b, t);
     else
-        look_up(b, t);
+        ts_look_up(b, t);
 }
 
 static void explain_output(ts_block *b, int output)
 {
     const ts_model *m = b->m;
+    const size_t numbers = (size_t)b->lines * (size_t)b->stride;
     for (int row = 0; row < b->rows; row++)
         b->margin[row] = m->start[output];
-    memset(b->sum, 0, sizeof(double) * TS_BLOCK * (size_t)m->used);
-    memset(b->phi, 0, sizeof(float) * TS_BLOCK * (size_t)m->used);
-    memset(b->touched, 0, (size_t)m->used);
-    for (const ts_tree *t = m->trees + m->first_tree[output], *end = m->trees + m->first_tree[output + 1]; t < end;
-         t++) {
-        add_tree(b, t);
-        if (t->ends_chunk)
-            ts_add_chunk(m->used, TS_BLOCK, b->rows, b->touched, b->phi, b->sum);
+    memset(b->sum, 0, sizeof(double) * numbers);
+    memset(b->chunk, 0, sizeof(float) * numbers);
+    memset(b->touched, 0, (size_t)b->lines);
+    for (int at = m->first_tree[output]; at < m->first_tree[output + 1]; at++) {
+        add_tree(b, m->trees + at);
+        if (m->trees[at].ends_chunk)
+            ts_add_chunk(b);
     }
-    ts_add_chunk(m->used, TS_BLOCK, b->rows, b->touched, b->phi, b->sum);
+    ts_add_chunk(b);
 }
 
-static void write_out(const ts_block *b, int output, int count, float *out)
+/* How many numbers each row has for an output. */
+static size_t width_of(const ts_block *b)
+{
+    const size_t features = (size_t)b->m->features;
+    if (!b->plan)
+        return features + 2;
+    return b->plan->dense ? (features + 1) * (features + 1) : (size_t)b->lines;
+}
+
+/* One row's values, base value and margin. */
+static void write_values(const ts_block *b, int output, int row, float *to)
 {
     const ts_model *m = b->m;
-    const size_t width = (size_t)m->features + 2, step = width * (size_t)m->outputs;
-    for (int row = 0; row < count; row++) {
-        float *line = out + (size_t)row * step + (size_t)output * width;
-        for (int column = 0; column < m->used; column++)
-            line[m->columns[column]] = (float)b->sum[(size_t)column * TS_BLOCK + row];
-        line[m->features] = m->base[output];
-        line[m->features + 1] = b->margin[row];
-    }
+    for (int column = 0; column < m->used; column++)
+        to[m->columns[column]] = (float)b->sum[(size_t)column * (size_t)b->stride + (size_t)row];
+    to[m->features] = m->base[output];
+    to[m->features + 1] = b->margin[row];
 }
 
-/* Cuts what a block needs out of one piece of memory, and returns how many bytes that takes. */
-static size_t lay_out(ts_block *b, char *memory)
+/* One row's pairs one after the other, or its matrix, which is zero before; on its diagonal what the feature's pairs
+ * give to others. */
+static void write_pairs(const ts_block *b, int row, float *to)
 {
     const ts_model *m = b->m;
-    const size_t levels = (size_t)m->levels + 1, plane = TS_BLOCK * (size_t)m->used;
-    const size_t points = sizeof(float) * TS_STEP * TS_MOST_POINTS;
-    size_t at = 0;
-    b->sum = ts_cut(memory, &at, sizeof(double) * plane);
-    b->x = ts_cut(memory, &at, sizeof(float) * plane);
-    b->phi = ts_cut(memory, &at, sizeof(float) * plane);
-    b->touched = ts_cut(memory, &at, (size_t)m->used);
-    b->margin = ts_cut(memory, &at, sizeof(float) * TS_BLOCK);
-    b->bits = ts_cut(memory, &at, 2 * TS_BLOCK * levels);
-    b->factors = ts_cut(memory, &at, sizeof(float) * TS_FACTORS * TS_MOST_POINTS * (size_t)m->most_nodes);
-    b->products = ts_cut(memory, &at, points * levels);
-    b->sums = ts_cut(memory, &at, 2 * points * levels);
-    b->path_bits = ts_cut(memory, &at, sizeof(float) * TS_STEP * 2 * TS_MOST_POINTS);
-    return at;
+    const size_t width = (size_t)m->features + 1;
+    memset(b->diagonal, 0, sizeof(double) * (size_t)m->used);
+    for (int pair = 0; pair < b->lines; pair++) {
+        const double given = b->sum[(size_t)pair * (size_t)b->stride + (size_t)row] / 2;
+        if (!b->plan->dense) {
+            to[pair] = (float)given;
+            continue;
+        }
+        const int32_t i = b->plan->lower[pair], j = b->plan->upper[pair];
+        to[(size_t)m->columns[i] * width + (size_t)m->columns[j]] = (float)given;
+        to[(size_t)m->columns[j] * width + (size_t)m->columns[i]] = (float)given;
+        b->diagonal[i] -= given;
+        b->diagonal[j] -= given;
+    }
+    for (int column = 0; b->plan->dense && column < m->used; column++)
+        to[(size_t)m->columns[column] * (width + 1)] = (float)b->diagonal[column];
 }
 
-int EXPLAIN(const ts_model *m, const float *rows, int64_t count, float *out)
+int KERNEL(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out)
 {
-    ts_block b = {.m = m};
-    char *memory = aligned_alloc(64, lay_out(&b, NULL));
+    ts_block b = {.m = m, .plan = plan, .lines = plan ? plan->pairs : m->used, .stride = plan ? plan->block : TS_BLOCK};
+    if (count < b.stride - 63)
+        b.stride = ((int)count + 63) / 64 * 64; /* few rows need little memory */
+    const size_t width = width_of(&b);
+    char *memory = aligned_alloc(64, ts_lay_out(&b, NULL));
     if (!memory)
         return -1;
-    lay_out(&b, memory);
-    for (int64_t done = 0; done < count; done += TS_BLOCK) {
+    ts_lay_out(&b, memory);
+    for (int64_t done = 0; done < count; done += b.count) {
         if (done)
-            sched_yield(); /* Linux may let a computation run until the next scheduler tick, for which others wait 4 ms
-                            */
-        const int here = count - done < TS_BLOCK ? (int)(count - done) : TS_BLOCK;
-        b.count = here;
-        b.rows = (here + TS_STEP - 1) / TS_STEP * TS_STEP;
-        /* A register of bytes looks as far as 64 rows. */
-        ts_transpose(m, rows + done * m->features, here, (here + 63) / 64 * 64, TS_BLOCK, b.x);
+            sched_yield(); /* Linux may let a computation run until the next tick, for which others wait 4 ms */
+        b.count = count - done < b.stride ? (int)(count - done) : b.stride;
+        b.rows = (b.count + TS_STEP - 1) / TS_STEP * TS_STEP;
+        ts_transpose(&b, rows + done * m->features);
         for (int output = 0; output < m->outputs; output++) {
             explain_output(&b, output);
-            write_out(&b, output, here, out + done * m->outputs * (m->features + 2));
+            for (int row = 0; row < b.count; row++) {
+                float *to = out + ((size_t)(done + row) * (size_t)m->outputs + (size_t)output) * width;
+                if (plan)
+                    write_pairs(&b, row, to);
+                else
+                    write_values(&b, output, row, to);
+            }
         }
     }
     free(memory);

@@ -25,20 +25,13 @@ static inline int ts_goes_left(const ts_model *m, const ts_node *n, float x)
 TS_INLINE mask ts_lanes_left(const ts_model *m, const ts_node *n, const float *x)
 {
     if (n->flags & TS_CATEGORICAL) {
-        int32_t left[VEC_LANES];
+        _Alignas(64) int32_t left[VEC_LANES];
         for (int lane = 0; lane < VEC_LANES; lane++)
             left[lane] = ts_goes_left(m, n, x[lane]) ? -1 : 0;
         return mask_from_ints(left);
     }
-    const vec threshold = vec_all(n->threshold);
-    return n->flags & TS_DEFAULT_LEFT ? vec_not_greater_equal(vec_load(x), threshold)
-                                      : vec_less(vec_load(x), threshold);
+    const vec lanes = *(const vec *)x, threshold = vec_all(n->threshold);
+    return n->flags & TS_DEFAULT_LEFT ? vec_not_greater_equal(lanes, threshold) : vec_less(lanes, threshold);
 }
-
-/* Two leaves under a feature that is new: what they give together is the product so far times one of two numbers. */
-TS_INLINE int ts_is_simple_pair(const ts_node *n) { return n->left < 0 && n->right < 0 && !(n->flags & TS_REPEATED); }
-
-#define TS_JOIN_(a, b) a##b
-#define TS_JOIN(a, b) TS_JOIN_(a, b)
 
 #endif

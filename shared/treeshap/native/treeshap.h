@@ -50,29 +50,21 @@ typedef struct {
 } ts_tree;
 
 typedef struct {
-    const ts_node *nodes;
-    const ts_tree *trees;
-    const int32_t *first_tree;   /* outputs + 1: the trees of each output lie in one piece */
     const int32_t *columns;      /* the feature of each used column, ascending */
-    const float *tables;
-    const float *factors;        /* FACTORS x points for each node of some trees */
+    const int32_t *first_tree;   /* outputs + 1: the trees of each output lie in one piece */
+    const ts_tree *trees;
+    const ts_node *nodes;
     const uint32_t *categories;
     const float *start;          /* the margin before the first tree, for each output */
     const float *base;           /* the base value of each output */
+    const float *tables;
+    const float *factors;        /* FACTORS x points for each node of some trees */
     const double *points;        /* MOST_POINTS + 1 rules of 4 x MOST_POINTS: t, 1 - t, w, -w / (1 - t) */
     int32_t outputs, used, features, levels, most_nodes;
 } ts_model;
 
-/* Each explains rows x features into rows x outputs x (features + 2), which is zero before: contributions,
- * base value, margin. Returns 0, or -1 without memory. */
-typedef int ts_explain_rows(const ts_model *m, const float *rows, int64_t count, float *out);
-
-ts_explain_rows ts_explain_portable, ts_explain_avx2, ts_explain_avx512;
-
 /* The plan of interactions; made by pairs.py from a model that was checked. */
 typedef struct {
-    const float *factors;        /* PAIR_FACTORS x points for each node of each tree */
-    const int32_t *first_factor; /* trees: in units of TABLE_ROW floats */
     const int64_t *first_slot;   /* nodes + 1 */
     const int32_t *slots;        /* for each other feature of a node's path, in its order: the pair */
     const int32_t *lower, *upper; /* pairs: their two columns, the lower one first */
@@ -80,11 +72,16 @@ typedef struct {
     int32_t dense;               /* 1: matrices with their diagonals; 0: the pairs alone */
 } ts_pair_plan;
 
-/* Each adds interactions to what is zero before. Dense: rows x outputs x (features + 1)^2, symmetric, on the diagonal
- * minus the sum of the feature's pairs; else rows x outputs x pairs. Returns 0, or -1 without memory.
- */
-typedef int ts_pair_rows(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out);
+#define TS_VISIBLE __attribute__((visibility("default")))
 
-ts_pair_rows ts_pairs_portable, ts_pairs_avx2, ts_pairs_avx512;
+/* Each explains rows x features, and adds to what is zero before. Returns 0, or -1 without memory.
+ *
+ * Without a plan `out` is rows x outputs x (features + 2): contributions, base value, margin. With a dense plan it is
+ * rows x outputs x (features + 1)^2, symmetric, on the diagonal minus the sum of the feature's pairs; else
+ * rows x outputs x pairs.
+ */
+typedef int ts_explain(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64_t count, float *out);
+
+TS_VISIBLE ts_explain treeshap_portable, treeshap_avx2, treeshap_avx512;
 
 #endif

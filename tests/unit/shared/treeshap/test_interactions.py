@@ -200,8 +200,8 @@ def test_what_would_take_too_much_memory_or_has_a_background_is_not_covered(
 ) -> None:
     booster, x = train(4, 3, 6)
     compiled = compile_booster(booster)
-    with pytest.raises(NotCoveredError, match=r"more than 0\.001 MB"):
-        find_pairs(compiled, 0.001)
+    with pytest.raises(NotCoveredError, match=r"more than 0\.0001 MB"):
+        find_pairs(compiled, 0.0001)
     with pytest.raises(NotCoveredError, match="background"):
         InteractionExplainer(against_background(compiled, x[:20]), library)
     monkeypatch.setattr(pairs_module, "MOST_PAIRS", 5)
