@@ -10,20 +10,8 @@ from typing import Any
 
 import numpy as np
 
-#: Numbers by their marker: all are big-endian.
-_NUMBERS: dict[int, np.dtype[Any]] = {
-    ord("i"): np.dtype(">i1"),
-    ord("U"): np.dtype(">u1"),
-    ord("I"): np.dtype(">i2"),
-    ord("l"): np.dtype(">i4"),
-    ord("L"): np.dtype(">i8"),
-    ord("d"): np.dtype(">f4"),
-    ord("D"): np.dtype(">f8"),
-}
-_SINGLE = {
-    marker: struct.Struct(kind)
-    for marker, kind in zip(b"iUIlLdD", (">b", ">B", ">h", ">i", ">q", ">f", ">d"), strict=True)
-}
+#: Numbers by their marker, as `struct` and NumPy name them: all are big-endian.
+_NUMBERS = dict(zip(b"iUIlLdD", (">b", ">B", ">h", ">i", ">q", ">f", ">d"), strict=True))
 _WORDS = {ord("Z"): None, ord("T"): True, ord("F"): False}
 #: Containers within each other, at most: Python's stack is finite.
 _MOST_DEPTH = 64
@@ -43,13 +31,7 @@ class _Reader:
         self._at = 0
 
     def value(self, depth: int) -> Any:
-        return self._value(self._marker(), depth)
-
-    def _marker(self) -> int:
-        self._at += 1
-        return self._content[self._at - 1]
-
-    def _value(self, marker: int, depth: int) -> Any:
+        marker = self._marker()
         if depth > _MOST_DEPTH:
             raise ValueError("this UBJSON is nested too deeply")
         if marker in _NUMBERS:
@@ -64,23 +46,29 @@ class _Reader:
             return self._array(depth)
         raise ValueError(f"byte {self._at - 1} of this UBJSON, {marker}, is no marker")
 
-    def _numbers(self, dtype: np.dtype[Any], count: int) -> Any:
-        begin = self._at
-        self._at += count * dtype.itemsize
-        if count < 0 or self._at > len(self._content):
-            raise ValueError("this UBJSON is truncated in an array")
-        return np.frombuffer(self._content, dtype, count, begin).astype(dtype.newbyteorder("="))
+    def _marker(self) -> int:
+        self._at += 1
+        return self._content[self._at - 1]
+
+    def _take(self, size: int) -> bytes:
+        self._at += size
+        if self._at > len(self._content):
+            raise ValueError("this UBJSON is truncated")
+        return self._content[self._at - size : self._at]
+
+    def _numbers(self, marker: int, count: int) -> Any:
+        dtype: np.dtype[Any] = np.dtype(_NUMBERS[marker])
+        return np.frombuffer(self._take(count * dtype.itemsize), dtype).astype(dtype.newbyteorder("="))
 
     def _number(self, marker: int) -> int | float:
         # There is one for each name and text: NumPy would take ten times as long.
-        number = _SINGLE[marker]
-        self._at += number.size
-        found: int | float = number.unpack_from(self._content, self._at - number.size)[0]
-        return found
+        kind = _NUMBERS[marker]
+        number: int | float = struct.unpack(kind, self._take(struct.calcsize(kind)))[0]
+        return number
 
     def _length(self) -> int:
         marker = self._marker()
-        if marker not in _NUMBERS or _NUMBERS[marker].kind == "f":
+        if marker not in b"iUIlL":
             raise ValueError("a length in this UBJSON is not a whole number")
         length = int(self._number(marker))
         if not 0 <= length <= len(self._content):
@@ -88,11 +76,7 @@ class _Reader:
         return length
 
     def _text(self) -> str:
-        length = self._length()
-        self._at += length
-        if self._at > len(self._content):
-            raise ValueError("this UBJSON is truncated in a text")
-        return self._content[self._at - length : self._at].decode()
+        return self._take(self._length()).decode()
 
     def _object(self, depth: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
@@ -113,7 +97,7 @@ class _Reader:
         if kind is not None:
             if kind not in _NUMBERS or count is None:
                 raise ValueError("a typed array in this UBJSON holds no numbers")
-            return self._numbers(_NUMBERS[kind], count)
+            return self._numbers(kind, count)
         if count is not None:
             return [self.value(depth + 1) for _ in range(count)]
         items = []

@@ -7,30 +7,21 @@ out, and our own errors.
 A residual is the difference between the base value plus the values of one row and output, and their margin, which
 the engine computes in another way (from the trees' leaves, not from the values). It is relative to the largest of 1,
 |margin| and the largest |value|: float32 cannot do better than some 1e-7 of these.
-
-The compiled engine takes 1.5 microseconds for a row of 30 features, so there is first one product in float32 for all
-rows, relative to 1 and |margin| alone. That can only make a residual too large, apart from float32's rounding (some 1e-7
-of the values). Residuals up to CERTAIN by this measure are accepted; the others are computed again in float64.
 """
 
 from __future__ import annotations
 
 import errno
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shared.errors import EngineFaultError, ShapboxError
 from shared.explanation import Explanation, Matrix
 
 #: The largest residual that is accepted.
 TOLERANCE = 1e-4
-#: The largest residual by the quick measure that is accepted at once.
-CERTAIN = 1e-5
 #: Numbers that are checked at once: they stay in a processor's cache.
 _NUMBERS_AT_ONCE = 1 << 16
 #: Parts of the messages by which native libraries report that memory ran out, without a MemoryError.
@@ -105,35 +96,18 @@ def _ran_out_of_memory(fault: Exception) -> bool:
     return any(words in str(fault) for words in _OUT_OF_MEMORY)
 
 
-@np.errstate(all="ignore")  # overflows and numbers that are not finite are found by their residual
 def check_sums(explanation: Explanation, first_row: int = 0) -> float:
     """Return the largest residual of an explanation.
 
     Raises SumsDifferError, which names the worst row (counted from `first_row`), if it is above TOLERANCE or a number is
     not finite.
     """
-    lines, outputs = explanation.lines, explanation.outputs
-    contributions, margins = lines.contributions[:, 0], lines.margins[:, 0]
-    ones = _ones(contributions.shape[1])
-
-    def quick(some: slice) -> Matrix:
-        sums = np.einsum("ij,j->i", contributions[some], ones)
-        sums -= margins[some]
-        return _relative(sums, margins[some])
-
-    def exact(some: NDArray[np.intp]) -> NDArray[np.float64]:
-        part = Explanation(lines.array[some])
-        return _or_infinite(np.abs(_gaps(part)) / np.maximum(1.0, _scale(part)), part.array)
-
-    residual, worst = _find_largest(quick, exact, len(lines), lines.array.shape[2])
-    if residual <= TOLERANCE:
-        return residual
-    line = lines[worst : worst + 1]
-    off = f"are {abs(_gaps(line)[0]):.2g} off their margin"
-    raise _fault("values", off, line.array, first_row * outputs + worst, outputs)
+    lines = explanation.lines
+    sized = (lines.margins, lines.values)
+    worst = _find_worst(lines.contributions, lines.margins, sized)
+    return worst.accept("values", "their margin", first_row, explanation.outputs)
 
 
-@np.errstate(all="ignore")
 def check_interactions(matrices: Matrix, explanation: Explanation, first_row: int = 0) -> float:
     """Return the largest residual of matrices (rows, outputs, features + 1, features + 1).
 
@@ -143,85 +117,47 @@ def check_interactions(matrices: Matrix, explanation: Explanation, first_row: in
     Top pairs have no sums, so of the compiled engine's top pairs only the values beside them are checked. XGBoost
     chooses them from whole matrices, which are checked.
     """
-    size, outputs = matrices.shape[2], explanation.outputs
-    squares, lines = matrices.reshape(-1, size, size), explanation.lines
-    contributions, margins = lines.contributions[:, 0], lines.margins[:, 0]
-
-    def quick(some: slice) -> Matrix:
-        sums = np.einsum("ij,j->i", squares[some].reshape(-1, size), _ones(size)).reshape(-1, size)
-        sums -= contributions[some]
-        return _relative(np.abs(sums).max(axis=1), margins[some])
-
-    def exact(some: NDArray[np.intp]) -> NDArray[np.float64]:
-        square = squares[some].astype(np.float64)
-        off = np.abs(square.sum(axis=2) - contributions[some]).max(axis=1)
-        scale = np.maximum(_scale(Explanation(lines.array[some])), np.abs(square).max(axis=(1, 2)))
-        return _or_infinite(off / np.maximum(1.0, scale), square)
-
-    residual, worst = _find_largest(quick, exact, len(squares), size**2)
-    if residual <= TOLERANCE:
-        return residual
-    numbers = squares[worst].astype(np.float64)
-    gaps = np.abs(numbers.sum(axis=1) - contributions[worst])
-    feature = gaps.argmax()
-    of = "the base value" if feature == size - 1 else f"the value of feature {feature}"
-    off = f"are {gaps.max():.2g} off {of}"
-    raise _fault("interactions", off, numbers, first_row * outputs + worst, outputs)
+    size, lines = matrices.shape[2], explanation.lines
+    squares = matrices.reshape(-1, size, size)
+    worst = _find_worst(squares, lines.contributions[:, 0], (lines.margins, lines.values, squares))
+    of = "the base value" if worst.sum == size - 1 else f"the value of feature {worst.sum}"
+    return worst.accept("interactions", of, first_row, explanation.outputs)
 
 
-def _find_largest(
-    quick: Callable[[slice], Matrix],
-    exact: Callable[[NDArray[np.intp]], NDArray[np.float64]],
-    entries: int,
-    width: int,
-) -> tuple[float, int]:
-    """Return the largest residual of all entries (of `width` numbers each), and its entry."""
-    largest, place = 0.0, 0
-    at_once = max(1, _NUMBERS_AT_ONCE // width)
-    for begin in range(0, entries, at_once):
-        residuals = quick(slice(begin, begin + at_once))
-        most = residuals.max()
-        if not most <= CERTAIN:  # NaN is not
-            doubtful = np.flatnonzero(~(residuals <= CERTAIN))
-            residuals[doubtful] = exact(begin + doubtful)
-            most = residuals.max()
-        if most > largest:
-            largest, place = float(most), begin + int(residuals.argmax())
-    return largest, place
+@dataclass(frozen=True, slots=True)
+class _Worst:
+    """The largest residual, how far the sum is off, and which sum of which line it is."""
+
+    residual: float = 0.0
+    off: float = 0.0
+    line: int = 0
+    sum: int = 0
+
+    def accept(self, noun: str, of: str, first_row: int, outputs: int) -> float:
+        """Return the residual. Raises SumsDifferError if it is above the tolerance."""
+        if self.residual <= TOLERANCE:
+            return self.residual
+        row, output = divmod(first_row * outputs + self.line, outputs)
+        says = f"are {self.off:.2g} off {of}" if np.isfinite(self.off) else "are not all finite numbers"
+        raise SumsDifferError(f"{noun} {says}" + (f" for output {output}" if outputs > 1 else ""), row)
 
 
-def _relative(gaps: Matrix, margins: Matrix) -> Matrix:
-    """Divide the gaps by the quick measure, in place."""
-    scale = np.abs(margins)
-    np.maximum(scale, np.float32(1), out=scale)
-    np.abs(gaps, out=gaps)
-    gaps /= scale
-    return gaps
+@np.errstate(all="ignore")  # numbers that are not finite are found by their residual
+def _find_worst(numbers: Matrix, sums: Matrix, sized: Sequence[Matrix]) -> _Worst:
+    """Find the sum of `numbers` (lines, sums, numbers) that is furthest from its value in `sums` (lines, sums).
 
-
-def _gaps(lines: Explanation) -> NDArray[np.float64]:
-    """Return the sum of each line's values and base value, less its margin."""
-    return np.asarray(lines.contributions[:, 0].sum(axis=1, dtype=np.float64) - lines.margins[:, 0])
-
-
-def _scale(lines: Explanation) -> NDArray[np.float64]:
-    """Return the largest absolute number of each line, the base value left out."""
-    values = np.abs(lines.values[:, 0]).max(axis=1, initial=0)
-    return np.asarray(np.maximum(np.abs(lines.margins[:, 0]), values), dtype=np.float64)
-
-
-def _or_infinite(residuals: NDArray[np.float64], numbers: NDArray[Any]) -> NDArray[np.float64]:
-    """Return the residuals, with infinity for lines in which a number is not finite."""
-    return np.where(np.isfinite(numbers).all(axis=tuple(range(1, numbers.ndim))), residuals, np.inf)
-
-
-def _fault(noun: str, off: str, numbers: NDArray[Any], place: int, outputs: int) -> SumsDifferError:
-    row, output = divmod(place, outputs)
-    says = off if np.isfinite(numbers).all() else "are not all finite numbers"
-    return SumsDifferError(f"{noun} {says}" + (f" for output {output}" if outputs > 1 else ""), row)
-
-
-@functools.lru_cache(maxsize=64)
-def _ones(width: int) -> Matrix:
-    """Return the vector that adds up a line."""
-    return np.ones(width, dtype=np.float32)
+    The residual is relative to the line's largest number in `sized`.
+    """
+    found = _Worst()
+    at_once = max(1, _NUMBERS_AT_ONCE // (numbers.shape[1] * numbers.shape[2]))
+    for begin in range(0, len(numbers), at_once):
+        some = slice(begin, begin + at_once)
+        gaps = np.abs(np.einsum("lsn->ls", numbers[some], dtype=np.float64) - sums[some])
+        scales = [np.abs(part[some]).reshape(len(gaps), -1).max(axis=1, initial=1) for part in sized]
+        residuals = gaps.max(axis=1) / np.max(scales, axis=0)
+        residuals[np.isnan(residuals)] = np.inf
+        line = int(residuals.argmax())
+        if residuals[line] > found.residual:
+            off = int(gaps[line].argmax())
+            found = _Worst(float(residuals[line]), float(gaps[line, off]), begin + line, off)
+    return found

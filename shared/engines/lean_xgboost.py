@@ -12,7 +12,7 @@ import functools
 import importlib
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 from shared.errors import ModelFaultError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from importlib.machinery import ModuleSpec
+    from collections.abc import Callable
     from pathlib import Path
 
     from shared.models.contract import Trees
 
 #: Packages that XGBoost imports if they are installed. Predicting does not need them.
-HIDDEN_PACKAGES = frozenset({"sklearn", "pandas"})
+HIDDEN_PACKAGES = ("sklearn", "pandas")
 
 #: The parts of SciPy that XGBoost imports, the package first.
 REPLACED = ("scipy", "scipy.sparse", "scipy.special")
@@ -42,21 +41,6 @@ OUT_OF_MEMORY = "bad_alloc"
 _import_lock = threading.Lock()
 
 
-class _Hidden:
-    """A finder that denies the hidden packages to the thread that it was made in."""
-
-    def __init__(self) -> None:
-        self._thread = threading.get_ident()
-
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        del path, target
-        if threading.get_ident() == self._thread and fullname.partition(".")[0] in HIDDEN_PACKAGES:
-            raise ModuleNotFoundError(f"{fullname} is hidden while xgboost is imported", name=fullname)
-        return None
-
-
 class _LazyModule(ModuleType):
     """Replaces a module that XGBoost imports and does not use; a use imports the real one."""
 
@@ -64,20 +48,18 @@ class _LazyModule(ModuleType):
         if name.startswith("__"):
             raise AttributeError(name)
         if sys.modules.get(self.__name__) is self:  # XGBoost takes it by name while it is imported
-            return self._lazy_function(name)
+            return functools.partial(_call, self.__name__, name)
         return getattr(importlib.import_module(self.__name__), name)
 
-    def _lazy_function(self, name: str) -> Callable[..., Any]:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return getattr(importlib.import_module(self.__name__), name)(*args, **kwargs)
 
-        return call
+def _call(module: str, name: str, *args: Any, **kwargs: Any) -> Any:
+    return getattr(importlib.import_module(module), name)(*args, **kwargs)
 
 
 @functools.cache
 def import_xgboost() -> Any:
     """Return the module `xgboost`, imported lean unless it or SciPy had been imported before."""
-    with _import_lock, _packages_hidden(), _scipy_replaced():
+    with _import_lock, _packages_replaced():
         xgboost = importlib.import_module("xgboost")
     data: Any = importlib.import_module("xgboost.data")
     for question in SPARSE_QUESTIONS:
@@ -86,28 +68,18 @@ def import_xgboost() -> Any:
 
 
 @contextmanager
-def _packages_hidden() -> Iterator[None]:
-    hidden = _Hidden()
-    sys.meta_path.insert(0, hidden)
+def _packages_replaced() -> Iterator[None]:
+    """Hide and replace those packages that have not been imported yet."""
+    modules: dict[str, Any] = dict.fromkeys(HIDDEN_PACKAGES)  # None: an import of it fails
+    modules |= {name: _LazyModule(name) for name in REPLACED}
+    for name in REPLACED[1:]:
+        setattr(modules["scipy"], name.removeprefix("scipy."), modules[name])
+    added = {name: module for name, module in modules.items() if name.partition(".")[0] not in sys.modules}
+    sys.modules.update(added)
     try:
         yield
     finally:
-        sys.meta_path.remove(hidden)
-
-
-@contextmanager
-def _scipy_replaced() -> Iterator[None]:
-    if "scipy" in sys.modules:
-        yield
-        return
-    package, *parts = (_LazyModule(name) for name in REPLACED)
-    for part in parts:
-        setattr(package, part.__name__.rpartition(".")[2], part)
-    sys.modules.update({module.__name__: module for module in (package, *parts)})
-    try:
-        yield
-    finally:
-        for name in REPLACED:
+        for name in added:
             del sys.modules[name]
 
 
