@@ -26,7 +26,7 @@ from tests.integration.api.api_process import Process
 from tests.support.activated import activated_catalog
 
 #: Clients at the same time, and seconds for which they run: SHAPBOX_RACE_SECONDS=180 before a release.
-CLIENTS, SECONDS = 20, float(os.environ.get("SHAPBOX_RACE_SECONDS", "20"))
+CLIENTS, SECONDS = 20, float(os.environ.get("SHAPBOX_RACE_SECONDS", "10"))
 #: Requests that are sent at once, at most, and that a connection is used for.
 MOST_AT_ONCE, MOST_TURNS = 6, 8
 #: The share of responses at which a client breaks its connection off.
