@@ -145,7 +145,8 @@ class JsonScanner:
 
     def _take_usual_rows(self) -> Rows | None:
         """Step over the rows in memory, but the last one, if they are usual."""
-        if self._find_last_row() < 0:
+        # No more than the longest row is kept in memory unread.
+        if self._find_last_row() < 0 and len(self._buffer) - self._at < self._limit:
             self._fill()
         text = self._buffer[self._at : max(self._find_last_row(), 0)].rstrip(b", \t\r\n")
         count = count_rows(text)

@@ -13,7 +13,7 @@ from services.api.rows.chunks import Piece
 from services.api.rows.csv_rows import read_csv
 from services.api.rows.json_body import read_json_options, read_json_rows
 from services.api.rows.json_rows import JsonRowParser, read_ndjson
-from services.api.rows.json_scanner import BETWEEN_LINES, count_rows, split_rows
+from services.api.rows.json_scanner import BETWEEN_LINES, JsonScanner, count_rows, split_rows
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import InvalidRowsError, UnprocessableError, UnreadableBodyError
 from tests.unit.api.rows.features import numbers
@@ -123,6 +123,12 @@ def test_many_plain_rows_are_read_a_block_at_a_time(between: str, monkeypatch: p
 
     np.testing.assert_array_equal(rows, np.tile(np.array([1, 2, 3], np.float32), (MANY, 1)))
     assert len(texts) <= 2 * len(body) / BLOCK_BYTES + 2
+
+
+def test_the_buffer_stays_small_if_no_window_holds_two_rows_of_a_kind() -> None:
+    longest = b'{"a":"' + b"x" * (SPEC.max_row_bytes - 8) + b'"}'
+    scanner = JsonScanner(io.BytesIO(b"[" + b",".join([b"[1]", longest] * 100) + b"]"), SPEC.max_row_bytes)
+    assert max(len(scanner._buffer) for _ in scanner.take_rows()) < 4 * SPEC.max_row_bytes
 
 
 def test_rows_are_separated_from_other_members_in_every_block() -> None:
