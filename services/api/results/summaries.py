@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from itertools import batched
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 
@@ -28,8 +29,8 @@ from shared.summary.summary import (
 
 #: Bytes of summaries that stay in memory. One of a million rows of 30 features has half a MB.
 KEPT_BYTES = 8 * 2**20
-#: Bytes of batches' summaries that are in memory while a job's is merged.
-GATHERED_BYTES = 4 * 2**20
+#: Bytes of batches' summaries that are in memory while a job's is merged, and jobs that this is done for at a time.
+GATHERED_BYTES, GATHERED_JOBS = 4 * 2**20, 2
 #: Objects that are read at a time: a remote store takes some 20 ms for each.
 READERS = 8
 
@@ -44,9 +45,11 @@ class JobSummaries:
     def __init__(self, payloads: Payloads) -> None:
         self._payloads = payloads
         self._kept: dict[str, Summary] = {}
-        #: One summary is gathered at a time, and one row read: a batch of a wide model is large. Several plots of one job,
-        #: requested at once, so read it once.
-        self._gathering, self._reading = threading.Lock(), threading.Lock()
+        #: By job: several plots of one job, requested at once, read it once. Guarded, as `_kept` is, by `_lock`.
+        self._gathering: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+        self._lock = threading.Lock()
+        #: Bounds the memory of all that is read at a time.
+        self._readers = threading.Semaphore(GATHERED_JOBS)
 
     def of(self, job: Job) -> Summary:
         """Return the summary of a completed job.
@@ -58,12 +61,13 @@ class JobSummaries:
                 f"{job.features:,} features times {job.outputs:,} outputs are more than {MOST_VALUES:,}, too many for a "
                 "summary or a plot of all rows. Waterfall plots of single rows and the values are available."
             )
-        if (kept := self._kept.get(job.id)) is not None:
-            return kept
-        with self._gathering:
-            summary = self._kept[job.id] = self._kept.get(job.id) or self._gather(job)
-            while sum(one.size for one in self._kept.values()) > KEPT_BYTES:
-                del self._kept[next(iter(self._kept))]
+        with self._lock:
+            alone = self._gathering.setdefault(job.id, threading.Lock())
+        with alone:
+            if (summary := self._kept.get(job.id)) is None:
+                with self._readers:
+                    summary = self._gather(job)
+            self._keep(job.id, summary)
         return summary
 
     def row(self, job: Job, row: int) -> tuple[Matrix, Explanation]:
@@ -72,9 +76,17 @@ class JobSummaries:
         Raises PayloadMissingError and StorageUnavailableError, as `of` does.
         """
         batch, place = divmod(row, job.batch_rows)
-        with self._reading:
+        with self._readers:  # a batch of a wide model is large
             features, explanation = self._read(job, batch)
             return features[place].copy(), Explanation(explanation.array[place : place + 1].copy())
+
+    def _keep(self, job_id: str, summary: Summary) -> None:
+        """Keep a summary; the least recently used ones make room."""
+        with self._lock:
+            self._kept.pop(job_id, None)
+            self._kept[job_id] = summary
+            while sum(kept.size for kept in self._kept.values()) > KEPT_BYTES:
+                del self._kept[next(iter(self._kept))]
 
     def _gather(self, job: Job) -> Summary:
         together = max(1, GATHERED_BYTES // _batch_bytes(job))
