@@ -115,7 +115,7 @@ class InlineModels:
 
 
 class InlineExecutor:
-    """Explains small requests and passes all others on to the queue."""
+    """An Executor that explains small requests and passes all others on to the queue."""
 
     def __init__(self, models: InlineModels, queued: QueuedExecutor, counters: Counters) -> None:
         self._models = models

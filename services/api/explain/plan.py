@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from services.api.http.query import RowRange
 from services.api.rows.json_body import BodyOptions
@@ -59,6 +60,14 @@ class Inline:
     plan: Plan
     explanation: Explanation
     job: Job | None = None
+
+
+class Executor(Protocol):
+    """Carries tasks out."""
+
+    def run(self, task: Task) -> Inline | Job:
+        """Explain the task's rows, or accept a job for them. Raises what is wrong with the rows."""
+        ...
 
 
 def make_plan(options: BodyOptions, catalog: ModelCatalog, settings: Settings) -> Plan:

@@ -38,7 +38,7 @@ _log = logging.getLogger("shapbox.submission")
 
 
 class QueuedExecutor:
-    """Accepts jobs. A request that fails earlier leaves nothing behind."""
+    """An Executor that accepts jobs. A request that fails earlier leaves nothing behind."""
 
     def __init__(
         self, settings: Settings, store: JobStore, payloads: Payloads, reservations: ResultReservations

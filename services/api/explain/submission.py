@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from services.api.explain.inline import MOST_BODY, InlineExecutor
-from services.api.explain.plan import Inline, Plan, Task, make_plan
+from services.api.explain.plan import Executor, Inline, Plan, Task, make_plan
 from services.api.explain.queued import QueuedExecutor
 from services.api.http.access_log import REQUEST_ID
 from services.api.http.query import Query, RowRange
@@ -75,7 +75,8 @@ class Submission:
             wanted = RowRange() if writer is None else writer.rows
             keeps_job = writer is None or idempotency is not None
             task = Task(req.env[REQUEST_ID], plan, body, wanted, keeps_job, idempotency)
-            return self._inline.run(task) if waits else self._queued.run(task)
+            executor: Executor = self._inline if waits else self._queued
+            return executor.run(task)
 
     def _plan(self, query: Query, body: RequestBody) -> Plan:
         """Return the plan for the options in the query and the body. A catalog never changes."""
