@@ -160,8 +160,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     requests: list[RequestParser]
     #: Bytes that came after a request that is not answered yet.
     ahead = b""
-    #: Whether it came when there was no room.
-    health_only = False
+    #: Whether it came when there was no room, and whether an answer was made on it.
+    health_only = answered = False
     #: Bytes of answers in memory when one of them was last waiting for its client.
     kept_bytes = 0
 
@@ -260,7 +260,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             # A new buffer frees the one before once that is sent.
             self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
             self.current_outbuf_count = 0
-            self.since = time.time()
+            self.since, self.answered = time.time(), True
             self._flush_exception(self._flush_some, do_close=False)
             if self.total_outbufs_len:  # none if it is closed
                 self._bound_memory()

@@ -178,11 +178,12 @@ class Server:
         channel.handle_close()
 
 
-def _usefulness(channel: Channel) -> tuple[bool, float]:
-    """Return whether it has been idle for a short time only, and its last progress."""
+def _usefulness(channel: Channel) -> tuple[int, float]:
+    """Return whether it is idle (0), was answered (1) or is new (2), and its last progress."""
     answering = bool(channel.total_outbufs_len or channel.ahead)
     since = channel.last_activity if answering else channel.since
-    return answering or time.time() - since < FRESH_SECONDS, since
+    idle = not answering and time.time() - since >= FRESH_SECONDS
+    return (0 if idle else 1 if channel.answered else 2), since
 
 
 @contextlib.contextmanager

@@ -587,6 +587,23 @@ def test_a_connection_that_was_just_opened_is_not_closed_for_answers_that_nobody
             assert answer(connection).count(b"x") >= LONG
 
 
+def test_a_connection_whose_first_request_may_be_on_its_way_is_closed_last(
+    serve: Serve, limits: Callable[[int, int], None], wait_until: Callable[..., float]
+) -> None:
+    limits(3, 0)
+    served = serve(say_length)
+    with contextlib.ExitStack() as stack:
+        new, answered, other = (stack.enter_context(served.connect()) for _ in range(3))
+        for connection in (answered, other):
+            connection.sendall(ASK)
+            assert answer(connection).endswith(b"read 0")
+        wait_until(lambda: not any(one.requests for one in served.channels()))
+        stack.enter_context(served.connect())
+        assert rest(answered) == b""
+        new.sendall(ASK)
+        assert answer(new).endswith(b"read 0")
+
+
 def test_pipelined_requests_of_some_leave_their_turn_to_others(serve: Serve) -> None:
     served = serve(say_length)
     many = server.PIPELINED * 5
