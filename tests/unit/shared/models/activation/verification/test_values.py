@@ -179,8 +179,7 @@ def test_wrong_interactions_of_the_kernel_leave_them_to_xgboost_and_the_values_w
 ) -> None:
     booster, _ = train(4, 3, 6)
     tested, compiled = model_under_test(booster, library), compile_booster(booster)
-    altered = replace(compiled, nodes=compiled.nodes.copy())
-    altered.nodes["left_ratio"][0] *= 1.1
+    altered = replace(compiled, factors=compiled.factors * np.float32(1.01))
     record = verify_interactions(tested, altered, None)
     assert record.engine == XGBOOST
     assert "kernel's interactions are" in (record.reason or "")
