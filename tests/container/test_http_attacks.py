@@ -17,14 +17,14 @@ from tests.container.conftest import Say
 from tests.support.http_attacks import Target, attacks, highest, strike
 
 #: Seconds of each attack; 60 before a release.
-SECONDS = float(os.environ.get("SHAPBOX_ATTACK_SECONDS", "6"))
+SECONDS = float(os.environ.get("SHAPBOX_ATTACK_SECONDS", "12"))
 #: Seconds in which 99 of 100 requests of others are answered, in one of some attempts: other tests run beside these, and
 #: may take the processors for seconds. All else must hold in each attempt.
 MOST_SECONDS, ATTEMPTS = 1.0, 3
 #: How many times longer that may be than without an attack, where the machine is too busy for the bound in seconds.
 TIMES_UNDISTURBED = 4
 #: MB by which the api may grow, and seconds in which it is back.
-MOST_GROWN_MB, BACK_SECONDS = 32, 60
+MOST_GROWN_MB, BACK_SECONDS = 32, 10
 MB = 2**20
 
 type Memory = Callable[[], int]
