@@ -144,9 +144,10 @@ class _Worst:
 
 @np.errstate(all="ignore")  # numbers that are not finite are found by their residual
 def _find_worst(numbers: Matrix, sums: Matrix, sized: Sequence[Matrix]) -> _Worst:
-    """Find the sum of `numbers` (lines, sums, numbers) that is furthest from its value in `sums` (lines, sums).
+    """Find the sum that is furthest from its value.
 
-    The residual is relative to the line's largest number in `sized`.
+    `numbers` are (lines, sums, numbers), and `sums` (lines, sums). The residual is relative to the line's largest
+    number in `sized`.
     """
     found = _Worst()
     at_once = max(1, _NUMBERS_AT_ONCE // (numbers.shape[1] * numbers.shape[2]))

@@ -72,7 +72,10 @@ class Job:
         return range(start, min(start + self.batch_rows, self.rows))
 
     def to_hash(self) -> dict[Any, Any]:
-        """Return the fields as Redis keeps them, without those that are None. `todo` is kept as a set of its own."""
+        """Return the fields as Redis keeps them, without those that are None.
+
+        `todo` is kept as a set of its own.
+        """
         values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "todo"}
         return {name: _to_text(value) for name, value in values.items() if value is not None}
 

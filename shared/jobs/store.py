@@ -104,7 +104,9 @@ class JobStore:
                 self._entering -= batches
 
     def accept(self, job: Job, idempotency: Idempotency | None = None) -> Accepted:
-        """Make a job with stored rows visible, in one transaction, and queue its batches unless it is completed already.
+        """Make a job with stored rows visible, in one transaction.
+
+        Its batches are queued unless it is completed already.
 
         A completed job's result is stored, too, and the caller counts the model's largest residual. If the Idempotency-Key
         belongs to an earlier job, that job is returned instead. Raises QueueFullError, RedisFullError, and

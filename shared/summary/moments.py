@@ -136,7 +136,10 @@ def _of_block(x: Table, phi: Table) -> Table:
 
 
 def _merge(rows: Table, parts: Mapping[Of, Table]) -> Table:
-    """Return the table of all parts along the first axis, of so many rows each. Without spreads, a part is one row."""
+    """Return the table of all parts along the first axis, of so many rows each.
+
+    Without spreads, a part is one row.
+    """
     present = parts[Of.PRESENT]
     counts = {Of.ABS_MEAN: rows, Of.MEAN: rows, Of.X_MEAN: present, Of.PRESENT_MEAN: present}
     table = np.empty((*present.shape[1:], len(Of)))

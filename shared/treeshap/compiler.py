@@ -32,7 +32,10 @@ _AT_ONCE = 512
 
 
 def _compile_tree(tree: Tree, words: array[int]) -> tuple[NDArray[Any], tuple[Any, ...], float]:
-    """Return a tree's nodes, its record and its expected value; append its sets of categories to `words`."""
+    """Return a tree's nodes, its record and its expected value.
+
+    Its sets of categories are appended to `words`.
+    """
     inner, nodes, expected = flatten(tree)
     features = int((nodes["above"] + (nodes["flags"] & layout.REPEATED == 0)).max(initial=0))
     levels = int(nodes["level"].max(initial=0)) + bool(len(nodes))

@@ -1,4 +1,4 @@
-"""A tree laid flat: its inner nodes in the order of descent, each with what its path says of it."""
+"""A tree laid flat: its inner nodes in the order of descent, each with facts of its path."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _BY_DESCENT = ("level", "right_child", "above", "bit", "flags", "ratio_above", "
 
 
 def flatten(tree: Tree) -> tuple[NDArray[np.int64], NDArray[Any], float]:
-    """Return a tree's inner nodes (node, left subtree, right subtree), their records, and the tree's expected value.
+    """Return a tree's inner nodes, their records, and the tree's expected value.
 
-    Children are places among the records. Columns, categories and tables are left to the compiler.
+    An inner node is (node, left subtree, right subtree). Children are places among the records. Columns, categories and
+    tables are left to the compiler.
     """
     found: list[int] = []
     records: list[tuple[float, ...]] = []

@@ -57,7 +57,10 @@ class Library:
     """The loaded object. All of its calls release the GIL."""
 
     def __init__(self, path: Path) -> None:
-        """Load it. Raises OSError if it is missing, not for this machine, or built from other sources."""
+        """Load it.
+
+        Raises OSError if it is missing, not for this machine, or built from other sources.
+        """
         native = ctypes.CDLL(str(path))
         if native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:
             raise OSError(f"{path} was built from other sources: build it again")

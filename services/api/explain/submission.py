@@ -48,9 +48,9 @@ class Submission:
         self._plans: dict[BodyOptions, Plan] = {}
 
     def submit(self, req: Any, query: Query, *, waits: bool, writer: Writer | None = None) -> Inline | Job:
-        """Explain the request's rows here if they are few and the client waits, or accept a job for them.
+        """Explain the request's rows, or accept a job for them.
 
-        With a writer, the client wants the values: what it cannot write is refused before any row is read, and a job is
+        Rows are explained here if they are few and the client waits. With a writer, the client wants the values: what it cannot write is refused before any row is read, and a job is
         kept only for an Idempotency-Key. Raises the errors of a bad request, and BusyError, DrainingError,
         QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError and StorageUnavailableError.
         """

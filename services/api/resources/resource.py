@@ -1,4 +1,4 @@
-"""What the resources have in common."""
+"""The base class of the resources."""
 
 from __future__ import annotations
 

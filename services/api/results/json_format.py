@@ -142,7 +142,10 @@ def _interaction_texts(result: Result, stored: StoredRows) -> Iterator[tuple[lis
 
 
 def _pair_texts(block: Matrix, names: Sequence[str]) -> list[bytes]:
-    """Write rows of pairs: each a list, or a list for each output. A value of 0 stands for no pair."""
+    """Write rows of pairs: each a list, or a list for each output.
+
+    A value of 0 stands for no pair.
+    """
     places = block[..., :2].astype(int).tolist()
     rows = [
         [

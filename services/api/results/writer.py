@@ -144,7 +144,10 @@ class ResultResponses:
 
 
 def _limited(chunks: Iterator[bytes], limit: ConcurrencyLimit) -> Iterator[bytes]:
-    """Yield nothing once the first rows are read, then all chunks. The server closes it, finished or not."""
+    """Yield nothing once the first rows are read, then all chunks.
+
+    The server closes it, finished or not.
+    """
     with limit:
         # The first chunk may be a header that needs no rows; the second one never is. From then on the first batch is known
         # to be there, while the status can still say otherwise.

@@ -59,7 +59,7 @@ class JsonRowParser:
         return self._read_cells(parsed, texts)
 
     def _read_numbers(self, rows: list[Any]) -> Piece | None:
-        """Read arrays of numbers; None if there is anything else or a fault, which the cells tell better."""
+        """Read arrays of numbers; None for anything else, or a fault that cells tell better."""
         try:
             numbers = np.array(rows, dtype=np.float64)
         except (ValueError, TypeError):  # arrays of different lengths, or objects
@@ -70,7 +70,10 @@ class JsonRowParser:
         return None if piece.faults else piece
 
     def _read_cells(self, rows: list[Any], texts: Sequence[bytes] | None) -> Piece:
-        """Read rows of any kind. `texts`, if given, are searched for names that a row has more than once."""
+        """Read rows of any kind.
+
+        `texts`, if given, are searched for names that a row has more than once.
+        """
         cells: list[Sequence[Any]] = []
         faults: list[RowError] = []
         for number, row in enumerate(rows):
@@ -150,7 +153,10 @@ def _parse_lines(parser: JsonRowParser, block: bytes, first_row: int) -> Piece:
 
 
 def _parse_json(text: bytes) -> Any:
-    """Parse JSON that may hold NaN or 1e999, so that the faulty cell can be named. Raises JSONDecodeError."""
+    """Parse JSON that may hold NaN or 1e999, so that the faulty cell can be named.
+
+    Raises JSONDecodeError.
+    """
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:

@@ -48,9 +48,9 @@ class Rows:
 
 
 def count_rows(text: bytes, between: re.Pattern[bytes] = BETWEEN_ROWS) -> int:
-    """Count the rows of a text that is nothing but flat rows, all separated alike; 0 for other text, or unusual rows.
+    """Count the rows of a text that is nothing but flat rows, all separated alike.
 
-    Searching for single bytes is five times faster than matching rows.
+    Returns 0 for other text, or unusual rows. Searching for single bytes is five times faster than matching rows.
     """
     delimiters = text.translate(None, _CONTENT)
     if not _USUAL_DELIMITERS.fullmatch(delimiters) or text[:1] not in b"[{" or text[-1:] not in b"]}":
@@ -156,13 +156,19 @@ class JsonScanner:
         return Rows(text, count)
 
     def _find_last_row(self) -> int:
-        """Return the place of the last row in memory, which may have no end yet; -1 if there is only one."""
+        """Return the place of the last row in memory, or -1 if there is only one.
+
+        It may have no end yet.
+        """
         self.peek()
         start = self._buffer[self._at : self._at + 1]
         return self._buffer.rfind(start, self._at + 1, self._at + self._limit)
 
     def _take_any_rows(self, row: int, pattern: re.Pattern[bytes], nested: str) -> Rows:
-        """Step over whole rows, at least one. Raises for what is wrong with the first, which has the number `row`."""
+        """Step over whole rows, at least one.
+
+        Raises the fault of the first, which has the number `row`.
+        """
         start = self.peek()
         if start is not None and start not in b"[{":
             if start not in VALUE_STARTS:

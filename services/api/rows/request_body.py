@@ -43,9 +43,9 @@ class Reservation(Protocol):
 
 
 class RequestBody:
-    """Rows and options of one request, in a seekable stream. Nothing is read or unpacked before it is asked for.
+    """Rows and options of one request, in a seekable stream.
 
-    Each attribute and method may raise what is wrong with the body: UnreadableBodyError, BodyTooLargeError,
+    Nothing is read or unpacked before it is asked for. Each attribute and method may raise what is wrong with the body: UnreadableBodyError, BodyTooLargeError,
     UnsupportedMediaTypeError, UnprocessableError, InvalidRowsError, TooManyRowsError or StorageFullError.
     """
 
@@ -60,7 +60,7 @@ class RequestBody:
         max_rows: int | None = None,
         reserve: Callable[[], Reservation] | None = None,
     ) -> None:
-        """Use it in a `with` block: its end closes the temporary file in `folder` that gzip is unpacked to.
+        """Use it in a `with` block, whose end closes the file in `folder` with unpacked gzip.
 
         The unpacked body may take `max_bytes`. `reserve` is called when it is unpacked, and its reservation is told of
         each block before it is written; both may refuse it. `max_rows` bounds the rows that are skipped while the
@@ -171,7 +171,9 @@ def open_body(
     folder: Path | None = None,
     reserve: Callable[[], Reservation] | None = None,
 ) -> BinaryIO:
-    """Return a body as a seekable stream of unpacked bytes, at its start: `stream` itself if it is not packed.
+    """Return a body as a seekable stream of unpacked bytes, at its start.
+
+    It is `stream` itself if that is not packed.
 
     gzip (also of several members) is unpacked to a temporary file in `folder`, which the caller closes. Raises
     BodyTooLargeError beyond `max_bytes`, UnreadableBodyError for broken gzip, UnsupportedMediaTypeError for another

@@ -46,7 +46,10 @@ class Program:
 
 
 class Programs:
-    """All supervised processes, as last listed. One thread calls `adopt`, any may call the rest."""
+    """All supervised processes, as last listed.
+
+    One thread calls `adopt`, any may call the rest.
+    """
 
     def __init__(self, own_pid: int | None = None) -> None:
         self._own_pid = os.getpid() if own_pid is None else own_pid

@@ -67,7 +67,10 @@ def choose_source(supervisor_pid: int, cgroups: Path = CGROUPS, proc: Path = PRO
 
 
 def measure_processes(root: int, names: Mapping[int, str]) -> MemoryState:
-    """Return the PSS of `root` (supervisord) and its descendants, added up; `names` names its children."""
+    """Return the PSS of `root` (supervisord) and its descendants, added up.
+
+    `names` are those of its children.
+    """
     by_pid = {root: process_pss_bytes(root)}
     by_program = Counter({SUPERVISOR: by_pid[root]})
     program_of: dict[int, str] = {}

@@ -43,7 +43,7 @@ def is_descendant(pid: int, ancestor: int) -> bool:
 
 
 def send_signal(pid: int, number: signal.Signals, ancestor: int) -> bool:
-    """Send a signal to a descendant of `ancestor`, and to no other process; returns whether it was sent."""
+    """Send a signal to a descendant of `ancestor` only; returns whether it was sent."""
     if not is_descendant(pid, ancestor):
         return False
     try:

@@ -143,7 +143,10 @@ class MonitorCollector(Collector):
 def facts_of(
     served: Iterable[ModelVersion], refused: Iterable[RefusedModel], commit: str, started: float | None
 ) -> Numbers:
-    """Return the build and the models, which do not change. `started` is in seconds since the epoch."""
+    """Return the build and the models, which do not change.
+
+    `started` is in seconds since the epoch.
+    """
     numbers = Numbers()
     libraries = library_versions()
     numbers.put(metrics.BUILD_INFO, 1, VERSION, commit, platform.python_version(), libraries["xgboost"])
@@ -163,7 +166,10 @@ def facts_of(
 
 
 def zeros_of(models: Iterable[str]) -> Numbers:
-    """Return the numbers that Redis's metrics begin with. `models` are the NAME@VERSION that are served."""
+    """Return the numbers that Redis's metrics begin with.
+
+    `models` are the NAME@VERSION that are served.
+    """
     numbers = Numbers()
     for metric in METRICS:
         if not metric.labels and metric.kind is MetricKind.COUNTER:

@@ -146,7 +146,8 @@ int KERNEL(const ts_model *m, const ts_pair_plan *plan, const float *rows, int64
     ts_lay_out(&b, memory);
     for (int64_t done = 0; done < count; done += b.count) {
         if (done)
-            sched_yield(); /* Linux may let a computation run until the next tick, for which others wait 4 ms */
+            sched_yield(); /* Linux may let a computation run until the next scheduler tick, for which others wait 4 ms
+                            */
         b.count = count - done < b.stride ? (int)(count - done) : b.stride;
         b.rows = (b.count + TS_STEP - 1) / TS_STEP * TS_STEP;
         ts_transpose(&b, rows + done * m->features);

@@ -1,4 +1,7 @@
-"""Converts SVG from standard input to PNG on standard output. Its arguments are a font file and the zoom."""
+"""Converts SVG from standard input to PNG on standard output.
+
+Its arguments are a font file and the zoom.
+"""
 
 from __future__ import annotations
 

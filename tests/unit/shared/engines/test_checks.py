@@ -14,7 +14,7 @@ from shared.engines.checks import (
 from shared.errors import EngineFaultError
 from shared.explanation import Explanation, join_parts
 
-#: What float32 can do.
+#: The precision of float32.
 ROUNDING = 1e-6
 
 type Matrix = NDArray[np.float32]
