@@ -50,8 +50,8 @@ class Submission:
     def submit(self, req: Any, query: Query, *, waits: bool, writer: Writer | None = None) -> Inline | Job:
         """Explain the request's rows, or accept a job for them.
 
-        Rows are explained here if they are few and the client waits. With a writer, the client wants the values: what it cannot write is refused before any row is read, and a job is
-        kept only for an Idempotency-Key. Raises the errors of a bad request, and BusyError, DrainingError,
+        Rows are explained here if they are few and the client waits. With a writer, the client wants the values: what it
+        cannot write is refused before any row is read, and a job is kept only for an Idempotency-Key. Raises the errors of a bad request, and BusyError, DrainingError,
         QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError and StorageUnavailableError.
         """
         store = self._components.store

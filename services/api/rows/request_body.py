@@ -45,8 +45,8 @@ class Reservation(Protocol):
 class RequestBody:
     """Rows and options of one request, in a seekable stream.
 
-    Nothing is read or unpacked before it is asked for. Each attribute and method may raise what is wrong with the body: UnreadableBodyError, BodyTooLargeError,
-    UnsupportedMediaTypeError, UnprocessableError, InvalidRowsError, TooManyRowsError or StorageFullError.
+    Nothing is read or unpacked before it is asked for. Each attribute and method may raise what is wrong with the body:
+    UnreadableBodyError, BodyTooLargeError, UnsupportedMediaTypeError, UnprocessableError, InvalidRowsError, TooManyRowsError or StorageFullError.
     """
 
     def __init__(
