@@ -51,8 +51,10 @@ class Submission:
         """Explain the request's rows, or accept a job for them.
 
         Rows are explained here if they are few and the client waits. With a writer, the client wants the values: what it
-        cannot write is refused before any row is read, and a job is kept only for an Idempotency-Key. Raises the errors of a bad request, and BusyError, DrainingError,
-        QueueFullError, RedisFullError, RedisUnavailableError, StorageFullError and StorageUnavailableError.
+        cannot write is refused before any row is read, and a job is kept only for an Idempotency-Key.
+
+        Raises the errors of a bad request, and BusyError, DrainingError, QueueFullError, RedisFullError,
+        RedisUnavailableError, StorageFullError and StorageUnavailableError.
         """
         store = self._components.store
         with contextlib.ExitStack() as opened:
