@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from ops.console_visit import Visit
 from ops.trial_appliance import Appliance
@@ -15,6 +15,17 @@ from ops.trial_appliance import Appliance
 HIDE = """(hidden) => {
   Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
   document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+#: Lets each response wait, and notes what is asked for.
+DELAY = """(milliseconds) => {
+  const fetched = window.fetch;
+  window.asked = [];
+  window.fetch = async (path, options) => {
+    window.asked.push(path);
+    await new Promise((resolve) => setTimeout(resolve, milliseconds));
+    return fetched(path, options);
+  };
 }"""
 
 
@@ -129,6 +140,50 @@ def test_a_lost_connection_is_shown_until_it_is_back(console: Visit) -> None:
     console.page.context.set_offline(False)
     expect(banner).to_be_hidden()
     forgive(console, "ERR_INTERNET_DISCONNECTED")
+
+
+def test_a_failing_appliance_is_asked_ever_less_often(console: Visit, appliance: Appliance) -> None:
+    with stopped_workers(appliance):
+        job = send(appliance, query="method=interventional")
+        console.page.locator(job_line(job)).get_by_role("link").click()
+        expect(console.page.locator(".badge").last).to_have_text(re.compile("queued|running"))
+        asked: list[str] = []
+
+        def refuse(route: Route) -> None:
+            asked.append(route.request.url)
+            route.fulfill(status=502)
+
+        console.page.route("**/v1/appliance", refuse)
+        expect(console.page.locator("#connection")).to_be_visible()
+        console.page.wait_for_timeout(6000)
+        assert 1 <= len(asked) <= 5  # at 0, 1, 3 and 7 s
+        console.page.unroute("**/v1/appliance")
+        expect(console.page.locator("#connection")).to_be_hidden()
+    forgive(console, "a status of 502")
+
+
+def test_changes_of_the_view_leave_one_poll(console: Visit) -> None:
+    console.page.evaluate(DELAY, 1500)
+    for _ in range(4):
+        console.page.evaluate(HIDE, False)
+        console.page.wait_for_timeout(1200)
+    console.page.wait_for_timeout(3000)
+    console.page.evaluate("window.asked = []")
+    console.page.wait_for_timeout(6000)
+    asked = console.page.evaluate("window.asked")
+    assert 1 <= asked.count("/v1/appliance") <= 3  # every 2.5 s
+
+
+def test_a_job_that_ends_during_the_question_leaves_its_view(console: Visit, appliance: Appliance) -> None:
+    with stopped_workers(appliance):
+        job = send(appliance, query="method=interventional")
+        console.page.locator(job_line(job)).get_by_role("link").click()
+        console.page.get_by_role("button", name="Cancel").click()
+    dialog = console.page.get_by_role("dialog")
+    expect(console.page.locator(".badge").last).to_have_text("completed")
+    dialog.get_by_role("button", name="Cancel job").click()
+    expect(console.page).to_have_url(re.compile("#/$"))
+    assert appliance.get(f"/v1/jobs/{job}").status == 404
 
 
 def test_a_hidden_tab_sends_no_requests(console: Visit) -> None:

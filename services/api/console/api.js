@@ -49,7 +49,7 @@ export function send(path, body, contentType, onProgress) {
     request.onerror = () => reject(noResponse());
     request.onload = () => {
       if (request.status >= 400) reject(refusal(request.status, request.responseText, as));
-      else resolve(JSON.parse(request.responseText));
+      else resolve(new Response(request.responseText).json());
     };
     request.send(body);
   });

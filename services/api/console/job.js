@@ -20,16 +20,17 @@ export function jobView(id) {
   const left = el("span.soft");
   const progress = el("progress", { "aria-label": "Completed batches" });
   const card = el("section.card.stack", { "aria-label": "Progress" }, el("p.line", done, left), progress);
+  let ended = false;
   const remove = removeButton("", {
-    onDone: (job) => {
-      if (!isActive(job)) location.hash = "#/";
+    // A cancelled job is shown as such; one that has ended is gone, also if it ended during the question.
+    onDone: () => {
+      if (ended) location.hash = "#/";
     },
     onError: (error) => place.prepend(problemBox(error)),
   });
   remove.element.hidden = true;
   let announced = -1;
   let readings = 0;
-  let ended = false;
 
   async function show() {
     if (ended) return undefined;
@@ -40,6 +41,8 @@ export function jobView(id) {
       ended = error.status === 404 || error.status === 400;
       if (!ended) throw error;
       setText(title, "No such job");
+      remove.element.hidden = true;
+      status.hidden = true;
       replace(place, problemBox(error));
     }
     readings += 1;

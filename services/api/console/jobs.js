@@ -117,6 +117,7 @@ export function jobList() {
       const words = Object.entries(appliance.jobs ?? {}).filter(([, number]) => number);
       const text = words.map(([status, number]) => `${count(number)} ${status}`).join(" · ");
       setText(counts, text);
+      if (!appliance.jobs) return; // Redis is away, and would be asked for the list
       // Also without a change: "5 s ago" has become wrong.
       if (shown !== text || jobs.some(isActive) || Date.now() > readAt + IDLE) await refresh();
       else lay();

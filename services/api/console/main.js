@@ -8,7 +8,7 @@ import { jobView } from "/console/job.js";
 import { jobList } from "/console/jobs.js";
 import { signIn } from "/console/sign_in.js";
 
-// Seconds between two readings of the appliance's state, and at most while it does not respond.
+// Seconds between two readings of the appliance's state, and at most while it fails to answer.
 const INTERVAL = 1;
 const SLOWEST = 15;
 const THEMES = { Auto: "light dark", Light: "light", Dark: "dark" };
@@ -20,6 +20,7 @@ let view = null;
 let home = null;
 let timer = null;
 let delay = INTERVAL;
+let polls = 0;
 let theme = 0;
 
 // Reads the state, shows it, and does so again later, but not in a hidden tab.
@@ -27,10 +28,13 @@ let theme = 0;
 async function poll() {
   clearTimeout(timer);
   if (!isSignedIn() || document.hidden) return;
+  polls += 1;
+  const mine = polls;
   const lost = byId("connection");
+  let responded = false;
   try {
     const appliance = await getJson("/v1/appliance");
-    delay = INTERVAL;
+    responded = true;
     lost.hidden = true;
     if (!isSignedIn()) return;
     state.hidden = false;
@@ -38,11 +42,11 @@ async function poll() {
     delay = (await view.show(appliance)) ?? INTERVAL;
   } catch (error) {
     if (error.status === undefined) console.error(error);
-    if (error.status === 0) {
-      lost.hidden = false;
-      delay = Math.min(SLOWEST, Math.max(INTERVAL, 2 * delay));
-    }
+    lost.hidden = responded || (error.status > 0 && error.status < 500);
+    delay = Math.min(SLOWEST, Math.max(INTERVAL, 2 * delay));
   }
+  // Another one has begun meanwhile, by a change of the view, and goes on.
+  if (mine !== polls) return;
   clearTimeout(timer);
   timer = setTimeout(poll, 1000 * delay);
 }
@@ -96,6 +100,7 @@ function onSession({ detail: reason }) {
   }
   home = null;
   state.hidden = true;
+  byId("connection").hidden = true;
   show({ element: signIn(reason) });
 }
 
