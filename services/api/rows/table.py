@@ -48,7 +48,8 @@ class Table:
         """Read rows of JSON cells."""
         if not self.has_categories and set(map(type, chain.from_iterable(rows))) <= NUMBERS:
             return Piece(np.array(rows, dtype=np.float64))
-        return self._read(zip(*rows, strict=True), len(rows), _read_json)
+        columns = zip(*rows, strict=True) if rows else [()] * len(self._columns)
+        return self._read(columns, len(rows), _read_json)
 
     def from_text(self, columns: Iterable[Sequence[str]], rows: int) -> Piece:
         """Read CSV cells, given as columns."""

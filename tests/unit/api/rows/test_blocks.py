@@ -229,7 +229,8 @@ def test_json_and_ndjson_are_read_alike_in_blocks_of_any_size(
     rows = data.draw(st.lists(rows_of_json(features), min_size=1, max_size=12))
     body = f'\ufeff{{"model": "m", "rows": [{", ".join(rows)}]}}'.encode()
     in_json = assert_all_alike(read_json_rows, body, spec)
-    in_lines = assert_all_alike(read_ndjson, "\n".join(rows).encode(), spec)
+    end = data.draw(st.sampled_from(["\n", "\n\n\n", "\r\n\r\n"]))
+    in_lines = assert_all_alike(read_ndjson, end.join(rows).encode(), spec)
     assert in_lines == in_json
     if not isinstance(in_json, tuple):
         alone = [outcome(read_ndjson, io.BytesIO(row.encode()), spec, BLOCKS[-1]) for row in rows]

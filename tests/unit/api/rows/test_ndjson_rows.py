@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from services.api.rows.json_rows import read_ndjson
-from services.api.rows.row_spec import RowSpec
+from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import InvalidRowsError, TooManyRowsError, UnreadableBodyError
-from tests.unit.api.rows.features import numbers
+from tests.unit.api.rows.features import category, numbers
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SPEC = RowSpec(numbers("age", "sex", "bmi"), chunk_rows=2, max_rows=100)
+LABELLED = RowSpec((*numbers("a"), category("b", "x")), chunk_rows=500, max_rows=10_000)
 
 
 def read(body: bytes | str, spec: RowSpec = SPEC) -> NDArray[np.float32]:
@@ -89,8 +90,17 @@ def test_an_empty_body_is_unreadable(body: bytes) -> None:
         read(body)
 
 
-def test_blank_lines_alone_are_no_rows() -> None:
-    assert "no rows" in str(refusal("\n\n"))
+@pytest.mark.parametrize("spec", [SPEC, LABELLED])
+@pytest.mark.parametrize("lines", [1, 2, 2 * BLOCK_BYTES])
+def test_blank_lines_alone_are_no_rows(spec: RowSpec, lines: int) -> None:
+    assert "no rows" in str(refusal("\n" * lines, spec))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n" * (2 * BLOCK_BYTES), "\n" * BLOCK_BYTES + '[1,"x"]\n'])
+def test_blank_lines_after_a_block_that_ends_with_a_line_are_skipped(end: str) -> None:
+    block = '[1,"x"]\n' * (BLOCK_BYTES // 8)
+    assert len(block) == BLOCK_BYTES
+    assert read(block + end, LABELLED).tolist() == [[1, 0]] * (block + end).count("[")
 
 
 @pytest.mark.parametrize("tail", ["[1,2", '{"age":1,"se', "[1,2,3", "[1,2,3]["])
