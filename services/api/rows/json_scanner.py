@@ -180,7 +180,8 @@ class JsonScanner:
             limit = self._at + self._limit
             if match := pattern.match(self._buffer, self._at, limit):
                 self._at = match.end()
-                return Rows(match[0], len(split_rows(match[0])))
+                # A list of short ones takes twenty times the bytes of their text.
+                return Rows(match[0], sum(1 for _ in _ROW.finditer(match[0])))
             inside = _ROW_START.match(self._buffer, self._at, limit)
             if inside and self._buffer[inside.end() : inside.end() + 1] in {b"[", b"{"}:
                 raise invalid_row(row, nested)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -129,6 +130,21 @@ def test_the_buffer_stays_small_if_no_window_holds_two_rows_of_a_kind() -> None:
     longest = b'{"a":"' + b"x" * (SPEC.max_row_bytes - 8) + b'"}'
     scanner = JsonScanner(io.BytesIO(b"[" + b",".join([b"[1]", longest] * 100) + b"]"), SPEC.max_row_bytes)
     assert max(len(scanner._buffer) for _ in scanner.take_rows()) < 4 * SPEC.max_row_bytes
+
+
+def test_counting_many_short_rows_takes_little_memory() -> None:
+    limit = 16 * BLOCK_BYTES
+    # The longest row makes the buffer grow, so that short ones, of two kinds in turn, fill it at once.
+    body = b'["' + b"x" * (limit - 4) + b'"],' + b",".join([b"[],{}"] * (limit // 6))
+    scanner = JsonScanner(io.BytesIO(b"[" + body + b"]"), limit)
+    tracemalloc.start()
+    try:
+        counts = [rows.count for rows in scanner.take_rows()]
+        assert tracemalloc.get_traced_memory()[1] < 8 * limit
+    finally:
+        tracemalloc.stop()
+    assert sum(counts) == 1 + 2 * (limit // 6)
+    assert max(counts) > limit // 6
 
 
 def test_rows_are_separated_from_other_members_in_every_block() -> None:
