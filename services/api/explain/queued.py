@@ -91,18 +91,16 @@ class QueuedExecutor:
     def _store_rows(self, task: Task, job_id: str) -> Job:
         """Store the rows batch by batch, as they are read; returns their job."""
         chunks = task.body.chunks(task.plan.spec)
-        chunk, following = next(chunks), next(chunks, None)
         # The number of batches decides how they are stored: whether there is a second one must be known first.
-        job = new_job(task, job_id, len(chunk) + (0 if following is None else len(following)))
+        held = list(itertools.islice(chunks, 2))
+        job = new_job(task, job_id, sum(map(len, held)))
         rows = 0
-        for batch in itertools.count():
-            self._reservations.reserve(job_id, Need.of_batch(job, len(chunk)))
-            self._payloads.put_rows(job, batch, chunk)
-            rows += len(chunk)
-            if following is None:
-                break
-            chunk = following
-            following = next(chunks, None)
+        while held:
+            self._reservations.reserve(job_id, Need.of_batch(job, len(held[0])))
+            self._payloads.put_rows(job, rows // job.batch_rows, held[0])
+            rows += len(held.pop(0))
+            # A stored chunk, which may be large, is gone before the next one is read.
+            held = held or list(itertools.islice(chunks, 1))
         return replace(job, rows=rows)
 
     @contextlib.contextmanager
