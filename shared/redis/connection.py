@@ -74,7 +74,7 @@ def texts(reply: Iterable[Any]) -> list[str]:
 
 def writes_refused(fault: BaseException) -> bool:
     """Return whether Redis refuses writes (MISCONF: disk full; OOM: memory full)."""
-    said = str(fault)
+    said = str(fault).rpartition("caused error: ")[2]  # redis-py names the command of a pipeline before
     return isinstance(fault, redis.exceptions.ResponseError) and (
         said.startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in said
     )

@@ -20,7 +20,7 @@ from services.api.explain.submission import Submission
 from services.api.resources.version import VersionResource
 from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
-from tests.integration.api.api_client import InProcess, Reply
+from tests.integration.api.api_client import ADMIN_API_KEY, InProcess, Reply
 from tests.support.quick import check_quick
 
 BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
@@ -112,6 +112,26 @@ def test_a_redis_that_refuses_writes_is_503(client: InProcess, components: Compo
     components.connection.replicaof("127.0.0.1", 1)
     reply = client.post_json("/v1/jobs", BODY)
     assert (reply.status, reply.slug) == (503, "redis-unavailable")
+
+
+@pytest.mark.parametrize(("path", "body"), [("/v1/jobs", BODY), ("/v1/workers/recycle", None)])
+def test_a_redis_that_cannot_save_refuses_writes_in_a_transaction_which_is_503(
+    client: InProcess,
+    components: Components,
+    wait_until: Callable[..., float],
+    path: str,
+    body: dict[str, Any] | None,
+) -> None:
+    connection = components.connection
+    (components.settings.redis_socket.parent / "dump.rdb").mkdir()  # where Redis would put its file
+    connection.config_set("save", "3600 1")
+    connection.bgsave()
+    wait_until(lambda: connection.info("persistence")["rdb_last_bgsave_status"] == "err")
+    data = b"" if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"} if data else {}
+    reply = client.call("POST", path, data, headers, key=ADMIN_API_KEY)
+    assert (reply.status, reply.slug) == (503, "redis-unavailable")
+    assert "MISCONF" in reply.detail
 
 
 def test_a_redis_whose_memory_is_full_is_503(client: InProcess, components: Components) -> None:

@@ -63,6 +63,10 @@ def test_an_unforeseen_error_is_logged_with_its_traceback_once_and_the_loop_goes
         (redis.exceptions.TimeoutError("slow"), "Redis is away"),
         (redis.exceptions.BusyLoadingError("loading"), "Redis is away"),
         (redis.exceptions.ResponseError("MISCONF cannot write"), "Redis (for writes) is away"),
+        (
+            redis.exceptions.ResponseError("Command # 1 (SET a b) of pipeline caused error: MISCONF cannot"),
+            "Redis (for writes) is away",
+        ),
         (StorageUnavailableError("no route"), "The object store is away"),
     ],
 )
