@@ -126,8 +126,9 @@ def _interaction_texts(result: Result, stored: StoredRows) -> Iterator[tuple[lis
     Matrices are features x features, or features x features x outputs as shap.TreeExplainer's are.
     """
     if stored.interactions.top_pairs is not None:
+        quoted = [orjson.dumps(name) for name in result.feature_names]
         for block in stored.pieces():
-            yield _pair_texts(block, result.feature_names), True, True
+            yield _pair_texts(block, quoted), True, True
         return
     features, done = len(result.feature_names), 0
     for piece in stored.pieces():
@@ -141,21 +142,21 @@ def _interaction_texts(result: Result, stored: StoredRows) -> Iterator[tuple[lis
         yield [(b"[" if begins else b",") + dump_items(array[0]) + (b"]" if ends else b"")], begins, ends
 
 
-def _pair_texts(block: Matrix, names: Sequence[str]) -> list[bytes]:
+def _pair_texts(block: Matrix, quoted: Sequence[bytes]) -> list[bytes]:
     """Write rows of pairs: each a list, or a list for each output.
 
-    A value of 0 stands for no pair.
+    `quoted` are the features' names as JSON. A value of 0 stands for no pair.
+    A call of orjson for each row would take some 4 kB of memory for each, however short.
     """
-    places = block[..., :2].astype(int).tolist()
-    rows = [
-        [
-            [
-                {"features": (names[one], names[other]), "value": value}
-                for (one, other), value in zip(pairs, values, strict=True)
-                if value
-            ]
-            for pairs, values in zip(of_row, values_of_row, strict=True)
-        ]
-        for of_row, values_of_row in zip(places, block[..., 2], strict=True)
-    ]
-    return [orjson.dumps(row[0] if len(row) == 1 else row, option=orjson.OPT_SERIALIZE_NUMPY) for row in rows]
+    _, outputs, count, _ = block.shape
+    pairs = block.reshape(-1, 3)
+    places, given = pairs[:, :2].astype(int).tolist(), (pairs[:, 2] != 0).tolist()
+    numbers = dump_items(pairs[:, 2]).split(b",")
+    texts = (
+        b'{"features":[%b,%b],"value":%b}' % (quoted[one], quoted[other], number) if is_given else b""
+        for (one, other), is_given, number in zip(places, given, numbers, strict=True)
+    )
+    lists = [b"[%b]" % b",".join(filter(None, some)) for some in itertools.batched(texts, count)]
+    if outputs == 1:
+        return lists
+    return [b"[%b]" % b",".join(some) for some in itertools.batched(lists, outputs)]

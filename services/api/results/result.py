@@ -19,7 +19,8 @@ from shared.objects.payloads import Payloads
 #: Numbers of one block, at most, unless one row has more. As text they stay below what glibc requests from the kernel
 #: each time (128 kB), and below what waits in memory for the client.
 BLOCK_NUMBERS = 8_192
-#: Numbers of interactions that are read at a time; as text they take some five times as many bytes.
+#: Numbers of interactions that are read at a time: 0.5 MB. As text, matrices take three times as many bytes; pairs,
+#: with their names, six times or more, and some 14 MB while they are written.
 SPAN_NUMBERS = 131_072
 
 

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
+import orjson
 import pytest
 import shap
 
 from services.api.results import json_format
 from services.api.results.json_format import write_json, write_ndjson
-from services.api.results.result import Result
+from services.api.results.result import SPAN_NUMBERS, Result
 from shared.explanation import Explanation
 from tests.unit.api.results.made_result import make_result
 
@@ -98,3 +100,29 @@ def test_ndjson_several_outputs_come_last_as_in_json() -> None:
 
 def test_ndjson_a_page_without_rows_is_empty() -> None:
     assert b"".join(write_ndjson(make_result(np.zeros((0, 1, 3))))) == b""
+
+
+NAMES = ['a "b"', "ü, ]", "c"]
+QUOTED = [orjson.dumps(name) for name in NAMES]
+
+
+@pytest.mark.parametrize("outputs", [1, 2])
+def test_pairs_are_lists_of_rows_and_outputs_without_those_of_0(outputs: int) -> None:
+    block = np.zeros((3, outputs, 2, 3), np.float32)
+    block[0, :, 0] = (0, 1, 0.1)
+    block[0, :, 1] = (1, 2, -1e-7)
+    block[1, -1, 0] = (0, 2, np.nan)
+    first = [{"features": NAMES[:2], "value": 0.1}, {"features": NAMES[1:], "value": -1e-7}]
+    second = [{"features": NAMES[::2], "value": None}]
+    wanted: list[list[object]] = [[first] * outputs, [[]] * (outputs - 1) + [second], [[]] * outputs]
+    written = json_format._pair_texts(block, QUOTED)
+    assert written == [orjson.dumps(row[0] if outputs == 1 else row) for row in wanted]
+
+
+def test_a_block_of_very_many_rows_with_one_pair_each_is_written_in_little_memory() -> None:
+    block = np.tile(np.array([0, 1, 0.5], np.float32), (SPAN_NUMBERS // 3, 1, 1, 1))
+    tracemalloc.start()
+    json_format._pair_texts(block, QUOTED)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 * 2**20
