@@ -32,6 +32,8 @@ def test_a_jobs_interactions_read_back_and_a_hash_of_before_has_none() -> None:
         job = a_job(interactions=interactions)
         fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
         assert Job.from_hash(fields, todo=3) == job
+    fields[b"interactions"] = b""
+    assert Job.from_hash(fields, todo=3).interactions is None
     del fields[b"interactions"]
     assert Job.from_hash(fields, todo=3).interactions is None
 
@@ -42,6 +44,8 @@ def test_the_largest_residual_reads_back_and_a_hash_of_before_has_none() -> None
         fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
         assert Job.from_hash(fields, todo=3) == job
         assert job.document()["largest_residual"] == residual
+    fields[b"largest_residual"] = b""
+    assert Job.from_hash(fields, todo=3).largest_residual is None
     del fields[b"largest_residual"]
     assert Job.from_hash(fields, todo=3).largest_residual is None
 
