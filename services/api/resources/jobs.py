@@ -14,7 +14,7 @@ from services.api.http.authentication import Access
 from services.api.http.query import Query, read_row_range, read_wait
 from services.api.resources.resource import Resource
 from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stream
-from services.api.results.plots.kinds import KINDS, draw_plot
+from services.api.results.plots.kinds import KINDS, PlotParameters, draw_plot
 from services.api.results.plots.png import render_png
 from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
@@ -128,8 +128,9 @@ class PlotResource(Resource, access=Access.JOBS):
         media_type = acceptable(req.get_header("Accept"), (SVG, PNG), "A plot")[0]
         components = self._components
         job = components.store.get(job_id)
+        wanted = PlotParameters.read(query, job, components.catalog)
         with completed(components.store, job), components.plots:
-            drawing = draw_plot(kind, job, query, components.summaries, components.catalog)
+            drawing = draw_plot(kind, job, wanted, components.summaries)
             picture = render_png(drawing) if media_type == PNG else drawing.svg()
         resp.content_type = media_type
         resp.set_header("Vary", "Accept, Accept-Encoding")

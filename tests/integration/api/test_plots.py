@@ -326,6 +326,27 @@ def test_a_job_that_has_not_ended_or_is_not_there_has_neither(
     assert client.get(f"/v1/jobs/{job_id}/{address}", key=None).status == 401
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "waterfall?max_display=abc",
+        "waterfall?row=-1",
+        "waterfall?row=1",
+        "bar?output=nope",
+        "dependence?feature=nope",
+    ],
+)
+def test_a_bad_parameter_is_told_though_the_job_has_not_ended_and_plots_are_busy(
+    client: InProcess, components: Components, address: str
+) -> None:
+    job_id = client.post_json("/v1/jobs", {"model": "wine", "rows": [[1.0] * 13]}).json["id"]
+    with contextlib.ExitStack() as others:
+        for _ in range(PLOTS):
+            others.enter_context(components.plots)
+        reply = client.get(f"/v1/jobs/{job_id}/plots/{address}")
+    assert (reply.status, reply.slug) == (400, "bad-parameter")
+
+
 def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
     client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,13 +33,33 @@ DISPLAYED, MOST_DISPLAYED = 10, 100
 LISTED = 12
 
 
-def draw_plot(kind: str, job: Job, query: Query, summaries: JobSummaries, catalog: ModelCatalog) -> Drawing:
-    """Draw a plot of a completed job. Raises BadParameterError and the errors of JobSummaries."""
-    names = JobNames.of(job, catalog)
-    output = _place(query, "output", names.outputs)
-    max_display = query.whole("max_display", DISPLAYED, 1, MOST_DISPLAYED)
+@dataclass(frozen=True, slots=True)
+class PlotParameters:
+    """The parameters of a plot, with the places of the output and the feature among the job's."""
+
+    names: JobNames
+    output: int
+    feature: int | None
+    row: int
+    max_display: int
+
+    @classmethod
+    def read(cls, query: Query, job: Job, catalog: ModelCatalog) -> PlotParameters:
+        """Read them; the job need not have ended. Raises BadParameterError."""
+        names = JobNames.of(job, catalog)
+        return cls(
+            names,
+            _place(query, "output", names.outputs) or 0,
+            _place(query, "feature", names.features),
+            query.whole("row", 0, 0, job.rows - 1),
+            query.whole("max_display", DISPLAYED, 1, MOST_DISPLAYED),
+        )
+
+
+def draw_plot(kind: str, job: Job, wanted: PlotParameters, summaries: JobSummaries) -> Drawing:
+    """Draw a plot of a completed job. Raises the errors of JobSummaries."""
+    names, output, row, max_display = wanted.names, wanted.output, wanted.row, wanted.max_display
     if kind == "waterfall":
-        row = query.whole("row", 0, 0, job.rows - 1)
         features, explained = summaries.row(job, row)
         values, base_value = explained.values[0, output], float(explained.base_values[0, output])
         steps = WaterfallFigures.of(features, values, base_value, names.columns, max_display)
@@ -53,15 +74,15 @@ def draw_plot(kind: str, job: Job, query: Query, summaries: JobSummaries, catalo
     if kind == "beeswarm":
         dots = BeeswarmFigures.of(summary.features, values, mean_abs, names.features, max_display)
         return draw_beeswarm(dots, title)
-    feature = _place(query, "feature", names.features, default=int(np.argmax(mean_abs)))
+    feature = int(np.argmax(mean_abs)) if wanted.feature is None else wanted.feature
     points = DependenceFigures.of(feature, summary.features, values, names.columns)
     return draw_dependence(points, title)
 
 
-def _place(query: Query, what: str, names: Sequence[str], default: int = 0) -> int:
+def _place(query: Query, what: str, names: Sequence[str]) -> int | None:
     wanted = query.text(what)
     if wanted is None:
-        return default
+        return None
     if wanted in names:
         return list(names).index(wanted)
     listed = ", ".join(names[:LISTED]) + (", …" if len(names) > LISTED else "")
