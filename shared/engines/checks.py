@@ -22,6 +22,8 @@ from shared.explanation import Explanation, Matrix
 
 #: The largest residual that is accepted.
 TOLERANCE = 1e-4
+#: A residual up to which float32 is exact enough. There it is relative to the largest of 1 and |margin| alone.
+CERTAIN = 1e-5
 #: Numbers that are checked at once: they stay in a processor's cache.
 _NUMBERS_AT_ONCE = 1 << 16
 #: Parts of the messages by which native libraries report that memory ran out, without a MemoryError.
@@ -147,12 +149,18 @@ def _find_worst(numbers: Matrix, sums: Matrix, sized: Sequence[Matrix]) -> _Wors
     """Find the sum that is furthest from its value.
 
     `numbers` are (lines, sums, numbers), and `sums` (lines, sums). The residual is relative to the line's largest
-    number in `sized`.
+    number in `sized`, whose first part holds the margins.
     """
-    found = _Worst()
+    found, ones = _Worst(), np.ones(numbers.shape[2], np.float32)
     at_once = max(1, _NUMBERS_AT_ONCE // (numbers.shape[1] * numbers.shape[2]))
     for begin in range(0, len(numbers), at_once):
         some = slice(begin, begin + at_once)
+        # By far most blocks need no more than this, which takes a third of the time.
+        quick = np.einsum("lsn,n->ls", numbers[some], ones)
+        most = float((np.abs(quick - sums[some]) / np.maximum(1, np.abs(sized[0][some]))).max())
+        if most <= CERTAIN:  # NaN is not
+            found = max(found, _Worst(most), key=lambda worst: worst.residual)
+            continue
         gaps = np.abs(np.einsum("lsn->ls", numbers[some], dtype=np.float64) - sums[some])
         scales = [np.abs(part[some]).reshape(len(gaps), -1).max(axis=1, initial=1) for part in sized]
         residuals = gaps.max(axis=1) / np.max(scales, axis=0)

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from shared.engines.checks import (
     ADVICE,
+    CERTAIN,
     TOLERANCE,
     SumsDifferError,
     check_interactions,
@@ -13,9 +14,6 @@ from shared.engines.checks import (
 )
 from shared.errors import EngineFaultError
 from shared.explanation import Explanation, join_parts
-
-#: The precision of float32.
-ROUNDING = 1e-6
 
 type Matrix = NDArray[np.float32]
 
@@ -41,7 +39,7 @@ def residuals_of(result: Explanation) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6, 1e30])
 def test_exact_values_are_accepted_however_large(scale: float) -> None:
-    assert check_sums(contributions(scale=scale)) <= ROUNDING
+    assert check_sums(contributions(scale=scale)) <= CERTAIN
 
 
 def test_contributions_that_cancel_are_accepted_for_what_float32_can_do() -> None:
@@ -101,7 +99,7 @@ def test_what_is_told_is_the_largest_residual_by_its_definition(scale: float) ->
     result = contributions(scale=scale)
     result.margins[123, 1] *= np.float32(1 + 4e-5)
     wanted = residuals_of(result).max()
-    assert wanted > ROUNDING
+    assert wanted > CERTAIN
     assert check_sums(result) == pytest.approx(wanted, rel=1e-3)
 
 
@@ -143,7 +141,7 @@ def matrices_of(rows: int, outputs: int, features: int) -> tuple[Matrix, Explana
 
 
 def test_interactions_that_add_up_are_accepted() -> None:
-    assert 0 < check_interactions(*matrices_of(40, 2, 12)) <= ROUNDING
+    assert 0 < check_interactions(*matrices_of(40, 2, 12)) <= CERTAIN
 
 
 @pytest.mark.parametrize(
