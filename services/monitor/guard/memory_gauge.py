@@ -9,10 +9,9 @@ Other processes there (a health check, an opened shell) are charged to us, and t
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -71,15 +70,18 @@ def measure_processes(root: int, names: Mapping[int, str]) -> MemoryState:
 
     `names` are those of its children.
     """
-    by_pid = {root: process_pss_bytes(root)}
-    by_program = Counter({SUPERVISOR: by_pid[root]})
-    program_of: dict[int, str] = {}
-    for process in psutil.Process(root).children(recursive=True):  # parents come before their children
-        with contextlib.suppress(psutil.NoSuchProcess):
-            program = names.get(process.pid) or program_of.get(process.ppid(), OTHER)
-            by_pid[process.pid] = process_pss_bytes(process.pid)
-            by_program[program] += by_pid[process.pid]
-            program_of[process.pid] = program
+    children: defaultdict[int | None, list[int]] = defaultdict(list)
+    for process in psutil.process_iter(["ppid"]):  # None for a hidden process
+        children[process.info["ppid"]].append(process.pid)
+    by_pid: dict[int, int] = {}
+    by_program = Counter[str]()
+    waiting = [(root, SUPERVISOR)]
+    while waiting:
+        pid, program = waiting.pop()
+        by_pid[pid] = process_pss_bytes(pid)
+        by_program[program] += by_pid[pid]
+        unnamed = OTHER if pid == root else program
+        waiting += ((child, names.get(child, unnamed)) for child in children.pop(pid, ()))
     return MemoryState(by_program.total(), by_program, by_pid)
 
 

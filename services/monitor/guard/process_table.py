@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 
@@ -26,20 +27,22 @@ def is_stopped(pid: int) -> bool:
 
 
 def started_at(pid: int) -> float | None:
-    """Return when a process was started, in seconds since the epoch; None if it has ended."""
+    """Return when a process was started, in seconds since the epoch; None if it has ended or is hidden."""
     try:
         return psutil.Process(pid).create_time()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return None
 
 
 def is_descendant(pid: int, ancestor: int) -> bool:
     """Return whether a process runs and descends from `ancestor`."""
-    try:
-        parents = psutil.Process(pid).parents()
-    except psutil.NoSuchProcess:
-        return False
-    return is_running(pid) and any(parent.pid == ancestor for parent in parents)
+    if is_running(pid):
+        with contextlib.suppress(psutil.Error):  # processes of other users may be hidden
+            while pid:
+                pid = psutil.Process(pid).ppid()
+                if pid == ancestor:
+                    return True
+    return False
 
 
 def send_signal(pid: int, number: signal.Signals, ancestor: int) -> bool:
@@ -64,5 +67,5 @@ def processor_wait(pid: int) -> float:
 def _state(pid: int) -> str | None:
     try:
         return psutil.Process(pid).status()
-    except psutil.NoSuchProcess:
+    except psutil.Error:
         return None

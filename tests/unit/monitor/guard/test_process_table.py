@@ -3,6 +3,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from typing import Any
+
+import pytest
 
 from services.monitor.guard.memory_gauge import SUPERVISOR, measure_processes
 from services.monitor.guard.process_table import is_descendant, is_running, started_at
@@ -24,6 +27,30 @@ def test_a_zombie_does_not_run_and_descends_from_nobody() -> None:
     assert not is_descendant(child.pid, os.getpid())
     child.wait()
     assert started_at(child.pid) is None
+
+
+def test_a_hidden_first_process_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with hidepid=1 and ProtectProc=noaccess."""
+
+    def open_unless_hidden(name: str, *args: Any, **options: Any) -> Any:
+        if name.endswith("/1/stat"):
+            raise PermissionError(name)
+        return open(name, *args, **options)  # noqa: PTH123  # as psutil does
+
+    monkeypatch.setattr("psutil._common.open", open_unless_hidden, raising=False)
+    with subprocess.Popen(["sleep", "60"]) as child:
+        assert is_descendant(child.pid, os.getpid())
+        assert not is_descendant(os.getpid(), child.pid)
+        assert child.pid in measure_processes(os.getpid(), {}).by_pid
+        child.kill()
+    assert not is_running(1)
+    assert started_at(1) is None
+
+
+def test_a_supervisord_that_has_just_ended_has_no_memory() -> None:
+    with subprocess.Popen(["true"]) as child:
+        pass
+    assert measure_processes(child.pid, {}).working_set == 0
 
 
 def test_memory_is_counted_for_the_child_that_supervisord_names_with_its_own_children() -> None:
