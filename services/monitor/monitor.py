@@ -122,6 +122,7 @@ class Monitor:
         try:
             self._programs.adopt(list_programs(self._settings.supervisor_socket))
         except SupervisorStoppingError:
+            self._programs.note_ended()
             self._drain()
 
     def _recover(self) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from services.monitor.guard.process_table import is_running
+
 #: supervisord's name for the group of all workers.
 WORKER_GROUP = "worker"
 #: The api's group and name.
@@ -19,6 +21,8 @@ API = "api"
 ONE_SHOTS = frozenset({"announce"})
 #: The states of a program that runs, and of one that supervisord no longer restarts.
 RUNNING, FATAL = "RUNNING", "FATAL"
+#: The state of a program that was told to end, and has ended.
+STOPPED = "STOPPED"
 #: States in which a program has a process.
 LIVE_STATES = frozenset({"STARTING", RUNNING, "STOPPING"})
 #: Seconds to wait for supervisord's answer.
@@ -48,7 +52,7 @@ class Program:
 class Programs:
     """All supervised processes, as last listed.
 
-    One thread calls `adopt`, any may call the rest.
+    One thread calls `adopt` and `note_ended`, any may call the rest.
     """
 
     def __init__(self, own_pid: int | None = None) -> None:
@@ -61,6 +65,12 @@ class Programs:
         # supervisord counts this process as STARTING for a while, but it runs, since it answers.
         known = (replace(p, state=RUNNING) if p.pid == self._own_pid else p for p in programs)
         self.all = tuple(sorted(known, key=lambda program: (program.group, program.name)))
+
+    def note_ended(self) -> None:
+        """Record as stopped what has ended, while supervisord gives no list because it stops all programs."""
+        self.adopt(
+            replace(p, state=STOPPED, pid=None) if p.pid and not is_running(p.pid) else p for p in self.all
+        )
 
     def states(self) -> Mapping[str, str]:
         """Return supervisord's state of each process that should run, by its name."""
@@ -115,5 +125,5 @@ def list_programs(supervisor_socket: Path) -> list[Program]:
             info["pid"] or None if info["statename"] in LIVE_STATES else None,
         )
         for info in infos
-        if info["start"] or info["statename"] != "STOPPED"
+        if info["start"] or info["statename"] != STOPPED
     ]

@@ -99,6 +99,8 @@ command=false
 startretries=0
 [program:api]
 command={python} {run}/api.py
+priority=30
+stopwaitsecs=30
 autostart={api}
 autorestart=true
 [program:announce]
@@ -129,13 +131,19 @@ runpy.run_module("services.monitor", run_name="__main__", alter_sys=True)
 """
 GROWN_SECONDS = 6.0
 
-#: An api that has leaked 200 MB when it is first started, and that finishes its requests before it exits.
+#: An api that has leaked 200 MB when it is first started, and that finishes its requests before it exits: some while there
+#: is a file "hold".
 API = """
 import pathlib, signal, sys, time
+def stop(*_):
+    time.sleep(0.3)
+    while pathlib.Path("hold").exists(): time.sleep(0.1)
+    pathlib.Path("finished").touch()
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
 started = pathlib.Path("started")
 leaked = b"" if started.exists() else b"x" * (200 << 20)
 with started.open("a") as file: file.write(".")
-signal.signal(signal.SIGTERM, lambda *_: (time.sleep(0.3), pathlib.Path("finished").touch(), sys.exit(0)))
 time.sleep(600)
 """
 
@@ -265,14 +273,19 @@ def test_a_restarted_monitor_knows_the_states_and_finds_what_it_missed(
     store: JobStore,
     accept: Callable[..., Job],
     take: Callable[..., None],
-    beating: Heartbeat,
+    beat_of_worker: Callable[[], Heartbeat],
 ) -> None:
-    job = accept()
-    take(beating, job, 0)
-    old = appliance.pid("monitor")
-    os.kill(old, signal.SIGKILL)
-    os.kill(beating.pid, signal.SIGKILL)
-    until(lambda: store.queues.waiting_batches() == {(job.id, 0)})
+    def kill_both() -> float:
+        beating, job, old = beat_of_worker(), accept(), appliance.pid("monitor")
+        take(beating, job, 0)
+        os.kill(old, signal.SIGKILL)
+        os.kill(beating.pid, signal.SIGKILL)
+        seconds = until(lambda: (job.id, 0) in store.queues.waiting_batches())
+        until(lambda: appliance.pid("monitor") not in {0, old})
+        until(lambda: appliance.pid("worker-1") not in {0, beating.pid})
+        return seconds
+
+    check_quick_by_own_clock(5, kill_both)
     until(lambda: appliance.value("shapbox_program_up", program="worker-2") == 1)
     until(lambda: (status := appliance.status()) and status.fatal_programs == ("broken",))
 
@@ -375,13 +388,38 @@ def test_an_api_that_has_grown_is_restarted_once_after_it_has_finished_its_reque
         assert (settings.run_dir / "started").read_text() == ".."
 
 
-def test_stopping_is_written_down_at_once_and_leaves_nothing_behind(appliance: Appliance) -> None:
-    pids = [appliance.pid(name) for name in ("monitor", "worker-1", "worker-2")]
-    appliance.supervisord.terminate()
-    # supervisord itself looks at its signals once a second.
-    until(lambda: (status := appliance.status()) and status.draining)
-    assert appliance.supervisord.wait(60) == 0
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+def test_stopping_is_written_down_at_once_and_leaves_nothing_behind(
+    settings: Settings, server: Server
+) -> None:
+    def stop_all() -> float:
+        with running(settings, server) as appliance:
+            until(lambda: (status := appliance.status()) and not status.draining)
+            pids = [appliance.pid(name) for name in ("monitor", "worker-1", "worker-2")]
+            appliance.supervisord.terminate()
+            seconds = until(lambda: (status := appliance.status()) and status.draining)
+            assert appliance.supervisord.wait(60) == 0
+            assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+        return seconds
+
+    check_quick_by_own_clock(2.5, stop_all)  # supervisord itself looks at its signals once a second
+
+
+def test_while_one_program_takes_long_to_stop_those_that_have_stopped_are_down(
+    settings: Settings, server: Server
+) -> None:
+    with running(settings, server, api=True) as appliance:
+        until(lambda: appliance.value("shapbox_program_up", program="api") == 1)
+        until((settings.run_dir / "started").exists)
+        (settings.run_dir / "hold").touch()
+        appliance.supervisord.terminate()
+        until(lambda: appliance.value("shapbox_program_up", program="worker-1") == 0, 20)
+        assert appliance.value("shapbox_program_up", program="api") == 1
+        until(lambda: (status := appliance.status()) and stopped(status) == {"worker-1", "worker-2"}, 20)
+        (settings.run_dir / "hold").unlink()
+
+
+def stopped(status: ApplianceStatus) -> set[str]:
+    return {program.name for program in status.programs if program.state == "STOPPED"}
 
 
 def test_a_monitor_told_to_stop_does_so_soon(appliance: Appliance) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,19 @@ def test_only_running_workers_count_as_workers(programs: Programs) -> None:
     assert programs.names() == {10: "api", 11: "worker-1", 12: "worker-2", OWN: "monitor"}
     programs.adopt([Program("worker", "worker-1", "EXITED"), Program("worker", "worker-2", "RUNNING", 12)])
     assert programs.workers() == {"worker-2": 12}
+
+
+def test_while_all_programs_are_stopped_those_that_have_ended_count_as_stopped() -> None:
+    programs = Programs()
+    with subprocess.Popen(["sleep", "60"]) as child:
+        known = {"redis": ("RUNNING", os.getppid()), "api": ("FATAL", None), "worker": ("RUNNING", child.pid)}
+        programs.adopt(Program(name, name, state, pid) for name, (state, pid) in known.items())
+        programs.note_ended()
+        assert programs.states() == {"api": "FATAL", "redis": "RUNNING", "worker": "RUNNING"}
+        child.kill()
+    programs.note_ended()
+    assert programs.states() == {"api": "FATAL", "redis": "RUNNING", "worker": "STOPPED"}
+    assert programs.workers() == {}
 
 
 def test_a_dead_worker_is_reported_with_its_process_id() -> None:
