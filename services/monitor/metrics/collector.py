@@ -183,7 +183,7 @@ def zeros_of(models: Iterable[str]) -> Numbers:
 
 
 def families(numbers: Mapping[Key, float]) -> Iterator[Family]:
-    """Yield the families of all metrics that have numbers."""
+    """Yield the families of all metrics, also of those without numbers."""
     by_name: defaultdict[str, dict[Key, float]] = defaultdict(dict)
     for key, number in sorted(numbers.items()):
         by_name[key[0]][key[1:]] = number
@@ -197,8 +197,7 @@ def families(numbers: Mapping[Key, float]) -> Iterator[Family]:
             for labels, number in by_name[metric.name].items():
                 if _fits(metric, labels):
                     family.add_metric(labels, number)
-        if family.samples:
-            yield family
+        yield family
 
 
 def _add_histograms(

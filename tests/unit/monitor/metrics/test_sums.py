@@ -16,11 +16,23 @@ class Fixed(Collector):
         return self.families
 
 
-def samples(sums: dict[tuple[str, ...], float]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+def exported(numbers: dict[tuple[str, ...], float]) -> str:
     registry = CollectorRegistry()
-    registry.register(Fixed(list(families(zeros_of(["wine@1"]) | sums))))
-    parsed = text_string_to_metric_families(generate_latest(registry).decode())
+    registry.register(Fixed(list(families(numbers))))
+    return generate_latest(registry).decode()
+
+
+def samples(sums: dict[tuple[str, ...], float]) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    parsed = text_string_to_metric_families(exported(zeros_of(["wine@1"]) | sums))
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in parsed for s in family.samples}
+
+
+def test_a_metric_without_numbers_is_described_as_well() -> None:
+    lines = exported({}).splitlines()
+    assert [line for line in lines if not line.startswith("#")] == []
+    assert "# TYPE shapbox_http_requests_total counter" in lines
+    assert "# TYPE shapbox_http_request_seconds histogram" in lines
+    assert "# TYPE shapbox_model_refused gauge" in lines
 
 
 def test_known_label_values_are_there_from_the_start() -> None:
