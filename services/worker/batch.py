@@ -180,12 +180,14 @@ class BatchRunner:
         calls = _calls(model.version, job.method, job.rows_of(batch).start)
         engine = calls.call(model.engine, job.method)
         most = engine.rows_at_once or len(rows)
-        parts = [calls.explain(engine.explain, rows[:most])]
-        for begin in range(most, len(rows), most):
-            self._keep_claim(job.id, batch)
-            parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
-        if isinstance(engine, ShapEngine):
-            self.shap_return.used()
+        try:
+            parts = [calls.explain(engine.explain, rows[:most])]
+            for begin in range(most, len(rows), most):
+                self._keep_claim(job.id, batch)
+                parts.append(calls.explain(engine.explain, rows[begin : begin + most], begin))
+        finally:
+            if isinstance(engine, ShapEngine):
+                self.shap_return.used()
         return Explanation.concatenate(parts) if len(parts) > 1 else parts[0], calls.largest_residual
 
     def _interactions(

@@ -15,6 +15,7 @@ import redis
 from numpy.typing import NDArray
 
 from services.worker.batch import BatchRunner, Outcome
+from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
 from shared.appliance.heartbeats import Heartbeats
 from shared.engines.lean_xgboost import import_xgboost, load_booster
@@ -149,6 +150,32 @@ def test_a_background_of_more_than_100_rows_is_used_to_its_last_row() -> None:
 
     mean = booster.predict(xgboost.DMatrix(rows), output_margin=True).mean()
     np.testing.assert_allclose(values.base_values[:, 0], mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("stops", [False, True])
+def test_shap_counts_as_used_by_a_batch_that_fails_or_stops_between_two_slices(
+    runner: BatchRunner,
+    accept: Callable[..., Job],
+    catalog: ModelCatalog,
+    store: JobStore,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    stops: bool,
+) -> None:
+    job = accept(examples(catalog, "wine", rows=10), "wine", "interventional")
+
+    def explain(_engine: ShapEngine, rows: NDArray[np.float32]) -> Explanation:
+        if not stops:
+            raise ValueError("a fault")
+        store.cancel(job.id)
+        return runner.models.get("wine@1").predictor.explain(rows)
+
+    used: list[bool] = []
+    monkeypatch.setattr(ShapEngine, "explain", explain)
+    monkeypatch.setattr(ShapReturn, "used", lambda _self: used.append(True))
+    monkeypatch.setattr("shared.batch_plan.INTERVENTIONAL_PAIRS", 1)  # one row at once
+    assert runner.run(job.id, 0) is (Claim.ENDED if stops else Outcome.FAILED)
+    assert used == [True]
 
 
 def test_a_job_whose_rows_were_deleted_by_a_cancel_is_not_failed(
