@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import struct
 import sys
 from collections.abc import Callable
 from enum import IntEnum
@@ -62,7 +63,9 @@ class Library:
         Raises OSError if it is missing, not for this machine, or built from other sources.
         """
         native = ctypes.CDLL(str(path))
-        if native.treeshap_layout() != layout.NODE.itemsize << 16 | layout.TREE.itemsize:
+        native.treeshap_layout.restype = ctypes.c_int64
+        sizes = (layout.NODE.itemsize, layout.TREE.itemsize, ctypes.sizeof(_Model), ctypes.sizeof(_PairPlan))
+        if native.treeshap_layout() != int.from_bytes(struct.pack(">4H", *sizes)):
             raise OSError(f"{path} was built from other sources: build it again")
         self._entries = {
             kernel: native[f"treeshap_{kernel.name.lower()}"]

@@ -67,7 +67,7 @@ def find_pairs(compiled: Compiled, budget_mb: float = PAIR_BUDGET_MB) -> Pairs:
         raise NotCoveredError("it has too many features for interactions")
     nodes = compiled.nodes
     each = nodes["above"].astype(np.int64) - (nodes["flags"] & layout.REPEATED != 0)
-    if 4 * int(each.sum()) > budget_mb * 1e6:
+    if 4 * int(each.sum()) + 8 * len(nodes) > budget_mb * 1e6:
         raise NotCoveredError(f"its interactions need more than {budget_mb:g} MB beside the model")
     keys = _pair_keys(nodes, len(compiled.columns))
     pairs, slots = np.unique(keys, return_inverse=True)

@@ -17,5 +17,9 @@ TS_VISIBLE int treeshap_runs(int kernel)
     return kernel == PORTABLE;
 }
 
-/* The size of a node and of a tree. */
-TS_VISIBLE int treeshap_layout(void) { return (int)(sizeof(ts_node) << 16 | sizeof(ts_tree)); }
+/* The sizes of the structures that callers fill, by which an object that was built from other sources is refused. */
+TS_VISIBLE int64_t treeshap_layout(void)
+{
+    return (int64_t)sizeof(ts_node) << 48 | (int64_t)sizeof(ts_tree) << 32 | (int64_t)sizeof(ts_model) << 16 |
+           (int64_t)sizeof(ts_pair_plan);
+}
