@@ -168,7 +168,16 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def __init__(self, *args: Any, owner: Server, **more: Any) -> None:
         super().__init__(*args, **more)
         self._owner = owner
-        self.since = time.time()  # when its last answer was made, or it was opened
+        self.since = time.monotonic()  # when its last answer was made, or it was opened
+
+    @property
+    def last_activity(self) -> float:
+        """When bytes last came or went. Waitress assigns a time of day, and that clock may be set back."""
+        return self._last_activity
+
+    @last_activity.setter
+    def last_activity(self, _time_of_day: float) -> None:
+        self._last_activity = time.monotonic()
 
     @property
     def lingering(self) -> bool:
@@ -245,13 +254,13 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def _end_sending(self) -> None:
         # Closing at once could break the answer off while the client still sends.
         if self.lingering:
-            self.since, self.ahead = time.time(), b""
+            self.since, self.ahead = time.monotonic(), b""
             with contextlib.suppress(OSError, AttributeError):  # it is closed
                 self.socket.shutdown(socket.SHUT_WR)
 
     def write_soon(self, data: Any) -> int:
         """Send, or keep until the client takes it."""
-        self.last_activity = time.time()  # only from now on it can stall
+        self.last_activity = time.monotonic()  # only from now on it can stall
         return int(super().write_soon(data))
 
     def end_answer(self) -> None:
@@ -260,7 +269,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
             # A new buffer frees the one before once that is sent.
             self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
             self.current_outbuf_count = 0
-            self.since, self.answered = time.time(), True
+            self.since, self.answered = time.monotonic(), True
             self._flush_exception(self._flush_some, do_close=False)
             if self.total_outbufs_len:  # none if it is closed
                 self._bound_memory()

@@ -12,6 +12,7 @@ from waitress.rfc7230 import CHUNK_EXT_RE
 #: Bytes of a line between chunks; and of all extensions and the trailer of a body.
 LINE_BYTES, FRAMING_BYTES = 1024, 16 * 1024
 
+_PLAIN_SIZE_LINE = re.compile(rb"([1-9a-fA-F][0-9a-fA-F]{0,3})\r\n")
 _SIZE_LINE = re.compile(rb"([0-9a-fA-F]{1,16})(.*)\r\n")
 
 
@@ -27,7 +28,7 @@ class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no typ
 
     def received(self, data: bytes) -> int:
         """Take bytes; return how many belong to the body. Raises ParsingError."""
-        position, content = 0, []
+        position, content = 0, list[bytes]()
         while position < len(data) and not self.completed:
             if self.chunk_remainder:
                 piece = data[position : position + self.chunk_remainder]
@@ -43,6 +44,8 @@ class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no typ
                     self._read_line(self._line)
                     self._line = b""
             position += len(piece)
+            if not (self.chunk_remainder or self.validate_chunk_end or self._line or self._in_trailer):
+                position = _take_plain_chunks(data, position, content)
         self.buf.append(b"".join(content))  # a file would need several system calls for each
         return position
 
@@ -62,3 +65,14 @@ class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no typ
             raise ParsingError("a chunk's size or extension is malformed")
         if self._framing > FRAMING_BYTES:
             raise ParsingError("the extensions or the trailer of the chunks are too long")
+
+
+def _take_plain_chunks(data: bytes, position: int, content: list[bytes]) -> int:
+    """Take the whole chunks without extensions that come next; return their end. The time of tiny ones counts."""
+    while size_line := _PLAIN_SIZE_LINE.match(data, position):
+        end = size_line.end() + int(size_line[1], 16)
+        if not data.startswith(b"\r\n", end):
+            break
+        content.append(data[size_line.end() : end])
+        position = end + 2
+    return position

@@ -39,7 +39,7 @@ UNSENT_BYTES = 128 * 1024
 #: In each turn of the loop: new connections that are accepted, and pipelined requests that are begun. A turn is long
 #: while threads are busy, and new requests of others must not wait for many turns.
 ACCEPTED, PIPELINED = 64, 4
-#: Seconds after its opening, or its last answer, in which a connection has not been idle for long.
+#: Seconds after its opening, or its last progress, in which a connection has not been idle for long.
 FRESH_SECONDS = 2.0
 #: Seconds between two searches for expired connections, that requests have to finish at a stop, and then their threads.
 EXPIRY_SECONDS, STOP_SECONDS, THREAD_STOP_SECONDS = 1.0, 2.0, 0.3
@@ -57,6 +57,7 @@ class Server:
         self._parts: dict[int, Any] = {}
         self._stopping = False  # no Event: a signal handler could not take its lock again
         self._next_expiry = 0.0
+        self._ready: list[Any] = []  # listeners on which connections wait
         first = create_server(
             app,
             map=self._parts,
@@ -78,7 +79,7 @@ class Server:
             listener.adj.send_bytes = SEND_BYTES  # as an argument it warns of a future release
             # Accepted sockets inherit the listener's options.
             listener.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES)
-            listener.handle_accept = functools.partial(self._accept, listener)
+            listener.handle_accept = functools.partial(self._ready.append, listener)
             pipe = listener.trigger
             os.set_blocking(pipe.trigger, False)  # a full pipe wakes the loop, too
             listener.pull_trigger = functools.partial(wake, pipe)
@@ -143,6 +144,9 @@ class Server:
                 channel.received(b"")
         more = len(waiting) > PIPELINED
         wasyncore.loop(timeout=0.0 if more else timeout, use_poll=True, map=self._parts, count=1)
+        # Not in the loop: its next event may be of one that is closed for a new one, which then has its number.
+        while self._ready:
+            self._accept(self._ready.pop())
         if time.monotonic() >= self._next_expiry:
             self._next_expiry = time.monotonic() + EXPIRY_SECONDS
             for channel in self.channels:
@@ -163,10 +167,10 @@ class Server:
 
     def _expire(self, channel: Channel) -> None:
         """Close it if it is idle or stalled, or answer a request that takes too long to arrive."""
-        now = time.time()
+        now = time.monotonic()
         waits_for_client = channel.writable() or not channel.requests
         silence = now - channel.last_activity  # asked last: a thread may just have begun to send
-        if channel.request and time.monotonic() > channel.request.deadline:
+        if channel.request and now > channel.request.deadline:
             channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
         elif (waits_for_client and silence > TIMING.http_idle_seconds) or (
             channel.lingering and now - channel.since > TIMING.http_linger_seconds
@@ -179,11 +183,16 @@ class Server:
 
 
 def _usefulness(channel: Channel) -> tuple[int, float]:
-    """Return whether it is idle (0), was answered (1) or is new (2), and its last progress."""
+    """Return its rank, and its last progress: of several with the lowest rank, the oldest is closed.
+
+    2: its client has just come, or just taken a part of an answer; 1: it was just answered, or does not read; 0: idle.
+    """
     answering = bool(channel.total_outbufs_len or channel.ahead)
     since = channel.last_activity if answering else channel.since
-    idle = not answering and time.time() - since >= FRESH_SECONDS
-    return (0 if idle else 1 if channel.answered else 2), since
+    fresh = time.monotonic() - since < FRESH_SECONDS
+    if fresh and (answering or not channel.answered):
+        return 2, since
+    return int(fresh or answering), since
 
 
 @contextlib.contextmanager

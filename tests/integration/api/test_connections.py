@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from waitress import wasyncore
+from waitress.buffers import OverflowableBuffer
 from waitress.parser import HTTPRequestParser
 
 from services.api.app import create_app
@@ -24,6 +25,7 @@ from services.api.components import Components
 from services.api.http import channel, server
 from services.api.http.access_log import AccessLog, StartResponse
 from services.api.http.admission import Admission
+from services.api.http.chunked_body import ChunkedBody
 from services.api.http.server import UNSENT_BYTES, Server
 from shared.metrics import HTTP_CONNECTIONS_CLOSED, ClosedConnection
 from shared.timing import TIMING
@@ -211,11 +213,15 @@ def test_a_chunked_body_that_is_wrong_or_mostly_framing_is_refused(http: OverHtt
         assert rest(connection) == b""
 
 
+@pytest.mark.parametrize("extension", [b"", b";name=value"])
 @pytest.mark.parametrize("size", [1, 7, 1000])
-def test_chunks_of_any_size_with_extensions_and_a_trailer_are_read(http: OverHttp, size: int) -> None:
+def test_chunks_of_any_size_with_extensions_and_a_trailer_are_read(
+    http: OverHttp, size: int, extension: bytes
+) -> None:
     chunks = [BODY[at : at + size] for at in range(0, len(BODY), size)]
     body = (
-        b"".join(b"%x;name=value\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nX: y\r\n\r\n"
+        b"".join(b"%x%b\r\n%b\r\n" % (len(chunk), extension, chunk) for chunk in chunks)
+        + b"0\r\nX: y\r\n\r\n"
     )
     with socket.create_connection(("127.0.0.1", http.port), timeout=60) as connection:
         for at in range(0, len(CHUNKED + body), 333):
@@ -223,6 +229,28 @@ def test_chunks_of_any_size_with_extensions_and_a_trailer_are_read(http: OverHtt
         assert status(connection) == 202
         connection.sendall(GET)
         assert status(connection) == 200
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3, 20, 1000])
+def test_tiny_chunks_are_read_wherever_they_are_cut_and_mostly_without_a_call_for_each_line(
+    monkeypatch: pytest.MonkeyPatch, cut: int
+) -> None:
+    lines: list[bytes] = []
+    read_line = ChunkedBody._read_line
+
+    def note(body: ChunkedBody, line: bytes) -> None:
+        lines.append(line)
+        read_line(body, line)
+
+    monkeypatch.setattr(ChunkedBody, "_read_line", note)
+    body = ChunkedBody(OverflowableBuffer(65536))
+    sent = b"1\r\n\n\r\n2\r\n\r\n\r\n" * 1000 + b"0\r\n\r\nGET"
+    at = 0
+    while not body.completed:
+        at += body.received(sent[at : at + cut])
+    assert body.getbuf().get(-1) == b"\n\r\n" * 1000
+    assert sent[at:] == b"GET"
+    assert cut < 1000 or len(lines) < 100
 
 
 @pytest.mark.parametrize(
@@ -438,6 +466,25 @@ def test_what_comes_after_a_refusal_is_dropped_for_a_time_only(
     assert closed(components) == {"timeout": 1}
 
 
+def test_a_clock_that_is_set_back_keeps_no_connection_open(
+    serve: Serve,
+    times: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    wait_until: Callable[..., float],
+) -> None:
+    times(http_linger_seconds=0.5, http_idle_seconds=1)
+    served = serve(say_length)
+    with served.connect() as lingering, served.connect() as idle:
+        idle.sendall(ASK)
+        assert answer(idle).endswith(b"read 0")
+        lingering.sendall(ASK.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert rest(lingering).endswith(b"read 0")
+        wait_until(lambda: sum(one.lingering for one in served.channels()) == 1)
+        now = time.time
+        monkeypatch.setattr(time, "time", lambda: now() - 3600)
+        wait_until(lambda: not served.channels())
+
+
 # --- Numbers of connections ---
 
 
@@ -552,24 +599,44 @@ def test_a_connection_for_health_checks_serves_everything_once_there_is_room(
 
 
 def test_an_answer_that_is_still_being_sent_is_not_cut_off_while_others_are_idle(
-    serve: Serve,
-    limits: Callable[[int, int], None],
-    monkeypatch: pytest.MonkeyPatch,
-    wait_until: Callable[..., float],
+    serve: Serve, limits: Callable[[int, int], None], wait_until: Callable[..., float]
 ) -> None:
     limits(3, 0)
-    monkeypatch.setattr(server, "FRESH_SECONDS", 0.0)  # those that are idle have been for long
     served = serve(say_long)
     with contextlib.ExitStack() as stack:
         slow = stack.enter_context(served.connect_slow())
         slow.sendall(ASK)
         wait_until(lambda: any(one.total_outbufs_len and not one.requests for one in served.channels()))
-        for _ in range(5):
-            stack.enter_context(served.connect())
+        idle = [stack.enter_context(served.connect()) for _ in range(2)]
         wait_until(lambda: len(served.channels()) == 3)
-        time.sleep(0.1)
+        time.sleep(server.FRESH_SECONDS)
+        for each in idle:
+            stack.enter_context(served.connect())
+            assert rest(each) == b""
         slow.shutdown(socket.SHUT_WR)
         assert rest(slow).count(b"x") >= LONG
+
+
+def test_an_answer_whose_client_reads_outlasts_those_who_only_connect(
+    serve: Serve, limits: Callable[[int, int], None]
+) -> None:
+    limits(10, 0)
+    length = 4_000_000
+
+    def say_much(_environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Length", str(length))])
+        return [b"x" * length]
+
+    served = serve(say_much)
+    with contextlib.ExitStack() as stack:
+        reading = stack.enter_context(served.connect_slow())
+        reading.sendall(ASK)
+        taken = 0
+        while taken < length and (block := reading.recv(4096)):
+            taken += block.count(b"x")
+            if taken // 200_000 > (taken - len(block)) // 200_000:  # the server sends on meanwhile
+                stack.enter_context(served.connect())
+    assert taken >= length
 
 
 def test_a_connection_that_was_just_opened_is_not_closed_for_answers_that_nobody_reads(
@@ -581,6 +648,8 @@ def test_a_connection_that_was_just_opened_is_not_closed_for_answers_that_nobody
         for _ in range(3):
             stack.enter_context(served.connect_slow()).sendall(ASK * 2)
         wait_until(lambda: all(one.total_outbufs_len and not one.requests for one in served.channels()))
+        # The system has taken all that it keeps for those who do not read.
+        wait_until(lambda: all(time.monotonic() - one.last_activity > 0.5 for one in served.channels()))
         fresh = [stack.enter_context(served.connect()) for _ in range(3)]
         for connection in fresh:
             connection.sendall(ASK)
@@ -602,6 +671,41 @@ def test_a_connection_whose_first_request_may_be_on_its_way_is_closed_last(
         assert rest(answered) == b""
         new.sendall(ASK)
         assert answer(new).endswith(b"read 0")
+
+
+def test_an_event_of_a_connection_that_was_replaced_is_not_taken_for_one_of_the_next(
+    components: Components, limits: Callable[[int, int], None]
+) -> None:
+    """A new connection has the number of the one that it replaces."""
+    limits(20, 0)
+    made = Server(
+        AccessLog(say_length, components.counters),
+        Admission(components.settings, UploadDisk(components.settings.tmp_dir, 1), lambda _path: (Echo(),)),
+        components.settings,
+        components.counters,
+    )
+
+    def turn() -> None:
+        for _ in range(5):
+            made._turn(0.05)
+
+    with contextlib.ExitStack() as stack:
+
+        def connect() -> list[socket.socket]:
+            address = ("127.0.0.1", made.port)
+            return [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(20)]
+
+        replaced = connect()
+        turn()
+        for connection in replaced:  # heard of in the turn in which the others come
+            connection.sendall(b"G")
+        new = connect()
+        turn()
+        for connection in new:
+            connection.sendall(ASK)
+        made.stop()
+        made.run()
+        assert [answer(connection)[-6:] for connection in new] == [b"read 0"] * 20
 
 
 def test_pipelined_requests_of_some_leave_their_turn_to_others(serve: Serve) -> None:
