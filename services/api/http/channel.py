@@ -172,7 +172,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     @property
     def last_activity(self) -> float:
-        """When bytes last came or went. Waitress assigns a time of day, and that clock may be set back."""
+        """When bytes last came or went; not a time of day, as waitress assigns: it may be set."""
         return self._last_activity
 
     @last_activity.setter

@@ -68,7 +68,7 @@ class ChunkedBody(ChunkedReceiver):  # type: ignore[misc]  # waitress has no typ
 
 
 def _take_plain_chunks(data: bytes, position: int, content: list[bytes]) -> int:
-    """Take the whole chunks without extensions that come next; return their end. The time of tiny ones counts."""
+    """Take the whole plain chunks that come next, quickly; return their end."""
     while size_line := _PLAIN_SIZE_LINE.match(data, position):
         end = size_line.end() + int(size_line[1], 16)
         if not data.startswith(b"\r\n", end):

@@ -183,7 +183,7 @@ class Server:
 
 
 def _usefulness(channel: Channel) -> tuple[int, float]:
-    """Return its rank, and its last progress: of several with the lowest rank, the oldest is closed.
+    """Return its rank, and its last progress: the oldest of the lowest rank is closed.
 
     2: its client has just come, or just taken a part of an answer; 1: it was just answered, or does not read; 0: idle.
     """

@@ -67,7 +67,7 @@ class Programs:
         self.all = tuple(sorted(known, key=lambda program: (program.group, program.name)))
 
     def note_ended(self) -> None:
-        """Record as stopped what has ended, while supervisord gives no list because it stops all programs."""
+        """Record ended programs as stopped; supervisord gives no list while it stops all."""
         self.adopt(
             replace(p, state=STOPPED, pid=None) if p.pid and not is_running(p.pid) else p for p in self.all
         )

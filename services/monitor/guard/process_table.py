@@ -27,7 +27,7 @@ def is_stopped(pid: int) -> bool:
 
 
 def started_at(pid: int) -> float | None:
-    """Return when a process was started, in seconds since the epoch; None if it has ended or is hidden."""
+    """Return a process's start in seconds since the epoch; None if it is gone or hidden."""
     try:
         return psutil.Process(pid).create_time()
     except psutil.Error:
