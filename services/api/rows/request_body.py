@@ -46,7 +46,8 @@ class RequestBody:
     """Rows and options of one request, in a seekable stream.
 
     Nothing is read or unpacked before it is asked for. Each attribute and method may raise what is wrong with the body:
-    UnreadableBodyError, BodyTooLargeError, UnsupportedMediaTypeError, UnprocessableError, InvalidRowsError, TooManyRowsError or StorageFullError.
+    UnreadableBodyError, BodyTooLargeError, UnsupportedMediaTypeError, UnprocessableError, InvalidRowsError,
+    TooManyRowsError or StorageFullError.
     """
 
     def __init__(
