@@ -85,9 +85,7 @@ def _run(service: Service, kind: str, load: Load, bulk: Bulk) -> Callable[[], fl
     def run() -> float:
         with ThreadPoolExecutor(clients) as pool:
             began = time.perf_counter()
-            answers = list(
-                pool.map(lambda bodies: list(_ask_all(service.port, bodies)), _dealt(bodies, clients))
-            )
+            answers = list(pool.map(lambda bodies: list(_ask_all(service, bodies)), _dealt(bodies, clients)))
             seconds = time.perf_counter() - began
         values = service.values(kind, answers[0][0], len(pieces[0]))[: len(load.wanted)]
         bulk.apart = max(bulk.apart, distance(values, load.wanted[: len(values)]))
@@ -100,8 +98,8 @@ def _dealt(bodies: list[bytes], clients: int) -> list[list[bytes]]:
     return [bodies[client::clients] for client in range(clients)]
 
 
-def _ask_all(port: int, bodies: list[bytes]) -> Iterator[bytes]:
-    with Wire(port) as wire:
+def _ask_all(service: Service, bodies: list[bytes]) -> Iterator[bytes]:
+    with Wire(service.name, service.port) as wire:
         for body in bodies:
             yield wire.ask(body)
 

@@ -65,14 +65,14 @@ def _send_jobs(
 def bulk_requests(peer: Service, rows: Matrix) -> Iterator[None]:
     """Keep a peer as busy: several clients send it large requests, because it has no jobs."""
     kind = NPY if NPY in peer.kinds else JSON
-    with _client(_send_requests, peer.port, peer.request(kind, rows[:BULK_ROWS])) as begun:
+    with _client(_send_requests, peer.name, peer.port, peer.request(kind, rows[:BULK_ROWS])) as begun:
         begun.wait(BEGIN_SECONDS)
         yield
 
 
-def _send_requests(stop: Event, begun: Barrier, port: int, body: bytes) -> None:
+def _send_requests(stop: Event, begun: Barrier, name: str, port: int, body: bytes) -> None:
     def work() -> None:
-        with Wire(port) as wire:
+        with Wire(name, port) as wire:
             while not stop.is_set():
                 wire.ask(body)
 

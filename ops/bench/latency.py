@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from ops.bench.services import Service
 from ops.bench.wire import Wire
 
-#: Requests of a service one after the other, before it is the next one's turn: of one row, and of more. Connections wait
-#: meanwhile, and uvicorn closes one that has waited for 5 s.
+#: Requests of a service one after the other, before it is the next one's turn: of one row, and of more.
 BLOCK, LARGE_BLOCK = 25, 5
 #: Requests before any is counted.
 WARM_UP = 50
@@ -52,7 +51,7 @@ def measure_latency(
     found = [Latency(service.name, kind, len(rows), beside) for service in asked]
     bodies = [service.request(kind, rows) for service in asked]
     with ExitStack() as stack:
-        wires = [stack.enter_context(Wire(service.port)) for service in asked]
+        wires = [stack.enter_context(Wire(service.name, service.port)) for service in asked]
         for wire, body in zip(wires, bodies, strict=True):
             for _ in range(min(WARM_UP, requests)):
                 wire.ask(body)
@@ -67,6 +66,7 @@ def measure_latency(
 
 def _block(wire: Wire, body: bytes, requests: int) -> list[float]:
     seconds = []
+    wire.renew()
     for _ in range(requests):
         began = time.perf_counter()
         wire.ask(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from types import TracebackType
 from typing import Self
@@ -24,12 +25,23 @@ def request_bytes(path: str, body: bytes, headers: dict[str, str]) -> bytes:
 
 
 class Wire:
-    """One connection."""
+    """One connection to the service of that name."""
 
-    def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS)
+    def __init__(self, name: str, port: int) -> None:
+        self._name, self._port = name, port
+        self._connect()
+
+    def _connect(self) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", self._port), timeout=ANSWER_SECONDS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._file = self._socket.makefile("rb", buffering=1 << 16)
+
+    def renew(self) -> None:
+        """Connect again if the service has closed the connection while it was idle, as uvicorn does after 5 s."""
+        if select.select([self._socket], [], [], 0)[0]:
+            self._file.close()
+            self._socket.close()
+            self._connect()
 
     def __enter__(self) -> Self:
         return self
@@ -44,6 +56,8 @@ class Wire:
         """Send a request and return the answer's body. Raises WireError unless it is a success."""
         self._socket.sendall(request)
         status = self._file.readline()
+        if not status:
+            raise WireError(f"{self._name} closed the connection instead of answering")
         length, chunked = 0, False
         while (line := self._file.readline()) not in {b"\r\n", b""}:
             name, _, value = line.partition(b":")
@@ -53,7 +67,7 @@ class Wire:
                 chunked = b"chunked" in value
         body = self._chunks() if chunked else self._file.read(length)
         if status[9:12] not in {b"200", b"202", b"204"}:
-            raise WireError(f"{status.decode(errors='replace').strip()}: {body[:300]!r}")
+            raise WireError(f"{self._name}: {status.decode(errors='replace').strip()}: {body[:300]!r}")
         return body
 
     def _chunks(self) -> bytes:
