@@ -60,5 +60,5 @@ ARG SHAPBOX_BOOT_USER=10001:10001
 USER ${SHAPBOX_BOOT_USER}
 VOLUME /data
 EXPOSE 10000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "ops.healthcheck"]
-ENTRYPOINT ["python", "-m", "ops.boot"]
+HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "ops.run.healthcheck"]
+ENTRYPOINT ["python", "-m", "ops.run"]

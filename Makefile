@@ -16,23 +16,23 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
 run: setup ## the appliance in the foreground; Ctrl-C stops it
-	@$(PY) -m ops.boot
+	@$(PY) -m ops.run
 
 demo: setup ## explain example rows through REST, check every value, save shap-values.csv
-	@$(PY) -m ops.demo
+	@$(PY) -m ops.lab.demo
 
 verify: setup-image ## check a running appliance (URL=https://…, or this machine's)
 	@$(PY) -m ops.verify $(if $(URL),--url "$(URL)") $(if $(EXPECT_COMMIT),--expect-commit "$(EXPECT_COMMIT)") \
 	$(if $(SOAK),--soak "$(SOAK)") $(if $(FORMAT),--format "$(FORMAT)")
 
 chaos: setup ## inject faults for CHAOS_SECONDS (300) by CHAOS_SEED (1) under load; every value is checked
-	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(PY) -m ops.chaos
+	@CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$(CHAOS_SEED) $(PY) -m ops.lab.chaos
 
 soak: setup ## full load for SOAK_MINUTES (60), watched for growth of memory
-	@$(PY) -m ops.soak
+	@$(PY) -m ops.lab.soak
 
 bench: setup ## compare ours with XGBoost, shap, shapiq, woodelf, FastAPI, MLServer in BENCH_MINUTES (20); into docs/benchmarks.md
-	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.bench --write
+	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.lab.bench --write
 
 image: setup-image ## build the container's image, and list its layers
 	@$(PY) -m ops.container image
@@ -54,10 +54,10 @@ shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell
 
 preflight: setup-deploy ## check everything before a deploy; IMAGE=no leaves the image out
-	@$(PY) -m ops.preflight
+	@$(PY) -m ops.render.preflight
 
 deploy: setup-deploy ## this commit to Render (SERVICE=…, RENDER_API_KEY), verified, or rolled back (ROLLBACK=no, VERIFY=no)
-	@$(PY) -m ops.deploy
+	@$(PY) -m ops.render.deploy
 
 test: setup-dev ## all tests: unit, integration, appliance, and the container if Docker is installed
 	@$(PY) -m ops.run_tests
@@ -88,7 +88,7 @@ lock: setup-dev ## resolve all lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group deploy -c requirements.lock -o requirements-deploy.lock
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-deploy.lock -o requirements-dev.lock
 	@for peer in engines fastapi mlserver; do \
-	.venv/bin/uv pip compile $(COMPILE) ops/bench/peers/$$peer.in -o ops/bench/peers/$$peer.lock; done
+	.venv/bin/uv pip compile $(COMPILE) ops/lab/bench/peers/$$peer.in -o ops/lab/bench/peers/$$peer.lock; done
 	@.venv/bin/uv pip compile $(COMPILE) tests/clients/python.in -o tests/clients/python.lock
 	@cd tests/clients/node && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
 

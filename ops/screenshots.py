@@ -15,7 +15,7 @@ from playwright.sync_api import Browser
 
 from ops.browser import chromium, find_chromium
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance, memory_cgroup
+from ops.lab.trial_appliance import Appliance, memory_cgroup
 from shared.build import ROOT
 
 #: Windows by name: width and height in pixels.

@@ -7,7 +7,7 @@ import signal
 import hypothesis
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 
 
 def pytest_configure() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ops.container.engine import DockerError, container_stats, docker, docker_streams, docker_succeeds
 from ops.http_call import answer_or_none
-from ops.reached import Reached
+from ops.lab.reached import Reached
 
 #: The image's name, and the memory of Render's Starter plan, which the container is made for.
 IMAGE, MEMORY_MB = "shapbox", 512

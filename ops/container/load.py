@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from ops.reached import Reached
-from ops.reference import EXACT, bare_explainer, distance
+from ops.lab.reached import Reached
+from ops.lab.reference import EXACT, bare_explainer, distance
 from shared.models.version import ModelVersion
 
 NPY = {"Content-Type": "application/x-npy"}

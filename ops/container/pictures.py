@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 
 from ops.container.load import ProofError
-from ops.reached import Reached
+from ops.lab.reached import Reached
 
 #: Plots of a job: an address and the file for it. The first one also takes the time of the summary.
 PICTURES = (

@@ -15,9 +15,9 @@ from ops.container.load import Load, Matrix, ProofError, have_done
 from ops.container.peak import Peak, peak_of
 from ops.container.pictures import Picture, fetch_pictures
 from ops.container.slow_model import DEPTH, TREES, models_with_slow_one
-from ops.measure.appliance import example_rows
-from ops.reference import EXACT, bare_explainer, distance
-from ops.trial_appliance import free_ports
+from ops.lab.measure.appliance import example_rows
+from ops.lab.reference import EXACT, bare_explainer, distance
+from ops.lab.trial_appliance import free_ports
 from shared.engines.lean_xgboost import import_xgboost
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion

@@ -27,7 +27,7 @@ SUFFIXES = {
 }
 NAMES = {"Dockerfile", "Makefile"}
 #: Folders that are not ours to word: the linter's own words, models, dependencies of other programs.
-EXCLUDED = ("ops/prose/", "tests/unit/ops/prose/", "models/", "ops/bench/peers/")
+EXCLUDED = ("ops/prose/", "tests/unit/ops/prose/", "models/", "ops/lab/bench/peers/")
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ops.reference import reference_contributions
+from ops.lab.reference import reference_contributions
 from ops.verify.exactness import Gap, Values, gap_of_sums, gap_of_values
 from ops.verify.outcome import FailedError
 from ops.verify.plausible_rows import plausible_rows

@@ -13,7 +13,7 @@ from typing import Any
 import redis
 
 from ops.http_call import Answer
-from ops.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import NO_ANSWER, Appliance
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import SMALL_BATCHES
 

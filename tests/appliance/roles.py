@@ -8,7 +8,7 @@ from pathlib import Path
 
 import redis
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import pytest
 import redis
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.redis.capacity import READING_SECONDS
 from shared.redis.connection import Patience, connect
 from tests.appliance.client import (

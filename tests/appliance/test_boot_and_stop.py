@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
 from tests.appliance.client import until
 from tests.support.quick import check_quick_by_own_clock, slowness

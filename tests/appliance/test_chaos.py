@@ -31,7 +31,7 @@ MANY_ROWS_BYTES = 20_000
 
 def chaos(seconds: int, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ops.chaos"],
+        [sys.executable, "-m", "ops.lab.chaos"],
         cwd=ROOT,
         env={**os.environ, "CHAOS_SECONDS": str(seconds), "CHAOS_SEED": str(SEED), **environment},
         capture_output=True,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from ops.http_call import Answer
-from ops.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import NO_ANSWER, Appliance
 from services.monitor.sweeper import Sweeper
 from shared.disk import RESERVE_BYTES
 from shared.jobs.ids import new_job_id

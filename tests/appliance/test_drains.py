@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from ops.http_call import answer_or_none
-from ops.trial_appliance import STOP_SECONDS, Appliance
+from ops.lab.trial_appliance import STOP_SECONDS, Appliance
 from shared.jobs import keys
 from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.appliance.heartbeats import Heartbeats
 from shared.redis.connection import Patience, connect
 from tests.appliance.client import (

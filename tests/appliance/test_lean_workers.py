@@ -8,7 +8,7 @@ from contextlib import closing
 
 import redis
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.appliance.heartbeats import Heartbeats
 from shared.jobs import keys
 from shared.memory import process_pss_bytes

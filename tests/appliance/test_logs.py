@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from ops.announce import announcement
-from ops.boot.output.raw_lines import redis_record
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
+from ops.run.announce import announcement
+from ops.run.output.raw_lines import redis_record
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.settings import LogFormat

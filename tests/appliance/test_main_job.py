@@ -17,8 +17,8 @@ import shap
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from ops.reference import EXACT, distance, reference_contributions
-from ops.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.reference import EXACT, distance, reference_contributions
+from ops.lab.trial_appliance import NO_ANSWER, Appliance
 from services.api.explain.inline import MOST_ROWS
 from shared.appliance.heartbeats import Heartbeats
 from shared.build import ROOT

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops.boot.memory_limit import LEAST_CONTAINER_MB
-from ops.trial_appliance import Appliance, memory_cgroup
+from ops.lab.trial_appliance import Appliance, memory_cgroup
+from ops.run.memory_limit import LEAST_CONTAINER_MB
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.submitted import BATCH_ROWS, eventually, submit
 

@@ -14,8 +14,8 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from ops.lab.trial_appliance import Appliance
 from ops.models.command import run
-from ops.trial_appliance import Appliance
 from tests.support.case_requests import FORMATS, distance, explained, post, post_bytes
 from tests.support.model_cases import MAKERS, too_few_names
 from tests.support.trained_case import ModelCase, codes_of

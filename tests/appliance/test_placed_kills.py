@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import redis
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.redis.connection import Patience, connect
 from shared.timing import TIMING
 from tests.appliance.conftest import MakeAppliance, Say

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops.trial_appliance import Appliance, memory_cgroup
+from ops.lab.trial_appliance import Appliance, memory_cgroup
 from shared.redis.connection import Patience, connect
 from shared.timing import TIMING
 from tests.appliance.conftest import MakeAppliance, Say

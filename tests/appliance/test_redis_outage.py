@@ -16,8 +16,8 @@ import psutil
 import pytest
 import redis
 
-from ops.boot.redis_config import redis_config, redis_program
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
+from ops.run.redis_config import redis_config, redis_program
 from shared.jobs import keys
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.support.model_cases import too_few_names

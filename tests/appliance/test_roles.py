@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ops.http_call import call
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.timing import TIMING
 from tests.appliance.conftest import Say
 from tests.appliance.faults.placing import Faults

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.redis.connection import Patience, connect
 from tests.appliance.client import check_refusal, offer, until
 from tests.appliance.conftest import MakeAppliance, Say

@@ -12,20 +12,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ops.soak.client import Client
-from ops.soak.history import sort_out
-from ops.soak.mixture import planned_jobs
-from ops.soak.row_pool import RowPool
-from ops.soak.samples import read_samples
-from ops.soak.tally import Tally
-from ops.trial_appliance import Appliance
+from ops.lab.soak.client import Client
+from ops.lab.soak.history import sort_out
+from ops.lab.soak.mixture import planned_jobs
+from ops.lab.soak.row_pool import RowPool
+from ops.lab.soak.samples import read_samples
+from ops.lab.soak.tally import Tally
+from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 
 
 def run(*arguments: str, minutes: str = "0.5") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "ops.soak", *arguments],
+        [sys.executable, "-m", "ops.lab.soak", *arguments],
         cwd=ROOT,
         env={**os.environ, "SOAK_MINUTES": minutes},
         capture_output=True,

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from ops.verify.checks.workers import workers
 from ops.verify.outcome import FailedError
 from ops.verify.report import Report, Verdict

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.appliance.faults.placing import Faults, Step

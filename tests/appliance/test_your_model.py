@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from matplotlib import image
 
-from ops.trial_appliance import Appliance, environment_without_settings
+from ops.lab.trial_appliance import Appliance, environment_without_settings
 from shared.build import ROOT
 from tests.appliance.conftest import MakeAppliance
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import pytest
 
 from ops.http_call import Answer, call
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from tests.integration.api.contract import Contract
 
 ROW = [47, 2, 22.5, 82, 131, 66.8, 41, 3, 4.7536, 89]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ops.lab.trial_appliance import Appliance
 from ops.openapi import TARGET
-from ops.trial_appliance import Appliance
 from tests.clients.tools import HERE, node_tools, python_tools, run
 
 PROGRAMS = HERE / "programs"

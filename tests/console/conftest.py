@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, expect
 
 from ops.browser import chromium, find_chromium
 from ops.console_visit import PATIENCE, Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 
 #: Set where a missing Chromium is a failure (.ci/run).
 REQUIRED = "SHAPBOX_CONSOLE_TESTS"

@@ -12,7 +12,7 @@ import numpy as np
 from playwright.sync_api import Download, Locator, expect
 
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from tests.appliance.client import stopped
 from tests.console.conftest import BATCH_ROWS, OpenConsole
 

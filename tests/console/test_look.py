@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Route, expect
 
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from tests.console.conftest import OpenConsole
 
 #: The lowest contrast that WCAG AA allows for text, and for large text.

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
 from shared.engines.lean_xgboost import import_xgboost
 from shared.models.contract import Contract, Feature, Kind, Trees

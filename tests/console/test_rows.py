@@ -6,7 +6,7 @@ from pathlib import Path
 from playwright.sync_api import expect
 
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 
 #: Drops a file onto the page.
 DROP = """([zone, name, content]) => {

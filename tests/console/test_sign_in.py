@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 from tests.console.conftest import OpenConsole
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from playwright.sync_api import Route, expect
 
 from ops.console_visit import Visit
-from ops.trial_appliance import Appliance
+from ops.lab.trial_appliance import Appliance
 
 #: Tells the page that its tab was hidden or shown, as a browser does.
 HIDE = """(hidden) => {

@@ -13,7 +13,7 @@ import pytest
 from ops.container.box import IMAGE, Box
 from ops.container.engine import docker, engine_fault
 from ops.container.image import commit
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 from shared.build import ROOT, VERSION
 from tests.appliance.faults.placing import STARTUP, Faults
 from tests.appliance.faults.submitted import SMALL_BATCHES

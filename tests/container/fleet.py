@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ops.container.engine import docker, docker_succeeds
 from ops.http_call import answer_or_none
-from ops.reached import Reached
-from ops.trial_appliance import free_ports
+from ops.lab.reached import Reached
+from ops.lab.trial_appliance import free_ports
 from shared.build import ROOT
 from tests.appliance.faults.submitted import eventually
 

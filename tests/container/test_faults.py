@@ -93,7 +93,7 @@ def test_without_a_guard_the_kernel_kills_a_worker_and_the_job_completes(
     say(f"no guard: {box.oom_kills()} killed by the kernel; the job completed")
     assert box.oom_kills() >= 1
     assert box.state()["Running"]
-    for program in ("redis-server", "services.api", "services.monitor", "ops.boot.supervision"):
+    for program in ("redis-server", "services.api", "services.monitor", "ops.run.supervision"):
         assert after[program] == before[program], "the kernel took something that is not a worker"
     assert after["worker-1"] != before["worker-1"] or after["worker-2"] != before["worker-2"]
 
@@ -115,7 +115,7 @@ def pids(box: Box) -> dict[str, int]:
             "redis-server",
             "services.api",
             "services.monitor",
-            "ops.boot.supervision",
+            "ops.run.supervision",
             "worker-1",
             "worker-2",
         ):

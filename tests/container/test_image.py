@@ -86,7 +86,7 @@ def test_supervisord_is_process_1_with_no_shell_above_its_programs(box: Box) -> 
     assert box.exec("cat", "/proc/1/cmdline").split("\0")[:3] == [
         "/opt/shapbox/venv/bin/python",
         "-m",
-        "ops.boot.supervision",
+        "ops.run.supervision",
     ]
     names = box.exec("sh", "-c", "cat /proc/[0-9]*/comm").split()
     assert names.count("sh") == 1, names  # the one that looks

@@ -12,7 +12,7 @@ import pytest
 from ops.container.box import Box
 from ops.container.peak import peak_of
 from ops.http_call import Answer
-from ops.reference import EXACT, bare_explainer, distance
+from ops.lab.reference import EXACT, bare_explainer, distance
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from tests.appliance.faults.submitted import Matrix, Submitted, shaken_examples

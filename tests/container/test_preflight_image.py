@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from ops.container.engine import docker_succeeds
-from ops.preflight.finding import Outcome
-from ops.preflight.image_trial import TAG, check_image
 from ops.render.blueprint import Blueprint, read_blueprint
+from ops.render.preflight.finding import Outcome
+from ops.render.preflight.image_trial import TAG, check_image
 from shared.build import ROOT
 from tests.container.conftest import Say
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ops.boot.plain_user import CAPABILITIES
 from ops.container.box import Box
 from ops.container.engine import docker, docker_streams
+from ops.run.plain_user import CAPABILITIES
 from shared.build import ROOT
 from tests.appliance.faults.submitted import submit
 from tests.container.conftest import TAG, MakeBox
@@ -51,7 +51,7 @@ def test_on_a_disk_of_roots_everything_runs_as_the_plain_user_and_works(
     box.await_ready()
     assert _without_root(box)
     submit(box, "breast-cancer", 600).check_completed()
-    assert box.exec("python", "-m", "ops.healthcheck") == "well\n"
+    assert box.exec("python", "-m", "ops.run.healthcheck") == "well\n"
     box.stop()
     assert box.state()["ExitCode"] == 0
 

@@ -9,7 +9,7 @@ import threading
 from types import TracebackType
 from typing import Self
 
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 
 #: Bytes that are passed on at a time.
 CHUNK = 65536

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 import redis
 
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 from tests.integration.redis_server import until
 from tests.remote.certificates import Certificates, make_certificates
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from ops.http_call import call
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 from tests.integration.redis_server import until
 
 #: The bucket that is made at the start.

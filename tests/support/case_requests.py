@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ops.http_call import Answer
-from ops.reached import Reached
+from ops.lab.reached import Reached
 from tests.support.trained_case import codes_of
 
 type Values = NDArray[np.float64]

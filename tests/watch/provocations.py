@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import NO_ANSWER, Appliance
 
 #: MB of the disk under DATA_DIR: what the api keeps free, and some more.
 DISK_MB = 160

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from ops.http_call import answer_or_none, call
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 from tests.appliance.faults.submitted import PATIENCE, eventually
 from tests.watch.programs import program
 from tests.watch.shipped import PROMETHEUS

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from ops.http_call import call
-from ops.trial_appliance import Appliance, memory_cgroup
+from ops.lab.trial_appliance import Appliance, memory_cgroup
 from shared.build import ROOT
 from shared.disk import RESERVE_BYTES
 from shared.redis.connection import Patience, connect

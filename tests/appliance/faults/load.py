@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from ops.http_call import Answer, call
-from ops.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import NO_ANSWER, Appliance
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from tests.appliance.faults.submitted import Submitted, as_request, shaken_examples

@@ -13,9 +13,9 @@ import redis
 from numpy.typing import NDArray
 
 from ops.http_call import Answer
-from ops.reached import Reached
-from ops.reference import EXACT, bare_explainer, distance
-from ops.trial_appliance import NO_ANSWER
+from ops.lab.reached import Reached
+from ops.lab.reference import EXACT, bare_explainer, distance
+from ops.lab.trial_appliance import NO_ANSWER
 from shared.appliance.counters import Counters
 from shared.build import ROOT
 from shared.jobs import keys

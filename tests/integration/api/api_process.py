@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ops.boot.program_environment import GIVE_BACK
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
+from ops.run.program_environment import GIVE_BACK
 from shared.build import ROOT
 from shared.settings import Settings
 from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, OverHttp

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ops.reference import EXACT, distance, reference_contributions
+from ops.lab.reference import EXACT, distance, reference_contributions
 from services.api.app import create_app
 from services.api.components import Components
 from services.api.explain.inline import MOST_BODY, MOST_ROWS, InlineModel, InlineModels

@@ -1,10 +1,10 @@
 from dataclasses import replace
 
-from ops.bench.bulk import BARE
-from ops.bench.over_http import measure_over_http
-from ops.bench.over_http_report import over_http_report, wrong_results
-from ops.bench.parts import QUICK_HTTP
-from ops.bench.services import OURS
+from ops.lab.bench.bulk import BARE
+from ops.lab.bench.over_http import measure_over_http
+from ops.lab.bench.over_http_report import over_http_report, wrong_results
+from ops.lab.bench.parts import QUICK_HTTP
+from ops.lab.bench.services import OURS
 
 
 def test_ours_is_measured_over_http_beside_bare_processes() -> None:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from ops.bench.parts import QUICK_SHAPE
-from ops.bench.shared_tables import measure_shared_tables, shared_table
+from ops.lab.bench.parts import QUICK_SHAPE
+from ops.lab.bench.shared_tables import measure_shared_tables, shared_table
 from shared.treeshap.library import find_library
 
 

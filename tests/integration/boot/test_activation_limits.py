@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ops.boot.folders import make_folders
-from ops.boot.model_activation import activate_models
+from ops.run.folders import make_folders
+from ops.run.model_activation import activate_models
 from shared.engines.lean_xgboost import import_xgboost
 from shared.errors import ModelRefusedError
 from shared.models.activation.records import ExplanationKind, State

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.boot.redis_check import check_redis
-from ops.trial_appliance import environment_without_settings, free_ports
+from ops.lab.trial_appliance import environment_without_settings, free_ports
+from ops.run.redis_check import check_redis
 from shared.errors import BootError
 from shared.settings import Settings
 from tests.remote.certificates import make_certificates
@@ -119,7 +119,7 @@ def test_a_redis_that_is_away_is_no_reason_not_to_start(
 def test_a_redis_that_accepts_and_says_nothing_is_waited_for(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("ops.boot.redis_check.PROBE_SECONDS", 3.0)
+    monkeypatch.setattr("ops.run.redis_check.PROBE_SECONDS", 3.0)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         check(f"redis://127.0.0.1:{silent.getsockname()[1]}")
     assert "the programs will wait for it" in caplog.text

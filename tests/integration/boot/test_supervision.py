@@ -66,7 +66,7 @@ class Setting:
     def start(self, log_format: str, stdout: int | None = None) -> None:
         configuration = self.folder / "supervisord.conf"
         configuration.write_text(self.text)
-        words = [sys.executable, "-m", "ops.boot.supervision", log_format, "INFO"]
+        words = [sys.executable, "-m", "ops.run.supervision", log_format, "INFO"]
         user = ["--user", "root"] if os.geteuid() == 0 else []
         with self.output.open("wb") as file:
             self.process = subprocess.Popen(

@@ -15,7 +15,7 @@ import pytest
 import redis
 import yaml
 
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 from shared.build import ROOT
 from shared.settings import SETTING_NAMES
 from tests.integration.redis_server import until

@@ -1,4 +1,4 @@
-"""`python -m ops.deploy` from a clone of this repository, against a fake of Render's API."""
+"""`python -m ops.render.deploy` from a clone of this repository, against a fake of Render's API."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.trial_appliance import environment_without_settings
+from ops.lab.trial_appliance import environment_without_settings
 from shared.build import ROOT
 from tests.integration.deploy.fake_render import HOOK_KEY, KEY, READING_KEY, VARIABLES, FakeRender
 
@@ -96,7 +96,7 @@ class Deployer:
     def run(self, **settings: str) -> subprocess.CompletedProcess[str]:
         """Deploy with these settings; both outputs are in `stdout`."""
         done = subprocess.run(
-            [sys.executable, "-m", "ops.deploy"],
+            [sys.executable, "-m", "ops.render.deploy"],
             cwd=self.checkout.folder,
             env=self.environment(**settings),
             stdin=subprocess.DEVNULL,
@@ -112,7 +112,7 @@ class Deployer:
     def start(self, source: int, output: int, **settings: str) -> subprocess.Popen[bytes]:
         """Begin a deploy that reads from there and writes to there, such as a terminal."""
         return subprocess.Popen(
-            [sys.executable, "-m", "ops.deploy"],
+            [sys.executable, "-m", "ops.render.deploy"],
             cwd=self.checkout.folder,
             env=self.environment(**settings),
             stdin=source,

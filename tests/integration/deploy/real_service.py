@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.trial_appliance import Appliance, free_ports
+from ops.lab.trial_appliance import Appliance, free_ports
 from shared.build import ROOT
 from tests.integration.deploy.fake_render import VARIABLES
 

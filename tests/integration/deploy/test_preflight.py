@@ -1,4 +1,4 @@
-"""`python -m ops.preflight` on real repositories: all faults at once, with remedies."""
+"""`python -m ops.render.preflight` on real repositories: all faults at once, with remedies."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from ops.preflight.checks import Preflight
-from ops.preflight.finding import Finding, Outcome, all_well, table
-from ops.preflight.options import PreflightOptions
-from ops.preflight.repository import Repository, check_pushed, check_tree
-from ops.preflight.run import run_preflight
 from ops.render.patience import Patience
+from ops.render.preflight.checks import Preflight
+from ops.render.preflight.finding import Finding, Outcome, all_well, table
+from ops.render.preflight.options import PreflightOptions
+from ops.render.preflight.repository import Repository, check_pushed, check_tree
+from ops.render.preflight.run import run_preflight
 from tests.integration.deploy.conftest import Checkout, Deployer
 from tests.integration.deploy.fake_render import KEY, FakeRender, Trouble
 
@@ -56,7 +56,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_ends_with_1(clone: Checkou
     clone.git("commit", "-q", "-am", "all of it wrong")
     (clone.folder / "untracked").touch()
     done = subprocess.run(
-        [sys.executable, "-m", "ops.preflight"],
+        [sys.executable, "-m", "ops.render.preflight"],
         cwd=clone.folder,
         env={"PATH": "/usr/bin:/bin", "IMAGE": "no"},
         capture_output=True,

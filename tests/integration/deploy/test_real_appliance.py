@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.deploy.address import look
+from ops.render.deploy.address import look
 from tests.integration.deploy.conftest import Deployer, hook_settings
 from tests.integration.deploy.fake_render import VARIABLES, FakeDeploy, FakeRender
 from tests.integration.deploy.real_service import RealService

@@ -1,4 +1,4 @@
-"""`python -m ops.deploy` through every state that Render's deploys have."""
+"""`python -m ops.render.deploy` through every state that Render's deploys have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m ops.deploy` with network faults, a busy or broken Render, and weak keys."""
+"""`python -m ops.render.deploy` with network faults, a busy or broken Render, and weak keys."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_no_secret_is_on_any_command_line_or_in_a_log_that_repeats_it(
         over.set()
         watch.join()
     assert "env RENDER_API_KEY=[secret]" in done.stdout
-    assert any("ops.deploy" in line for line in seen)
+    assert any("ops.render.deploy" in line for line in seen)
     seen.update(git_calls.read_text().splitlines())
     assert any("ls-remote" in line for line in seen)
     assert without_secrets("\n".join(seen))

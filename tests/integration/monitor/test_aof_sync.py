@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from ops.boot.redis_config import redis_config
+from ops.run.redis_config import redis_config
 from services.monitor.redis_upkeep import AofSync
 from shared.settings import Settings
 from tests.integration.redis_server import RedisServer

@@ -18,7 +18,7 @@ import pytest
 import redis
 from prometheus_client.parser import text_string_to_metric_families
 
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
 from services.monitor.events.programs import (
     Program,
     SupervisorAwayError,

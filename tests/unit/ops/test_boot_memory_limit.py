@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.boot.memory_limit import LEAST_CONTAINER_MB, decide_memory_limit
+from ops.run.memory_limit import LEAST_CONTAINER_MB, decide_memory_limit
 from shared.cgroup import V1, V2, Cgroup, CgroupFiles
 from shared.errors import BootError, SettingsError
 from shared.settings import Settings

@@ -18,10 +18,10 @@ import numpy as np
 import orjson
 import pytest
 
-from ops.boot import model_activation
-from ops.boot.folders import make_folders
-from ops.boot.model_activation import activate_models
-from ops.boot.model_check import check_models, require_ready_models
+from ops.run import model_activation
+from ops.run.folders import make_folders
+from ops.run.model_activation import activate_models
+from ops.run.model_check import check_models, require_ready_models
 from shared.engines.compiled_engine import tables_path
 from shared.errors import BootError
 from shared.jobs.document import Method
@@ -198,7 +198,7 @@ ACTIVATE = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from ops.boot.model_activation import activate_models
+from ops.run.model_activation import activate_models
 from shared.settings import Settings
 activate_models(replace(Settings(), data_dir=Path(sys.argv[1]), models_dir=Path(sys.argv[2])), [])
 """

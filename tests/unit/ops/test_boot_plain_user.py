@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.boot.plain_user import USER_NAME, PlainUser, become_plain_user, hand_over
+from ops.run.plain_user import USER_NAME, PlainUser, become_plain_user, hand_over
 from shared.build import ROOT
 from shared.errors import BootError
 
@@ -78,7 +78,7 @@ def test_closed_folders_of_roots_change_hands_with_all_that_is_in_them(
     (tmp_path / "disk" / "keys").mkdir(parents=True, mode=0o700)
     (tmp_path / "disk" / "keys" / "API_KEY").touch(mode=0o600)
     code = (
-        "from pathlib import Path\nfrom ops.boot.plain_user import PlainUser, hand_over\n"
+        "from pathlib import Path\nfrom ops.run.plain_user import PlainUser, hand_over\n"
         f"for _ in range(2):\n    hand_over(Path({str(tmp_path / 'disk')!r}), PlainUser(10001, 10002))\n"
     )
     # As in a container that leaves root nothing but these.
@@ -94,7 +94,7 @@ def test_closed_folders_of_roots_change_hands_with_all_that_is_in_them(
 @as_root
 def test_root_is_gone_for_good_and_no_program_gets_it_back(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom pathlib import Path\nfrom ops.boot.plain_user import become_plain_user\n"
+        "import os\nfrom pathlib import Path\nfrom ops.run.plain_user import become_plain_user\n"
         "os.setgroups([4, 27])\nassert become_plain_user(os.environ)\n"
         "print(os.getresuid(), os.getresgid(), os.getgroups())\n"
         "print([line.split()[1] for line in Path('/proc/self/status').read_text().splitlines()"
@@ -113,7 +113,7 @@ def test_root_is_gone_for_good_and_no_program_gets_it_back(tmp_path: Path) -> No
 @as_root
 def test_an_output_that_is_a_pipe_can_be_opened_again_by_the_user(tmp_path: Path) -> None:
     code = (
-        "import os\nfrom ops.boot.plain_user import become_plain_user\n"
+        "import os\nfrom ops.run.plain_user import become_plain_user\n"
         "become_plain_user(os.environ)\n"
         "open('/dev/fd/1', 'w').write('from the user\\n')\n"
     )

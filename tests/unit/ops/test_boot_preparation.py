@@ -15,14 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from ops.boot.folders import empty_folder, make_folders
-from ops.boot.host_name import ensure_host_name
-from ops.boot.keys import ensure_keys
-from ops.boot.model_check import check_models, require_ready_models
-from ops.boot.ports import check_ports
-from ops.boot.program_environment import program_environment
-from ops.boot.redis_config import redis_config
-from ops.boot.sizing import Sizing
+from ops.run.folders import empty_folder, make_folders
+from ops.run.host_name import ensure_host_name
+from ops.run.keys import ensure_keys
+from ops.run.model_check import check_models, require_ready_models
+from ops.run.ports import check_ports
+from ops.run.program_environment import program_environment
+from ops.run.redis_config import redis_config
+from ops.run.sizing import Sizing
 from shared.appliance.program_start import host_name
 from shared.build import ROOT
 from shared.errors import BootError
@@ -57,8 +57,8 @@ def test_a_data_dir_that_is_a_file_is_refused_with_the_setting(settings: Setting
 def refusal_as_a_plain_user(data_dir: Path) -> str:
     """Return boot's message to a user without rights about a folder of root's."""
     code = (
-        "import os, sys; from pathlib import Path; from ops.boot.folders import make_folders\n"
-        "from ops.boot.lock import hold_lock; from shared.settings import Settings\n"
+        "import os, sys; from pathlib import Path; from ops.run.folders import make_folders\n"
+        "from ops.run.lock import hold_lock; from shared.settings import Settings\n"
         "os.setgroups([]); os.setgid(12345); os.setuid(12345); settings = Settings(data_dir=Path(sys.argv[1]))\n"
         "make_folders(settings); hold_lock(settings.data_dir)"
     )
@@ -357,7 +357,7 @@ def test_placeholders_of_an_earlier_start_go_once_the_model_is_mended(settings: 
 LOCKED = """
 import sys
 from pathlib import Path
-from ops.boot.lock import hold_lock
+from ops.run.lock import hold_lock
 import os
 hold_lock(Path(sys.argv[1]))
 os.execv(sys.executable, [sys.executable, "-c", "import sys; print('held', flush=True); sys.stdin.read()"])
@@ -381,7 +381,7 @@ def test_the_lock_outlives_exec_and_ends_with_the_process(tmp_path: Path) -> Non
 
 
 def _try_lock(data_dir: Path) -> str:
-    code = "import sys; from pathlib import Path; from ops.boot.lock import hold_lock; hold_lock(Path(sys.argv[1]))"
+    code = "import sys; from pathlib import Path; from ops.run.lock import hold_lock; hold_lock(Path(sys.argv[1]))"
     command = [sys.executable, "-c", code, str(data_dir)]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stderr
 

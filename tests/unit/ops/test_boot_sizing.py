@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.boot.sizing import LEAST_WORKER_LIMIT_MB, Cpus, shortcomings, size, usable_cpus
+from ops.run.sizing import LEAST_WORKER_LIMIT_MB, Cpus, shortcomings, size, usable_cpus
 from shared.settings import Role, Settings
 
 EIGHT = Cpus(8.0, "the scheduler")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ops.chaos.check import Matrix, check_rows, check_sums
+from ops.lab.chaos.check import Matrix, check_rows, check_sums
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from ops.chaos.plan import WORKERS, Kind, Target, plan_faults
-from ops.chaos.planned_jobs import POOL_ROWS, SIZES, planned_jobs
+from ops.lab.chaos.plan import WORKERS, Kind, Target, plan_faults
+from ops.lab.chaos.planned_jobs import POOL_ROWS, SIZES, planned_jobs
 from shared.jobs.document import Method
 
 MODELS = ["breast-cancer@1", "california-housing@1"]

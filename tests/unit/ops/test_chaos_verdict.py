@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from ops.chaos.audit import Audit, Counted
-from ops.chaos.check import Rows
-from ops.chaos.injector import Struck
-from ops.chaos.ledger import Entry, Finding, Ledger, State
-from ops.chaos.plan import Fault, Kind, Target
-from ops.chaos.planned_jobs import PlannedJob
-from ops.chaos.recovery import Recovered
-from ops.chaos.report import Outcome, percentile, report
-from ops.chaos.verdict import KINDS, judge
+from ops.lab.chaos.audit import Audit, Counted
+from ops.lab.chaos.check import Rows
+from ops.lab.chaos.injector import Struck
+from ops.lab.chaos.ledger import Entry, Finding, Ledger, State
+from ops.lab.chaos.plan import Fault, Kind, Target
+from ops.lab.chaos.planned_jobs import PlannedJob
+from ops.lab.chaos.recovery import Recovered
+from ops.lab.chaos.report import Outcome, percentile, report
+from ops.lab.chaos.verdict import KINDS, judge
 
 PLANNED = PlannedJob("key", "model@1", 0, 10)
 AUDIT = Audit(

@@ -5,10 +5,10 @@ import pytest
 from numpy.typing import NDArray
 
 from ops.address import local_address
-from ops.announce import announcement
-from ops.demo.comparison import compare
-from ops.demo.example_rows import examples, reference, repeated
-from ops.demo.report import ProgressBar, bar, ranking, table
+from ops.lab.demo.comparison import compare
+from ops.lab.demo.example_rows import examples, reference, repeated
+from ops.lab.demo.report import ProgressBar, bar, ranking, table
+from ops.run.announce import announcement
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.settings import Settings

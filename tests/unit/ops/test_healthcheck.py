@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ops import healthcheck
-from ops.healthcheck import fault
-from ops.trial_appliance import free_ports
+from ops.lab.trial_appliance import free_ports
+from ops.run import healthcheck
+from ops.run.healthcheck import fault
 from shared.appliance.status import ApplianceStatus
 from shared.cgroup import V2, Cgroup
 from shared.settings import Role, Settings

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.boot.output.line_stream import MOST_BYTES, TOGETHER_SECONDS, LineStream
+from ops.run.output.line_stream import MOST_BYTES, TOGETHER_SECONDS, LineStream
 from shared.log import JsonFormatter, TextFormatter
 
 SHAPED = JsonFormatter("worker", "worker-1").format(logging.makeLogRecord({"msg": "é", "levelname": "INFO"}))

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.boot.output import patient_output
-from ops.boot.output.patient_output import PatientOutput
+from ops.run.output import patient_output
+from ops.run.output.patient_output import PatientOutput
 from tests.support.quick import check_quick_by_own_clock
 
 LINE = b"x" * 99 + b"\n"

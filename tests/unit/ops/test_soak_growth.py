@@ -5,11 +5,11 @@ import random
 
 import pytest
 
-from ops.soak.growth import course_of
-from ops.soak.history import History, ProcessRun
-from ops.soak.report import report
-from ops.soak.trend import Point, median_around, slope_per_hour, thin
-from ops.soak.verdict import judge
+from ops.lab.soak.growth import course_of
+from ops.lab.soak.history import History, ProcessRun
+from ops.lab.soak.report import report
+from ops.lab.soak.trend import Point, median_around, slope_per_hour, thin
+from ops.lab.soak.verdict import judge
 
 HOUR = 3600
 MB = 2**20

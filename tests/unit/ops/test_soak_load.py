@@ -9,9 +9,9 @@ import numpy as np
 import orjson
 import pytest
 
-from ops.soak.mixture import EXACT, INTERVENTIONAL_ROWS, LEAST_ROWS, MOST_ROWS, planned_jobs
-from ops.soak.results import ACCEPTS, Matrix, fault_in_sums, fault_in_values, read_result
-from ops.soak.row_pool import Form, RowPool
+from ops.lab.soak.mixture import EXACT, INTERVENTIONAL_ROWS, LEAST_ROWS, MOST_ROWS, planned_jobs
+from ops.lab.soak.results import ACCEPTS, Matrix, fault_in_sums, fault_in_values, read_result
+from ops.lab.soak.row_pool import Form, RowPool
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 

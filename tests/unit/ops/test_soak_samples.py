@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ops.soak.history import sort_out
-from ops.soak.plot import BOTTOM, COLOURS, LEFT, RIGHT, TOP, plot
-from ops.soak.progress import progress_line
-from ops.soak.samples import Kind, Sample, SampleFile, read_samples
+from ops.lab.soak.history import sort_out
+from ops.lab.soak.plot import BOTTOM, COLOURS, LEFT, RIGHT, TOP, plot
+from ops.lab.soak.progress import progress_line
+from ops.lab.soak.samples import Kind, Sample, SampleFile, read_samples
 
 MB = 2**20
 FACTS = {"minutes": 2, "warm_up_seconds": 12, "workers": 2, "limit_mb": 512, "soft_limit_mb": 475}

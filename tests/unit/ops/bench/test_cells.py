@@ -2,8 +2,8 @@ from collections.abc import Callable
 
 import pytest
 
-from ops.bench.cells import Cell, fill_cells, rows_that_fit
-from ops.bench.peer_engine import PeerError
+from ops.lab.bench.cells import Cell, fill_cells, rows_that_fit
+from ops.lab.bench.peer_engine import PeerError
 
 
 def costing(a_row: float, a_call: float = 0.0, calls: list[int] | None = None) -> Callable[[int], float]:

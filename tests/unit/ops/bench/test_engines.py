@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ops.bench import __main__ as bench
-from ops.bench import against_background, engines, parts, trained
-from ops.bench.cells import Found
-from ops.bench.engine_report import our_names, wrong_values
-from ops.bench.trained import Shape, kept
+from ops.lab.bench import __main__ as bench
+from ops.lab.bench import against_background, engines, parts, trained
+from ops.lab.bench.cells import Found
+from ops.lab.bench.engine_report import our_names, wrong_values
+from ops.lab.bench.trained import Shape, kept
 from shared.explanation import Explanation, Matrix
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library

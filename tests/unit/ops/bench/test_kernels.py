@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ops.bench import __main__ as bench
-from ops.bench import throughput_report, timing
-from ops.bench.bodies import WRITERS
-from ops.bench.end_to_end import BenchError, EndToEnd, check_values
-from ops.bench.throughput import Throughput
-from ops.bench.trained import Shape
+from ops.lab.bench import __main__ as bench
+from ops.lab.bench import throughput_report, timing
+from ops.lab.bench.bodies import WRITERS
+from ops.lab.bench.end_to_end import BenchError, EndToEnd, check_values
+from ops.lab.bench.throughput import Throughput
+from ops.lab.bench.trained import Shape
 from services.api.rows.readers import choose_reader
 from services.api.rows.row_spec import RowSpec
 from shared.models.contract import Feature

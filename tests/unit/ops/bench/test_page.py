@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench.page import PAGE, PageError, insert
-from ops.bench.parts import PARTS
+from ops.lab.bench.page import PAGE, PageError, insert
+from ops.lab.bench.parts import PARTS
 
 
 def test_a_part_is_put_between_its_markers_and_nothing_else_changes(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.bench import peer_engine, peer_environments
-from ops.bench.peer_engine import PeerEngine, PeerError, peer_engines
+from ops.lab.bench import peer_engine, peer_environments
+from ops.lab.bench.peer_engine import PeerEngine, PeerError, peer_engines
 
 #: A library's program as the bench talks to it: it answers, dawdles, fails or dies as it is told.
 PROGRAM = """

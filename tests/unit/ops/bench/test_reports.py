@@ -2,16 +2,16 @@ import re
 
 import pytest
 
-from ops.bench.bulk import BARE, Bulk
-from ops.bench.cells import Cell, Found
-from ops.bench.engine_report import engine_table, ratio, slower_than_xgboost, verdict, wrong_values
-from ops.bench.engines import Line
-from ops.bench.latency import Latency
-from ops.bench.over_http import OverHttp
-from ops.bench.over_http_report import bulk_table, latency_table, wrong_results
-from ops.bench.over_http_report import verdict as http_verdict
-from ops.bench.services import FASTAPI, NPY, OURS
-from ops.bench.trained import Shape
+from ops.lab.bench.bulk import BARE, Bulk
+from ops.lab.bench.cells import Cell, Found
+from ops.lab.bench.engine_report import engine_table, ratio, slower_than_xgboost, verdict, wrong_values
+from ops.lab.bench.engines import Line
+from ops.lab.bench.latency import Latency
+from ops.lab.bench.over_http import OverHttp
+from ops.lab.bench.over_http_report import bulk_table, latency_table, wrong_results
+from ops.lab.bench.over_http_report import verdict as http_verdict
+from ops.lab.bench.services import FASTAPI, NPY, OURS
+from ops.lab.bench.trained import Shape
 
 OUR_KERNEL = "compiled-portable"
 

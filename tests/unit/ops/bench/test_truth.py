@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ops.bench.truth import exact_values
+from ops.lab.bench.truth import exact_values
 from tests.unit.shared.treeshap.boosters import rows_of, train
 from tests.unit.shared.treeshap.truth import shapley_by_subsets
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from ops.deploy.address import Served, await_commit, look
+from ops.render.deploy.address import Served, await_commit, look
 
 OLD, NEW = "0" * 40, "1" * 40
 

@@ -6,10 +6,10 @@ import io
 
 import pytest
 
-from ops.deploy import __main__ as entry
-from ops.deploy.creation import how_to_create, web_address
-from ops.deploy.display import Display
-from ops.deploy.options import DeployOptions
+from ops.render.deploy import __main__ as entry
+from ops.render.deploy.creation import how_to_create, web_address
+from ops.render.deploy.display import Display
+from ops.render.deploy.options import DeployOptions
 from ops.render.deploys import MEANING, Deploy, Status
 from ops.render.errors import RenderError
 from ops.render.reading import OptionsError
@@ -107,7 +107,7 @@ def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text(
         raise ValueError(f"nobody expected {KEY}")
 
     monkeypatch.setattr(entry, "_main", fail)
-    monkeypatch.setattr("sys.argv", ["ops.deploy"])
+    monkeypatch.setattr("sys.argv", ["ops.render.deploy"])
     assert entry.main() == 1
     shown = capsys.readouterr().out
     assert "ValueError" in shown
@@ -117,7 +117,7 @@ def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text(
 def test_a_key_on_makes_own_command_line_is_warned_of(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["ops.deploy"])
+    monkeypatch.setattr("sys.argv", ["ops.render.deploy"])
     monkeypatch.setenv("MAKEFLAGS", f" -- RENDER_API_KEY={KEY}")
     for name in ("RENDER_API_KEY", "RENDER_API_KEY_FILE", "RENDER_DEPLOY_HOOK"):
         monkeypatch.delenv(name, raising=False)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ops.reference import reference_contributions
+from ops.lab.reference import reference_contributions
 from ops.verify.exactness import Values
 from ops.verify.expectation import Expectation
 from ops.verify.outcome import FailedError

@@ -39,7 +39,7 @@ def test_the_parent_death_signal_tells_its_program_when_it_was_started(inherited
     environment = {} if inherited is None else {STARTED_AT_NAME: inherited}
     before = time.monotonic()
     told = subprocess.run(
-        [sys.executable, "-m", "ops.boot.parent_death", sys.executable, "-c", tell],
+        [sys.executable, "-m", "ops.run.parent_death", sys.executable, "-c", tell],
         cwd=ROOT,
         env=environment,
         check=True,

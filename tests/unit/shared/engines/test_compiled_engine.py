@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ops.reference import EXACT, distance
+from ops.lab.reference import EXACT, distance
 from services.worker.models import WarmModels
 from shared.engines.compiled_engine import CompiledEngine, tables_path
 from shared.engines.shap_engine import ShapEngine
@@ -111,7 +111,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from services.worker import __main__
-from ops.reference import EXACT, distance
+from ops.lab.reference import EXACT, distance
 from services.worker.models import WarmModels
 from shared.jobs.document import Method
 from shared.models.catalog import ModelCatalog

@@ -1,1 +1,0 @@
-"""Chaos: load and faults at once, and an account of every row: `python -m ops.chaos`."""

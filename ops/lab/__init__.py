@@ -1,0 +1,1 @@
+"""Trials of the appliance: bench, chaos, soak and demo, on one kernel."""
