@@ -2,7 +2,7 @@
 # Settings go on the line: make run PORT=8080 DATA_DIR=/tmp/box
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev setup-deploy setup-image python run demo verify preflight deploy chaos soak bench image up down logs shell prove \
+.PHONY: help setup setup-dev setup-image python run demo verify preflight deploy chaos soak bench image up down logs shell prove \
 	test lint format openapi lock models clean
 MAKEFLAGS += --no-print-directory
 
@@ -53,10 +53,10 @@ prove: setup-image ## put a container under load for PROVE_MINUTES (10), and pri
 shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell
 
-preflight: setup-deploy ## check everything before a deploy; IMAGE=no leaves the image out
+preflight: setup-image ## check everything before a deploy; IMAGE=no leaves the image out
 	@$(PY) -m ops.render.preflight
 
-deploy: setup-deploy ## this commit to Render (SERVICE=…, RENDER_API_KEY), verified, or rolled back (ROLLBACK=no, VERIFY=no)
+deploy: setup-image ## this commit to Render (SERVICE=…, RENDER_API_KEY), verified, or rolled back (ROLLBACK=no, VERIFY=no)
 	@$(PY) -m ops.render.deploy
 
 test: setup-dev ## all tests: unit, integration, appliance, and the container if Docker is installed
@@ -85,8 +85,8 @@ openapi: setup-dev ## write services/api/openapi.json from openapi.yaml
 
 lock: setup-dev ## resolve all lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
-	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group deploy -c requirements.lock -o requirements-deploy.lock
-	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-deploy.lock -o requirements-dev.lock
+	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group tools -c requirements.lock -o requirements-tools.lock
+	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-tools.lock -o requirements-dev.lock
 	@for peer in engines fastapi mlserver; do \
 	.venv/bin/uv pip compile $(COMPILE) ops/lab/bench/peers/$$peer.in -o ops/lab/bench/peers/$$peer.lock; done
 	@.venv/bin/uv pip compile $(COMPILE) tests/clients/python.in -o tests/clients/python.lock
@@ -103,9 +103,6 @@ setup: python ## Python, packages, redis-server, a font and kernels, if they are
 
 setup-image: python # without redis-server, font and kernels: the container brings its own
 	@$(ANY_PYTHON) -m ops.setup_machine --no-redis
-
-setup-deploy: python # with the packages for deploying
-	@$(ANY_PYTHON) -m ops.setup_machine --deploy --no-redis
 
 setup-dev: python
 	@$(ANY_PYTHON) -m ops.setup_machine --dev

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 #: The version of Shapbox, the same as in pyproject.toml.
-VERSION = "0.1.0"
+VERSION = "0.2.0"
 #: The folder that holds the packages, the models and supervisord.conf.
 ROOT = Path(__file__).resolve().parent.parent
 

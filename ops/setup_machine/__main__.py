@@ -1,4 +1,4 @@
-"""`python3 -m ops.setup_machine [--deploy | --dev]`: installs everything that is missing."""
+"""`python3 -m ops.setup_machine [--dev]`: installs everything that is missing."""
 
 from __future__ import annotations
 
@@ -22,14 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 def main() -> int:
     """Set the machine up; return the exit code."""
     parser = argparse.ArgumentParser(prog="setup_machine", description=__doc__)
-    kinds = parser.add_mutually_exclusive_group()
-    kinds.add_argument("--deploy", action="store_true", help="what deploying needs as well")
-    kinds.add_argument("--dev", action="store_true", help="the tools for deploying, tests and checks as well")
+    parser.add_argument("--dev", action="store_true", help="what tests and checks need as well")
     parser.add_argument("--no-redis", action="store_true", help="leave redis-server, font and kernels alone")
     options = parser.parse_args()
     needs_redis = not options.no_redis and (options.dev or not os.environ.get("REDIS_URL"))
     try:
-        _set_up("dev" if options.dev else "deploy" if options.deploy else "runtime", needs_redis)
+        _set_up("dev" if options.dev else "tools", needs_redis)
         if not options.no_redis:
             ensure_font()
             ensure_kernels()

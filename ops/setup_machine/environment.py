@@ -15,8 +15,7 @@ if TYPE_CHECKING:
 
 #: The lock file of each kind of environment. Each holds all that those before it do, at the same versions.
 LOCKS = {
-    "runtime": "requirements.lock",
-    "deploy": "requirements-deploy.lock",
+    "tools": "requirements-tools.lock",
     "dev": "requirements-dev.lock",
 }
 
