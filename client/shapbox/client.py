@@ -1,0 +1,201 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Protocol, TypeVar
+
+import httpx
+
+from shapbox.errors import NoAnswerError
+from shapbox.exchange import Address, Download, Request, Response, bare
+from shapbox.explanation import Explanation
+from shapbox.flows import Document, Flow, Flows, Options, Pause, new_key
+from shapbox.job import JobState, jobs_path
+from shapbox.progress import Progress, showing
+from shapbox.rows import body_of, known, media_type_of
+
+T = TypeVar("T")
+
+
+class Run(Protocol):
+    """Does what a flow yields, until it returns."""
+
+    def __call__(self, flow: Flow[T]) -> T:
+        """Return the flow's value."""
+
+
+class Shapbox:
+    """An appliance. Safe to use from several threads.
+
+    `url` defaults to SHAPBOX_URL, and `key` to SHAPBOX_API_KEY; an empty key sends none. A request that gets no response, or
+    429, 503 or 507, is repeated for `patience` seconds, as Retry-After says.
+    """
+
+    def __init__(self, url: str | None = None, key: str | None = None, *, patience: float = 120.0) -> None:
+        self._address = Address(url, key)
+        self._flows = Flows(patience)
+        self._http = httpx.Client(**self._address.http_options)
+        self._closing = weakref.finalize(self, self._http.close)
+
+    @property
+    def url(self) -> str:
+        """The appliance's address, without a slash at its end."""
+        return self._address.url
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = 30.0,
+    ) -> Response:
+        """Make one bare call: no repetition, and no exception for a status. Raises NoAnswerError."""
+        return self._send(bare(method, path, body, headers, seconds))
+
+    def models(self) -> list[Document]:
+        """List all versions of all models."""
+        return self._run(self._flows.models())
+
+    def jobs(self, status: str | None = None) -> Iterator[Job]:
+        """List jobs, newest first, page after page."""
+        path: str | None = jobs_path(status)
+        while path:
+            page = self._run(self._flows.get(path))
+            yield from (Job(self._run, self._flows, document) for document in page["jobs"])
+            path = page["next"]
+
+    def job(self, job_id: str) -> Job:
+        """Return a job by its id."""
+        return Job(self._run, self._flows, self._run(self._flows.get(f"/v1/jobs/{job_id}")))
+
+    def explain(
+        self,
+        rows: Any,
+        model: str | None = None,
+        method: str | None = None,
+        *,
+        interactions: bool = False,
+        top_pairs: int | None = None,
+        progress: Progress = False,
+    ) -> Explanation:
+        """Explain rows, and wait for the values.
+
+        `rows` is a DataFrame, an array (with codes for categories), a list of rows, a dict, or the path of a CSV, NPY,
+        NDJSON or Parquet file. `model` is NAME or NAME@VERSION. Raises RowsError, RefusedError and NoAnswerError.
+        """
+        rows, options = known(rows), Options(model, method, interactions, top_pairs)
+        with showing(progress, "explaining") as show:
+            return self._run(self._flows.explain(rows, body_of(rows), options, show))
+
+    def submit(
+        self,
+        rows: Any,
+        model: str | None = None,
+        method: str | None = None,
+        *,
+        interactions: bool = False,
+        top_pairs: int | None = None,
+        idempotency_key: str | None = None,
+        progress: Progress = False,
+    ) -> Job:
+        """Submit rows as a job; see `explain`. `progress` shows the bytes that are sent.
+
+        Give an `idempotency_key` of your own to get the same job again after your program has restarted.
+        """
+        rows, options = known(rows), Options(model, method, interactions, top_pairs)
+        with showing(progress, "sending") as show:
+            key = idempotency_key or new_key()
+            return Job(
+                self._run, self._flows, self._run(self._flows.submit(body_of(rows), options, key, show)), rows
+            )
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._closing()
+
+    def __enter__(self) -> Shapbox:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _run(self, flow: Flow[T]) -> T:
+        """Do what a flow yields, until it returns."""
+        try:
+            step = next(flow)
+            while True:
+                if isinstance(step, Pause):
+                    time.sleep(step.seconds)
+                    step = flow.send(None)
+                    continue
+                try:
+                    answer = self._send(step)
+                except NoAnswerError as fault:
+                    step = flow.throw(fault)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a flow's value has its type
+        finally:
+            flow.close()
+
+    def _send(self, request: Request) -> Response:
+        try:
+            answer = self._http.send(self._address.prepare(request), stream=True)
+            try:
+                download = Download(request, answer)
+                for chunk in answer.iter_raw():
+                    download.write(chunk)
+            finally:
+                answer.close()
+        except httpx.TransportError as fault:
+            raise self._address.no_answer(request, fault) from fault
+        return download.response()
+
+
+class Job(JobState):
+    """A job of an appliance. `document` is what was last heard of it."""
+
+    def __init__(self, run: Run, flows: Flows, document: Document, rows: Any = None) -> None:
+        super().__init__(flows, document, rows)
+        self._run = run
+
+    def wait(self, *, progress: Progress = False, seconds: float | None = None) -> Job:
+        """Wait until the job has ended, in whatever way. Raises TimeoutError after `seconds`.
+
+        `progress` is True for a bar, or a function that gets the completed batches and their total.
+        """
+        with showing(progress, "explaining") as show:
+            self.document = self._run(self._flows.follow(self.document, show, seconds))
+        return self
+
+    def result(self) -> Explanation:
+        """Wait, and return the explanation. Raises RefusedError if the job failed or was cancelled."""
+        return self._run(self._flows.result(self.wait().document, self._rows))
+
+    def fetch(self, media_type: str) -> bytes:
+        """Wait, and return the result in a media type of the REST API, such as text/csv."""
+        return self._run(self._flows.fetch(self.wait().document, media_type))
+
+    def save(self, path: str | Path, media_type: str | None = None, *, progress: Progress = False) -> None:
+        """Wait, and write the result to a CSV, NPY or NDJSON file without holding it in memory."""
+        path = Path(path)
+        with showing(progress, "saving") as show:
+            flow = self._flows.save(self.wait().document, path, media_type or media_type_of(path), show)
+            self._run(flow)
+
+    def cancel(self) -> None:
+        """Cancel the job unless it has ended."""
+        self.document = self._run(self._flows.cancel(self.id))
+
+    def delete(self) -> None:
+        """Delete the job, its rows and its values; an active job is cancelled first."""
+        self._run(self._flows.delete(self.id))

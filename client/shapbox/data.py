@@ -1,0 +1,120 @@
+"""Rows as the numbers that the model sees, to colour plots by, and as labels, to read."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shapbox.rows import CSV, NPY, is_frame, is_missing, path_type
+
+#: Words of CSV for missing values, true and false; in lower case.
+_WORDS = {
+    **dict.fromkeys(("", "nan", "+nan", "-nan", "na", "n/a", "null", "none", "<na>", "#n/a"), np.nan),
+    "true": 1.0,
+    "false": 0.0,
+}
+
+
+def read_data(rows: Any, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members of an Explanation that tell of its rows; none if `rows` is None."""
+    if rows is None:
+        return {}
+    features = model["contract"]["features"]
+    names = [feature["name"] for feature in features]
+    columns, coded = _columns(rows, names)
+    labels = {place: feature.get("labels") or [] for place, feature in enumerate(features)}
+    data = np.column_stack(
+        [
+            _codes(column, labels[place]) if labels[place] and not coded else _numbers(column)
+            for place, column in enumerate(columns)
+        ]
+    )
+    index = rows.index if is_frame(rows) and hasattr(rows, "index") else None
+    return {"data": data, "display_data": _with_labels(data, labels), "index": index}
+
+
+def _columns(rows: Any, names: Sequence[str]) -> tuple[list[Any], bool]:
+    """Return the cells of each feature, and whether categories are given as codes."""
+    if isinstance(rows, Path):
+        rows, media_type = _read_file(rows)
+        if media_type == CSV:
+            header, lines = rows[0], [line for line in rows[1:] if line or len(names) == 1]
+            find = _finder(header)
+            return [[line[find(name)] if line else "" for line in lines] for name in names], False
+    if is_frame(rows):
+        find = _finder(list(rows.columns))
+        pick = rows.iloc.__getitem__ if hasattr(rows, "iloc") else None
+        frame = [pick((slice(None), find(name))) if pick else rows.to_series(find(name)) for name in names]
+        return [np.asarray(column) for column in frame], False
+    if isinstance(rows, np.ndarray):
+        return list(rows.T), True
+    by_place = [[row[name] for name in names] if isinstance(row, Mapping) else row for row in rows]
+    return list(zip(*by_place)), False  # noqa: B905  # the appliance has checked the lengths
+
+
+def _read_file(path: Path) -> tuple[Any, str]:
+    media_type, packed = path_type(path)
+    content = gzip.decompress(path.read_bytes()) if packed else path.read_bytes()
+    if media_type == NPY:
+        return np.atleast_2d(np.load(io.BytesIO(content), allow_pickle=False)), media_type
+    text = content.decode("utf-8-sig")
+    if media_type == CSV:
+        return list(csv.reader(io.StringIO(text, newline=""))), media_type
+    return [json.loads(line) for line in text.splitlines() if line.strip()], media_type
+
+
+def _finder(header: Sequence[Any]) -> Callable[[str], int]:
+    """Return what finds a feature's column: by its exact name, or else without surrounding space."""
+    exact = {str(name): place for place, name in enumerate(header)}
+    stripped = {name.strip(): place for name, place in exact.items()}
+    return lambda name: exact[name] if name in exact else stripped[name.strip()]
+
+
+def _numbers(column: Any) -> NDArray[np.float64]:
+    if isinstance(column, np.ndarray) and column.dtype.kind in "fiub":
+        return column.astype(np.float64)
+    return np.array([_number(cell) for cell in column], dtype=np.float64)
+
+
+def _number(cell: Any) -> float:
+    if isinstance(cell, str):
+        word = _WORDS.get(cell.strip().lower())
+        return float(cell) if word is None else word
+    return np.nan if is_missing(cell) else float(cell)
+
+
+def _codes(column: Any, labels: Sequence[Any]) -> NDArray[np.float64]:
+    codes = {str(label): float(code) for code, label in enumerate(labels)}
+    return np.array([_code(cell, codes) for cell in column], dtype=np.float64)
+
+
+def _code(cell: Any, codes: Mapping[str, float]) -> float:
+    """Return a label's code. Whole numbers may come as floats, and texts with spaces around them."""
+    if not isinstance(cell, str):
+        if is_missing(cell):
+            return np.nan
+        cell = str(int(cell)) if isinstance(cell, (float, np.floating)) and cell == int(cell) else str(cell)
+    for text in (cell, cell.strip(), cell.strip().removesuffix(".0")):
+        if text in codes:
+            return codes[text]
+    return np.nan
+
+
+def _with_labels(
+    data: NDArray[np.float64], labels: Mapping[int, Sequence[Any]]
+) -> NDArray[np.object_] | None:
+    if not any(labels.values()):
+        return None
+    shown = data.astype(object)
+    for place, names in labels.items():
+        if names:
+            shown[:, place] = [np.nan if np.isnan(code) else names[int(code)] for code in data[:, place]]
+    return shown

@@ -1,0 +1,174 @@
+"""Requests and responses as values, and their way into and out of httpx."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, BinaryIO
+from urllib.parse import urlsplit
+
+import httpx
+
+from shapbox.errors import NoAnswerError
+
+VERSION = "0.2.0"
+#: The appliance's address if neither the argument nor SHAPBOX_URL names one: that of `make run`.
+DEFAULT_URL = "http://127.0.0.1:10000"
+#: Hosts that are never reached through a proxy.
+_LOOPBACK = {"127.0.0.1", "::1", "localhost"}
+
+#: Is told how much is done, of how much; 0 if the total is not known.
+Show = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Body:
+    """A request's body. `open` gives its chunks from the start, each time that it is sent."""
+
+    content_type: str | None
+    open: Callable[[], Iterable[bytes]]
+    #: Bytes, if they are known in advance; otherwise the body is sent in chunks.
+    length: int | None = None
+    encoding: str | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request to an appliance. A successful answer's body goes to `sink`, if there is one."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body | None = None
+    seconds: float = 60.0
+    sink: BinaryIO | None = None
+    show: Show | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response, read to its end. Header names are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        """Return the body's JSON; raises ValueError if it is something else."""
+        return json.loads(self.body)
+
+
+class Upload(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body as httpx sends it, blocking or not."""
+
+    def __init__(self, body: Body | None, show: Show | None) -> None:
+        self._body = body
+        self._show = show
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Yield the chunks."""
+        sent = 0
+        for chunk in self._body.open() if self._body else ():
+            yield chunk
+            sent += len(chunk)
+            if self._show and self._body:
+                self._show(sent, self._body.length or 0)
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield the chunks; reading a file's next chunk does not wait for anything."""
+        for chunk in self:
+            yield chunk
+
+
+class Download:
+    """Takes the chunks of a response's body."""
+
+    def __init__(self, request: Request, answer: httpx.Response) -> None:
+        self._status = answer.status_code
+        self._headers = {name.lower(): value for name, value in answer.headers.items()}
+        self._kept = io.BytesIO()
+        self._show = request.show if request.sink and self._status == 200 else None
+        self._sink = request.sink if request.sink and self._status == 200 else self._kept
+        if self._sink is not self._kept:  # an earlier attempt may have written to it
+            self._sink.seek(0)
+            self._sink.truncate()
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next chunk."""
+        self._sink.write(chunk)
+        if self._show:
+            self._show(self._sink.tell(), int(self._headers.get("content-length", 0)))
+
+    def response(self) -> Response:
+        """Return the response; the body is empty if it went to the request's sink."""
+        return Response(self._status, self._headers, self._kept.getvalue())
+
+
+class Address:
+    """Where an appliance is, and the key to it."""
+
+    def __init__(self, url: str | None, key: str | None) -> None:
+        self.url = (url or os.environ.get("SHAPBOX_URL") or DEFAULT_URL).rstrip("/")
+        parts = urlsplit(self.url)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{self.url!r} is not an address: it begins with http:// or https://")
+        self._host = parts.hostname
+        key = os.environ.get("SHAPBOX_API_KEY") if key is None else key
+        self._headers = {
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "User-Agent": f"shapbox-python/{VERSION}",
+            **({"Authorization": f"Bearer {key.strip()}"} if key else {}),
+        }
+
+    @property
+    def http_options(self) -> dict[str, Any]:
+        """The options of httpx's clients."""
+        # Without TLS there is nothing to verify, and loading the certificates would take 30 ms.
+        return {"verify": self.url.startswith("https"), "trust_env": self._host not in _LOOPBACK}
+
+    def prepare(self, request: Request) -> httpx.Request:
+        """Return the request as httpx sends it."""
+        url = httpx.URL(self.url + request.path)
+        headers = httpx.Headers({"Host": url.netloc.decode("ascii"), **self._headers})
+        body = request.body
+        if body and body.length is None and "content-length" not in httpx.Headers(dict(request.headers)):
+            headers["Transfer-Encoding"] = "chunked"
+        elif body or request.method in {"POST", "PUT", "PATCH"}:
+            headers["Content-Length"] = str((body and body.length) or 0)
+        if body and body.content_type:
+            headers["Content-Type"] = body.content_type
+        if body and body.encoding:
+            headers["Content-Encoding"] = body.encoding
+        headers.update(dict(request.headers))
+        timeout = httpx.Timeout(request.seconds).as_dict()
+        stream = Upload(body, None if request.sink else request.show)
+        return httpx.Request(
+            request.method, url, headers=headers, stream=stream, extensions={"timeout": timeout}
+        )
+
+    def no_answer(self, request: Request, fault: httpx.TransportError) -> NoAnswerError:
+        """Return the error for a request without an answer."""
+        reason = str(fault) or type(fault).__name__
+        return NoAnswerError(f"{request.method} {self.url}{request.path} was not answered: {reason}")
+
+
+def bare(
+    method: str,
+    path: str,
+    body: bytes | Iterable[bytes] | None,
+    headers: Mapping[str, str] | None,
+    seconds: float,
+) -> Request:
+    """Return the request of one bare call, which ends its connection."""
+    sent = {"Connection": "close", **(headers or {})}
+    if body is None:
+        return Request(method, path, sent, None, seconds)
+    if isinstance(body, bytes):
+        content = body
+        return Request(method, path, sent, Body(None, lambda: [content], len(content)), seconds)
+    chunks = body
+    return Request(method, path, sent, Body(None, lambda: chunks), seconds)
