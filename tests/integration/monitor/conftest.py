@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,9 @@ import pytest
 import redis
 
 from services.monitor.events.programs import Program, Programs
+from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.jobs import keys
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
@@ -25,6 +27,8 @@ from shared.settings import Settings
 from tests.integration.redis_server import RedisServer
 
 HOST = "this-machine"
+#: A process id that no process has.
+NOBODY = 999_999_999
 HOG = "import sys, time; hog = bytearray(b'x') * (int(sys.argv[1]) << 20); print(flush=True); time.sleep(300)"
 
 
@@ -34,24 +38,18 @@ def report(programs: Programs, program: Program) -> None:
     programs.adopt([*others, program])
 
 
-@pytest.fixture
-def settings(settings: Settings) -> Settings:
-    return replace(settings, batch_timeout_seconds=2)
+class Scene:
+    """Jobs as the api accepts them, and workers that do only what the monitor can see."""
 
+    def __init__(
+        self, connection: redis.Redis, store: JobStore, payloads: Payloads, stack: contextlib.ExitStack
+    ) -> None:
+        self.connection, self.store, self.payloads = connection, store, payloads
+        self.heartbeats, self.counters = Heartbeats(connection), Counters(connection)
+        self._stack = stack
 
-@pytest.fixture
-def impatient(settings: Settings, server: RedisServer) -> Iterator[redis.Redis]:
-    assert server.process is not None
-    connection = connect(settings, Patience.IMPATIENT, name="test-impatient")
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
-def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
-    """Accept a job with its inputs stored, as the api does."""
-
-    def accept(batches: int = 1) -> Job:
+    def accept(self, batches: int = 1) -> Job:
+        """Accept a job with its inputs stored."""
         job = Job(
             id=new_job_id(),
             model="wine@1",
@@ -64,40 +62,60 @@ def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
             request="r-1",
         )
         for batch in range(batches):
-            payloads.put_rows(job, batch, np.zeros((10, 2), np.float32))
-        return store.accept(job).job
+            self.payloads.put_rows(job, batch, np.zeros((10, 2), np.float32))
+        return self.store.accept(job).job
 
-    return accept
+    def spawn(self, megabytes: int = 1) -> subprocess.Popen[bytes]:
+        """Start a process that sleeps, filled with so many MB, and ends with the test."""
+        process = subprocess.Popen([sys.executable, "-c", HOG, str(megabytes)], stdout=subprocess.PIPE)
+        self._stack.callback(_end, process)
+        assert process.stdout is not None
+        process.stdout.readline()
+        return process
 
+    def beat(
+        self, name: str = "worker-1", pid: int | None = None, host: str = HOST, token: str = "life-1"
+    ) -> Heartbeat:
+        """Send a worker's heartbeat."""
+        heartbeat = Heartbeat(f"{host}/{name}", host, os.getpid() if pid is None else pid, token)
+        self.heartbeats.beat(heartbeat)
+        return heartbeat
 
-@pytest.fixture
-def take(store: JobStore, connection: redis.Redis) -> Callable[[Heartbeat, Job, int], None]:
-    """Do what a worker does first: take the batch from its queue and claim it."""
+    def fall_silent(self, heartbeat: Heartbeat) -> None:
+        """Let a heartbeat's lease expire."""
+        self.connection.delete(keys.heartbeat(heartbeat.name))
 
-    def take(heartbeat: Heartbeat, job: Job, batch: int) -> None:
+    def take(self, heartbeat: Heartbeat, job: Job, batch: int = 0) -> None:
+        """Do what a worker does first: take the batch from its queue and claim it."""
         for lane in ("interactive", "bulk"):
-            for name in connection.lrange(f"rq:queue:{lane}", 0, -1):
+            for name in self.connection.lrange(f"rq:queue:{lane}", 0, -1):
                 assert isinstance(name, bytes)
                 if name.startswith(f"{job.id}-{batch}-".encode()):
-                    connection.lrem(f"rq:queue:{lane}", 0, name.decode())
-        assert store.transitions.claim(job.id, batch, heartbeat.name, heartbeat.token) == "run"
+                    self.connection.lrem(f"rq:queue:{lane}", 0, name.decode())
+        assert self.store.transitions.claim(job.id, batch, heartbeat.name, heartbeat.token) == "run"
 
-    return take
+    def working(self, job: Job, batch: int = 0, life: int = 1) -> subprocess.Popen[bytes]:
+        """Start a worker that holds a batch."""
+        worker = self.spawn()
+        self.take(self.beat(pid=worker.pid, token=f"life-{life}"), job, batch)
+        return worker
 
+    def waiting(self, job: Job) -> set[int]:
+        """Return the job's batches that wait."""
+        return {batch for job_id, batch in self.store.queues.waiting_batches() if job_id == job.id}
 
-@pytest.fixture
-def spawn() -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
-    """Start processes that sleep, filled with so many MB, and end them after the test."""
-    with contextlib.ExitStack() as stack:
+    def counted(self, name: str) -> dict[str, float]:
+        """Return a counter's values by its last label; without labels, by its name."""
+        self.counters.flush()
+        return {key[-1]: value for key, value in self.counters.read().items() if key[0] == name}
 
-        def spawn(megabytes: int = 1) -> subprocess.Popen[bytes]:
-            process = subprocess.Popen([sys.executable, "-c", HOG, str(megabytes)], stdout=subprocess.PIPE)
-            stack.callback(_end, process)
-            assert process.stdout is not None
-            process.stdout.readline()
-            return process
+    def recovered(self) -> dict[str, float]:
+        """Return how many batches ran again, by cause."""
+        return self.counted("batches_recovered_total")
 
-        yield spawn
+    def blame(self, job: Job) -> int:
+        """Return how much the job's first batch is blamed, in quarters of a death."""
+        return int(self.connection.hget(keys.deaths(job.id), "0") or 0)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -108,12 +126,19 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.fixture
-def beat(connection: redis.Redis) -> Callable[..., Heartbeat]:
-    """Send a worker's heartbeat."""
+def settings(settings: Settings) -> Settings:
+    return replace(settings, batch_timeout_seconds=1)
 
-    def beat(name: str, pid: int | None = None, host: str = HOST, token: str = "life-1") -> Heartbeat:
-        heartbeat = Heartbeat(f"{host}/{name}", host, os.getpid() if pid is None else pid, token)
-        Heartbeats(connection).beat(heartbeat)
-        return heartbeat
 
-    return beat
+@pytest.fixture
+def scene(connection: redis.Redis, store: JobStore, payloads: Payloads) -> Iterator[Scene]:
+    with contextlib.ExitStack() as stack:
+        yield Scene(connection, store, payloads, stack)
+
+
+@pytest.fixture
+def impatient(settings: Settings, server: RedisServer) -> Iterator[redis.Redis]:
+    assert server.process is not None
+    connection = connect(settings, Patience.IMPATIENT, name="test-impatient")
+    yield connection
+    connection.close()

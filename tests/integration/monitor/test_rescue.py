@@ -1,5 +1,8 @@
+"""Batches of dead, hung and silent workers run again, once, and with the right blame."""
+
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -9,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import redis
@@ -18,27 +22,21 @@ from services.monitor.events.programs import Program, Programs
 from services.monitor.guard.process_table import is_stopped
 from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
-from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from services.monitor.redis_upkeep import EvictionWatch
 from shared.jobs import keys
-from shared.jobs.document import Job, Status
-from shared.jobs.recovery import Blame, Recovery
-from shared.jobs.store import JobStore
+from shared.jobs.document import Status
+from shared.jobs.recovery import Blame, Recovery, Running
 from shared.jobs.transitions import Claim
 from shared.settings import Settings
 from shared.timing import TIMING
 from tests.integration.conftest import Logged
-from tests.integration.monitor.conftest import report
+from tests.integration.monitor.conftest import HOST, NOBODY, Scene, report
 from tests.integration.redis_server import until
 
-HOST = "this-machine"
 #: BATCH_TIMEOUT_SECONDS of these tests' settings.
-BATCH_SECONDS = 2
+BATCH_SECONDS = 1
 
-type Accept = Callable[..., Job]
-type Beat = Callable[..., Heartbeat]
-type Spawn = Callable[..., subprocess.Popen[bytes]]
-type Take = Callable[[Heartbeat, Job, int], None]
+type MakeRescue = Callable[..., Rescue]
 
 
 @pytest.fixture
@@ -52,160 +50,35 @@ def stopping() -> threading.Event:
 
 
 @pytest.fixture
-def exits(stopping: threading.Event) -> WorkerExits:
-    return WorkerExits(Machine(HOST, os.getpid()), stopping)
+def make_rescue(
+    scene: Scene, programs: Programs, stopping: threading.Event, settings: Settings
+) -> MakeRescue:
+    """Make the recovery of an appliance's monitor; `settled`: as if it had run for long."""
+
+    def make(host: str = HOST, supervisor_pid: int = os.getpid(), *, settled: bool = False) -> Rescue:
+        exits = WorkerExits(Machine(host, supervisor_pid), stopping)
+        recovery = Recovery(scene.connection, scene.store)
+        seconds = settings.batch_timeout_seconds
+        rescue = Rescue(scene.connection, recovery, scene.counters, programs, exits, seconds)
+        if settled:
+            rescue.step()
+            rescue._settled_at = 0.0
+        return rescue
+
+    return make
 
 
 @pytest.fixture
-def rescue(
-    connection: redis.Redis, store: JobStore, programs: Programs, exits: WorkerExits, settings: Settings
-) -> Rescue:
-    return Rescue(
-        connection,
-        Recovery(connection, store),
-        Counters(connection),
-        programs,
-        exits,
-        settings.batch_timeout_seconds,
-    )
+def rescue(make_rescue: MakeRescue) -> Rescue:
+    return make_rescue()
 
 
-def recovered(connection: redis.Redis) -> dict[str, float]:
-    sums = Counters(connection).read()
-    return {key[1]: value for key, value in sums.items() if key[0] == "batches_recovered_total"}
-
-
-def test_a_reported_deaths_batch_is_queued_again_at_once(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    beat: Beat,
-    spawn: Spawn,
-    take: Take,
-    logged: Logged,
-) -> None:
-    job, worker = accept(3), spawn()
-    take(beat("worker-1", worker.pid), job, 1)
-    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 2)}
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.wait()
-    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
-    assert Heartbeats(connection).alive() == {}
-    assert recovered(connection) == {"worker_died": 1}
-    [line] = logged("batch runs again")
-    assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=worker_died")
-
-
-def test_an_unreported_death_is_seen_by_the_process_table(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    beat: Beat,
-    spawn: Spawn,
-    take: Take,
-) -> None:
-    job, worker = accept(), spawn()
-    take(beat("worker-1", worker.pid), job, 0)
-    rescue.step()
+def end(rescue: Rescue, worker: subprocess.Popen[bytes], pid: int | None, *, in_order: bool = False) -> None:
+    """Kill a worker, report its exit, and let the monitor look."""
     worker.kill()
     worker.wait()
-    rescue.step()  # supervisord's report may be on its way
+    rescue.worker_exited(ExitReport("worker-1", pid, in_order=in_order))
     rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    assert recovered(connection) == {"worker_died": 1}
-
-
-@pytest.mark.parametrize("pid", [999_999_999, None])
-def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_reported_dead(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    beat: Beat,
-    take: Take,
-    pid: int | None,
-) -> None:
-    job, heartbeat = accept(), beat("worker-1")
-    take(heartbeat, job, 0)
-    rescue.worker_exited(ExitReport("worker-1", pid, in_order=False))
-    rescue.step()
-    assert store.queues.waiting_batches() == set()
-    assert list(Heartbeats(connection).alive()) == [heartbeat.name]
-
-
-def test_a_batch_of_an_earlier_life_is_given_back(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, take: Take
-) -> None:
-    job = accept()
-    take(beat("worker-1", token="life-1"), job, 0)
-    beat("worker-1", token="life-2")
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    assert recovered(connection) == {"worker_died": 1}
-
-
-def test_another_machines_worker_is_dead_only_when_its_lease_is_out(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, take: Take
-) -> None:
-    job = accept()
-    heartbeat = beat("worker-1", pid=999_999_999, host="other")
-    take(heartbeat, job, 0)
-    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
-    rescue.step()
-    assert store.queues.waiting_batches() == set()
-    connection.delete(keys.heartbeat(heartbeat.name))
-    rescue.step()
-    assert store.queues.waiting_batches() == set()  # Redis has not answered for a whole lease yet
-    rescue._settled_at = 0.0
-    rescue.step()
-    assert store.queues.waiting_batches() == set()  # its own monitor may be about to say why
-    time.sleep(TIMING.remote_silent_seconds)
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    assert recovered(connection) == {"lease": 1}
-
-
-def test_a_batch_lost_between_queue_and_claim_is_found_at_once_when_a_worker_died(
-    connection: redis.Redis, store: JobStore, rescue: Rescue, accept: Accept, logged: Logged
-) -> None:
-    job = accept(2)
-    rescue.step()  # the first look is thorough; the next is only after seconds
-    connection.rpop("rq:queue:bulk")
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
-    assert recovered(connection) == {"lost": 1}
-    [line] = logged("batch runs again")
-    assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=lost")
-
-
-def test_a_report_is_not_forgotten_while_redis_is_away(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    job = accept(2)
-    rescue.step()
-    connection.rpop("rq:queue:bulk")
-    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
-    with monkeypatch.context() as patch:
-        patch.setattr(rescue._heartbeats, "alive", _away)
-        with pytest.raises(redis.exceptions.ConnectionError):
-            rescue.step()
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1)}
-
-
-def _away() -> dict[str, Heartbeat]:
-    raise redis.exceptions.ConnectionError("away")
 
 
 def step_until_killed(
@@ -219,34 +92,122 @@ def step_until_killed(
     until(is_killed)
 
 
-def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    beat: Beat,
-    spawn: Spawn,
-    take: Take,
-    logged: Logged,
+def test_a_reported_deaths_batch_is_queued_again_at_once(
+    scene: Scene, rescue: Rescue, logged: Logged
 ) -> None:
-    job, worker = accept(), spawn()
-    started = time.monotonic()
-    take(beat("worker-1", worker.pid), job, 0)
+    job = scene.accept(3)
+    worker = scene.working(job, 1)
+    assert scene.waiting(job) == {0, 2}
+    end(rescue, worker, worker.pid)
+    assert scene.waiting(job) == {0, 1, 2}
+    assert scene.heartbeats.alive() == {}
+    assert scene.recovered() == {"worker_died": 1}
+    [line] = logged("batch runs again")
+    assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=worker_died")
+
+
+def test_an_unreported_death_is_seen_by_the_process_table(scene: Scene, rescue: Rescue) -> None:
+    job = scene.accept()
+    worker = scene.working(job)
     rescue.step()
+    worker.kill()
+    worker.wait()
+    rescue.step()  # supervisord's report may be on its way
+    rescue.step()
+    assert scene.waiting(job) == {0}
+    assert scene.recovered() == {"worker_died": 1}
+
+
+@pytest.mark.parametrize("pid", [NOBODY, None])
+def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_reported_dead(
+    scene: Scene, rescue: Rescue, pid: int | None
+) -> None:
+    job, heartbeat = scene.accept(), scene.beat()
+    scene.take(heartbeat, job)
+    rescue.worker_exited(ExitReport("worker-1", pid, in_order=False))
+    rescue.step()
+    assert scene.waiting(job) == set()
+    assert list(scene.heartbeats.alive()) == [heartbeat.name]
+
+
+def test_a_batch_of_an_earlier_life_is_given_back(scene: Scene, rescue: Rescue) -> None:
+    job = scene.accept()
+    scene.take(scene.beat(token="life-1"), job)
+    scene.beat(token="life-2")
+    rescue.step()
+    assert scene.waiting(job) == {0}
+    assert scene.recovered() == {"worker_died": 1}
+
+
+def test_another_machines_worker_is_dead_only_when_its_lease_is_out(scene: Scene, rescue: Rescue) -> None:
+    job, heartbeat = scene.accept(), scene.beat(pid=NOBODY, host="other")
+    scene.take(heartbeat, job)
+    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
+    rescue.step()
+    scene.fall_silent(heartbeat)
+    rescue.step()
+    assert scene.waiting(job) == set()  # Redis has not answered for a whole lease yet
+    rescue._settled_at = 0.0
+    rescue.step()
+    assert scene.waiting(job) == set()  # its own monitor may be about to say why
+    time.sleep(TIMING.remote_silent_seconds)
+    rescue.step()
+    assert scene.waiting(job) == {0}
+    assert scene.recovered() == {"lease": 1}
+    assert scene.connection.smembers(keys.WORKERS) == {heartbeat.name.encode()}
+    rescue._lost_due = 0.0
+    rescue.step()
+    assert scene.connection.smembers(keys.WORKERS) == set()  # its name is forgotten
+
+
+def test_a_batch_lost_between_queue_and_claim_is_found_at_once_after_a_death_though_redis_was_away(
+    scene: Scene, rescue: Rescue, logged: Logged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = scene.accept(2)
+    rescue.step()  # the first look is thorough; the next is only after seconds
+    scene.connection.rpop("rq:queue:bulk")
+    rescue.step()
+    assert scene.waiting(job) == {0}
+    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
+
+    def away() -> None:
+        raise redis.exceptions.ConnectionError("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rescue._heartbeats, "alive", away)
+        with pytest.raises(redis.exceptions.ConnectionError):
+            rescue.step()
+    rescue.step()  # the report is not forgotten
+    assert scene.waiting(job) == {0, 1}
+    assert scene.recovered() == {"lost": 1}
+    [line] = logged("batch runs again")
+    assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=lost")
+
+
+@pytest.mark.parametrize("beats", [True, False], ids=["beating", "silent, since native code holds the GIL"])
+def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
+    scene: Scene, rescue: Rescue, logged: Logged, *, beats: bool
+) -> None:
+    job, started = scene.accept(), time.monotonic()
+    worker = scene.working(job)
+    rescue.step()
+    if not beats:
+        scene.fall_silent(scene.heartbeats.alive()[f"{HOST}/worker-1"])
+        rescue._settled_at = 0.0
+        rescue.step()
+        assert scene.waiting(job) == set()  # silent for longer than its lease, and at work all the same
     assert worker.poll() is None
-    step_until_killed(worker, rescue, lambda: beat("worker-1", worker.pid))
+    step_until_killed(worker, rescue, (lambda: scene.beat(pid=worker.pid)) if beats else str)
     assert time.monotonic() - started > BATCH_SECONDS
-    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    assert recovered(connection) == {"hung": 1}
+    end(rescue, worker, worker.pid)
+    assert scene.waiting(job) == {0}
+    assert scene.recovered() == {"hung": 1}
+    assert scene.blame(job) == Blame.DEATH
     [line] = logged("worker killed")
     assert f" request=r-1 job={job.id} batch=0 " in line
 
 
-def test_a_worker_that_waits_for_a_processor_has_not_hung(
-    rescue: Rescue, accept: Accept, beat: Beat, take: Take
-) -> None:
+def test_a_worker_that_waits_for_a_processor_has_not_hung(scene: Scene, rescue: Rescue) -> None:
     busy = [sys.executable, "-c", "while True: pass"]
     one = {min(os.sched_getaffinity(0))}
     with ExitStack() as started:
@@ -256,226 +217,184 @@ def test_a_worker_that_waits_for_a_processor_has_not_hung(
         for process in (worker, other):
             os.sched_setaffinity(process.pid, one)
         os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
-        take(beat("worker-1", worker.pid), accept(), 0)
+        scene.take(scene.beat(pid=worker.pid), scene.accept())
         rescue.step()
         time.sleep(1.5 * BATCH_SECONDS)
-        beat("worker-1", worker.pid)
+        scene.beat(pid=worker.pid)
         rescue.step()
         assert worker.poll() is None
         other.kill()  # from now on the worker works, and does not end
         os.sched_setaffinity(worker.pid, os.sched_getaffinity(0))
         with suppress(PermissionError):  # only root may; others' work must then leave it some of a processor
             os.setpriority(os.PRIO_PROCESS, worker.pid, 0)
-        step_until_killed(worker, rescue, lambda: beat("worker-1", worker.pid))
+        step_until_killed(worker, rescue, lambda: scene.beat(pid=worker.pid))
 
 
 def test_a_worker_that_says_in_time_that_it_is_still_at_it_may_hold_a_batch_longer(
-    store: JobStore, rescue: Rescue, accept: Accept, beat: Beat, spawn: Spawn, take: Take
+    scene: Scene, rescue: Rescue
 ) -> None:
-    rescue._timeout = 2 * BATCH_SECONDS
-    job, worker = accept(), spawn()
-    heartbeat = beat("worker-1", worker.pid)
-    take(heartbeat, job, 0)
+    rescue._timeout = 4 * BATCH_SECONDS
+    job = scene.accept()
+    worker = scene.working(job)
+    heartbeat = scene.beat(pid=worker.pid)
     rescue.step()
     for _ in range(3):
         time.sleep(0.4 * rescue._timeout)  # together more than it may take
-        beat("worker-1", worker.pid)
+        scene.beat(pid=worker.pid)
         rescue.step()
-        assert store.transitions.claim(job.id, 0, heartbeat.name, heartbeat.token) is Claim.RUN
+        assert scene.store.transitions.claim(job.id, 0, heartbeat.name, heartbeat.token) is Claim.RUN
     assert worker.poll() is None
 
 
-def test_no_process_outside_the_appliance_is_ever_killed(
-    connection: redis.Redis,
-    store: JobStore,
-    programs: Programs,
-    accept: Accept,
-    beat: Beat,
-    spawn: Spawn,
-    take: Take,
-) -> None:
-    supervisor, stranger = spawn(), spawn()
-    recovery = Recovery(connection, store)
-    rescue = Rescue(
-        connection,
-        recovery,
-        Counters(connection),
-        programs,
-        WorkerExits(Machine(HOST, supervisor.pid), threading.Event()),
-        batch_timeout_seconds=0,
-    )
-    take(beat("worker-1", stranger.pid), accept(), 0)
+def test_no_process_outside_the_appliance_is_ever_killed(scene: Scene, make_rescue: MakeRescue) -> None:
+    rescue = make_rescue(supervisor_pid=scene.spawn().pid)
+    rescue._timeout = 0
+    stranger = scene.working(scene.accept())
     rescue.step()
     time.sleep(0.05)
     rescue.step()
     assert stranger.poll() is None
 
 
-def test_a_worker_that_runs_and_is_never_heard_of_is_killed(
-    rescue: Rescue, programs: Programs, spawn: Spawn, beat: Beat, connection: redis.Redis
+def test_a_worker_that_runs_and_is_never_heard_of_is_killed_once_somebody_could_hear_it(
+    scene: Scene, rescue: Rescue, programs: Programs
 ) -> None:
-    rescue._timing = replace(TIMING, silent_worker_seconds=0)
-    silent, speaking = spawn(), spawn()
+    silent, speaking = scene.spawn(), scene.spawn()
     report(programs, Program("worker", "worker-1", "RUNNING", silent.pid))
     report(programs, Program("worker", "worker-2", "RUNNING", speaking.pid))
-    step_until_killed(silent, rescue, lambda: beat("worker-2", speaking.pid))
+    rescue._timing = replace(TIMING, silent_worker_seconds=0, redis_gap_seconds=0.2)
+    for _ in range(2):
+        rescue.step()
+        time.sleep(1.2 * BATCH_SECONDS)  # Redis was away, as far as the monitor can tell
+    rescue.step()
+    assert silent.poll() is None
+    rescue._timing = replace(TIMING, silent_worker_seconds=0)
+    step_until_killed(silent, rescue, lambda: scene.beat("worker-2", speaking.pid))
     assert speaking.poll() is None
-    assert Counters(connection).read()["worker_recycles_total", "silent"] == 1
-
-
-def test_silence_while_nobody_could_be_heard_does_not_count(
-    rescue: Rescue, programs: Programs, spawn: Spawn
-) -> None:
-    rescue._timing = replace(TIMING, silent_worker_seconds=0, redis_gap_seconds=0.5)
-    worker = spawn()
-    report(programs, Program("worker", "worker-1", "RUNNING", worker.pid))
-    rescue.step()
-    time.sleep(2.2)
-    rescue.step()
-    assert worker.poll() is None
-
-
-def end_holding(
-    rescue: Rescue,
-    spawn: Spawn,
-    beat: Beat,
-    take: Take,
-    job: Job,
-    *,
-    life: int,
-    in_order: bool = False,
-    reported: bool = True,
-) -> None:
-    """Have a worker take the job's batch and exit, reported with its process id or without."""
-    worker = spawn()
-    take(beat("worker-1", worker.pid, token=f"life-{life}"), job, 0)
-    rescue.step()
-    worker.kill()
-    worker.wait()
-    rescue.worker_exited(ExitReport("worker-1", worker.pid if reported else None, in_order=in_order))
-    rescue.step()
+    assert scene.counted("worker_recycles_total") == {"silent": 1}
 
 
 @pytest.mark.parametrize("reported", [True, False], ids=["with its id", "without, since it was young"])
 def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_recovered(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    spawn: Spawn,
-    accept: Accept,
-    beat: Beat,
-    take: Take,
-    *,
-    reported: bool,
+    scene: Scene, rescue: Rescue, *, reported: bool
 ) -> None:
-    job = accept()
+    job = scene.accept()
     for life in range(3):
-        end_holding(rescue, spawn, beat, take, job, life=life, reported=reported)
-    assert store.get(job.id).status is Status.FAILED
-    assert sum(recovered(connection).values()) == 2
+        worker = scene.working(job, life=life)
+        rescue.step()
+        end(rescue, worker, worker.pid if reported else None)
+    assert scene.store.get(job.id).status is Status.FAILED
+    assert sum(scene.recovered().values()) == 2
 
 
 def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    stopping: threading.Event,
-    spawn: Spawn,
-    accept: Accept,
-    beat: Beat,
-    take: Take,
+    scene: Scene, rescue: Rescue, stopping: threading.Event
 ) -> None:
-    job = accept()
-    for life in range(4):
-        end_holding(rescue, spawn, beat, take, job, life=life, in_order=True)
-    stopping.set()
-    for life in range(4, 8):
-        end_holding(rescue, spawn, beat, take, job, life=life)
-    assert store.get(job.id).status is Status.RUNNING
-    assert recovered(connection) == {"left": 8}
-    assert connection.hget(keys.deaths(job.id), "0") is None
+    job = scene.accept()
+    for life in range(6):
+        if life == 3:
+            stopping.set()
+        worker = scene.working(job, life=life)
+        rescue.step()
+        end(rescue, worker, worker.pid, in_order=life < 3)
+    assert scene.store.get(job.id).status is Status.RUNNING
+    assert scene.recovered() == {"left": 6}
+    assert scene.blame(job) == Blame.NONE
 
 
-def test_a_worker_that_is_killed_for_anothers_memory_counts_less(
-    connection: redis.Redis,
-    rescue: Rescue,
-    exits: WorkerExits,
-    spawn: Spawn,
-    accept: Accept,
-    beat: Beat,
-    take: Take,
-) -> None:
-    job, worker = accept(), spawn()
-    take(beat("worker-1", worker.pid), job, 0)
+def test_a_worker_that_is_killed_for_anothers_memory_counts_less(scene: Scene, rescue: Rescue) -> None:
+    job = scene.accept()
+    worker = scene.working(job)
     rescue.step()
-    exits.excuse(worker.pid)
-    worker.kill()
-    worker.wait()
-    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
-    rescue.step()
-    assert connection.hget(keys.deaths(job.id), "0") == b"1"
+    rescue._exits.excuse(worker.pid)
+    end(rescue, worker, worker.pid)
+    assert scene.blame(job) == Blame.UNEXPLAINED
 
 
 def test_a_stopped_workers_batch_is_given_to_another_only_when_redis_has_answered_long_enough(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    beat: Beat,
-    spawn: Spawn,
-    take: Take,
+    scene: Scene, rescue: Rescue
 ) -> None:
-    job, worker = accept(), spawn()
-    heartbeat = beat("worker-1", worker.pid)
-    take(heartbeat, job, 0)
+    job = scene.accept()
+    worker = scene.working(job)
     rescue.step()
     worker.send_signal(signal.SIGSTOP)
     until(lambda: is_stopped(worker.pid))  # it must get a processor for that, too
-    connection.delete(keys.heartbeat(heartbeat.name))  # as after an outage that was longer than the lease
+    scene.fall_silent(scene.heartbeats.alive()[f"{HOST}/worker-1"])  # as after a long outage
     rescue.step()
-    assert store.queues.waiting_batches() == set()
+    assert scene.waiting(job) == set()
     rescue._settled_at = 0.0
     rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    assert recovered(connection) == {"lease": 1}
+    assert scene.waiting(job) == {0}
+    assert scene.recovered() == {"lease": 1}
 
 
-def test_a_worker_whose_native_code_lets_no_thread_beat_keeps_its_batch_until_that_hangs(
-    connection: redis.Redis,
-    store: JobStore,
-    rescue: Rescue,
-    accept: Accept,
-    beat: Beat,
-    spawn: Spawn,
-    take: Take,
+# --- Several appliances on one Redis: each monitor does its share, and duties happen once. ---
+
+
+def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_looks_in_between(
+    scene: Scene, make_rescue: MakeRescue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, worker = accept(), spawn()
-    started = time.monotonic()
-    heartbeat = beat("worker-1", worker.pid)
-    take(heartbeat, job, 0)
-    rescue.step()
-    connection.delete(
-        keys.heartbeat(heartbeat.name)
-    )  # silent for longer than its lease, and at work all the same
-    rescue._settled_at = 0.0
-    rescue.step()
-    assert store.queues.waiting_batches() == set()
-    assert worker.poll() is None
+    here, other = make_rescue(settled=True), make_rescue("other", settled=True)
+    job = scene.accept()
+    worker = scene.working(job)
+    here.step()
+    release = here._recovery.release
 
-    step_until_killed(worker, rescue)
-    assert time.monotonic() - started > BATCH_SECONDS
-    rescue.worker_exited(ExitReport("worker-1", worker.pid, in_order=False))
-    rescue.step()
-    assert store.queues.waiting_batches() == {(job.id, 0)}
-    assert recovered(connection) == {"hung": 1}
-    assert connection.hget(keys.deaths(job.id), "0") == str(int(Blame.DEATH)).encode()
+    def release_after_the_other_looked(orphan: Running, blame: Blame) -> Any:
+        other.step()  # the heartbeat has expired by now
+        return release(orphan, blame)
+
+    monkeypatch.setattr(here._recovery, "release", release_after_the_other_looked)
+    end(here, worker, worker.pid)
+    assert scene.waiting(job) == {0}
+    assert scene.recovered() == {"worker_died": 1}
+    assert scene.blame(job) == Blame.DEATH
 
 
-def test_names_of_workers_that_are_gone_are_forgotten(
-    connection: redis.Redis, rescue: Rescue, beat: Beat
+def test_a_vanished_appliances_batches_are_queued_and_counted_once_by_all_monitors_together(
+    scene: Scene, make_rescue: MakeRescue
 ) -> None:
-    beat("worker-1")
-    gone = beat("worker-2", host="other")
-    connection.delete(keys.heartbeat(gone.name))
-    rescue.step()
-    assert connection.smembers(keys.WORKERS) == {f"{HOST}/worker-1".encode()}
+    monitors = [make_rescue(host, settled=True) for host in ("api", "box-2", "box-3")]
+    job = scene.accept(3)
+    for number in (1, 2):
+        heartbeat = scene.beat(f"worker-{number}", NOBODY, "vanished")
+        scene.take(heartbeat, job, number)
+        scene.fall_silent(heartbeat)
+    for pause in (TIMING.remote_silent_seconds, TIMING.remote_silent_seconds, 0.0):
+        for monitor in monitors:
+            monitor.step()
+        time.sleep(pause)
+    assert scene.connection.llen("rq:queue:bulk") == 3
+    assert scene.waiting(job) == {0, 1, 2}
+    assert scene.recovered() == {"lease": 2}
+
+
+def test_a_machines_name_shared_by_two_appliances_ends_neithers_workers(
+    scene: Scene, make_rescue: MakeRescue
+) -> None:
+    first, second = make_rescue("same-1234abcd", settled=True), make_rescue("same-5678abcd", settled=True)
+    job, worker = scene.accept(2), scene.spawn()
+    scene.take(scene.beat(pid=worker.pid, host="same-1234abcd"), job, 0)
+    # The same process name, and an id that is nobody's here: the other container counts its own.
+    scene.take(scene.beat(pid=NOBODY, host="same-5678abcd", token="life-9"), job, 1)
+    for _ in range(3):
+        first.step()
+    assert scene.waiting(job) == set()
+    second.worker_exited(ExitReport("worker-1", NOBODY, in_order=False))
+    second.step()
+    assert scene.waiting(job) == {1}
+
+
+def test_a_redis_that_may_evict_is_warned_of_once_with_the_remedy(
+    connection: redis.Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    watch = EvictionWatch(connection)
+    with caplog.at_level(logging.WARNING):
+        watch.step()
+        assert caplog.messages == []
+        connection.config_set("maxmemory-policy", "allkeys-lru")
+        watch.step()
+        watch.step()
+    assert len(caplog.messages) == 1
+    assert "allkeys-lru" in caplog.text
+    assert "CONFIG SET maxmemory-policy noeviction" in caplog.text

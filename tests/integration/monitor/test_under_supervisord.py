@@ -1,4 +1,4 @@
-"""The monitor as a child of a real supervisord, next to a worker that only sleeps."""
+"""The monitor as a child of a real supervisord, next to workers that only sleep."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Protocol
 
 import psutil
 import pytest
-import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from ops.lab.trial_appliance import free_ports
@@ -26,57 +25,23 @@ from services.monitor.events.programs import (
     list_programs,
 )
 from shared import metrics
-from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.program_start import HOST_NAME_NAME
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
+from shared.build import ROOT
 from shared.jobs import keys
-from shared.jobs.document import Job
 from shared.jobs.store import JobStore
+from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
-from tests.integration.redis_server import until
-from tests.support.quick import check_quick_by_own_clock
+from tests.integration.monitor.conftest import Scene
+from tests.integration.redis_server import RedisServer, until
+from tests.support.quick import check_quick, check_quick_by_own_clock
 
-ROOT = Path(__file__).resolve().parents[3]
 #: Not the machine's name: the monitor must go by what boot tells it.
 HOST = "an-appliance-1234"
-
-#: Every name of DESIGN §6, with the labels it must have at least.
-NAMES = {
-    "shapbox_jobs_total": {"status"},
-    "shapbox_rows_explained_total": {"model"},
-    "shapbox_batch_seconds_bucket": {"le"},
-    "shapbox_job_seconds_bucket": {"le"},
-    "shapbox_batches_recovered_total": {"cause"},
-    "shapbox_worker_recycles_total": {"reason"},
-    "shapbox_queue_batches": {"queue"},
-    "shapbox_queue_oldest_seconds": {"queue"},
-    "shapbox_workers": {"state"},
-    "shapbox_process_memory_bytes": {"process"},
-    "shapbox_memory_working_set_bytes": set(),
-    "shapbox_memory_limit_bytes": set(),
-    "shapbox_redis_up": set(),
-    "shapbox_redis_ping_seconds": set(),
-    "shapbox_redis_memory_bytes": set(),
-    "shapbox_storage_bytes": set(),
-    "shapbox_storage_free_bytes": set(),
-    "shapbox_http_requests_total": {"method", "route", "status"},
-    "shapbox_http_request_seconds_bucket": {"le", "route"},
-    "shapbox_program_up": {"program"},
-    "shapbox_model_info": {"model", "version", "engine", "fallback"},
-    "shapbox_model_engine_info": {"model", "version", "method", "engine"},
-    "shapbox_model_refused": {"model", "version"},
-    "shapbox_build_info": {"version", "commit", "python", "xgboost"},
-    # Beyond §6: what alerts and the dashboard compare with.
-    "shapbox_memory_unrelieved_total": set(),
-    "shapbox_api_recycles_total": set(),
-    "shapbox_batches_poisoned_total": set(),
-    "shapbox_queue_limit_batches": set(),
-    "shapbox_redis_memory_limit_bytes": set(),
-    "shapbox_storage_capacity_bytes": set(),
-    "shapbox_start_time_seconds": set(),
-}
+WORKERS = ("worker-1", "worker-2")
 
 CONFIGURATION = """
 [supervisord]
@@ -100,7 +65,7 @@ startretries=0
 [program:api]
 command={python} {run}/api.py
 priority=30
-stopwaitsecs=30
+stopwaitsecs=60
 autostart={api}
 autorestart=true
 [program:announce]
@@ -129,7 +94,7 @@ from shared import timing
 timing.TIMING = dataclasses.replace(timing.TIMING, api_grown_seconds={grown})
 runpy.run_module("services.monitor", run_name="__main__", alter_sys=True)
 """
-GROWN_SECONDS = 6.0
+GROWN_SECONDS = 3.0
 
 #: An api that has leaked 200 MB when it is first started, and that finishes its requests before it exits: some while there
 #: is a file "hold".
@@ -148,18 +113,13 @@ time.sleep(600)
 """
 
 
-class Server(Protocol):
-    def start(self) -> None: ...
-    def kill(self) -> None: ...
-    def signal(self, number: signal.Signals) -> None: ...
-
-
-type Sample = tuple[str, frozenset[tuple[str, str]]]
-
-
 class Appliance:
-    def __init__(self, settings: Settings, supervisord: subprocess.Popen[bytes], port: int) -> None:
-        self.settings, self.supervisord, self.port = settings, supervisord, port
+    """supervisord with a monitor, a Redis outside of it, and jobs."""
+
+    def __init__(
+        self, settings: Settings, server: RedisServer, scene: Scene, supervisord: subprocess.Popen[bytes]
+    ) -> None:
+        self.settings, self.server, self.scene, self.supervisord = settings, server, scene, supervisord
 
     def program(self, name: str) -> Program | None:
         try:
@@ -171,264 +131,227 @@ class Appliance:
         program = self.program(name)
         return program.pid or 0 if program and program.state == "RUNNING" else 0
 
-    def status(self) -> ApplianceStatus | None:
-        return ApplianceStatus.read(self.settings.status_file)
+    def await_new(self, name: str, old: int) -> None:
+        """Wait until a program runs again, as another process."""
+        until(lambda: self.pid(name) not in {0, old})
 
-    def scrape(self) -> dict[Sample, float]:
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
+    def beat(self, name: str = "worker-1") -> Heartbeat:
+        """Send a heartbeat of a worker's process."""
+        pid = self.pid(name)
+        heartbeat = Heartbeat(f"{HOST}/{name}", HOST, pid, f"life-{pid}", "busy")
+        self.scene.heartbeats.beat(heartbeat)
+        return heartbeat
+
+    def status(self) -> ApplianceStatus:
+        status = ApplianceStatus.read(self.settings.status_file)
+        assert status is not None
+        return status
+
+    def scrape(self) -> dict[tuple[str, ...], float]:
+        """Return what it exports, by name and the labels' values in the order of their names."""
+        url = f"http://127.0.0.1:{self.settings.metrics_port}/metrics"
+        with urllib.request.urlopen(url, timeout=30) as answer:
             text = answer.read().decode()
-        families = text_string_to_metric_families(text)
-        return {(s.name, frozenset(s.labels.items())): s.value for f in families for s in f.samples}
+        return {
+            (s.name.removeprefix(metrics.PREFIX), *(value for _, value in sorted(s.labels.items()))): s.value
+            for family in text_string_to_metric_families(text)
+            for s in family.samples
+        }
 
-    def value(self, name: str, **labels: str) -> float | None:
-        return self.scrape().get((name, frozenset(labels.items())))
+    def value(self, *name: str) -> float | None:
+        return self.scrape().get(name)
 
     def log(self) -> str:
         return (self.settings.run_dir / "monitor.log").read_text()
 
 
 @contextlib.contextmanager
-def running(
-    settings: Settings, server: Server, *, api: bool = False, **environment: str
-) -> Iterator[Appliance]:
+def running(*, api: bool = False, **environment: str) -> Iterator[Appliance]:
     """Run supervisord with the monitor and two workers, and with an api if that is wanted."""
-    server.signal(signal.SIGCONT)  # it runs
-    [port] = free_ports(1)
-    run = settings.run_dir
-    configuration = run / "supervisord.conf"
-    configuration.write_text(
-        CONFIGURATION.format(run=run, python=sys.executable, root=ROOT, api=str(api).lower())
-    )
-    (run / "api.py").write_text(API)
-    (run / "monitor.py").write_text(MONITOR.format(grown=GROWN_SECONDS))
-    environment |= {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(settings.data_dir),
-        HOST_NAME_NAME: HOST,
-        "MODELS_DIR": str(ROOT / "models"),
-        "METRICS_PORT": str(port),
-        "BATCH_TIMEOUT_SECONDS": "60",
-    }
-    command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
-    with subprocess.Popen(command, cwd=run, env=environment, stdout=subprocess.DEVNULL) as supervisord:
-        appliance = Appliance(settings, supervisord, port)
-        try:
-            until(lambda: all(map(appliance.pid, ("monitor", "worker-1", "worker-2"))))
-            until(lambda: "monitor is up" in appliance.log())
-            yield appliance
-        finally:
-            supervisord.terminate()
-            supervisord.wait(60)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="shapbox-")))
+        settings = Settings(data_dir=folder, batch_rows=10, metrics_port=free_ports(1)[0])
+        run = settings.run_dir
+        run.mkdir()
+        server = RedisServer(settings)
+        server.start()
+        stack.callback(server.kill)
+        connection = stack.enter_context(contextlib.closing(connect(settings, Patience.STEADY, name="test")))
+        scene = Scene(connection, JobStore(connection, settings), Payloads.open(settings), stack)
+        words = {"run": run, "python": sys.executable, "root": ROOT, "api": str(api).lower()}
+        (run / "supervisord.conf").write_text(CONFIGURATION.format(**words))
+        (run / "api.py").write_text(API)
+        (run / "monitor.py").write_text(MONITOR.format(grown=GROWN_SECONDS))
+        environment |= {
+            "PATH": os.environ["PATH"],
+            "DATA_DIR": str(folder),
+            HOST_NAME_NAME: HOST,
+            "MODELS_DIR": str(ROOT / "models"),
+            "METRICS_PORT": str(settings.metrics_port),
+            "BATCH_TIMEOUT_SECONDS": "60",
+        }
+        command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(run / "supervisord.conf")]
+        supervisord = subprocess.Popen(command, cwd=run, env=environment, stdout=subprocess.DEVNULL)
+        stack.callback(supervisord.wait, 120)
+        stack.callback(supervisord.terminate)
+        appliance = Appliance(settings, server, scene, supervisord)
+        until(lambda: all(map(appliance.pid, ("monitor", *WORKERS))) and "monitor is up" in appliance.log())
+        yield appliance
 
 
-@pytest.fixture
-def appliance(settings: Settings, server: Server) -> Iterator[Appliance]:
-    with running(settings, server) as appliance:
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Appliance]:
+    with running() as appliance:
         yield appliance
 
 
 @pytest.fixture
-def beat_of_worker(connection: redis.Redis, appliance: Appliance) -> Callable[[], Heartbeat]:
-    """Send a heartbeat of the first worker's process."""
-
-    def beat() -> Heartbeat:
-        pid = appliance.pid("worker-1")
-        heartbeat = Heartbeat(f"{HOST}/worker-1", HOST, pid, f"life-{pid}", "busy")
-        Heartbeats(connection).beat(heartbeat)
-        return heartbeat
-
-    return beat
+def appliance(shared: Appliance) -> Appliance:
+    until(lambda: all(map(shared.pid, ("monitor", *WORKERS))) and shared.value("redis_up") == 1)
+    return shared
 
 
-@pytest.fixture
-def beating(beat_of_worker: Callable[[], Heartbeat]) -> Heartbeat:
-    return beat_of_worker()
-
-
-def test_a_killed_workers_batch_is_queued_again_within_three_seconds(
-    appliance: Appliance,
-    store: JobStore,
-    accept: Callable[..., Job],
-    take: Callable[..., None],
-    beat_of_worker: Callable[[], Heartbeat],
-) -> None:
-    jobs: list[Job] = []
+def test_a_killed_workers_batch_is_queued_again_within_three_seconds(appliance: Appliance) -> None:
+    scene, jobs = appliance.scene, []
+    before = appliance.value("batches_recovered_total", "worker_died") or 0
 
     def kill_one() -> float:
-        beating = beat_of_worker()
-        jobs.append(accept())
-        take(beating, jobs[-1], 0)
+        beating = appliance.beat()
+        jobs.append(scene.accept())
+        scene.take(beating, jobs[-1])
         os.kill(beating.pid, signal.SIGKILL)
-        seconds = until(lambda: (jobs[-1].id, 0) in store.queues.waiting_batches())
-        until(lambda: appliance.pid("worker-1") not in {0, beating.pid})
+        seconds = until(lambda: scene.waiting(jobs[-1]) == {0})
+        appliance.await_new("worker-1", beating.pid)
         return seconds
 
     check_quick_by_own_clock(3, kill_one)
-    until(lambda: appliance.value("shapbox_batches_recovered_total", cause="worker_died") == len(jobs))
+    until(lambda: appliance.value("batches_recovered_total", "worker_died") == before + len(jobs))
     assert all(f"job={job.id} batch=0" in appliance.log() for job in jobs)
 
 
-def test_a_restarted_monitor_knows_the_states_and_finds_what_it_missed(
-    appliance: Appliance,
-    store: JobStore,
-    accept: Callable[..., Job],
-    take: Callable[..., None],
-    beat_of_worker: Callable[[], Heartbeat],
-) -> None:
-    def kill_both() -> float:
-        beating, job, old = beat_of_worker(), accept(), appliance.pid("monitor")
-        take(beating, job, 0)
-        os.kill(old, signal.SIGKILL)
-        os.kill(beating.pid, signal.SIGKILL)
-        seconds = until(lambda: (job.id, 0) in store.queues.waiting_batches())
-        until(lambda: appliance.pid("monitor") not in {0, old})
-        until(lambda: appliance.pid("worker-1") not in {0, beating.pid})
-        return seconds
-
-    check_quick_by_own_clock(5, kill_both)
-    until(lambda: appliance.value("shapbox_program_up", program="worker-2") == 1)
-    until(lambda: (status := appliance.status()) and status.fatal_programs == ("broken",))
+def test_a_restarted_monitor_knows_the_states_and_finds_what_it_missed(appliance: Appliance) -> None:
+    scene, monitor, beating = appliance.scene, appliance.pid("monitor"), appliance.beat()
+    job = scene.accept()
+    scene.take(beating, job)
+    os.kill(monitor, signal.SIGKILL)
+    os.kill(beating.pid, signal.SIGKILL)
+    until(lambda: scene.waiting(job) == {0})
+    appliance.await_new("monitor", monitor)
+    appliance.await_new("worker-1", beating.pid)
+    until(lambda: appliance.value("program_up", "worker-2") == 1)
+    until(lambda: appliance.status().fatal_programs == ("broken",))
 
 
-def test_every_metric_of_the_design_is_exported_and_a_scrape_is_quick(
-    appliance: Appliance, connection: redis.Redis, beating: Heartbeat, accept: Callable[..., Job]
-) -> None:
-    accept(3)
-    counters = Counters(connection)
-    counters.add(metrics.HTTP_REQUESTS, "GET", "/v1/models", "200")
-    counters.observe(metrics.HTTP_REQUEST_SECONDS, 0.01, "/v1/models")
-    counters.flush()
-    connection.config_set("maxmemory", 2**30)
-    until(lambda: appliance.value("shapbox_storage_bytes") is not None)
-    until(lambda: appliance.value("shapbox_queue_batches", queue="bulk") == 3)
+def test_every_metric_is_exported_and_a_scrape_is_quick(appliance: Appliance) -> None:
+    scene = appliance.scene
+    scene.accept(3)
+    scene.counters.add(metrics.HTTP_REQUESTS, "GET", "/v1/models", "200")
+    scene.counters.observe(metrics.HTTP_REQUEST_SECONDS, 0.01, "/v1/models")
+    scene.counters.most(metrics.LARGEST_RESIDUAL, 1e-7, "wine@1")
+    scene.counters.flush()
+    scene.connection.config_set("maxmemory", 2**30)
+    appliance.beat()
+    until(lambda: appliance.value("storage_bytes") is not None)
+    until(lambda: (appliance.value("queue_batches", "bulk") or 0) >= 3)
+    until(lambda: appliance.value("workers", "busy") == 1)
     found = appliance.scrape()
-    for name, labels in NAMES.items():
-        assert any(n == name and labels <= {key for key, _ in have} for n, have in found), name
-    assert appliance.value("shapbox_workers", state=beating.state) == 1
-    assert appliance.value("shapbox_redis_memory_limit_bytes") == 2**30
-    assert 0 < time.time() - (appliance.value("shapbox_start_time_seconds") or 0) < 600
-    up = {dict(have)["program"]: value for (n, have), value in found.items() if n == "shapbox_program_up"}
+    names = {name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum") for name, *_ in found}
+    without_limits = {"memory_container_limit_bytes", "worker_memory_limit_bytes"}
+    assert {metric.name for metric in metrics.METRICS} - names <= without_limits
+    assert found["redis_memory_limit_bytes",] == 2**30
+    assert 0 < time.time() - found["start_time_seconds",] < 3600
+    up = {name[1]: value for name, value in found.items() if name[0] == "program_up"}
     assert up == {"broken": 0, "monitor": 1, "worker-1": 1, "worker-2": 1}
-    processes = {dict(have)["process"] for n, have in found if n == "shapbox_process_memory_bytes"}
-    assert processes >= {"supervisord", "monitor", "worker-1", "worker-2"}
-    seconds = [timed(appliance.scrape) for _ in range(50)]
-    assert min(seconds) < 0.02  # the others may have waited for a processor
+    processes = {name[1] for name in found if name[0] == "process_memory_bytes"}
+    assert processes >= {"supervisord", "monitor", *WORKERS}
+    check_quick(0.02, appliance.scrape, attempts=50)  # it may have to wait for a processor
 
 
-def timed(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
-
-
-@pytest.mark.parametrize("how", ["killed", "hung"])
-def test_a_scrape_without_redis_says_so_within_a_second(
-    appliance: Appliance, server: Server, how: str
-) -> None:
-    until(lambda: appliance.value("shapbox_redis_up") == 1)
-    if how == "killed":
-        server.kill()
-    else:
-        server.signal(signal.SIGSTOP)
-    check_quick_by_own_clock(1, lambda: max(timed(appliance.scrape) for _ in range(20)))
-    until(lambda: appliance.value("shapbox_redis_up") == 0)
-    found = appliance.scrape()
-    assert ("shapbox_redis_memory_bytes", frozenset()) not in found
-    assert ("shapbox_storage_free_bytes", frozenset()) in found
-    until(lambda: (status := appliance.status()) and status.redis_down_seconds > 1)
-    if how == "killed":
-        server.start()
-    else:
-        server.signal(signal.SIGCONT)
-    until(lambda: appliance.value("shapbox_redis_up") == 1)
-    until(lambda: (status := appliance.status()) and status.redis_down_seconds == 0)
-    assert appliance.log().count("Redis is away") <= 2  # once for each loop that met the outage
+def test_a_scrape_without_redis_says_so_at_once(appliance: Appliance) -> None:
+    before = appliance.log().count("Redis is away")
+    faults: list[tuple[Callable[[], None], Callable[[], None]]] = [
+        (lambda: appliance.server.signal(signal.SIGSTOP), lambda: appliance.server.signal(signal.SIGCONT)),
+        (appliance.server.kill, appliance.server.start),
+    ]
+    for number, (away, back) in enumerate(faults, 1):
+        away()
+        until(lambda: appliance.value("redis_up") == 0)
+        check_quick(1, appliance.scrape)
+        found = appliance.scrape()
+        assert ("redis_memory_bytes",) not in found
+        assert ("storage_free_bytes",) in found
+        until(lambda: appliance.status().redis_down_seconds > 1)
+        back()
+        until(lambda: appliance.value("redis_up") == 1 and appliance.status().redis_down_seconds == 0)
+        assert appliance.log().count("Redis is away") - before <= 2 * number  # once for each loop that met it
 
 
 def test_an_admins_request_brings_one_fresh_worker_and_the_next_waits_for_it_to_beat(
-    appliance: Appliance, connection: redis.Redis
+    appliance: Appliance,
 ) -> None:
-    names = ("worker-1", "worker-2")
-    before = {name: appliance.pid(name) for name in names}
+    requests = RecycleRequests(appliance.scene.connection)
+    before = {name: appliance.pid(name) for name in WORKERS}
+    counted = appliance.value("worker_recycles_total", "admin") or 0
 
     def fresh() -> list[str]:
-        return [name for name in names if appliance.pid(name) not in {0, before[name]}]
+        return [name for name in WORKERS if appliance.pid(name) not in {0, before[name]}]
 
-    RecycleRequests(connection).ask()
+    requests.ask()
     until(fresh)
-    until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 1)
+    until(lambda: appliance.value("worker_recycles_total", "admin") == counted + 1)
     [name] = fresh()
-    RecycleRequests(connection).ask()
+    requests.ask()
     time.sleep(2.5)  # it is looked for once a second
-    assert connection.exists(keys.RECYCLE)
-    Heartbeats(connection).beat(Heartbeat(f"{HOST}/{name}", HOST, appliance.pid(name), "life-2"))
-    until(lambda: appliance.value("shapbox_worker_recycles_total", reason="admin") == 2)
-    assert not connection.exists(keys.RECYCLE)
+    assert appliance.scene.connection.exists(keys.RECYCLE)
+    appliance.beat(name)
+    until(lambda: appliance.value("worker_recycles_total", "admin") == counted + 2)
+    assert not appliance.scene.connection.exists(keys.RECYCLE)
 
 
-def test_an_api_that_has_grown_is_restarted_once_after_it_has_finished_its_requests(
-    settings: Settings, server: Server
-) -> None:
-    with running(settings, server, api=True, MEMORY_LIMIT_MB="220") as appliance:
+def test_a_monitor_told_to_stop_does_so_and_comes_back(appliance: Appliance) -> None:
+    old = appliance.pid("monitor")
+    os.kill(old, signal.SIGTERM)
+    until(lambda: not Path(f"/proc/{old}").exists(), 20)  # long before supervisord would kill it
+    appliance.await_new("monitor", old)
+    assert "Traceback" not in appliance.log()
+
+
+def test_an_api_that_has_grown_is_restarted_once_after_it_has_finished_its_requests() -> None:
+    with running(api=True, MEMORY_LIMIT_MB="220") as appliance:
+        run = appliance.settings.run_dir
         until(lambda: appliance.pid("api"))
         old = appliance.pid("api")
         started = psutil.Process(old).create_time()
-        until(lambda: appliance.pid("api") not in {0, old})
+        appliance.await_new("api", old)
         assert time.time() - started > GROWN_SECONDS
-        assert (settings.run_dir / "finished").exists()
-        until(lambda: appliance.value("shapbox_api_recycles_total") == 1)
+        assert (run / "finished").exists()
+        until(lambda: appliance.value("api_recycles_total") == 1)
         assert "api restarted: it has grown" in appliance.log()
         # The workers are too small to matter: they stay.
-        assert all(
-            not value
-            for (name, _), value in appliance.scrape().items()
-            if name == "shapbox_worker_recycles_total"
-        )
+        recycled = {
+            name: value for name, value in appliance.scrape().items() if name[0] == "worker_recycles_total"
+        }
+        assert not any(recycled.values())
         time.sleep(2)
-        assert (settings.run_dir / "started").read_text() == ".."
+        assert (run / "started").read_text() == ".."
 
 
-def test_stopping_is_written_down_at_once_and_leaves_nothing_behind(
-    settings: Settings, server: Server
-) -> None:
-    def stop_all() -> float:
-        with running(settings, server) as appliance:
-            until(lambda: (status := appliance.status()) and not status.draining)
-            pids = [appliance.pid(name) for name in ("monitor", "worker-1", "worker-2")]
-            appliance.supervisord.terminate()
-            seconds = until(lambda: (status := appliance.status()) and status.draining)
-            assert appliance.supervisord.wait(60) == 0
-            assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-        return seconds
-
-    check_quick_by_own_clock(2.5, stop_all)  # supervisord itself looks at its signals once a second
-
-
-def test_while_one_program_takes_long_to_stop_those_that_have_stopped_are_down(
-    settings: Settings, server: Server
-) -> None:
-    with running(settings, server, api=True) as appliance:
-        until(lambda: appliance.value("shapbox_program_up", program="api") == 1)
-        until((settings.run_dir / "started").exists)
-        (settings.run_dir / "hold").touch()
+def test_stopping_is_written_down_at_once_what_has_stopped_is_down_and_nothing_is_left() -> None:
+    with running(api=True) as appliance:
+        run = appliance.settings.run_dir
+        until(lambda: appliance.value("program_up", "api") == 1 and not appliance.status().draining)
+        until((run / "started").exists)
+        (run / "hold").touch()  # the api takes long to stop
+        pids = [appliance.pid(name) for name in ("monitor", "api", *WORKERS)]
         appliance.supervisord.terminate()
-        until(lambda: appliance.value("shapbox_program_up", program="worker-1") == 0, 20)
-        assert appliance.value("shapbox_program_up", program="api") == 1
-        until(lambda: (status := appliance.status()) and stopped(status) == {"worker-1", "worker-2"}, 20)
-        (settings.run_dir / "hold").unlink()
+        until(lambda: appliance.status().draining, 20)
+        until(lambda: appliance.value("program_up", "worker-1") == 0, 20)
+        assert appliance.value("program_up", "api") == 1
+        until(lambda: stopped(appliance.status()) == set(WORKERS), 20)
+        (run / "hold").unlink()
+        assert appliance.supervisord.wait(60) == 0
+        assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
 
 
 def stopped(status: ApplianceStatus) -> set[str]:
     return {program.name for program in status.programs if program.state == "STOPPED"}
-
-
-def test_a_monitor_told_to_stop_does_so_soon(appliance: Appliance) -> None:
-    def stop_one() -> float:
-        old = appliance.pid("monitor")
-        os.kill(old, signal.SIGTERM)
-        seconds = until(lambda: not Path(f"/proc/{old}").exists())
-        until(lambda: appliance.pid("monitor") not in {0, old})
-        return seconds
-
-    check_quick_by_own_clock(3, stop_one)
-    assert "Traceback" not in appliance.log()

@@ -1,3 +1,5 @@
+"""Where the container's memory is read: cgroups of both versions as they are laid out, or PSS."""
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -11,6 +13,11 @@ from shared.cgroup import V1, V2, find_cgroup
 MB = 2**20
 #: supervisord and PID 1 at once, as in a container, with two children.
 CONTAINER = {1: 0, 7: 1, 8: 1}
+#: A cgroup's line of a process, by version.
+V2_ROOT = "0::/\n"
+V1_DOCKER = "12:pids:/docker/abc\n5:cpu,memory:/docker/abc\n1:name=systemd:/docker/abc\n0::/\n"
+#: Bytes of 512 MB.
+LIMIT = "536870912"
 
 
 @pytest.fixture(autouse=True)
@@ -29,126 +36,85 @@ def lay_processes(root: Path, cgroup: str, parents: Mapping[int, int]) -> Path:
     return proc
 
 
-def lay_v2(folder: Path, limit: str = "536870912", procs: str = "1\n7\n8\n") -> None:
+def lay(folder: Path, version: int, limit: str = LIMIT, pids: tuple[int, ...] = (1, 7, 8)) -> None:
+    """Write the files of a cgroup that uses 300 MB, of which the kernel could drop 100."""
+    used, most = {1: ("usage_in_bytes", "limit_in_bytes"), 2: ("current", "max")}[version]
+    inactive = {1: f"inactive_file 7\ntotal_inactive_file {100 * MB}", 2: f"anon 1\ninactive_file {100 * MB}"}
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "memory.current").write_text(f"{300 * MB}\n")
-    (folder / "memory.max").write_text(f"{limit}\n")
-    (folder / "memory.stat").write_text(f"anon 1\ninactive_anon 5\ninactive_file {100 * MB}\nactive_file 9\n")
-    (folder / "cgroup.procs").write_text(procs)
+    (folder / f"memory.{used}").write_text(f"{300 * MB}\n")
+    (folder / f"memory.{most}").write_text(f"{limit}\n")
+    (folder / "memory.stat").write_text(f"{inactive[version]}\nactive_file 9\n")
+    (folder / "cgroup.procs").write_text("".join(f"{pid}\n" for pid in pids))
 
 
-def lay_v1(folder: Path, limit: str = "536870912", procs: str = "1\n7\n8\n") -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "memory.usage_in_bytes").write_text(f"{300 * MB}\n")
-    (folder / "memory.limit_in_bytes").write_text(f"{limit}\n")
-    (folder / "memory.stat").write_text(f"inactive_file 7\ntotal_inactive_file {120 * MB}\n")
-    (folder / "cgroup.procs").write_text(procs)
-
-
-def test_v2_with_a_cgroup_namespace(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", CONTAINER)
-    lay_v2(tmp_path / "cg")
-    cgroup = choose_source(1, tmp_path / "cg", proc).cgroup
+@pytest.mark.parametrize(
+    ("version", "line", "folder"),
+    [
+        (2, V2_ROOT, ""),
+        (2, "0::/system.slice/docker-abc.scope\n", "system.slice/docker-abc.scope"),  # no namespace
+        (2, "0::/kubepods/pod1/abc\n", ""),  # only the container's part is mounted
+        (1, V1_DOCKER, "memory"),
+        (1, V1_DOCKER, "memory/docker/abc"),
+        (1, "4:memory:/a\n0::/a\n", "memory/a"),
+    ],
+)
+def test_a_cgroup_is_found_where_it_is_mounted(tmp_path: Path, version: int, line: str, folder: str) -> None:
+    proc, mounts = lay_processes(tmp_path, line, CONTAINER), tmp_path / "cg"
+    lay(mounts / folder, version)
+    if version == 1:
+        (mounts / "unified" / "a").mkdir(parents=True)  # both versions are mounted, and memory is version 1's
+    cgroup = choose_source(1, mounts, proc).cgroup
     assert cgroup is not None
-    assert (cgroup.files, cgroup.limit, cgroup.working_set()) == (V2, 512 * MB, 200 * MB)
-
-
-def test_v2_without_a_namespace_and_the_whole_hierarchy_mounted(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/system.slice/docker-abc.scope\n", CONTAINER)
-    lay_v2(tmp_path / "cg" / "system.slice" / "docker-abc.scope")
-    cgroup = choose_source(1, tmp_path / "cg", proc).cgroup
-    assert cgroup is not None
-    assert cgroup.folder.name == "docker-abc.scope"
-
-
-def test_v2_where_only_the_containers_part_is_mounted(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/kubepods/pod1/abc\n", CONTAINER)
-    lay_v2(tmp_path / "cg")
-    cgroup = choose_source(1, tmp_path / "cg", proc).cgroup
-    assert cgroup is not None
-    assert cgroup.folder == tmp_path / "cg"
-
-
-def test_v1_by_path_and_by_the_mounts_root(tmp_path: Path) -> None:
-    text = "12:pids:/docker/abc\n5:cpu,memory:/docker/abc\n1:name=systemd:/docker/abc\n0::/\n"
-    proc = lay_processes(tmp_path, text, CONTAINER)
-    lay_v1(tmp_path / "root" / "memory")
-    lay_v1(tmp_path / "path" / "memory" / "docker" / "abc")
-    at_root = choose_source(1, tmp_path / "root", proc).cgroup
-    by_path = choose_source(1, tmp_path / "path", proc).cgroup
-    assert at_root is not None
-    assert by_path is not None
-    assert (at_root.files, at_root.limit, at_root.working_set()) == (V1, 512 * MB, 180 * MB)
-    assert by_path.folder == tmp_path / "path" / "memory" / "docker" / "abc"
-
-
-def test_where_both_versions_are_mounted_memory_is_read_from_v1(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "4:memory:/a\n0::/a\n", CONTAINER)
-    lay_v1(tmp_path / "cg" / "memory" / "a")
-    (tmp_path / "cg" / "unified" / "a").mkdir(parents=True)
-    cgroup = find_cgroup(tmp_path / "cg", proc)
-    assert cgroup is not None
-    assert cgroup.files is V1
+    assert (cgroup.folder, cgroup.files) == (mounts / folder, {1: V1, 2: V2}[version])
+    assert (cgroup.limit, cgroup.working_set()) == (512 * MB, 200 * MB)
 
 
 @pytest.mark.parametrize("limit", ["max", "9223372036854771712"])
 def test_without_a_limit_pss_is_added_up(tmp_path: Path, limit: str) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", CONTAINER)
-    lay_v2(tmp_path / "cg", limit)
+    proc = lay_processes(tmp_path, V2_ROOT, CONTAINER)
+    lay(tmp_path / "cg", 2, limit)
     source = choose_source(1, tmp_path / "cg", proc)
     assert source.cgroup is None
     assert "no limit" in source.reason
 
 
-@pytest.mark.parametrize("stranger", ["9", "0"])
-def test_with_a_foreign_process_in_the_cgroup_pss_is_added_up(tmp_path: Path, stranger: str) -> None:
-    parents = {1: 0, 5: 1, 7: 5, 9: 1}
-    proc = lay_processes(tmp_path, "0::/\n", parents)
-    lay_v2(tmp_path / "cg", procs=f"1\n5\n7\n{stranger}\n")
-    source = choose_source(5, tmp_path / "cg", proc)
-    assert source.cgroup is None
-    assert "1 processes that are not the appliance's" in source.reason
+@pytest.mark.parametrize(
+    ("supervisor", "parents", "inside", "ours"),
+    [
+        (5, {1: 0, 5: 1, 7: 5, 9: 1}, (1, 5, 7, 9), False),
+        (5, {1: 0, 5: 1, 7: 5, 9: 1}, (1, 5, 7, 0), False),
+        (6, {1: 0, 6: 1, 7: 6}, (1, 6, 7), True),  # an init process before supervisord is no stranger
+        # Where supervisord is PID 1 the container is ours: `docker exec` has no parent that we see.
+        (1, CONTAINER | {9: 0}, (1, 7, 8, 9), True),
+        (1, CONTAINER | {9: 0}, (1, 7, 8, 0), True),
+    ],
+)
+def test_a_cgroup_with_foreign_processes_is_not_the_appliances(
+    tmp_path: Path, supervisor: int, parents: dict[int, int], inside: tuple[int, ...], *, ours: bool
+) -> None:
+    proc = lay_processes(tmp_path, V2_ROOT, parents)
+    lay(tmp_path / "cg", 2, pids=inside)
+    source = choose_source(supervisor, tmp_path / "cg", proc)
+    assert (source.cgroup is not None) is ours
+    assert ours or "1 processes that are not the appliance's" in source.reason
 
 
 def test_a_foreign_process_in_a_nested_cgroup_counts_as_well(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", {1: 0, 5: 1, 7: 5, 44: 2})
-    lay_v2(tmp_path / "cg", procs="5\n7\n")
+    proc = lay_processes(tmp_path, V2_ROOT, {1: 0, 5: 1, 7: 5, 44: 2})
+    lay(tmp_path / "cg", 2, pids=(5, 7))
     assert choose_source(5, tmp_path / "cg", proc).cgroup is not None
-    lay_v2(tmp_path / "cg" / "nested", procs="44\n")
+    lay(tmp_path / "cg" / "nested", 2, pids=(44,))
     assert choose_source(5, tmp_path / "cg", proc).cgroup is None
 
 
-def test_an_init_process_before_supervisord_is_no_stranger(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", {1: 0, 6: 1, 7: 6})
-    lay_v2(tmp_path / "cg", procs="1\n6\n7\n")
-    assert choose_source(6, tmp_path / "cg", proc).cgroup is not None
-
-
-@pytest.mark.parametrize("stranger", ["9", "0"])
-def test_where_supervisord_is_pid_1_the_container_is_ours_even_with_other_processes(
-    tmp_path: Path, stranger: str
+def test_no_cgroup_and_one_in_disorder_are_passed_over_and_a_working_set_is_never_negative(
+    tmp_path: Path,
 ) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", CONTAINER | {9: 0})  # `docker exec` has no parent that we see
-    lay_v2(tmp_path / "cg", procs=f"1\n7\n8\n{stranger}\n")
-    cgroup = choose_source(1, tmp_path / "cg", proc).cgroup
-    assert cgroup is not None
-    assert (cgroup.limit, cgroup.working_set()) == (512 * MB, 200 * MB)
-
-
-def test_without_any_cgroup_pss_is_added_up(tmp_path: Path) -> None:
-    assert choose_source(1, tmp_path / "cg", tmp_path / "proc").cgroup is None
-
-
-def test_a_cgroup_in_disorder_is_passed_over(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", CONTAINER)
-    lay_v2(tmp_path / "cg")
+    proc = lay_processes(tmp_path, V2_ROOT, CONTAINER)
+    assert choose_source(1, tmp_path / "cg", proc).cgroup is None
+    lay(tmp_path / "cg", 2)
     (tmp_path / "cg" / "memory.current").write_text("nonsense")
     assert find_cgroup(tmp_path / "cg", proc) is None
-
-
-def test_the_working_set_is_never_negative(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, "0::/\n", CONTAINER)
-    lay_v2(tmp_path / "cg")
     (tmp_path / "cg" / "memory.current").write_text("5")
     cgroup = find_cgroup(tmp_path / "cg", proc)
     assert cgroup is not None

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -9,24 +10,25 @@ import pytest
 
 from services.monitor.guard.memory_gauge import SUPERVISOR, measure_processes
 from services.monitor.guard.process_table import is_descendant, is_running, started_at
+from shared.build import ROOT
+
+#: Packages that the monitor has no use for.
+HEAVY = ("numpy", "scipy", "pandas", "xgboost", "shap", "falcon", "waitress")
 
 
-def test_a_child_descends_from_us_and_we_do_not_descend_from_it() -> None:
-    with subprocess.Popen(["sleep", "60"]) as child:
-        assert is_running(child.pid)
-        assert is_descendant(child.pid, os.getpid())
-        assert not is_descendant(os.getpid(), child.pid)
-        assert 0 <= time.time() - (started_at(child.pid) or 0) < 60
-        child.kill()
-
-
-def test_a_zombie_does_not_run_and_descends_from_nobody() -> None:
-    child = subprocess.Popen(["true"])
+def test_a_child_descends_from_us_and_a_zombie_does_not_run() -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    assert is_running(child.pid)
+    assert is_descendant(child.pid, os.getpid())
+    assert not is_descendant(os.getpid(), child.pid)
+    assert 0 <= time.time() - (started_at(child.pid) or 0) < 60
+    child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not is_running(child.pid)
     assert not is_descendant(child.pid, os.getpid())
     child.wait()
     assert started_at(child.pid) is None
+    assert measure_processes(child.pid, {}).working_set == 0
 
 
 def test_a_hidden_first_process_hides_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,12 +49,6 @@ def test_a_hidden_first_process_hides_no_other(monkeypatch: pytest.MonkeyPatch) 
     assert started_at(1) is None
 
 
-def test_a_supervisord_that_has_just_ended_has_no_memory() -> None:
-    with subprocess.Popen(["true"]) as child:
-        pass
-    assert measure_processes(child.pid, {}).working_set == 0
-
-
 def test_memory_is_counted_for_the_child_that_supervisord_names_with_its_own_children() -> None:
     script = "sleep 60 & echo ready; wait"
     others = measure_processes(os.getpid(), {}).by_pid  # such as the tracker that multiprocessing leaves
@@ -66,3 +62,11 @@ def test_memory_is_counted_for_the_child_that_supervisord_names_with_its_own_chi
     assert measured.by_program["worker-1"] == sum(measured.by_pid[pid] for pid in ours) > 0
     assert measured.by_program[SUPERVISOR] == measured.by_pid[os.getpid()]
     assert measured.working_set == sum(measured.by_pid.values())
+
+
+def test_the_monitor_loads_nothing_that_it_has_no_use_for() -> None:
+    program = f"import sys, services.monitor.__main__; print(*set(sys.modules).intersection({HEAVY}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
