@@ -266,12 +266,14 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def end_answer(self) -> None:
         """Send what the client takes now. The rest waits, in files if all connections keep much."""
         with self.outbuf_lock:
+            if not self.connected:  # and the buffers are closed
+                return
             # A new buffer frees the one before once that is sent.
             self.outbufs.append(OverflowableBuffer(self.adj.outbuf_overflow))
             self.current_outbuf_count = 0
             self.since, self.answered = time.monotonic(), True
             self._flush_exception(self._flush_some, do_close=False)
-            if self.total_outbufs_len:  # none if it is closed
+            if self.total_outbufs_len:
                 self._bound_memory()
 
     def _bound_memory(self) -> None:
