@@ -135,7 +135,9 @@ def test_the_answers_of_a_connection_that_was_closed_meanwhile_are_left_alone() 
 def test_the_end_of_an_answer_is_dropped_if_the_client_has_left_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    left = channel_with(half_sent(b"a small answer", 0))
+    small = OverflowableBuffer(2**20)
+    small.append(b"a small answer")
+    left = channel_with(small)
     left.socket = None  # as after closing, which has nothing else to close here
     monkeypatch.setattr("waitress.wasyncore.dispatcher.close", lambda _self: None)
     left.handle_close()
