@@ -1,1 +1,1 @@
-"""The steps between the start of the container and supervisord."""
+"""What the image runs: the start, supervision, the announcement and the health check."""

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+from collections.abc import Mapping
 
-from ops.run.memory_limit import decide_memory_limit
-from ops.run.outcome import tell, tell_refusal
+from ops.run.data_dir import empty_folder, ensure_host_name, ensure_keys, make_folders
+from ops.run.embedded_redis import redis_lock_file, write_redis_config
+from ops.run.lock import await_orphaned_redis, hold_lock
+from ops.run.memory_limit import MemoryLimit, decide_memory_limit
+from ops.run.model_activation import activate_models
+from ops.run.model_check import check_models, require_ready_models
 from ops.run.plain_user import become_plain_user
-from ops.run.start import become, prepare
+from ops.run.ports import check_ports
+from ops.run.program_environment import program_environment
+from ops.run.sizing import shortcomings, size, usable_cpus
+from shared.build import ROOT
 from shared.cgroup import find_cgroup
 from shared.errors import ShapboxError
 from shared.log import configure_logging
-from shared.settings import Settings
+from shared.redis.url import public_address
+from shared.settings import LogFormat, Settings
 
 #: The exit code of an appliance that cannot start as it is set up: starting it again changes nothing.
 CANNOT_START = 2
+
+_log = logging.getLogger("boot")
 
 
 def main() -> int:
@@ -30,15 +42,86 @@ def main() -> int:
         environment = memory.complete(os.environ)
         settings = Settings.from_environment(environment)
         configure_logging(settings, "boot", sys.stdout)
-        launch = prepare(environment, settings, memory)
+        programs = prepare(environment, settings, memory)
     except ShapboxError as error:
-        tell_refusal(error, os.environ)
+        _tell_refusal(error)
         return CANNOT_START
-    if options.check:
-        tell("Shapbox can start here.", settings)
-        return 0
-    become(launch)
+    if not options.check:
+        become_supervisord(settings, programs)
+    if settings.log_format is LogFormat.JSON:
+        _log.info("Shapbox can start here.")
+    else:
+        print("Shapbox can start here.")
     return 0
+
+
+def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLimit) -> dict[str, str]:
+    """Check and prepare everything that the programs rely on; return their environment.
+
+    The steps are in the order in which they can fail. Raises ShapboxError with what to do.
+    """
+    memory.check(settings)
+    make_folders(settings)
+    hold_lock(settings.data_dir)
+    if settings.embedded_redis:
+        await_orphaned_redis(redis_lock_file(settings))
+        write_redis_config(settings)
+    check_ports(settings)
+    if settings.redis_url is not None:
+        from ops.run.remote_redis import check_redis  # noqa: PLC0415  # loads a client that no other start needs
+
+        check_redis(settings, settings.redis_url)
+    activations = activate_models(settings, check_models(settings))
+    models = require_ready_models(settings, activations)
+    empty_folder(settings.tmp_dir)
+    settings.status_file.unlink(missing_ok=True)  # it is from the previous run
+    key_files = ensure_keys(settings)
+    cpus = usable_cpus(environment)
+    sizing = size(settings, cpus)
+    host = ensure_host_name(settings)
+    programs = program_environment(environment, settings, key_files, sizing, host)
+    Settings.from_environment(programs)  # what the programs will read must be as good as what we read
+    for shortcoming in shortcomings(settings, cpus, sizing):
+        _log.warning("%s", shortcoming)
+    decided = {
+        "role": settings.role.value,
+        "host": host,
+        "workers": sizing.workers,
+        "workers_because": sizing.why,
+        "cpus": f"{cpus.count:g}",
+        "cpus_because": cpus.source,
+        "memory_limit_mb": settings.memory_limit_mb,
+        "memory_limit_because": memory.why,
+        "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
+        "redis": "embedded" if settings.redis_url is None else public_address(settings.redis_url),
+        "storage": "local" if settings.storage_url is None else "STORAGE_URL",
+        "models": models,
+        "engine": activations.engine,
+        "data_dir": str(settings.data_dir.absolute()),
+        "keys": " ".join(map(str, key_files.values())) or "all set",
+    }
+    _log.info("starting", extra=decided)
+    return programs
+
+
+def become_supervisord(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Turn this process into supervisord: it keeps the process id and the lock."""
+    words = [sys.executable, "-m", "ops.run.supervision", settings.log_format.value, settings.log_level]
+    words += ["--nodaemon", "--configuration", str(ROOT / "supervisord.conf")]
+    if os.geteuid() == 0:
+        words += ["--user", "root"]  # said aloud, or supervisord warns
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    os.execve(words[0], words, environment)  # noqa: S606  # no shell in between
+
+
+def _tell_refusal(error: ShapboxError) -> None:
+    """Print on standard error why there is no start; the settings may be at fault, so it reads LOG_FORMAT only."""
+    if os.environ.get("LOG_FORMAT", "").strip() == LogFormat.JSON:
+        configure_logging(Settings(log_format=LogFormat.JSON), "boot", sys.stderr)
+        _log.critical("Shapbox cannot start", extra={"cause": str(error)})
+    else:
+        print(f"Shapbox cannot start.\n{error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

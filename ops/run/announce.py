@@ -9,41 +9,35 @@ import shlex
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 
-from ops.address import key_file, local_address, short_path
-from ops.http_call import Answer, answer_or_none
+from ops.run.local_api import ask, key_file, local_address
 from shared.errors import ShapboxError
 from shared.log import configure_logging
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
-from shared.models.labelled_rows import Cell, labelled_rows
-from shared.models.version import ModelVersion
+from shared.models.labelled_rows import labelled_rows
 from shared.settings import LogFormat, Settings
 
-#: Seconds between two looks.
-POLL_SECONDS = 0.1
-#: Seconds after which it is said what is missing, and again every so many seconds.
-PATIENCE_SECONDS = 30.0
-#: Seconds after which nobody is waiting for this any more.
-GIVE_UP_SECONDS = 600.0
+#: Seconds between two looks, until it is said what is missing (and again), and until nobody waits any more.
+POLL_SECONDS, PATIENCE_SECONDS, GIVE_UP_SECONDS = 0.1, 30.0, 600.0
 #: Figures of an example's numbers: enough to read, short enough to paste.
 FIGURES = 5
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("announce")
 
 
 def main() -> int:
-    """Wait and announce; always exits with 0 once ready, 1 if that never happened."""
+    """Wait and announce; return 1 if the appliance did not become ready."""
     settings = Settings.from_environment(os.environ)
     configure_logging(settings, "announce", sys.stdout)
-    address = local_address(settings)
-    if not _ready(address):
+    if not _ready(settings):
         _log.error("the appliance did not become ready", extra={"after_seconds": GIVE_UP_SECONDS})
         return 1
     if settings.log_format is LogFormat.JSON:
-        key = key_file(settings, os.environ)
+        address, key = local_address(settings), key_file(settings, os.environ)
         where = {"key_file": str(key)} if key else {}
         _log.info("ready", extra={"address": address, "docs": f"{address}/docs", **where})
     else:
@@ -53,18 +47,37 @@ def main() -> int:
     return 0
 
 
+def _ready(settings: Settings) -> bool:
+    started = said = time.monotonic()
+    while time.monotonic() - started < GIVE_UP_SECONDS:
+        code, text = ask(settings, "/readyz") or (0, "the api does not answer: see its lines above")
+        if code == 200:
+            return True
+        if time.monotonic() - said >= PATIENCE_SECONDS:
+            said = time.monotonic()
+            _log.warning("not ready yet", extra={"missing": text[:500]})
+        time.sleep(POLL_SECONDS)
+    return False
+
+
 def announcement(settings: Settings, environment: Mapping[str, str]) -> str:
     """Return the text for a person: address, key, docs and a call to paste."""
-    address = local_address(settings)
-    file = key_file(settings, environment)
-    where = short_path(file) if file else "as you set it in API_KEY"
-    lines = ["", f"Shapbox is ready at {address}", f"  key   {where}", f"  docs  {address}/docs", "  try"]
-    secret = f"$(cat {shlex.quote(short_path(file))})" if file else "$API_KEY"
+    address, file = local_address(settings), key_file(settings, environment)
+    where, secret = "as you set it in API_KEY", "$API_KEY"
+    if file:
+        where = _short_path(file)
+        secret = f"$(cat {shlex.quote(where)})"
     command = f"curl -s -H \"Authorization: Bearer {secret}\" -H 'Content-Type: application/json'"
     body = _example_body(settings)
-    if body:
-        return "\n".join([*lines, f"{command} -d '{body}' {address}/v1/explain", ""])
-    return "\n".join([*lines, f"{command} {address}/v1/models", ""])
+    call = f"{command} -d '{body}' {address}/v1/explain" if body else f"{command} {address}/v1/models"
+    lines = ["", f"Shapbox is ready at {address}", f"  key   {where}", f"  docs  {address}/docs", "  try"]
+    return "\n".join([*lines, call, ""])
+
+
+def _short_path(path: Path) -> str:
+    """Return the path relative to the current folder if it lies below it."""
+    here, path = Path.cwd(), path.absolute()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _example_body(settings: Settings) -> str | None:
@@ -75,45 +88,14 @@ def _example_body(settings: Settings) -> str | None:
         ).latest()
     except ShapboxError:
         return None
-    fitting = [model for model in models if model.examples_path is not None]
+    fitting = [(len(model.features), model, path) for model in models if (path := model.examples_path)]
     if not fitting:
         return None
-    model = min(fitting, key=lambda model: len(model.features))
-    return json.dumps({"model": model.name, "rows": [_first_row(model)]}, separators=(",", ":"))
-
-
-def _first_row(model: ModelVersion) -> list[Cell]:
-    if model.examples_path is None:
-        return []
-    rows = np.load(model.examples_path, mmap_mode="r", allow_pickle=False)[:1]
-    return [_short(cell) for cell in labelled_rows(model.contract.features, rows)[0]]
-
-
-def _short(value: Cell) -> Cell:
-    if not isinstance(value, float):
-        return value
-    rounded = float(f"{value:.{FIGURES}g}")
-    return int(rounded) if rounded.is_integer() and abs(rounded) < 10**FIGURES else rounded
-
-
-def _ready(address: str) -> bool:
-    started = time.monotonic()
-    said = started
-    while time.monotonic() - started < GIVE_UP_SECONDS:
-        answer = answer_or_none(f"{address}/readyz")
-        if answer is not None and answer.status == 200:
-            return True
-        if time.monotonic() - said >= PATIENCE_SECONDS:
-            said = time.monotonic()
-            _log.warning("not ready yet", extra={"missing": _missing(answer)})
-        time.sleep(POLL_SECONDS)
-    return False
-
-
-def _missing(answer: Answer | None) -> str:
-    if answer is None:
-        return "the api does not answer: see its lines above"
-    return answer.body.decode("utf-8", "replace")[:500]
+    _, model, path = min(fitting, key=lambda one: one[0])
+    rows = np.load(path, mmap_mode="r", allow_pickle=False)[:1]
+    cells = labelled_rows(model.contract.features, rows)[0]
+    row = [float(f"{cell:.{FIGURES}g}") if isinstance(cell, float) else cell for cell in cells]
+    return json.dumps({"model": model.name, "rows": [row]}, separators=(",", ":"))
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ops.address import local_address
-from ops.http_call import answer_or_none
+from ops.run.local_api import ask
 from ops.run.memory_limit import decide_memory_limit
 from ops.run.plain_user import drop_root
 from shared.appliance.status import ApplianceStatus
@@ -29,10 +28,8 @@ def fault(settings: Settings) -> str | None:
         if status is None:
             return "the monitor has not reported yet"
         return "; ".join(detail for _, detail in status.needs_restart(settings.role)) or None
-    answer = answer_or_none(f"{local_address(settings)}/healthz", ANSWER_SECONDS)
-    if answer is None:
-        return "/healthz does not answer"
-    return None if answer.status == 200 else answer.body.decode("utf-8", "replace")
+    code, said = ask(settings, "/healthz", ANSWER_SECONDS) or (0, "/healthz does not answer")
+    return None if code == 200 else said
 
 
 def main() -> int:
@@ -41,11 +38,9 @@ def main() -> int:
         drop_root(os.environ)
         # As boot did: Docker gives a health check the container's environment without what boot derived.
         limit = decide_memory_limit(os.environ, find_cgroup())
-        settings = Settings.from_environment(limit.complete(os.environ))
+        found = fault(Settings.from_environment(limit.complete(os.environ)))
     except (SettingsError, BootError) as error:
-        print(error)
-        return 1
-    found = fault(settings)
+        found = str(error)
     print(found or "well")
     return 1 if found else 0
 

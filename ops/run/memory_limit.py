@@ -13,10 +13,8 @@ from shared.settings import LEAST_MEMORY_LIMIT_MB, MOST_MEMORY_LIMIT_MB, Setting
 
 #: The setting.
 NAME = "MEMORY_LIMIT_MB"
-#: MB of the smallest container that works.
-LEAST_CONTAINER_MB = math.ceil(LEAST_MEMORY_LIMIT_MB / SOFT_SHARE)
-#: MB of the container that everything is measured in.
-PLAN_MB = 512
+#: MB of the smallest container that works, and of the one that everything is measured in.
+LEAST_CONTAINER_MB, PLAN_MB = math.ceil(LEAST_MEMORY_LIMIT_MB / SOFT_SHARE), 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +42,18 @@ class MemoryLimit:
 
 def decide_memory_limit(environment: Mapping[str, str], cgroup: Cgroup | None) -> MemoryLimit:
     """Decide MEMORY_LIMIT_MB if it is unset; raises BootError if the container is too small."""
-    limit = None if cgroup is None else cgroup.limit
-    if cgroup is None or limit is None:
-        return MemoryLimit(None, None, "it is set" if is_set(environment, NAME) else "no cgroup sets a limit")
+    given = is_set(environment, NAME)
+    if cgroup is None or cgroup.limit is None:
+        return MemoryLimit(None, None, "it is set" if given else "no cgroup sets a limit")
+    limit, version = cgroup.limit, cgroup.files.version
     if limit < LEAST_CONTAINER_MB * 2**20:
         raise BootError(
-            f"The container may take {limit >> 20} MB of memory (cgroup v{cgroup.files.version}), and at least "
+            f"The container may take {limit >> 20} MB of memory (cgroup v{version}), and at least "
             f"{LEAST_CONTAINER_MB} MB are needed: about {BASE_IDLE_MB} for api, monitor, Redis and supervisord and "
             f"{IDLE_WORKER_MB} for a worker. Give it {LEAST_CONTAINER_MB} MB or more; {PLAN_MB} are recommended."
         )
-    said = f"{limit >> 20} MB that cgroup v{cgroup.files.version} allows"
-    if is_set(environment, NAME):
+    said = f"{limit >> 20} MB that cgroup v{version} allows"
+    if given:
         return MemoryLimit(limit, None, f"it is set, of the {said}")
     return MemoryLimit(limit, _derive(limit), f"{SOFT_SHARE * PLAN_MB:.0f}/{PLAN_MB} of the {said}")
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
 import orjson
 
 from shared.build import ROOT, library_versions
-from shared.engines.compiled_engine import tables_path
 from shared.errors import BootError
 from shared.jobs.document import Method
 from shared.models.activation.activate import Limits, activate_version
@@ -33,51 +31,49 @@ _log = logging.getLogger(__name__)
 def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations:
     """Activate every version that needs it; refuse those with `faults` in their files.
 
-    A version that is refused affects no other. Raises BootError if the record cannot be written, or no version is ready.
+    A version that is refused affects no other. Raises BootError if the record cannot be written.
     """
-    known = Activations.read(settings.activations_file).versions
     library = find_library()
     if library is None:
         _log.warning("the kernels of the compiled engine are not built: XGBoost and shap explain everything")
-    records = _records_of(faults)
     engine = XGBOOST if library is None else library.kernels()[0].engine
+    known = Activations.read(settings.activations_file).versions
+    records = _records_of(faults)
     build = _build_digest(settings)
     began, verified = time.monotonic(), 0
-    served = []
-    for version in _untouched(settings, records):
-        key = _key(version, build)
-        record = known.get(version.id)
-        if record is None or record.key != key or _has_lost_tables(version, record, settings.compiled_dir):
-            record = _activate(version, settings, key)
-            verified += 1
-            # At once: the start after one that was killed goes on with the next model.
-            _write(settings, Activations(engine, {**known, **records, version.id: record}))
-        records[version.id] = record
-        served.append(with_record(version, record))
-    activations = Activations(engine, records)
-    _write(settings, activations, served)
-    _log.info(
-        "models activated",
-        extra={"verified": verified, "versions": len(records), "seconds": round(time.monotonic() - began, 2)},
-    )
+    wanted = {settings.activations_file}
+    try:
+        for version in _untouched(settings, records):
+            # It names everything that the outcome depends on: the manifest has the hashes of the files.
+            key = hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
+            record = known.get(version.id)
+            if record is None or record.key != key or not _has_tables(version, record, settings.compiled_dir):
+                record = _activate(version, settings, key)
+                verified += 1
+                # At once: the start after one that was killed goes on with the next model.
+                Activations(engine, {**known, **records, version.id: record}).write(settings.activations_file)
+            records[version.id] = record
+            wanted |= {*_tables(version, record, settings.compiled_dir).values()}
+        activations = Activations(engine, records)
+        activations.write(settings.activations_file)
+        for path in settings.compiled_dir.iterdir():
+            # Tables without a version, those of other formats, and half-written ones.
+            if path not in wanted and path.is_file():
+                path.unlink(missing_ok=True)
+    except OSError as error:
+        raise BootError(f"{settings.compiled_dir} cannot be written: {error.strerror or error}.") from error
+    seconds = round(time.monotonic() - began, 2)
+    _log.info("models activated", extra={"verified": verified, "versions": len(records), "seconds": seconds})
     _tell(activations)
     return activations
 
 
-def _activate(version: ModelVersion, settings: Settings, key: str) -> VersionRecord:
-    try:
-        record = activate_version(version, settings.compiled_dir, _limits(settings), key)
-    except OSError as error:
-        record = VersionRecord("", State.REFUSED, f"its activation cannot be started: {error}")
-    return replace(record, manifest=manifest_digest(version.folder))
-
-
 def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
     """Refuse each version with all faults of its files; other faults refuse none."""
-    by_model: dict[str, list[ModelFault]] = defaultdict(list)
+    by_model: dict[str, list[ModelFault]] = {}
     for fault in faults:
         if is_model_folder(fault.folder):
-            by_model[fault.model].append(fault)
+            by_model.setdefault(fault.model, []).append(fault)
     return {
         model: VersionRecord(
             "", State.REFUSED, f"{'; '.join(fault.what for fault in some)}. {some[0].remedy}"
@@ -86,14 +82,11 @@ def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
     }
 
 
-def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> tuple[ModelVersion, ...]:
+def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> list[ModelVersion]:
     """Return the versions whose files are whole. A placeholder has the record of its model."""
-    catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir)
-    return tuple(
-        one
-        for one in catalog.versions()
-        if one.folder.parent.parent != settings.placeholders_dir and one.id not in faulty
-    )
+    versions = ModelCatalog.load(settings.models_dir, settings.placeholders_dir).versions()
+    placeholders = settings.placeholders_dir
+    return [one for one in versions if one.id not in faulty and one.folder.parent.parent != placeholders]
 
 
 def _limits(settings: Settings) -> Limits:
@@ -107,55 +100,35 @@ def _build_digest(settings: Settings) -> str:
         digest.update(path.read_bytes())
     if LIBRARY.exists():
         digest.update(LIBRARY.read_bytes())
-    library = find_library()
+    library, limits = find_library(), _limits(settings)
     kernels = [] if library is None else [kernel.name for kernel in library.kernels()]
-    limits = _limits(settings)
     digest.update(orjson.dumps([library_versions(), kernels, limits.memory_mb, limits.seconds]))
     return digest.hexdigest()
 
 
-def _key(version: ModelVersion, build: str) -> str:
-    """Name everything that an activation's outcome depends on; the manifest has the hashes."""
-    return hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
-
-
-def _has_lost_tables(version: ModelVersion, record: VersionRecord, folder: Path) -> bool:
-    """Tell whether a file is missing or damaged that the record says was compiled."""
-    if record.state is State.REFUSED:
-        return False
-    activated = with_record(version, record)
-    for method in Method:
-        if is_compiled(activated.method_record(method)):
-            key = activated.tables_key(method) or ""
-            try:
-                read_tables(table_path(folder, key), key)
-            except (TableFileError, OSError):
-                return True
-    return False
-
-
-def _write(settings: Settings, activations: Activations, served: list[ModelVersion] | None = None) -> None:
-    """Keep the record, and of the tables only those of `served`, if that is given."""
+def _activate(version: ModelVersion, settings: Settings, key: str) -> VersionRecord:
     try:
-        activations.write(settings.activations_file)
-        if served is not None:
-            _remove_others(served, settings)
+        record = activate_version(version, settings.compiled_dir, _limits(settings), key)
     except OSError as error:
-        raise BootError(f"{settings.compiled_dir} cannot be written: {error.strerror or error}.") from error
+        record = VersionRecord("", State.REFUSED, f"its activation cannot be started: {error}")
+    return replace(record, manifest=manifest_digest(version.folder))
 
 
-def _remove_others(versions: list[ModelVersion], settings: Settings) -> None:
-    """Remove tables without a version, those of other formats, and half-written ones."""
-    folder = settings.compiled_dir
-    wanted = {
-        tables_path(version, method, folder)
-        for version in versions
-        for method in Method
-        if is_compiled(version.method_record(method))
-    }
-    for path in folder.iterdir():
-        if path not in wanted and path != settings.activations_file and path.is_file():
-            path.unlink(missing_ok=True)
+def _tables(version: ModelVersion, record: VersionRecord, folder: Path) -> dict[str, Path]:
+    """Return the files that were compiled for a version, by their keys."""
+    activated = with_record(version, record)
+    keys = (activated.tables_key(one) for one in Method if is_compiled(activated.method_record(one)))
+    return {key: table_path(folder, key) for key in keys if key}
+
+
+def _has_tables(version: ModelVersion, record: VersionRecord, folder: Path) -> bool:
+    """Tell whether each compiled file is there and whole."""
+    try:
+        for key, path in _tables(version, record, folder).items():
+            read_tables(path, key)
+    except (TableFileError, OSError):
+        return False
+    return True
 
 
 def _tell(activations: Activations) -> None:
@@ -164,10 +137,9 @@ def _tell(activations: Activations) -> None:
         if record.state is State.REFUSED:
             _log.error("model refused: %s", record.reason, extra={"model": model})
         for name, method in record.methods.items():
+            what = {"model": model, "method": name.value}
             if method.engine is None:
-                _log.warning(
-                    "method refused: %s", method.reason, extra={"model": model, "method": name.value}
-                )
+                _log.warning("method refused: %s", method.reason, extra=what)
             elif method.reason is not None:
-                what = {"model": model, "method": name.value, "engine": method.engine}
+                what["engine"] = method.engine
                 _log.warning("a slower engine explains: %s", method.reason, extra=what)

@@ -13,8 +13,8 @@ import re
 import stat
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.errors import BootError
 from shared.settings import Settings
@@ -29,50 +29,51 @@ KEPT_BY_ROOT = "lost+found"
 CAPABILITIES = ("CHOWN", "SETUID", "SETGID")
 
 
-@dataclass(frozen=True, slots=True)
-class PlainUser:
+class PlainUser(NamedTuple):
     """The user that everything runs as."""
 
     uid: int
     gid: int
 
-    @classmethod
-    def wanted(cls, environment: Mapping[str, str]) -> PlainUser | None:
-        """Return the user to become, or None where we are not root or nobody asked for it."""
-        text = environment.get(USER_NAME, "").strip()
-        if os.geteuid() != 0 or not text:
-            return None
-        found = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)
-        if found is None:
-            raise BootError(f"{USER_NAME} is {text!r}: set it to UID:GID of a user that is not root.")
-        return cls(int(found[1]), int(found[2]))
+
+def _wanted(environment: Mapping[str, str]) -> PlainUser | None:
+    """Return the user to become, or None where we are not root or nobody asked for it."""
+    text = environment.get(USER_NAME, "").strip()
+    if os.geteuid() != 0 or not text:
+        return None
+    found = re.fullmatch(r"([1-9]\d*):([1-9]\d*)", text)
+    if found is None:
+        raise BootError(f"{USER_NAME} is {text!r}: set it to UID:GID of a user that is not root.")
+    return PlainUser(int(found[1]), int(found[2]))
 
 
-def become_plain_user(environment: Mapping[str, str]) -> bool:
-    """Give DATA_DIR and the outputs to the plain user and become it; False if nothing is to do.
+def become_plain_user(environment: Mapping[str, str]) -> None:
+    """Give DATA_DIR and the outputs to the plain user and become it, if that is asked for.
 
     Raises BootError where root may not do that here.
     """
-    user = PlainUser.wanted(environment)
+    user = _wanted(environment)
     if user is None:
-        return False
+        return
     data_dir = Path(environment.get("DATA_DIR", "").strip() or Settings().data_dir).absolute()
     try:
         hand_over(data_dir, user)
-        for stream in (sys.stdout, sys.stderr):
-            _hand_over_output(stream.fileno(), user)
+        for descriptor in (sys.stdout.fileno(), sys.stderr.fileno()):
+            # supervisord opens an output again, which belongs to its creator.
+            if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor):
+                os.fchown(descriptor, *user)
     except OSError as error:
         raise BootError(
-            f"{error.filename or data_dir} cannot be given to user {user.uid} ({error.strerror}): "
-            f"{_remedy(data_dir, user)}"
+            f"{error.filename or data_dir} cannot be given to user {user.uid} ({error.strerror}): mount a writable disk "
+            f"on {data_dir}, and start the container with the capabilities {', '.join(CAPABILITIES)}, or give it away "
+            f"first (`chown -R {user.uid}:{user.gid}`) and start it as that user."
         ) from error
     drop_root(environment)
-    return True
 
 
 def drop_root(environment: Mapping[str, str]) -> None:
     """Become the plain user if we are root and it is named; raises BootError if refused."""
-    user = PlainUser.wanted(environment)
+    user = _wanted(environment)
     if user is None:
         return
     try:
@@ -95,11 +96,13 @@ def hand_over(folder: Path, user: PlainUser) -> None:
     capability) is the user's own, or boot will say so.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    device = folder.stat().st_dev
+    device, kept = folder.stat().st_dev, folder / KEPT_BY_ROOT
     given = [folder]
     for place, folders, files in os.walk(folder, onerror=_pass_over):
         here = Path(place)
-        folders[:] = [name for name in folders if _is_of_this_disk(here / name, folder, device)]
+        folders[:] = [
+            name for name in folders if (here / name).lstat().st_dev == device and here / name != kept
+        ]
         for name in files:
             _own(here / name, user)
         given += [here / name for name in folders]
@@ -108,29 +111,12 @@ def hand_over(folder: Path, user: PlainUser) -> None:
         _own(path, user)
 
 
-def _is_of_this_disk(path: Path, top: Path, device: int) -> bool:
-    return path.lstat().st_dev == device and path != top / KEPT_BY_ROOT
-
-
 def _own(path: Path, user: PlainUser) -> None:
     facts = path.lstat()
-    if (facts.st_uid, facts.st_gid) != (user.uid, user.gid):
-        os.chown(path, user.uid, user.gid, follow_symlinks=False)
+    if (facts.st_uid, facts.st_gid) != user:
+        os.chown(path, *user, follow_symlinks=False)
 
 
 def _pass_over(error: OSError) -> None:
     if not isinstance(error, PermissionError):
         raise error
-
-
-def _hand_over_output(descriptor: int, user: PlainUser) -> None:
-    """Let the user open an output again, as supervisord does: it belongs to its creator."""
-    if stat.S_ISFIFO(os.fstat(descriptor).st_mode) or os.isatty(descriptor):
-        os.fchown(descriptor, user.uid, user.gid)
-
-
-def _remedy(data_dir: Path, user: PlainUser) -> str:
-    return (
-        f"mount a writable disk on {data_dir}, and start the container with the capabilities {', '.join(CAPABILITIES)}, "
-        f"or give it away first (`chown -R {user.uid}:{user.gid}`) and start it as that user."
-    )

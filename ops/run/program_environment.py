@@ -7,8 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from ops.run.embedded_redis import redis_config_file, redis_lock_file, redis_program
 from ops.run.parent_death import SUPERVISOR_PID
-from ops.run.redis_config import redis_config_file, redis_lock_file, redis_program
 from ops.run.sizing import Sizing
 from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
 from shared.settings import Role, Settings
@@ -33,7 +33,7 @@ def program_environment(
     sizing: Sizing,
     host: str,
 ) -> dict[str, str]:
-    """Return supervisord's environment: the settings that boot decided, and the programs.
+    """Return supervisord's environment: the settings that boot decided, and what supervisord.conf reads.
 
     Paths are absolute, since supervisord runs its programs in the repository's folder. A key that boot made
     is passed on as the name of its file. `host` is the appliance's name.
@@ -45,24 +45,17 @@ def program_environment(
         "MEMORY_LIMIT_MB": str(settings.memory_limit_mb),
         "WORKER_MEMORY_LIMIT_MB": str(sizing.worker_memory_limit_mb),
     }
-    replaced = {f"{name}_FILE" for name in decided}  # a setting is given once: by its name or by its file
-    given = {name: value for name, value in environment.items() if value.strip() or name not in key_files}
+    # A setting is given once: by its name or by its file. Where boot made a key, its name is there and empty.
+    replaced = {*(f"{name}_FILE" for name in decided), *key_files}
     return {
         **GIVE_BACK,  # a person may set it otherwise
-        **{name: value for name, value in given.items() if name not in replaced},
+        **{name: value for name, value in environment.items() if name not in replaced},
         **{f"{name}_FILE": str(path) for name, path in key_files.items()},
         **decided,
         "TMPDIR": str(settings.tmp_dir),
         "PYTHONUNBUFFERED": "1",
         "PYTHONFAULTHANDLER": "1",  # a segfault in native code says in the log where Python was
         HOST_NAME_NAME: host,
-        **_for_supervisord(settings),
-    }
-
-
-def _for_supervisord(settings: Settings) -> dict[str, str]:
-    """Return what supervisord.conf reads as %(ENV_…)s beside the settings."""
-    return {
         SUPERVISOR_PID: str(os.getpid()),
         START_SECONDS_NAME: str(int(TIMING.program_start_seconds)),
         "SHAPBOX_PYTHON": sys.executable,
@@ -70,11 +63,7 @@ def _for_supervisord(settings: Settings) -> dict[str, str]:
         "SHAPBOX_REDIS": redis_program() if settings.embedded_redis else "redis-server",
         "SHAPBOX_REDIS_CONFIG": str(redis_config_file(settings)),
         "SHAPBOX_REDIS_LOCK": str(redis_lock_file(settings)),
-        "SHAPBOX_START_REDIS": _flag(settings.embedded_redis),
-        "SHAPBOX_START_API": _flag(settings.role is not Role.WORKER),
-        "SHAPBOX_START_WORKERS": _flag(settings.role is not Role.API),
+        "SHAPBOX_START_REDIS": str(settings.embedded_redis).lower(),
+        "SHAPBOX_START_API": str(settings.role is not Role.WORKER).lower(),
+        "SHAPBOX_START_WORKERS": str(settings.role is not Role.API).lower(),
     }
-
-
-def _flag(value: bool) -> str:  # noqa: FBT001  # the value is all there is
-    return "true" if value else "false"

@@ -13,15 +13,12 @@ from shared.cgroup import CGROUPS, find_cpu_quota
 from shared.memory import BASE_IDLE_MB, IDLE_WORKER_MB, PROC
 from shared.settings import Role, Settings
 
-#: MB that supervisord, the api, the monitor and Redis need beside the workers when they are sized.
-BASE_MB = 150
-#: MB that a warm worker takes with room for a batch.
-WORKER_MB = 130
+#: MB that supervisord, the api, the monitor and Redis need beside the workers, and that a warm worker needs with a batch.
+BASE_MB, WORKER_MB = 150, 130
 #: MB that a worker may always take: with shap loaded it holds about 175, and below that each interventional
 #: batch would cost a fresh worker. The monitor's guard watches over the sum.
 LEAST_WORKER_LIMIT_MB = 200
-#: MEMORY_LIMIT_MB below which there is no room for a worker with shap and its batch beside the others: what a
-#: container of 400 MB is given.
+#: MEMORY_LIMIT_MB below which there is no room for a worker with shap and its batch: what 400 MB of a container give.
 SHAP_MEMORY_LIMIT_MB = 370
 #: CPUs below which starts and answers take many times as long as what is written down about them.
 FEW_CPUS = 0.5
@@ -34,11 +31,6 @@ class Cpus:
     count: float
     source: str
 
-    @property
-    def workers(self) -> int:
-        """How many workers they keep busy."""
-        return max(1, math.ceil(self.count))
-
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
@@ -47,25 +39,6 @@ class Sizing:
     workers: int
     worker_memory_limit_mb: int
     why: str
-
-
-def size(settings: Settings, cpus: Cpus) -> Sizing:
-    """Decide what WORKERS and WORKER_MEMORY_LIMIT_MB leave open."""
-    fitting = max(1, (settings.memory_limit_mb - BASE_MB) // WORKER_MB)
-    if settings.workers is not None:
-        workers, why = settings.workers, "WORKERS is set"
-    else:
-        workers = min(cpus.workers, fitting)
-        why = f"{cpus.count:g} CPUs, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
-    share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
-    if settings.role is Role.API:
-        why = "ROLE=api starts none of them"
-    joinable = settings.redis_url is not None and settings.storage_url is not None
-    if settings.role is Role.API or (settings.role is Role.ALL and joinable):
-        # It plans batches for workers in other containers as well, which may be as small as this.
-        share = LEAST_WORKER_LIMIT_MB
-    share = min(share, settings.memory_limit_mb - 1)
-    return Sizing(workers, settings.worker_memory_limit_mb or share, why)
 
 
 def usable_cpus(environment: Mapping[str, str], cgroups: Path = CGROUPS, proc: Path = PROC) -> Cpus:
@@ -79,8 +52,26 @@ def usable_cpus(environment: Mapping[str, str], cgroups: Path = CGROUPS, proc: P
     with contextlib.suppress(ValueError):
         found.append(Cpus(float(environment.get("RENDER_CPU_COUNT", "")), "RENDER_CPU_COUNT"))
     return min(
-        (cpus for cpus in found if math.isfinite(cpus.count) and cpus.count > 0), key=lambda cpus: cpus.count
+        (one for one in found if math.isfinite(one.count) and one.count > 0), key=lambda one: one.count
     )
+
+
+def size(settings: Settings, cpus: Cpus) -> Sizing:
+    """Decide what WORKERS and WORKER_MEMORY_LIMIT_MB leave open."""
+    fitting = max(1, (settings.memory_limit_mb - BASE_MB) // WORKER_MB)
+    workers, why = settings.workers, "WORKERS is set"
+    if workers is None:
+        workers = min(max(1, math.ceil(cpus.count)), fitting)
+        why = f"{cpus.count:g} CPUs, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
+    if settings.role is Role.API:
+        why = "ROLE=api starts none of them"
+    share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
+    joinable = settings.redis_url is not None and settings.storage_url is not None
+    if settings.role is Role.API or (settings.role is Role.ALL and joinable):
+        # It plans batches for workers in other containers as well, which may be as small as this.
+        share = LEAST_WORKER_LIMIT_MB
+    share = min(share, settings.memory_limit_mb - 1)
+    return Sizing(workers, settings.worker_memory_limit_mb or share, why)
 
 
 def shortcomings(settings: Settings, cpus: Cpus, sizing: Sizing) -> list[str]:

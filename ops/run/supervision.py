@@ -1,29 +1,27 @@
 """supervisord, as boot becomes it: one log format, and an end when the terminal closes.
 
 supervisord answers SIGHUP by restarting every program, which would leave the appliance running behind a
-closed terminal. Its own log lines follow LOG_FORMAT, and so do those of its programs.
+closed terminal. Its own log lines follow LOG_FORMAT, and so does what its programs print.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
-from collections.abc import Callable
 from typing import Any, NoReturn
 
-from supervisor import loggers, supervisord
+from supervisor import dispatchers, loggers, process, supervisord
 
-from ops.run.output.line_stream import LineStream
-from ops.run.output.patient_output import PatientOutput
-from ops.run.output.programs import PRINTED
-from ops.run.waker import Waker
+from ops.run.output import LineStream
+from ops.run.patient_output import PatientOutput
 from shared.log import configure_logging, line_formatter
 from shared.settings import LogFormat, Settings
 
 #: supervisord's level numbers are the standard library's; below 10 it has two more.
 _LEVELS = frozenset({logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO})
-#: supervisord's warning, as critical, that its socket asks for no password.
+#: supervisord's warning, as critical, that its socket asks for no password: it is a file for its owner only.
 _OPEN_SOCKET = "running without any HTTP authentication checking"
 #: The program whose text is for a person to read and to paste from.
 FOR_PEOPLE = "announce"
@@ -44,15 +42,16 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
     def setsignals(self) -> None:
         """Wake up for signals, and answer a closed terminal as if it were an end."""
         super().setsignals()
-        Waker().listen(self.get_socket_map())
+        waker = _Waker()
+        self.get_socket_map()[waker.heard] = waker
         signal.signal(
             signal.SIGHUP, lambda _number, _frame: self.signal_receiver.receive(signal.SIGTERM, None)
         )
 
     def make_logger(self) -> None:
-        """Log to standard output, in the one shape."""
+        """Log to standard output, in the one format."""
         self.logger = loggers.getLogger(self.loglevel)
-        handler = _Handler(self.print_record)
+        handler = _Handler(self)
         handler.setLevel(max(self.loglevel, self.log_level))
         self.logger.addHandler(handler)
         for message in self.parse_criticals:
@@ -60,23 +59,23 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
         for message in [*self.parse_warnings, *self.parse_infos]:
             self.logger.debug(message)
 
-    def processes_from_section(self, parser: Any, section: str, group_name: str, klass: Any = None) -> Any:
-        """Make programs whose output is in the one shape."""
-        return super().processes_from_section(parser, section, group_name, PRINTED[klass])
-
-    def make_stream(self, service: str, process: str) -> LineStream:
+    def make_stream(self, service: str, name: str) -> LineStream:
         """Return what makes lines of a process's output."""
-        formatter = line_formatter(self.log_format, service, None if process == service else process)
+        formatter = line_formatter(self.log_format, service, None if name == service else name)
         verbatim = service == FOR_PEOPLE and self.log_format is LogFormat.TEXT
         return LineStream(formatter, self.log_level, verbatim=verbatim)
 
     def print_lines(self, lines: bytes) -> None:
-        """Print lines in the shape."""
+        """Print lines in the format."""
         self._output.write(lines)
 
     def print_record(self, level: int, message: str) -> None:
         """Print a line of supervisord's own."""
         self.print_lines(self._line(level, message))
+
+    def finish(self) -> None:
+        """Give a slow reader the time to take the last lines."""
+        self._output.finish()
 
     def usage(self, msg: str) -> NoReturn:
         """End for a fault of the command line or the configuration."""
@@ -95,18 +94,85 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
 class _Handler(loggers.Handler):  # type: ignore[misc]
     """Passes supervisord's records on."""
 
-    def __init__(self, print_record: Callable[[int, str], None]) -> None:
+    def __init__(self, options: Options) -> None:
         super().__init__()
-        self._print_record = print_record
+        self._options = options
 
     def emit(self, record: Any) -> None:
-        if _OPEN_SOCKET in str(record.msg):
-            return  # the socket is a file for its owner only
-        level = record.level if record.level in _LEVELS else logging.DEBUG
-        self._print_record(level, record.asdict()["message"].rstrip("\n"))
+        if _OPEN_SOCKET not in str(record.msg):
+            level = record.level if record.level in _LEVELS else logging.DEBUG
+            self._options.print_record(level, record.asdict()["message"].rstrip("\n"))
 
     def close(self) -> None:
-        """There is nothing to close."""
+        """Print the last lines, which nobody may have taken yet."""
+        self._options.finish()
+
+
+class _Waker:
+    """Wakes supervisord when a signal comes: when a program has ended, and when it is to stop.
+
+    supervisord looks once a second, and when a pipe has something to read. A program that ends closes its pipes, but may
+    not be gone at that moment, and since Python 3.5 a signal no longer breaks into a wait. So an end could be noticed a
+    second late, and a program that ended at once then counted as one that had started: it was never given up.
+    """
+
+    def __init__(self) -> None:
+        self.heard, told = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+
+    def readable(self) -> bool:
+        return True
+
+    def writable(self) -> bool:
+        return False
+
+    def handle_read_event(self) -> None:
+        """Forget what has come: to have been woken is all."""
+        os.read(self.heard, 512)
+
+    def handle_error(self) -> None:
+        """Nothing can go wrong that would matter."""
+
+
+class Output(dispatchers.POutputDispatcher):  # type: ignore[misc]
+    """Reads one pipe of one process, and prints what comes as lines in the format."""
+
+    output_buffer: bytes
+
+    def __init__(self, owner: Any, event_type: Any, fd: int) -> None:
+        super().__init__(owner, event_type, fd)
+        self._options: Options = owner.config.options
+        self._stream = self._options.make_stream(owner.group.config.name, owner.config.name)
+
+    def record_output(self) -> None:
+        """Print what has been read."""
+        data, self.output_buffer = self.output_buffer, b""
+        self._options.print_lines(self._stream.feed(data))
+
+    def readable(self) -> bool:
+        """Print what has waited long enough, too: supervisord asks this at least once a second."""
+        self._options.print_lines(self._stream.settle())
+        return bool(super().readable())
+
+    def close(self) -> None:
+        """Print what is left."""
+        self.end()
+        super().close()
+
+    def end(self) -> None:
+        """Print what is left. Comes twice where the pipe has been read to its end."""
+        self._options.print_lines(self._stream.end())
+
+
+class Program(process.Subprocess):  # type: ignore[misc]
+    """A process whose last words are printed, also those without an end of line."""
+
+    def drain(self) -> None:
+        """Read what a process that has ended left in its pipes."""
+        super().drain()
+        for dispatcher in self.dispatchers.values():
+            if isinstance(dispatcher, Output):
+                dispatcher.end()
 
 
 def main(log_format: str, log_level: str) -> None:
@@ -115,7 +181,8 @@ def main(log_format: str, log_level: str) -> None:
     configure_logging(settings, "supervisor", sys.stdout)  # for what nobody catches
     Options.log_format = settings.log_format
     Options.log_level = logging.getLevelNamesMapping()[log_level]
-    supervisord.ServerOptions = Options
+    # supervisord makes these itself, by these names.
+    supervisord.ServerOptions, process.Subprocess, dispatchers.POutputDispatcher = Options, Program, Output
     supervisord.main(sys.argv[3:])
 
 

@@ -1,6 +1,6 @@
 """The appliance's name and a program's start, as passed in the environment.
 
-Containers may share a hostname, and appliances of one machine do, so boot chooses a name (ops/run/host_name.py) for the
+Containers may share a hostname, and appliances of one machine do, so boot chooses a name (ops/run/data_dir.py) for the
 workers to be called after: NAME/worker-1.
 
 supervisord counts an exit within a program's first second as a failed start. After several of them it waits longer and

@@ -14,7 +14,7 @@ import pytest
 
 from ops.lab.trial_appliance import Appliance
 from ops.run.announce import announcement
-from ops.run.output.raw_lines import redis_record
+from ops.run.output import redis_record
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.settings import LogFormat

@@ -17,7 +17,7 @@ import pytest
 import redis
 
 from ops.lab.trial_appliance import Appliance
-from ops.run.redis_config import redis_config, redis_program
+from ops.run.embedded_redis import redis_config, redis_program
 from shared.jobs import keys
 from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id

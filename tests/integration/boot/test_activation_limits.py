@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ops.run.folders import make_folders
+from ops.run.data_dir import make_folders
 from ops.run.model_activation import activate_models
 from shared.engines.lean_xgboost import import_xgboost
 from shared.errors import ModelRefusedError

@@ -1,13 +1,20 @@
+"""Output that programs cut anyhow becomes whole lines in the one format, and nobody is waited for."""
+
+from __future__ import annotations
+
 import json
 import logging
+import os
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.run.output.line_stream import MOST_BYTES, TOGETHER_SECONDS, LineStream
+from ops.run.output import MOST_BYTES, TOGETHER_SECONDS, LineStream
+from ops.run.patient_output import MOST_WAITING, PatientOutput
 from shared.log import JsonFormatter, TextFormatter
 
 SHAPED = JsonFormatter("worker", "worker-1").format(logging.makeLogRecord({"msg": "é", "levelname": "INFO"}))
@@ -27,8 +34,6 @@ REDIS = """258:C 25 Nov 2026 01:38:53.369 # WARNING Memory overcommit must be en
 LOGO = """                _._
            _.-``__ ''-._
       _.-``    `.  `_.  ''-._           Redis 7.0.15 (00000000/0) 64 bit
-  .-`` .-```.  ```\\/    _.,_ ''-._
-             `-.__.-'
 
 """
 
@@ -55,61 +60,35 @@ def read(output: bytes) -> list[dict[str, Any]]:
     return [json.loads(line) for line in output.decode().split("\n")[:-1]]
 
 
-def test_a_line_in_the_shape_passes_unchanged_however_it_is_cut(stream: LineStream) -> None:
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_line_in_the_format_passes_unchanged_however_it_is_cut(stream: LineStream, size: int) -> None:
     data = f"{SHAPED}\n".encode() * 3
-    for size in (1, 7, len(data)):
-        parts = [data[start : start + size] for start in range(0, len(data), size)]
-        assert b"".join(stream.feed(part) for part in parts) == data
-    assert stream.end() == b""
+    parts = [data[start : start + size] for start in range(0, len(data), size)]
+    assert b"".join(stream.feed(part) for part in parts) + stream.end() == data
 
 
 def test_a_traceback_written_in_pieces_is_one_record(stream: LineStream, clock: Clock) -> None:
     for char in TRACEBACK:
-        assert stream.feed(char.encode()) == b""
-        assert stream.settle() == b""
+        assert stream.feed(char.encode()) + stream.settle() == b""
     clock.now += TOGETHER_SECONDS
-
     [record] = read(stream.settle())
-
     assert stream.settle() == b""
-    assert record["message"] == "ModuleNotFoundError: No module named 'y'"
-    assert record["exception"] == TRACEBACK.rstrip("\n")
-    assert (record["level"], record["service"], record["process"], record["logger"]) == (
-        "ERROR",
-        "worker",
-        "worker-1",
-        "raw",
-    )
+    assert record.pop("exception") == TRACEBACK.rstrip("\n")
+    del record["time"]
+    assert record == {
+        "level": "ERROR",
+        "service": "worker",
+        "process": "worker-1",
+        "logger": "raw",
+        "message": "ModuleNotFoundError: No module named 'y'",
+    }
 
 
-def test_raw_lines_come_before_the_line_in_the_shape_that_follows_them(stream: LineStream) -> None:
+def test_raw_lines_come_before_the_line_in_the_format_that_follows_them(stream: LineStream) -> None:
     assert stream.feed(b"one\n") == b""
-
     records = read(stream.feed(f"two\n{SHAPED}\nthree\n".encode()) + stream.end())
-
     assert [record["message"] for record in records] == ["one", "é", "three"]
     assert records[0]["exception"] == "two"
-
-
-def test_a_last_line_without_an_end_is_printed_when_the_program_ends(stream: LineStream) -> None:
-    assert (
-        stream.feed(b"terminate called after throwing an instance of 'std::bad_alloc'\n  what():  std") == b""
-    )
-
-    [record] = read(stream.end())
-
-    assert record["message"] == "terminate called after throwing an instance of 'std::bad_alloc'"
-    assert record["exception"] == "  what():  std"
-    assert record["level"] == "ERROR"
-    assert stream.end() == b""
-
-
-def test_a_line_that_its_process_did_not_live_to_finish_is_told_as_raw(stream: LineStream) -> None:
-    cut = SHAPED[:-9]
-
-    stream.feed(cut.encode())
-
-    assert [record["message"] for record in read(stream.end())] == [cut]
 
 
 @pytest.mark.parametrize(
@@ -117,26 +96,25 @@ def test_a_line_that_its_process_did_not_live_to_finish_is_told_as_raw(stream: L
     [
         ("MemoryError", "ERROR"),
         ("Fatal Python error: Aborted", "ERROR"),
+        ("terminate called after throwing an instance of 'std::bad_alloc'", "ERROR"),
         ("*** FATAL CONFIG FILE ERROR (Redis 7.0.15) ***", "ERROR"),
         ("supervisor: couldn't exec x: ENOENT", "ERROR"),
         ("parent_death: another process holds /data/redis/lock; trying again", "WARNING"),
-        ("hello", "WARNING"),
+        (SHAPED[:-9], "WARNING"),  # its process did not live to finish it
     ],
 )
-def test_the_level_of_a_raw_line_is_a_fault_or_worth_a_look(
+def test_last_words_without_an_end_are_told_at_the_programs_end(
     stream: LineStream, text: str, level: str
 ) -> None:
-    stream.feed(f"{text}\n".encode())
+    assert stream.feed(text.encode()) == b""
     [record] = read(stream.end())
-    assert (record["message"], record["level"]) == (text, level)
-    assert "exception" not in record
+    assert stream.end() == b""
+    assert (record["message"], record["level"], "exception" in record) == (text, level, False)
 
 
-def test_redis_lines_keep_their_level_and_process_id() -> None:
-    stream = LineStream(JsonFormatter("redis"), logging.DEBUG)
-
-    records = read(stream.feed(REDIS.encode()))
-
+def test_redis_lines_keep_their_level_and_process_id_and_its_picture_is_one_record() -> None:
+    picture, *records = read(LineStream(JsonFormatter("redis"), logging.DEBUG).feed((LOGO + REDIS).encode()))
+    assert "Redis 7.0.15" in picture["exception"]
     assert [(record["level"], record["message"]) for record in records] == [
         ("WARNING", "WARNING Memory overcommit must be enabled!"),
         ("INFO", "Ready to accept connections unix"),
@@ -144,21 +122,8 @@ def test_redis_lines_keep_their_level_and_process_id() -> None:
         ("DEBUG", "debugging"),
         ("WARNING", "Received SIGTERM scheduling shutdown..."),
     ]
-    assert {(record["service"], record["logger"], record["pid"]) for record in records} == {
-        ("redis", "redis", 258)
-    }
-
-
-def test_redis_lines_below_log_level_are_left_out() -> None:
-    stream = LineStream(JsonFormatter("redis"), logging.WARNING)
-    assert [record["level"] for record in read(stream.feed(REDIS.encode()))] == ["WARNING", "WARNING"]
-
-
-def test_redis_picture_at_its_start_is_one_record() -> None:
-    stream = LineStream(JsonFormatter("redis"), logging.INFO)
-    records = read(stream.feed((LOGO + REDIS).encode()))
-    assert len(records) == 4
-    assert "Redis 7.0.15" in records[0]["exception"]
+    assert {(record["logger"], record["pid"]) for record in records} == {("redis", 258)}
+    assert len(read(LineStream(JsonFormatter("redis"), logging.WARNING).feed(REDIS.encode()))) == 2
 
 
 def test_bytes_that_are_no_text_are_shown_by_their_numbers(stream: LineStream) -> None:
@@ -166,21 +131,15 @@ def test_bytes_that_are_no_text_are_shown_by_their_numbers(stream: LineStream) -
     assert [record["message"] for record in read(stream.end())] == ["\\xff\x00café"]
 
 
-def test_a_line_without_end_is_cut_and_not_kept_in_memory(stream: LineStream) -> None:
-    size = 0
+@pytest.mark.parametrize("data", [b"x" * 100_000, b"0123456789\n" * 10_000])
+def test_output_without_an_end_is_cut_and_not_kept_in_memory(stream: LineStream, data: bytes) -> None:
     printed = b""
-    while size < 4 * MOST_BYTES:
-        printed += stream.feed(b"x" * 100_000)
-        size += 100_000
-        assert len(stream._unfinished) <= MOST_BYTES
-        assert sum(map(len, stream._held)) <= MOST_BYTES
+    for _ in range(11):
+        printed += stream.feed(data)
+        assert len(stream._unfinished) + sum(map(len, stream._held)) <= MOST_BYTES
     records = read(printed + stream.feed(b"\n") + stream.end())
-    assert sum(len(record["message"]) for record in records) == size
-    assert len(records) >= 3
-
-
-def test_lines_without_end_in_number_are_told_in_parts(stream: LineStream) -> None:
-    records = read(stream.feed(b"0123456789\n" * 100_000) + stream.end())
+    told = "".join(record["message"] + record.get("exception", "") for record in records)
+    assert len(told.replace("\n", "")) == 11 * len(data.replace(b"\n", b""))
     assert len(records) >= 3
 
 
@@ -190,9 +149,7 @@ def test_in_text_a_traceback_passes_below_its_line_and_raw_lines_get_a_head() ->
     logged = formatter.format(
         logging.makeLogRecord({"msg": "it broke", "levelname": "ERROR", "exception": TRACEBACK.strip()})
     )
-
     printed = (stream.feed(f"{logged}\n{TRACEBACK}".encode()) + stream.end()).decode()
-
     assert printed.startswith(f"{logged}\n")
     head, *below = printed.removeprefix(f"{logged}\n").removesuffix("\n").split("\n")
     assert re.fullmatch(r"\d\d:\d\d:\d\d ERROR   api        ModuleNotFoundError: No module named 'y'", head)
@@ -206,12 +163,66 @@ def test_a_text_for_people_passes_as_it_is() -> None:
 
 
 @given(st.lists(st.one_of(st.binary(), st.sampled_from([b"\n", f"{SHAPED}\n".encode(), b"  \n"]))))
-def test_whatever_a_program_prints_every_line_that_comes_out_is_in_the_shape(parts: list[bytes]) -> None:
-    as_json, as_text = JsonFormatter("x"), TextFormatter("x")
-    for formatter in (as_json, as_text):
+def test_whatever_a_program_prints_every_line_that_comes_out_is_in_the_format(parts: list[bytes]) -> None:
+    for formatter in (JsonFormatter("x"), TextFormatter("x")):
         stream = LineStream(formatter, logging.INFO)
         printed = b"".join([stream.feed(part) for part in parts]) + stream.end()
         below = False
         for line in printed.split(b"\n")[:-1]:
             assert formatter.wrote(line, below=below), line
             below = True
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    yield reader, writer
+    os.close(writer)
+    os.close(reader)
+
+
+def drain(reader: int) -> bytes:
+    read = b""
+    try:
+        while part := os.read(reader, 1 << 16):
+            read += part
+    except BlockingIOError:
+        pass
+    return read
+
+
+def numbers(first: int, count: int) -> bytes:
+    return b"".join(b"%d\n" % number for number in range(first, first + count))
+
+
+def test_a_reader_that_comes_late_gets_whole_lines_and_the_number_of_missing_ones(
+    pipe: tuple[int, int],
+) -> None:
+    output = PatientOutput(pipe[1], lambda count: b"missing: %d\n" % count)
+    output.write(numbers(0, 1000))
+    assert drain(pipe[0]) == numbers(0, 1000)
+    # Nobody reads: this ends at all, though it is many times what a pipe and we hold.
+    step, count = 1000, 10 * MOST_WAITING // 7
+    for first in range(0, count, step):
+        output.write(numbers(first, step))
+    printed = b""
+    while part := drain(pipe[0]):
+        printed += part
+        output.write()
+    output.write(b"after\n")
+    *lines, gap, last = (printed + drain(pipe[0])).split(b"\n")[:-1]
+    assert [int(line) for line in lines] == list(range(len(lines)))
+    assert len(printed) > MOST_WAITING
+    assert gap == b"missing: %d" % (len(range(0, count, step)) * step - len(lines))
+    assert last == b"after"
+
+
+def test_a_reader_that_has_gone_ends_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    output = PatientOutput(writer, lambda count: b"missing: %d\n" % count)
+    for _ in range(2):
+        output.write(b"line\n")
+    output.finish()
+    os.close(writer)

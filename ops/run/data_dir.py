@@ -1,0 +1,144 @@
+"""DATA_DIR: private folders, generated keys, and the appliance's own name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shlex
+import socket
+import stat
+import tempfile
+from pathlib import Path
+
+from shared.errors import BootError
+from shared.settings import KEY_NAMES, Role, Settings
+
+#: Random bytes of a key, and of the appliance's name: four billion names for each hostname.
+KEY_BYTES, NAME_BYTES = 32, 4
+#: A name becomes part of keys in Redis and of its clients' names, which know no blanks.
+NAME_PATTERN = re.compile(r"[A-Za-z0-9._-]{1,80}")
+
+
+def make_folders(settings: Settings) -> None:
+    """Make DATA_DIR and its folders, and check that each can be written; raises BootError."""
+    data_dir = settings.data_dir.absolute()
+    private = [settings.run_dir, settings.keys_dir, settings.tmp_dir, settings.compiled_dir]
+    private += [settings.objects_dir] if settings.storage_url is None else []
+    private += [settings.redis_dir] if settings.embedded_redis else []
+    for folder in (data_dir, *private):
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder != data_dir:
+                _make_private(folder)
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x")
+                file.flush()
+        except OSError as error:
+            raise BootError(
+                f"DATA_DIR cannot be used: {folder} cannot be made or written ({error.strerror or error}). "
+                f"{_remedy(error, folder, data_dir)}, or set DATA_DIR to another folder."
+            ) from error
+
+
+def _make_private(folder: Path) -> None:
+    """Close a folder to others; the run folder may lie where others can put one first."""
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode):
+        raise NotADirectoryError("it is no folder")
+    if facts.st_uid not in {os.geteuid(), 0}:
+        raise PermissionError("it belongs to another user")
+    if stat.S_IMODE(facts.st_mode) != 0o700 and facts.st_uid == os.geteuid():
+        folder.chmod(0o700)
+
+
+def _remedy(error: OSError, folder: Path, data_dir: Path) -> str:
+    """Say what makes a folder usable, as the beginning of a sentence."""
+    if not folder.is_relative_to(data_dir):
+        return f"Sockets go there, since DATA_DIR's path is long: make {folder.parent} writable"
+    if error.errno == errno.EROFS:
+        return f"Its disk is read-only: mount a volume or a writable folder on {data_dir}"
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return "Its disk is full: make room there"
+    if error.errno not in {errno.EACCES, errno.EPERM}:
+        return "Put what is in its way somewhere else"
+    user, place = f"{os.geteuid()}:{os.getegid()}", shlex.quote(str(data_dir))
+    return (
+        f"{_whose(folder)}, and Shapbox runs as user {os.geteuid()}: as root, in a container with the same volume "
+        f"or on the host, run `mkdir -p {place} && chown -R {user} {place}`"
+    )
+
+
+def _whose(folder: Path) -> str:
+    """Name the owner of a folder, or of the nearest one above it that can be seen."""
+    for path in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return f"{path} belongs to user {path.stat().st_uid}"
+    return f"{folder} is another user's"
+
+
+def empty_folder(folder: Path) -> None:
+    """Remove the plain files in a folder: unfinished uploads of an earlier start."""
+    for path in folder.iterdir():
+        if path.is_file() or path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def ensure_keys(settings: Settings) -> dict[str, Path]:
+    """Make each unset key's file if it is missing (mode 0600); return the files by setting.
+
+    Where only workers run there is nothing to open.
+    """
+    if settings.role is Role.WORKER:
+        return {}
+    files = {name: settings.keys_dir / name for name in KEY_NAMES if getattr(settings, name.lower()) is None}
+    for path in files.values():
+        try:
+            if _text_of(path):
+                path.chmod(0o600)
+            else:
+                _write_whole(path, secrets.token_urlsafe(KEY_BYTES))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BootError(
+                f"The key file {path} cannot be used ({error}): remove it and a new key is made, or set {path.name}."
+            ) from error
+    return files
+
+
+def ensure_host_name(settings: Settings) -> str:
+    """Return the name of this DATA_DIR: the hostname, which others may share, and a random part.
+
+    It is kept: an appliance that was killed whole knows by it which batches of its previous run are its own to give back
+    at once. Raises BootError if it cannot be kept.
+    """
+    path = settings.host_name_file
+    try:
+        name = _text_of(path, errors="replace")
+        if not NAME_PATTERN.fullmatch(name):
+            hostname = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:40]
+            name = f"{hostname}-{secrets.token_hex(NAME_BYTES)}"
+            _write_whole(path, name)
+    except OSError as error:
+        raise BootError(
+            f"The appliance's name cannot be kept in {path} ({error.strerror or error}): "
+            "remove what is there, or make room on its disk."
+        ) from error
+    return name
+
+
+def _text_of(path: Path, errors: str = "strict") -> str:
+    return path.read_text(encoding="ascii", errors=errors).strip() if path.is_file() else ""
+
+
+def _write_whole(path: Path, line: str) -> None:
+    """Write a private file: a start that is killed here leaves no half of it."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(f"{line}\n")
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)

@@ -1,0 +1,39 @@
+"""The api of this machine: its address, the file of a key, and one call with the standard library."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from shared.settings import Settings
+
+#: The addresses that a server binds for "every address": a client calls the loopback address instead.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  # compared, not bound
+
+
+def local_address(settings: Settings) -> str:
+    """Return the appliance's address without a slash at its end."""
+    host = _EVERYWHERE.get(settings.host) or (f"[{settings.host}]" if ":" in settings.host else settings.host)
+    return f"http://{host}:{settings.port}"
+
+
+def key_file(settings: Settings, environment: Mapping[str, str]) -> Path | None:
+    """Return the file of API_KEY: that of API_KEY_FILE, or the generated one; None if API_KEY is set."""
+    if given := environment.get("API_KEY_FILE", "").strip():
+        return Path(given)
+    return None if environment.get("API_KEY", "").strip() else settings.keys_dir / "API_KEY"
+
+
+def ask(settings: Settings, path: str, seconds: float = 2.0) -> tuple[int, str] | None:
+    """Get a path that needs no key; return the status and the text, or None if nothing answers."""
+    connection = http.client.HTTPConnection(urlsplit(local_address(settings)).netloc, timeout=seconds)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()

@@ -1,1 +1,0 @@
-"""The output of all programs and of supervisord, in one log format."""

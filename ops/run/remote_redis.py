@@ -1,0 +1,93 @@
+"""Asks a remote Redis before the start whether it accepts us, to tell errors from outages.
+
+One that is merely away is no reason not to start: the programs wait for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import ssl
+import threading
+from collections.abc import Iterator
+
+import redis
+
+from shared.errors import BootError
+from shared.redis.connection import REDIS_AWAY, Patience, connect
+from shared.redis.url import public_address, tls_files
+from shared.settings import Settings
+
+#: Seconds after which nobody is waited for: a name server may take its time.
+PROBE_SECONDS = 6.0
+
+_log = logging.getLogger(__name__)
+
+
+def check_redis(settings: Settings, url: str) -> None:
+    """Raise BootError if REDIS_URL names files that cannot be read, or a Redis that refuses us."""
+    for name, path in tls_files(url).items():
+        if not os.access(path, os.R_OK):
+            raise BootError(f"REDIS_URL: {name} {path} cannot be read: name a file that this user may read.")
+    found: list[Exception | str] = []
+    # A name server cannot be given a time limit. The thread ends with this program, which becomes another one.
+    probe = threading.Thread(target=lambda: found.append(_ask(settings)), daemon=True)
+    probe.start()
+    probe.join(PROBE_SECONDS)
+    said = found[0] if found else redis.TimeoutError(f"no answer in {PROBE_SECONDS:.0f} s")
+    refusal = said if isinstance(said, str) else _refusal(said)
+    if refusal:
+        raise BootError(f"REDIS_URL: {public_address(url)} {refusal}")
+    if said:
+        _log.warning("Redis does not answer yet, the programs will wait for it: %s", said)
+
+
+def _ask(settings: Settings) -> Exception | str:
+    """Call Redis once; return its refusal, the client's error, or an empty text if all is well."""
+    connection = connect(settings, Patience.IMPATIENT, name="boot")
+    try:
+        mode = connection.info("server").get("redis_mode", "standalone")
+    except Exception as fault:  # noqa: BLE001  # the programs will see for themselves
+        return fault
+    finally:
+        connection.close()
+    if mode == "cluster":
+        return (
+            "is a cluster. Shapbox's scripts need all keys in one place: name a Redis that is not a cluster."
+        )
+    return ""
+
+
+def _refusal(fault: Exception) -> str | None:
+    """Return why Redis will never take us as we are, and what to do; None if it may be away."""
+    for cause in _causes(fault):
+        match cause:
+            case redis.exceptions.AuthenticationError():
+                return (
+                    f"refuses the password ({cause}). Put its own into REDIS_URL, as redis://:PASSWORD@HOST:PORT/0 or "
+                    "redis://USER:PASSWORD@HOST:PORT/0, special characters percent-encoded."
+                )
+            case redis.exceptions.NoPermissionError():
+                return f"does not let this user work ({cause}). Give it all commands on all keys, or name another one."
+            case ssl.SSLCertVerificationError():
+                return (
+                    f"shows a certificate that is not trusted ({cause.verify_message}). Name the file of its authority "
+                    "with ?ssl_ca_certs=/path/ca.pem, and the host as the certificate does."
+                )
+            case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
+                continue
+            case ssl.SSLError():
+                return (
+                    f"does not agree on TLS ({cause.reason}). If it speaks none there, write redis:// or name its TLS "
+                    "port; if it asks for a certificate, name one with ssl_certfile and ssl_keyfile."
+                )
+    understood = isinstance(fault, REDIS_AWAY) or not isinstance(fault, redis.RedisError)
+    return None if understood else f"answers what is not understood: {fault}"
+
+
+def _causes(fault: BaseException) -> Iterator[BaseException]:
+    """Yield an error and what led to it: the client wraps what the network says."""
+    cause: BaseException | None = fault
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__

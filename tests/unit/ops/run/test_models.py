@@ -1,0 +1,345 @@
+"""Boot checks and activates models: records are reused, and a faulty model affects only itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ops.run import model_activation
+from ops.run.data_dir import make_folders
+from ops.run.model_activation import activate_models
+from ops.run.model_check import check_models, require_ready_models
+from shared.build import ROOT
+from shared.engines.compiled_engine import tables_path
+from shared.errors import BootError
+from shared.jobs.document import Method
+from shared.models.activation.records import (
+    SHAP,
+    XGBOOST,
+    Activations,
+    ExplanationKind,
+    State,
+    VersionRecord,
+    is_compiled,
+)
+from shared.models.catalog import ModelCatalog
+from shared.models.version import ModelVersion
+from shared.settings import Settings
+from shared.treeshap.library import Library
+from tests.support.activated import add_model, contract_of, replace_model
+from tests.unit.shared.treeshap.boosters import Floats, load, rows_of, train
+
+VALUES, INTERVENTIONAL = ExplanationKind.TREE_PATH_DEPENDENT, ExplanationKind.INTERVENTIONAL
+SHIPPED = ("breast-cancer@1", "diabetes@1", "wine@1")
+
+type Add = Callable[..., ModelVersion]
+type Forbid = Callable[[], None]
+
+
+@pytest.fixture
+def settings(tmp_path: Path, library: Library) -> Settings:
+    del library  # that it is built
+    made = Settings(data_dir=tmp_path / "data", models_dir=tmp_path / "models")
+    make_folders(made)
+    return made
+
+
+@pytest.fixture
+def add(settings: Settings) -> Add:
+    def add(name: str, background: Floats | None = None, **how: Any) -> ModelVersion:
+        booster, _ = train(**{"depth": 2, "trees": 2, "features": 3, **how})
+        return add_model(settings.models_dir, booster, name, background)
+
+    return add
+
+
+@pytest.fixture
+def forbid_verifying(monkeypatch: pytest.MonkeyPatch) -> Forbid:
+    """From its call on, no child may be started."""
+
+    def fail(version: ModelVersion, *_: object) -> None:
+        pytest.fail(f"{version.id} is verified again")
+
+    return lambda: monkeypatch.setattr(model_activation, "activate_version", fail)
+
+
+def activate(settings: Settings) -> Activations:
+    return activate_models(settings, check_models(settings))
+
+
+def written(settings: Settings) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in settings.compiled_dir.glob("*.shaptables")}
+
+
+def verified(caplog: pytest.LogCaptureFixture) -> list[int]:
+    """How many versions each start so far has verified."""
+    return [line.__dict__["verified"] for line in caplog.records if line.getMessage() == "models activated"]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """The warnings and errors, each with its model."""
+    lines = [line for line in caplog.records if line.levelno >= logging.WARNING]
+    return [(line.__dict__.get("model", ""), line.getMessage()) for line in lines]
+
+
+def test_shipped_models_are_activated_once_and_recorded(settings: Settings, forbid_verifying: Forbid) -> None:
+    settings = replace(settings, models_dir=ROOT / "models")
+    strangers = [settings.compiled_dir / name for name in ("abc-1.shaptables", ".compiling-x", "old.new")]
+    for stranger in strangers:
+        stranger.write_bytes(b"")
+    activations = activate(settings)
+    assert require_ready_models(settings, activations) == 3
+    assert activations.engine.startswith("compiled-")
+    assert tuple(activations.versions) == SHIPPED
+    for record in activations.versions.values():
+        assert (record.state, record.reason) == (State.READY, None)
+        assert {kind: (one.engine, one.reason) for kind, one in record.methods.items()} == dict.fromkeys(
+            ExplanationKind, (activations.engine, None)
+        )
+    assert Activations.read(settings.activations_file) == activations
+    files = written(settings)
+    assert len(files) == 6  # for each method one
+    assert {*settings.compiled_dir.iterdir()} == {*files, settings.activations_file}
+    forbid_verifying()
+    assert activate(settings) == activations
+    assert written(settings) == files
+
+
+@pytest.mark.parametrize("background", [None, rows_of(0, 9, 3)], ids=["alone", "with background"])
+@pytest.mark.parametrize("damage", [lambda content: content[:-1] + b"x", lambda _: b"", None])
+def test_damaged_or_lost_tables_are_made_again_and_no_others(
+    settings: Settings,
+    add: Add,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[bytes], bytes] | None,
+    background: Floats | None,
+) -> None:
+    caplog.set_level(logging.INFO)
+    version, other = add("one", background), add("other", seed=1)
+    activate(settings)
+    method = Method.TREE_PATH_DEPENDENT if background is None else Method.INTERVENTIONAL
+    path = tables_path(version, method, settings.compiled_dir) or Path()
+    kept = tables_path(other, Method.TREE_PATH_DEPENDENT, settings.compiled_dir) or Path()
+    whole, files = path.read_bytes(), written(settings)
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(whole))
+    activate(settings)
+    assert verified(caplog) == [2, 1]
+    assert path.read_bytes() == whole
+    again = written(settings)
+    assert again.keys() == files.keys()
+    assert (again[path] > files[path], again[kept] == files[kept]) == (True, True)
+
+
+def test_other_limits_and_another_build_verify_again(
+    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    caplog.set_level(logging.INFO)
+    add("one")
+    slower, larger = replace(settings, activation_seconds=77), replace(settings, activation_memory_mb=444)
+    for each in (settings, settings, slower, larger):
+        activate(each)
+    monkeypatch.setattr(model_activation, "library_versions", lambda: {"xgboost": "another"})
+    activate(larger)
+    monkeypatch.setattr(model_activation, "find_library", lambda: None)
+    activations = activate(larger)
+    assert verified(caplog) == [1, 0, 1, 1, 1, 1]
+    assert activations.engine == Activations.read(settings.activations_file).engine == XGBOOST
+    assert "kernels of the compiled engine are not built" in caplog.text
+
+
+def test_a_slower_engine_is_told_with_its_reason_and_other_methods_and_models_are_compiled(
+    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture, forbid_verifying: Forbid
+) -> None:
+    add("deep", rows_of(0, 9, 12), depth=10, features=12, min_child_weight=0)
+    add("linear", booster="gblinear")
+    add("tree")
+    versions = activate(settings).versions
+    deep, linear, tree = (versions[f"{name}@1"].methods for name in ("deep", "linear", "tree"))
+    assert is_compiled(deep[VALUES])
+    assert is_compiled(tree[VALUES])
+    assert (deep[INTERVENTIONAL].engine, linear[VALUES].engine) == (SHAP, XGBOOST)
+    assert INTERVENTIONAL not in tree  # without background rows nothing is said
+    assert "too deep for tables" in str(deep[INTERVENTIONAL].reason)
+    assert "no trees" in str(linear[VALUES].reason)
+    told = said(caplog)
+    assert {model for model, _ in told} == {"deep@1", "linear@1"}
+    assert ("deep@1", f"a slower engine explains: {deep[INTERVENTIONAL].reason}") in told
+    forbid_verifying()
+    activate(settings)
+
+
+ACTIVATE = """
+import sys
+from pathlib import Path
+from ops.run.model_activation import activate_models
+from shared.settings import Settings
+activate_models(Settings(data_dir=Path(sys.argv[1]), models_dir=Path(sys.argv[2])), [])
+"""
+
+
+def test_a_start_that_is_killed_leaves_whole_files_and_the_next_one_does_the_rest(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    settings = replace(settings, models_dir=ROOT / "models")
+    words = [str(settings.data_dir), str(settings.models_dir)]
+    with subprocess.Popen([sys.executable, "-c", ACTIVATE, *words], cwd=ROOT) as start:
+        deadline = time.monotonic() + 60
+        while not settings.activations_file.exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        start.kill()
+    known = Activations.read(settings.activations_file).versions
+    whole = {path: path.read_bytes() for path in written(settings)}
+    assert 1 <= len(known) < 3
+    activations = activate(settings)
+    assert verified(caplog) == [3 - len(known)]
+    assert tuple(activations.versions) == SHIPPED
+    assert known.items() <= activations.versions.items()
+    assert len(written(settings)) == 6
+    assert all(path.read_bytes() == content for path, content in whole.items())
+
+
+def crashing(version: ModelVersion) -> None:
+    """Put a model in the place of another whose root's children are where XGBoost may not read."""
+    booster, _ = train(2, 2, 3)
+    document = json.loads(bytes(booster.save_raw("json")))
+    tree = document["learner"]["gradient_booster"]["model"]["trees"][0]
+    tree["left_children"][0] = tree["right_children"][0] = 10**9
+    replace_model(version, bytes(load(document).save_raw("ubj")))
+
+
+def test_models_that_cannot_be_used_cost_only_themselves_and_are_not_tried_again(
+    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture, forbid_verifying: Forbid
+) -> None:
+    add("other")
+    crashing(add("crashes"))
+    booster, _ = train(2, 2, 3)
+    add_model(settings.models_dir, booster, "too-few", features=contract_of(booster).features[:2])
+    faulty = add("faulty", rows_of(0, 9, 3))
+    faulty.model_path.write_bytes(b"short")
+    assert faulty.background_path is not None
+    faulty.background_path.unlink()
+    activations = activate(settings)
+    reasons = {name: str(one.reason) for name, one in activations.versions.items() if one.reason}
+    assert {*reasons} == {"crashes@1", "too-few@1", "faulty@1"}
+    assert "its inspection failed with SIGSEGV" in reasons["crashes@1"]
+    assert "model.ubj is truncated" in reasons["faulty@1"]
+    assert "background.npy cannot be read" in reasons["faulty@1"]
+    assert reasons["faulty@1"].count("`python -m ops.models add faulty FILE --version 1`") == 1
+    assert {*said(caplog)} == {(name, f"model refused: {reason}") for name, reason in reasons.items()}
+    assert require_ready_models(replace(settings, default_model="other"), activations) == 1
+    for default, why in (
+        ("crashes", "Model crashes@1 is refused: .*SIGSEGV"),
+        ("faulty@1", "model.ubj is truncated"),
+        ("gone", "There is no model 'gone'. Use one of: other@1"),
+        ("other@2", "There is no model 'other@2'"),
+    ):
+        with pytest.raises(BootError, match=f"DEFAULT_MODEL cannot be served: .*{why}"):
+            require_ready_models(replace(settings, default_model=default), activations)
+    forbid_verifying()
+    assert activate(settings) == activations
+
+
+def test_a_mended_model_is_served_at_the_next_start(settings: Settings, add: Add) -> None:
+    add("other")
+    version = add("mended")
+    whole = version.model_path.read_bytes()
+    version.model_path.write_bytes(b"short")
+    assert require_ready_models(settings, activate(settings)) == 1
+    version.model_path.write_bytes(whole)
+    assert require_ready_models(settings, activate(settings)) == 2
+
+
+def test_without_a_model_that_can_be_served_the_start_ends_and_names_each(settings: Settings) -> None:
+    with pytest.raises(BootError, match=r"models cannot be used(.|\n)*python -m ops\.models add"):
+        check_models(settings)
+    copy_models(settings)
+    refused = {name: VersionRecord("key", State.REFUSED, f"no {name} today") for name in SHIPPED}
+    with pytest.raises(BootError) as ended:
+        require_ready_models(settings, Activations(versions=refused))
+    assert all(f"{name}: no {name} today" in str(ended.value) for name in SHIPPED)
+    spoil(settings, *SHIPPED)
+    with pytest.raises(BootError, match="ALLOW_FALLBACK_MODEL=true") as ended:
+        check_models(settings)
+    for name in SHIPPED:
+        assert f"python -m ops.models add {name[:-2]} FILE --version 1" in str(ended.value)
+
+
+def copy_models(settings: Settings) -> None:
+    ignored = shutil.ignore_patterns("*.py", "__pycache__")
+    shutil.copytree(ROOT / "models", settings.models_dir, ignore=ignored)
+
+
+def spoil(settings: Settings, *names: str) -> None:
+    for name in names:
+        (settings.models_dir / name.replace("@", "/") / "model.ubj").unlink()
+
+
+@pytest.mark.parametrize(
+    ("default", "placeholders", "ready"), [(None, {"wine@1"}, 3), ("churn", {"wine@1", "churn@1"}, 4)]
+)
+def test_where_allowed_placeholders_replace_faulty_models_and_a_missing_default_until_they_are_there(
+    settings: Settings, default: str | None, placeholders: set[str], ready: int
+) -> None:
+    copy_models(settings)
+    spoil(settings, "wine@1")
+    allowed = replace(settings, allow_fallback_model=True, default_model=default)
+    activations = Activations(versions={"wine@1": VersionRecord("", State.REFUSED, "spoiled")})
+    assert [fault.model for fault in check_models(allowed)] == ["wine@1"]
+    catalog = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations)
+    assert {model.id for model in catalog.versions() if model.fallback} == placeholders
+    assert catalog.refused() == ()
+    assert require_ready_models(allowed, activations) == ready
+    check_models(replace(allowed, allow_fallback_model=False))
+    assert not settings.placeholders_dir.exists()
+
+
+def test_without_any_model_one_placeholder_is_served(settings: Settings) -> None:
+    check_models(replace(settings, allow_fallback_model=True))
+    assert require_ready_models(settings, Activations()) == 1
+
+
+def test_a_record_that_cannot_be_written_ends_the_start(settings: Settings, add: Add) -> None:
+    add("one")
+    settings.activations_file.mkdir()
+    with pytest.raises(BootError, match="cannot be written"):
+        activate(settings)
+
+
+def test_another_background_is_compiled_anew_and_an_altered_one_is_refused(settings: Settings) -> None:
+    shutil.copytree(ROOT / "models" / "diabetes", settings.models_dir / "diabetes")
+    folder = settings.models_dir / "diabetes" / "1"
+    activate(settings)
+    before = {*written(settings)}
+    np.save(folder / "background.npy", np.load(folder / "background.npy")[:10])
+    content = (folder / "background.npy").read_bytes()
+    manifest = json.loads((folder / "manifest.json").read_bytes())
+    manifest["background"] |= {"sha256": hashlib.sha256(content).hexdigest(), "rows": 10}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert is_compiled(activate(settings).versions["diabetes@1"].methods[INTERVENTIONAL])
+    after = {*written(settings)}
+    assert (len(before - after), len(after - before), len(after)) == (1, 1, 2)
+    (folder / "background.npy").write_bytes(content[:-1] + b"x")
+    with pytest.raises(BootError, match=r"background\.npy was altered"):
+        check_models(settings)
+    # As if it were altered after the check: what is made of it is named after what the manifest says.
+    for path in after:
+        path.unlink()
+    record = activate_models(settings, []).versions["diabetes@1"]
+    assert record.state is State.REFUSED
+    assert "background.npy was altered" in str(record.reason)
