@@ -13,17 +13,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ops.models.identical import find_same_file
-from ops.models.importing import prepare_import, write_import
-from ops.models.listing import list_models
+from ops.models.contract import settle_contract
+from ops.models.folder import list_models, remove_model, verify_models
+from ops.models.importing import find_same_file, prepare_import
 from ops.models.options import ImportOptions, add_arguments, joined, read_arguments
-from ops.models.printed import describe_import, describe_inspection
-from ops.models.removal import remove_model
+from ops.models.printed import describe_file, describe_import
 from ops.models.source import read_source
-from ops.models.verification import activate_all
 from shared.errors import ModelFaultError
 from shared.models.activation.records import Activations, State
-from shared.models.version import version_folders
+from shared.models.store import write_model_folder
 from shared.settings import Settings
 
 #: The exit code that says: a model is at fault, or was refused.
@@ -46,9 +44,14 @@ def run(arguments: Sequence[str], models_dir: Path, data_dir: Path | None = None
             case "add":
                 return _add(models_dir, read_arguments(options), dry_run=options.dry_run)
             case "inspect":
-                return _inspect(options.file)
+                source = read_source(options.file)
+                print(
+                    f"{options.file}\n{describe_file(settle_contract(ImportOptions('x', options.file), 1, source), source)}"
+                )
+                return 0
             case "remove":
-                return _remove(models_dir, options.model)
+                print(remove_model(models_dir, options.model))
+                return 0
             case "list":
                 return _list(models_dir, data_dir)
             case _:
@@ -81,28 +84,13 @@ def _add(models_dir: Path, options: ImportOptions, *, dry_run: bool) -> int:
     if prepared.same is not None:
         print(f"{prepared.same.id} is the same model; nothing was added.")
         return 0
-    if there := find_same_file(models_dir, prepared.draft):
+    if there := find_same_file(models_dir, prepared.draft.contract):
         print(f"This is the same file as {', '.join(there)}, with other options.")
     if dry_run:
         print(f"Dry run: nothing was written. Without --dry-run this adds {prepared.draft.contract.id}.")
         return 0
-    version = write_import(models_dir, prepared)
+    version = write_model_folder(models_dir, prepared.draft, replace=True)
     print(f"Added {version.id} in {version.folder}. Restart or deploy the appliance to serve it.")
-    return 0
-
-
-def _inspect(file: Path) -> int:
-    print(f"{file}\n{describe_inspection(read_source(file))}")
-    return 0
-
-
-def _remove(models_dir: Path, wanted: str) -> int:
-    left = remove_model(models_dir, wanted)
-    print(f"Removed {wanted}. Restart or deploy the appliance to stop serving it.")
-    if left:
-        print(f"Still there: {', '.join(left)}.")
-    elif not any(folder.is_dir() for folder in version_folders(models_dir)):
-        print(f"No model is left in {models_dir}: the appliance needs one to start.")
     return 0
 
 
@@ -114,12 +102,13 @@ def _list(models_dir: Path, data_dir: Path | None) -> int:
 
 
 def _verify(models_dir: Path) -> int:
-    faults, records = activate_all(models_dir)
+    faults, records = verify_models(models_dir)
     for fault in faults:
         print(f"FAULT  {fault.model}: {fault.what}.\n       {fault.remedy}")
     for folder, record in records.items():
         if record.state is State.READY:
             print(f"ok     {folder.parent.name}@{folder.name}")
-            refused = ((name, one.reason) for name, one in record.methods.items() if one.engine is None)
-            print("".join(f"       {name} is refused: {reason}.\n" for name, reason in refused), end="")
+            for name, one in record.methods.items():
+                if one.engine is None:
+                    print(f"       {name} is refused: {one.reason}.")
     return FAULTY if faults else 0

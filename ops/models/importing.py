@@ -1,31 +1,29 @@
-"""Imports a model: reads the file, settles its contract, checks it, writes its version."""
+"""Prepares the import of a model: reads the file, settles its contract, checks it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ops.models.contract_file import completed
-from ops.models.identical import find_same
-from ops.models.labels import with_labels
-from ops.models.margin_check import Agreement, check_margins
-from ops.models.matrices import read_sample, spaced
+from ops.models.contract import settle_contract
+from ops.models.folder import removed_versions
+from ops.models.margins import Agreement, check_margins, spaced
 from ops.models.options import MAX_BACKGROUND_ROWS, MAX_EXAMPLE_ROWS, MAX_EXPECTED_ROWS, ImportOptions
-from ops.models.removal import removed_versions
 from ops.models.source import Source, read_source
-from ops.models.trees import choose_trees
-from ops.models.wrapper_notes import noted_missing
+from services.api.rows.readers import read_rows_file
 from shared.errors import ModelFaultError
 from shared.models.catalog import faults_in
-from shared.models.contract import NAME_PATTERN, VERSION_PATTERN, Contract, link_of
-from shared.models.store import ModelDraft, write_model_folder
-from shared.models.version import ModelVersion
+from shared.models.contract import VERSION_PATTERN, Contract
+from shared.models.store import ModelDraft, lay_out
+from shared.models.version import ModelVersion, read_version, version_folders
 
-#: Stands in a contract until the model's file is written.
-_NO_SHA256 = "0" * 64
+#: Notes of an import: the file's name, which may differ between two imports of one model, and its hash.
+_SOURCE_NAME, _SOURCE_SHA256 = "added_from", "sha256_of_source"
+
+type _Matrix = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,33 +44,24 @@ class PreparedImport:
 
 def prepare_import(models_dir: Path, options: ImportOptions) -> PreparedImport:
     """Do everything but writing; raises ModelFaultError with the reason and the remedy."""
-    _check_options(options)
+    for option in ("background", "examples"):
+        if getattr(options, f"{option}_rows") is not None and getattr(options, option) is None:
+            raise ModelFaultError(
+                f"--{option}-rows says how many rows of --{option} to keep. Give --{option} FILE too."
+            )
     source = read_source(options.file)
     version = options.version or next_version(models_dir, options.name)
-    contract = _contract(options, version, source)
+    contract = settle_contract(options, version, source)
     background, background_rows = _sample(
         options.background, contract, options.background_rows or MAX_BACKGROUND_ROWS
     )
     examples, examples_rows = _sample(options.examples, contract, options.examples_rows or MAX_EXAMPLE_ROWS)
-    agreement = check_margins(contract, source, options.check) if options.check else None
+    agreement = check_margins(contract, source, *options.check) if options.check else None
     draft = ModelDraft(contract, source.model, background, examples, _expected(agreement))
     same = find_same(models_dir, draft, options.version)
     if same is None:
         _check_free(models_dir, options.name, version)
     return PreparedImport(options, source, draft, same, background_rows, examples_rows, agreement)
-
-
-def add_model(models_dir: Path, options: ImportOptions) -> ModelVersion:
-    """Add a model, and return its version, or the version that is the same model.
-
-    Raises ModelFaultError if something is wrong (nothing is written then), OSError if the disk refuses.
-    """
-    return write_import(models_dir, prepare_import(models_dir, options))
-
-
-def write_import(models_dir: Path, prepared: PreparedImport) -> ModelVersion:
-    """Write a prepared model's folder, in place of a broken one, unless it is there already."""
-    return prepared.same or write_model_folder(models_dir, prepared.draft, replace=True)
 
 
 def next_version(models_dir: Path, name: str) -> int:
@@ -83,75 +72,57 @@ def next_version(models_dir: Path, name: str) -> int:
     return 1 + max([*numbers, removed_versions(models_dir).get(name, 0)])
 
 
-def _check_options(options: ImportOptions) -> None:
-    if not NAME_PATTERN.fullmatch(options.name):
-        raise ModelFaultError(
-            f"{options.name!r} cannot be a model's name. Use a-z, 0-9, '.', '_' and '-', at most 64 of them, with a letter "
-            "or a digit first."
-        )
-    for what in ("background", "examples"):
-        if getattr(options, f"{what}_rows") is not None and getattr(options, what) is None:
-            raise ModelFaultError(
-                f"--{what}-rows says how many rows of --{what} to keep. Give --{what} FILE too."
-            )
+def find_same_file(models_dir: Path, contract: Contract) -> list[str]:
+    """Return the whole versions that the same file was added as, as `NAME@VERSION`."""
+    there = whole_versions(models_dir, contract.name)
+    digest = contract.training[_SOURCE_SHA256]
+    return [one.id for one in there if one.contract.training.get(_SOURCE_SHA256) == digest]
+
+
+def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> ModelVersion | None:
+    """Return a whole version that is the draft's model; only `version`, if that is given."""
+    contract, _ = lay_out(draft, models_dir / draft.contract.name / str(draft.contract.version))
+    for there in whole_versions(models_dir, contract.name):
+        if version in {None, there.version} and _essence(there.contract) == _essence(contract):
+            return there
+    return None
+
+
+def whole_versions(models_dir: Path, name: str) -> list[ModelVersion]:
+    """Return a model's versions whose files are not at fault, in order."""
+    folders = [one for one in version_folders(models_dir) if one.parent.name == name and not faults_in(one)]
+    return sorted(map(read_version, folders), key=lambda one: one.version)
 
 
 def _check_free(models_dir: Path, name: str, version: int) -> None:
     """Raise ModelFaultError if the version's number means, or meant, another model."""
-    folder = models_dir / name / str(version)
+    folder, what = models_dir / name / str(version), ""
     if folder.exists():
-        what = "" if faults_in(folder) else "exists with another content, and a version never changes"
-    else:
-        removed = removed_versions(models_dir).get(name, 0)
-        what = "was removed, and its number is not used again" if version <= removed else ""
+        if not faults_in(folder):
+            what = "exists with another content, and a version never changes"
+    elif version <= removed_versions(models_dir).get(name, 0):
+        what = "was removed, and its number is not used again"
     if what:
         raise ModelFaultError(
             f"{name}@{version} {what}. Leave --version out to add version {next_version(models_dir, name)}."
         )
 
 
-def _contract(options: ImportOptions, version: int, source: Source) -> Contract:
-    seen = source.inspection
-    missing = options.missing
-    contract = Contract(
-        name=options.name,
-        version=version,
-        sha256=_NO_SHA256,
-        features=with_labels(source, options.labels) if options.labels else seen.features,
-        outputs=_outputs(options, source),
-        objective=seen.objective,
-        library_version=seen.library_version,
-        training={
-            "added_from": options.file.name,
-            "sha256_of_source": source.sha256,
-            "booster": seen.booster,
-            **({"attributes": dict(seen.attributes)} if seen.attributes else {}),
-        },
-        link=link_of(seen.objective),
-        missing=noted_missing(seen.attributes) if missing is None else missing,
-        trees=choose_trees(seen, options.trees),
-    )
-    return completed(contract, options.contract)
+def _essence(contract: Contract) -> Contract:
+    """Leave out what may differ between two imports of one file: version, XGBoost, its copy's bytes."""
+    training = {key: value for key, value in contract.training.items() if key != _SOURCE_NAME}
+    return replace(contract, version=1, sha256="", size=None, library_version="", training=training)
 
 
-def _outputs(options: ImportOptions, source: Source) -> tuple[str, ...]:
-    seen, given = source.inspection, options.outputs
-    if not given:
-        kind = "class" if seen.objective.startswith("multi:") else "output"
-        return tuple(f"{kind}_{index}" for index in range(seen.outputs)) if seen.outputs > 1 else ("output",)
-    if len(given) != seen.outputs or len(set(given)) != seen.outputs or not all(given):
-        raise ModelFaultError(
-            f"--outputs names {', '.join(map(repr, given))}, and the model gives {seen.outputs}. "
-            f"Name each of the {seen.outputs} once."
-        )
-    return given
+def _sample(path: Path | None, contract: Contract, most: int) -> tuple[_Matrix | None, int]:
+    """Read a file of rows; return at most `most` of them, evenly spaced, and their number."""
+    if path is None:
+        return None, 0
+    rows = read_rows_file(path, contract.features, contract.missing)
+    return rows[spaced(len(rows), most)], len(rows)
 
 
-def _sample(path: Path | None, contract: Contract, most: int) -> tuple[NDArray[np.float32] | None, int]:
-    return (None, 0) if path is None else read_sample(path, contract.features, contract.missing, most)
-
-
-def _expected(agreement: Agreement | None) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def _expected(agreement: Agreement | None) -> tuple[_Matrix, _Matrix] | None:
     if agreement is None:
         return None
     kept = spaced(len(agreement.rows), MAX_EXPECTED_ROWS)

@@ -1,21 +1,19 @@
-"""The options of an import: the file, and choices that the file leaves open."""
+"""The options of `add`: the file, and choices that the file leaves open."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from shared.errors import ModelFaultError
 
-#: Background rows that are kept at most unless --background-rows says otherwise.
-MAX_BACKGROUND_ROWS = 1_000
-#: Example rows that are kept at most unless --examples-rows says otherwise.
-MAX_EXAMPLE_ROWS = 100
-#: Rows of --check that are kept at most.
-MAX_EXPECTED_ROWS = 200
+#: Rows that are kept at most: of --background and --examples unless an option says otherwise, and of --check.
+MAX_BACKGROUND_ROWS, MAX_EXAMPLE_ROWS, MAX_EXPECTED_ROWS = 1_000, 100, 200
 
 #: Which boosting rounds count: `best` are those up to best_iteration.
 type TreesChoice = Literal["best", "all"] | int
@@ -40,51 +38,22 @@ class ImportOptions:
     background_rows: int | None = None
     examples: Path | None = None
     examples_rows: int | None = None
-    check: tuple[Path, Path] | None = None
+    check: Sequence[Path] | None = None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `add`."""
-    rows = "rows as .csv (header, labels of categories), .json, .ndjson or .npy (the model's column order, codes)"
     parser.add_argument("name", metavar="NAME", help="its name: a-z, 0-9, '.', '_' and '-'")
     parser.add_argument("file", metavar="FILE", type=Path, help="the model as XGBoost's save_model writes it")
-    parser.add_argument("--version", type=_version, metavar="N", help="default: the next one")
-    parser.add_argument(
-        "--trees",
-        type=_trees,
-        metavar="best|all|N",
-        help="boosting rounds that count; default: best if the file has best_iteration, else all",
-    )
+    for flag, metavar, kind, text in _OPTIONS:
+        parser.add_argument(flag, metavar=metavar, type=kind, help=text)
     parser.add_argument(
         "--missing",
         type=_numbers,
-        action="append",
+        action="extend",
         metavar="NUMBER|none",
-        help="a number that means 'missing', besides NaN; may be repeated, or several separated by commas; none: only NaN does, "
-        "regardless of the file",
-    )
-    parser.add_argument(
-        "--outputs", type=_names, default=(), metavar="A,B,…", help="names of the model's outputs"
-    )
-    parser.add_argument(
-        "--labels", type=Path, metavar="FILE", help='JSON: {"feature": ["label of code 0", …]}'
-    )
-    parser.add_argument(
-        "--contract", type=Path, metavar="FILE", help="JSON: groups, reasons, never_reasons, adverse"
-    )
-    parser.add_argument("--background", type=Path, metavar="FILE", help=f"for interventional values: {rows}")
-    parser.add_argument(
-        "--background-rows",
-        type=_count,
-        metavar="N",
-        help=f"background rows kept, evenly spaced; default: up to {MAX_BACKGROUND_ROWS}",
-    )
-    parser.add_argument("--examples", type=Path, metavar="FILE", help=f"to try the model with: {rows}")
-    parser.add_argument(
-        "--examples-rows",
-        type=_count,
-        metavar="N",
-        help=f"example rows kept, evenly spaced; default: up to {MAX_EXAMPLE_ROWS}",
+        help="a number that means 'missing', besides NaN; may be repeated, or several separated by commas; "
+        "none: only NaN does, regardless of the file",
     )
     parser.add_argument(
         "--check",
@@ -97,22 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_arguments(parsed: argparse.Namespace) -> ImportOptions:
-    """Take the options of `add` from parsed arguments."""
-    return ImportOptions(
-        name=parsed.name,
-        file=parsed.file,
-        version=parsed.version,
-        trees=parsed.trees,
-        missing=None if parsed.missing is None else _markers(parsed.missing),
-        outputs=parsed.outputs,
-        labels=parsed.labels,
-        contract=parsed.contract,
-        background=parsed.background,
-        background_rows=parsed.background_rows,
-        examples=parsed.examples,
-        examples_rows=parsed.examples_rows,
-        check=None if parsed.check is None else (parsed.check[0], parsed.check[1]),
-    )
+    """Take the options of `add` from parsed arguments. Raises ModelFaultError if two contradict."""
+    given = {one.name: getattr(parsed, one.name) for one in fields(ImportOptions)}
+    if given["missing"] is not None:
+        numbers = [one for one in given["missing"] if not math.isnan(one)]
+        if 0 < len(numbers) < len(given["missing"]):
+            raise ModelFaultError("--missing none contradicts --missing NUMBER. Give one or the other.")
+        given["missing"] = tuple(dict.fromkeys(numbers))
+    return ImportOptions(**{name: value for name, value in given.items() if value is not None})
 
 
 def joined(arguments: list[str]) -> list[str]:
@@ -126,39 +87,45 @@ def joined(arguments: list[str]) -> list[str]:
     return found
 
 
-def _version(text: str) -> int:
+def read_object(path: Path, option: str) -> dict[str, Any]:
+    """Read an option's file with one JSON object; raises ModelFaultError, which names both."""
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise ModelFaultError(f"{option} {path} cannot be read: {error.strerror}. Check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFaultError(f"{option} {path} is not valid JSON: {error}. Give a JSON object.") from error
+    if not isinstance(document, dict):
+        raise ModelFaultError(f"{option} {path} is not a JSON object: it begins with {str(document)[:20]!r}.")
+    return document
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} is there twice")
+        found[key] = value
+    return found
+
+
+def _whole(text: str) -> int:
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 999_999_999):
-        raise argparse.ArgumentTypeError("a version is a whole number from 1")
-    return int(text)
-
-
-def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError("a number of rows is a whole number from 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1")
     return int(text)
 
 
 def _trees(text: str) -> TreesChoice:
-    if text == "best":
-        return "best"
-    if text == "all":
-        return "all"
-    if not (text.isascii() and text.isdigit() and int(text) >= 1):
-        raise argparse.ArgumentTypeError("give best, all, or a number of boosting rounds from 1")
-    return int(text)
+    return "best" if text == "best" else "all" if text == "all" else _whole(text)
 
 
-def _markers(given: list[tuple[float, ...]]) -> tuple[float, ...]:
-    """Join what each --missing says; `none` is empty, and stands alone."""
-    if any(given) and not all(given):
-        raise ModelFaultError(
-            "--missing none says that only NaN means 'missing', and another --missing names a number. Give one or the other."
-        )
-    return tuple(dict.fromkeys(one for some in given for one in some))
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(","))
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return () if text == "none" else tuple(map(_number, text.split(",")))
+def _numbers(text: str) -> list[float]:
+    """Read numbers separated by commas; `none` is NaN, which needs no option."""
+    return [math.nan] if text == "none" else [_number(one) for one in text.split(",")]
 
 
 def _number(text: str) -> float:
@@ -166,12 +133,30 @@ def _number(text: str) -> float:
         number = float(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
-    if math.isnan(number):
-        raise argparse.ArgumentTypeError("NaN always means 'missing': leave it out")
-    if math.isinf(number):
-        raise argparse.ArgumentTypeError("infinity cannot be sent in rows: use a finite number, or NaN")
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: give a finite number. NaN always means 'missing', and rows cannot hold infinity"
+        )
     return number
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(","))
+_ROWS = (
+    "rows as .csv (header, labels of categories), .json, .ndjson or .npy (the model's column order, codes)"
+)
+#: The options with one value: flag, placeholder, type, help.
+_OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
+    ("--version", "N", _whole, "default: the next one"),
+    (
+        "--trees",
+        "best|all|N",
+        _trees,
+        "boosting rounds that count; default: best if the file has best_iteration, else all",
+    ),
+    ("--outputs", "A,B,…", _names, "names of the model's outputs"),
+    ("--labels", "FILE", Path, 'JSON: {"feature": ["label of code 0", …]}'),
+    ("--contract", "FILE", Path, "JSON: groups, reasons, never_reasons, adverse"),
+    ("--background", "FILE", Path, f"for interventional values: {_ROWS}"),
+    ("--background-rows", "N", _whole, f"evenly spaced rows to keep; default: {MAX_BACKGROUND_ROWS}"),
+    ("--examples", "FILE", Path, f"to try the model with: {_ROWS}"),
+    ("--examples-rows", "N", _whole, f"evenly spaced rows to keep; default: {MAX_EXAMPLE_ROWS}"),
+)

@@ -8,10 +8,34 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ops.models.file_kinds import describe_failure, describe_foreign, model_bytes
-from ops.models.splits import Splits, splits_of
+import numpy as np
+
+from ops.models.file_kinds import describe_failure, describe_foreign, plain_bytes, unpack
 from shared.errors import ModelFaultError
 from shared.models.activation.inspection import ModelInspection, convert_model
+from shared.ubjson import read_ubjson
+
+#: How far XGBoost puts a threshold beyond all values, to part those that are there from those that are missing.
+_BEYOND = 1e-4
+
+
+@dataclass(slots=True)
+class Splits:
+    """The splits of one feature: the category codes in them, and all thresholds."""
+
+    codes: set[int] = field(default_factory=set)
+    thresholds: set[float] = field(default_factory=set)
+
+    @property
+    def highest_code(self) -> int | None:
+        """The highest code of a category that a tree splits at, if any does."""
+        return max(self.codes, default=None)
+
+    def unlike_codes(self, count: int) -> list[float]:
+        """Return the thresholds that a feature of codes 0 … count - 1 would not have."""
+        return sorted(
+            one for one in self.thresholds if not (0 < one <= count - 1 or _parts_missing(one, count))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,40 +51,65 @@ class Source:
 
 def read_source(file: Path) -> Source:
     """Read a model file with any suffix. Raises ModelFaultError, which says what the file is."""
-    content = _read(file)
-    if foreign := describe_foreign(content, str(file)):
+    given = _read(file)
+    unpacked = unpack(given)
+    content = plain_bytes(given if unpacked is None else unpacked)
+    if foreign := describe_foreign(content, str(file), compressed=unpacked is not None):
         raise ModelFaultError(foreign)
     with tempfile.TemporaryDirectory(prefix="shapbox-import-") as scratch:
         plain, converted = Path(scratch) / file.name, Path(scratch) / "converted" / "model.ubj"
         converted.parent.mkdir()
-        plain.write_bytes(model_bytes(content))
+        plain.write_bytes(content)
         try:
             inspection = convert_model(plain, converted)
         except ModelFaultError as error:
-            raise ModelFaultError(_why(error, content, file)) from error
+            raise ModelFaultError(_why(str(error), content, file)) from error
         model = converted.read_bytes()
-        splits = splits_of(model, len(inspection.features))
-        return Source(file, hashlib.sha256(content).hexdigest(), inspection, model, splits)
+    splits = _splits_of(model, len(inspection.features))
+    return Source(file, hashlib.sha256(given).hexdigest(), inspection, model, splits)
 
 
 def _read(file: Path) -> bytes:
     if file.is_dir():
         inside = sorted(path.name for path in file.iterdir() if path.is_file())[:5]
-        holds = f"It holds {', '.join(inside)}." if inside else "It holds no files."
-        raise ModelFaultError(f"{file} is a folder. {holds} Give the model's file itself.")
+        raise ModelFaultError(
+            f"{file} is a folder. It holds {', '.join(inside) or 'no files'}. Give the model's file itself."
+        )
     try:
         return file.read_bytes()
     except FileNotFoundError:
         raise ModelFaultError(f"There is no file {file}. Check the path.") from None
     except OSError as error:
-        raise ModelFaultError(
-            f"{file} cannot be read: {error.strerror or error}. Check its permissions."
-        ) from error
+        raise ModelFaultError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
-def _why(error: ModelFaultError, content: bytes, file: Path) -> str:
+def _why(said: str, content: bytes, file: Path) -> str:
     """Say why a model is refused: XGBoost cannot load it, or the loaded model cannot be served."""
-    said = str(error)
     if refusal := re.search(r"cannot be loaded(?: by XGBoost \S+)?: ", said):
-        return describe_failure(model_bytes(content), str(file), said[refusal.end() :].rstrip("."))
+        return describe_failure(content, str(file), said[refusal.end() :].rstrip("."))
     return said.replace(file.name, str(file), 1) if said.startswith(file.name) else said
+
+
+def _splits_of(model: bytes, features: int) -> tuple[Splits, ...]:
+    """Return where each feature is split in a model that XGBoost itself wrote as UBJSON."""
+    booster = read_ubjson(model)["learner"]["gradient_booster"]
+    found = tuple(Splits() for _ in range(features))
+    trees = booster.get("gbtree", booster)["model"].get("trees", ())  # a linear model has none
+    for tree in trees:
+        feature = [int(index) for index in tree["split_indices"]]
+        categorical = [int(node) for node in tree.get("categories_nodes", ())]
+        for node, begin, size in zip(
+            categorical, tree.get("categories_segments", ()), tree.get("categories_sizes", ()), strict=True
+        ):
+            found[feature[node]].codes.update(map(int, tree["categories"][begin : begin + size]))
+        inner = np.flatnonzero(np.asarray(tree["left_children"]) >= 0)
+        conditions = np.asarray(tree["split_conditions"], np.float32)
+        for node in np.setdiff1d(inner, np.array(categorical, np.intp)).tolist():
+            found[feature[node]].thresholds.add(float(conditions[node]))
+    return found
+
+
+def _parts_missing(threshold: float, count: int) -> bool:
+    """Whether a threshold has all codes on one side: twice the highest value, or just below 0."""
+    twice = threshold - 2 * round(threshold / 2)
+    return -_BEYOND <= threshold < 0 or (0 < twice <= _BEYOND and threshold / 2 <= count - 1 + _BEYOND)

@@ -62,7 +62,7 @@ def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) 
         raise ModelFaultError(
             f"{draft.contract.name!r} version {draft.contract.version} is no model. {remedy_for(folder)}"
         )
-    manifest, files = _lay_out(draft, folder)
+    manifest, files = lay_out(draft, folder)
     if folder.exists() and not replace:
         raise FileExistsError(f"{folder} is there already")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -83,7 +83,7 @@ def write_model_folder(root: Path, draft: ModelDraft, *, replace: bool = False) 
     return ModelVersion(manifest, folder)
 
 
-def _lay_out(draft: ModelDraft, folder: Path) -> tuple[Contract, dict[str, bytes]]:
+def lay_out(draft: ModelDraft, folder: Path) -> tuple[Contract, dict[str, bytes]]:
     """Return the manifest and each file's bytes. Reading it back refuses a bad manifest."""
     files = {MODEL_FILE: draft.model}
     expected = None

@@ -8,7 +8,6 @@ import json
 import lzma
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -18,12 +17,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ops.models.source import read_source
 from shared.errors import ModelFaultError
-from tests.unit.ops.models.training import trained
+from tests.unit.ops.models.conftest import train
 
 #: A file of xgboost-cpu 3.0.5's save_model("x.deprecated"): three features, one tree.
 LEGACY = zlib.decompress(
@@ -67,6 +65,16 @@ def pickles(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def booster() -> Any:
+    return train(["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def raw(booster: Any) -> dict[str, bytes]:
+    return {kind: bytes(booster.save_raw(kind)) for kind in ("json", "ubj")}
+
+
 @pytest.fixture
 def say(tmp_path: Path) -> Callable[..., str]:
     """Write a file, and return why it is refused."""
@@ -89,37 +97,34 @@ def refusal(path: Path) -> str:
     return said
 
 
-def raw(kind: str = "ubj") -> bytes:
-    return bytes(trained(["a", "b", "c"]).save_raw(kind))
-
-
-@pytest.mark.parametrize("name", ["m", "m.model", "m.bin", "m.json", "m.ubj", "m.pkl", "m.txt"])
-@pytest.mark.parametrize("kind", ["json", "ubj"])
-def test_a_model_is_taken_whatever_its_name_ends_in(tmp_path: Path, name: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "change"),
+    [
+        ("m", "json", lambda content: content),
+        ("m.pkl", "ubj", lambda content: content),
+        ("m.ubj", "json", lambda content: content),
+        ("m.json", "ubj", lambda content: content),
+        ("m.json", "json", lambda content: b"\xef\xbb\xbf" + content),
+        ("m.json", "json", lambda content: b" \r\n" + content + b"\n"),
+        ("m.json", "json", lambda content: json.dumps(json.loads(content), indent=2).encode()),
+        ("m.json", "json", lambda content: content.decode().encode("utf-16")),
+        ("m.json", "json", lambda content: content.decode().encode("utf-16-be")),
+        ("m.gz", "json", gzip.compress),
+        ("m.bz2", "ubj", bz2.compress),
+        ("m.xz", "json", lzma.compress),
+        ("m.ubj", "ubj", zlib.compress),
+    ],
+)
+def test_a_model_is_taken_by_any_name_in_any_encoding_and_compressed(
+    tmp_path: Path, raw: dict[str, bytes], name: str, kind: str, change: Callable[[bytes], bytes]
+) -> None:
     path = tmp_path / name
-    path.write_bytes(raw(kind))
+    path.write_bytes(change(raw[kind]))
 
     source = read_source(path)
 
     assert [feature.name for feature in source.inspection.features] == ["a", "b", "c"]
-    assert source.model == raw()
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda content: b"\xef\xbb\xbf" + content,
-        lambda content: b" \r\n" + content + b"\n",
-        lambda content: json.dumps(json.loads(content), indent=2).encode(),
-    ],
-)
-def test_json_is_taken_with_a_byte_order_mark_and_blanks(
-    tmp_path: Path, change: Callable[[bytes], bytes]
-) -> None:
-    path = tmp_path / "m.json"
-    path.write_bytes(change(raw("json")))
-
-    assert read_source(path).inspection.rounds == 2
+    assert source.model == raw["ubj"]
 
 
 @pytest.mark.parametrize("content", [LEGACY, LEGACY[4:]])
@@ -134,9 +139,11 @@ def test_the_old_binary_format_comes_with_the_call_that_saves_it_again(
     assert 'b.save_model("model.ubj")' in said
 
 
-@pytest.mark.parametrize(
-    ("name", "what"),
-    [
+def test_a_pickle_is_not_loaded_and_comes_with_code_that_saves_its_model(
+    pickles: Path, tmp_path: Path
+) -> None:
+    codes: list[str] = []
+    for name, what in (
         ("wrapper.pkl", "is a pickle file and holds an XGBoost XGBClassifier"),
         ("wrapper-0.pkl", "is a pickle file and holds an XGBoost XGBClassifier"),
         ("it's.model", "is a pickle file and holds an XGBoost Booster"),
@@ -150,25 +157,22 @@ def test_the_old_binary_format_comes_with_the_call_that_saves_it_again(
             "is a joblib file and holds a scikit-learn Pipeline with an XGBoost XGBRegressor",
         ),
         ("search.pkl", "is a pickle file and holds a GridSearchCV of an XGBoost XGBClassifier"),
-    ],
-)
-def test_a_pickle_is_not_loaded_and_comes_with_code_that_saves_its_model(
-    pickles: Path, tmp_path: Path, name: str, what: str
-) -> None:
-    said = refusal(pickles / name)
-    code = re.search(r"run: (import .*)\. Then add model\.ubj\.", said)
-
-    assert what in said
-    assert code is not None
-    subprocess.run([sys.executable, "-W", "ignore", "-c", code[1]], cwd=tmp_path, check=True)
-    assert read_source(tmp_path / "model.ubj").inspection.rounds == 2
+    ):
+        said = refusal(pickles / name)
+        assert what in said
+        code = re.search(r"run: (import .*)\. Then add model\.ubj\.", said)
+        assert code is not None, said
+        codes.append(code[1].replace('"model.ubj"', f'"{len(codes)}.ubj"'))
+    subprocess.run([sys.executable, "-W", "ignore", "-c", "\n".join(codes)], cwd=tmp_path, check=True)
+    assert len(list(tmp_path.glob("*.ubj"))) == len(codes)
+    assert {read_source(tmp_path / f"{index}.ubj").inspection.rounds for index in (2, 8, 9)} == {2}
 
 
 @pytest.mark.parametrize(
     ("name", "what"),
     [
         ("dict.pkl", "holds an XGBoost XGBClassifier"),
-        ("linear.joblib", "holds a sklearn.linear_model._base.LinearRegression. Only models of XGBoost"),
+        ("linear.joblib", "is a joblib file that names no XGBoost model. Only models of XGBoost"),
         ("list.pkl", "is a pickle file that names no XGBoost model"),
     ],
 )
@@ -179,63 +183,19 @@ def test_other_pickles_are_told(pickles: Path, name: str, what: str) -> None:
 def test_a_pickle_that_would_run_code_is_only_read(say: Callable[..., str], tmp_path: Path) -> None:
     told = say(b"cos\nsystem\n(S'touch " + str(tmp_path / "ran").encode() + b"'\ntR.", "m.pkl")
 
-    assert "holds a os.system" in told
+    assert "names no XGBoost model" in told
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize(
-    ("pack", "needs"),
-    [
-        (gzip.compress, "gunzip"),
-        (bz2.compress, "bunzip2"),
-        (lzma.compress, "unxz"),
-        (zlib.compress, "python3"),
-    ],
-)
-@pytest.mark.parametrize("kind", ["json", "ubj"])
-def test_a_compressed_model_comes_with_the_command_that_unpacks_it(
-    say: Callable[..., str], tmp_path: Path, pack: Callable[[bytes], bytes], needs: str, kind: str
-) -> None:
-    if shutil.which(needs) is None:
-        pytest.skip(f"{needs} is not here")
-    command = say(pack(raw(kind)), "my model").partition("Unpack it first: ")[2]
-
-    subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-
-    assert (tmp_path / f"model.{kind}").read_bytes() == raw(kind)
-
-
-def test_compressed_files_that_hold_no_model_say_what_they_hold(say: Callable[..., str]) -> None:
-    assert "compressed by gzip, and what is in it is no model: the content is a LightGBM model" in say(
-        gzip.compress(b"tree\nversion=v4\n")
-    )
+def archive(kind: str) -> bytes:
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
-        archive.addfile(tarfile.TarInfo("model.ubj"))
-    assert "Unpack it first: tar -xf " in say(packed.getvalue(), "m.tar.gz")
-
-
-def test_archives_say_what_they_hold(say: Callable[..., str]) -> None:
-    packed, arrays = io.BytesIO(), io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as archive:
-        archive.writestr("model.ubj", raw())
-    np.savez(arrays, rows=np.zeros(3))
-
-    assert "is a zip archive of model.ubj. Unpack it first: unzip " in say(packed.getvalue(), "m.zip")
-    assert "is an .npz file of NumPy arrays, not a model" in say(arrays.getvalue(), "m.npz")
-
-
-def test_text_in_utf16_comes_with_the_command_that_converts_it(
-    say: Callable[..., str], tmp_path: Path
-) -> None:
-    for encoding in ("utf-16", "utf-16-le", "utf-16-be"):
-        command = say(raw("json").decode().encode(encoding), "m.json").partition("Convert it: ")[2]
-        subprocess.run(command, shell=True, cwd=tmp_path, check=True)
-        assert read_source(tmp_path / "model.json").inspection.rounds == 2
-
-
-def dump(kind: str) -> bytes:
-    return "".join(trained().get_dump(dump_format=kind)).encode()
+    if kind == "zip":
+        with zipfile.ZipFile(packed, "w") as zipped:
+            zipped.writestr("model.ubj", b"{}")
+    else:
+        with tarfile.open(fileobj=packed, mode="w:gz") as tarred:
+            tarred.addfile(tarfile.TarInfo("model.ubj"))
+    return packed.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -243,12 +203,9 @@ def dump(kind: str) -> bytes:
     [
         (b"", "is empty", "Save or copy the model again."),
         (b" \n", "is empty", "Save or copy the model again."),
-        (
-            b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n",
-            "is a Git LFS pointer",
-            "git lfs pull",
-        ),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer", "git lfs pull"),
         (b"tree\nversion=v4\nnum_class=1\n", "is a LightGBM model", "Only models of XGBoost"),
+        (gzip.compress(b"tree\nversion=v4\n"), "is a LightGBM model", "Only models of XGBoost"),
         (b'{"name": "tree", "version": "v4", "tree_info": []}', "is a LightGBM model", "Only models of"),
         (b"CBM1\x00\x01", "is a CatBoost model", "Only models of XGBoost"),
         (b'{"features_info": {}, "oblivious_trees": []}', "is a CatBoost model", "Only models of XGBoost"),
@@ -257,9 +214,13 @@ def dump(kind: str) -> bytes:
         (b"\n<!DOCTYPE html><html><body>Log in", "is an HTML page", "Download the model again"),
         (b"\x93NUMPY\x01\x00", "is a NumPy array", "--background"),
         (b"booster[0]:\n0:[f0<0.5]", "is a text dump", 'save_model("model.ubj")'),
+        (b'[{"nodeid": 0}]', "is a JSON list, such as a dump of trees", 'save_model("model.ubj")'),
         (b'{"layers": []}', "is JSON, but not a model of XGBoost: it has the keys 'layers'", "save_model"),
         (b"{}", "is JSON, but not a model of XGBoost", "save_model"),
         (b"no model", "is not a model of XGBoost: it begins with b'no model'", "save_model"),
+        (archive("zip"), "is a zip archive", "unzip "),
+        (archive("tar"), "is a tar archive", "tar -xf "),
+        (gzip.compress(b"{}" * 99)[:-9], "is compressed, and truncated or damaged", "copy it again"),
     ],
 )
 def test_other_files_are_told_by_their_bytes(
@@ -271,31 +232,27 @@ def test_other_files_are_told_by_their_bytes(
     assert remedy in said
 
 
-def test_dumps_and_configurations_cannot_be_loaded_again(say: Callable[..., str]) -> None:
-    booster = trained()
-
-    assert "is a text dump" in say(dump("text"), "dump.txt")
-    assert "is a JSON list, such as a dump of trees" in say(
-        b"[" + ",".join(booster.get_dump(dump_format="json")).encode() + b"]", "dump.json"
-    )
+def test_dumps_and_configurations_cannot_be_loaded_again(say: Callable[..., str], booster: Any) -> None:
+    assert "is a text dump" in say("".join(booster.get_dump()).encode(), "dump.txt")
     assert "is a Booster's configuration (save_config), which holds no trees" in say(
         booster.save_config().encode(), "config.json"
     )
 
 
-@pytest.mark.parametrize("kind", ["json", "ubj"])
-@pytest.mark.parametrize("share", [0.2, 0.5, 0.97])
-def test_a_truncated_model_is_told_as_that(say: Callable[..., str], kind: str, share: float) -> None:
-    content = raw(kind)
-
-    said = say(content[: int(len(content) * share)], f"m.{kind}")
+@pytest.mark.parametrize(("kind", "share"), [("json", 0.5), ("ubj", 0.2), ("ubj", 0.97)])
+def test_a_truncated_model_is_told_as_that(
+    say: Callable[..., str], raw: dict[str, bytes], kind: str, share: float
+) -> None:
+    said = say(raw[kind][: int(len(raw[kind]) * share)], f"m.{kind}")
 
     assert "truncated or damaged" in said
     assert "Save or copy it again." in said
 
 
-def test_json_that_describes_an_impossible_model_is_one_line(say: Callable[..., str]) -> None:
-    document: Any = json.loads(raw("json"))
+def test_json_that_describes_an_impossible_model_is_one_line(
+    say: Callable[..., str], raw: dict[str, bytes]
+) -> None:
+    document: Any = json.loads(raw["json"])
     document["learner"]["learner_model_param"]["num_feature"] = "-1"
     assert "says that it has 4294967295 features" in say(json.dumps(document).encode(), "m.json")
     document["learner"]["gradient_booster"] = {"name": "gbforest"}
@@ -303,7 +260,7 @@ def test_json_that_describes_an_impossible_model_is_one_line(say: Callable[..., 
 
 
 def test_a_folder_and_a_missing_file_are_told(tmp_path: Path) -> None:
-    (tmp_path / "model.ubj").write_bytes(raw())
+    (tmp_path / "model.ubj").write_bytes(b"{}")
 
     assert "is a folder. It holds model.ubj. Give the model's file itself." in refusal(tmp_path)
     assert "There is no file" in refusal(tmp_path / "missing.ubj")
