@@ -5,27 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 from shapbox.errors import NoAnswerError
 from shapbox.exchange import Address, Download, Request, Response, bare
 from shapbox.explanation import Explanation
-from shapbox.flows import Document, Flow, Flows, Options, Pause, new_key
-from shapbox.job import JobState, jobs_path
-from shapbox.progress import Progress, showing
-from shapbox.rows import body_of, known, media_type_of
+from shapbox.flows import Document, Flow, Flows, JobState, Options, Pause
+from shapbox.progress import Progress
 
 T = TypeVar("T")
-
-
-class AsyncRun(Protocol):
-    """Does what a flow yields, until it returns."""
-
-    async def __call__(self, flow: Flow[T]) -> T:
-        """Return the flow's value."""
 
 
 class AsyncShapbox:
@@ -33,8 +23,10 @@ class AsyncShapbox:
 
     def __init__(self, url: str | None = None, key: str | None = None, *, patience: float = 120.0) -> None:
         self._address = Address(url, key)
-        self._flows = Flows(patience)
+        self.url = self._address.url
+        self.flows = Flows(patience)
         self._http = httpx.AsyncClient(**self._address.http_options)
+        self.close = self._http.aclose
 
     async def call(
         self,
@@ -49,20 +41,19 @@ class AsyncShapbox:
 
     async def models(self) -> list[Document]:
         """See Shapbox.models."""
-        return await self._run(self._flows.models())
+        return await self.run(self.flows.models())
 
     async def jobs(self, status: str | None = None) -> AsyncIterator[AsyncJob]:
         """See Shapbox.jobs."""
-        path: str | None = jobs_path(status)
-        while path:
-            page = await self._run(self._flows.get(path))
-            for document in page["jobs"]:
-                yield AsyncJob(self._run, self._flows, document)
-            path = page["next"]
+        path: str | None = ""
+        while path is not None:
+            documents, path = await self.run(self.flows.page(path, status))
+            for document in documents:
+                yield AsyncJob(self, document)
 
     async def job(self, job_id: str) -> AsyncJob:
         """See Shapbox.job."""
-        return AsyncJob(self._run, self._flows, await self._run(self._flows.get(f"/v1/jobs/{job_id}")))
+        return AsyncJob(self, await self.run(self.flows.job(job_id)))
 
     async def explain(
         self,
@@ -75,9 +66,8 @@ class AsyncShapbox:
         progress: Progress = False,
     ) -> Explanation:
         """See Shapbox.explain."""
-        rows, options = known(rows), Options(model, method, interactions, top_pairs)
-        with showing(progress, "explaining") as show:
-            return await self._run(self._flows.explain(rows, body_of(rows), options, show))
+        options = Options(model, method, interactions, top_pairs)
+        return await self.run(self.flows.explain(rows, options, progress))
 
     async def submit(
         self,
@@ -91,42 +81,35 @@ class AsyncShapbox:
         progress: Progress = False,
     ) -> AsyncJob:
         """See Shapbox.submit."""
-        rows, options = known(rows), Options(model, method, interactions, top_pairs)
-        with showing(progress, "sending") as show:
-            key = idempotency_key or new_key()
-            document = await self._run(self._flows.submit(body_of(rows), options, key, show))
-        return AsyncJob(self._run, self._flows, document, rows)
-
-    async def close(self) -> None:
-        """Close all connections."""
-        await self._http.aclose()
+        options = Options(model, method, interactions, top_pairs)
+        document = await self.run(self.flows.submit(rows, options, idempotency_key, progress))
+        return AsyncJob(self, document, rows)
 
     async def __aenter__(self) -> AsyncShapbox:
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def _run(self, flow: Flow[T]) -> T:
+    async def run(self, flow: Flow[T]) -> T:
+        """Do what a flow yields, until it returns."""
         try:
             step = next(flow)
             while True:
-                if isinstance(step, Pause):
-                    await asyncio.sleep(step.seconds)
-                    step = flow.send(None)
-                    continue
-                try:
-                    answer = await self._send(step)
-                except NoAnswerError as fault:
-                    step = flow.throw(fault)
-                else:
-                    step = flow.send(answer)
+                step = flow.send(await self._outcome(step))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # a flow's value has its type
         finally:
             flow.close()
+
+    async def _outcome(self, step: Request | Pause) -> Response | NoAnswerError | None:
+        if isinstance(step, Pause):
+            await asyncio.sleep(step.seconds)
+            return None
+        try:
+            return await self._send(step)
+        except NoAnswerError as fault:
+            return fault
 
     async def _send(self, request: Request) -> Response:
         try:
@@ -145,40 +128,35 @@ class AsyncShapbox:
 class AsyncJob(JobState):
     """A job of an appliance, for asyncio; see Job."""
 
-    def __init__(self, run: AsyncRun, flows: Flows, document: Document, rows: Any = None) -> None:
-        super().__init__(flows, document, rows)
-        self._run = run
+    def __init__(self, box: AsyncShapbox, document: Document, rows: Any = None) -> None:
+        super().__init__(document)
+        self._box = box
+        self._rows = rows
 
     async def wait(self, *, progress: Progress = False, seconds: float | None = None) -> AsyncJob:
         """See Job.wait."""
-        with showing(progress, "explaining") as show:
-            self.document = await self._run(self._flows.follow(self.document, show, seconds))
+        self.document = await self._box.run(self._box.flows.follow(self.document, progress, seconds))
         return self
 
     async def result(self) -> Explanation:
         """See Job.result."""
         await self.wait()
-        return await self._run(self._flows.result(self.document, self._rows))
+        return await self._box.run(self._box.flows.result(self.document, self._rows))
 
     async def fetch(self, media_type: str) -> bytes:
         """See Job.fetch."""
         await self.wait()
-        return await self._run(self._flows.fetch(self.document, media_type))
+        return await self._box.run(self._box.flows.fetch(self.document, media_type))
 
-    async def save(
-        self, path: str | Path, media_type: str | None = None, *, progress: Progress = False
-    ) -> None:
+    async def save(self, path: str | Path, *, progress: Progress = False) -> None:
         """See Job.save."""
-        path = Path(path)
         await self.wait()
-        with showing(progress, "saving") as show:
-            flow = self._flows.save(self.document, path, media_type or media_type_of(path), show)
-            await self._run(flow)
+        await self._box.run(self._box.flows.save(self.document, Path(path), progress))
 
     async def cancel(self) -> None:
         """See Job.cancel."""
-        self.document = await self._run(self._flows.cancel(self.id))
+        self.document = await self._box.run(self._box.flows.cancel(self.id))
 
     async def delete(self) -> None:
         """See Job.delete."""
-        await self._run(self._flows.delete(self.id))
+        await self._box.run(self._box.flows.delete(self.id))

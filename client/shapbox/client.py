@@ -6,27 +6,17 @@ import time
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import httpx
 
 from shapbox.errors import NoAnswerError
 from shapbox.exchange import Address, Download, Request, Response, bare
 from shapbox.explanation import Explanation
-from shapbox.flows import Document, Flow, Flows, Options, Pause, new_key
-from shapbox.job import JobState, jobs_path
-from shapbox.progress import Progress, showing
-from shapbox.rows import body_of, known, media_type_of
+from shapbox.flows import Document, Flow, Flows, JobState, Options, Pause
+from shapbox.progress import Progress
 
 T = TypeVar("T")
-
-
-class Run(Protocol):
-    """Does what a flow yields, until it returns."""
-
-    def __call__(self, flow: Flow[T]) -> T:
-        """Return the flow's value."""
 
 
 class Shapbox:
@@ -38,14 +28,10 @@ class Shapbox:
 
     def __init__(self, url: str | None = None, key: str | None = None, *, patience: float = 120.0) -> None:
         self._address = Address(url, key)
-        self._flows = Flows(patience)
+        self.url = self._address.url
+        self.flows = Flows(patience)
         self._http = httpx.Client(**self._address.http_options)
-        self._closing = weakref.finalize(self, self._http.close)
-
-    @property
-    def url(self) -> str:
-        """The appliance's address, without a slash at its end."""
-        return self._address.url
+        self.close = weakref.finalize(self, self._http.close)
 
     def call(
         self,
@@ -60,19 +46,18 @@ class Shapbox:
 
     def models(self) -> list[Document]:
         """List all versions of all models."""
-        return self._run(self._flows.models())
+        return self.run(self.flows.models())
 
     def jobs(self, status: str | None = None) -> Iterator[Job]:
         """List jobs, newest first, page after page."""
-        path: str | None = jobs_path(status)
-        while path:
-            page = self._run(self._flows.get(path))
-            yield from (Job(self._run, self._flows, document) for document in page["jobs"])
-            path = page["next"]
+        path: str | None = ""
+        while path is not None:
+            documents, path = self.run(self.flows.page(path, status))
+            yield from (Job(self, document) for document in documents)
 
     def job(self, job_id: str) -> Job:
         """Return a job by its id."""
-        return Job(self._run, self._flows, self._run(self._flows.get(f"/v1/jobs/{job_id}")))
+        return Job(self, self.run(self.flows.job(job_id)))
 
     def explain(
         self,
@@ -89,9 +74,8 @@ class Shapbox:
         `rows` is a DataFrame, an array (with codes for categories), a list of rows, a dict, or the path of a CSV, NPY,
         NDJSON or Parquet file. `model` is NAME or NAME@VERSION. Raises RowsError, RefusedError and NoAnswerError.
         """
-        rows, options = known(rows), Options(model, method, interactions, top_pairs)
-        with showing(progress, "explaining") as show:
-            return self._run(self._flows.explain(rows, body_of(rows), options, show))
+        options = Options(model, method, interactions, top_pairs)
+        return self.run(self.flows.explain(rows, options, progress))
 
     def submit(
         self,
@@ -108,44 +92,34 @@ class Shapbox:
 
         Give an `idempotency_key` of your own to get the same job again after your program has restarted.
         """
-        rows, options = known(rows), Options(model, method, interactions, top_pairs)
-        with showing(progress, "sending") as show:
-            key = idempotency_key or new_key()
-            return Job(
-                self._run, self._flows, self._run(self._flows.submit(body_of(rows), options, key, show)), rows
-            )
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._closing()
+        options = Options(model, method, interactions, top_pairs)
+        return Job(self, self.run(self.flows.submit(rows, options, idempotency_key, progress)), rows)
 
     def __enter__(self) -> Shapbox:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _run(self, flow: Flow[T]) -> T:
+    def run(self, flow: Flow[T]) -> T:
         """Do what a flow yields, until it returns."""
         try:
             step = next(flow)
             while True:
-                if isinstance(step, Pause):
-                    time.sleep(step.seconds)
-                    step = flow.send(None)
-                    continue
-                try:
-                    answer = self._send(step)
-                except NoAnswerError as fault:
-                    step = flow.throw(fault)
-                else:
-                    step = flow.send(answer)
+                step = flow.send(self._outcome(step))
         except StopIteration as end:
             return end.value  # type: ignore[no-any-return]  # a flow's value has its type
         finally:
             flow.close()
+
+    def _outcome(self, step: Request | Pause) -> Response | NoAnswerError | None:
+        if isinstance(step, Pause):
+            time.sleep(step.seconds)
+            return None
+        try:
+            return self._send(step)
+        except NoAnswerError as fault:
+            return fault
 
     def _send(self, request: Request) -> Response:
         try:
@@ -164,38 +138,35 @@ class Shapbox:
 class Job(JobState):
     """A job of an appliance. `document` is what was last heard of it."""
 
-    def __init__(self, run: Run, flows: Flows, document: Document, rows: Any = None) -> None:
-        super().__init__(flows, document, rows)
-        self._run = run
+    def __init__(self, box: Shapbox, document: Document, rows: Any = None) -> None:
+        super().__init__(document)
+        self._box = box
+        self._rows = rows
 
     def wait(self, *, progress: Progress = False, seconds: float | None = None) -> Job:
         """Wait until the job has ended, in whatever way. Raises TimeoutError after `seconds`.
 
         `progress` is True for a bar, or a function that gets the completed batches and their total.
         """
-        with showing(progress, "explaining") as show:
-            self.document = self._run(self._flows.follow(self.document, show, seconds))
+        self.document = self._box.run(self._box.flows.follow(self.document, progress, seconds))
         return self
 
     def result(self) -> Explanation:
         """Wait, and return the explanation. Raises RefusedError if the job failed or was cancelled."""
-        return self._run(self._flows.result(self.wait().document, self._rows))
+        return self._box.run(self._box.flows.result(self.wait().document, self._rows))
 
     def fetch(self, media_type: str) -> bytes:
         """Wait, and return the result in a media type of the REST API, such as text/csv."""
-        return self._run(self._flows.fetch(self.wait().document, media_type))
+        return self._box.run(self._box.flows.fetch(self.wait().document, media_type))
 
-    def save(self, path: str | Path, media_type: str | None = None, *, progress: Progress = False) -> None:
+    def save(self, path: str | Path, *, progress: Progress = False) -> None:
         """Wait, and write the result to a CSV, NPY or NDJSON file without holding it in memory."""
-        path = Path(path)
-        with showing(progress, "saving") as show:
-            flow = self._flows.save(self.wait().document, path, media_type or media_type_of(path), show)
-            self._run(flow)
+        self._box.run(self._box.flows.save(self.wait().document, Path(path), progress))
 
     def cancel(self) -> None:
         """Cancel the job unless it has ended."""
-        self.document = self._run(self._flows.cancel(self.id))
+        self.document = self._box.run(self._box.flows.cancel(self.id))
 
     def delete(self) -> None:
         """Delete the job, its rows and its values; an active job is cancelled first."""
-        self._run(self._flows.delete(self.id))
+        self._box.run(self._box.flows.delete(self.id))

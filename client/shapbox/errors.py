@@ -72,7 +72,7 @@ class RefusedError(ShapboxError):
 
     def _message(self) -> str:
         lines = [f"{self.detail} ({self.status}, {self.code})"]
-        lines += [f"  {error}" for error in self.errors]
+        lines += [f"  {error}" for error in self.errors if len(self.errors) > 1]  # `detail` has the first one
         if self.status == 401:
             lines.append("  Set SHAPBOX_API_KEY, or give the key as the argument `key`.")
         return "\n".join(lines)

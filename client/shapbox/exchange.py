@@ -127,8 +127,13 @@ class Address:
     @property
     def http_options(self) -> dict[str, Any]:
         """The options of httpx's clients."""
-        # Without TLS there is nothing to verify, and loading the certificates would take 30 ms.
-        return {"verify": self.url.startswith("https"), "trust_env": self._host not in _LOOPBACK}
+        options: dict[str, Any] = {"verify": False, "trust_env": self._host not in _LOOPBACK}
+        if self.url.startswith(
+            "https"
+        ):  # otherwise there is nothing to verify, and loading certificates takes 30 ms
+            options["verify"] = httpx.create_ssl_context()
+            options["verify"].load_default_certs()  # the system's, with those of private authorities
+        return options
 
     def prepare(self, request: Request) -> httpx.Request:
         """Return the request as httpx sends it."""

@@ -25,40 +25,41 @@ class Bar:
         self._stream = stream or sys.stderr
         self._terminal = self._stream.isatty()
         self._started = self._shown = time.monotonic()
-        self._last = ""
+        self._state: tuple[int, int] | None = None
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that so much is done."""
-        seconds = time.monotonic() - self._started
-        share = min(1.0, done / total) if total else 0.0
-        amount = f"{share:4.0%}" if total else f"{done / 1e6:.1f} MB"
-        full = round(_WIDTH * share)
-        bar = "#" * full + "-" * (_WIDTH - full)
-        self._last = f"{self._label:<10} [{bar}] {amount}  {int(seconds // 60)}:{int(seconds % 60):02d}"
+        """Show that so much is done; bytes without a total are counted."""
+        self._state = done, total
         if time.monotonic() - self._shown >= (_ON_TERMINAL if self._terminal else _IN_LOG):
             self._write()
 
     def close(self) -> None:
         """Show the last state, and end the line."""
-        if self._last:
+        if self._state is not None:
             self._write()
-            if self._terminal:
-                self._stream.write("\n")
-                self._stream.flush()
+            self._stream.write("\n" if self._terminal else "")
+            self._stream.flush()
 
     def _write(self) -> None:
         self._shown = time.monotonic()
-        self._stream.write(f"\r{self._last}" if self._terminal else f"{self._last}\n")
+        minutes, seconds = divmod(int(self._shown - self._started), 60)
+        done, total = self._state or (0, 0)
+        full = round(_WIDTH * min(done, total) / total) if total else 0
+        amount = f"[{'#' * full:-<{_WIDTH}}] {done / total:4.0%}" if total else f"{done / 1e6:.1f} MB"
+        line = f"{self._label:<10} {amount}  {minutes}:{seconds:02d}"
+        self._stream.write(f"\r{line}" if self._terminal else f"{line}\n")
         self._stream.flush()
 
 
 @contextlib.contextmanager
-def showing(progress: Progress, label: str) -> Iterator[Show | None]:
-    """Give what is to be told of progress: a bar for True, nothing for False, or the caller's own function."""
-    if progress is False:
-        yield None
-    elif progress is True:
+def showing(progress: Progress, label: str) -> Iterator[Show]:
+    """Give what is to be told of progress: a bar for True, the caller's own function, or one that ignores it."""
+    if progress is True:
         with contextlib.closing(Bar(label)) as bar:
             yield bar
     else:
-        yield progress
+        yield progress or _ignore
+
+
+def _ignore(done: int, total: int) -> None:
+    """Show nothing."""

@@ -44,7 +44,8 @@ def known(rows: Any) -> Any:
             return [dict(zip(rows, row)) for row in zip(*columns)]  # noqa: B905  # 3.10 has no better way
         return [rows]
     if _is_list(rows):
-        return list(rows) if rows and (isinstance(rows[0], Mapping) or _is_list(rows[0])) else [list(rows)]
+        rows = list(rows)
+        return rows if not rows or isinstance(rows[0], Mapping) or _is_list(rows[0]) else [rows]
     raise RowsError(
         f"Rows cannot be read from {type(rows).__name__}: give a DataFrame, an array, a list of rows, a dict or a path."
     )

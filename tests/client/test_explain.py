@@ -1,0 +1,217 @@
+"""Rows of every kind become exact values, with names and data that shap's plots accept."""
+
+from __future__ import annotations
+
+import asyncio
+import decimal
+import gzip
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import shap
+
+from ops.lab.trial_appliance import Appliance
+from shapbox import AsyncShapbox, Explanation, RefusedError, RowsError, Shapbox
+from tests.support.trained_case import ModelCase
+
+#: Rows that are answered at once, and rows that make a job of several batches.
+FEW, MANY = 40, 1500
+
+
+def records(rows: Any) -> list[dict[str, Any]]:
+    return list(json.loads(rows.to_json(orient="records")))
+
+
+def columns(rows: Any) -> dict[str, Any]:
+    return {name: [record[name] for record in records(rows)] for name in rows.columns}
+
+
+def csv_file(rows: Any, folder: Path) -> Path:
+    rows.to_csv(folder / "rows.csv", index=False)
+    return folder / "rows.csv"
+
+
+def packed_file(rows: Any, folder: Path) -> str:
+    (folder / "rows.csv.gz").write_bytes(gzip.compress(rows.to_csv(index=False).encode()))
+    return str(folder / "rows.csv.gz")
+
+
+def ndjson_file(rows: Any, folder: Path) -> Path:
+    rows.to_json(folder / "rows.jsonl", orient="records", lines=True)
+    return folder / "rows.jsonl"
+
+
+def parquet_file(rows: Any, folder: Path) -> Path:
+    pl.DataFrame(columns(rows)).write_parquet(folder / "rows.parquet")
+    return folder / "rows.parquet"
+
+
+def npy_file(rows: Any, folder: Path) -> Path:
+    np.save(folder / "rows.npy", codes(rows))
+    return folder / "rows.npy"
+
+
+def codes(rows: Any) -> Any:
+    kinds = {name: rows[name].cat.codes.replace(-1, np.nan) for name in ("home", "term")}
+    return rows.assign(**kinds).to_numpy(np.float64)
+
+
+def with_padded_names(rows: Any) -> Any:
+    return rows[rows.columns[::-1]].rename(columns={"amount": " amount "})
+
+
+#: Turns a DataFrame with categories into rows of another kind.
+KINDS: dict[str, Callable[[Any, Path], Any]] = {
+    "pandas": lambda rows, _: rows,
+    "pandas, other columns": lambda rows, _: with_padded_names(rows),
+    "polars": lambda rows, _: pl.DataFrame(columns(rows)),
+    "dicts": lambda rows, _: records(rows),
+    "columns": lambda rows, _: columns(rows),
+    "lists": lambda rows, _: [list(record.values()) for record in records(rows)],
+    "array of codes": lambda rows, _: codes(rows),
+    "array of objects": lambda rows, _: rows.astype(object).to_numpy(),
+    "csv": csv_file,
+    "csv.gz": packed_file,
+    "jsonl": ndjson_file,
+    "parquet": parquet_file,
+    "npy": npy_file,
+}
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_every_kind_give_exact_values_and_their_own_data(
+    box: Shapbox, case: ModelCase, tmp_path: Path, kind: str, count: int
+) -> None:
+    rows = case.rows[:count]
+    found = box.explain(KINDS[kind](rows, tmp_path), model="credit")
+    np.testing.assert_allclose(found.values, case.contributions[:count, 0, :-1], atol=2e-5)
+    np.testing.assert_allclose(found.margins, case.margins[:count, 0], atol=2e-5)
+    np.testing.assert_array_equal(found.data, codes(rows))
+    assert found.display_data is not None
+    shown = pd.Series(found.display_data[:, 0])
+    assert shown.dropna().tolist() == rows.home.dropna().tolist()
+    assert (found.model, found.method, len(found)) == ("credit@1", "tree_path_dependent", count)
+    assert (found.job_id is None) == (count == FEW)
+    assert found.feature_names == list(rows.columns)
+
+
+@pytest.mark.parametrize("count", [FEW, MANY])
+def test_shaps_plots_accept_an_explanation(box: Shapbox, case: ModelCase, count: int) -> None:
+    mpl.use("agg")
+    plotted = box.explain(case.rows[:count], model="credit", progress=True).to_shap()
+    assert isinstance(plotted, shap.Explanation)
+    shap.plots.waterfall(plotted[0], show=False)
+    axes = plt.gca()
+    assert any(f"{case.rows.home[0]} = home" in label.get_text() for label in axes.get_yticklabels())
+    plt.close("all")
+    shap.plots.beeswarm(plotted, show=False)
+    for feature in case.rows.columns:
+        shap.plots.scatter(plotted[:, feature], show=False)
+    plt.close("all")
+
+
+def test_several_outputs_interactions_and_frames(box: Shapbox) -> None:
+    examples = box.call("GET", "/v1/models/wine/examples?limit=30", headers={"Accept": "application/json"})
+    rows = examples.json()["rows"]
+    at_once = box.explain(rows, "wine", interactions=True)
+    as_job = box.submit(rows, "wine", interactions=True).result()
+    few = box.submit(rows, "wine", interactions=True, top_pairs=2).result()
+    for found in (at_once, as_job, few):
+        assert found.values.shape == (len(rows), 13, 3)
+        np.testing.assert_array_equal(found.values, at_once.values)
+    for found in (at_once, as_job):
+        assert found.interactions is not None
+        np.testing.assert_allclose(found.interactions.sum(axis=2), found.values, atol=1e-5)
+    assert few.pairs is not None
+    assert len(few.pairs[0][0]) == 2
+    assert at_once.to_shap()[0, :, 1].values.shape == (13,)
+    for library, frame in (("pandas", as_job.to_frame()), ("polars", as_job.to_frame("polars"))):
+        assert type(frame).__module__.partition(".")[0] == library
+        assert frame.shape == (3 * len(rows), 16)
+        assert list(frame.columns)[::14] == ["output", "base_value"]
+        assert list(frame["output"][:3]) == as_job.output_names
+        np.testing.assert_allclose(np.asarray(frame["margin"]), as_job.margins.reshape(-1))
+        np.testing.assert_array_equal(np.asarray(frame[as_job.feature_names])[1], as_job.values[0, :, 1])
+
+
+def test_a_frame_keeps_the_index_of_the_rows(box: Shapbox, case: ModelCase) -> None:
+    rows = case.rows[:3].set_axis(["x", "y", "z"])
+    assert list(box.explain(rows, model="credit").to_frame().index) == ["x", "y", "z"]
+
+
+def test_single_rows(box: Shapbox, case: ModelCase) -> None:
+    row = {
+        **records(case.rows[:1])[0],
+        "amount": decimal.Decimal("12.5"),
+        "years": np.int64(3),
+        "home": pd.NA,
+    }
+    found = box.explain(row, model="credit")
+    assert found.data is not None
+    assert found.data[0, 1:].tolist() == [12.5, *codes(case.rows[:1])[0, 2:3], 3, row["insured"]]
+    assert np.isnan(found.data[0, 0])
+    for single in (list(row.values()), np.array(codes(case.rows[:1])[0])):
+        assert box.explain(single, model="credit").values.shape == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ([], "no rows"),
+        (np.zeros((0, 5)), "no rows"),
+        (np.zeros((1, 2, 3)), "two dimensions"),
+        ([[np.datetime64("2026-01-01")]], "send numbers"),
+        (5, "DataFrame"),
+        ("rows.xls", "no known type"),
+        ("nowhere.csv", "cannot be read"),
+    ],
+)
+def test_rows_that_cannot_be_sent_are_told_before_they_are(box: Shapbox, rows: Any, said: str) -> None:
+    with pytest.raises(RowsError, match=said):
+        box.explain(rows, model="credit")
+
+
+def test_a_refusal_carries_row_column_and_remedy(box: Shapbox, case: ModelCase) -> None:
+    rows = case.rows[:5].assign(home=["own", "rent", "tent", "own", "boat"])
+    with pytest.raises(RefusedError) as caught:
+        box.explain(rows, model="credit")
+    refusal = caught.value
+    assert (refusal.status, refusal.code) == (422, "invalid-rows")
+    assert [(error.row, error.column) for error in refusal.errors] == [(2, "home"), (4, "home")]
+    assert refusal.errors[0].remedy.startswith("the labels are 'mortgage'")
+    assert "row 4, column 'home'" in str(refusal)
+    with pytest.raises(RefusedError, match="SHAPBOX_API_KEY"):
+        Shapbox(box.url, "wrong").models()
+
+
+def test_the_asynchronous_client_gives_the_same(appliance: Appliance, box: Shapbox, case: ModelCase) -> None:
+    async def explain(count: int) -> Explanation:
+        async with AsyncShapbox(appliance.url, appliance.api_key) as other:
+            return await other.explain(case.rows[:count], model="credit")
+
+    for count in (FEW, MANY):
+        found, wanted = asyncio.run(explain(count)), box.explain(case.rows[:count], model="credit")
+        np.testing.assert_array_equal(found.values, wanted.values)
+        np.testing.assert_array_equal(found.data, wanted.data)
+
+
+def test_values_come_without_shap_pandas_and_polars(appliance: Appliance) -> None:
+    program = f"""
+import sys
+sys.modules |= dict.fromkeys(("shap", "pandas", "polars"))
+from shapbox import Shapbox
+found = Shapbox({appliance.url!r}, {appliance.api_key!r}).explain([[1.0] * 10], model="diabetes")
+assert found.values.shape == (1, 10) and found.data.shape == (1, 10)
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
