@@ -1,34 +1,31 @@
-"""A cell's meaning depends neither on the ends of blocks nor on the cells around it."""
+"""A cell's meaning depends neither on the ends of blocks nor on the cells around it, nor on the format."""
 
 from __future__ import annotations
 
 import csv
 import io
-from typing import TYPE_CHECKING, Any, Literal
+import json
+from typing import Any, Literal
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as np_st
 
 from services.api.rows import csv_rows, json_rows, json_scanner, line_blocks
-from services.api.rows.csv_rows import read_csv
-from services.api.rows.json_body import read_json_rows
-from services.api.rows.json_rows import read_ndjson
-from services.api.rows.row_spec import RowSpec
-from shared.errors import ShapboxError, UnreadableBodyError
-from tests.unit.api.rows.features import category, numbers
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from shared.models.contract import Feature
+from services.api.rows.json_body import read_json_options
+from services.api.rows.json_rows import JsonRowParser
+from services.api.rows.json_scanner import BETWEEN_LINES, count_rows, split_rows
+from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
+from shared.errors import ShapboxError, UnprocessableError, UnreadableBodyError
+from shared.models.contract import Feature
+from tests.unit.api.rows.reading import READERS, SPEC, Floats, category, invalid, npy, numbers
 
 #: Blocks that end everywhere, some that end rarely, and the usual ones.
-BLOCKS = (1, 2, 3, 5, 7, 11, 64, 65_536)
-
-KINDS: list[Callable[[str], Feature]] = [
+BLOCKS = (1, 3, 64, 65_536)
+KINDS = [
     lambda name: numbers(name)[0],
     lambda name: category(name, "a", "10", "None", "", 'q"', "x,y", "two\nlines"),
     lambda name: category(name, 10, 20, 2**53 + 1),
@@ -40,26 +37,10 @@ FEATURES = st.lists(st.sampled_from(KINDS), min_size=1, max_size=4).map(
 MISSING = st.sampled_from([(), (-999.0,), (1.0, 20.0)])
 #: Quotes where they are needed, or everywhere.
 QUOTINGS: tuple[Literal[0], Literal[1]] = (csv.QUOTE_MINIMAL, csv.QUOTE_ALL)
-
-ENDS = st.sampled_from(["\n", "\r\n"])
-
+LARGE = ("9007199254740993", "9007199254740992")
 CSV_CELLS = st.sampled_from(
     [
-        *(
-            "",
-            " ",
-            "1",
-            "10",
-            "20",
-            "2.5",
-            "-3e2",
-            "+1",
-            ".5",
-            "007",
-            "-0",
-            "9007199254740993",
-            "9007199254740992",
-        ),
+        *("", " ", "1", "10", "20", "2.5", "-3e2", "+1", ".5", "007", "-0", *LARGE),
         *(
             "nan",
             "-nan",
@@ -80,20 +61,7 @@ CSV_CELLS = st.sampled_from(
 )
 JSON_CELLS = st.sampled_from(
     [
-        *(
-            "1",
-            "10",
-            "10.0",
-            "20",
-            "2.5",
-            "-3e2",
-            "-0",
-            "9007199254740993",
-            "9007199254740992",
-            "-999",
-            "1e39",
-            "1e999",
-        ),
+        *("1", "10", "10.0", "20", "2.5", "-3e2", "-0", "-999", "1e39", "1e999", *LARGE),
         *(
             "null",
             "NaN",
@@ -119,67 +87,55 @@ class ShortReads(io.BytesIO):
         return super().read(-1 if size is None or size < 0 else min(size, 5))
 
 
-def outcome(read: Any, stream: io.BytesIO, spec: RowSpec, block: int) -> Any:
+def outcome(form: str, stream: io.BytesIO, spec: RowSpec, block: int = BLOCKS[-1]) -> Any:
     """Return the rows as bytes, or the refusal, without texts that may name bytes."""
     with patch.object(line_blocks, "BLOCK_BYTES", block), patch.object(json_scanner, "BLOCK_BYTES", block):
         try:
             # Zero has one sign, so that -0 and -0.0 are alike.
-            return (np.concatenate(list(read(stream, spec))) + np.float32(0)).tobytes()
+            return (np.concatenate(list(READERS[form](stream, spec))) + np.float32(0)).tobytes()
         except ShapboxError as fault:
             details = getattr(fault, "errors", None)
             return type(fault), None if isinstance(fault, UnreadableBodyError) else str(fault), details
 
 
-def assert_all_alike(read: Any, body: bytes, spec: RowSpec) -> Any:
-    wanted = outcome(read, io.BytesIO(body), spec, BLOCKS[-1])
+def assert_all_alike(form: str, body: bytes, spec: RowSpec) -> Any:
+    wanted = outcome(form, io.BytesIO(body), spec)
     for block in BLOCKS:
-        assert outcome(read, io.BytesIO(body), spec, block) == wanted, block
-    assert outcome(read, ShortReads(body), spec, BLOCKS[-1]) == wanted
+        assert outcome(form, io.BytesIO(body), spec, block) == wanted, block
+    assert outcome(form, ShortReads(body), spec) == wanted
     with (
         patch.object(csv_rows, "_parse_plain", lambda *_: None),
         patch.object(json_scanner, "count_rows", lambda *_: 0),
         patch.object(json_rows, "count_rows", lambda *_: 0),
     ):
-        assert outcome(read, io.BytesIO(body), spec, BLOCKS[-1]) == wanted
+        assert outcome(form, io.BytesIO(body), spec) == wanted
     return wanted
 
 
-@settings(max_examples=300, deadline=None)
-@given(
-    features=FEATURES,
-    missing=MISSING,
-    end=ENDS,
-    chunk_rows=st.integers(1, 4),
-    quoting=st.sampled_from(QUOTINGS),
-    mark=st.booleans(),
-    data=st.data(),
-)
+def csv_text(lines: list[Any], end: str = "\r\n", quoting: Literal[0, 1] = csv.QUOTE_ALL) -> str:
+    file = io.StringIO()
+    csv.writer(file, lineterminator=end, quoting=quoting).writerows(lines)
+    return file.getvalue()
+
+
+@settings(max_examples=150)
+@given(features=FEATURES, missing=MISSING, chunk_rows=st.integers(1, 4), data=st.data())
 def test_csv_is_read_alike_in_blocks_of_any_size(
-    *,
-    features: tuple[Feature, ...],
-    missing: tuple[float, ...],
-    end: str,
-    chunk_rows: int,
-    quoting: Literal[0, 1],
-    mark: bool,
-    data: st.DataObject,
+    features: tuple[Feature, ...], missing: tuple[float, ...], chunk_rows: int, data: st.DataObject
 ) -> None:
     spec = RowSpec(features, chunk_rows, 1000, missing)
     row = st.lists(CSV_CELLS, min_size=len(features), max_size=len(features))
-    lines = data.draw(
-        st.lists(st.one_of(row, row, row, st.just([]), st.lists(CSV_CELLS, max_size=5)), max_size=12)
+    rows = st.lists(st.one_of(row, row, row, st.just([]), st.lists(CSV_CELLS, max_size=5)), max_size=12)
+    end = data.draw(st.sampled_from(["\n", "\r\n"]))
+    header = data.draw(st.permutations(spec.names))
+    text = csv_text([header, *data.draw(rows)], end, data.draw(st.sampled_from(QUOTINGS)))
+    mark = "\ufeff" * data.draw(st.booleans())
+    assert_all_alike(
+        "csv", (mark + (text.removesuffix(end) if data.draw(st.booleans()) else text)).encode(), spec
     )
-    file = io.StringIO()
-    csv.writer(file, lineterminator=end, quoting=quoting).writerows(
-        [data.draw(st.permutations(spec.names)), *lines]
-    )
-    text = file.getvalue()
-    if data.draw(st.booleans()):
-        text = text.removesuffix(end)
-    assert_all_alike(read_csv, ("\ufeff" * mark + text).encode(), spec)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150)
 @given(
     text=st.text(st.sampled_from('ab1", \n\r')),
     features=st.sampled_from([numbers("a"), numbers("a", "b"), (category("a", '1"', "1"),)]),
@@ -188,10 +144,10 @@ def test_stray_quotes_in_csv_are_read_alike_in_blocks_of_any_size(
     text: str, features: tuple[Feature, ...]
 ) -> None:
     spec = RowSpec(features, 1000, 1000)
-    body = ",".join(spec.names) + "\n" + text
-    wanted = outcome(read_csv, io.BytesIO(body.encode()), spec, BLOCKS[-1])
+    body = (",".join(spec.names) + "\n" + text).encode()
+    wanted = outcome("csv", io.BytesIO(body), spec)
     for block in BLOCKS:
-        got = outcome(read_csv, io.BytesIO(body.encode()), spec, block)
+        got = outcome("csv", io.BytesIO(body), spec, block)
         # A body with a faulty row and a quote that is not closed is refused for either.
         assert got == wanted or (isinstance(got, tuple) and isinstance(wanted, tuple)), block
 
@@ -200,27 +156,26 @@ def test_stray_quotes_in_csv_are_read_alike_in_blocks_of_any_size(
 def test_a_stray_quote_does_not_open_a_quoted_cell(end: str) -> None:
     spec = RowSpec((category("size", '5"', f"two{end}lines"), *numbers("b")), 1000, 1000)
     body = end.join(["size,b", '5",1', f'"two{end}lines",2', '5",3', ""]).encode()
-    rows = assert_all_alike(read_csv, body, spec)
-    assert rows == np.array([[0, 1], [1, 2], [0, 3]], np.float32).tobytes()
+    assert assert_all_alike("csv", body, spec) == np.array([[0, 1], [1, 2], [0, 3]], np.float32).tobytes()
 
 
 def rows_of_json(features: tuple[Feature, ...]) -> st.SearchStrategy[str]:
-    cells = st.lists(JSON_CELLS, min_size=len(features), max_size=len(features))
-    plain = st.lists(
-        st.sampled_from(["1", "10", "null", "-0.5"]), min_size=len(features), max_size=len(features)
+    def of(cells: st.SearchStrategy[str]) -> st.SearchStrategy[list[str]]:
+        return st.lists(cells, min_size=len(features), max_size=len(features))
+
+    def named(drawn: tuple[list[str], list[int]]) -> str:
+        return "{" + ",".join(f'"{features[place].name}": {drawn[0][place]}' for place in drawn[1]) + "}"
+
+    array = (of(JSON_CELLS) | of(st.sampled_from(["1", "10", "null", "-0.5"]))).map(
+        lambda cells: f"[{','.join(cells)}]"
     )
-    named = st.tuples(cells, st.permutations(range(len(features)))).map(
-        lambda drawn: (
-            "{" + ",".join(f'"{features[place].name}": {drawn[0][place]}' for place in drawn[1]) + "}"
-        )
-    )
-    array = (cells | plain).map(lambda drawn: f"[{','.join(drawn)}]")
+    other = st.lists(JSON_CELLS, max_size=5).map(lambda cells: f"[{','.join(cells)}]")
     return st.one_of(
-        array, array, named, st.lists(JSON_CELLS, max_size=5).map(lambda drawn: f"[{','.join(drawn)}]")
+        array, array, st.tuples(of(JSON_CELLS), st.permutations(range(len(features)))).map(named), other
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150)
 @given(features=FEATURES, missing=MISSING, chunk_rows=st.integers(1, 4), data=st.data())
 def test_json_and_ndjson_are_read_alike_in_blocks_of_any_size(
     features: tuple[Feature, ...], missing: tuple[float, ...], chunk_rows: int, data: st.DataObject
@@ -228,33 +183,121 @@ def test_json_and_ndjson_are_read_alike_in_blocks_of_any_size(
     spec = RowSpec(features, chunk_rows, 1000, missing)
     rows = data.draw(st.lists(rows_of_json(features), min_size=1, max_size=12))
     body = f'\ufeff{{"model": "m", "rows": [{", ".join(rows)}]}}'.encode()
-    in_json = assert_all_alike(read_json_rows, body, spec)
+    in_json = assert_all_alike("json", body, spec)
     end = data.draw(st.sampled_from(["\n", "\n\n\n", "\r\n\r\n"]))
-    in_lines = assert_all_alike(read_ndjson, end.join(rows).encode(), spec)
-    assert in_lines == in_json
+    assert assert_all_alike("ndjson", end.join(rows).encode(), spec) == in_json
     if not isinstance(in_json, tuple):
-        alone = [outcome(read_ndjson, io.BytesIO(row.encode()), spec, BLOCKS[-1]) for row in rows]
-        assert b"".join(alone) == in_json
+        assert b"".join(outcome("ndjson", io.BytesIO(row.encode()), spec) for row in rows) == in_json
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150)
 @given(features=FEATURES, missing=MISSING, data=st.data())
 def test_a_row_of_csv_means_the_same_alone_and_among_others(
     features: tuple[Feature, ...], missing: tuple[float, ...], data: st.DataObject
 ) -> None:
     spec = RowSpec(features, 1000, 1000, missing)
-    rows = data.draw(
-        st.lists(st.lists(CSV_CELLS, min_size=len(features), max_size=len(features)), min_size=1, max_size=8)
-    )
+    row = st.lists(CSV_CELLS, min_size=len(features), max_size=len(features))
+    rows = data.draw(st.lists(row, min_size=1, max_size=8))
 
     def read(some: list[list[str]]) -> Any:
-        file = io.StringIO()
-        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([spec.names, *some])
-        return outcome(read_csv, io.BytesIO(file.getvalue().encode()), spec, BLOCKS[-1])
+        return outcome("csv", io.BytesIO(csv_text([spec.names, *some]).encode()), spec)
 
-    together = read(rows)
-    alone = [read([row]) for row in rows]
+    together, alone = read(rows), [read([row]) for row in rows]
     if isinstance(together, tuple):
         assert any(isinstance(one, tuple) for one in alone)
     else:
         assert b"".join(alone) == together
+
+
+MATRICES = np_st.arrays(
+    np.float32,
+    st.tuples(st.integers(1, 40), st.integers(1, 6)),
+    elements=st.floats(width=32, allow_infinity=False, allow_nan=True),
+)
+# A name of blanks alone is, as the only column, a blank line of CSV.
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0\r"), min_size=1, max_size=8).filter(
+    str.strip
+)
+
+
+@settings(max_examples=100)
+@given(data=st.data(), matrix=MATRICES, chunk_rows=st.integers(1, 50))
+def test_the_same_matrix_comes_out_of_all_readers_whatever_the_chunks(
+    data: st.DataObject, matrix: Floats, chunk_rows: int
+) -> None:
+    columns = matrix.shape[1]
+    unique = st.lists(NAMES, min_size=columns, max_size=columns, unique_by=lambda name: name.strip())
+    names = tuple(data.draw(unique))
+    order = data.draw(st.permutations(range(columns)))
+    spec = RowSpec(numbers(*names), chunk_rows, len(matrix))
+    cells = [[None if np.isnan(cell) else float(cell) for cell in row] for row in matrix]
+    # Arrays and objects in turn, the objects' members in another order.
+    rows = [
+        {names[column]: row[column] for column in order} if index % 2 else row
+        for index, row in enumerate(cells)
+    ]
+    # "nan" rather than empty: an empty line of a one-column model would be no row.
+    table = [["nan" if row[column] is None else row[column] for column in order] for row in cells]
+    bodies = [
+        ("csv", csv_text([[names[column] for column in order], *table], quoting=csv.QUOTE_MINIMAL).encode()),
+        ("ndjson", "\n".join(map(json.dumps, rows)).encode()),
+        ("json", json.dumps({"rows": rows}, ensure_ascii=columns > 2).encode()),
+        ("npy", npy(matrix)),
+        ("npy", npy(matrix.astype(">f8"))),
+    ]
+    for form, body in bodies:
+        chunks = list(READERS[form](io.BytesIO(body), spec))
+        np.testing.assert_array_equal(np.concatenate(chunks), matrix)
+        assert all(len(chunk) == chunk_rows for chunk in chunks[:-1])
+
+
+# --- The short way for usual rows of JSON ---
+
+MANY = 4 * BLOCK_BYTES // len("[1,2,3],")
+SPACES = st.text(" \t\r\n", max_size=3)
+CELLS = st.none() | st.integers(-(10**6), 10**6) | st.floats(-1e9, 1e9)
+
+
+@given(st.lists(st.lists(CELLS, min_size=3, max_size=3), min_size=1, max_size=5), SPACES, SPACES)
+def test_usual_rows_are_counted_split_and_parsed_however_they_are_spaced(
+    rows: list[list[float | None]], before: str, after: str
+) -> None:
+    for shaped in (rows, [dict(zip(SPEC.names, row, strict=True)) for row in rows]):
+        texts = [json.dumps(row).encode() for row in shaped]
+        text = f"{before},{after}".encode().join(texts)
+        assert (count_rows(text), split_rows(text)) == (len(rows), texts)
+        piece = JsonRowParser(SPEC).parse(text, 0)
+        np.testing.assert_array_equal(piece.values, np.array(rows, dtype=np.float64))
+        assert not piece.faults
+
+
+def test_other_texts_do_not_count_as_usual_rows() -> None:
+    others = [
+        *("", "1,2", "[1,2", "1,2]", "[1,[2]]", "[[1,2]]", "[1],2,[3]", "[1] [2]", "[1],,[2]", "[1],[2],"),
+        *("[1], [2],[3]", '["]"]', '["1]', '{"a":1}}', '{"[":1}'),
+    ]
+    assert [text for text in others if count_rows(text.encode())] == []
+    on_lines = {"[1]\n[2]": 2, "[1]\r\n[2]": 2, "[1],[2]": 0, '{"a":1}\n[2]\n[3]': 0, "[1]": 1}
+    assert {text: count_rows(text.encode(), BETWEEN_LINES) for text in on_lines} == on_lines
+    for text in ("[1,nul,3]", "[1,2,3],[1,+2,3]", "[1,2,]"):  # they only look usual
+        assert count_rows(text.encode()) > 0
+        with pytest.raises(UnreadableBodyError, match=f"Row {10 + text.count('],')} is not valid JSON"):
+            JsonRowParser(SPEC).parse(text.encode(), 10)
+
+
+@pytest.mark.parametrize("form", ["json", "ndjson"])
+@pytest.mark.parametrize("faulty", ["[1,2]", '[1,"2",3]', "[1,1e999,3]", '{"age":1}'])
+def test_a_fault_among_many_plain_rows_is_reported_with_its_row(form: str, faulty: str) -> None:
+    spec = RowSpec(SPEC.features, 500, 1_000_000)
+    for place in (0, 1, MANY // 2, MANY - 2, MANY - 1):
+        rows = ["[1,2,3]"] * MANY
+        rows[place] = faulty
+        body = f'{{"rows":[{",".join(rows)}]}}' if form == "json" else "\n".join(rows)
+        assert {error.row for error in invalid(form, body, spec).errors} == {place}
+
+
+def test_rows_are_separated_from_other_members_in_every_block() -> None:
+    for count in range(1, 60):  # so that each end falls on each place of a block
+        rows = ",".join(["[1,2,3]"] * (MANY // 4 + count))
+        with pytest.raises(UnprocessableError, match="Unknown member 'rowz'"):
+            read_json_options(io.BytesIO(f'{{"method":"a","rows":[{rows}],"rowz":1}}'.encode()))

@@ -1,16 +1,24 @@
+"""A request's body: its reader, its encoding, its limits, and reading it more than once."""
+
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import json
-from typing import TYPE_CHECKING, BinaryIO
+import os
+import tracemalloc
+from pathlib import Path
+from tempfile import SpooledTemporaryFile
+from typing import BinaryIO
 
 import numpy as np
 import pytest
 
 from services.api.rows.json_body import BodyOptions
-from services.api.rows.request_body import RequestBody
+from services.api.rows.readers import choose_reader
+from services.api.rows.request_body import RequestBody, open_body
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import (
     BodyTooLargeError,
@@ -19,12 +27,7 @@ from shared.errors import (
     UnreadableBodyError,
     UnsupportedMediaTypeError,
 )
-from tests.unit.api.rows.features import numbers
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from numpy.typing import NDArray
+from tests.unit.api.rows.reading import Floats, npy, numbers
 
 SPEC = RowSpec(numbers("age", "sex"), chunk_rows=2, max_rows=1000)
 ROWS = np.arange(10, dtype=np.float32).reshape(5, 2)
@@ -32,104 +35,70 @@ CSV = b"age,sex\n" + b"".join(b"%d,%d\n" % tuple(row) for row in ROWS.astype(int
 #: Plain, and one that only the careful reader takes.
 JSON = json.dumps({"model": "m", "rows": ROWS.tolist()}).encode()
 CAREFUL = JSON.replace(b"[0.0, 1.0]", b'{"age": 0, "sex": 1}')
+LINES = b"\n".join(json.dumps(row).encode() for row in ROWS.tolist())
+TEXT = b"age,sex\n1,2\n" * 1000
 
 
-def npy(rows: NDArray[np.float32]) -> bytes:
-    file = io.BytesIO()
-    np.save(file, rows)
-    return file.getvalue()
-
-
-BODIES = [
-    ("application/json", JSON),
-    ("application/json", CAREFUL),
-    ("text/csv", CSV),
-    ("application/x-ndjson", b"\n".join(json.dumps(row).encode() for row in ROWS.tolist())),
-    ("application/x-npy", npy(ROWS)),
-]
-
-
-def read(body: RequestBody) -> NDArray[np.float32]:
+def read(body: RequestBody) -> Floats:
     return np.concatenate(list(body.chunks(SPEC)))
 
 
-@pytest.mark.parametrize(("content_type", "body"), BODIES)
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("application/json", JSON),
+        ("Application/JSON; charset=UTF-8", CAREFUL),
+        ('text/csv; header=present; charset="utf-8"', CSV),
+        ("application/x-ndjson", LINES),
+        ("application/x-npy", npy(ROWS)),
+    ],
+)
 @pytest.mark.parametrize("packed", [False, True])
 def test_rows_options_size_and_fingerprint_may_be_asked_for_in_any_order_and_again(
-    content_type: str, body: bytes, *, packed: bool, tmp_path: Path
+    content_type: str, body: bytes, tmp_path: Path, *, packed: bool
 ) -> None:
     received = gzip.compress(body) if packed else body
-    with RequestBody(
-        io.BytesIO(received), content_type, "gzip" if packed else None, 10**6, tmp_path
-    ) as opened:
+    encoding = "gzip" if packed else None
+    with RequestBody(io.BytesIO(received), content_type, encoding, 10**6, tmp_path) as opened:
         for _ in range(2):
             digest = hashlib.sha256()
             opened.update_digest(digest)
             assert digest.digest() == hashlib.sha256(received).digest()
             np.testing.assert_array_equal(read(opened), ROWS)
+            assert opened.reader.media_type == content_type.partition(";")[0].lower()
+            assert opened.reader.options_in_body == (
+                "json" in content_type.lower() and "nd" not in content_type
+            )
             assert opened.options == BodyOptions("m" if opened.reader.options_in_body else None)
             assert opened.size == len(body)
 
 
-def test_a_body_is_not_unpacked_before_that_is_needed() -> None:
-    with RequestBody(io.BytesIO(b"no gzip"), "text/csv", "gzip", 10**6) as body:
-        body.update_digest(hashlib.sha256())
-        with pytest.raises(UnreadableBodyError):
-            _ = body.size
-
-
-def test_room_is_reserved_only_for_a_body_that_is_unpacked() -> None:
-    def full() -> Room:
-        raise StorageFullError("full")
-
-    for encoding, body in ((None, CSV), ("identity", CSV), ("gzip", gzip.compress(CSV))):
-        with RequestBody(io.BytesIO(body), "text/csv", encoding, 10**6, reserve=full) as opened:
-            opened.update_digest(hashlib.sha256())
-            if encoding == "gzip":
-                with pytest.raises(StorageFullError):
-                    _ = opened.size
-            else:
-                np.testing.assert_array_equal(read(opened), ROWS)
-
-
-def test_a_large_body_is_not_parsed_at_once() -> None:
-    large = JSON[:-1] + b" " * BLOCK_BYTES + b"}"
-    with (
-        RequestBody(io.BytesIO(JSON), "application/json", None, 10**6) as small,
-        RequestBody(io.BytesIO(large), "application/json", None, 10**6) as body,
-    ):
-        assert small._plain is not None
-        assert body._plain is None
-        assert body.options == small.options
-        np.testing.assert_array_equal(read(body), read(small))
-
-
-def test_an_unknown_content_type_is_refused_when_the_body_is_opened() -> None:
-    with pytest.raises(UnsupportedMediaTypeError):
-        RequestBody(io.BytesIO(CSV), "text/html", None, 1)
-
-
-def test_the_limits_of_bytes_and_of_rows_hold() -> None:
-    with (
-        RequestBody(io.BytesIO(CSV), "text/csv", None, len(CSV) - 1) as body,
-        pytest.raises(BodyTooLargeError),
-    ):
-        _ = body.size
-    with (
-        RequestBody(io.BytesIO(CAREFUL), "application/json", None, 10**6, max_rows=4) as body,
-        pytest.raises(TooManyRowsError),
-    ):
-        _ = body.options
-
-
-def test_the_temporary_file_is_closed_and_the_stream_is_not(tmp_path: Path) -> None:
-    stream = io.BytesIO(gzip.compress(CSV))
-    with RequestBody(stream, "text/csv", "gzip", 10**6, tmp_path) as body:
-        unpacked: BinaryIO = body._unpacked
-        unpacked.seek(0)
-    with pytest.raises(ValueError, match="closed"):
-        unpacked.seek(0)
-    assert not stream.closed
+@pytest.mark.parametrize(
+    ("content_type", "told"),
+    [
+        *(
+            (other, "application/json, text/csv")
+            for other in (None, "", "text/html", "application/xml", "json")
+        ),
+        *((other, "application/json, text/csv") for other in ("a\r\nb: c", "\xff" * 500)),
+        ("text/csv; charset=latin-1", "latin-1"),
+        *(
+            (f"application/json; {parameters}", "make no sense")
+            for parameters in (
+                "charset*=x; charset*0*=y",
+                "charset*0*=x; charset*=y",
+                f"charset*0=a; charset*{'1' * 5000}=b",
+            )
+        ),
+    ],
+)
+def test_another_content_type_is_refused_and_supported_ones_are_listed(
+    content_type: str | None, told: str
+) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match=told):
+        choose_reader(content_type)
+    with pytest.raises(UnsupportedMediaTypeError, match=told):
+        RequestBody(io.BytesIO(CSV), content_type, None, 1)
 
 
 class Room:
@@ -144,19 +113,112 @@ class Room:
         self.left -= nbytes
 
 
-def test_unpacked_bytes_are_reserved_before_they_are_written(tmp_path: Path) -> None:
-    room = Room(10**6)
-    packed = gzip.compress(CSV)
-    with RequestBody(io.BytesIO(packed), "text/csv", "gzip", 10**6, tmp_path, reserve=lambda: room) as body:
-        np.testing.assert_array_equal(read(body), ROWS)
-    assert room.left == 10**6 - len(CSV)
+def test_a_body_is_not_unpacked_before_that_is_needed_and_room_is_reserved_only_then(tmp_path: Path) -> None:
+    def full() -> Room:
+        raise StorageFullError("full")
 
-
-def test_a_gzip_bomb_is_refused_when_the_reservation_is_used_up(tmp_path: Path) -> None:
-    room = Room(10**6)
-    bomb = io.BytesIO(gzip.compress(bytes(50_000_000)))
-    with RequestBody(bomb, "text/csv", "gzip", 10**9, tmp_path, reserve=lambda: room) as body:
-        with pytest.raises(StorageFullError):
+    with RequestBody(io.BytesIO(b"no gzip"), "text/csv", "gzip", 10**6) as body:
+        body.update_digest(hashlib.sha256())
+        with pytest.raises(UnreadableBodyError):
             _ = body.size
-        assert bomb.tell() < 100_000
+    for encoding in (None, "identity"):
+        with RequestBody(io.BytesIO(CSV), "text/csv", encoding, 10**6, reserve=full) as opened:
+            np.testing.assert_array_equal(read(opened), ROWS)
+    packed = io.BytesIO(gzip.compress(CSV))
+    with (
+        RequestBody(packed, "text/csv", "gzip", 10**6, reserve=full) as body,
+        pytest.raises(StorageFullError),
+    ):
+        _ = body.size
+    room = Room(10**6)
+    packed.seek(0)
+    with RequestBody(packed, "text/csv", "gzip", 10**6, tmp_path, reserve=lambda: room) as body:
+        np.testing.assert_array_equal(read(body), ROWS)
+        unpacked: BinaryIO = body._unpacked
+    assert room.left == 10**6 - len(CSV)
+    assert (unpacked.closed, packed.closed) == (True, False)
+
+
+def test_a_large_body_is_not_parsed_at_once() -> None:
+    large = JSON[:-1] + b" " * BLOCK_BYTES + b"}"
+    with (
+        RequestBody(io.BytesIO(JSON), "application/json", None, 10**6) as small,
+        RequestBody(io.BytesIO(large), "application/json", None, 10**6) as body,
+    ):
+        assert small._plain is not None
+        assert body._plain is None
+        assert body.options == small.options
+        np.testing.assert_array_equal(read(body), read(small))
+
+
+def test_the_limits_of_bytes_and_of_rows_hold() -> None:
+    for stream, coding in ((TEXT, None), (gzip.compress(TEXT), "gzip")):
+        with open_body(io.BytesIO(stream), coding, len(TEXT)) as body:
+            assert len(body.read()) == len(TEXT)
+        with pytest.raises(BodyTooLargeError):
+            open_body(io.BytesIO(stream), coding, len(TEXT) - 1)
+    careful = RequestBody(io.BytesIO(CAREFUL), "application/json", None, 10**6, max_rows=4)
+    with careful, pytest.raises(TooManyRowsError):
+        _ = careful.options
+
+
+# --- Content-Encoding ---
+
+
+def test_identity_and_gzip_of_several_members_are_read_again_and_again(tmp_path: Path) -> None:
+    for coding in (None, "", "identity", " Identity "):
+        stream = io.BytesIO(TEXT)
+        assert open_body(stream, coding, 10**6) is stream
+        assert stream.read() == TEXT
+    members = gzip.compress(TEXT[:5000]) + gzip.compress(b"") + gzip.compress(TEXT[5000:]) + b"\0" * 512
+    for coding in ("gzip", "GZIP", "x-gzip"):
+        with open_body(io.BytesIO(members), coding, 10**6, tmp_path) as body:
+            assert body.read() == TEXT
+            body.seek(0)
+            assert body.read() == TEXT
+
+
+def test_gzip_that_is_cut_off_or_corrupt_is_unreadable() -> None:
+    for keep in (5, 20, -1):
+        with pytest.raises(UnreadableBodyError, match="cut off"):
+            open_body(io.BytesIO(gzip.compress(TEXT)[:keep]), "gzip", 10**6)
+    flipped = bytearray(gzip.compress(os.urandom(1000)))
+    flipped[-6] ^= 1
+    for body in (bytes(flipped), TEXT, gzip.compress(TEXT) + b"garbage", b"\x1f\x8b\x08\x00" + b"\xff" * 50):
+        with pytest.raises(UnreadableBodyError):
+            open_body(io.BytesIO(body), "gzip", 10**6)
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "x" * 500])
+def test_another_encoding_is_refused_with_the_remedy(coding: str) -> None:
+    with pytest.raises(UnsupportedMediaTypeError, match="send gzip"):
+        open_body(io.BytesIO(TEXT), coding, 10**6)
+
+
+def test_a_large_body_and_a_bomb_fill_neither_memory_nor_disk(tmp_path: Path) -> None:
+    bomb, large, room = gzip.compress(bytes(100_000_000)), gzip.compress(bytes(20_000_000)), Room(10**6)
+    stream = io.BytesIO(bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLargeError, match="1000000 bytes"):
+            open_body(io.BytesIO(bomb), "gzip", 1_000_000, tmp_path)
+        with open_body(io.BytesIO(large), "gzip", 10**8, tmp_path) as body:
+            assert body.seek(0, os.SEEK_END) == 20_000_000
+        with RequestBody(stream, "text/csv", "gzip", 10**9, tmp_path, reserve=lambda: room) as body:
+            with pytest.raises(StorageFullError):
+                _ = body.size
+            assert stream.tell() < 100_000
+        assert tracemalloc.get_traced_memory()[1] < 2_500_000
+    finally:
+        tracemalloc.stop()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A full disk needs a mount.
+    def refuse(_file: BinaryIO, _block: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(SpooledTemporaryFile, "write", refuse)
+    with pytest.raises(StorageFullError, match="no room"):
+        open_body(io.BytesIO(gzip.compress(TEXT)), "gzip", 10**6)

@@ -51,9 +51,10 @@ class Explained:
         )
 
 
-@pytest.fixture(scope="module", params=["diabetes", "breast-cancer", "wine"])
-def explained(request: pytest.FixtureRequest) -> Explained:
-    version = ModelCatalog.load(ROOT / "models").get(request.param)
+@pytest.fixture(scope="module")
+def explained() -> Explained:
+    """Rows of a model with continuous and discrete features, some of them missing."""
+    version = ModelCatalog.load(ROOT / "models").get("diabetes")
     assert version.examples_path is not None
     rows = np.load(version.examples_path).astype(np.float32)
     rows[np.random.default_rng(0).random(rows.shape) < 0.05] = np.nan
@@ -73,7 +74,7 @@ def axes() -> Iterator[Any]:
     plt.close("all")
 
 
-@pytest.mark.parametrize("max_display", [1, 4, 10, 100])
+@pytest.mark.parametrize("max_display", [4, 100])
 def test_bars_have_the_lengths_of_shaps(explained: Explained, axes: Any, max_display: int) -> None:
     ranking = Ranking.by(explained.mean_abs, max_display)
     ours, names = ranking.gather(explained.mean_abs), ranking.labels(explained.names)
@@ -89,7 +90,7 @@ def test_bars_have_the_lengths_of_shaps(explained: Explained, axes: Any, max_dis
     ]
 
 
-@pytest.mark.parametrize("max_display", [3, 10, 100])
+@pytest.mark.parametrize("max_display", [3, 100])
 def test_dots_of_the_beeswarm_have_shaps_positions(explained: Explained, axes: Any, max_display: int) -> None:
     figures = BeeswarmFigures.of(
         explained.features, explained.values, explained.mean_abs, explained.names, max_display
@@ -137,8 +138,7 @@ def test_dots_of_the_beeswarm_have_shaps_colours(explained: Explained, axes: Any
     assert compared
 
 
-@pytest.mark.parametrize("max_display", [1, 2, 10, 100])
-@pytest.mark.parametrize("row", [0, 17])
+@pytest.mark.parametrize(("max_display", "row"), [(2, 0), (100, 17)])
 def test_the_waterfall_has_shaps_steps(explained: Explained, max_display: int, row: int) -> None:
     plt.figure()
     columns = [Feature(name) for name in explained.names]
@@ -181,7 +181,7 @@ def _start(patch: Any) -> tuple[float, float]:
 
 def test_the_dependence_plots_points_and_colours_are_shaps(explained: Explained, axes: Any) -> None:
     columns = [Feature(name) for name in explained.names]
-    for feature in np.argsort(-explained.mean_abs)[:4].tolist():
+    for feature in np.argsort(-explained.mean_abs)[:2].tolist():
         axes.clear()
         figures = DependenceFigures.of(feature, explained.features, explained.values, columns)
 
