@@ -17,6 +17,7 @@ from ops.lab.trial_appliance import free_ports
 from shared.build import ROOT, VERSION
 from tests.appliance.faults.placing import STARTUP, Faults
 from tests.appliance.faults.submitted import SMALL_BATCHES
+from tests.support.processes import once
 
 #: Set where an engine must be there (.ci/run): its absence is then a failure.
 REQUIRED = "SHAPBOX_CONTAINER_TESTS"
@@ -30,25 +31,27 @@ Say = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
-def image() -> str:
+def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build the image from this folder."""
     if fault := engine_fault():
         if os.environ.get(REQUIRED) == "required":
             pytest.fail(f"{REQUIRED}=required, and {fault}")
         pytest.skip(f"{fault}: the container is not tested here")
     arguments = ["--build-arg", f"VERSION={VERSION}", "--build-arg", f"COMMIT={commit()}"]
-    docker("build", "--network", "host", "--tag", TAG, *arguments, str(ROOT), seconds=None)
+    build = ("build", "--network", "host", "--tag", TAG, *arguments, str(ROOT))
+    once(tmp_path_factory, "image", lambda: docker(*build, seconds=None))
     return TAG
 
 
 @pytest.fixture(scope="session")
-def peers(image: str) -> str:
+def peers(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build the image of the peers: Valkey, and moto's S3 server as the tests' lock has it."""
     del image  # it asks for the engine
     tag = f"{IMAGE}-test-peers"
     folder = Path(__file__).parent / "peers"
     argument = f"MOTO_VERSION={version('moto')}"
-    docker("build", "--network", "host", "--tag", tag, "--build-arg", argument, str(folder), seconds=None)
+    build = ("build", "--network", "host", "--tag", tag, "--build-arg", argument, str(folder))
+    once(tmp_path_factory, "peers", lambda: docker(*build, seconds=None))
     return tag
 
 

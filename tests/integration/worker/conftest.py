@@ -1,4 +1,4 @@
-"""Worker processes without supervisord, runners of batches, and jobs for them."""
+"""Jobs, a runner of their batches in this process, and worker processes without supervisord."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from threading import Event
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,37 +19,132 @@ from services.worker.batch import BatchRunner
 from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
 from shared.appliance.counters import Counters
-from shared.appliance.heartbeats import Heartbeat
-from shared.jobs.document import Job, Method
+from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.build import ROOT
+from shared.engines.lean_xgboost import import_xgboost, load_booster
+from shared.explanation import Explanation, Matrix
+from shared.interactions import Interactions
+from shared.jobs import keys
+from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
-from shared.jobs.recovery import Recovery
+from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
+from tests.integration.redis_server import until
 
-ROOT = Path(__file__).parents[3]
-FEATURES = 13
-
-#: The worker's own entry point, with a shorter wait until shap is given back, and a longer one of RQ's for a batch.
-IMPATIENT = """
-import sys
+#: The worker's own entry point, after some changes.
+WORKER = """
+import sys, time
 from dataclasses import replace
 from shared import timing
-timing.TIMING = replace(timing.TIMING, shap_idle_seconds=float(sys.argv.pop(1)), rq_worker_ttl_seconds=300.0)
+{changes}
+sys.argv = ["worker", "--name", "worker-1"]
 from services.worker.__main__ import main
 sys.exit(main())
 """
 
 
+class Scene:
+    """Jobs as the api accepts them, the store and Redis, and what a monitor would do."""
+
+    def __init__(
+        self, connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog
+    ) -> None:
+        self.connection, self.store, self.payloads, self.catalog = connection, store, payloads, catalog
+        self.recovery, self.heartbeats = Recovery(connection, store), Heartbeats(connection)
+
+    def accept(
+        self,
+        rows: Matrix | int = 10,
+        model: str = "wine",
+        method: str = "tree_path_dependent",
+        batch_rows: int = 10,
+        interactions: Interactions | None = None,
+    ) -> Job:
+        """Accept a job of these rows, or of so many."""
+        version = self.catalog.get(model)
+        matrix = np.zeros((rows, len(version.features)), np.float32) if isinstance(rows, int) else rows
+        job = Job(
+            id=new_job_id(),
+            model=version.id,
+            method=Method(method),
+            rows=len(matrix),
+            batch_rows=batch_rows,
+            features=len(version.features),
+            outputs=len(version.outputs),
+            created_at=time.time(),
+            request="r-1",
+            interactions=interactions,
+        )
+        for batch in range(job.batches):
+            wanted = job.rows_of(batch)
+            self.payloads.put_rows(job, batch, matrix[wanted.start : wanted.stop])
+        return self.store.accept(job).job
+
+    def examples(self, model: str = "wine", rows: int = 25) -> Matrix:
+        """Return examples of a model, one with a missing value."""
+        path = self.catalog.get(model).examples_path
+        assert path is not None
+        matrix: Matrix = np.load(path)[:rows].copy()
+        matrix[3, 2] = np.nan
+        return matrix
+
+    def reference(self, rows: Matrix, model: str = "wine", **what: bool) -> Any:
+        """Return XGBoost's own prediction."""
+        version = self.catalog.get(model)
+        data = import_xgboost().DMatrix(rows, feature_names=list(version.features), nthread=1)
+        return load_booster(version.model_path).predict(data, **what)
+
+    def result(self, job: Job) -> Explanation:
+        return Explanation.concatenate([self.payloads.result(job, batch) for batch in range(job.batches)])
+
+    def status(self, job: Job) -> Status:
+        return self.store.get(job.id).status
+
+    def completed(self, *jobs: Job) -> None:
+        """Wait until jobs are completed."""
+        until(lambda: all(self.status(job) is Status.COMPLETED for job in jobs))
+
+    def detail(self, job: Job, slug: str = "engine-fault") -> str:
+        """Return why a job failed."""
+        failed = self.store.get(job.id)
+        assert failed.status is Status.FAILED
+        assert failed.error is not None
+        assert failed.error["type"] == f"/problems/{slug}"
+        return str(failed.error["detail"])
+
+    def blame(self, job: Job, batch: int = 0) -> int:
+        """Return how much a batch is blamed, in quarters of a death."""
+        return int(self.connection.hget(keys.deaths(job.id), str(batch)) or 0)
+
+    def give_back(self, blame: Blame = Blame.DEATH) -> int:
+        """Give orphaned batches back, as the monitor does; return how many."""
+        orphans = self.recovery.orphans(self.heartbeats.alive())
+        return len([self.recovery.release(orphan, blame) for orphan in orphans])
+
+    def todo(self) -> set[tuple[str, int]]:
+        """Return all batches that are left to do."""
+        return {(job.id, batch) for job in self.store.active() for batch in self.store.todo(job.id)}
+
+
 class WorkerProcess:
-    def __init__(self, settings: Settings, program: list[str]) -> None:
-        self.log = settings.data_dir / "worker.log"
+    """A worker of its own, with these changes to its program before it starts."""
+
+    def __init__(self, settings: Settings, changes: str) -> None:
+        self.log_path = settings.data_dir / "worker.log"
         environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *program, "--name", "worker-1"], cwd=ROOT, env=environment, stderr=log
-            )
+        command = [sys.executable, "-c", WORKER.format(changes=changes)]
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
+
+    def log(self) -> str:
+        return self.log_path.read_text()
+
+
+#: Starts a worker and waits until it is ready.
+type Start = Callable[..., WorkerProcess]
 
 
 @pytest.fixture(scope="module")
@@ -58,42 +153,35 @@ def catalog() -> ModelCatalog:
 
 
 @pytest.fixture
-def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
-    return Recovery(connection, store)
+def scene(connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog) -> Scene:
+    return Scene(connection, store, payloads, catalog)
 
 
 @pytest.fixture
-def runner(
-    connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog, recovery: Recovery
-) -> BatchRunner:
+def runner(scene: Scene) -> BatchRunner:
     me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
     stopping = Event()
     stopping.set()  # no pause after a failing store
     return BatchRunner(
-        store=store,
-        payloads=payloads,
-        models=WarmModels(catalog),
-        counters=Counters(connection),
-        recovery=recovery,
+        store=scene.store,
+        payloads=scene.payloads,
+        models=WarmModels(scene.catalog),
+        counters=Counters(scene.connection),
+        recovery=scene.recovery,
         me=me,
         stopping=stopping,
-        shap_return=ShapReturn(connection, me.token),
+        shap_return=ShapReturn(scene.connection, me.token),
     )
 
 
 @pytest.fixture
-def start(
-    settings: Settings, store: JobStore, wait_until: Callable[..., float]
-) -> Iterator[Callable[..., WorkerProcess]]:
+def start(settings: Settings, store: JobStore) -> Iterator[Start]:
     workers: list[WorkerProcess] = []
 
-    def start(shap_seconds: float | None = None, code: str | None = None) -> WorkerProcess:
-        program = ["-m", "services.worker"] if code is None else ["-c", code]
-        if shap_seconds is not None:
-            program = ["-c", IMPATIENT, str(shap_seconds)]
-        lines = 0 if not workers else workers[0].log.read_text().count("worker ready")
-        workers.append(WorkerProcess(settings, program))
-        wait_until(lambda: workers[0].log.read_text().count("worker ready") > lines, seconds=60)
+    def start(changes: str = "") -> WorkerProcess:
+        before = workers[0].log().count("worker ready") if workers else 0
+        workers.append(WorkerProcess(settings, changes))
+        until(lambda: workers[0].log().count("worker ready") > before)
         return workers[-1]
 
     assert store is not None  # Redis is up
@@ -101,24 +189,3 @@ def start(
     for worker in workers:
         worker.process.kill()
         worker.process.wait()
-
-
-@pytest.fixture
-def accept(store: JobStore, payloads: Payloads) -> Callable[..., Job]:
-    def accept(batches: int, method: Method = Method.TREE_PATH_DEPENDENT) -> Job:
-        job = Job(
-            id=new_job_id(),
-            model="wine@1",
-            method=method,
-            rows=batches * 10,
-            batch_rows=10,
-            features=FEATURES,
-            outputs=3,
-            created_at=time.time(),
-            request="r-1",
-        )
-        for batch in range(batches):
-            payloads.put_rows(job, batch, np.full((10, FEATURES), batch, dtype=np.float32))
-        return store.accept(job).job
-
-    return accept

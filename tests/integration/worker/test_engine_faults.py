@@ -3,35 +3,33 @@
 from __future__ import annotations
 
 import errno
-import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 import redis
-from numpy.typing import NDArray
 
 from services.worker.batch import BatchRunner, Outcome
+from services.worker.heartbeat import HeartbeatThread
 from services.worker.models import WarmModel
+from services.worker.worker import BatchWorker
 from shared.engines.checks import TOLERANCE
 from shared.engines.engine import Engine
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.errors import EngineError, PayloadMissingError
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.interactions import Interactions
-from shared.jobs import keys
 from shared.jobs.document import Job, Method, Status
-from shared.jobs.ids import new_job_id
 from shared.jobs.queue import Lane
-from shared.jobs.recovery import Recovery
-from shared.jobs.store import JobStore
+from shared.jobs.recovery import Blame
 from shared.jobs.transitions import Completion
 from shared.objects.payloads import Payloads
-from tests.integration.worker.conftest import FEATURES
+from tests.integration.worker.conftest import Scene
 
-type Matrix = NDArray[np.float32]
 type Spoil = Callable[[Matrix], Matrix]
+
+WHOLE, TOP = Interactions(), Interactions(top_pairs=3)
 
 
 @pytest.fixture
@@ -50,8 +48,8 @@ def spoilt(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return spoil
 
 
-def raising(fault: Exception) -> Spoil:
-    def give(_result: Matrix) -> Matrix:
+def raising(fault: Exception) -> Callable[..., Any]:
+    def give(*_given: object, **_named: object) -> Any:
         raise fault
 
     return give
@@ -65,20 +63,12 @@ def off_by(amount: float, row: int) -> Spoil:
     return give
 
 
-def the_detail(store: JobStore, job: Job, slug: str = "engine-fault") -> str:
-    failed = store.get(job.id)
-    assert failed.status is Status.FAILED
-    assert failed.error is not None
-    assert failed.error["type"] == f"/problems/{slug}"
-    return str(failed.error["detail"])
-
-
-def nobody_is_blamed(job: Job, store: JobStore, connection: redis.Redis) -> None:
-    assert not connection.exists(keys.deaths(job.id))
-    assert Recovery(connection, store).running() == []
-    assert Recovery(connection, store).requeue_lost(at_once=True) == []
+def nobody_is_blamed(scene: Scene, job: Job) -> None:
+    assert not any(scene.blame(job, batch) for batch in range(job.batches))
+    assert scene.recovery.running() == []
+    assert scene.recovery.requeue_lost(at_once=True) == []
     # Accepting queued the batches. None was queued another time, and workers skip those of a failed job.
-    assert store.queues.waiting() == {Lane.INTERACTIVE: 0, Lane.BULK: job.batches}
+    assert scene.store.queues.waiting() == {Lane.INTERACTIVE: 0, Lane.BULK: job.batches}
 
 
 def faults_counted(runner: BatchRunner) -> float:
@@ -90,22 +80,15 @@ def faults_counted(runner: BatchRunner) -> float:
     "fault", [RuntimeError("the tables are torn"), KeyError("tree 7"), OSError(errno.EIO, "torn")], ids=repr
 )
 def test_an_exception_in_an_engine_fails_the_job_the_first_time_and_gives_its_reason(
-    fault: Exception,
-    runner: BatchRunner,
-    accept: Callable[..., Job],
-    spoilt: Callable[..., None],
-    store: JobStore,
-    connection: redis.Redis,
+    fault: Exception, runner: BatchRunner, scene: Scene, spoilt: Callable[..., None]
 ) -> None:
-    job = accept(3)
+    job = scene.accept(30)
     spoilt(raising(fault))
-
     assert runner.run(job.id, 1) is Outcome.FAILED
-
-    detail = the_detail(store, job)
+    detail = scene.detail(job)
     assert detail.startswith("Batch 1: The xgboost engine failed while it explained rows of model wine@1 (")
     assert f"({type(fault).__name__}: {fault}); no result was stored." in detail
-    nobody_is_blamed(job, store, connection)
+    nobody_is_blamed(scene, job)
     assert faults_counted(runner) == 1
 
 
@@ -113,15 +96,12 @@ def test_an_exception_in_an_engine_fails_the_job_the_first_time_and_gives_its_re
 def test_values_that_do_not_add_up_fail_the_job_and_are_not_stored(
     rows_at_once: int | None,
     runner: BatchRunner,
-    accept: Callable[..., Job],
+    scene: Scene,
     spoilt: Callable[..., None],
-    store: JobStore,
-    payloads: Payloads,
-    connection: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(XGBoostEngine, "rows_at_once", rows_at_once)
-    job = accept(3)
+    job = scene.accept(30)
     explained = 0
 
     def spoil_row_17(result: Matrix) -> Matrix:
@@ -133,46 +113,45 @@ def test_values_that_do_not_add_up_fail_the_job_and_are_not_stored(
 
     spoilt(spoil_row_17)
     assert runner.run(job.id, 1) is Outcome.FAILED
-
     assert (
         "Batch 1: The xgboost engine's values of model wine@1 are 0.67 off their margin for output 1 in row 17; "
-        "no result was stored." in the_detail(store, job)
+        "no result was stored." in scene.detail(job)
     )
     with pytest.raises(PayloadMissingError):
-        payloads.result(job, 1)
-    nobody_is_blamed(job, store, connection)
+        scene.payloads.result(job, 1)
+    nobody_is_blamed(scene, job)
     assert faults_counted(runner) == 1
 
 
 def test_values_that_are_not_numbers_fail_the_job(
-    runner: BatchRunner, accept: Callable[..., Job], spoilt: Callable[..., None], store: JobStore
+    runner: BatchRunner, scene: Scene, spoilt: Callable[..., None]
 ) -> None:
-    job = accept(1)
+    job = scene.accept()
     spoilt(off_by(float("nan"), row=2))
     assert runner.run(job.id, 0) is Outcome.FAILED
-    assert "values of model wine@1 are not all finite numbers" in the_detail(store, job)
+    assert "values of model wine@1 are not all finite numbers" in scene.detail(job)
 
 
 def test_an_engine_that_cannot_be_made_fails_the_job(
-    runner: BatchRunner, accept: Callable[..., Job], store: JobStore, monkeypatch: pytest.MonkeyPatch
+    runner: BatchRunner, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job = accept(1)
+    job = scene.accept()
 
     def broken(_model: WarmModel, _method: Method) -> Engine:
         raise IndexError("no such leaf")
 
     monkeypatch.setattr(WarmModel, "engine", broken)
     assert runner.run(job.id, 0) is Outcome.FAILED
-    assert "(IndexError: no such leaf)" in the_detail(store, job)
+    assert "(IndexError: no such leaf)" in scene.detail(job)
 
 
 def test_an_engines_own_refusal_keeps_its_slug_and_is_no_fault(
-    runner: BatchRunner, accept: Callable[..., Job], spoilt: Callable[..., None], store: JobStore
+    runner: BatchRunner, scene: Scene, spoilt: Callable[..., None]
 ) -> None:
-    job = accept(1)
+    job = scene.accept()
     spoilt(raising(EngineError("of a kind that it cannot explain")))
     assert runner.run(job.id, 0) is Outcome.FAILED
-    assert the_detail(store, job, "engine") == "Batch 0: of a kind that it cannot explain"
+    assert scene.detail(job, "engine") == "Batch 0: of a kind that it cannot explain"
     assert faults_counted(runner) == 0
 
 
@@ -183,91 +162,38 @@ def test_an_engines_own_refusal_keeps_its_slug_and_is_no_fault(
         ValueError("std::bad_alloc"),
         OSError(errno.ENOMEM, "no more"),
         ImportError("x.so: cannot allocate memory"),
+        None,
     ],
     ids=repr,
 )
-def test_memory_that_runs_out_in_an_engine_is_no_fault_of_it(
-    fault: Exception,
+def test_memory_that_runs_out_in_an_engine_and_what_breaks_outside_of_one_count_as_a_death(
+    fault: Exception | None,
     runner: BatchRunner,
-    accept: Callable[..., Job],
+    scene: Scene,
     spoilt: Callable[..., None],
-    store: JobStore,
-    connection: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    job = accept(1)
-    spoilt(raising(fault))
+    job = scene.accept()
+    if fault is None:
+        monkeypatch.setattr(Payloads, "put_result", raising(RuntimeError("not the engine's")))
+    else:
+        spoilt(raising(fault))
     assert runner.run(job.id, 0) is Outcome.HANDED_BACK
-    assert store.get(job.id).status is Status.RUNNING
-    assert connection.hget(keys.deaths(job.id), "0") == b"4"
+    assert scene.status(job) is Status.RUNNING
+    assert scene.blame(job) == Blame.DEATH
     assert faults_counted(runner) == 0
 
 
-def test_what_breaks_outside_of_engines_still_counts_as_a_death(
-    runner: BatchRunner,
-    accept: Callable[..., Job],
-    store: JobStore,
-    connection: redis.Redis,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    job = accept(1)
-
-    def broken(*_given: object) -> None:
-        raise RuntimeError("not the engine's")
-
-    monkeypatch.setattr(Payloads, "put_result", broken)
-    assert runner.run(job.id, 0) is Outcome.HANDED_BACK
-    assert store.get(job.id).status is Status.RUNNING
-    assert connection.hget(keys.deaths(job.id), "0") == b"4"
-
-
-@pytest.fixture
-def with_interactions(store: JobStore, payloads: Payloads) -> Callable[[Interactions], Job]:
-    def accept(wanted: Interactions) -> Job:
-        rows = np.random.default_rng(1).normal(size=(10, FEATURES)).astype(np.float32)
-        job = Job(
-            id=new_job_id(),
-            model="wine@1",
-            method=Method.TREE_PATH_DEPENDENT,
-            rows=10,
-            batch_rows=10,
-            features=FEATURES,
-            outputs=3,
-            created_at=time.time(),
-            interactions=wanted,
-        )
-        payloads.put_rows(job, 0, rows)
-        return store.accept(job).job
-
-    return accept
-
-
-WHOLE, TOP = Interactions(), Interactions(top_pairs=3)
-
-
 @pytest.mark.parametrize("wanted", [WHOLE, TOP], ids=["matrices", "top pairs"])
-def test_interactions_that_add_up_are_recorded_with_their_residual(
-    wanted: Interactions,
-    runner: BatchRunner,
-    with_interactions: Callable[[Interactions], Job],
-    store: JobStore,
+def test_interactions_add_up_or_fail_the_job_and_nothing_is_stored(
+    wanted: Interactions, runner: BatchRunner, scene: Scene, spoilt: Callable[..., None]
 ) -> None:
-    job = with_interactions(wanted)
-    assert runner.run(job.id, 0) is Completion.COMPLETED
-    residual = store.get(job.id).largest_residual
+    rows = np.random.default_rng(1).normal(size=(10, 13)).astype(np.float32)
+    good, job = (scene.accept(rows, interactions=wanted) for _ in range(2))
+    assert runner.run(good.id, 0) is Completion.COMPLETED
+    residual = scene.store.get(good.id).largest_residual
     assert residual is not None
     assert 0 < residual < TOLERANCE
-
-
-@pytest.mark.parametrize("wanted", [WHOLE, TOP], ids=["matrices", "top pairs"])
-def test_interactions_that_do_not_add_up_fail_the_job_and_nothing_is_stored(
-    wanted: Interactions,
-    runner: BatchRunner,
-    with_interactions: Callable[[Interactions], Job],
-    spoilt: Callable[..., None],
-    store: JobStore,
-    payloads: Payloads,
-) -> None:
-    job = with_interactions(wanted)
 
     def spoil_matrices(found: Matrix) -> Matrix:
         if found.ndim == 4:  # values and margins have fewer
@@ -278,31 +204,75 @@ def test_interactions_that_do_not_add_up_fail_the_job_and_nothing_is_stored(
     assert runner.run(job.id, 0) is Outcome.FAILED
     assert (
         "The xgboost engine's interactions of model wine@1 are 0.25 off the value of feature 2 for output 0 in row 4"
-        in the_detail(store, job)
+        in scene.detail(job)
     )
     with pytest.raises(PayloadMissingError):
-        payloads.result(job, 0)
+        scene.payloads.result(job, 0)
     with pytest.raises(PayloadMissingError):
-        payloads.interaction_spans(job, 0, [range(1)])
+        scene.payloads.interaction_spans(job, 0, [range(1)])
     assert faults_counted(runner) == 1
 
 
 def test_the_largest_residual_of_all_batches_is_in_the_job_and_kept_for_the_model(
-    runner: BatchRunner,
-    accept: Callable[..., Job],
-    store: JobStore,
-    spoilt: Callable[..., None],
+    runner: BatchRunner, scene: Scene, spoilt: Callable[..., None]
 ) -> None:
-    job = accept(3)
-    assert store.get(job.id).largest_residual is None
+    job = scene.accept(30)
+    assert scene.store.get(job.id).largest_residual is None
     runner.run(job.id, 0)
-    first = store.get(job.id).largest_residual
+    first = scene.store.get(job.id).largest_residual
     assert first is not None
     assert 0 <= first < 2e-6
 
     spoilt(off_by(3e-5, row=5))
     runner.run(job.id, 1)
-    most = store.get(job.id).largest_residual
+    most = scene.store.get(job.id).largest_residual
     assert most is not None
     assert 5e-6 < most <= 3.2e-5
     assert runner.counters.read()["largest_residual", "wine@1"] == most
+
+
+# --- A worker exits after a run that raised. An outage of Redis is no fault of its batch. ---
+
+
+@pytest.fixture
+def worker(runner: BatchRunner, scene: Scene) -> BatchWorker:
+    runner.stopping.clear()
+    heartbeat = HeartbeatThread(scene.heartbeats, runner.me, runner.counters)
+    return BatchWorker(scene.connection, runner, heartbeat, memory_limit_mb=10_000)
+
+
+def run_one_batch(worker: BatchWorker, scene: Scene) -> None:
+    scene.accept()
+    found = worker.dequeue_job_and_maintain_ttl(5)
+    assert found is not None
+    worker.execute_job(*found)
+
+
+@pytest.mark.parametrize(
+    ("fault", "broken"),
+    [
+        (MemoryError(), True),
+        (redis.exceptions.ResponseError("WRONGTYPE"), True),
+        (redis.exceptions.ConnectionError(), False),
+        (redis.exceptions.TimeoutError(), False),
+        (redis.exceptions.ResponseError("MISCONF Redis is configured to save, and cannot"), False),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_only_a_redis_that_is_away_lets_a_worker_exit_in_order_after_a_run_that_raised(
+    worker: BatchWorker, scene: Scene, monkeypatch: pytest.MonkeyPatch, *, fault: Exception, broken: bool
+) -> None:
+    monkeypatch.setattr(BatchRunner, "run", raising(fault))
+    run_one_batch(worker, scene)
+    assert worker.broken is broken
+    assert worker._stop_requested
+
+
+def test_a_run_that_ends_leaves_no_record_in_rq_and_the_worker_goes_on(
+    worker: BatchWorker, scene: Scene
+) -> None:
+    run_one_batch(worker, scene)
+    assert scene.connection.keys("rq:job:*") == []
+    assert not scene.connection.exists("rq:wip:interactive")
+    assert not worker.broken
+    assert not worker._stop_requested
