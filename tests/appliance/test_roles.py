@@ -29,13 +29,13 @@ from tests.appliance.faults.submitted import (
 )
 from tests.appliance.faults.supervised import Supervisor
 from tests.appliance.roles import WorkerAppliance, shared_connection
-from tests.remote.network import Network
-from tests.remote.remote_redis import PASSWORD, RemoteRedis
+from tests.support.remote.network import Network
+from tests.support.remote.remote_redis import PASSWORD, RemoteRedis
 
 #: Batches of the job: enough that every worker takes part.
 BATCHES = 60
-#: Seconds for which a worker is cut off.
-CUT_SECONDS = 30.0
+#: Seconds for which a worker is cut off: longer than its lease.
+CUT_SECONDS = 14.0
 #: Seconds beyond the lease in which the others must have a silent worker's batch.
 NOTICED_SECONDS = 60.0
 

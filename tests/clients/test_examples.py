@@ -10,18 +10,11 @@ from string import Template
 from typing import Any
 from urllib.parse import urlencode
 
-import pytest
-
-from ops.http_call import Answer, call
 from ops.lab.trial_appliance import Appliance
-from tests.integration.api.contract import Contract
+from shapbox import Response, Shapbox
+from tests.support.openapi_contract import contract
 
 ROW = [47, 2, 22.5, 82, 131, 66.8, 41, 3, 4.7536, 89]
-
-
-@pytest.fixture(scope="module")
-def contract() -> Contract:
-    return Contract()
 
 
 def new_job(appliance: Appliance) -> str:
@@ -31,7 +24,7 @@ def new_job(appliance: Appliance) -> str:
     return str(answer.json()["id"])
 
 
-def run_curl(command: str, values: dict[str, str]) -> tuple[str, str, Answer]:
+def run_curl(command: str, values: dict[str, str]) -> tuple[str, str, Response]:
     """Do what `curl` would; return method, path and response."""
     words = shlex.split(Template(command).safe_substitute(values).replace("\\\n", ""))
     method, url, body, headers = "GET", "", None, {}
@@ -49,10 +42,11 @@ def run_curl(command: str, values: dict[str, str]) -> tuple[str, str, Answer]:
         else:
             assert url == ""
             url = word
-    return method, url.removeprefix(values["URL"]), call(url, method, headers, body)
+    path = url.removeprefix(values["URL"])
+    return method, path, Shapbox(values["URL"], "").call(method, path, body, headers)
 
 
-def test_every_command_on_the_page_succeeds(appliance: Appliance, contract: Contract) -> None:
+def test_every_command_on_the_page_succeeds(appliance: Appliance) -> None:
     page = appliance.get("/docs").body.decode()
     articles = re.findall(r'<article class="card" id="([^"]+)">(.*?)</article>', page, re.DOTALL)
     commands = [
@@ -60,19 +54,19 @@ def test_every_command_on_the_page_succeeds(appliance: Appliance, contract: Cont
         for name, article in articles
         for command in re.findall(r"<pre>(curl .*?)</pre>", article, re.DOTALL)
     ]
-    assert {name for name, _ in commands} == {one["operationId"] for _, _, one in contract.operations()}
+    assert {name for name, _ in commands} == {one["operationId"] for _, _, one in contract().operations()}
     keys = {name: appliance.key(name) for name in ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")}
     for _, command in commands:
         method, path, answer = run_curl(command, {**keys, "URL": appliance.url, "JOB_ID": new_job(appliance)})
         assert answer.status in {200, 202, 204}, (command, answer.body)
-        contract.check(method, path, answer.status, answer.headers, answer.body)
+        contract().check(method, path, answer.status, answer.headers, answer.body)
 
 
-def test_every_default_is_accepted(appliance: Appliance, contract: Contract) -> None:
+def test_every_default_is_accepted(appliance: Appliance) -> None:
     """Generated clients send them without being asked to."""
     sent = 0
-    for method, path, operation in contract.operations():
-        schemas = {one["name"]: contract.resolve(one["schema"]) for one in operation["parameters"]}
+    for method, path, operation in contract().operations():
+        schemas = {one["name"]: contract().resolve(one["schema"]) for one in operation["parameters"]}
         defaults = {name: schema["default"] for name, schema in schemas.items() if "default" in schema}
         if not defaults:
             continue
@@ -86,9 +80,9 @@ def test_every_default_is_accepted(appliance: Appliance, contract: Contract) -> 
     assert sent == 4
 
 
-def test_every_kind_of_plot_takes_what_the_document_says(appliance: Appliance, contract: Contract) -> None:
+def test_every_kind_of_plot_takes_what_the_document_says(appliance: Appliance) -> None:
     names = {"output": "disease_progression", "feature": "bmi", "row": "0", "max_display": "5"}
-    kinds = contract.document["components"]["schemas"]["PlotKind"]["enum"]
+    kinds = contract().document["components"]["schemas"]["PlotKind"]["enum"]
     job = new_job(appliance)
     taken = {
         kind: {

@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-import http.client
+import copy
 import io
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import falcon.testing
 
+from ops.lab.trial_appliance import free_ports
+from ops.run.program_environment import GIVE_BACK
+from services.api.components import Components
 from services.api.http.access_log import AccessLog, StartResponse
+from shapbox import Shapbox
+from shared.build import ROOT
 from shared.log import log_context
-from tests.integration.api.contract import Contract
+from shared.settings import Settings
+from tests.support.openapi_contract import contract
 
 API_KEY, ADMIN_API_KEY, METRICS_TOKEN = (
     "api-key-of-the-tests",
     "admin-key-of-the-tests",
     "metrics-token-of-tests",
 )
+JSON, CSV, NDJSON, NPY = "application/json", "text/csv", "application/x-ndjson", "application/x-npy"
 
 
 @dataclass(frozen=True)
@@ -40,12 +51,13 @@ class Reply:
     def detail(self) -> str:
         return str(self.json["detail"])
 
+    @property
+    def refusal(self) -> tuple[int, str]:
+        return self.status, self.slug
+
 
 class Client:
     """The common part of both clients. `key` None sends no Authorization."""
-
-    def __init__(self) -> None:
-        self.contract = Contract()
 
     def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:
         raise NotImplementedError
@@ -62,7 +74,7 @@ class Client:
         if key is not None:
             sent.setdefault("Authorization", f"Bearer {key}")
         reply = self.send(method, path, body, sent)
-        self.contract.check(method, path, reply.status, reply.headers, reply.body)
+        contract().check(method, path, reply.status, reply.headers, reply.body)
         return reply
 
     def get(self, path: str, key: str | None = API_KEY, **headers: str) -> Reply:
@@ -70,7 +82,7 @@ class Client:
 
     def post_json(self, path: str, value: Any, **headers: str) -> Reply:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
-        return self.post(path, body, "application/json", **headers)
+        return self.post(path, body, JSON, **headers)
 
     def post(self, path: str, body: bytes, content_type: str, **headers: str) -> Reply:
         return self.call("POST", path, body, {"Content-Type": content_type, **_named(headers)})
@@ -80,8 +92,6 @@ class InProcess(Client):
     """Calls the application without a server."""
 
     def __init__(self, app: AccessLog) -> None:
-        super().__init__()
-
         def seekable(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
             # waitress gives a seekable body; the simulation does not.
             length = int(environ.get("CONTENT_LENGTH") or 0)
@@ -103,17 +113,51 @@ class OverHttp(Client):
     """Calls a real server, with a connection for each request."""
 
     def __init__(self, port: int) -> None:
-        super().__init__()
         self.port = port
+        self._box = Shapbox(f"http://127.0.0.1:{port}", "")
 
     def send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Reply:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        answer = self._box.call(method, path, body or None, headers)
+        return Reply(answer.status, dict(answer.headers), answer.body)
+
+
+class Process:
+    """The api as a process of its own, without supervisord."""
+
+    def __init__(self, settings: Settings, *program: str) -> None:
+        """`program`: what Python is told to run instead of the api's own entry point."""
+        self.port = free_ports(1)[0]
+        environment = {
+            **os.environ,
+            **GIVE_BACK,
+            "DATA_DIR": str(settings.data_dir),
+            "PORT": str(self.port),
+            "API_KEY": API_KEY,
+            "ADMIN_API_KEY": ADMIN_API_KEY,
+            "METRICS_TOKEN": METRICS_TOKEN,
+        }
+        self.tmp_dir = settings.tmp_dir
+        self.log = Path(settings.data_dir, "api.log")
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, *(program or ("-m", "services.api"))], cwd=ROOT, env=environment, stderr=log
+            )
+        self.http = OverHttp(self.port)
+
+    def answers(self) -> bool:
         try:
-            connection.request(method, path, body or None, headers)
-            answer = connection.getresponse()
-            return Reply(answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read())
-        finally:
-            connection.close()
+            return self.http.get("/healthz").status == 200
+        except OSError:
+            return False
+
+
+def changed(components: Components, **replaced: Any) -> Components:
+    """Return a copy of the components with other attributes."""
+    other = copy.copy(components)
+    for name in ("submission", "responses"):  # made of the others
+        vars(other).pop(name, None)
+    vars(other).update(replaced)
+    return other
 
 
 def _named(headers: dict[str, str]) -> dict[str, str]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,19 +17,35 @@ import redis
 from numpy.typing import NDArray
 
 from services.api.app import create_app, create_server
+from services.api.capacity.disk import UploadDisk
 from services.api.components import Components
 from services.api.explain import job_waits
+from services.api.http import channel, server
+from services.api.http.access_log import AccessLog
+from services.api.http.admission import Admission
+from services.api.http.server import Server
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
 from shared.explanation import Explanation
 from shared.jobs import keys
 from shared.jobs.document import Job
+from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
-from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess, OverHttp
-from tests.integration.api.api_process import Process
+from shared.timing import TIMING
+from tests.integration.api.api_client import (
+    ADMIN_API_KEY,
+    API_KEY,
+    METRICS_TOKEN,
+    InProcess,
+    OverHttp,
+    Process,
+)
+from tests.integration.api.served import App, Serve, Served
+from tests.support.activated import activated_catalog
+from tests.support.redis_server import RedisServer
 
 type Values = NDArray[np.float32]
 type Finish = Callable[[Job], Values]
@@ -47,6 +66,30 @@ def settings(settings: Settings) -> Settings:
         max_queued_batches=150,
         metrics_port=1,
     )
+
+
+@pytest.fixture(scope="session")
+def shared_redis() -> Iterator[RedisServer]:
+    with tempfile.TemporaryDirectory(prefix="shapbox-") as folder:
+        settings = Settings(data_dir=Path(folder))
+        settings.run_dir.mkdir()
+        running = RedisServer(settings)
+        running.start()
+        yield running
+        running.kill()
+
+
+@pytest.fixture
+def connection(settings: Settings, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
+    """Connect to the Redis of all these tests, emptied; to the test's own `server` if it asks for one."""
+    if "server" in request.fixturenames:
+        request.getfixturevalue("server")
+    else:
+        settings.redis_socket.symlink_to(request.getfixturevalue("shared_redis").socket)
+    connection = connect(settings, Patience.STEADY, name="test")
+    connection.flushall()
+    yield connection
+    connection.close()
 
 
 @pytest.fixture
@@ -80,6 +123,76 @@ def http(components: Components) -> Iterator[OverHttp]:
     yield OverHttp(server.port)
     server.stop()
     thread.join()
+
+
+class Echo:
+    """A resource that takes bodies."""
+
+    access = "jobs"
+
+    def on_post(self) -> None:
+        """Tell the server that there is such a method."""
+
+
+@pytest.fixture
+def serve(components: Components) -> Iterator[Serve]:
+    """Serve the api, or an application that stands in its place, on a server of its own."""
+    with contextlib.ExitStack() as stack:
+
+        def start(app: App | None = None, **changes: Any) -> Served:
+            settings = replace(components.settings, **changes)
+            admission = Admission(settings, UploadDisk(settings.tmp_dir, 1), lambda _path: (Echo(),))
+            served_app = create_app(components) if app is None else AccessLog(app, components.counters)
+            served = Served(Server(served_app, admission, settings, components.counters))
+            stack.callback(served.thread.join)
+            stack.callback(served.stop)
+            return served
+
+        yield start
+
+
+@pytest.fixture
+def times(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Set times of connections."""
+
+    def scale(**seconds: float) -> None:
+        for module in (server, channel):
+            monkeypatch.setattr(module, "TIMING", replace(TIMING, **seconds))
+        monkeypatch.setattr(server, "EXPIRY_SECONDS", 0.05)
+
+    return scale
+
+
+@pytest.fixture
+def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
+    """Set how many connections there may be, and how many in reserve."""
+
+    def limit(connections: int, reserved: int) -> None:
+        monkeypatch.setattr(server, "CONNECTIONS", connections)
+        monkeypatch.setattr(server, "RESERVED_CONNECTIONS", reserved)
+
+    return limit
+
+
+class Remote(IPv4Address):
+    """An address that does not count as loopback."""
+
+    is_loopback = False
+
+
+@pytest.fixture
+def as_if_remote(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Treat loopback as any address."""
+    monkeypatch.setattr(server, "ip_address", Remote)
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Activations]:
+    """The shipped models' compiled files, and what their activation found."""
+    folder = tmp_path_factory.mktemp("compiled")
+    versions = activated_catalog(ROOT / "models", folder).versions()
+    records = {version.id: version.activation for version in versions if version.activation is not None}
+    return folder, Activations("compiled", records)
 
 
 @pytest.fixture
@@ -134,7 +247,7 @@ def nothing_is_left(components: Components) -> Callable[[], None]:
 
 
 @pytest.fixture
-def start(settings: Settings, wait_until: Callable[..., float]) -> Iterator[Callable[[], Process]]:
+def start(settings: Settings, wait_until: Callable[..., float]) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def begin(*program: str) -> Process:

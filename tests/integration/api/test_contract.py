@@ -28,7 +28,8 @@ from shared.models.activation.records import ExplanationKind, State
 from shared.models.contract import Adverse, Kind, Link, TreesReason
 from shared.settings import Role
 from tests.integration.api.api_client import InProcess
-from tests.integration.api.contract import Contract
+from tests.support.openapi_contract import Contract
+from tests.support.openapi_contract import contract as the_contract
 
 #: Types of problems that falcon and the server give, and no error of ours.
 FOREIGN_PROBLEMS = {"bad-request", "method-not-allowed", "not-found"}
@@ -51,12 +52,12 @@ MEMBERS: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def contract() -> Contract:
-    return Contract()
+    return the_contract()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def schemas(contract: Contract) -> dict[str, Any]:
     return dict(contract.document["components"]["schemas"])
 

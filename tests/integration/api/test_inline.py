@@ -8,42 +8,40 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from ops.lab.reference import EXACT, distance, reference_contributions
 from services.api.app import create_app
 from services.api.components import Components
 from services.api.explain.inline import MOST_BODY, MOST_ROWS, InlineModel, InlineModels
-from shared.build import ROOT
+from shared.engines.checks import ADVICE
+from shared.explanation import Explanation
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
+from shared.models.activation.records import Activations
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
-from tests.integration.api.api_client import InProcess
-from tests.integration.api.changed import changed
-from tests.support.activated import activated_catalog
+from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess, changed
 
 ROW = [0.5] * 10
-BODY = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
+BODY: dict[str, Any] = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
+
+type Matrix = NDArray[np.float32]
+type Spoil = Callable[[Callable[[Matrix], None]], None]
 
 pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("compiled")
-    activated_catalog(ROOT / "models", folder)
-    return folder
-
-
 @pytest.fixture(autouse=True)
-def opened(components: Components, compiled: Path) -> None:
-    shutil.copytree(compiled, components.settings.compiled_dir, dirs_exist_ok=True)
+def opened(components: Components, compiled: tuple[Path, Activations]) -> None:
+    shutil.copytree(compiled[0], components.settings.compiled_dir, dirs_exist_ok=True)
     components.inline_models.open()
 
 
@@ -56,23 +54,20 @@ def counted(components: Components, *name: str) -> float:
     return components.counters.read().get(name, 0.0)
 
 
-@pytest.mark.parametrize("model", ["diabetes", "breast-cancer", "wine"])
 def test_a_row_is_explained_exactly_and_no_job_is_made(
-    client: InProcess, components: Components, nothing_is_left: Callable[[], None], model: str
+    client: InProcess, components: Components, nothing_is_left: Callable[[], None]
 ) -> None:
-    version = components.catalog.get(model)
-    assert version.examples_path is not None
-    rows = np.load(version.examples_path)[:10].astype(np.float32)
-    reply = client.post_json(
-        "/v1/explain", {"model": model, "rows": rows.tolist()}, Accept="application/x-npy"
-    )
-    wanted = reference_contributions(version.model_path, rows)
-    assert (
-        distance(np.load(io.BytesIO(reply.body)), wanted.reshape(np.load(io.BytesIO(reply.body)).shape))
-        <= EXACT
-    )
-    assert "content-location" not in reply.headers
+    for model in ("diabetes", "breast-cancer", "wine"):
+        version = components.catalog.get(model)
+        assert version.examples_path is not None
+        rows = np.load(version.examples_path)[:10].astype(np.float32)
+        reply = client.post_json("/v1/explain", {"model": model, "rows": rows.tolist()}, Accept=NPY)
+        found = np.load(io.BytesIO(reply.body))
+        wanted = reference_contributions(version.model_path, rows)
+        assert distance(found, wanted.reshape(found.shape)) <= EXACT
+        assert "content-location" not in reply.headers
     nothing_is_left()
+    assert components.connection.keys(f"{keys.JOBS}*") == []
 
 
 def test_interventional_values_are_explained_inline_if_they_are_compiled(
@@ -98,27 +93,21 @@ def test_an_inline_result_names_no_job_and_counts_as_one(client: InProcess, comp
         assert 0 < counted(components, f"{histogram}_sum") < 1
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("text/csv", b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n"),
-        ("application/x-ndjson", json.dumps(ROW).encode()),
-        ("application/x-npy", None),
-    ],
-)
-def test_every_kind_of_body_and_answer_is_served(
-    client: InProcess, components: Components, content_type: str, body: bytes | None
-) -> None:
-    if body is None:
-        file = io.BytesIO()
-        np.save(file, np.array([ROW], dtype=np.float32))
-        body = file.getvalue()
+def test_every_kind_of_body_and_answer_is_served(client: InProcess, components: Components) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([ROW], dtype=np.float32))
+    bodies = {
+        CSV: b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n",
+        NDJSON: json.dumps(ROW).encode(),
+        NPY: file.getvalue(),
+    }
     wanted = client.post_json("/v1/explain", {"model": "diabetes", "rows": [ROW]}).json
-    for accept in ("application/json", "text/csv", "application/x-ndjson", "application/x-npy"):
-        reply = client.post("/v1/explain?model=diabetes", body, content_type, Accept=accept)
-        assert reply.status == 200
-        if accept == "application/json":
-            assert reply.json == wanted
+    for content_type, body in bodies.items():
+        for accept in (JSON, CSV, NDJSON, NPY):
+            reply = client.post("/v1/explain?model=diabetes", body, content_type, Accept=accept)
+            assert reply.status == 200
+            if accept == JSON:
+                assert reply.json == wanted
     assert jobs(components) == []
 
 
@@ -129,54 +118,39 @@ def test_rows_are_paged(client: InProcess) -> None:
     assert client.post_json("/v1/explain?offset=4", BODY).status == 400
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{",
-        b'{"model": "diabetes", "rows": []}',
-        b'{"model": "diabetes", "rows": [[1]]}',
-        b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,"x"]], "method": "tree_path_dependent"}',
-        b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,1e39]]}',
-        b'{"model": "nobody", "rows": [[1,2,3,4,5,6,7,8,9,10]]}',
-        b'{"model": "diabetes", "rows": [[1,2,3,4,5,6,7,8,9,10]], "method": "magic"}',
-    ],
-)
 def test_bad_input_is_refused_as_it_is_for_the_queue(
-    client: InProcess, nothing_is_left: Callable[[], None], body: bytes
+    client: InProcess, nothing_is_left: Callable[[], None]
 ) -> None:
-    inline = client.post_json("/v1/explain", body, X_Request_Id="one")
-    queued = client.post_json("/v1/explain?wait=0", body, X_Request_Id="one")
-    assert inline.status in {400, 404, 422}
-    assert (inline.status, inline.json) == (queued.status, queued.json)
+    bodies: list[Any] = [
+        *(b"{", {**BODY, "rows": []}, {**BODY, "rows": [[1]]}, {**BODY, "model": "nobody"}),
+        *(dict(BODY, rows=[[*ROW[1:], cell]]) for cell in ("x", 1e39)),
+        {**BODY, "method": "magic"},
+    ]
+    for body in bodies:
+        inline = client.post_json("/v1/explain", body, X_Request_Id="one")
+        queued = client.post_json("/v1/explain?wait=0", body, X_Request_Id="one")
+        assert inline.status in {400, 404, 422}
+        assert (inline.status, inline.json) == (queued.status, queued.json)
     nothing_is_left()
 
 
-@pytest.mark.parametrize(
-    ("query", "body"),
-    [
-        ("?wait=0", BODY),
-        ("?wait=0.05", {**BODY, "rows": [ROW] * (MOST_ROWS + 1)}),
-        ("?wait=0.05&interactions=true", BODY),
-    ],
-)
-def test_other_requests_go_to_the_workers(
-    client: InProcess, components: Components, query: str, body: Any
-) -> None:
-    assert client.post_json(f"/v1/explain{query}", body).status == 202
-    assert [job.status for job in jobs(components)] == [Status.QUEUED]
-    assert jobs(components)[0].rows == len(body["rows"])
-
-
-def test_a_large_body_goes_to_the_workers_however_few_its_rows(
-    client: InProcess, components: Components
-) -> None:
-    body = json.dumps({"model": "diabetes", "rows": [ROW]}).encode() + b" " * MOST_BODY
-    assert client.post_json("/v1/explain?wait=0.05", body).status == 202
-    assert [job.rows for job in jobs(components)] == [1]
+def test_other_requests_go_to_the_workers(client: InProcess, components: Components) -> None:
+    large = json.dumps({"model": "diabetes", "rows": [ROW]}).encode() + b" " * MOST_BODY
+    for number, (query, body, rows) in enumerate(
+        (
+            ("wait=0", BODY, 3),
+            ("wait=0.05", dict(BODY, rows=[ROW] * (MOST_ROWS + 1)), MOST_ROWS + 1),
+            ("wait=0.05&interactions=true", BODY, 3),
+            ("wait=0.05", large, 1),
+        )
+    ):
+        assert client.post_json(f"/v1/explain?{query}", body).status == 202
+        assert [job.status for job in jobs(components)] == [Status.QUEUED] * (number + 1)
+        assert jobs(components)[0].rows == rows
 
 
 def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(
-    client: InProcess, components: Components
+    client: InProcess, components: Components, nothing_is_left: Callable[[], None]
 ) -> None:
     reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
     assert (reply.status, reply.json["status"]) == (200, "completed")
@@ -191,13 +165,7 @@ def test_a_job_that_is_waited_for_is_kept_as_a_completed_one(
     assert counted(components, "rows_explained_total", "diabetes@1") == 6
     assert sum(components.store.queues.waiting().values()) == 0
     assert components.store.expired(time.time() + 1, 10) == [reply.json["id"]]
-
-
-def test_a_kept_job_is_deleted_without_a_trace(
-    client: InProcess, nothing_is_left: Callable[[], None]
-) -> None:
-    job = client.post_json("/v1/jobs", BODY, Prefer="wait=5").json
-    assert client.call("DELETE", job["links"]["self"]).status == 204
+    assert client.call("DELETE", reply.json["links"]["self"]).status == 204
     nothing_is_left()
 
 
@@ -208,7 +176,7 @@ def test_with_an_idempotency_key_the_job_is_found_again(client: InProcess, compo
     assert first.headers["content-location"] == f"/v1/jobs/{first.json['job']}/result"
     assert [job.id for job in jobs(components)] == [first.json["job"]]
     other = client.post_json("/v1/explain", {**BODY, "rows": [ROW]}, Idempotency_Key="once")
-    assert (other.status, other.slug) == (422, "idempotency-conflict")
+    assert other.refusal == (422, "idempotency-conflict")
     assert counted(components, "jobs_total", "completed") == 1
 
 
@@ -233,7 +201,7 @@ def test_values_are_given_while_redis_is_away(client: InProcess, server: Any) ->
     server.kill()
     assert client.post_json("/v1/explain", BODY).status == 200
     reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
-    assert (reply.status, reply.slug) == (503, "redis-unavailable")
+    assert reply.refusal == (503, "redis-unavailable")
 
 
 def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
@@ -241,11 +209,6 @@ def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
     assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [ROW] * 1000}).status == 429
     assert client.post_json("/v1/explain", BODY).status == 200
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").json["status"] == "completed"
-
-
-def test_an_appliance_that_stops_takes_nothing(client: InProcess, components: Components) -> None:
-    components.stop()
-    assert client.post_json("/v1/explain", BODY).slug == "draining"
 
 
 def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper_removes(
@@ -318,6 +281,67 @@ def test_only_so_many_requests_are_explained_at_a_time(
     assert max(seen) == 2
 
 
-def test_an_inline_result_leaves_no_key_of_a_job(client: InProcess, components: Components) -> None:
-    client.post_json("/v1/explain", BODY)
-    assert components.connection.keys(f"{keys.JOBS}*") == []
+# --- An engine that breaks or is wrong ---
+
+
+@pytest.fixture
+def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
+    """Have a function change what the compiled engine gives."""
+
+    explain = Explainer.explain
+
+    def spoil(change: Callable[[Matrix], None]) -> None:
+
+        @wraps(explain)
+        def spoilt(explainer: Explainer, rows: Matrix) -> Explanation:
+            result = explain(explainer, rows)
+            change(result.array)
+            return result
+
+        monkeypatch.setattr(Explainer, "explain", spoilt)
+
+    return spoil
+
+
+def be_off(result: Matrix) -> None:
+    result[1, 0, 4] += 500.0
+
+
+def break_off(_result: Matrix) -> None:
+    raise RuntimeError("the tables are torn")
+
+
+def test_a_request_whose_engine_breaks_or_is_wrong_fails_with_the_reason_and_nothing_is_kept(
+    client: InProcess, components: Components, spoil: Spoil, nothing_is_left: Callable[[], None]
+) -> None:
+    wrong = "engine's values of model diabetes@1 are 5e+02 off their margin in row 1; no result was stored."
+    broken = "engine failed while it explained rows of model diabetes@1 (RuntimeError: the tables are torn)"
+    for change, said in ((be_off, wrong), (break_off, broken)):
+        spoil(change)
+        for path in ("/v1/explain", "/v1/jobs?wait=5"):
+            reply = client.post_json(path, BODY)
+            assert reply.refusal == (500, "engine-fault")
+            assert said in reply.detail
+            assert ADVICE in reply.detail
+    nothing_is_left()
+    assert counted(components, "engine_faults_total", "diabetes@1") == 4
+    assert counted(components, "jobs_total", "completed") == 0
+    assert counted(components, "largest_residual", "diabetes@1") == 0
+
+
+def test_the_largest_residual_is_counted_and_stands_in_the_job_that_is_kept(
+    client: InProcess, components: Components, spoil: Spoil
+) -> None:
+    def be_off_a_little(result: Matrix) -> None:
+        result[:, 0, -1] *= np.float32(1 + 5e-5)
+
+    assert client.post_json("/v1/explain", BODY).status == 200
+    before = counted(components, "largest_residual", "diabetes@1")
+    assert 0 < before < 3e-6
+    spoil(be_off_a_little)
+    reply: Any = client.post_json("/v1/jobs?wait=5", BODY)
+    assert reply.json["status"] == Status.COMPLETED
+    residual = reply.json["largest_residual"]
+    assert residual == pytest.approx(5e-5, rel=0.05)
+    assert [job.largest_residual for job in components.store.page(None, 10, None).jobs] == [residual]
+    assert counted(components, "largest_residual", "diabetes@1") == residual

@@ -31,10 +31,8 @@ from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Recovery
-from tests.integration.api.api_client import InProcess, Reply
-from tests.unit.shared.treeshap.boosters import Floats, contributions, interactions
-
-NPY, CSV, NDJSON = "application/x-npy", "text/csv", "application/x-ndjson"
+from tests.integration.api.api_client import CSV, NDJSON, NPY, InProcess, Reply
+from tests.support.boosters import Floats, contributions, interactions
 
 
 @pytest.fixture
@@ -129,32 +127,30 @@ def test_npy_is_laid_out_as_pred_interactions(
             )
 
 
-@pytest.mark.parametrize("model", ["diabetes", "wine"])
 @pytest.mark.parametrize("options", [{}, {"top_pairs": 4}])
-@pytest.mark.parametrize("span", [30, 250, 5000])
 def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
     client: InProcess,
     explain: Explain,
     small_batches: None,
     monkeypatch: pytest.MonkeyPatch,
-    model: str,
     options: dict[str, Any],
-    span: int,
 ) -> None:
     del small_batches
-    path = explain(model, 17, interactions=True, **options)
     name = "pairs" if options else "interactions"
-    whole = client.get(path).json
-    monkeypatch.setattr(result_module, "SPAN_NUMBERS", span)
-    assert client.get(path).json == whole
-    assert client.get(f"{path}?offset=5&limit=9").json[name] == whole[name][5:14]
-    assert client.get(f"{path}?offset=17").json[name] == []
-    zipped = client.get(path, Accept_Encoding="gzip")
-    assert json.loads(gzip.decompress(zipped.body)) == whole
-    lines = [json.loads(line) for line in client.get(path, Accept=NDJSON).body.splitlines()]
-    assert [line[name] for line in lines] == whole[name]
-    assert [line["values"] for line in lines] == whole["values"]
-    assert [line["prediction"] for line in lines] == whole["predictions"]
+    for model in ("diabetes", "wine"):
+        path = explain(model, 17, interactions=True, **options)
+        whole = client.get(path).json
+        for span in (30, 250, 5000):
+            monkeypatch.setattr(result_module, "SPAN_NUMBERS", span)
+            assert client.get(path).json == whole
+            assert client.get(f"{path}?offset=5&limit=9").json[name] == whole[name][5:14]
+            assert client.get(f"{path}?offset=17").json[name] == []
+            zipped = client.get(path, Accept_Encoding="gzip")
+            assert json.loads(gzip.decompress(zipped.body)) == whole
+            lines = [json.loads(line) for line in client.get(path, Accept=NDJSON).body.splitlines()]
+            assert [line[name] for line in lines] == whole[name]
+            assert [line["values"] for line in lines] == whole["values"]
+            assert [line["prediction"] for line in lines] == whole["predictions"]
 
 
 def test_top_pairs_are_the_largest_of_each_row_and_output_by_name(
@@ -192,47 +188,38 @@ def test_the_job_document_says_what_was_asked_for_and_nothing_else(client: InPro
         assert client.get(job["links"]["self"]).json == job
 
 
-@pytest.mark.parametrize("content_type", [CSV, NDJSON])
-def test_the_query_says_it_for_all_other_bodies(
-    client: InProcess, components: Components, content_type: str
-) -> None:
+def test_the_query_says_it_for_all_other_bodies(client: InProcess, components: Components) -> None:
     names = components.catalog.get("diabetes").features
     line = ",".join("1" for _ in names)
-    body = f"{','.join(names)}\n{line}\n" if content_type == CSV else f"[{line}]\n"
     path = "/v1/jobs?model=diabetes&interactions=true&top_pairs=9"
-    job = client.post(path, body.encode(), content_type).json
-    assert (job["interactions"], job["top_pairs"]) == (True, 9)
+    for content_type, body in ((CSV, f"{','.join(names)}\n{line}\n"), (NDJSON, f"[{line}]\n")):
+        job = client.post(path, body.encode(), content_type).json
+        assert (job["interactions"], job["top_pairs"]) == (True, 9)
 
 
-@pytest.mark.parametrize(
-    ("query", "members", "told"),
-    [
-        ("interactions=yes", {}, "neither true nor false"),
-        ("interactions=TRUE", {}, "neither true nor false"),
-        ("", {"interactions": "true"}, "true or false"),
-        ("interactions=true&top_pairs=0", {}, "from 1 to 100"),
-        ("interactions=true&top_pairs=101", {}, "from 1 to 100"),
-        ("interactions=true&top_pairs=-1", {}, "from 1 to 100"),
-        ("interactions=true&top_pairs=2.5", {}, "from 1 to 100"),
-        ("", {"interactions": True, "top_pairs": 101}, "from 1 to 100"),
-        ("top_pairs=5", {}, "interactions=true"),
-        ("interactions=false&top_pairs=5", {}, "interactions=true"),
-        ("interactions=false", {"interactions": True}, "Send it once"),
-        ("top_pairs=5", {"interactions": True, "top_pairs": 6}, "Send it once"),
-        ("interactions=true", {"method": "interventional"}, "Use tree_path_dependent"),
-    ],
-)
+#: Options that make no sense, in the query and in the body, and the remedy.
+SENSELESS: list[tuple[str, dict[str, Any], str]] = [
+    ("interactions=yes", {}, "neither true nor false"),
+    ("interactions=TRUE", {}, "neither true nor false"),
+    ("", {"interactions": "true"}, "true or false"),
+    *((f"interactions=true&top_pairs={pairs}", {}, "from 1 to 100") for pairs in ("0", "101", "-1", "2.5")),
+    ("", {"interactions": True, "top_pairs": 101}, "from 1 to 100"),
+    ("top_pairs=5", {}, "interactions=true"),
+    ("interactions=false&top_pairs=5", {}, "interactions=true"),
+    ("interactions=false", {"interactions": True}, "Send it once"),
+    ("top_pairs=5", {"interactions": True, "top_pairs": 6}, "Send it once"),
+    ("interactions=true", {"method": "interventional"}, "Use tree_path_dependent"),
+]
+
+
 def test_options_that_make_no_sense_are_refused_with_what_to_do(
-    client: InProcess,
-    nothing_is_left: Callable[[], None],
-    query: str,
-    members: dict[str, Any],
-    told: str,
+    client: InProcess, nothing_is_left: Callable[[], None]
 ) -> None:
-    for path in ("/v1/jobs", "/v1/explain"):
-        reply = client.post_json(f"{path}?{query}", {"model": "wine", "rows": [[1.0] * 13], **members})
-        assert (reply.status, reply.slug) == (422, "unprocessable")
-        assert told in reply.detail
+    for query, members, told in SENSELESS:
+        for path in ("/v1/jobs", "/v1/explain"):
+            reply = client.post_json(f"{path}?{query}", {"model": "wine", "rows": [[1.0] * 13], **members})
+            assert reply.refusal == (422, "unprocessable")
+            assert told in reply.detail
     nothing_is_left()
 
 
@@ -243,7 +230,7 @@ def test_a_row_whose_matrices_do_not_fit_is_refused_with_what_would(
     for options in ({}, {"top_pairs": 1}):
         body = {"model": "wine", "rows": [[1.0] * 13], "interactions": True, **options}
         reply = client.post_json("/v1/jobs", body)
-        assert (reply.status, reply.slug) == (413, "batch-too-large")
+        assert reply.refusal == (413, "batch-too-large")
         assert "at most 12 features fit" in reply.detail
     nothing_is_left()
 
@@ -261,7 +248,7 @@ def test_what_a_representation_cannot_hold_is_refused_before_any_work_and_says_w
         ({"interactions": True, "top_pairs": 3}, NPY),
     ):
         reply = send(client, "/v1/explain", options, Accept=accept)
-        assert (reply.status, reply.slug) == (406, "not-acceptable")
+        assert reply.refusal == (406, "not-acceptable")
         assert "application/json" in reply.detail
         assert "interactions=false" in reply.detail
     nothing_is_left()
@@ -286,7 +273,7 @@ def test_an_idempotency_key_goes_with_what_was_asked_for(client: InProcess) -> N
     assert send(client, path, {}, Idempotency_Key="one").json["id"] == first.json["id"]
     for other in ("/v1/jobs", "/v1/jobs?interactions=false", f"{path}&top_pairs=3"):
         reply = send(client, other, {}, Idempotency_Key="one")
-        assert (reply.status, reply.slug) == (422, "idempotency-conflict")
+        assert reply.refusal == (422, "idempotency-conflict")
 
 
 def test_summary_and_plots_are_those_of_the_values(client: InProcess, explain: Explain) -> None:

@@ -1,4 +1,4 @@
-"""Health, readiness, metrics, versions, documents."""
+"""Health, readiness, metrics, versions, and the log."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ from shared.settings import Role
 from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 from tests.integration.conftest import Logged
 
+OK = {"status": "ok", "causes": []}
+#: What the monitor has found, and the cause for which the appliance is unhealthy; None: it heals by itself.
+FINDINGS: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"redis_down_seconds": 29.0, "no_worker_seconds": 29.0}, None),
+    ({"redis_down_seconds": 31.0}, "redis"),
+    ({"no_worker_seconds": 31.0}, "workers"),
+    ({"fatal_programs": ("worker-1",)}, "programs"),
+    ({"written_at": 1.0}, "monitor"),
+]
+
 
 def report(components: Components, **findings: Any) -> None:
     status = ApplianceStatus(written_at=findings.pop("written_at", time.time()), **findings)
@@ -31,29 +42,23 @@ def grow_old(components: Components) -> None:
     object.__setattr__(components, "started", time.monotonic() - 60)
 
 
-def test_a_sound_appliance_is_healthy(client: InProcess, components: Components) -> None:
-    grow_old(components)
-    report(components)
-    assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
+def probe(client: InProcess, name: str) -> tuple[int, bool]:
+    reply = client.get("/readyz", key=None)
+    return reply.status, reply.json["probes"][name]["ok"]
 
 
-@pytest.mark.parametrize(
-    ("findings", "cause"),
-    [
-        ({"redis_down_seconds": 31.0}, "redis"),
-        ({"no_worker_seconds": 31.0}, "workers"),
-        ({"fatal_programs": ("worker-1",)}, "programs"),
-        ({"written_at": 1.0}, "monitor"),
-    ],
-)
-def test_what_cannot_heal_is_unhealthy(
-    client: InProcess, components: Components, findings: dict[str, Any], cause: str
+def test_what_cannot_heal_is_unhealthy_and_a_monitor_is_missed_only_after_the_start(
+    client: InProcess, components: Components
 ) -> None:
+    assert client.get("/healthz", key=None).json == OK
+    assert probe(client, "monitor") == (200, False)
     grow_old(components)
-    report(components, **findings)
-    reply = client.get("/healthz", key=None)
-    assert reply.status == 503
-    assert [found["cause"] for found in reply.json["causes"]] == [cause]
+    assert client.get("/healthz").status == 503
+    for findings, cause in FINDINGS:
+        report(components, **findings)
+        reply = client.get("/healthz", key=None)
+        assert [found["cause"] for found in reply.json["causes"]] == [cause][: cause is not None]
+        assert reply.status == (503 if cause else 200)
 
 
 def test_an_api_with_remote_workers_is_not_restarted_for_them(
@@ -62,28 +67,15 @@ def test_an_api_with_remote_workers_is_not_restarted_for_them(
     object.__setattr__(components, "settings", replace(components.settings, role=Role.API))
     grow_old(components)
     report(components, no_worker_seconds=31.0, standstill_seconds=31.0)
-    assert client.get("/healthz", key=None).json == {"status": "ok", "causes": []}
+    assert client.get("/healthz", key=None).json == OK
     assert client.get("/readyz", key=None).json["probes"]["queue"]["ok"] is False
     report(components, no_worker_seconds=31.0, fatal_programs=("api",))
     assert client.get("/healthz", key=None).json["causes"][0]["cause"] == "programs"
 
 
-def test_what_heals_by_itself_is_healthy(client: InProcess, components: Components) -> None:
-    grow_old(components)
-    report(components, redis_down_seconds=29.0, no_worker_seconds=29.0)
-    assert client.get("/healthz").status == 200
-
-
-def test_a_monitor_that_never_reported_is_a_fault_only_after_the_start(
-    client: InProcess, components: Components
+def test_readiness_names_every_probe_and_needs_a_worker_and_a_store(
+    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert client.get("/healthz").status == 200
-    grow_old(components)
-    components.status._read_at = -1.0
-    assert client.get("/healthz").status == 503
-
-
-def test_readiness_names_every_probe(client: InProcess, components: Components) -> None:
     report(components)
     reply = client.get("/readyz", key=None)
     assert reply.status == 200
@@ -92,17 +84,16 @@ def test_readiness_names_every_probe(client: InProcess, components: Components) 
     assert all(probe["ok"] for probe in probes.values())
     assert probes["storage"]["free_bytes"] > 0
 
+    def away(_self: object) -> None:
+        raise StorageUnavailableError("refused")
 
-def test_without_a_worker_the_appliance_is_not_ready(client: InProcess, components: Components) -> None:
+    monkeypatch.setattr(type(components.payloads), "probe", away)
+    components.probe.refresh()
+    assert probe(client, "storage") == (503, False)
+    assert client.get("/readyz").json["probes"]["storage"]["detail"].endswith("refused")
     components.heartbeats.withdraw("worker-1")
-    reply = client.get("/readyz")
-    assert (reply.status, reply.json["probes"]["workers"]["ok"]) == (503, False)
-    assert int(reply.headers["retry-after"]) >= 1
-
-
-def test_a_missing_monitor_does_not_make_it_unready(client: InProcess) -> None:
-    reply = client.get("/readyz")
-    assert (reply.status, reply.json["probes"]["monitor"]["ok"]) == (200, False)
+    assert probe(client, "workers") == (503, False)
+    assert int(client.get("/readyz").headers["retry-after"]) >= 1
 
 
 def test_a_placeholder_is_flagged_everywhere(client: InProcess, components: Components) -> None:
@@ -114,27 +105,13 @@ def test_a_placeholder_is_flagged_everywhere(client: InProcess, components: Comp
     assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json["fallback"] is True
 
 
-def test_a_store_that_hangs_is_no_longer_ready(
-    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def away(_self: object) -> None:
-        raise StorageUnavailableError("refused")
-
-    monkeypatch.setattr(type(components.payloads), "probe", away)
-    components.probe.refresh()
-    assert client.get("/readyz").status == 503
-
-
-def test_models_are_listed_with_their_features(client: InProcess, components: Components) -> None:
+def test_models_and_the_version_are_told(client: InProcess, components: Components) -> None:
     models = client.get("/v1/models").json["models"]
     assert [model["name"] for model in models] == ["breast-cancer", "diabetes", "wine"]
     assert models[1]["features"] == list(components.catalog.get("diabetes").features)
     assert client.get("/v1/models/diabetes@1").json == client.get("/v1/models/diabetes").json == models[1]
     for name in ("nothing", "diabetes@2", "..%2Fdiabetes", "diabetes%40x"):
         assert client.get(f"/v1/models/{name}").status == 404
-
-
-def test_the_version_is_told(client: InProcess) -> None:
     version = client.get("/version", key=None).json
     assert (version["commit"], version["engine"]) == ("abc123", "xgboost")
 
@@ -162,8 +139,7 @@ def monitor_port() -> Iterator[int]:
 
 def test_metrics_are_passed_on_from_the_monitor(components: Components, monitor_port: int) -> None:
     object.__setattr__(components.settings, "metrics_port", monitor_port)
-    client = InProcess(create_app(components))
-    reply = client.get("/metrics", key=METRICS_TOKEN)
+    reply = InProcess(create_app(components)).get("/metrics", key=METRICS_TOKEN)
     assert (reply.status, reply.body) == (200, b"shapbox_redis_up 1\n")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
 
@@ -197,10 +173,8 @@ def test_a_wait_that_the_client_asked_for_does_not_count_as_the_apis_time(
 
 def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "shapbox.access"):
-        client.get("/v1/jobs")
-        client.get("/v1/%0Aforged")
-        client.get("/healthz")
-        client.get("/v1/appliance")
+        for path in ("/v1/jobs", "/v1/%0Aforged", "/healthz", "/v1/appliance"):
+            client.get(path)
     lines = [record.getMessage() for record in caplog.records if record.name == "shapbox.access"]
     assert lines == ["GET /v1/jobs 200", "GET /v1/%0Aforged 404"]
     assert API_KEY not in caplog.text
@@ -210,9 +184,8 @@ def test_each_line_names_its_request_and_the_job_that_it_is_about(
     client: InProcess, logged: Logged, components: Components
 ) -> None:
     body = {"model": "diabetes", "rows": [[1] * 10]}
-    named = {"Idempotency_Key": "k1"}
-    job = client.post_json("/v1/jobs", body, X_Request_Id="first", **named).json["id"]
-    client.post_json("/v1/jobs", body, X_Request_Id="again", **named)
+    job = client.post_json("/v1/jobs", body, X_Request_Id="first", Idempotency_Key="k1").json["id"]
+    client.post_json("/v1/jobs", body, X_Request_Id="again", Idempotency_Key="k1")
     client.get(f"/v1/jobs/{job}", X_Request_Id="asking")
     client.get("/v1/jobs/no-id", X_Request_Id="wrong")
     client.get("/v1/jobs", X_Request_Id="other")

@@ -23,7 +23,6 @@ from shared.jobs.document import Status
 from shared.models.activation.records import Activations
 from shared.treeshap.library import find_library
 from tests.integration.api.api_client import API_KEY, OverHttp
-from tests.support.activated import activated_catalog
 from tests.support.executed_files import ExecutedFiles, files_of, functions_between
 
 #: Issue 18: at most so many files for a one-row request, and for a batch.
@@ -37,14 +36,6 @@ IDLE_SECONDS, SETTLE_SECONDS = 1.5, 0.05
 REQUESTS = 3
 
 pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Activations]:
-    folder = tmp_path_factory.mktemp("compiled")
-    versions = activated_catalog(ROOT / "models", folder).versions()
-    records = {version.id: version.activation for version in versions if version.activation is not None}
-    return folder, Activations("compiled", records)
 
 
 @pytest.fixture

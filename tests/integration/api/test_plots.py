@@ -6,6 +6,7 @@ import contextlib
 import gzip
 import struct
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -32,8 +33,7 @@ from shared.models.activation.records import Activations, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.summary import summary as summary_module
 from shared.summary.summary import Summary
-from tests.integration.api.api_client import InProcess, Reply
-from tests.integration.api.changed import changed
+from tests.integration.api.api_client import InProcess, Reply, changed
 
 KINDS = ("bar", "beeswarm", "waterfall", "dependence")
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -113,69 +113,52 @@ def assert_is_numpys(summary: Any, features: Floats, results: Floats, names: tup
                 assert feature[name] == pytest.approx(value, abs=1e-5), (name, feature)
 
 
+def summary_of(client: InProcess, job: Job) -> Any:
+    return client.get(f"/v1/jobs/{job.id}/summary").json
+
+
 def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, components: Components) -> None:
     job, features, results = make("wine", 60)
-
-    summary = client.get(f"/v1/jobs/{job.id}/summary").json
-
-    assert [output["output"] for output in summary["outputs"]] == list(components.catalog.get("wine").outputs)
+    wine = components.catalog.get("wine")
+    summary = summary_of(client, job)
+    assert [output["output"] for output in summary["outputs"]] == list(wine.outputs)
     assert summary["rows"] == 60
-    assert_is_numpys(summary, features, results, components.catalog.get("wine").features)
+    assert_is_numpys(summary, features, results, wine.features)
 
 
 @pytest.mark.usefixtures("small_sample")
-@pytest.mark.parametrize("portion", [1, 10**9])
-def test_the_summary_of_a_large_job_comes_from_its_batches_digests_and_is_numpys(
-    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch, portion: int
+def test_the_summary_of_a_large_job_comes_from_its_batches_digests_or_is_read_back(
+    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
-    job, features, results = make("wine", 260, digests=True)
-    for batch in range(job.batches):  # the rows themselves are not read
-        components.payloads.put_rows(job, batch, np.zeros((1, 1), np.float32))
-
-    summary = client.get(f"/v1/jobs/{job.id}/summary").json
-
-    assert_is_numpys(summary, features, results, components.catalog.get("wine").features)
-    assert len(components.summaries.of(job).features) == 12
-
-
-@pytest.mark.usefixtures("small_sample")
-def test_a_large_job_without_digests_is_read_back(
-    client: InProcess, make: Make, components: Components
-) -> None:
+    names = components.catalog.get("wine").features
+    for portion in (1, 10**9):
+        monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
+        job, features, results = make("wine", 260, digests=True)
+        for batch in range(job.batches):  # the rows themselves are not read
+            components.payloads.put_rows(job, batch, np.zeros((1, 1), np.float32))
+        assert_is_numpys(summary_of(client, job), features, results, names)
+        assert len(components.summaries.of(job).features) == 12
     job, features, results = make("wine", 260, digests=False)
-
-    summary = client.get(f"/v1/jobs/{job.id}/summary").json
-
-    assert_is_numpys(summary, features, results, components.catalog.get("wine").features)
+    assert_is_numpys(summary_of(client, job), features, results, names)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("model", ["diabetes", "wine"])
-def test_every_plot_comes_as_svg_by_default_and_as_png_if_asked_for(
-    client: InProcess, make: Make, kind: str, model: str
+def test_every_plot_comes_as_svg_by_default_as_png_if_asked_for_and_packed(
+    client: InProcess, make: Make
 ) -> None:
-    job, *_ = make(model)
-
-    svg, image = plot(client, job, kind), plot(client, job, kind, Accept="image/png")
-
-    root = ET.fromstring(svg.body)
-    assert svg.headers["content-type"] == "image/svg+xml"
-    assert f"{model}@1" in root.get("aria-label", "")
-    assert image.headers["content-type"] == "image/png"
-    assert image.body.startswith(PNG_SIGNATURE)
-    size = struct.unpack(">II", image.body[16:24])
-    assert size == (2 * int(root.get("width", "")), 2 * int(root.get("height", "")))
-
-
-def test_a_picture_is_packed_for_those_who_say_so(client: InProcess, make: Make) -> None:
-    job, *_ = make()
-
-    plain, packed = (plot(client, job, "beeswarm", Accept_Encoding=how) for how in ("identity", "gzip"))
-
-    assert packed.headers["content-encoding"] == "gzip"
-    assert gzip.decompress(packed.body) == plain.body
-    assert len(packed.body) < len(plain.body) / 2
+    job, *_ = make("wine")
+    for kind in KINDS:
+        svg, image = plot(client, job, kind), plot(client, job, kind, Accept="image/png")
+        root = ET.fromstring(svg.body)
+        assert svg.headers["content-type"] == "image/svg+xml"
+        assert "wine@1" in root.get("aria-label", "")
+        assert image.headers["content-type"] == "image/png"
+        assert image.body.startswith(PNG_SIGNATURE)
+        size = struct.unpack(">II", image.body[16:24])
+        assert size == (2 * int(root.get("width", "")), 2 * int(root.get("height", "")))
+        packed = plot(client, job, kind, Accept_Encoding="gzip")
+        assert packed.headers["content-encoding"] == "gzip"
+        assert gzip.decompress(packed.body) == svg.body
+        assert len(packed.body) < len(svg.body) / 1.5
 
 
 @pytest.mark.usefixtures("small_sample")
@@ -227,47 +210,48 @@ def test_features_beyond_max_display_share_a_line(client: InProcess, make: Make)
     assert "other features" not in plot(client, job, "bar", "?max_display=13").body.decode()
 
 
-@pytest.mark.parametrize(
-    ("address", "status", "says"),
-    [
-        ("plots/pie", 404, "bar, beeswarm, waterfall, dependence"),
-        ("plots/bar?row=1", 400, "'row'"),
-        ("plots/dependence?max_display=3", 400, "max_display"),
-        ("plots/bar?max_display=0", 400, "from 1 to 100"),
-        ("plots/waterfall?row=60", 400, "0 to 59"),
-        ("plots/waterfall?row=-1", 400, "whole number"),
-        ("plots/dependence?feature=nope", 400, "alcohol"),
-        ("plots/bar?output=nope", 400, "class_0"),
-        ("summary?output=x", 400, "'output'"),
-    ],
-)
-def test_what_cannot_be_drawn_is_said(
-    client: InProcess, make: Make, address: str, status: int, says: str
+#: An address that cannot be drawn, the status, and words of the detail.
+WRONG = [
+    ("plots/pie", 404, "bar, beeswarm, waterfall, dependence"),
+    ("plots/bar?row=1", 400, "'row'"),
+    ("plots/dependence?max_display=3", 400, "max_display"),
+    ("plots/bar?max_display=0", 400, "from 1 to 100"),
+    ("plots/waterfall?max_display=abc", 400, ""),
+    ("plots/waterfall?row=60", 400, "0 to 59"),
+    ("plots/waterfall?row=-1", 400, "whole number"),
+    ("plots/dependence?feature=nope", 400, "alcohol"),
+    ("plots/bar?output=nope", 400, "class_0"),
+    ("summary?output=x", 400, "'output'"),
+]
+
+
+def test_what_cannot_be_drawn_is_said_also_before_the_job_has_ended_and_while_plots_are_busy(
+    client: InProcess, make: Make, components: Components
 ) -> None:
     job, *_ = make("wine")
-
-    reply = client.get(f"/v1/jobs/{job.id}/{address}")
-
-    assert reply.status == status
-    assert says in reply.detail
-
-
-def test_a_media_type_that_is_no_picture_is_refused(client: InProcess, make: Make) -> None:
-    job, *_ = make()
-    reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/gif")
-
-    assert reply.status == 406
-    assert "image/svg+xml, image/png" in reply.detail
+    queued = client.post_json("/v1/jobs", {"model": "wine", "rows": [[1.0] * 13] * 60}).json["id"]
+    for address, status, says in WRONG:
+        reply = client.get(f"/v1/jobs/{job.id}/{address}")
+        assert reply.status == status
+        assert says in reply.detail
+        with contextlib.ExitStack() as others:
+            for _ in range(PLOTS):
+                others.enter_context(components.plots)
+            assert client.get(f"/v1/jobs/{queued}/{address}").status == status
 
 
-def test_without_a_font_png_is_refused_and_svg_comes(
+def test_a_picture_that_cannot_be_made_is_refused_with_those_that_can(
     client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job, *_ = make()
+    address = f"/v1/jobs/{job.id}/plots/bar"
+    reply = client.get(address, Accept="image/gif")
+    assert reply.status == 406
+    assert "image/svg+xml, image/png" in reply.detail
+    monkeypatch.setattr(png, "TIMEOUT", 0.001)
+    assert client.get(address, Accept="image/png").refusal == (503, "busy")
     monkeypatch.setattr(png, "find_font", lambda: None)
-
-    reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
-
+    reply = client.get(address, Accept="image/png")
     assert reply.status == 406
     assert "fonts-dejavu-core" in reply.detail
     plot(client, job, "bar")
@@ -286,20 +270,10 @@ def test_pngs_asked_for_at_once_are_written_one_after_the_other(client: InProces
         thread.start()
     while any(thread.is_alive() for thread in threads):
         most = max(most, len(psutil.Process().children()))
+        time.sleep(0.002)
 
     assert [reply.status for reply in replies] == [200] * 4
     assert most - others == 1
-
-
-def test_a_png_that_takes_too_long_is_put_off(
-    client: InProcess, make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, *_ = make()
-    monkeypatch.setattr(png, "TIMEOUT", 0.001)
-
-    reply = client.get(f"/v1/jobs/{job.id}/plots/bar", Accept="image/png")
-
-    assert (reply.status, reply.slug) == (503, "busy")
 
 
 def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_for() -> None:
@@ -311,45 +285,28 @@ def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_fo
     assert struct.unpack(">II", png.render_png(usual)[16:24]) == (1600, 880)
 
 
-@pytest.mark.parametrize("address", ["summary", *(f"plots/{kind}" for kind in KINDS)])
-def test_a_job_that_has_not_ended_or_is_not_there_has_neither(
-    client: InProcess, components: Components, address: str
+def test_a_job_that_has_not_ended_or_is_not_there_has_neither_summary_nor_plots(
+    client: InProcess, components: Components
 ) -> None:
-    body = {"model": "wine", "rows": [[1.0] * 13]}
-    job_id = client.post_json("/v1/jobs", body).json["id"]
-
-    waiting = client.get(f"/v1/jobs/{job_id}/{address}")
-    assert (waiting.status, waiting.headers["retry-after"]) == (409, "1")
-    components.store.cancel(job_id)
-    assert client.get(f"/v1/jobs/{job_id}/{address}").slug == "job-cancelled"
-    assert client.get(f"/v1/jobs/{'0' * 32}/{address}").status == 404
-    assert client.get(f"/v1/jobs/{job_id}/{address}", key=None).status == 401
-
-
-@pytest.mark.parametrize(
-    "address",
-    [
-        "waterfall?max_display=abc",
-        "waterfall?row=-1",
-        "waterfall?row=1",
-        "bar?output=nope",
-        "dependence?feature=nope",
-    ],
-)
-def test_a_bad_parameter_is_told_though_the_job_has_not_ended_and_plots_are_busy(
-    client: InProcess, components: Components, address: str
-) -> None:
+    addresses = ["summary", *(f"plots/{kind}" for kind in KINDS)]
     job_id = client.post_json("/v1/jobs", {"model": "wine", "rows": [[1.0] * 13]}).json["id"]
-    with contextlib.ExitStack() as others:
-        for _ in range(PLOTS):
-            others.enter_context(components.plots)
-        reply = client.get(f"/v1/jobs/{job_id}/plots/{address}")
-    assert (reply.status, reply.slug) == (400, "bad-parameter")
+    for address in addresses:
+        waiting = client.get(f"/v1/jobs/{job_id}/{address}")
+        assert (waiting.status, waiting.headers["retry-after"]) == (409, "1")
+        assert client.get(f"/v1/jobs/{'0' * 32}/{address}").status == 404
+    components.store.cancel(job_id)
+    for address in addresses:
+        assert client.get(f"/v1/jobs/{job_id}/{address}").slug == "job-cancelled"
 
 
-def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
+def test_a_job_that_is_deleted_before_or_while_it_is_read_is_not_there(
     client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    job, *_ = make()
+    plot(client, job, "bar")
+    client.call("DELETE", f"/v1/jobs/{job.id}")
+    assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404  # though its digest is remembered
+
     job, *_ = make()
     gather = components.summaries.of
 
@@ -358,16 +315,7 @@ def test_a_job_that_is_deleted_while_it_is_read_is_not_there(
         return gather(of)
 
     monkeypatch.setattr(job_digests.JobSummaries, "of", lambda _, of: delete_and_gather(of))
-
     assert client.get(f"/v1/jobs/{job.id}/summary").status == 404
-    assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404
-
-
-def test_a_deleted_job_has_no_plot_though_its_digest_is_remembered(client: InProcess, make: Make) -> None:
-    job, *_ = make()
-    plot(client, job, "bar")
-    client.call("DELETE", f"/v1/jobs/{job.id}")
-
     assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404
 
 
@@ -418,7 +366,7 @@ def test_more_plots_than_may_be_made_at_a_time_are_put_off(
             others.enter_context(components.plots)
         with components.plots:
             reply = client.get(f"/v1/jobs/{job.id}/plots/bar")
-        assert (reply.status, reply.slug) == (503, "busy")
+        assert reply.refusal == (503, "busy")
         plot(client, job, "bar")
 
 
@@ -432,27 +380,20 @@ def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(
 
     for address in ("summary", "plots/bar", "plots/beeswarm", "plots/dependence"):
         reply = client.get(f"/v1/jobs/{job.id}/{address}")
-        assert (reply.status, reply.slug) == (422, "too-wide")
+        assert reply.refusal == (422, "too-wide")
     plot(client, job, "waterfall")
 
 
-def test_a_job_whose_model_is_gone_has_plots_with_numbers_for_names(
+def test_a_job_whose_model_is_gone_or_refused_since_keeps_its_plots(
     client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    job, *_ = make("diabetes")
-    get = components.store.get
-    monkeypatch.setattr(components.store, "get", lambda job_id: replace(get(job_id), model="gone@3"))
-
-    assert ">f0<" in plot(client, job, "bar").body.decode()
-
-
-def test_a_job_whose_model_was_refused_since_keeps_its_names(
-    client: InProcess, make: Make, components: Components
 ) -> None:
     job, *_ = make("wine")
     refused = VersionRecord("key", State.REFUSED, "it takes too long")
     catalog = ModelCatalog.load(ROOT / "models", activations=Activations(versions={"wine@1": refused}))
     later = InProcess(create_app(changed(components, catalog=catalog)))
-
     assert plot(later, job, "bar").body == plot(client, job, "bar").body
-    assert later.get(f"/v1/jobs/{job.id}/summary").json == client.get(f"/v1/jobs/{job.id}/summary").json
+    assert summary_of(later, job) == summary_of(client, job)
+
+    get = components.store.get
+    monkeypatch.setattr(components.store, "get", lambda job_id: replace(get(job_id), model="gone@3"))
+    assert ">f0<" in plot(client, job, "bar").body.decode()  # numbers for names

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import socket
 import struct
 import threading
@@ -13,20 +14,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.client import HTTPConnection
+from pathlib import Path
 from typing import BinaryIO
 
 import pytest
 
-from shared.build import ROOT
 from shared.models.activation.records import Activations
 from shared.settings import Settings
 from shared.treeshap.library import find_library
-from tests.integration.api.api_client import API_KEY
-from tests.integration.api.api_process import Process
-from tests.support.activated import activated_catalog
+from tests.integration.api.api_client import API_KEY, Process
 
 #: Clients at the same time, and seconds for which they run: SHAPBOX_RACE_SECONDS=180 before a release.
-CLIENTS, SECONDS = 20, float(os.environ.get("SHAPBOX_RACE_SECONDS", "10"))
+CLIENTS, SECONDS = 20, float(os.environ.get("SHAPBOX_RACE_SECONDS", "5"))
 #: Requests that are sent at once, at most, and that a connection is used for.
 MOST_AT_ONCE, MOST_TURNS = 6, 8
 #: The share of responses at which a client breaks its connection off.
@@ -44,12 +43,10 @@ class Row:
 
 
 @pytest.fixture
-def process(settings: Settings, start: Callable[[], Process]) -> Process:
+def process(settings: Settings, start: Callable[[], Process], compiled: tuple[Path, Activations]) -> Process:
     """Start an api that explains rows itself."""
-    settings.compiled_dir.mkdir()
-    versions = activated_catalog(ROOT / "models", settings.compiled_dir).versions()
-    records = {version.id: version.activation for version in versions if version.activation is not None}
-    Activations("compiled", records).write(settings.activations_file)
+    shutil.copytree(compiled[0], settings.compiled_dir)
+    compiled[1].write(settings.activations_file)
     return start()
 
 

@@ -98,21 +98,15 @@ def test_a_refresh_keeps_reservations_of_entering_jobs_and_drops_those_of_lost_o
     assert room_left(room) == 100
 
 
-def test_jobs_of_an_earlier_process_are_counted(settings: Settings, store: JobStore) -> None:
-    job = store.accept(job_of(batches=3)).job
-    fresh = ResultReservations(settings.local_objects_dir)
-    fresh.refresh(store)
-    assert fresh._total.bytes == job.batches * result_bytes(10, 2, 1)
-
-
-def test_a_job_that_is_accepted_and_not_settled_yet_is_counted_once(
-    room: ResultReservations, store: JobStore
+def test_jobs_of_an_earlier_process_and_unsettled_ones_are_counted_once(
+    room: ResultReservations, settings: Settings, store: JobStore
 ) -> None:
     job = job_of(batches=1)
     room.reserve(job.id, Need(result_bytes(10, 2, 1)))
     store.accept(job)
-    room.refresh(store)
-    assert room._total.bytes == result_bytes(10, 2, 1)
+    for reservations in (room, ResultReservations(settings.local_objects_dir)):
+        reservations.refresh(store)
+        assert reservations._total.bytes == result_bytes(10, 2, 1)
 
 
 def test_a_remote_store_is_not_limited(settings: Settings, tmp_path: Path) -> None:
@@ -122,20 +116,14 @@ def test_a_remote_store_is_not_limited(settings: Settings, tmp_path: Path) -> No
     remote.reserve("one", Need(2**60, 2**60))
 
 
-def test_inodes_are_reserved_as_bytes_are(room: ResultReservations) -> None:
+def test_inodes_are_reserved_as_bytes_are_for_files_and_folders(room: ResultReservations) -> None:
     room.reserve("one", Need(inodes=60))
     with pytest.raises(StorageFullError, match="free inodes"):
         room.reserve("two", Need(inodes=41))
-
-
-def test_a_small_job_needs_no_further_inode_and_a_batch_with_interactions_needs_two() -> None:
-    large = replace(job_of(batches=2), features=10_000)
+    wide = replace(job_of(batches=2), features=10_000)
     assert Need.of_batch(job_of(batches=1), 10).inodes == 0
-    assert Need.of_batch(large, 10).inodes == 1
-    assert Need.of_batch(replace(large, interactions=Interactions()), 10).inodes == 2
-
-
-def test_results_to_come_take_inodes_for_files_and_folders() -> None:
+    assert Need.of_batch(wide, 10).inodes == 1
+    assert Need.of_batch(replace(wide, interactions=Interactions()), 10).inodes == 2
     assert Need.of_rest(replace(job_of(batches=1), todo=1)).inodes == 0
     large = replace(job_of(batches=8), todo=8)
     assert Need.of_rest(large).inodes == 9

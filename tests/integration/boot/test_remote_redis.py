@@ -15,8 +15,8 @@ from ops.run import remote_redis
 from ops.run.remote_redis import check_redis
 from shared.errors import BootError
 from shared.settings import Settings
-from tests.remote.certificates import make_certificates
-from tests.remote.remote_redis import PASSWORD, RemoteRedis
+from tests.support.remote.certificates import make_certificates
+from tests.support.remote.remote_redis import PASSWORD, RemoteRedis
 
 type MakeRedis = Callable[..., RemoteRedis]
 

@@ -15,7 +15,7 @@ from shared.interactions import Interactions
 from shared.jobs.document import Job, Method
 from shared.objects.payloads import Payloads, encoded
 from shared.settings import Settings
-from tests.remote.s3_server import SECRET_KEY, S3Server
+from tests.support.remote.s3_server import SECRET_KEY, S3Server
 
 LARGE = Job("a" * 32, "m@1", Method.TREE_PATH_DEPENDENT, rows=16, batch_rows=2, features=2, outputs=1)
 SMALL = replace(LARGE, id="b" * 32, rows=2)

@@ -9,8 +9,8 @@ from urllib.parse import quote
 import redis
 
 from ops.lab.trial_appliance import free_ports
-from tests.integration.redis_server import until
-from tests.remote.certificates import Certificates, make_certificates
+from tests.support.redis_server import until
+from tests.support.remote.certificates import Certificates, make_certificates
 
 #: Characters that a URL must have percent-encoded, and a `%`, which trips some parsers.
 PASSWORD = "p@ss/w#rd?100%"

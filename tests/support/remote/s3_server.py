@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
+import contextlib
 import signal
 import subprocess
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
-from ops.http_call import call
 from ops.lab.trial_appliance import free_ports
-from tests.integration.redis_server import until
+from shapbox import NoAnswerError, Response, Shapbox
+from tests.support.redis_server import until
 
 #: The bucket that is made at the start.
 BUCKET = "rows"
@@ -60,18 +60,18 @@ class S3Server:
 
     def objects(self, folder: str = "") -> int:
         """Return the number of objects, below a folder (which ends in a slash) if given."""
-        address = f"http://127.0.0.1:{self.port}/{BUCKET}?list-type=2&prefix={quote(folder, safe='')}"
-        listing = call(address, "GET", {}, None, seconds=10)
+        listing = self._call("GET", f"/{BUCKET}?list-type=2&prefix={quote(folder, safe='')}")
         assert listing.status == 200
         return listing.body.count(b"<Key>")
+
+    def _call(self, method: str, path: str) -> Response:
+        return Shapbox(f"http://127.0.0.1:{self.port}", "").call(method, path, seconds=10)
 
     def _signal(self, number: signal.Signals) -> None:
         assert self.process is not None
         self.process.send_signal(number)
 
     def _makes_bucket(self) -> bool:
-        try:
-            answer = call(f"http://127.0.0.1:{self.port}/{BUCKET}", "PUT", {}, None, seconds=10)
-        except (OSError, http.client.HTTPException):
-            return False
-        return answer.status == 200
+        with contextlib.suppress(NoAnswerError):
+            return self._call("PUT", f"/{BUCKET}").status == 200
+        return False
