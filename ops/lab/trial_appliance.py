@@ -6,7 +6,6 @@ Booted, waited for, killed or stopped, and nothing is left behind.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import os
 import secrets
 import shutil
@@ -22,8 +21,7 @@ from typing import ClassVar
 
 import psutil
 
-from ops.http_call import answer_or_none
-from ops.lab.reached import Reached
+from ops.reached import Reached
 from shared.build import ROOT
 from shared.settings import KEY_NAMES, SETTING_NAMES, Settings
 
@@ -65,7 +63,7 @@ class Appliance(Reached):
         self.metrics_url = f"http://127.0.0.1:{self.environment['METRICS_PORT']}"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, seconds: float = READY_SECONDS) -> float:
+    def start(self, seconds: float | None = None) -> float:
         """Boot and wait for readiness; return the seconds it took. Fails with the log's tail."""
         self._take_kept_models()
         started = time.monotonic()
@@ -79,6 +77,7 @@ class Appliance(Reached):
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+        seconds = READY_SECONDS if seconds is None else seconds
         while time.monotonic() - started < seconds:
             if self.process.poll() is not None:
                 raise TrialError(f"boot ended with {self.process.returncode}:\n{self.log_tail()}")
@@ -87,14 +86,8 @@ class Appliance(Reached):
                 self._keep_models()
                 return seconds
             time.sleep(0.05)
-        last = answer_or_none(f"{self.url}/readyz")
         self.kill()
-        raise TrialError(f"not ready after {seconds} s; /readyz: {last}\n{self.log_tail()}")
-
-    def is_ready(self) -> bool:
-        """Return whether it can take work."""
-        answer = answer_or_none(f"{self.url}/readyz")
-        return answer is not None and answer.status == 200
+        raise TrialError(f"not ready after {seconds} s\n{self.log_tail()}")
 
     def stop(self, number: int = signal.SIGTERM) -> float:
         """Stop it in order; return the seconds it took. Fails if anything is left."""
@@ -156,6 +149,17 @@ class Appliance(Reached):
                 found.append(process.pid)
         return found
 
+    def programs(self) -> dict[str, psutil.Process]:
+        """Return the running programs by name: redis, api, monitor, worker-1 and so on."""
+        if self.process is None or self.process.poll() is not None:
+            return {}
+        found = {}
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for child in psutil.Process(self.process.pid).children():
+                if name := _program_name(child):
+                    found[name] = child
+        return found
+
     def worker_pids(self) -> list[int]:
         """Return the workers' process ids."""
         return self.pids_of("services.worker")
@@ -195,6 +199,24 @@ class Appliance(Reached):
         return (
             self.environment.get(name) or (self.data_dir / "keys" / name).read_text(encoding="ascii").strip()
         )
+
+
+#: A word of the command line of each program besides the workers, and supervisord's name for it.
+PROGRAM_WORDS = {"redis-server": "redis", "services.api": "api", "services.monitor": "monitor"}
+
+
+def _program_name(process: psutil.Process) -> str | None:
+    try:
+        line = process.cmdline()
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+    except psutil.NoSuchProcess:
+        return None
+    if "ops.run.parent_death" in line:  # it is about to become the program
+        return None
+    if "services.worker" in line:
+        return line[-1]
+    return next((name for word, name in PROGRAM_WORDS.items() if any(word in part for part in line)), None)
 
 
 @contextlib.contextmanager
@@ -237,7 +259,3 @@ def free_ports(count: int = 2) -> list[int]:
             if port not in found:
                 found.append(port)
     return found
-
-
-#: Errors of a call to an appliance that is going down.
-NO_ANSWER = (OSError, http.client.HTTPException)

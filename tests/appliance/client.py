@@ -12,8 +12,8 @@ from typing import Any
 
 import redis
 
-from ops.http_call import Answer
-from ops.lab.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import Appliance
+from shapbox import NoAnswerError, Response
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
@@ -31,7 +31,7 @@ def the_model(name: str = "breast-cancer") -> ModelVersion:
     return ModelCatalog.load(ROOT / "models").get(name)
 
 
-def offer(appliance: Appliance, version: ModelVersion, rows: Matrix, path: str = "/v1/jobs") -> Answer:
+def offer(appliance: Appliance, version: ModelVersion, rows: Matrix, path: str = "/v1/jobs") -> Response:
     """Send rows once."""
     return appliance.call("POST", *as_request(version, rows, path))
 
@@ -45,10 +45,10 @@ def send(appliance: Appliance, version: ModelVersion, rows: Matrix) -> Submitted
 
 def send_obeying(
     appliance: Appliance, version: ModelVersion, rows: Matrix, seconds: float = GENEROUS
-) -> tuple[Submitted, list[Answer]]:
+) -> tuple[Submitted, list[Response]]:
     """Send rows until they are accepted, as Retry-After says; return the refusals as well."""
     deadline = time.monotonic() + seconds
-    refusals: list[Answer] = []
+    refusals: list[Response] = []
     while True:
         answer = offer(appliance, version, rows)
         if answer.status == 202:
@@ -59,7 +59,7 @@ def send_obeying(
         time.sleep(float(answer.headers["retry-after"]))
 
 
-def check_refusal(answer: Answer, status: int | None = None, slug: str | None = None) -> dict[str, Any]:
+def check_refusal(answer: Response, status: int | None = None, slug: str | None = None) -> dict[str, Any]:
     """Check that an answer says "not now" as the contract has it; return its problem document."""
     assert answer.status in NOT_NOW, answer
     assert status in {None, answer.status}, answer
@@ -80,7 +80,7 @@ def until(
     """Wait until something is so; return the seconds. Unanswered calls are repeated."""
     started = time.monotonic()
     while time.monotonic() - started < seconds:
-        with contextlib.suppress(*NO_ANSWER):
+        with contextlib.suppress(NoAnswerError):
             if is_so():
                 return time.monotonic() - started
         time.sleep(0.1)

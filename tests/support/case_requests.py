@@ -11,8 +11,8 @@ from urllib.parse import quote
 import numpy as np
 from numpy.typing import NDArray
 
-from ops.http_call import Answer
-from ops.lab.reached import Reached
+from ops.reached import Reached
+from shapbox import Response
 from tests.support.trained_case import codes_of
 
 type Values = NDArray[np.float64]
@@ -56,7 +56,7 @@ def body_of(rows: Any, form: str, **options: Any) -> Body:
             return "application/x-npy", file.getvalue()
 
 
-def post(reached: Reached, model: str, rows: Any, form: str, **options: Any) -> Answer:
+def post(reached: Reached, model: str, rows: Any, form: str, **options: Any) -> Response:
     """Ask for an explanation of rows, and wait for it."""
     if form.startswith("json"):
         content_type, body = body_of(rows, form, model=model, **options)
@@ -67,13 +67,13 @@ def post(reached: Reached, model: str, rows: Any, form: str, **options: Any) -> 
     return post_bytes(reached, f"?{query}", content_type, body)
 
 
-def post_bytes(reached: Reached, query: str, content_type: str, body: bytes) -> Answer:
+def post_bytes(reached: Reached, query: str, content_type: str, body: bytes) -> Response:
     """Send a body as it is, and wait for its explanation."""
     headers = {"Content-Type": content_type, "Accept": "application/json", "Prefer": "wait=60"}
     return reached.call("POST", f"/v1/explain{query}", body, headers=headers)
 
 
-def explained(answer: Answer) -> Explained:
+def explained(answer: Response) -> Explained:
     """Read a result."""
     document = answer.json()
     assert answer.status == 200, document

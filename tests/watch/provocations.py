@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.lab.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import Appliance
+from shapbox import NoAnswerError
 
 #: MB of the disk under DATA_DIR: what the api keeps free, and some more.
 DISK_MB = 160
@@ -104,7 +105,7 @@ def repeatedly(call: Callable[[], object], pause: float) -> Iterator[None]:
     """Repeat something during the block; an appliance without an answer is asked again."""
 
     def once() -> None:
-        with contextlib.suppress(*NO_ANSWER):
+        with contextlib.suppress(NoAnswerError):
             call()
         time.sleep(pause)
 

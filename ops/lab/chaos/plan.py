@@ -22,7 +22,7 @@ class Target(StrEnum):
 
 
 class Kind(StrEnum):
-    """Kinds of faults. A stopped process is continued after a while."""
+    """Kinds of faults, by signal. A stopped process is continued after a while."""
 
     KILL = "SIGKILL"
     STOP = "SIGSTOP"
@@ -69,15 +69,10 @@ def plan_faults(seed: int, seconds: float) -> list[Fault]:
     plan: list[Fault] = []
     elapsed = 0.0
     while elapsed < seconds:
-        fault = _draw(generator, len(plan) + 1)
-        plan.append(fault)
-        elapsed += fault.pause + fault.stop
+        pause = generator.uniform(*PAUSES)
+        target = generator.choices(list(TARGET_PARTS), list(TARGET_PARTS.values()))[0]
+        kind = generator.choices(list(KIND_PARTS), list(KIND_PARTS.values()))[0]
+        worker, stop = generator.randint(1, WORKERS), generator.uniform(*STOPS)
+        plan.append(Fault(len(plan) + 1, pause, target, kind, worker, stop if kind is Kind.STOP else 0.0))
+        elapsed += pause + plan[-1].stop
     return plan
-
-
-def _draw(generator: random.Random, number: int) -> Fault:
-    pause = generator.uniform(*PAUSES)
-    target = generator.choices(list(TARGET_PARTS), list(TARGET_PARTS.values()))[0]
-    kind = generator.choices(list(KIND_PARTS), list(KIND_PARTS.values()))[0]
-    worker, stop = generator.randint(1, WORKERS), generator.uniform(*STOPS)
-    return Fault(number, pause, target, kind, worker, stop if kind is Kind.STOP else 0.0)

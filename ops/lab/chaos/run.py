@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ops.lab.chaos.audit import Audit, Auditor
-from ops.lab.chaos.calls import Calls
-from ops.lab.chaos.clients import Client, Follower
-from ops.lab.chaos.holdings import Holdings
 from ops.lab.chaos.injector import Injector
-from ops.lab.chaos.ledger import Ledger
-from ops.lab.chaos.plan import WORKERS, plan_faults
-from ops.lab.chaos.planned_jobs import Pools, planned_jobs
-from ops.lab.chaos.ports import quiet_ports
-from ops.lab.chaos.progress import Progress
-from ops.lab.chaos.recovery import Recovered, Watches
-from ops.lab.chaos.report import Outcome
-from ops.lab.chaos.truth import Truth
-from ops.lab.chaos.verdict import judge
+from ops.lab.chaos.plan import WORKERS, Fault, plan_faults
+from ops.lab.load import Load
+from ops.lab.reference import example_rows
+from ops.lab.report import Progress
+from ops.lab.rows import Mixture, RowPool, planned_jobs
 from ops.lab.trial_appliance import Appliance, TrialError
 from shared.appliance.counters import Counters
 from shared.build import ROOT
@@ -29,144 +23,83 @@ from shared.models.catalog import ModelCatalog
 from shared.redis.connection import Patience, connect
 
 #: Clients that send jobs.
-CLIENTS = 6
-#: Rows of a batch: few, so that the larger jobs have dozens of batches to be struck in.
-BATCH_ROWS = 500
-#: Seconds that the last jobs have to end.
-FINISH_SECONDS = 120.0
-#: Seconds between two looks whether they have.
-LOOK_SECONDS = 0.2
-#: Seconds between two lines of progress.
-PROGRESS_SECONDS = 1.0
+CLIENTS = 12
+#: From one row to some dozens of batches, in every form; some are sent twice, some cancelled.
+MIXTURE = Mixture(
+    sizes=((1, 1, 30), (2, 500, 35), (501, 4_000, 28), (4_001, 12_000, 7)),
+    interventional=0.04,
+    again=0.05,
+    cancelled=0.06,
+)
+#: Rows of a model's pool, and so of the largest job.
+POOL_ROWS = 12_000
+#: Few rows of a batch, so that the larger jobs have dozens of batches to be struck in.
+SETTINGS = {"WORKERS": str(WORKERS), "BATCH_ROWS": "500"}
+#: Seconds that the last jobs have to end, and between two looks at the progress.
+FINISH_SECONDS, PROGRESS_SECONDS = 120.0, 0.2
 
 
-@dataclass(slots=True)
-class Run:
-    """The parts of a run on a started appliance."""
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Everything that the report is made of."""
 
-    appliance: Appliance
-    seed: int
-    seconds: float
-    ledger: Ledger = field(default_factory=Ledger)
-    time_up: threading.Event = field(default_factory=threading.Event)
-    too_late: threading.Event = field(default_factory=threading.Event)
-
-    def outcome(self) -> Outcome:
-        """Strike, wait, audit. Raises TrialError if the appliance does not come back."""
-        catalog = ModelCatalog.load(ROOT / "models")
-        pools = Pools(catalog.latest())
-        settings = self.appliance.settings()
-        connection = connect(settings, Patience.STEADY, name="chaos")
-        calls = Calls(self.appliance, self.appliance.api_key, self.ledger, self.too_late)
-        holdings = Holdings(connection, settings)
-        watches = Watches(holdings, calls, self.ledger, pools, self.seed)
-        injector = Injector(self.appliance, holdings, watches, self.ledger, self.time_up)
-        recovered = self._storm(calls, pools, injector, watches)
-        auditor = Auditor(
-            calls, JobStore(connection, settings), Counters(connection), Truth(catalog, pools), self.ledger
-        )
-        with Progress(PROGRESS_SECONDS) as progress:
-            audit = auditor.audit(lambda done, of: progress.say(f"checking values: {done} of {of} jobs"))
-        return self._outcome(audit, injector, recovered, calls)
-
-    def _storm(self, calls: Calls, pools: Pools, injector: Injector, watches: Watches) -> list[Recovered]:
-        client = Client(calls, self.ledger, pools, self.time_up)
-        clients = [
-            threading.Thread(
-                target=client.run, args=(planned_jobs(pools.models, self.seed, number),), daemon=True
-            )
-            for number in range(CLIENTS)
-        ]
-        finished = threading.Event()
-        follower = threading.Thread(target=Follower(calls, self.ledger, finished).run, daemon=True)
-        for thread in (*clients, follower):
-            thread.start()
-        try:
-            self._strike(injector)
-            return self._settle(clients, watches)
-        finally:
-            self.time_up.set()
-            self.too_late.set()
-            finished.set()
-            follower.join()
-            self.too_late.clear()
-
-    def _strike(self, injector: Injector) -> None:
-        started = time.monotonic()
-        faults: list[Exception] = []
-
-        def strike() -> None:
-            try:
-                injector.run(plan_faults(self.seed, self.seconds))
-            except Exception as fault:  # noqa: BLE001  # raised below: a run without faults proves nothing
-                faults.append(fault)
-
-        thread = threading.Thread(target=strike, daemon=True)
-        thread.start()
-        with Progress(PROGRESS_SECONDS) as progress:
-            while (passed := time.monotonic() - started) < self.seconds and not faults:
-                progress.say(
-                    f"{passed:4.0f} of {self.seconds:.0f} s, {len(injector.struck)} faults, {self._jobs()}"
-                )
-                time.sleep(LOOK_SECONDS)
-        self.time_up.set()
-        thread.join()
-        if faults:
-            raise faults[0]
-        if not injector.struck:
-            raise TrialError("not one fault was made, so nothing is shown")
-
-    def _settle(self, clients: list[threading.Thread], watches: Watches) -> list[Recovered]:
-        """Wait until all that was begun has ended, so long as that may take."""
-        deadline = time.monotonic() + FINISH_SECONDS
-        with Progress(PROGRESS_SECONDS) as progress:
-            while time.monotonic() < deadline and (
-                self.ledger.open() or any(thread.is_alive() for thread in clients)
-            ):
-                progress.say(f"waiting for the last jobs: {self._jobs()}")
-                time.sleep(LOOK_SECONDS)
-        recovered = list(watches.finish())
-        self.too_late.set()
-        for thread in clients:
-            thread.join(FINISH_SECONDS)
-        return recovered
-
-    def _jobs(self) -> str:
-        accepted, still_open = len(self.ledger.entries()), len(self.ledger.open())
-        return (
-            f"{accepted} jobs accepted, {accepted - still_open} ended, {len(self.ledger.findings())} findings"
-        )
-
-    def _outcome(self, audit: Audit, injector: Injector, recovered: list[Recovered], calls: Calls) -> Outcome:
-        return Outcome(
-            seed=self.seed,
-            seconds=self.seconds,
-            verdict=judge(audit),
-            counted=audit.counted,
-            struck=injector.struck,
-            recovered=recovered,
-            waiting=calls.slowest(waits=True),
-            others=calls.slowest(waits=False),
-            notes=self.ledger.notes(),
-        )
+    load: Load
+    audit: Audit
+    struck: Sequence[Fault]
 
 
 def strike(folder: Path, seed: int, seconds: float) -> Outcome:
     """Boot an appliance in a folder, run, stop it. Raises TrialError if it fails to boot."""
-    port, metrics_port = quiet_ports(2)
-    settings = {
-        "WORKERS": str(WORKERS),
-        "PORT": str(port),
-        "METRICS_PORT": str(metrics_port),
-        "BATCH_ROWS": str(BATCH_ROWS),
+    versions = ModelCatalog.load(ROOT / "models").latest()
+    pools = {
+        version.id: RowPool(version, example_rows(version, POOL_ROWS), interventional=True)
+        for version in versions
     }
-    appliance = Appliance(folder / "data", settings)
+    appliance = Appliance(folder / "data", SETTINGS)
     print(f"chaos: booting in {folder}; its log is {appliance.log_path}", flush=True)
     try:
         appliance.start()
-        run = Run(appliance, seed, seconds)
-        outcome = run.outcome()
+        outcome = _run(appliance, Load(appliance, pools, under_faults=True), seed, seconds)
         appliance.stop()
     finally:
         appliance.kill()
     return outcome
+
+
+def _run(appliance: Appliance, load: Load, seed: int, seconds: float) -> Outcome:
+    connection = connect(appliance.settings(), Patience.STEADY, name="chaos")
+    store, models = JobStore(connection, appliance.settings()), sorted(load.pools)
+    injector = Injector(appliance, connection, store, load.ledger, load.stop)
+    with Progress("chaos") as progress:
+        load.start([planned_jobs(models, MIXTURE, f"chaos-{seed}-{client}") for client in range(CLIENTS)])
+        _strike(injector, load, plan_faults(seed, seconds), seconds, progress)
+        load.finish(FINISH_SECONDS)
+        load.too_late.clear()
+        return Outcome(load, Auditor(load, store, Counters(connection)).audit(progress.say), injector.struck)
+
+
+def _strike(
+    injector: Injector, load: Load, plan: Sequence[Fault], seconds: float, progress: Progress
+) -> None:
+    """Let the injector work for so long. Raises what it raises: a run without faults proves nothing."""
+    faults: list[Exception] = []
+
+    def strike() -> None:
+        try:
+            injector.run(plan)
+        except Exception as fault:  # noqa: BLE001  # raised below
+            faults.append(fault)
+
+    thread, started = threading.Thread(target=strike, daemon=True), time.monotonic()
+    thread.start()
+    while (passed := time.monotonic() - started) < seconds and not faults:
+        progress.say(
+            f"{passed:4.0f} of {seconds:.0f} s, {len(injector.struck)} faults, {load.ledger.summary()}"
+        )
+        time.sleep(PROGRESS_SECONDS)
+    load.stop.set()
+    thread.join()
+    if faults:
+        raise faults[0]
+    if not injector.struck:
+        raise TrialError("not one fault was made, so nothing is shown")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from ops.http_call import Answer, call
-from ops.lab.trial_appliance import NO_ANSWER, Appliance
+from ops.lab.trial_appliance import Appliance
+from shapbox import NoAnswerError, Response, Shapbox
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from tests.appliance.faults.submitted import Submitted, as_request, shaken_examples
@@ -40,7 +40,7 @@ class Load:
         self.asked: list[Asked] = []
         self.accepted: list[Submitted] = []
         self._appliance = appliance
-        self._key = appliance.api_key
+        self._box = Shapbox(appliance.url, appliance.api_key)
         self._version = ModelCatalog.load(ROOT / "models").get(model)
         self._rows = rows
         self._stopped = threading.Event()
@@ -103,18 +103,17 @@ class Load:
         path: str,
         body: bytes | None = None,
         headers: dict[str, str] | None = None,
-    ) -> Answer | None:
-        sent = {"Authorization": f"Bearer {self._key}", **(headers or {})}
+    ) -> Response | None:
         started = time.monotonic()
         try:
-            answer = call(self._appliance.url + path, method, sent, body, GIVE_UP)
-        except NO_ANSWER as fault:
-            self._note(what, started, Answer(0, {}, repr(fault).encode()))
+            answer = self._box.call(method, path, body, headers, GIVE_UP)
+        except NoAnswerError as fault:
+            self._note(what, started, Response(0, {}, repr(fault).encode()))
             return None
         self._note(what, started, answer)
         return answer
 
-    def _note(self, what: str, started: float, answer: Answer) -> None:
+    def _note(self, what: str, started: float, answer: Response) -> None:
         seconds = time.monotonic() - started
         retry_after = answer.headers.get("retry-after")
         self.asked.append(Asked(what, started, seconds, answer.status, retry_after, answer.body[:500]))

@@ -18,6 +18,17 @@ type Action = Literal["kill", "steps", "once", "leak", "hang", "hanggil", "slow"
 STARTUP = Path(__file__).parent / "startup"
 
 
+def startup_path() -> str:
+    """Return a PYTHONPATH with what changes programs as they start."""
+    return os.pathsep.join(filter(None, (str(STARTUP), os.environ.get("PYTHONPATH"))))
+
+
+def timed(**seconds: float) -> dict[str, str]:
+    """Return the environment of an appliance whose services have these times of shared.timing."""
+    times = ",".join(f"{name}={value}" for name, value in seconds.items())
+    return {"PYTHONPATH": startup_path(), "SHAPBOX_TEST_TIMING": times}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A batch that came by a point, in a worker's process, at a time (seconds since the epoch)."""
@@ -51,9 +62,7 @@ class Faults:
 
     def environment(self) -> Mapping[str, str]:
         """Return what the appliance's environment needs, beside all else."""
-        before = os.environ.get("PYTHONPATH")
-        path = f"{STARTUP}{os.pathsep}{before}" if before else str(STARTUP)
-        return {"PYTHONPATH": path, "SHAPBOX_TEST_FAULTS": str(self._folder)}
+        return {"PYTHONPATH": startup_path(), "SHAPBOX_TEST_FAULTS": str(self._folder)}
 
     def place(self, job_id: str, batch: int, point: Point, action: Action, times: int = 1) -> None:
         """Have something happen when this batch comes to this point, the next so many times."""

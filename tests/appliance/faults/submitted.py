@@ -12,10 +12,9 @@ import numpy as np
 import redis
 from numpy.typing import NDArray
 
-from ops.http_call import Answer
-from ops.lab.reached import Reached
 from ops.lab.reference import EXACT, bare_explainer, distance
-from ops.lab.trial_appliance import NO_ANSWER
+from ops.reached import Reached
+from shapbox import NoAnswerError, Response
 from shared.appliance.counters import Counters
 from shared.build import ROOT
 from shared.jobs import keys
@@ -126,13 +125,13 @@ def nothing_is_left(connection: redis.Redis) -> bool:
     return connection.hlen(keys.RUNNING) == 0 and waiting == 0
 
 
-def _patiently(appliance: Reached, path: str, headers: dict[str, str] | None = None) -> Answer:
+def _patiently(appliance: Reached, path: str, headers: dict[str, str] | None = None) -> Response:
     """Get a path, asking again while the api or Redis is away."""
 
-    def ask() -> Answer | None:
+    def ask() -> Response | None:
         try:
             answer = appliance.get(path, headers=headers)
-        except NO_ANSWER:
+        except NoAnswerError:
             return None
         if answer.status == 503:
             return None
@@ -140,5 +139,5 @@ def _patiently(appliance: Reached, path: str, headers: dict[str, str] | None = N
         return answer
 
     answer = eventually(ask, appliance.log_tail)
-    assert isinstance(answer, Answer)
+    assert isinstance(answer, Response)
     return answer

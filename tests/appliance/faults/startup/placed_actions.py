@@ -57,8 +57,13 @@ def blow_at_once() -> None:
 
 def leak() -> None:
     """Leave memory behind that nobody gives back."""
-    _leaked.append(np.ones(LEAKED_MB * 2**20, dtype=np.uint8))
+    leak_mb(LEAKED_MB)
     time.sleep(LEAK_SECONDS)
+
+
+def leak_mb(size: int) -> None:
+    """Keep so many MB, all pages touched."""
+    _leaked.append(np.ones(size * 2**20, dtype=np.uint8))
 
 
 def hang() -> None:

@@ -63,6 +63,25 @@ def falsify() -> None:
     sys.meta_path.insert(0, _Finder())
 
 
+def leak_in_each_batch(mb: int) -> None:
+    """Leave memory behind with each result: there is no folder for faults."""
+    if "wrong_values" not in sys.modules:  # `falsify` has cleared it already
+        _WIRING.clear()
+
+    def wire(module: ModuleType) -> None:
+        put = module.Payloads.put_result
+
+        @wraps(put)
+        def leaking(*given: Any, **named: Any) -> Any:
+            placed_actions.leak_mb(mb)
+            return put(*given, **named)
+
+        module.Payloads.put_result = leaking
+
+    _WIRING["shared.objects.payloads"] = wire
+    sys.meta_path.insert(0, _Finder())
+
+
 class _Finder(importlib.abc.MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

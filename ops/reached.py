@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import cached_property
 
-from ops.http_call import Answer, call
+from shapbox import NoAnswerError, Response, Shapbox
 
 #: Seconds that one call may take: longer than any `Prefer: wait`.
 CALL_SECONDS = 90.0
@@ -39,7 +40,7 @@ class Reached(ABC):
         """The token for /metrics."""
         return self.key("METRICS_TOKEN")
 
-    def get(self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+    def get(self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
         """Get a path with a key (API_KEY by default)."""
         return self.call("GET", path, None, key, headers)
 
@@ -50,10 +51,21 @@ class Reached(ABC):
         body: bytes | None = None,
         key: str | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
-        """Make one call with a key (API_KEY by default)."""
+    ) -> Response:
+        """Make one call with a key (API_KEY by default). Raises NoAnswerError."""
         sent = {"Authorization": f"Bearer {key or self.api_key}", **(headers or {})}
-        return call(self.url + path, method, sent, body, seconds=CALL_SECONDS)
+        return self._box.call(method, path, body, sent, CALL_SECONDS)
+
+    def is_ready(self) -> bool:
+        """Return whether it can take work."""
+        try:
+            return self._box.call("GET", "/readyz", seconds=2.0).status == 200
+        except NoAnswerError:
+            return False
+
+    @cached_property
+    def _box(self) -> Shapbox:
+        return Shapbox(self.url, "")
 
     def log_tail(self, lines: int = 40) -> str:
         """Return the last of what it has printed."""

@@ -1,0 +1,288 @@
+"""The load generator: clients that submit, follow, check and delete jobs, and their ledger."""
+
+from __future__ import annotations
+
+import math
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from ops.lab.reference import Comparison, compare
+from ops.lab.rows import Form, PlannedJob, RowPool, read_result
+from shapbox import NoAnswerError, Response
+
+#: Answers that say "not now": the call is made again after Retry-After.
+NOT_NOW = frozenset({429, 503, 507})
+#: Seconds until a call is sent again: after a broken connection, and at most by Retry-After.
+BROKEN_PAUSE, MOST_PAUSE = 0.3, 10.0
+#: Seconds that one look at a job waits for its end.
+WAIT_SECONDS = 5
+
+
+class Reachable(Protocol):
+    """A trial appliance, a container, or what else is called like them."""
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        key: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Response:
+        """Make one call with a key (API_KEY by default). Raises NoAnswerError."""
+
+
+class GivenUpError(Exception):
+    """A call has no usable answer, and is not made again."""
+
+
+@dataclass(slots=True)
+class Entry:
+    """One accepted job and its state for its client: open, gone (404), or its last status."""
+
+    id: str
+    planned: PlannedJob
+    state: str = "open"
+    said: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that should not be."""
+
+    kind: str
+    said: str
+    job_id: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.job_id + ' ' if self.job_id else ''}{self.said}"
+
+
+class Ledger:
+    """The accepted jobs, counts of everything, and what was found wrong. For all threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._entries: dict[str, Entry] = {}
+        self.findings: list[Finding] = []
+        self.counts: Counter[str] = Counter()
+
+    def accept(self, job_id: str, planned: PlannedJob) -> Entry:
+        """Note an accepted job; the same one again changes nothing."""
+        with self._lock:
+            entry = self._entries.setdefault(job_id, Entry(job_id, planned))
+        if entry.planned.key != planned.key:
+            said = f"{entry.planned.key} and {planned.key} were told the same job"
+            self.find("doubled", said, job_id)
+        return entry
+
+    def find(self, kind: str, said: str, job_id: str = "") -> None:
+        """Note what should not be."""
+        with self._lock:
+            self.findings.append(Finding(kind, said, job_id))
+
+    def count(self, what: str, number: int = 1) -> None:
+        """Count something."""
+        with self._lock:
+            self.counts[what] += number
+
+    def entries(self) -> Sequence[Entry]:
+        """Return all accepted jobs, in the order they were accepted."""
+        with self._lock:
+            return list(self._entries.values())
+
+    def summary(self) -> str:
+        """Say in a few words how far it is."""
+        ended = sum(entry.state != "open" for entry in self.entries())
+        return f"{len(self._entries)} jobs accepted, {ended} ended, {len(self.findings)} findings"
+
+
+@dataclass(slots=True)
+class Load:
+    """Clients of one appliance. Under faults, calls are repeated and results are kept.
+
+    Otherwise a call without an answer is a finding, and each result is checked and its job deleted.
+    """
+
+    appliance: Reachable
+    pools: Mapping[str, RowPool]
+    under_faults: bool = False
+    ledger: Ledger = field(default_factory=Ledger)
+    #: Ends the submissions; open jobs are followed to their ends until it is too late.
+    stop: threading.Event = field(default_factory=threading.Event)
+    too_late: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self, clients: Sequence[Iterator[PlannedJob]]) -> None:
+        """Let each client work through its jobs, one at a time."""
+        self._threads = [threading.Thread(target=self._run, args=(jobs,), daemon=True) for jobs in clients]
+        for thread in self._threads:
+            thread.start()
+
+    def finish(self, seconds: float) -> None:
+        """Submit no more, and give the last jobs so long to end; those that do not are findings."""
+        self.stop.set()
+        deadline = time.monotonic() + seconds
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        self.too_late.set()
+        for thread in self._threads:
+            thread.join()
+        for entry in self.ledger.entries():
+            if entry.state == "open":
+                self.ledger.find("stuck", f"not ended after {seconds:.0f} s", entry.id)
+
+    def _run(self, jobs: Iterator[PlannedJob]) -> None:
+        for planned in jobs:
+            if self.stop.is_set():
+                return
+            try:
+                self._work(planned)
+            except GivenUpError as fault:
+                self.ledger.find("unanswered", f"{planned.key}: {fault}")
+                self.stop.wait(BROKEN_PAUSE)
+            except Exception as fault:  # noqa: BLE001  # a client that ends unseen would show nothing
+                self.ledger.find("unexpected", f"{planned.key}: {fault!r}")
+
+    def _work(self, planned: PlannedJob) -> None:
+        entry = self.submit(planned)
+        if entry is None:
+            return
+        if planned.again and (other := self.submit(planned)) is not entry:
+            told = other.id if other else "none"
+            self.ledger.find("doubled", f"{planned.key} was sent again, and the job was {told}", entry.id)
+        if planned.cancel_after is not None:
+            self.stop.wait(planned.cancel_after)
+            self._cancel(entry)
+        self.follow(entry)
+        if self.under_faults:
+            return
+        if entry.state == "completed":
+            self.check_result(entry)
+        else:
+            self.ledger.find("lost", f"{entry.state}: {entry.said}", entry.id)
+        self.call("DELETE", f"/v1/jobs/{entry.id}")
+
+    def submit(self, planned: PlannedJob) -> Entry | None:
+        """Have rows accepted; None if they were explained at once, without a job, or refused."""
+        body, headers = self.pools[planned.model].body(planned), {"Content-Type": planned.form.value}
+        if self.under_faults:
+            headers["Idempotency-Key"] = planned.key
+        if planned.inline:
+            headers |= {"Accept": Form.NPY.value, "Prefer": "wait=10"}
+        query = "" if planned.form is Form.JSON else f"?model={planned.model}&method={planned.method}"
+        path = f"/v1/{'explain' if planned.inline else 'jobs'}{query}"
+        answer = self.call("POST", path, body, headers)
+        if planned.inline and answer.status == 200:
+            self.ledger.count("one_row_answers")
+            self.check(planned, answer.body)
+        job_id = accepted_id(answer)
+        if job_id is not None:
+            return self.ledger.accept(job_id, planned)
+        if not planned.inline or answer.status != 200:
+            self.ledger.find("unexpected", f"{planned.key}: {answer.status} {answer.body[:300]!r}")
+        return None
+
+    def follow(self, entry: Entry) -> None:
+        """Wait for a job's end, unless it becomes too late."""
+        while entry.state == "open" and not self.too_late.is_set():
+            document = self._document(entry.id, f"?wait={WAIT_SECONDS}")
+            if document is None:
+                entry.state = "gone"
+            elif document["finished_at"]:
+                entry.said, entry.state = str(document["error"]), document["status"]
+
+    def _cancel(self, entry: Entry) -> None:
+        """Cancel a job unless it has ended; a DELETE without an answer may have been carried out."""
+        while (document := self._document(entry.id)) is not None and not document["finished_at"]:
+            self.attempt("DELETE", f"/v1/jobs/{entry.id}")
+        if document is None:
+            entry.state = "cancelled"
+
+    def _document(self, job_id: str, query: str = "") -> Any | None:
+        answer = self.call("GET", f"/v1/jobs/{job_id}{query}")
+        if answer.status not in {200, 404}:
+            raise GivenUpError(f"job {job_id}: {answer.status} {answer.body[:300]!r}")
+        return None if answer.status == 404 else answer.json()
+
+    def check_result(self, entry: Entry, seconds: float = math.inf) -> Comparison:
+        """Fetch a job's result and compare it."""
+        accept = entry.planned.accept
+        answer = self.call("GET", f"/v1/jobs/{entry.id}/result", headers={"Accept": accept}, seconds=seconds)
+        if answer.status != 200:
+            said = f"its result: {answer.status} {answer.body[:300]!r}"
+            self.ledger.find("lost", said, entry.id)
+            return Comparison(missing=entry.planned.rows, said=said)
+        return self.check(entry.planned, answer.body, entry.id) if entry.planned.checked else Comparison()
+
+    def check(self, planned: PlannedJob, body: bytes, job_id: str = "") -> Comparison:
+        """Compare a result, and note what is wrong with it."""
+        wanted = self.pools[planned.model].wanted(planned)
+        try:
+            found = compare(read_result(planned.accept, body, wanted.shape[1]), wanted)
+        except (ValueError, KeyError, EOFError) as fault:
+            found = Comparison(missing=len(wanted), said=f"the result cannot be read: {fault}")
+        self.ledger.count("rows_checked", len(wanted))
+        self.ledger.count("values_checked", wanted.size)
+        if not found.right:
+            self.ledger.find("wrong", f"{planned.key}: {found.said}", job_id)
+        return found
+
+    def attempt(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response | None:
+        """Make a call once; None if there is no answer. An answer that nobody may get is a finding."""
+        try:
+            answer = self.appliance.call(method, path, body, headers=headers)
+        except NoAnswerError as fault:
+            if not self.under_faults:
+                raise GivenUpError(f"{method} {path}: {fault!r}") from fault
+            self.ledger.count("broken connections")
+            return None
+        if answer.status in NOT_NOW:
+            self.ledger.count(f"answers {answer.status}")
+        elif answer.status >= 500:
+            self.ledger.find("unexpected", f"{method} {path}: {answer.status} {answer.body[:300]!r}")
+        return answer
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        seconds: float = math.inf,
+    ) -> Response:
+        """Make a call again and again until its answer is final.
+
+        Raises GivenUpError when it is too late, or after so many `seconds`.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            answer = self.attempt(method, path, body, headers)
+            if answer is not None and answer.status not in NOT_NOW:
+                return answer
+            if self.too_late.wait(_pause(answer)) or time.monotonic() > deadline:
+                raise GivenUpError(f"{method} {path} was not answered")
+
+
+def accepted_id(answer: Response) -> str | None:
+    """Return the id of the job that an answer tells of, if it does."""
+    if answer.status == 200 and "content-location" in answer.headers:
+        return answer.headers["content-location"].split("/")[3]
+    if answer.status in {200, 202} and "json" in answer.headers.get("content-type", ""):
+        return str(answer.json()["id"])
+    if answer.status == 409:  # /v1/explain of a job that failed or was cancelled: accepted nevertheless
+        job_id = answer.json().get("job", {}).get("id")
+        return None if job_id is None else str(job_id)
+    return None
+
+
+def _pause(answer: Response | None) -> float:
+    told = float(answer.headers.get("retry-after", BROKEN_PAUSE)) if answer else BROKEN_PAUSE
+    return min(told, MOST_PAUSE) * random.uniform(0.5, 1.0)  # noqa: S311  # so that clients do not come all at once

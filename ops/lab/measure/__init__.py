@@ -1,1 +1,0 @@
-"""Measures a running appliance: latency, a million rows, fairness, scrapes."""

@@ -1,0 +1,188 @@
+"""The kernel of the lab: comparison, planned jobs, the ledger, memory's trend."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import random
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from ops.lab.chaos.plan import WORKERS, Kind, Target, plan_faults
+from ops.lab.chaos.run import MIXTURE, POOL_ROWS
+from ops.lab.load import Ledger
+from ops.lab.memory import MB
+from ops.lab.reference import Matrix, compare, example_rows
+from ops.lab.report import number_from_environment, table, verdict
+from ops.lab.rows import Form, PlannedJob, RowPool, planned_jobs
+from ops.lab.soak.plot import COLOURS, plot
+from ops.lab.soak.trend import WHOLE, Course, Point, Samples, judge, slope_per_hour
+from shared.build import ROOT
+from shared.jobs.document import Method
+from shared.models.catalog import ModelCatalog
+
+MODELS = ["breast-cancer@1", "wine@1"]
+PLANNED = PlannedJob("key", "wine@1", 7, 5)
+WANTED = np.random.default_rng(1).normal(size=(40, 2, 5)).astype(np.float32)
+
+
+def change(where: Any, value: Any) -> Matrix:
+    given = WANTED.copy()
+    given[where] = value
+    return given
+
+
+@pytest.mark.parametrize(
+    ("given", "counts", "said"),
+    [
+        (WANTED, (0, 0, 0), ""),
+        (change((17, 1, 3), 9.0), (1, 0, 0), "1 rows are wrong; row 17, column 3, output 1 is 9.0, not "),
+        (change([3, 9], WANTED[[9, 3]]), (0, 2, 0), "it has the values of row 9"),
+        (change(slice(10, 20), WANTED[:10]), (0, 10, 0), "row 10"),
+        (change(slice(5, 8), 0.0), (0, 0, 3), "row 5, column 0, output 0 is 0.0"),
+        (change((0, 0, 0), np.nan), (0, 0, 1), "row 0, column 0, output 0 is nan"),
+        (WANTED[:30], (0, 0, 10), "30 rows were given for 40"),
+        (np.concatenate([WANTED, WANTED[:4]]), (0, 4, 0), "44 rows were given for 40"),
+        (WANTED[:, :, :-1], (40, 0, 0), "values have the shape (40, 2, 4), not (40, 2, 5)"),
+    ],
+)
+def test_each_way_to_be_wrong_is_counted_and_named(
+    given: Matrix, counts: tuple[int, int, int], said: str
+) -> None:
+    found = compare(given, WANTED)
+    assert (found.wrong, found.misplaced, found.missing) == counts
+    assert found.right == (counts == (0, 0, 0))
+    assert said in found.said
+
+
+def test_a_seed_repeats_its_faults_and_a_longer_run_begins_like_a_shorter_one() -> None:
+    plan = plan_faults(7, 300)
+    assert plan[: len(plan_faults(7, 60))] == plan_faults(7, 60)
+    assert plan != plan_faults(8, 300)
+    assert sum(fault.pause + fault.stop for fault in plan) >= 300
+    assert "SIGKILL to worker-1" in "\n".join(map(str, plan))
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+def test_five_minutes_meet_every_process_and_every_kind(seed: int) -> None:
+    plan = plan_faults(seed, 300)
+    assert {fault.target for fault in plan} == set(Target)
+    assert {fault.kind for fault in plan} == set(Kind)
+    assert {fault.worker for fault in plan} == set(range(1, WORKERS + 1))
+
+
+def test_a_seed_repeats_jobs_of_every_size_model_form_and_method() -> None:
+    many = list(islice(planned_jobs(MODELS, MIXTURE, "1"), 1000))
+    assert many[:50] == list(islice(planned_jobs(MODELS, MIXTURE, "1"), 50))
+    assert many[:50] != list(islice(planned_jobs(MODELS, MIXTURE, "2"), 50))
+    for least, most, _ in MIXTURE.sizes:
+        assert any(least <= planned.rows <= most for planned in many)
+    assert {planned.model for planned in many} == set(MODELS)
+    assert {planned.form for planned in many} == set(Form)
+    assert {planned.method for planned in many} == set(Method)
+    assert any(planned.again for planned in many)
+    assert any(planned.cancel_after is not None for planned in many)
+    assert all(0 <= planned.first <= planned.first + planned.rows <= POOL_ROWS for planned in many)
+
+
+def test_a_body_holds_the_same_rows_in_each_form() -> None:
+    version = ModelCatalog.load(ROOT / "models").get("wine")
+    pool = RowPool(version, example_rows(version, 40))
+    as_json = orjson.loads(pool.body(replace(PLANNED, form=Form.JSON)))
+    lines = list(csv.reader(io.StringIO(pool.body(replace(PLANNED, form=Form.CSV)).decode())))
+    for rows in (np.load(io.BytesIO(pool.body(PLANNED))), as_json["rows"], lines[1:]):
+        np.testing.assert_array_equal(np.array(rows, dtype=np.float32), pool.rows[7:12])
+    assert lines[0] == list(pool.version.features)
+    assert (as_json["model"], as_json["method"]) == ("wine@1", Method.TREE_PATH_DEPENDENT)
+
+
+def test_the_same_job_for_two_keys_is_a_finding() -> None:
+    ledger = Ledger()
+    assert ledger.accept("a", PLANNED) is ledger.accept("a", PLANNED)
+    assert not ledger.findings
+    ledger.accept("a", replace(PLANNED, key="other"))
+    assert [finding.kind for finding in ledger.findings] == ["doubled"]
+
+
+def series(growth_mb: float, first: int = 0, last: int = 3600) -> list[Point]:
+    """Every 5 s: 60 MB and a line, with noise and a peak now and then; the warm-up adds 50 MB."""
+    chance = random.Random(1)
+    return [
+        (
+            float(t),
+            round(
+                MB * (60 + growth_mb * (t - first) / 3600 + chance.gauss(0, 1) + 40 * (chance.random() < 0.1))
+            ),
+        )
+        for t in range(first, last + 1, 5)
+    ]
+
+
+@pytest.mark.parametrize("growth", [-20.0, 0.0, 3.0, 8.0])
+def test_growth_is_found_under_noise_and_peaks(growth: float) -> None:
+    assert slope_per_hour(series(growth)) / MB == pytest.approx(growth, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("points", "fault", "remark"),
+    [
+        ({("api", 1): series(2)}, None, None),
+        ({("api", 1): [(t, size + round(min(t, 290) * MB)) for t, size in series(0)]}, None, None),
+        ({("api", 1): series(9)}, "api grows by", None),
+        ({("worker-1", 1): series(60)}, "worker-1 grows by", None),
+        (
+            {("worker-1", 1): series(60, 0, 1800), ("worker-1", 2): series(60, 1805)},
+            None,
+            "its recycle bounds it (2 runs",
+        ),
+        ({("worker-1", 1): series(0, 0, 3000), ("worker-1", 2): series(900, 3005)}, None, None),
+        ({(WHOLE, 0): series(0, 0, 1500)}, "the samples end after 25.0 minutes", None),
+        ({(WHOLE, 0): series(0, 0, 600), ("api", 1): series(90, 0, 600)}, "samples end", "not judged"),
+    ],
+)
+def test_memory_that_grows_is_a_fault_after_the_warm_up_and_for_each_process_alone(
+    points: dict[tuple[str, int], list[Point]], fault: str | None, remark: str | None
+) -> None:
+    samples = Samples(60, 300, {(WHOLE, 0): series(0), **points})
+    courses = [Course.of(name, samples) for name in samples.names()]
+    faults, remarks = judge(samples, courses)
+    assert (fault in faults[0]) if fault else not faults
+    assert (remark in remarks[0]) if remark else not remarks
+
+
+def test_the_plot_has_a_curve_for_each_process_and_colours_for_dark_pages() -> None:
+    points = {(WHOLE, 0): series(0), ("worker-1", 10): series(0, 0, 60), ("worker-1", 11): series(0, 65)}
+    text = plot(Samples(60, 300, points), {"the limit": 512})
+    curves = [one for one in ET.fromstring(text).iter() if one.get("class", "").startswith("c c")]
+    assert len(curves) == 3 + 2  # and two lines of the legend
+    for named, pair in zip(text.split("@media(prefers-color-scheme:dark)"), (0, 1), strict=True):
+        assert all(colours[pair] in named for colours in COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("text", "number"), [("", 60), ("0.5", 0.5), ("0", None), ("inf", None), ("x", None)]
+)
+def test_a_setting_is_a_positive_number(
+    monkeypatch: pytest.MonkeyPatch, text: str, number: float | None
+) -> None:
+    monkeypatch.setenv("MINUTES", text)
+    read: Callable[[], float] = lambda: number_from_environment(argparse.ArgumentParser(), "MINUTES", 60)  # noqa: E731
+    if number is not None:
+        assert read() == number
+    else:
+        with pytest.raises(SystemExit):
+            read()
+
+
+def test_a_report_is_a_table_and_a_verdict() -> None:
+    assert table([["a", "b"], ["long", "1"]]).splitlines() == ["| a    | b |", "|------|---|", "| long | 1 |"]
+    assert verdict([]) == "Passed."
+    assert verdict(range(60)).splitlines()[-1] == "- and 40 more"
