@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from ops.http_call import answer_or_none, call
 from ops.lab.trial_appliance import free_ports
+from shapbox import NoAnswerError, Shapbox
 from tests.appliance.faults.submitted import PATIENCE, eventually
 from tests.watch.programs import program
 from tests.watch.shipped import PROMETHEUS
@@ -35,10 +35,18 @@ class Prometheus:
 
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
+        self._server = Shapbox(self.url, "")
+
+    def is_ready(self) -> bool:
+        """Return whether it answers questions."""
+        try:
+            return self._server.call("GET", "/-/ready").status == 200
+        except NoAnswerError:
+            return False
 
     def get(self, path: str, **parameters: str) -> Any:
         """Return the data of an answer."""
-        said = call(f"{self.url}{path}?{urllib.parse.urlencode(parameters)}").json()
+        said = self._server.call("GET", f"{path}?{urllib.parse.urlencode(parameters)}").json()
         assert said["status"] == "success", said
         return said["data"]
 
@@ -89,10 +97,7 @@ def running(
         )
     prometheus = Prometheus(port)
     try:
-        eventually(
-            lambda: (answer := answer_or_none(f"{prometheus.url}/-/ready")) and answer.status == 200,
-            (folder / "prometheus.log").read_text,
-        )
+        eventually(prometheus.is_ready, (folder / "prometheus.log").read_text)
         yield prometheus
     finally:
         process.kill()

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.http_call import call
 from ops.lab.trial_appliance import Appliance, memory_cgroup
+from shapbox import Shapbox
 from shared.build import ROOT
 from shared.disk import RESERVE_BYTES
 from shared.redis.connection import Patience, connect
@@ -144,7 +144,7 @@ def without_data(prometheus: Prometheus) -> list[str]:
 def test_promtool_finds_no_fault_in_the_metrics_of_either_port(watched: Watched) -> None:
     appliance = watched.appliance
     public = appliance.get("/metrics", key=appliance.metrics_token)
-    for answer in (public, call(f"{appliance.metrics_url}/metrics")):
+    for answer in (public, Shapbox(appliance.metrics_url, "").call("GET", "/metrics")):
         assert answer.status == 200
         assert promtool("check", "metrics", given=answer.body) == ""
 
