@@ -13,8 +13,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser
 
-from ops.browser import chromium, find_chromium
-from ops.console_visit import Visit
+from ops.console_visit import Visit, chromium, find_chromium
 from ops.lab.trial_appliance import Appliance, memory_cgroup
 from shared.build import ROOT
 

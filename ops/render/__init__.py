@@ -1,1 +1,1 @@
-"""Render as we use it: its API, and the rules of its blueprints."""
+"""Render as we use it: its API, the rules of its blueprints, checks before a deploy, and the deploy."""

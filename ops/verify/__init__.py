@@ -1,1 +1,1 @@
-"""`make verify`: checks that a running appliance, here or on Render, keeps its promises."""
+"""Visits a running appliance as its clients do, and says what is wrong and what to do about it."""

@@ -5,19 +5,24 @@ from __future__ import annotations
 import argparse
 import math
 import os
+import re
 import shutil
 import signal
 import sys
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import urlsplit
 
-from ops.verify.place import VerifyPlace, options_for
-from ops.verify.report import Report
+from ops.address import key_file, local_address
+from ops.verify.report import WRITERS, as_text
 from ops.verify.run import run_verify
-from ops.verify.terminal import TerminalProgress
-from ops.verify.writers import WRITERS, as_text
-from shared.errors import ShapboxError
+from ops.verify.visit import VerifyOptions, ignore_progress
+from shared.errors import SettingsError, ShapboxError
+from shared.settings import KEY_NAMES, Settings
 
 #: Exit codes.
-PASSED, FAILED, COULD_NOT_RUN = 0, 1, 2
+PASSED, FAILED, COULD_NOT_RUN, INTERRUPTED = 0, 1, 2, 130
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 def main() -> int:
@@ -25,10 +30,8 @@ def main() -> int:
     given = _arguments()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)  # so that the jobs are deleted all the same
-    progress = TerminalProgress(sys.stderr) if sys.stderr.isatty() else None
     try:
-        place = VerifyPlace(given.url, given.expect_commit, given.soak, progress)
-        options = options_for(place, os.environ)
+        options = options_for(given, os.environ)
     except ShapboxError as fault:
         print(f"verify: {fault}", file=sys.stderr)
         return COULD_NOT_RUN
@@ -36,42 +39,93 @@ def main() -> int:
         report = run_verify(options)
     except KeyboardInterrupt:
         print("\nverify: interrupted; the jobs that it had made are deleted.", file=sys.stderr)
-        return 130
-    print(_written(report, given.format))
+        return INTERRUPTED
+    finally:
+        options.progress("")
+    if given.format == "text" and sys.stdout.isatty():
+        print(as_text(report, shutil.get_terminal_size().columns))
+    else:
+        print(WRITERS[given.format](report))
     return PASSED if report.passed else FAILED
-
-
-def _written(report: Report, form: str) -> str:
-    if form == "text" and sys.stdout.isatty():
-        return "\n" + as_text(report, shutil.get_terminal_size().columns)
-    return WRITERS[form](report)
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m ops.verify", description=__doc__)
-    parser.add_argument(
-        "--url", help="a remote appliance; its keys come from API_KEY, ADMIN_API_KEY and METRICS_TOKEN"
-    )
-    parser.add_argument("--expect-commit", metavar="SHA", help="the commit that should run there")
-    parser.add_argument(
-        "--soak", type=_minutes, default=0.0, metavar="MINUTES", help="keep a light load up for so long"
-    )
-    parser.add_argument("--format", choices=WRITERS, default="text", help="how the report is written (text)")
+    add = parser.add_argument
+    add("--url", help="a remote appliance; its keys come from API_KEY, ADMIN_API_KEY and METRICS_TOKEN")
+    add("--expect-commit", metavar="SHA", help="the commit that should run there")
+    add("--soak", type=float, default=0.0, metavar="MINUTES", help="keep a light load up for so long")
+    add("--format", choices=WRITERS, default="text", help="how the report is written (text)")
     return parser.parse_args()
-
-
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = math.nan
-    if not 0 <= minutes < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of minutes")
-    return minutes
 
 
 def _leave(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
+
+
+def _show(text: str) -> None:
+    """Write the progress over itself on a terminal."""
+    sys.stderr.write(f"\r\x1b[K{text[: shutil.get_terminal_size().columns - 1]}")
+    sys.stderr.flush()
+
+
+def options_for(given: argparse.Namespace, environment: Mapping[str, str]) -> VerifyOptions:
+    """Find the appliance and its keys: that of this machine, or a remote one.
+
+    Raises SettingsError for a fault, or if nothing could be checked.
+    """
+    commit = (given.expect_commit or "").lower() or None
+    if commit and not _COMMIT.fullmatch(commit):
+        raise SettingsError(f"EXPECT_COMMIT={commit!r} is no commit: give 7 to 40 digits of its SHA.")
+    if not 0 <= given.soak < math.inf:
+        raise SettingsError(f"SOAK={given.soak} is no number of minutes.")
+    if given.url:
+        # This machine's other settings say nothing of a remote appliance.
+        names = {name for setting in (*KEY_NAMES, "MODELS_DIR") for name in (setting, f"{setting}_FILE")}
+        environment = {name: environment[name] for name in names & environment.keys()}
+    settings = Settings.from_environment(environment)
+    url = checked_address(given.url) if given.url else local_address(settings)
+    keys = {name: key for name in KEY_NAMES if (key := getattr(settings, name.lower()))}
+    remedy = "set API_KEY, ADMIN_API_KEY and METRICS_TOKEN, or API_KEY_FILE and so on, to that service's own."
+    if not given.url:
+        files = {name: key_file(settings, environment, name) for name in KEY_NAMES if name not in keys}
+        keys |= {name: key for name, path in files.items() if path and (key := _key_in(path))}
+        remedy = f"set DATA_DIR to its folder; there are none in {settings.keys_dir}."
+    if not keys.keys() & {"API_KEY", "ADMIN_API_KEY"}:
+        raise SettingsError(f"Without its keys hardly anything of {url} can be checked: {remedy}")
+    return VerifyOptions(
+        url=url,
+        keys=keys,
+        expect_commit=commit,
+        soak_minutes=given.soak,
+        models_dir=settings.models_dir,
+        progress=_show if sys.stderr.isatty() else ignore_progress,
+    )
+
+
+def _key_in(path: Path) -> str:
+    try:
+        return path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as fault:
+        raise SettingsError(
+            f"The key in {path} cannot be read ({fault}): run this as the user who runs the appliance."
+        ) from fault
+
+
+def checked_address(url: str) -> str:
+    """Return an address without a slash at its end. Raises SettingsError for anything else."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as fault:
+        raise SettingsError(f"URL={url!r} is no address: {fault}.") from fault
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0:
+        raise SettingsError(f"URL={url!r} is no address: write https://NAME.")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise SettingsError("URL must be an address alone: keys belong into API_KEY and the other settings.")
+    return url.rstrip("/")
 
 
 if __name__ == "__main__":

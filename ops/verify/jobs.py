@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import orjson
-from numpy.typing import NDArray
 
-from ops.http_call import Answer
-from ops.verify.outcome import NO_ANSWER, FailedError
-from ops.verify.served import ServedModel
-from ops.verify.target import JOBS_KEYS, Target, json_or_none, said
+from ops.lab.reference import Matrix
+from ops.verify.appliance import JOBS_KEYS, Appliance, json_or_none, said
+from ops.verify.report import FailedError
+from ops.verify.values import ServedModel
+from shapbox import NoAnswerError, Response
 from shared.engines.checks import TOLERANCE
 from shared.models.labelled_rows import labelled_rows
 
@@ -24,49 +24,41 @@ MARGIN_SECONDS = 15.0
 MOST_RETRY_SECONDS = 5.0
 #: Seconds that one look at a job waits for its end.
 LOOK_SECONDS = 5.0
-#: The remedy for a refusal.
 _REMEDY = "The answer says what it takes; the appliance's log has more under its request id."
-
-
-class UnfinishedError(Exception):
-    """A job has not ended in time; the message says how it stands."""
+_UNFINISHED_REMEDY = "The appliance's log says more. Verify again; if it fails again, roll back."
 
 
 class Jobs:
-    """Makes jobs and knows all of them; `prefix` marks this visit's idempotency keys."""
+    """Makes jobs, with idempotency keys of its own, and knows all of them, so that none is left behind."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
         self._prefix = f"verify-{secrets.token_hex(6)}"
-        self._number = 0
+        self._sent = 0
         #: Requests that were sent and not answered yet: a broken call may have made a job all the same.
         self._unanswered: dict[str, bytes] = {}
         self._there: list[str] = []
-        #: How many jobs were made.
-        self.made = 0
-        #: The largest residual of all jobs that were finished; None until one told of its own.
-        self.largest_residual: float | None = None
+        #: How many jobs were made, and the largest residual of those that were finished.
+        self.made, self.largest_residual = 0, 0.0
 
-    def explain(
-        self, model: ServedModel, rows: NDArray[np.float32], seconds: float
-    ) -> tuple[dict[str, Any], float]:
-        """Have rows explained in one request; return the result and the seconds it took.
-
-        Raises UnfinishedError if the values are not there in time, FailedError if they are refused.
-        """
+    def explain(self, model: ServedModel, rows: Matrix, seconds: float) -> tuple[dict[str, Any], float]:
+        """Have rows explained in one request; return the result and the seconds it took. Raises FailedError."""
         started = time.monotonic()
         answer, job_id = self._send(f"/v1/explain?wait={min(seconds, 60):.0f}", model, rows, seconds)
         took = time.monotonic() - started
         if answer.status == 202:
-            raise UnfinishedError(f"no values after {took:.0f} s, the job is {answer.json().get('status')}")
+            status = answer.json().get("status")
+            raise FailedError(
+                f"Not in time: no values after {took:.0f} s, the job is {status}.", _UNFINISHED_REMEDY
+            )
         if answer.status != 200:
             raise FailedError(f"POST /v1/explain for {model.id} answers {said(answer)}.", _REMEDY)
         if job_id:
-            self._note_residual(self._read(f"/v1/jobs/{job_id}"))
-        self._delete(job_id)
+            self._note_residual(self._appliance.read(f"/v1/jobs/{job_id}", JOBS_KEYS))
+            self._delete(job_id)
         return dict(answer.json()), took
 
-    def submit(self, model: ServedModel, rows: NDArray[np.float32], seconds: float) -> str:
+    def submit(self, model: ServedModel, rows: Matrix, seconds: float) -> str:
         """Send rows as a job and return its id. Raises FailedError if they are refused."""
         answer, job_id = self._send("/v1/jobs", model, rows, seconds)
         if answer.status != 202 or job_id is None:
@@ -76,98 +68,82 @@ class Jobs:
     def finish(self, job_id: str, seconds: float) -> dict[str, Any]:
         """Wait for a job's end, return its result and delete it.
 
-        Raises UnfinishedError if it does not end in time, FailedError if it fails or its residual is too large.
+        Raises FailedError if it does not end in time, fails, or its residual is too large.
         """
         deadline = time.monotonic() + seconds
         while True:
-            document = self._read(f"/v1/jobs/{job_id}?wait={LOOK_SECONDS:.0f}")
+            document = self._appliance.read(f"/v1/jobs/{job_id}?wait={LOOK_SECONDS:.0f}", JOBS_KEYS)
             if document["finished_at"]:
                 break
             if time.monotonic() > deadline:
                 done = document["batches"]
-                raise UnfinishedError(
-                    f"the job is {document['status']} after {seconds:.0f} s, {done['completed']} of {done['total']} "
-                    "batches done"
+                raise FailedError(
+                    f"Not in time: the job is {document['status']} after {seconds:.0f} s, {done['completed']} of "
+                    f"{done['total']} batches done.",
+                    _UNFINISHED_REMEDY,
                 )
         if document["status"] != "completed":
             raise FailedError(f"The job has {document['status']}: {document['error']}.", _REMEDY)
         self._note_residual(document)
-        result = self._read(f"/v1/jobs/{job_id}/result")
+        result = self._appliance.read(f"/v1/jobs/{job_id}/result", JOBS_KEYS)
         self._delete(job_id)
         return result
 
     def clear(self) -> list[str]:
         """Delete all that is there; returns what could not be deleted."""
-        try:
+        with contextlib.suppress(NoAnswerError):
             for key, body in list(self._unanswered.items()):
                 # Sent once more under the same key it is the same job, if there is one.
-                self._note(key, self._post("/v1/jobs", body, key, MARGIN_SECONDS))
+                self._post("/v1/jobs", body, key, MARGIN_SECONDS)
             for job_id in list(self._there):
-                self._cancel(job_id)
+                self._end(job_id)  # of one that has not ended, the document stays
                 self._delete(job_id)
-        except NO_ANSWER:
-            pass  # they are told of
         return [*self._there, *(f"one sent as {key}" for key in self._unanswered)]
 
-    def _note_residual(self, document: dict[str, Any]) -> None:
-        residual = residual_of(document)
-        if residual is not None:
-            self.largest_residual = max(residual, self.largest_residual or 0.0)
+    def _note_residual(self, document: Mapping[str, Any]) -> None:
+        self.largest_residual = max(self.largest_residual, residual_of(document))
 
-    def _cancel(self, job_id: str) -> None:
-        """Delete a job that may not have ended: it ends by that, and its document stays."""
-        self._target.call("DELETE", f"/v1/jobs/{job_id}", self._target.take(JOBS_KEYS))
+    def _end(self, job_id: str) -> Response:
+        return self._appliance.call("DELETE", f"/v1/jobs/{job_id}", self._appliance.take(JOBS_KEYS))
 
-    def _delete(self, job_id: str | None) -> None:
-        """Delete a job that has ended. If that fails, it is tried again in the end."""
-        answer = self._target.call("DELETE", f"/v1/jobs/{job_id}", self._target.take(JOBS_KEYS))
-        if answer.status in {204, 404}:
+    def _delete(self, job_id: str) -> None:
+        """Delete a job that has ended. If that fails, `clear` tries it again."""
+        if self._end(job_id).status in {204, 404}:
             self._there = [one for one in self._there if one != job_id]
 
-    def _read(self, path: str) -> dict[str, Any]:
-        answer = self._target.get(path, self._target.take(JOBS_KEYS))
-        if answer.status != 200:
-            raise FailedError(f"GET {path} answers {said(answer)}.", _REMEDY)
-        return dict(answer.json())
-
     def _send(
-        self, path: str, model: ServedModel, rows: NDArray[np.float32], seconds: float
-    ) -> tuple[Answer, str | None]:
+        self, path: str, model: ServedModel, rows: Matrix, seconds: float
+    ) -> tuple[Response, str | None]:
         """Send rows; return the answer and its job. While the queue is full, retry as told."""
-        self._number += 1
-        key = f"{self._prefix}-{self._number}"
+        self._sent += 1
+        key = f"{self._prefix}-{self._sent}"
         body = orjson.dumps({"model": model.id, "rows": labelled_rows(model.columns, rows)})
         deadline = time.monotonic() + seconds
-        self._unanswered[key] = body
         while True:
-            answer = self._post(path, body, key, seconds + MARGIN_SECONDS)
+            answer, job_id = self._post(path, body, key, seconds + MARGIN_SECONDS)
             if answer.status != 429 or time.monotonic() > deadline:
-                return answer, self._note(key, answer)
+                return answer, job_id
             time.sleep(min(float(answer.headers.get("retry-after", 1)), MOST_RETRY_SECONDS))
 
-    def _post(self, path: str, body: bytes, key: str, seconds: float) -> Answer:
+    def _post(self, path: str, body: bytes, key: str, seconds: float) -> tuple[Response, str | None]:
+        """Send rows once, and take down the job that the answer tells of, if any."""
+        self._unanswered[key] = body
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Idempotency-Key": key}
-        return self._target.call("POST", path, self._target.take(JOBS_KEYS), body, headers, seconds)
-
-    def _note(self, key: str, answer: Answer) -> str | None:
-        """Take down the job that an answer tells of, if any, and return its id."""
-        job_id = job_of(answer.headers, json_or_none(answer))
-        if job_id:
+        answer = self._appliance.call("POST", path, self._appliance.take(JOBS_KEYS), body, headers, seconds)
+        if job_id := job_of(answer.headers, json_or_none(answer)):
             self._there.append(job_id)
             self.made += 1
         # A Redis that was stopped carries out what it was sent when it goes on, even if the client was told of a fault.
         if job_id or answer.status < 500:
-            self._unanswered.pop(key, None)
-        return job_id
+            self._unanswered.pop(key)
+        return answer, job_id
 
 
-def residual_of(document: Mapping[str, Any]) -> float | None:
-    """Return the largest residual of a completed job; None in documents of earlier versions.
+def residual_of(document: Mapping[str, Any]) -> float:
+    """Return the largest residual of a completed job.
 
     Raises FailedError if it is beyond what engines are allowed, or the job was not checked.
     """
-    if "largest_residual" not in document:
-        return None
     residual = document["largest_residual"]
     if residual is None:
         raise FailedError(

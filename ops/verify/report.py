@@ -1,11 +1,21 @@
-"""The report of verify: one line for each check, and whether all passed."""
+"""The report of verify and preflight: a result for each check, as a table, as JSON, or as JUnit's XML."""
 
 from __future__ import annotations
 
+import json
+import re
+import textwrap
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
+from xml.etree import ElementTree as ET
+
+#: Columns of the table where nobody says how many there are, and at least.
+WIDTH, LEAST_WIDTH = 110, 60
+#: Characters that XML 1.0 cannot hold, even escaped.
+_NOT_IN_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 class Verdict(StrEnum):
@@ -26,6 +36,35 @@ class CheckResult:
     detail: str = ""
     remedy: str = ""
     seconds: float = 0.0
+
+
+class FailedError(Exception):
+    """The check has failed: why, what to do about it, and what was measured."""
+
+    def __init__(self, detail: str, remedy: str, measured: str = "") -> None:
+        super().__init__(detail)
+        self.detail, self.remedy, self.measured = detail, remedy, measured
+
+
+class NotCheckedError(Exception):
+    """The check was not made: why, and what it takes to have it made."""
+
+    def __init__(self, detail: str, remedy: str = "") -> None:
+        super().__init__(detail)
+        self.detail, self.remedy = detail, remedy
+
+
+def make_check(
+    name: str, check: Callable[[], str], unexpected: Callable[[Exception], FailedError]
+) -> CheckResult:
+    """Make a check; an exception becomes its result, one that is not ours by way of `unexpected`."""
+    try:
+        return CheckResult(name, Verdict.PASS, check())
+    except NotCheckedError as reason:
+        return CheckResult(name, Verdict.SKIP, detail=reason.detail, remedy=reason.remedy)
+    except Exception as fault:  # noqa: BLE001  # after any fault, the other checks are worth knowing
+        failed = fault if isinstance(fault, FailedError) else unexpected(fault)
+        return CheckResult(name, Verdict.FAIL, failed.measured, failed.detail, failed.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +91,77 @@ class Report:
         found = Counter(check.verdict for check in self.checks)
         return {verdict: found[verdict] for verdict in Verdict}
 
-    def summary(self) -> str:
-        """Say in one line how it went."""
-        counts = self.counts()
-        words = [
-            f"{counts[Verdict.PASS]} passed",
-            f"{counts[Verdict.FAIL]} failed",
-            f"{counts[Verdict.SKIP]} not checked",
-        ]
-        return f"{'PASSED' if self.passed else 'FAILED'}: {', '.join(words)}, in {self.seconds:.1f} s"
+
+def as_text(report: Report, width: int = WIDTH) -> str:
+    """Return the table under the address, and the counts."""
+    passed, failed, skipped = report.counts().values()
+    counts = f"{passed} passed, {failed} failed, {skipped} not checked, in {report.seconds:.1f} s"
+    end = f"{'PASSED' if report.passed else 'FAILED'}: {counts}"
+    return f"verify: {report.url}\n\n{table(report.checks, width)}\n\n{end}"
+
+
+def table(checks: Sequence[CheckResult], width: int = WIDTH) -> str:
+    """Return a line for each check, and below it the faults and their remedies."""
+    names = max(len("check"), *(len(check.name) for check in checks))
+    lines = [f"      {'check':<{names}}  seconds  measured"]
+    for check in checks:
+        line = f"{check.verdict}  {check.name:<{names}}  {check.seconds:7.1f}  {check.measured}"
+        lines.append(line.rstrip())
+        for mark, texts in (("  ", check.detail), ("> ", check.remedy)):
+            for text in texts.splitlines():
+                lines += textwrap.wrap(
+                    text,
+                    max(width, LEAST_WIDTH),
+                    initial_indent=f"      {mark}",
+                    subsequent_indent=" " * 8,
+                    break_on_hyphens=False,
+                )
+    return "\n".join(lines)
+
+
+def as_json(report: Report) -> str:
+    """Return the whole report as one JSON object."""
+    document = {
+        "url": report.url,
+        "started_at": report.started_at.isoformat(timespec="seconds"),
+        "seconds": round(report.seconds, 3),
+        "passed": report.passed,
+        "counts": {verdict.value.lower(): count for verdict, count in report.counts().items()},
+        "checks": [asdict(check) | {"seconds": round(check.seconds, 3)} for check in report.checks],
+    }
+    return json.dumps(document, indent=2, ensure_ascii=False)
+
+
+def as_junit(report: Report) -> str:
+    """Return one test suite in JUnit's XML."""
+    counts = report.counts()
+    suite = ET.Element(
+        "testsuite",
+        name=f"verify {_clean(report.url)}",
+        tests=str(len(report.checks)),
+        failures=str(counts[Verdict.FAIL]),
+        errors="0",
+        skipped=str(counts[Verdict.SKIP]),
+        time=f"{report.seconds:.3f}",
+        timestamp=report.started_at.strftime("%Y-%m-%dT%H:%M:%S"),
+    )
+    for check in report.checks:
+        case = ET.SubElement(
+            suite, "testcase", classname="verify", name=_clean(check.name), time=f"{check.seconds:.3f}"
+        )
+        if check.verdict is Verdict.FAIL:
+            ET.SubElement(case, "failure", message=_clean(check.detail)).text = _clean(check.remedy)
+        elif check.verdict is Verdict.SKIP:
+            ET.SubElement(case, "skipped", message=_clean(f"{check.detail} {check.remedy}".strip()))
+        if check.measured:
+            ET.SubElement(case, "system-out").text = _clean(check.measured)
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True)
+
+
+def _clean(text: str) -> str:
+    return _NOT_IN_XML.sub("\ufffd", text)
+
+
+#: The writers by the name of their format.
+WRITERS: Mapping[str, Callable[[Report], str]] = {"text": as_text, "json": as_json, "junit": as_junit}

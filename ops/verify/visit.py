@@ -1,37 +1,70 @@
-"""State that the checks of one visit share."""
+"""One visit to one appliance: its options, and the state that its checks share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Self
+from pathlib import Path
 
+from ops.verify.appliance import Appliance
 from ops.verify.jobs import Jobs
-from ops.verify.options import VerifyOptions
-from ops.verify.served import LocalModels, ServedModel
-from ops.verify.target import Target
+from ops.verify.report import NotCheckedError
+from ops.verify.values import Expectation, ServedModel, local_versions
 from ops.verify.watch import Watch
 
 
-@dataclass(slots=True)
+def ignore_progress(_text: str) -> None:
+    """Show nothing."""
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """`url` has no slash at its end. Without a key, checks that need it are skipped."""
+
+    url: str
+    keys: Mapping[str, str] = field(default_factory=dict, repr=False)
+    #: The commit that should run there, whole or at least its first seven digits.
+    expect_commit: str | None = None
+    #: Minutes for which a light load is kept up and everything watched.
+    soak_minutes: float = 0.0
+    #: Where the models lie whose values are compared with XGBoost's own in this process.
+    models_dir: Path | None = None
+    #: Tells the platform's reports of failures since a time (UTC), such as Render's `server_failed` events: a sentence each.
+    failed_events: Callable[[datetime], list[str]] | None = None
+    #: Is told how far the visit is.
+    progress: Callable[[str], None] = field(default=ignore_progress, repr=False)
+    #: Seconds until /readyz must say yes and every worker be heard of: a deploy that has just gone live is settling.
+    ready_seconds: float = 15.0
+    #: Seconds that a small job may take. Longer than a dead worker goes unnoticed.
+    answer_seconds: float = 30.0
+    #: Seconds that a recycled worker may take to be followed: it finishes its batch first.
+    recycle_seconds: float = 60.0
+
+
 class Visit:
-    """One visit to one appliance."""
+    """A visit."""
 
-    options: VerifyOptions
-    target: Target
-    jobs: Jobs
-    local: LocalModels
-    watch: Watch
-    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    #: The models that are served, and those of them that have shown that they answer exactly.
-    served: list[ServedModel] = field(default_factory=list)
-    sound: list[ServedModel] = field(default_factory=list)
+    def __init__(self, options: VerifyOptions) -> None:
+        self.options = options
+        self.started_at = datetime.now(UTC)
+        self.appliance = Appliance(options.url, options.keys)
+        self.jobs = Jobs(self.appliance)
+        self.watch = Watch(self.appliance)
+        #: The models that are served, and those of them that have shown that they answer exactly.
+        self.served: list[ServedModel] = []
+        self.sound: list[ServedModel] = []
+        self._copies = local_versions(options.models_dir)
 
-    @classmethod
-    def to(cls, options: VerifyOptions) -> Self:
-        """Begin a visit."""
-        target = Target(options)
-        return cls(options, target, Jobs(target), LocalModels(options.models_dir), Watch(target))
+    def expect(self, model: ServedModel, rows: int) -> Expectation:
+        """Make rows for a model, and say what their values must be."""
+        return Expectation.of(model, self._copies, rows)
+
+    def expect_of_sound(self, rows: int) -> list[Expectation]:
+        """Make rows for each model that has answered exactly. Raises NotCheckedError if none has."""
+        if not self.sound:
+            raise NotCheckedError("not checked because no model answers exactly.")
+        return [self.expect(model, rows) for model in self.sound]
 
     def end(self) -> None:
         """Leave nothing behind, however the visit ends."""

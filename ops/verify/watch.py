@@ -3,100 +3,125 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ops.verify.outcome import NO_ANSWER, FailedError
-from ops.verify.scrape import Scrape
-from ops.verify.target import Target
+from ops.verify.appliance import Appliance, Scrape
+from ops.verify.report import FailedError
+from shapbox import NoAnswerError
 
 #: Seconds between two looks.
 LOOK_SECONDS = 0.5
 MB = 2**20
-#: Why workers are recycled where memory is short.
-MEMORY_REASONS = ("memory_soft", "memory_hard")
+#: Processes that are named where memory is short.
+LARGEST = 4
+#: Counters that say that memory had to be seen to, and what they are called here.
+RELIEF = {
+    "worker_recycles_total{reason=memory_soft}": "memory_soft",
+    "worker_recycles_total{reason=memory_hard}": "memory_hard",
+    "memory_unrelieved_total": "memory_unrelieved",
+}
+#: Why batches run again that says that a worker did not leave in order.
+DEATHS = ("worker_died", "hung", "lease")
+_MEMORY_REMEDY = (
+    "The largest processes are named. A worker is recycled by itself; if another one has grown, restart the service and "
+    "see its log. A smaller WORKERS or a larger plan (and MEMORY_LIMIT_MB) gives room."
+)
+RESTART_REMEDY = (
+    "The appliance's log of that time says why; on Render also the dashboard's Events and Metrics."
+)
 
 
-@dataclass(frozen=True, slots=True)
-class MemorySample:
-    """Bytes: what is charged, at how much a worker is recycled, and what each process takes."""
+@dataclass(slots=True)
+class Seen:
+    """The metrics from the first look to the last, in bytes: the highest working set, its limit, and the processes then."""
 
-    working_set: float
-    limit: float
-    processes: Mapping[str, float] = field(default_factory=dict)
+    peak: float = 0.0
+    limit: float = 0.0
+    processes: dict[str, float] = field(default_factory=dict)
+    looks: int = 0
+    missed: int = 0
+    first: dict[str, float] = field(default_factory=dict)
+    last: dict[str, float] = field(default_factory=dict)
+    fallen: set[str] = field(default_factory=set)
 
+    def take(self, scrape: Scrape) -> None:
+        """Take note of one reading."""
+        self.looks += 1
+        working_set, limit = scrape.value("memory_working_set_bytes"), scrape.value("memory_limit_bytes")
+        if working_set and limit and working_set > self.peak:
+            self.peak, self.limit = working_set, limit
+            self.processes = scrape.by("process_memory_bytes", "process")
+        counters = scrape.counters()
+        self.fallen |= {name for name, value in counters.items() if value < self.last.get(name, 0.0)}
+        # A metric that was not there before has grown from 0.
+        self.first = {**dict.fromkeys(counters, 0.0), **self.first} if self.first else counters
+        self.last |= counters
 
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """The metrics from the first look to the last."""
+    def grown(self, name: str) -> int:
+        """Return by how much a counter has grown."""
+        return round(self.last.get(name, 0.0) - self.first.get(name, 0.0))
 
-    peak: MemorySample | None
-    looks: int
-    missed: int
-    grown: Mapping[str, float]
-    fallen: tuple[str, ...]
+    def judge_memory(self) -> str:
+        """Return what the memory came to. Raises FailedError if that was too much."""
+        if not self.peak:
+            remedy = "The monitor measures it: see its lines in the appliance's log."
+            raise FailedError(f"/metrics told no memory in {self.looks + self.missed} looks.", remedy)
+        measured = f"peak {self.peak / MB:.0f} of {self.limit / MB:.0f} MB in {self.looks} looks"
+        acted = ", ".join(f"{said} {count}" for name, said in RELIEF.items() if (count := self.grown(name)))
+        if self.peak >= self.limit:
+            sizes = sorted(self.processes.items(), key=lambda item: -item[1])[:LARGEST]
+            largest = ", ".join(f"{name} {size / MB:.0f} MB" for name, size in sizes)
+            followed = f" The monitor had to act: {acted}." if acted else ""
+            raise FailedError(
+                f"The working set came to {self.peak / MB:.0f} MB, and the limit is {self.limit / MB:.0f} MB. Largest: "
+                f"{largest}.{followed}",
+                _MEMORY_REMEDY,
+                measured,
+            )
+        if acted:
+            detail = f"Memory was short meanwhile, though no look saw it: the monitor had to act ({acted})."
+            raise FailedError(detail, _MEMORY_REMEDY, measured)
+        return measured
 
-    def memory_recycles(self) -> dict[str, int]:
-        """Return how often memory had to be seen to meanwhile, by how."""
-        names = {f"worker_recycles_total{{reason={reason}}}": reason for reason in MEMORY_REASONS}
-        names["memory_unrelieved_total"] = "memory_unrelieved"
-        return {said: round(self.grown[name]) for name, said in names.items() if self.grown.get(name)}
+    def judge_restarts(self) -> None:
+        """Raise FailedError if counters fell or a worker died: something was restarted."""
+        if self.fallen:
+            raise FailedError(
+                f"Counters fell ({', '.join(sorted(self.fallen)[:3])}): the service was started again without its data, or "
+                "two of them answer.",
+                "Give the service a disk on DATA_DIR, or a REDIS_URL that all instances share. "
+                + RESTART_REMEDY,
+            )
+        counts = {cause: self.grown(f"batches_recovered_total{{cause={cause}}}") for cause in DEATHS}
+        if died := ", ".join(f"{cause} {count}" for cause, count in counts.items() if count):
+            detail = f"Workers did not leave in order, and their batches ran again ({died})."
+            raise FailedError(detail, RESTART_REMEDY)
 
 
 class Watch:
-    """Looks at the metrics from `start` to `stop`; results are available at any time."""
+    """Looks at the metrics from `start` to `stop`; what was `seen` is available at any time."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, appliance: Appliance) -> None:
+        self._appliance = appliance
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._lock = threading.Lock()
-        self._peak: MemorySample | None = None
-        self._first: dict[str, float] = {}
-        self._last: dict[str, float] = {}
-        self._fallen: list[str] = []
-        self._looks = self._missed = 0
+        self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
+        self.seen = Seen()
 
     def start(self) -> None:
         """Begin to look."""
-        self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """Look no more. May be called again, and without a start."""
         self._stopping.set()
-        if self._thread is not None:
+        if self._thread.is_alive():
             self._thread.join()
 
-    def seen(self) -> Watched:
-        """Return what was seen so far."""
-        with self._lock:
-            grown = {name: value - self._first.get(name, 0.0) for name, value in self._last.items()}
-            return Watched(self._peak, self._looks, self._missed, grown, tuple(self._fallen))
-
-    def look(self) -> None:
-        """Look once."""
-        try:
-            scrape = self._target.scrape()
-        except (FailedError, *NO_ANSWER):
-            with self._lock:
-                self._missed += 1
-            return
-        with self._lock:
-            self._take(scrape)
-
     def _look_on(self) -> None:
-        self.look()
-        while not self._stopping.wait(LOOK_SECONDS):
-            self.look()
-
-    def _take(self, scrape: Scrape) -> None:
-        self._looks += 1
-        working_set, limit = scrape.value("memory_working_set_bytes"), scrape.value("memory_limit_bytes")
-        if working_set and limit and (self._peak is None or working_set > self._peak.working_set):
-            self._peak = MemorySample(working_set, limit, scrape.by("process_memory_bytes", "process"))
-        counters = scrape.counters()
-        self._fallen += [name for name, value in counters.items() if value < self._last.get(name, 0.0)]
-        # A metric that was not there before has grown from 0.
-        self._first = {**dict.fromkeys(counters, 0.0), **self._first} if self._first else counters
-        self._last = {**self._last, **counters}
+        while True:
+            try:
+                self.seen.take(self._appliance.scrape())
+            except (FailedError, NoAnswerError):
+                self.seen.missed += 1
+            if self._stopping.wait(LOOK_SECONDS):
+                return

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from ops.browser import chromium, find_chromium
-from ops.console_visit import PATIENCE, Visit
+from ops.console_visit import PATIENCE, Visit, chromium, find_chromium
 from ops.lab.trial_appliance import Appliance
 
 #: Set where a missing Chromium is a failure (.ci/run).

@@ -1,1 +1,1 @@
-"""The checks by subject. Each returns its measurement or raises as ops.verify.outcome says."""
+"""The checks by subject. Each returns its measurement, or raises FailedError or NotCheckedError."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import subprocess
 import sys
@@ -12,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from ops.lab.trial_appliance import environment_without_settings
+from ops.render.deploy import main
 from shared.build import ROOT
 from tests.integration.deploy.fake_render import HOOK_KEY, KEY, READING_KEY, VARIABLES, FakeRender
 
-#: The files of a deploy: all that its preflight checks.
+#: The files of a deploy: all that its preflight checks, and those models that it need not try.
 TAKEN = ("ops", "shared", "services", "models", "render.yaml", "Dockerfile", "supervisord.conf", ".gitignore")
+LEFT_OUT = ("__pycache__", "wine", "breast-cancer")
 SECRETS = (KEY, READING_KEY, HOOK_KEY, *VARIABLES.values())
 #: Seconds that one deploy may take before a test gives it up.
 DEPLOY_SECONDS = 120.0
@@ -59,7 +62,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
     folder.mkdir()
     for name in TAKEN:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns(*LEFT_OUT))
         else:
             shutil.copy(ROOT / name, folder / name)
     made = Checkout(folder)
@@ -80,6 +83,13 @@ class Deployer:
     render: FakeRender
     host: str
     checkout: Checkout
+
+    def try_out(self, **settings: str) -> tuple[int, str]:
+        """Deploy in this process; return the exit code and the output."""
+        output = io.StringIO()
+        code = main([], self.environment(**settings), output, self.checkout.folder)
+        assert without_secrets(output.getvalue())
+        return code, output.getvalue()
 
     def environment(self, **settings: str) -> dict[str, str]:
         return {
@@ -109,13 +119,13 @@ class Deployer:
         assert without_secrets(done.stdout)
         return done
 
-    def start(self, source: int, output: int, **settings: str) -> subprocess.Popen[bytes]:
-        """Begin a deploy that reads from there and writes to there, such as a terminal."""
+    def start(self, output: int, **settings: str) -> subprocess.Popen[bytes]:
+        """Begin a deploy that writes there, such as a terminal."""
         return subprocess.Popen(
             [sys.executable, "-m", "ops.render.deploy"],
             cwd=self.checkout.folder,
             env=self.environment(**settings),
-            stdin=source,
+            stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,

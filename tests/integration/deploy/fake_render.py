@@ -125,17 +125,43 @@ class FakeRender:
             server.shutdown()
             server.server_close()
 
-    # --- The work of each call -----------------------------------------------------------------------
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, Any]:
+        """Do the work of a call; returns status and document."""
+        service, valid = f"/v1/services/{SERVICE}", not self.blueprint_errors
+        works: dict[tuple[str, str], Callable[[], tuple[int, Any]]] = {
+            ("GET", service): lambda: (200, self.service_document()),
+            ("GET", "/v1/logs"): lambda: self.get_logs(query),
+            ("POST", f"{service}/deploys"): lambda: self.post_deploy(json.loads(body)),
+            ("POST", f"{service}/rollback"): lambda: self.post_rollback(json.loads(body)),
+            ("POST", "/v1/blueprints/validate"): lambda: (
+                200,
+                {"valid": valid, "errors": self.blueprint_errors},
+            ),
+        }
+        if (method, path) in works:
+            return works[method, path]()
+        if path.startswith(f"{service}/deploys/"):
+            return self.get_deploy(path.rpartition("/")[2])
+        return self.get_list(path, query)
 
-    def get_services(self, query: Mapping[str, str]) -> tuple[int, Any]:
-        found = [self.service_document()] if query.get("name", self.name) == self.name else []
-        return 200, [{"cursor": "c", "service": document} for document in found]
+    def get_list(self, path: str, query: Mapping[str, str]) -> tuple[int, Any]:
+        service = f"/v1/services/{SERVICE}"
+        variables = [{"key": key, "value": value} for key, value in self.variables.items()]
+        lists: dict[str, tuple[str, list[dict[str, Any]]]] = {
+            "/v1/services": ("service", [self.service_document()] * (query.get("name") == self.name)),
+            f"{service}/deploys": ("deploy", self.deploy_documents(query)),
+            f"{service}/env-vars": ("envVar", variables),
+            f"{service}/events": ("event", self.events),
+            "/v1/owners": ("owner", [{"id": WORKSPACE}]),
+        }
+        if path not in lists:
+            return 404, {"message": "not found"}
+        name, documents = lists[path]
+        return 200, [{"cursor": "c", name: document} for document in documents]
 
-    def get_deploys(self, query: Mapping[str, str]) -> tuple[int, Any]:
-        wanted = [one for one in self.deploys if query.get("status", one.status) == one.status]
-        return 200, [
-            {"cursor": "c", "deploy": one.document()} for one in wanted[: int(query.get("limit", 20))]
-        ]
+    def deploy_documents(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
+        wanted = [one.document() for one in self.deploys if query.get("status", one.status) == one.status]
+        return wanted[: int(query.get("limit", 20))]
 
     def get_deploy(self, deploy_id: str) -> tuple[int, Any]:
         for deploy in self.deploys:
@@ -149,69 +175,18 @@ class FakeRender:
         return (202, None) if self.order_is_silent else (201, deploy.document())
 
     def post_rollback(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        target = next((one for one in self.deploys if one.id == body.get("deployId")), None)
-        if target is None:
-            return 404, {"message": "deploy not found"}
+        target = next(one for one in self.deploys if one.id == body.get("deployId"))
         deploy = self.add_deploy(target.commit, "update_in_progress", "live", trigger="rollback")
         return 201, deploy.document()
-
-    def post_cancel(self, deploy_id: str) -> tuple[int, Any]:
-        deploy = next(one for one in self.deploys if one.id == deploy_id)
-        deploy.ahead = ["canceled"]
-        return 200, deploy.document()
 
     def get_logs(self, query: Mapping[str, str]) -> tuple[int, Any]:
         lines = self.logs[query["type"]]
         assert (query["ownerId"], query["resource"], query["direction"]) == (WORKSPACE, SERVICE, "backward")
         stamped = [
-            {"id": str(number), "labels": [], "message": line, "timestamp": f"2026-11-25T01:02:{number:02d}Z"}
+            {"message": line, "timestamp": f"2026-11-25T01:02:{number:02d}Z"}
             for number, line in enumerate(lines)
         ]
         return 200, {"hasMore": False, "logs": stamped[::-1][: int(query["limit"])]}
-
-
-def _routes(render: FakeRender) -> list[tuple[str, str, Callable[..., tuple[int, Any]]]]:
-    """Return method, path and handler, which gets the path's groups, the query and the body."""
-    deploys = rf"/v1/services/{SERVICE}/deploys"
-    return [
-        ("GET", "/v1/services", lambda query, _body: render.get_services(query)),
-        ("GET", f"/v1/services/{SERVICE}", lambda _query, _body: (200, render.service_document())),
-        ("GET", deploys, lambda query, _body: render.get_deploys(query)),
-        ("POST", deploys, lambda _query, body: render.post_deploy(json.loads(body))),
-        ("GET", rf"{deploys}/([\w-]+)", lambda _query, _body, name: render.get_deploy(name)),
-        ("POST", rf"{deploys}/([\w-]+)/cancel", lambda _query, _body, name: render.post_cancel(name)),
-        (
-            "POST",
-            f"/v1/services/{SERVICE}/rollback",
-            lambda _query, body: render.post_rollback(json.loads(body)),
-        ),
-        (
-            "GET",
-            f"/v1/services/{SERVICE}/env-vars",
-            lambda _query, _body: (
-                200,
-                [
-                    {"cursor": "c", "envVar": {"key": key, "value": value}}
-                    for key, value in render.variables.items()
-                ],
-            ),
-        ),
-        (
-            "GET",
-            f"/v1/services/{SERVICE}/events",
-            lambda _query, _body: (200, [{"cursor": "c", "event": event} for event in render.events]),
-        ),
-        ("GET", "/v1/logs", lambda query, _body: render.get_logs(query)),
-        ("GET", "/v1/owners", lambda _query, _body: (200, [{"cursor": "c", "owner": {"id": WORKSPACE}}])),
-        (
-            "POST",
-            "/v1/blueprints/validate",
-            lambda _query, _body: (
-                200,
-                {"valid": not render.blueprint_errors, "errors": render.blueprint_errors},
-            ),
-        ),
-    ]
 
 
 class _Server(ThreadingHTTPServer):
@@ -219,7 +194,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, render: FakeRender) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.render, self.routes = render, _routes(render)
+        self.render = render
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -237,20 +212,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts = urlsplit(self.path)
+        parts, render = urlsplit(self.path), self.server.render
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        with self.server.render.lock:
-            self.server.render.asked.append((self.command, parts.path))
+        with render.lock:
+            render.asked.append((self.command, parts.path))
             trouble = self._trouble(parts.path)
-            if trouble is not None and not trouble.done:
-                self._misbehave(trouble)
-                return
-            status, document = self._answer(parts.path, query, body)
-        if trouble is not None:
-            self.close_connection = True  # done, and nobody is told
+            if trouble is None or trouble.done:
+                status, document = self._answer(parts.path, query, body)
+        if trouble is None:
+            self._send(status, "" if document is None else json.dumps(document))
+        elif trouble.done or not trouble.status:
+            self.close_connection = True
             self.connection.close()
-            return
-        self._send(status, "" if document is None else json.dumps(document))
+        else:
+            self._send(trouble.status, trouble.body, trouble.headers)
 
     def _trouble(self, path: str) -> Trouble | None:
         for trouble in self.server.render.troubles:
@@ -259,29 +234,18 @@ class _Handler(BaseHTTPRequestHandler):
                 return trouble
         return None
 
-    def _misbehave(self, trouble: Trouble) -> None:
-        if not trouble.status:
-            self.close_connection = True
-            self.connection.close()
-        else:
-            self._send(trouble.status, trouble.body, trouble.headers)
-
     def _answer(self, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, Any]:
+        render = self.server.render
         if path == f"/deploy/{SERVICE}":
             if query.get("key") != HOOK_KEY:
                 return 401, {"message": "Unauthorized"}
-            return 200, {
-                "deploy": {"id": self.server.render.add_deploy(query["ref"], *self.server.render.script).id}
-            }
+            return 200, {"deploy": {"id": render.add_deploy(query["ref"], *render.script).id}}
         key = self.headers.get("Authorization", "").removeprefix("Bearer ")
         if key not in {KEY, READING_KEY}:
             return 401, {"message": "Unauthorized"}
         if key == READING_KEY and self.command == "POST":
             return 403, {"id": "r", "message": "You may not do this", "code": "forbidden"}
-        for method, pattern, do in self.server.routes:
-            if method == self.command and (found := re.fullmatch(pattern, path)):
-                return do(query, body, *found.groups())
-        return 404, {"message": "not found"}
+        return render.answer(self.command, path, query, body)
 
     def _send(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
         content = text.encode()

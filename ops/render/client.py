@@ -1,0 +1,222 @@
+"""Render's API, as far as a deploy needs it: services, deploys, logs, events, blueprints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from ops.render.calls import Calls, RenderError
+
+#: Items that one page may hold, and lines of a log that are shown.
+PAGE, LOG_LINES = 20, 40
+#: The meaning of each state of a deploy, for people. Another state is unknown to us, and does not end a deploy.
+MEANING = {
+    "created": "is about to begin",
+    "queued": "waits for another deploy to end",
+    "build_in_progress": "is being built",
+    "pre_deploy_in_progress": "runs its pre-deploy command",
+    "update_in_progress": "is starting; Render waits for /healthz",
+    "live": "is live",
+    "deactivated": "was live, and another one has taken its place",
+    "build_failed": "could not be built",
+    "pre_deploy_failed": "failed in its pre-deploy command",
+    "update_failed": "was built, and did not become healthy",
+    "canceled": "was canceled",
+}
+#: States that wait for something else to end.
+WAITING = frozenset({"created", "queued"})
+#: States in which a deploy has failed: whose log says why (the build's or the program's), and the remedy.
+FAILED = {
+    "build_failed": ("build", "Mend what the log says; make image builds the same image here."),
+    "pre_deploy_failed": (
+        "app",
+        "The blueprint has no pre-deploy command: take it out of the service's settings.",
+    ),
+    "update_failed": (
+        "app",
+        "Boot says what it refuses, in the log above. make up runs the same image here.",
+    ),
+}
+#: States that a deploy does not leave by itself.
+FINAL = frozenset({"live", "deactivated", "canceled", *FAILED})
+
+
+def _record(document: Any, what: str) -> Mapping[str, Any]:
+    """Return a record of Render's; raises RenderError if it is something else."""
+    if not isinstance(document, Mapping) or not isinstance(document.get("id"), str):
+        raise RenderError(f"Render's answer holds no {what}. Its API has changed: look into the dashboard.")
+    return document
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A service as Render tells of it. `url` has no slash at its end, and is empty without a public address."""
+
+    id: str
+    name: str
+    owner_id: str
+    url: str
+    dashboard_url: str
+    suspended: bool
+
+    @classmethod
+    def read(cls, document: object) -> Self:
+        """Read a service's record; raises RenderError if it is something else."""
+        found = _record(document, "service")
+        name = str(found.get("name") or found["id"])
+        return cls(
+            id=found["id"],
+            name=name,
+            owner_id=str(found.get("ownerId") or ""),
+            url=str((found.get("serviceDetails") or {}).get("url") or "").rstrip("/"),
+            dashboard_url=str(found.get("dashboardUrl") or name),
+            suspended=found.get("suspended") == "suspended",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.id})"
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """One deploy, as it was told last."""
+
+    id: str
+    status: str
+    commit: str
+
+    @classmethod
+    def read(cls, document: object) -> Self:
+        """Read a deploy's record; raises RenderError if it is something else."""
+        found = _record(document, "deploy")
+        commit = (found.get("commit") or {}).get("id") or ""
+        return cls(found["id"], str(found.get("status") or "unknown"), str(commit))
+
+    @property
+    def is_final(self) -> bool:
+        """Whether it stays as it is, unless another one takes its place."""
+        return self.status in FINAL
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is what serves."""
+        return self.status == "live"
+
+    @property
+    def meaning(self) -> str:
+        """Say how far it is."""
+        return MEANING.get(self.status, f"is {self.status}, a state that this version does not know")
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.commit[:7] or 'unknown commit'})"
+
+
+class Render(Calls):
+    """Questions and orders to Render's API. Each raises RenderError."""
+
+    def find_service(self, name_or_id: str) -> Service | None:
+        """Return the service of this id or name; None if the key sees none."""
+        service_id = name_or_id
+        if not name_or_id.startswith("srv-"):
+            found = [Service.read(one) for one in self._list("services", "service", name=name_or_id)]
+            named = [service.id for service in found if service.name == name_or_id]
+            if len(named) > 1:
+                raise RenderError(
+                    f"There are {len(named)} services called {name_or_id} ({', '.join(named)}): name one by its id."
+                )
+            if not named:
+                return None
+            service_id = named[0]  # the listing tells less than the service itself
+        try:
+            return Service.read(self.get(f"services/{service_id}"))
+        except RenderError as fault:
+            if fault.status == 404:
+                return None
+            raise
+
+    def deploys(self, service: Service, **wanted: str | int) -> list[Deploy]:
+        """Return the newest deploys, the newest first; `status` selects those of a state."""
+        return [Deploy.read(one) for one in self._list(f"services/{service.id}/deploys", "deploy", **wanted)]
+
+    def deploy(self, service: Service, deploy_id: str) -> Deploy:
+        """Return a deploy as it is now."""
+        return Deploy.read(self.get(f"services/{service.id}/deploys/{deploy_id}"))
+
+    def live_deploy(self, service: Service) -> Deploy | None:
+        """Return the deploy that serves now."""
+        return next(iter(self.deploys(service, status="live", limit=1)), None)
+
+    def order_deploy(self, service: Service, commit: str) -> Deploy | None:
+        """Have a commit deployed; None if Render names no deploy for it."""
+        return self._order(f"services/{service.id}/deploys", {"commitId": commit})
+
+    def order_rollback(self, service: Service, deploy_id: str) -> Deploy | None:
+        """Make an earlier deploy live again; returns the new deploy, None if Render names none."""
+        return self._order(f"services/{service.id}/rollback", {"deployId": deploy_id})
+
+    def log_tail(self, service: Service, kind: str) -> list[str]:
+        """Return the last lines of the build's log (`build`) or the program's (`app`)."""
+        where: dict[str, str | int] = {"ownerId": service.owner_id, "resource": service.id, "type": kind}
+        answer = self.get("logs", **where, direction="backward", limit=LOG_LINES)
+        entries = sorted(answer.get("logs") or [], key=lambda entry: str(entry.get("timestamp")))
+        return [str(entry.get("message", "")).rstrip() for entry in entries]
+
+    def failures_since(self, service: Service, moment: datetime) -> list[str]:
+        """Return Render's records of the service's failures since then, such as a lack of memory."""
+        since = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        kind = "server_failed"
+        events = self._list(f"services/{service.id}/events", "event", type=kind, startTime=since)
+        # Times are written the same way on both sides, so they sort as text. Render may give more than was asked for.
+        return [
+            _failure(event)
+            for event in events
+            if event.get("type") == kind and str(event.get("timestamp", since)) >= since
+        ]
+
+    def variables(self, service: Service) -> dict[str, str]:
+        """Return the service's environment variables; none where this key may not read them."""
+        try:
+            found = self._list(f"services/{service.id}/env-vars", "envVar", limit=100)
+        except RenderError as fault:
+            if fault.status in {401, 403, 404}:
+                return {}
+            raise
+        return {str(item["key"]): str(item.get("value") or "") for item in found if "key" in item}
+
+    def workspaces(self) -> list[str]:
+        """Return the ids of the workspaces that this key sees."""
+        return [str(item["id"]) for item in self._list("owners", "owner") if "id" in item]
+
+    def blueprint_faults(self, workspace: str, name: str, content: bytes) -> list[str]:
+        """Have Render validate a blueprint; returns what it finds wrong."""
+        answer = self.upload("blueprints/validate", {"ownerId": workspace}, name, content)
+        if not isinstance(answer, Mapping) or "valid" not in answer:
+            raise RenderError("Render does not say whether the blueprint is valid. Its API has changed.")
+        found = [f"{one.get('path') or name}: {one.get('error')}" for one in answer.get("errors") or []]
+        return found if found or answer["valid"] is True else [f"{name}: Render calls it invalid"]
+
+    def _list(self, path: str, kind: str, **parameters: str | int) -> list[Mapping[str, Any]]:
+        """Return the records of one page, each out of its `kind` field."""
+        listing = self.get(path, **{"limit": PAGE, **parameters})
+        if not isinstance(listing, list):
+            raise RenderError(
+                f"Render's answer is no list of {kind}s. Its API has changed: look into the dashboard."
+            )
+        return [item.get(kind, item) for item in listing if isinstance(item, Mapping)]
+
+    def _order(self, path: str, body: Mapping[str, object]) -> Deploy | None:
+        answer = self.order(path, body)
+        return Deploy.read(answer) if isinstance(answer, Mapping) and "id" in answer else None
+
+
+def _failure(event: Mapping[str, Any]) -> str:
+    """Say why a service failed, as far as Render says it."""
+    reason = (event.get("details") or {}).get("reason") or {}
+    if killed := reason.get("oomKilled"):
+        limit = killed.get("memoryLimit", "?") if isinstance(killed, Mapping) else "?"
+        why = f"killed for memory (limit {limit})"
+    else:
+        why = ", ".join(f"{name}: {value}" for name, value in reason.items() if value) or "no reason given"
+    return f"{event.get('timestamp', 'at some time')}: {why}"

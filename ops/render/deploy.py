@@ -1,0 +1,150 @@
+"""`python -m ops.render.deploy`: deploys the checked-out commit to Render, and verifies it there.
+
+SERVICE=NAME-OR-ID   the service (default: the blueprint's)
+RENDER_API_KEY       or RENDER_API_KEY_FILE, the file that holds it
+RENDER_DEPLOY_HOOK   instead of a key, with URL=https://…; such a deploy cannot be rolled back
+ROLLBACK=no          leave a deploy live that does not pass
+VERIFY=no            do not verify it
+PREFLIGHT=no         leave out the checks before it; IMAGE=no leaves only the image out
+SOAK_MINUTES=N       watch it for so long
+DEPLOY_MINUTES=N     what a deploy may take (45)
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import re
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TextIO
+
+from ops.render.blueprint import read_blueprint
+from ops.render.calls import RenderError
+from ops.render.client import Render, Service
+from ops.render.deployment import Deployment
+from ops.render.display import Display
+from ops.render.hook import deploy_by_hook
+from ops.render.options import ExitCode, Options
+from ops.render.preflight import BLUEPRINT, passed, run_preflight
+from ops.render.repository import Repository
+from ops.verify.report import table
+from shared.build import ROOT
+from shared.errors import SettingsError
+from shared.settings import KEY_NAMES
+
+#: Names whose values make passes on in its own arguments, which everybody on the machine can read.
+SECRET_NAMES = ("RENDER_API_KEY=", "RENDER_DEPLOY_HOOK=")
+#: The forms in which git names a repository at a host: git@HOST:PATH, ssh://git@HOST/PATH, https://NAME@HOST/PATH.
+REMOTES = (
+    r"(?:ssh|git|https?)://(?:[^@/]+@)?([\w.-]+)(?::\d+)?/(.+?)(?:\.git)?/?",
+    r"(?:[\w.-]+@)?([\w.-]+):(?!//)(.+?)(?:\.git)?/?",
+)
+
+
+def main(
+    words: Sequence[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    output: TextIO = sys.stdout,
+    root: Path = ROOT,
+) -> int:
+    """Deploy; return the exit code. No output holds a secret, not even an unexpected traceback."""
+    argparse.ArgumentParser(
+        prog="python -m ops.render.deploy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    ).parse_args(words)
+    display = Display(output)
+    try:
+        return deploy(environment, display, root)
+    except SettingsError as fault:
+        display.say(str(fault))
+        return ExitCode.UNUSABLE
+    except RenderError as fault:
+        display.say(str(fault))
+        return ExitCode.FAILED
+    except KeyboardInterrupt:
+        display.say("Interrupted.")
+        return ExitCode.INTERRUPTED
+    except Exception:  # noqa: BLE001  # its text could hold a secret
+        display.say(traceback.format_exc())
+        return ExitCode.FAILED
+
+
+def deploy(environment: Mapping[str, str], display: Display, root: Path) -> ExitCode:
+    """Check everything, then deploy the commit of `root`. Raises SettingsError or RenderError."""
+    if any(name in environment.get("MAKEFLAGS", "") for name in SECRET_NAMES):
+        display.say(
+            "Warning: make's own command line shows this secret to all users of this machine: export it instead."
+        )
+    service = read_blueprint(root / BLUEPRINT, root).web_service
+    options = Options.read(environment, service, deploying=True)
+    display.redactor.add(*options.secrets)
+    if options.preflight:
+        display.say("Preflight:")
+        results = run_preflight(options, root)
+        display.say(table(results))
+        if not passed(results):
+            raise RenderError("Nothing was deployed.")
+    repository = Repository(root)
+    commit = repository.head()
+    if commit is None:
+        raise RenderError("There is no commit here to deploy: deploy from a clone of the repository.")
+    if options.api_key is None:
+        return deploy_by_hook(options, commit, display)
+    with contextlib.closing(Render(options.host, options.api_key, options.poll, display.show)) as render:
+        return _deploy_by_key(render, options, repository, commit, display)
+
+
+def _deploy_by_key(
+    render: Render, options: Options, repository: Repository, commit: str, display: Display
+) -> ExitCode:
+    service = render.find_service(options.service)
+    if service is None:
+        raise RenderError(how_to_create(options.service, repository.remote()))
+    if service.suspended:
+        raise RenderError(f"{service} is suspended: resume it in the dashboard ({service.dashboard_url}).")
+    service = replace(service, url=options.url or service.url)
+    keys = _keys(render, service, options, display) if options.verify and service.url else {}
+    return Deployment(render, options, service, commit, keys, display).run()
+
+
+def _keys(render: Render, service: Service, options: Options, display: Display) -> dict[str, str]:
+    """Return the keys to verify with: the service's own, else those given. Raises RenderError.
+
+    The service's come first, because a key in this environment may be another appliance's, and a deploy must not be
+    taken back for that.
+    """
+    theirs = render.variables(service)
+    keys = {**options.keys, **{name: theirs[name] for name in KEY_NAMES if theirs.get(name)}}
+    display.redactor.add(*keys.values())
+    if missing := [name for name in KEY_NAMES if name not in keys]:
+        raise RenderError(
+            f"{', '.join(missing)}: neither set here nor to be read from {service}, and verifying takes them. Copy "
+            "them from its Environment page (NAME or NAME_FILE), or give VERIFY=no."
+        )
+    return keys
+
+
+def web_address(remote: str) -> str | None:
+    """Return a git remote's address for a browser, without a password; None for a folder."""
+    found = next(filter(None, (re.fullmatch(form, remote.strip()) for form in REMOTES)), None)
+    return f"https://{found[1]}/{found[2]}" if found else None
+
+
+def how_to_create(service: str, remote: str | None) -> str:
+    """Say what to do until there is a service of this name."""
+    repository = (web_address(remote) if remote else None) or "ADDRESS-OF-YOUR-REPOSITORY"
+    return f"""This key sees no service called {service}. Create it once:
+  1. Open https://dashboard.render.com/blueprint/new?repo={repository}
+     and connect the repository (Render asks for the right to read it).
+  2. Leave the path at {BLUEPRINT}, name the Blueprint, and press Apply. It makes the service, its disk and keys.
+  3. Run make deploy again.
+If it exists under another name: make deploy SERVICE=NAME-OR-ID.
+If another workspace has it: take a key that sees that one."""
+
+
+if __name__ == "__main__":
+    sys.exit(main())

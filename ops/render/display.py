@@ -1,0 +1,73 @@
+"""A deploy's output: one rewritten line on a terminal, else a line per change; no secrets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TextIO
+
+#: Replaces a secret. One of fewer characters would blot out words.
+HIDDEN, SHORTEST = "[secret]", 6
+#: Characters of the line that is written over: more would wrap and could not be.
+LINE = 100
+
+
+class Redactor:
+    """Takes secrets out of texts from any source: Render's log may contain one."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        self._secrets: set[str] = set()
+        self.add(*secrets)
+
+    def add(self, *secrets: str) -> None:
+        """Know more of them."""
+        self._secrets.update(secret for secret in secrets if len(secret) >= SHORTEST)
+
+    def clean(self, text: str) -> str:
+        """Return the text without any of them, the longest first: one may lie within another."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, HIDDEN)
+        return text
+
+
+class Display:
+    """Lines that stay, and one that is written over."""
+
+    def __init__(self, output: TextIO) -> None:
+        self.redactor = Redactor()
+        self._output = output
+        self._terminal = self._output.isatty()
+        self._open = False
+        self._last = ""
+        self._started = time.monotonic()
+
+    def say(self, text: str) -> None:
+        """Print lines that stay."""
+        self.keep()
+        self._write(f"{text}\n")
+
+    def show(self, text: str) -> None:
+        """Show the current state with the time; without a terminal only if it is new."""
+        seconds = int(time.monotonic() - self._started)
+        line = f"{seconds // 60:3d}:{seconds % 60:02d}  {text}"
+        if self._terminal:
+            self._open = True
+            self._write(f"\r\033[K{line[:LINE]}")
+        elif text != self._last:
+            self._write(f"{line}\n")
+        self._last = text
+
+    def glimpse(self, text: str) -> None:
+        """Show a passing state on a terminal; a log would only fill with it."""
+        if self._terminal:
+            self.show(text)
+
+    def keep(self) -> None:
+        """Let the line that would be written over stay."""
+        if self._open:
+            self._write("\n")
+        self._open, self._last = False, ""
+
+    def _write(self, text: str) -> None:
+        self._output.write(self.redactor.clean(text))
+        self._output.flush()

@@ -1,0 +1,98 @@
+"""The options, the output and the words of a deploy."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from ops.render import deploy
+from ops.render.calls import RenderError
+from ops.render.client import Deploy, Service
+from ops.render.display import HIDDEN, Display, Redactor
+from ops.render.options import Options
+from shared.errors import SettingsError
+
+KEY = "rnd_0123456789"
+HOOK = "https://api.render.example/deploy/srv-1?key=a-hooks-key-0123456789"
+
+
+@pytest.mark.parametrize(
+    ("remote", "address"),
+    [
+        ("git@git.example:me/shapbox.git", "https://git.example/me/shapbox"),
+        ("ssh://git@git.example:2222/me/shapbox.git", "https://git.example/me/shapbox"),
+        ("https://me:password@git.example/me/shapbox.git/", "https://git.example/me/shapbox"),
+        ("https://git.example/me/shapbox", "https://git.example/me/shapbox"),
+        ("/srv/git/shapbox.git", "ADDRESS-OF-YOUR-REPOSITORY"),
+        ("../shapbox", "ADDRESS-OF-YOUR-REPOSITORY"),
+        (None, "ADDRESS-OF-YOUR-REPOSITORY"),
+    ],
+)
+def test_the_steps_to_a_service_name_the_repository_without_anybodys_password(
+    remote: str | None, address: str
+) -> None:
+    assert f"repo={address}\n" in deploy.how_to_create("shapbox", remote)
+
+
+def test_secrets_are_taken_out_also_where_one_lies_within_another() -> None:
+    redactor = Redactor([HOOK, "a-hooks-key-0123456789", "short"])
+    cleaned = redactor.clean(f"{HOOK} a-hooks-key-0123456789 short")
+    assert cleaned == f"{HIDDEN} {HIDDEN} short"
+
+
+def test_where_it_is_no_terminal_only_changes_are_shown() -> None:
+    output = io.StringIO()
+    display = Display(output)
+    for text in ("is being built", "is being built", "is live"):
+        display.show(text)
+    display.glimpse("verifying")
+    assert [line[4:] for line in output.getvalue().splitlines()] == ["00  is being built", "00  is live"]
+
+
+def test_the_representation_of_the_options_holds_no_secret() -> None:
+    environment = {"RENDER_API_KEY": KEY, "RENDER_DEPLOY_HOOK": HOOK, "API_KEY": "an-api-key-0123456789"}
+    options = Options.read(environment, "shapbox", deploying=True)
+    assert all(secret not in repr(options) for secret in options.secrets)
+    assert len(options.secrets) == 4
+
+
+@pytest.mark.parametrize(
+    ("environment", "said"),
+    [
+        ({"RENDER_DEPLOY_HOOK": "https://api.render.example/deploy/srv-1"}, "is no deploy hook"),
+        ({"RENDER_API_KEY": KEY, "RENDER_HOST": "api.render.example"}, "RENDER_HOST is no address"),
+        ({"RENDER_API_KEY": KEY, "URL": "shapbox.example"}, "URL is no address"),
+        ({"RENDER_API_KEY": KEY, "DEPLOY_MINUTES": "soon"}, "DEPLOY_MINUTES is no number"),
+        ({"RENDER_API_KEY": KEY}, "SERVICE is not set"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_told(environment: dict[str, str], said: str) -> None:
+    with pytest.raises(SettingsError, match=said):
+        Options.read(environment, None, deploying=True)
+
+
+@pytest.mark.parametrize("document", [None, [], {}, {"id": 3}, "dep-1"])
+def test_an_answer_that_is_no_deploy_or_service_is_told_so(document: object) -> None:
+    for kind in (Deploy, Service):
+        with pytest.raises(RenderError, match="Its API has changed"):
+            kind.read(document)
+
+
+def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_environment: object, display: Display, _root: object) -> int:
+        display.redactor.add(KEY)
+        raise ValueError(f"nobody expected {KEY}")
+
+    monkeypatch.setattr(deploy, "deploy", fail)
+    output = io.StringIO()
+    assert deploy.main([], {}, output) == 1
+    assert "ValueError" in output.getvalue()
+    assert KEY not in output.getvalue()
+
+
+def test_a_key_on_makes_own_command_line_is_warned_of() -> None:
+    output = io.StringIO()
+    assert deploy.main([], {"MAKEFLAGS": f" -- RENDER_API_KEY={KEY}"}, output) == 2
+    assert "make's own command line" in output.getvalue()
+    assert KEY not in output.getvalue()
