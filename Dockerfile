@@ -1,4 +1,4 @@
-# The appliance in one container. `make image` builds it, `make up` runs it in 512 MB; docs/operations.md says more.
+# The appliance in one container. `make image` builds it, `make up` runs it in 512 MB; docs/ says more.
 
 # The stage that installs and compiles; only /opt/shapbox of it is used further.
 FROM debian:trixie-slim AS build
@@ -7,7 +7,7 @@ RUN apt-get update -q \
     && apt-get install -y -q --no-install-recommends python3 python3-venv gcc libc6-dev \
     && python3 -m venv /opt/installer \
     && python3 -m venv --without-pip /opt/shapbox/venv
-COPY requirements.lock /opt/
+COPY requirements.lock ops/container/sbom.lock /opt/
 # Wheels only, each with the hash of the lock: nothing is compiled that nobody has checked.
 RUN /opt/installer/bin/pip --python /opt/shapbox/venv/bin/python install \
         --require-hashes --no-deps --only-binary :all: --no-compile --progress-bar off -r /opt/requirements.lock \
@@ -15,13 +15,19 @@ RUN /opt/installer/bin/pip --python /opt/shapbox/venv/bin/python install \
     && find /opt/shapbox/venv \( -type d \( -name tests -o -name include \) -prune -o -type f \
         \( -name '*.pyi' -o -name '*.pxd' -o -name '*.pyx' -o -name '*.h' \) \) -exec rm -rf {} + \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/venv/lib
+# The list of these packages as CycloneDX (SBOM), written by a tool in an environment of its own.
+RUN python3 -m venv --without-pip /opt/sbom \
+    && /opt/installer/bin/pip --python /opt/sbom/bin/python install \
+        --require-hashes --no-deps --only-binary :all: --no-compile --progress-bar off -r /opt/sbom.lock \
+    && /opt/sbom/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
+        --output-file /opt/shapbox/sbom.cdx.json /opt/shapbox/venv
 COPY . /opt/shapbox/app/
 # The compiled engine's kernels; at run time neither their sources nor a compiler are needed.
 RUN cd /opt/shapbox/app \
     && python3 -m shared.treeshap.build \
     && find shared/treeshap/native -type f ! -name '*.so' -delete
 # Independent of the builder's umask: anybody may read, nobody but root may write.
-RUN rm /opt/shapbox/app/requirements.lock \
+RUN rm -r /opt/shapbox/app/requirements.lock /opt/shapbox/app/ops/container \
     && chmod -R u=rwX,go=rX /opt/shapbox \
     && /opt/shapbox/venv/bin/python -m compileall -q /opt/shapbox/app
 
@@ -37,6 +43,7 @@ RUN apt-get update -q \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /data --shell /usr/sbin/nologin shapbox \
     && install -d -o shapbox -g shapbox -m 700 /data
 COPY --from=build /opt/shapbox/venv /opt/shapbox/venv
+COPY --from=build /opt/shapbox/sbom.cdx.json /opt/shapbox/sbom.cdx.json
 COPY --from=build /opt/shapbox/app /opt/shapbox/app
 ARG VERSION=unknown
 ARG COMMIT=unknown
@@ -44,7 +51,8 @@ LABEL org.opencontainers.image.title="Shapbox" \
       org.opencontainers.image.description="An appliance that serves exact SHAP values of XGBoost models." \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
-      org.opencontainers.image.revision="${COMMIT}"
+      org.opencontainers.image.revision="${COMMIT}" \
+      shapbox.sbom="/opt/shapbox/sbom.cdx.json"
 # Where a container differs from a bare machine; every other default is in shared/settings.py.
 ENV HOST=0.0.0.0 \
     DATA_DIR=/data \

@@ -3,14 +3,15 @@
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev setup-image python run demo verify preflight deploy chaos soak bench image up down logs shell prove \
-	test lint format openapi lock models clean
+	test coverage nightly lint format openapi lock models clean
 MAKEFLAGS += --no-print-directory
 
 PY := .venv/bin/python
-# Any Python that runs, from 3.8, can set the machine up: a name on PATH may be a shim that runs nothing.
+# Any Python that runs, from 3.8, can set the machine up; .venv is made of it if it fits. A name on PATH may be a shim that
+# runs nothing.
 runs = $(shell $(1) -c 'import sys; sys.exit(sys.version_info < (3, 8))' >/dev/null 2>&1 && echo $(1))
-ANY_PYTHON = $(or $(call runs,$(PY)),$(call runs,python3),$(call runs,/usr/bin/python3),$(call runs,python3.13),\
-	$(call runs,python3.12),$(call runs,python3.14),$(call runs,python))
+ANY_PYTHON = $(or $(call runs,$(PY)),$(call runs,python3.13),$(call runs,python3.12),$(call runs,python3.14),\
+	$(call runs,python3),$(call runs,/usr/bin/python3),$(call runs,python))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -48,7 +49,7 @@ logs: setup-image ## follow what that container prints
 
 prove: setup-image ## put a container under load for PROVE_MINUTES (10), and print its memory
 	@$(PY) -m ops.container image
-	@$(PY) -m ops.container prove --minutes $(or $(PROVE_MINUTES),10)
+	@PROVE_MINUTES=$(PROVE_MINUTES) $(PY) -m ops.lab.prove
 
 shell: setup-image ## a shell inside that container
 	@$(PY) -m ops.container shell
@@ -60,7 +61,18 @@ deploy: setup-image ## this commit to Render (SERVICE=…, RENDER_API_KEY), veri
 	@$(PY) -m ops.render.deploy
 
 test: setup-dev ## all tests: unit, integration, appliance, and the container if Docker is installed
-	@$(PY) -m ops.run_tests
+	@$(PY) -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
+
+coverage: setup-dev ## branch coverage of shared/jobs, worker and monitor (at least 95 %)
+	@$(PY) -m pytest -n 4 --dist loadgroup --cov --cov-report=term tests/unit tests/integration -q -k "not bench and not deploy"
+
+nightly: setup-dev ## the long runs: coverage, chaos by five seeds, soak, bench, long attacks, races and outages
+	@$(MAKE) coverage
+	@for seed in 1 2 3 4 5; do CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$$seed $(PY) -m ops.lab.chaos || exit 1; done
+	@$(PY) -m ops.lab.soak
+	@SHAPBOX_ATTACK_SECONDS=60 SHAPBOX_RACE_SECONDS=180 OUTAGE_SECONDS=60 REDIS_KILLS=50 $(PY) -m pytest \
+	tests/container/test_http_attacks.py tests/integration/api/test_races.py tests/appliance/test_redis_outage.py
+	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.lab.bench
 
 lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScript, CSS, C, YAML, the Dockerfile
 	@.venv/bin/ruff check .
@@ -89,6 +101,7 @@ lock: setup-dev ## resolve all lock files again
 	@.venv/bin/uv pip compile $(COMPILE) pyproject.toml --group dev -c requirements-tools.lock -o requirements-dev.lock
 	@for peer in engines fastapi mlserver; do \
 	.venv/bin/uv pip compile $(COMPILE) ops/lab/bench/peers/$$peer.in -o ops/lab/bench/peers/$$peer.lock; done
+	@.venv/bin/uv pip compile $(COMPILE) ops/container/sbom.in -o ops/container/sbom.lock
 	@.venv/bin/uv pip compile $(COMPILE) tests/clients/python.in -o tests/clients/python.lock
 	@cd tests/clients/node && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
 

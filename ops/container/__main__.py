@@ -1,36 +1,41 @@
-"""`python -m ops.container image | layers | up | down | logs | shell | prove`."""
+"""`python -m ops.container image | up | down | logs | shell`: the container of this machine."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from pathlib import Path
 
+from ops.container.box import Box
 from ops.container.engine import DockerError, docker_succeeds, require_engine
-from ops.container.home import NAME, announcement, gone, home_box
 from ops.container.image import build, report
-from ops.container.load import ProofError
-from ops.container.proof import prove
 from shared.errors import ShapboxError
+from shared.settings import SETTING_NAMES, Settings
 
+#: The container's name, and the volume that keeps its jobs and keys.
+NAME, VOLUME = "shapbox", "shapbox-data"
+#: Settings that say where something is on this machine, and not in the container.
+OUTSIDE = frozenset({"PORT", "HOST", "DATA_DIR", "MODELS_DIR"})
+#: Variables for a remote object store.
+STORES = ("AWS_", "GOOGLE_", "AZURE_")
+#: Where the container finds models of one's own.
+INNER_MODELS = "/models"
 #: Lines of the log that are shown before it is followed.
 LOG_LINES = "200"
 
 
 def main() -> int:
     """Run one command; return its exit code."""
+    commands = {"image": _image, "up": _up, "down": _down, "logs": _logs, "shell": _shell}
     parser = argparse.ArgumentParser(prog="python -m ops.container", description=__doc__)
-    parser.add_argument("command", choices=[*_COMMANDS, "prove"])
-    parser.add_argument("--minutes", type=float, default=10.0, help="how long prove keeps it at full load")
+    parser.add_argument("command", choices=commands)
     options = parser.parse_args()
     try:
         require_engine()
-        if options.command == "prove":
-            prove(options.minutes)
-        else:
-            _COMMANDS[options.command]()
-    except (DockerError, ProofError, ShapboxError) as fault:
+        commands[options.command]()
+    except (DockerError, ShapboxError) as fault:
         print(f"container: {fault}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -38,12 +43,30 @@ def main() -> int:
     return 0
 
 
+def home_box(environment: Mapping[str, str]) -> Box:
+    """Return the container that the environment's settings describe.
+
+    PORT is the port on this machine, MODELS_DIR a folder here. A setting's NAME_FILE is read here. Raises
+    SettingsError.
+    """
+    settings = Settings.from_environment(environment)
+    names = [name for name in SETTING_NAMES if name not in OUTSIDE]
+    names += [name for name in environment if name.startswith(STORES)]
+    inside = {name: text for name in names if (text := _given(environment, name))}
+    options = ["--restart=unless-stopped"]
+    if models := _given(environment, "MODELS_DIR"):
+        options.append(f"--volume={Path(models).absolute()}:{INNER_MODELS}:ro")
+        inside["MODELS_DIR"] = INNER_MODELS
+    return Box(NAME, settings.port, VOLUME, inside, options)
+
+
+def _given(environment: Mapping[str, str], name: str) -> str:
+    file = environment.get(f"{name}_FILE", "").strip()
+    return Path(file).read_text(encoding="utf-8").strip() if file else environment.get(name, "").strip()
+
+
 def _image() -> None:
     build()
-    print(report())
-
-
-def _layers() -> None:
     print(report())
 
 
@@ -60,7 +83,14 @@ def _up() -> None:
     except DockerError:
         box.stop()  # or it would be started again and again
         raise
-    print(announcement(box, seconds))
+    print(
+        f"Shapbox is ready at {box.url} after {seconds:.1f} s, in {box.memory_mb} MB\n"
+        f"  key   {box.api_key}\n"
+        f"  docs  {box.url}/docs\n"
+        "  try\n"
+        f'curl -s -H "Authorization: Bearer {box.api_key}" {box.url}/v1/models\n\n'
+        f"make logs follows it, make down stops it; the volume {box.volume} keeps its jobs and keys."
+    )
 
 
 def _down() -> None:
@@ -70,7 +100,10 @@ def _down() -> None:
     box = home_box(os.environ)
     seconds = box.stop()
     box.remove()
-    print(gone(box, seconds))
+    print(
+        f"Stopped after {seconds:.1f} s. The volume {box.volume} keeps jobs and keys: make up goes on with them, "
+        f"docker volume rm {box.volume} forgets them."
+    )
 
 
 def _logs() -> None:
@@ -92,15 +125,6 @@ def _become(*words: str) -> None:
     sys.stdout.flush()
     os.execvp("docker", ["docker", *words])  # noqa: S606  # no shell in between
 
-
-_COMMANDS: Mapping[str, Callable[[], None]] = {
-    "image": _image,
-    "layers": _layers,
-    "up": _up,
-    "down": _down,
-    "logs": _logs,
-    "shell": _shell,
-}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ops.container.engine import DockerError, container_stats, docker, docker_streams, docker_succeeds
-from ops.http_call import answer_or_none
-from ops.lab.reached import Reached
+from ops.container.engine import DockerError, docker, docker_streams, docker_succeeds, memory_stats
+from ops.reached import Reached
 
 #: The image's name, and the memory of Render's Starter plan, which the container is made for.
 IMAGE, MEMORY_MB = "shapbox", 512
@@ -29,8 +27,8 @@ CONFINED = (
     "--security-opt=no-new-privileges",
     f"--stop-timeout={STOP_SECONDS}",
 )
-#: Files that count what the kernel has killed for memory, in both cgroup versions.
-OOM_FILES = ("/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control")
+#: Prints the file that counts what the kernel has killed for memory, of either cgroup version.
+OOM_COUNTS = "cd /sys/fs/cgroup; cat memory.events 2>/dev/null || cat memory/memory.oom_control"
 
 
 @dataclass(slots=True)
@@ -44,6 +42,7 @@ class Box(Reached):
     options: Sequence[str] = ()
     memory_mb: int = MEMORY_MB
     image: str = IMAGE
+    _keys: dict[str, str] = field(default_factory=dict)
 
     @property
     def url(self) -> str:  # type: ignore[override]  # a box's address follows from its port
@@ -71,10 +70,9 @@ class Box(Reached):
     def await_ready(self, seconds: float = READY_SECONDS) -> float:
         """Wait until it can take work; return the seconds that took. Fails with the log's tail."""
         started = time.monotonic()
-        while time.monotonic() - started < seconds:
-            answer = answer_or_none(f"{self.url}/readyz")
-            if answer is not None and answer.status == 200:
-                return time.monotonic() - started
+        while (passed := time.monotonic() - started) < seconds:
+            if self.is_ready():
+                return passed
             state = self.state()
             if not state["Running"] or state["RestartCount"]:
                 raise DockerError(f"The container ended by itself:\n{self.log_tail()}")
@@ -115,19 +113,21 @@ class Box(Reached):
         return docker_streams("logs", self.name)
 
     def key(self, name: str) -> str:
-        """Return a key: as it was set, or as boot made it."""
-        return self.environment.get(name) or self.exec("cat", f"/data/keys/{name}").strip()
+        """Return a key: as it was set, or as boot made it once for the volume."""
+        key = self.environment.get(name) or self._keys.get(name)
+        if key is None:
+            key = self._keys[name] = self.exec("cat", f"/data/keys/{name}").strip()
+        return key
 
     def oom_kills(self) -> int:
         """Return how many processes the kernel has killed for memory since the start."""
-        for file in OOM_FILES:
-            with contextlib.suppress(DockerError):
-                return int(re.findall(r"^oom_kill (\d+)", self.exec("cat", file), re.MULTILINE)[0])
-        raise DockerError("The container's memory cgroup cannot be read.")
+        found = re.search(r"^oom_kill (\d+)", self.exec("sh", "-c", OOM_COUNTS), re.MULTILINE)
+        if found is None:
+            raise DockerError("The container's memory cgroup cannot be read.")
+        return int(found[1])
 
     def working_set_bytes(self) -> int:
-        """Return the bytes that the kernel charges it for, less what it can drop."""
-        memory = container_stats(self.name)
+        """Return the bytes that the kernel charges it for, less what it can drop. Raises OSError."""
+        memory = memory_stats(self.name)
         details = memory["stats"]
-        inactive = details.get("total_inactive_file", details.get("inactive_file", 0))
-        return int(memory["usage"]) - int(inactive)
+        return int(memory["usage"]) - int(details.get("total_inactive_file", details.get("inactive_file", 0)))

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import httpx
+
 #: Seconds that one command may take; building an image takes longer and sets no limit.
 COMMAND_SECONDS = 120.0
-#: Seconds that the engine may take to say how much memory a container has.
-STATS_SECONDS = 5.0
-#: Characters of a command's error that are shown.
+#: Lines of a command's error that are shown.
 SHOWN_LINES = 20
 
 
@@ -41,17 +38,19 @@ def docker(
 
 def docker_succeeds(*words: str) -> bool:
     """Return whether `docker …` exits with 0."""
-    return _run(words, COMMAND_SECONDS, None).returncode == 0
+    return _run(words).returncode == 0
 
 
 def docker_streams(*words: str) -> str:
     """Run `docker …` and return what it writes on standard output and standard error, together."""
-    done = _run(words, COMMAND_SECONDS, None)
+    done = _run(words)
     return done.stdout + done.stderr
 
 
 def _run(
-    words: tuple[str, ...], seconds: float | None, environment: Mapping[str, str] | None
+    words: tuple[str, ...],
+    seconds: float | None = COMMAND_SECONDS,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(
@@ -78,9 +77,7 @@ def engine_fault() -> str | None:
     """Return why no engine can be used, or None."""
     if shutil.which("docker") is None:
         return "there is no docker command here"
-    if not docker_succeeds("info"):
-        return "no Docker engine answers"
-    return None
+    return None if docker_succeeds("info") else "no Docker engine answers"
 
 
 def require_engine() -> None:
@@ -89,34 +86,21 @@ def require_engine() -> None:
         raise DockerError(f"{fault}: install and start Docker, or use `make run` without it.")
 
 
-def container_stats(container_id: str) -> dict[str, Any]:
+def memory_stats(container: str) -> dict[str, Any]:
     """Return the engine's account of a container's memory. Raises OSError if it gives none."""
-    connection = _EngineConnection(_socket_path())
     try:
-        connection.request("GET", f"/containers/{container_id}/stats?stream=false&one-shot=true")
-        answer = connection.getresponse()
-        body = answer.read()
-    finally:
-        connection.close()
-    if answer.status != 200:
-        raise OSError(f"the engine answers {answer.status}: {body[:200]!r}")
-    return dict(json.loads(body)["memory_stats"])
-
-
-class _EngineConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=STATS_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(STATS_SECONDS)
-        self.sock.connect(self._path)
+        answer = _engine().get(
+            f"/containers/{container}/stats", params={"stream": "false", "one-shot": "true"}
+        )
+        return dict(answer.raise_for_status().json()["memory_stats"])
+    except (httpx.HTTPError, KeyError) as fault:
+        raise OSError(f"the engine tells nothing of {container}: {fault}") from fault
 
 
 @cache
-def _socket_path() -> str:
+def _engine() -> httpx.Client:
     address = docker("context", "inspect", "--format", "{{.Endpoints.docker.Host}}").strip()
     if not address.startswith("unix://"):
         raise DockerError(f"The engine at {address} is not on this machine: its memory cannot be watched.")
-    return address.removeprefix("unix://")
+    socket = httpx.HTTPTransport(uds=address.removeprefix("unix://"))
+    return httpx.Client(transport=socket, base_url="http://engine", timeout=5.0)

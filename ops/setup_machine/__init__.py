@@ -1,1 +1,1 @@
-"""Makes this machine ready for Shapbox, on any Python from 3.8 and its standard library."""
+"""Sets a machine up: uv brings Python and the packages, apt what uv cannot bring."""

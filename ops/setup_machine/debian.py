@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ops.setup_machine.commands import clean_environment, output_of, run_shown, succeeds
+from ops.setup_machine.commands import output_of, run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 #: Debian asks this program whether a freshly installed service may start; 101 means no.
 POLICY_FILE = Path("/usr/sbin/policy-rc.d")
@@ -25,49 +24,42 @@ def can_install() -> bool:
     return bool(shutil.which("apt-get")) and _privilege() is not None
 
 
-def installable_version(package: str) -> tuple[int, int]:
-    """Return the major and minor version of the package that apt would install, or (0, 0)."""
-    if not can_install():
-        return (0, 0)
-    _update()
-    policy = output_of(["apt-cache", "policy", package]) or ""
-    match = re.search(r"Candidate:\s*(?:\d+:)?(\d+)\.(\d+)", policy)
-    return (int(match.group(1)), int(match.group(2))) if match else (0, 0)
-
-
-def install(packages: Sequence[str]) -> None:
+def install(*packages: str) -> None:
     """Install Debian packages; raises SetupError with apt's last lines if that fails."""
-    _update()
-    command = [*(_privilege() or []), "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1"]
-    command += ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
-    with _services_kept_down():
-        run_shown(command, f"Installing {' and '.join(packages)} with apt-get", clean_environment())
+    sudo = _privilege() or []
+    run("Reading apt's package lists", *sudo, "apt-get", "update", "-q")
+    apt = [
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "-y",
+        "-q",
+        "--no-install-recommends",
+    ]
+    with _services_kept_down(sudo):
+        run(f"Installing {' and '.join(packages)} with apt-get", *sudo, *apt, *packages)
 
 
 def _privilege() -> list[str] | None:
     """Return what a command that needs root begins with; None if we cannot be root."""
     if os.geteuid() == 0:
         return []
-    return ["sudo", "-n"] if shutil.which("sudo") and succeeds(["sudo", "-n", "true"]) else None
-
-
-def _update() -> None:
-    run_shown([*(_privilege() or []), "apt-get", "update", "-q"], "Reading apt's package lists")
+    can = shutil.which("sudo") and output_of("sudo", "-n", "true") is not None
+    return ["sudo", "-n"] if can else None
 
 
 @contextlib.contextmanager
-def _services_kept_down() -> Iterator[None]:
+def _services_kept_down(sudo: list[str]) -> Iterator[None]:
     """Keep Debian from starting the new package's own service."""
     if POLICY_FILE.exists():
         yield
         return
-    sudo = _privilege() or []
     with tempfile.TemporaryDirectory() as folder:
         policy = Path(folder) / "policy-rc.d"
         policy.write_text(_POLICY, encoding="utf-8")
-        placed = succeeds([*sudo, "install", "-m", "755", str(policy), str(POLICY_FILE)])
+        output_of(*sudo, "install", "-m", "755", str(policy), str(POLICY_FILE))
     try:
         yield
     finally:
-        if placed:
-            succeeds([*sudo, "rm", "-f", str(POLICY_FILE)])
+        output_of(*sudo, "rm", "-f", str(POLICY_FILE))

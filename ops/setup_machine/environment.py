@@ -1,23 +1,22 @@
-"""The virtual environment: made from the lock, stamped when complete, rebuilt if not."""
+"""The virtual environment: made by uv from a lock, stamped when complete, rebuilt if not."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
-from typing import TYPE_CHECKING
+import os
+import sys
+from pathlib import Path
 
-from ops.setup_machine.commands import clean_environment, run_shown, succeeds
-from ops.setup_machine.interpreter import find_interpreter
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from ops.setup_machine import debian
+from ops.setup_machine.commands import SetupError, output_of, run, say
+from ops.setup_machine.uv import find_uv, index_settings
 
 #: The lock file of each kind of environment. Each holds all that those before it do, at the same versions.
-LOCKS = {
-    "tools": "requirements-tools.lock",
-    "dev": "requirements-dev.lock",
-}
+LOCKS = {"tools": "requirements-tools.lock", "dev": "requirements-dev.lock"}
+#: The Python versions that the locked packages are built for, as uv and as a Python understand it.
+PYTHONS = ">=3.12,<3.15"
+PROBE = "import sys, ssl, ctypes, sqlite3; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 15))"
 
 
 class Environment:
@@ -35,40 +34,56 @@ class Environment:
 
         Raises SetupError.
         """
-        if self.serves(kind):
+        made_for = self._made_for()
+        if made_for == "dev":
+            kind = "dev"  # never take tools away again
+        if made_for is not None and self._stamp_of(kind) == self._read_stamp():
             return False
-        kind = max(kind, self._made_for() or kind, key=list(LOCKS).index)  # never take tools away again
-        if not self._can_be_updated():
-            interpreter = find_interpreter(self.root)
-            run_shown(
-                [str(interpreter), "-m", "venv", "--clear", str(self.folder)],
-                f"Making .venv with {interpreter}",
-            )
+        uv = find_uv()
+        if made_for is None:
+            self._make(uv)
         self.stamp.unlink(missing_ok=True)
-        self._install(kind)
-        self.write_stamp(kind)
+        sync = [
+            uv,
+            "pip",
+            "sync",
+            "--python",
+            str(self.python),
+            "--require-hashes",
+            str(self.root / LOCKS[kind]),
+        ]
+        run(f"Installing the packages of {LOCKS[kind]}", *sync, extra=index_settings())
+        self._join_client()
+        self.stamp.write_text(json.dumps(self._stamp_of(kind)), encoding="utf-8")
         return True
 
-    def serves(self, kind: str) -> bool:
-        """Tell whether the environment was made from today's lock of this kind, and runs."""
-        kinds, made_for = list(LOCKS), self._made_for()
-        holds_it = made_for is not None and kinds.index(made_for) >= kinds.index(kind)
-        same_lock = self._read_stamp().get(kind) == self._lock_hash(kind)
-        return holds_it and same_lock and succeeds([str(self.python), "-I", "-c", ""])
+    def _make(self, uv: str) -> None:
+        """Make it empty, with a Python that is here, that uv finds or downloads, or that Debian has."""
+        command = [uv, "venv", "--clear", "--no-project", str(self.folder), "--python"]
+        python = find_python()
+        try:
+            run(f"Making .venv with Python {python}", *command, python)
+        except SetupError as error:
+            if not debian.can_install():
+                raise
+            say(f"{error}\nTrying Debian's Python instead.")
+            debian.install("python3")
+            run("Making .venv with Debian's Python", *command, "/usr/bin/python3", "--no-python-downloads")
 
-    def write_stamp(self, kind: str) -> None:
-        """Note which locks the environment was made from."""
-        stamp = {"kind": kind, **{name: self._lock_hash(name) for name in LOCKS}}
-        self.stamp.write_text(json.dumps(stamp), encoding="utf-8")
+    def _join_client(self) -> None:
+        """Let programs of the environment import the client from this folder."""
+        (packages,) = self.folder.glob("lib/python3*/site-packages")
+        (packages / "shapbox-client.pth").write_text(f"{self.root / 'client'}\n", encoding="utf-8")
 
     def _made_for(self) -> str | None:
-        """Return the kind that the stamp names, or None."""
+        """Return the kind that the environment was made for; None unless it is complete and runs."""
         kind = self._read_stamp().get("kind")
-        return kind if kind in LOCKS else None
+        runs = kind in LOCKS and output_of(str(self.python), "-I", "-c", "") is not None
+        return kind if runs else None
 
-    def _can_be_updated(self) -> bool:
-        """Tell whether pip may change the environment in place: complete, and both tools run."""
-        return bool(self._read_stamp()) and succeeds([str(self.python), "-I", "-m", "pip", "--version"])
+    def _stamp_of(self, kind: str) -> dict[str, str]:
+        lock = (self.root / LOCKS[kind]).read_bytes()
+        return {"kind": kind, "lock": hashlib.sha256(lock).hexdigest()}
 
     def _read_stamp(self) -> dict[str, str]:
         try:
@@ -77,30 +92,13 @@ class Environment:
             return {}
         return dict(stamp) if isinstance(stamp, dict) else {}
 
-    def _lock_hash(self, kind: str) -> str:
-        return hashlib.sha256((self.root / LOCKS[kind]).read_bytes()).hexdigest()
 
-    def _install(self, kind: str) -> None:
-        lock = self.root / LOCKS[kind]
-        names = re.findall(r"^([A-Za-z0-9._-]+)==", lock.read_text(encoding="utf-8"), re.MULTILINE)
-        progress = _PipProgress(len(names))
-        command = [str(self.python), "-I", "-m", "pip", "install", "--require-hashes", "--no-deps"]
-        command += ["--no-input", "--progress-bar", "off", "-r", str(lock)]
-        environment = clean_environment(PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_ROOT_USER_ACTION="ignore")
-        run_shown(command, f"Installing {len(names)} locked packages", environment, progress.describe)
-
-
-class _PipProgress:
-    """Says how far pip has come, from its own lines."""
-
-    def __init__(self, total: int) -> None:
-        self.total = total
-        self.seen = 0
-
-    def describe(self, line: str) -> str | None:
-        """Return what to show after one of pip's lines, if anything."""
-        match = re.match(r"\s*(?:Collecting|Requirement already satisfied:) ([^=\s(]+)", line)
-        if match:
-            self.seen += 1
-            return f"{self.seen} of {self.total}, {match.group(1)}"
-        return "unpacking" if line.startswith("Installing collected packages") else None
+def find_python() -> str:
+    """Return this Python or one of pyenv's, which need not be on PATH, or else the versions for uv to look for."""
+    this = getattr(sys, "_base_executable", None) or sys.executable
+    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    pyenv = [sorted(versions.glob(f"3.{minor}.*/bin/python"), reverse=True) for minor in (13, 12, 14)]
+    for path in (this, *(str(one) for some in pyenv for one in some)):
+        if output_of(path, "-I", "-c", PROBE) is not None:
+            return path
+    return PYTHONS

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ops.container.engine import docker, docker_succeeds
-from ops.http_call import answer_or_none
-from ops.lab.reached import Reached
 from ops.lab.trial_appliance import free_ports
+from ops.reached import Reached
+from shapbox import NoAnswerError
 from shared.build import ROOT
 from tests.appliance.faults.submitted import eventually
 
@@ -70,7 +70,7 @@ class Fleet(Reached):
         self._compose("up", "--detach", "--scale", f"worker={workers}")
         eventually(self._has_bucket, self.log_tail, seconds=300)
         eventually(lambda: self.workers_alive() == workers, self.log_tail, seconds=300)
-        eventually(self._is_ready, self.log_tail, seconds=300)
+        eventually(self.is_ready, self.log_tail, seconds=300)
 
     def down(self) -> None:
         """Remove everything, volumes included."""
@@ -84,8 +84,10 @@ class Fleet(Reached):
 
     def workers_alive(self) -> int:
         """Return how many workers light a heartbeat."""
-        answer = answer_or_none(f"{self.url}/readyz")
-        return int(answer.json()["probes"]["workers"].get("alive", 0)) if answer else 0
+        try:
+            return int(self.get("/readyz").json()["probes"]["workers"].get("alive", 0))
+        except NoAnswerError:
+            return 0
 
     def cut_off(self, container: str, seconds: float) -> None:
         """Take a container off the network for so long."""
@@ -107,10 +109,6 @@ class Fleet(Reached):
     def log(self) -> str:
         """Return all that the containers have printed."""
         return self._compose("logs", "--no-color")
-
-    def _is_ready(self) -> bool:
-        answer = answer_or_none(f"{self.url}/readyz")
-        return answer is not None and answer.status == 200
 
     def _has_bucket(self) -> bool:
         found = self.containers("s3")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 import pytest
@@ -10,6 +9,7 @@ import pytest
 from ops.container.box import Box
 from ops.container.engine import docker_streams
 from services.api.explain.inline import MOST_ROWS
+from shapbox import Shapbox
 from tests.appliance.faults.placing import Faults
 from tests.appliance.faults.submitted import eventually, submit
 from tests.container.conftest import MakeBox, Say
@@ -20,35 +20,39 @@ MOST_IDLE_MB = 200
 REST_SECONDS = 10.0
 #: Seconds in which a stop must be over.
 MOST_STOP_SECONDS = 25.0
+#: A row of the model diabetes.
+ROW = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8, 87]
 
 
-def test_an_idle_container_takes_no_more_than_200_mb(make_box: MakeBox, say: Say) -> None:
-    box = make_box()
+def test_an_idle_container_with_one_cpu_takes_less_than_200_mb_and_is_called_healthy(
+    make_box: MakeBox, say: Say
+) -> None:
+    box = make_box("--cpus=1")
     box.run()
     seconds = box.await_ready()
     time.sleep(REST_SECONDS)
     idle = box.working_set_bytes() / 2**20
     say(f"ready {seconds:.1f} s after docker run; idle working set {idle:.1f} MB")
     assert idle <= MOST_IDLE_MB
+    (starting,) = [line for line in box.log().splitlines() if " starting " in line]
+    assert "workers=1" in starting
+    assert "workers_because=" in starting
+    assert box.get("/readyz").json()["probes"]["workers"]["alive"] == 1
+    eventually(lambda: _health(box) == "healthy", box.log_tail, seconds=120)
+    # The read-only root cannot be written and need not be.
+    assert box.exec("sh", "-c", "touch /opt/shapbox/app/x 2>&1 || true").endswith("Read-only file system\n")
+    assert "Read-only" not in box.log()
 
 
-def test_docker_calls_it_healthy(box: Box) -> None:
-    eventually(lambda: _health(box) != "starting", box.log_tail, seconds=120)
-    assert _health(box) == "healthy"
-
-
-def _health(box: Box) -> str:
+def _health(box: Box) -> object:
     health = box.state()["Health"]
     assert isinstance(health, dict)
-    return str(health["Status"])
+    return health["Status"]
 
 
-@pytest.mark.parametrize("model", ["breast-cancer", "wine"])
-def test_values_from_the_container_are_xgboosts_own(box: Box, model: str) -> None:
-    submit(box, model, 1200).check_completed()
-
-
-def test_interventional_values_come_from_tables_and_with_all_of_shap_where_there_are_none(box: Box) -> None:
+def test_values_from_the_container_are_xgboosts_own_also_where_the_tables_are_lost(box: Box) -> None:
+    for model in ("breast-cancer", "wine"):
+        submit(box, model, 1200).check_completed()
     (compiled,) = _interventional_values(box, 1)  # by the api itself: no worker maps the tables
     box.exec("sh", "-c", "rm /data/compiled/*-*-*.shaptables")
     by_shap = _interventional_values(box, MOST_ROWS + 1)
@@ -57,41 +61,14 @@ def test_interventional_values_come_from_tables_and_with_all_of_shap_where_there
 
 
 def _interventional_values(box: Box, rows: int) -> list[list[float]]:
-    row = [59, 2, 32.1, 101, 157, 93.2, 38, 4, 4.8, 87]
-    body = json.dumps({"model": "diabetes", "method": "interventional", "rows": [row] * rows}).encode()
-    answer = box.call("POST", "/v1/explain", body, headers={"Content-Type": "application/json"})
-    assert answer.status == 200, answer
-    result = answer.json()
-    values: list[list[float]] = result["values"]
-    for each, base, prediction in zip(values, result["base_values"], result["predictions"], strict=True):
-        assert sum(each) + base == pytest.approx(prediction, abs=1e-3)
-    return values
-
-
-def test_the_read_only_root_cannot_be_written_and_need_not_be(box: Box) -> None:
-    assert box.exec("sh", "-c", "touch /opt/shapbox/app/x 2>&1 || true").endswith("Read-only file system\n")
-    assert "Read-only" not in box.log()
-
-
-def test_one_line_says_what_boot_decided_and_why(box: Box) -> None:
-    starting = [line for line in box.log().splitlines() if " starting " in line]
-    assert len(starting) == 1
-    assert "workers=2" in starting[0]
-    assert "because=" in starting[0]
-
-
-def test_a_container_with_one_cpu_runs_one_worker(make_box: MakeBox) -> None:
-    box = make_box("--cpus=1")
-    box.run()
-    box.await_ready()
-    assert "workers=1" in box.log()
-    assert box.get("/readyz").json()["probes"]["workers"]["alive"] == 1
+    with Shapbox(box.url, box.api_key) as client:
+        found = client.explain([ROW] * rows, model="diabetes", method="interventional")
+    return [list(map(float, row)) for row in found.values]
 
 
 def test_a_data_dir_that_cannot_be_written_is_refused_with_the_remedy(image: str) -> None:
-    said = docker_streams(
-        "run", "--rm", "--read-only", "--mount=type=tmpfs,destination=/data,tmpfs-mode=0755", image
-    )
+    mount = "--mount=type=tmpfs,destination=/data,tmpfs-mode=0755"
+    said = docker_streams("run", "--rm", "--read-only", mount, image)
     assert "Shapbox cannot start." in said
     assert "DATA_DIR" in said
     assert "chown -R 10001:10001 /data" in said

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from tests.container.conftest import TAG, MakeBox
 
 #: The capabilities of the plain image for the first moment of a boot as root.
 CAPABLE = tuple(f"--cap-add={name}" for name in CAPABILITIES)
+LOOK = "for status in /proc/[0-9]*/status; do cat $status 2>/dev/null; done; true"
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +25,15 @@ def rendered_image(image: str) -> str:
     """Build the image with render.yaml's variables, as Render does; mostly from the cache."""
     del image  # it asks for the engine
     service = yaml.safe_load((ROOT / "render.yaml").read_text())["services"][0]
-    arguments = [
-        f"--build-arg={item['key']}={item['value']}" for item in service["envVars"] if "value" in item
-    ]
+    given = [item for item in service["envVars"] if "value" in item]
+    arguments = [f"--build-arg={item['key']}={item['value']}" for item in given]
     tag = f"{TAG}-for-render"
     docker("build", "--network", "host", "--tag", tag, *arguments, str(ROOT), seconds=None)
     return tag
 
 
-def make_root_disk(tmp_path: Path) -> Path:
+@pytest.fixture
+def disk(tmp_path: Path) -> Path:
     disk = tmp_path / "disk"
     (disk / "lost+found").mkdir(parents=True, mode=0o700)
     (disk / "objects").mkdir()  # as a backup that root has restored
@@ -42,50 +42,35 @@ def make_root_disk(tmp_path: Path) -> Path:
     return disk
 
 
-def test_on_a_disk_of_roots_everything_runs_as_the_plain_user_and_works(
-    rendered_image: str, make_box: MakeBox, tmp_path: Path
+@pytest.mark.parametrize("owned_by_root", [True, False])
+def test_everything_runs_as_the_plain_user_and_works(
+    rendered_image: str, make_box: MakeBox, disk: Path, *, owned_by_root: bool
 ) -> None:
     box = make_box(*CAPABLE, API_KEY="an-api-key-of-the-tests")
-    box.image, box.volume = rendered_image, str(make_root_disk(tmp_path))
+    box.image = rendered_image
+    if owned_by_root:
+        box.volume = str(disk)
     box.run()
     box.await_ready()
-    assert _without_root(box)
+    _check_without_root(box)
     submit(box, "breast-cancer", 600).check_completed()
     assert box.exec("python", "-m", "ops.run.healthcheck") == "well\n"
     box.stop()
     assert box.state()["ExitCode"] == 0
 
 
-def test_the_same_image_works_where_the_disk_is_the_plain_users_already(
-    rendered_image: str, make_box: MakeBox
-) -> None:
-    box = make_box(*CAPABLE)
-    box.image = rendered_image
-    box.run()
-    box.await_ready()
-    assert _without_root(box)
-
-
 def test_without_the_right_to_give_a_disk_away_it_is_refused_with_the_remedy(
-    rendered_image: str, tmp_path: Path
+    rendered_image: str, disk: Path
 ) -> None:
-    words = ["run", "--rm", "--cap-drop=ALL", f"--volume={make_root_disk(tmp_path)}:/data"]
+    words = ["run", "--rm", "--cap-drop=ALL", f"--volume={disk}:/data"]
     assert "CHOWN, SETUID, SETGID" in docker_streams(*words, rendered_image)
     assert "Root cannot become user 10001" in docker_streams(*words, "--cap-add=CHOWN", rendered_image)
 
 
-def test_without_being_asked_the_image_starts_as_the_plain_user(image: str) -> None:
-    assert json.loads(docker("inspect", image))[0]["Config"]["User"] == "10001:10001"
-
-
-def _without_root(box: Box) -> bool:
-    """Return whether every other process has the plain user's ids and no way to others."""
-    look = "for status in /proc/[0-9]*/status; do cat $status 2>/dev/null; done; true"
-    found = [
-        dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE))
-        for text in re.split(r"(?m)^(?=Name:)", box.exec("sh", "-c", look))
-        if text
-    ]
+def _check_without_root(box: Box) -> None:
+    """Fail unless every other process has the plain user's ids and no way to others."""
+    texts = re.split(r"(?m)^(?=Name:)", box.exec("sh", "-c", LOOK))
+    found = [dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE)) for text in texts if text]
     ours = [process for process in found if process["Name"] not in {"sh", "cat"}]
     assert len(ours) >= 5
     for process in ours:
@@ -93,4 +78,3 @@ def _without_root(box: Box) -> bool:
         assert process["Groups"].strip() == "", process["Name"]
         assert process["NoNewPrivs"] == "1", process["Name"]
         assert int(process["CapEff"], 16) == int(process["CapPrm"], 16) == 0, process["Name"]
-    return True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import shutil
@@ -14,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ops.run import model_activation
@@ -26,26 +24,22 @@ from shared.engines.compiled_engine import tables_path
 from shared.errors import BootError
 from shared.jobs.document import Method
 from shared.models.activation.records import (
-    SHAP,
     XGBOOST,
     Activations,
     ExplanationKind,
     State,
     VersionRecord,
-    is_compiled,
 )
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.settings import Settings
 from shared.treeshap.library import Library
 from tests.support.activated import add_model, contract_of, replace_model
-from tests.unit.shared.treeshap.boosters import Floats, load, rows_of, train
+from tests.support.boosters import Floats, load, rows_of, train
 
-VALUES, INTERVENTIONAL = ExplanationKind.TREE_PATH_DEPENDENT, ExplanationKind.INTERVENTIONAL
 SHIPPED = ("breast-cancer@1", "diabetes@1", "wine@1")
 
 type Add = Callable[..., ModelVersion]
-type Forbid = Callable[[], None]
 
 
 @pytest.fixture
@@ -63,16 +57,6 @@ def add(settings: Settings) -> Add:
         return add_model(settings.models_dir, booster, name, background)
 
     return add
-
-
-@pytest.fixture
-def forbid_verifying(monkeypatch: pytest.MonkeyPatch) -> Forbid:
-    """From its call on, no child may be started."""
-
-    def fail(version: ModelVersion, *_: object) -> None:
-        pytest.fail(f"{version.id} is verified again")
-
-    return lambda: monkeypatch.setattr(model_activation, "activate_version", fail)
 
 
 def activate(settings: Settings) -> Activations:
@@ -94,93 +78,80 @@ def said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [(line.__dict__.get("model", ""), line.getMessage()) for line in lines]
 
 
-def test_shipped_models_are_activated_once_and_recorded(settings: Settings, forbid_verifying: Forbid) -> None:
+def test_shipped_models_are_activated_once_and_only_what_is_lost_or_damaged_again(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     settings = replace(settings, models_dir=ROOT / "models")
-    strangers = [settings.compiled_dir / name for name in ("abc-1.shaptables", ".compiling-x", "old.new")]
-    for stranger in strangers:
-        stranger.write_bytes(b"")
+    for stranger in ("abc-1.shaptables", ".compiling-x", "old.new"):
+        (settings.compiled_dir / stranger).write_bytes(b"")
     activations = activate(settings)
     assert require_ready_models(settings, activations) == 3
     assert activations.engine.startswith("compiled-")
     assert tuple(activations.versions) == SHIPPED
     for record in activations.versions.values():
         assert (record.state, record.reason) == (State.READY, None)
-        assert {kind: (one.engine, one.reason) for kind, one in record.methods.items()} == dict.fromkeys(
-            ExplanationKind, (activations.engine, None)
-        )
+        engines = {kind: (one.engine, one.reason) for kind, one in record.methods.items()}
+        assert engines == dict.fromkeys(ExplanationKind, (activations.engine, None))
     assert Activations.read(settings.activations_file) == activations
     files = written(settings)
     assert len(files) == 6  # for each method one
     assert {*settings.compiled_dir.iterdir()} == {*files, settings.activations_file}
-    forbid_verifying()
     assert activate(settings) == activations
     assert written(settings) == files
 
-
-@pytest.mark.parametrize("background", [None, rows_of(0, 9, 3)], ids=["alone", "with background"])
-@pytest.mark.parametrize("damage", [lambda content: content[:-1] + b"x", lambda _: b"", None])
-def test_damaged_or_lost_tables_are_made_again_and_no_others(
-    settings: Settings,
-    add: Add,
-    caplog: pytest.LogCaptureFixture,
-    damage: Callable[[bytes], bytes] | None,
-    background: Floats | None,
-) -> None:
-    caplog.set_level(logging.INFO)
-    version, other = add("one", background), add("other", seed=1)
+    diabetes = ModelCatalog.load(settings.models_dir).get("diabetes")
+    of_values, of_background = (
+        tables_path(diabetes, method, settings.compiled_dir) or Path() for method in Method
+    )
+    whole = of_values.read_bytes()
+    of_values.write_bytes(whole[:-1] + b"x")
     activate(settings)
-    method = Method.TREE_PATH_DEPENDENT if background is None else Method.INTERVENTIONAL
-    path = tables_path(version, method, settings.compiled_dir) or Path()
-    kept = tables_path(other, Method.TREE_PATH_DEPENDENT, settings.compiled_dir) or Path()
-    whole, files = path.read_bytes(), written(settings)
-    if damage is None:
-        path.unlink()
-    else:
-        path.write_bytes(damage(whole))
+    assert of_values.read_bytes() == whole
+    of_background.unlink()
     activate(settings)
-    assert verified(caplog) == [2, 1]
-    assert path.read_bytes() == whole
     again = written(settings)
-    assert again.keys() == files.keys()
-    assert (again[path] > files[path], again[kept] == files[kept]) == (True, True)
+    assert {path for path in files if again[path] != files[path]} == {of_values, of_background}
+    assert verified(caplog) == [3, 0, 1, 1]
 
 
-def test_other_limits_and_another_build_verify_again(
+def test_other_files_limits_and_builds_verify_again(
     settings: Settings, add: Add, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     caplog.set_level(logging.INFO)
-    add("one")
+
+    def ready(_version: object, _folder: object, _limits: object, key: str) -> VersionRecord:
+        return VersionRecord(key, State.READY)
+
+    monkeypatch.setattr(model_activation, "activate_version", ready)
+    version = add("one")
     slower, larger = replace(settings, activation_seconds=77), replace(settings, activation_memory_mb=444)
     for each in (settings, settings, slower, larger):
-        activate(each)
+        activate_models(each, [])
+    with (version.folder / "manifest.json").open("a") as manifest:
+        manifest.write(" ")
+    activate_models(larger, [])
     monkeypatch.setattr(model_activation, "library_versions", lambda: {"xgboost": "another"})
-    activate(larger)
+    activate_models(larger, [])
     monkeypatch.setattr(model_activation, "find_library", lambda: None)
-    activations = activate(larger)
-    assert verified(caplog) == [1, 0, 1, 1, 1, 1]
+    activations = activate_models(larger, [])
+    assert verified(caplog) == [1, 0, 1, 1, 1, 1, 1]
     assert activations.engine == Activations.read(settings.activations_file).engine == XGBOOST
     assert "kernels of the compiled engine are not built" in caplog.text
+    settings.activations_file.unlink()
+    settings.activations_file.mkdir()
+    with pytest.raises(BootError, match="cannot be written"):
+        activate_models(settings, [])
 
 
-def test_a_slower_engine_is_told_with_its_reason_and_other_methods_and_models_are_compiled(
-    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture, forbid_verifying: Forbid
+def test_a_slower_engine_is_told_with_its_reason(
+    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture
 ) -> None:
-    add("deep", rows_of(0, 9, 12), depth=10, features=12, min_child_weight=0)
     add("linear", booster="gblinear")
-    add("tree")
-    versions = activate(settings).versions
-    deep, linear, tree = (versions[f"{name}@1"].methods for name in ("deep", "linear", "tree"))
-    assert is_compiled(deep[VALUES])
-    assert is_compiled(tree[VALUES])
-    assert (deep[INTERVENTIONAL].engine, linear[VALUES].engine) == (SHAP, XGBOOST)
-    assert INTERVENTIONAL not in tree  # without background rows nothing is said
-    assert "too deep for tables" in str(deep[INTERVENTIONAL].reason)
-    assert "no trees" in str(linear[VALUES].reason)
-    told = said(caplog)
-    assert {model for model, _ in told} == {"deep@1", "linear@1"}
-    assert ("deep@1", f"a slower engine explains: {deep[INTERVENTIONAL].reason}") in told
-    forbid_verifying()
-    activate(settings)
+    method = activate(settings).versions["linear@1"].methods[ExplanationKind.TREE_PATH_DEPENDENT]
+    assert method.engine == XGBOOST
+    assert "no trees" in str(method.reason)
+    assert ("linear@1", f"a slower engine explains: {method.reason}") in said(caplog)
 
 
 ACTIVATE = """
@@ -223,16 +194,18 @@ def crashing(version: ModelVersion) -> None:
     replace_model(version, bytes(load(document).save_raw("ubj")))
 
 
-def test_models_that_cannot_be_used_cost_only_themselves_and_are_not_tried_again(
-    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture, forbid_verifying: Forbid
+def test_models_that_cannot_be_used_cost_only_themselves_until_they_are_mended(
+    settings: Settings, add: Add, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO)
     add("other")
     crashing(add("crashes"))
     booster, _ = train(2, 2, 3)
     add_model(settings.models_dir, booster, "too-few", features=contract_of(booster).features[:2])
     faulty = add("faulty", rows_of(0, 9, 3))
-    faulty.model_path.write_bytes(b"short")
     assert faulty.background_path is not None
+    whole, background = faulty.model_path.read_bytes(), faulty.background_path.read_bytes()
+    faulty.model_path.write_bytes(b"short")
     faulty.background_path.unlink()
     activations = activate(settings)
     reasons = {name: str(one.reason) for name, one in activations.versions.items() if one.reason}
@@ -251,18 +224,11 @@ def test_models_that_cannot_be_used_cost_only_themselves_and_are_not_tried_again
     ):
         with pytest.raises(BootError, match=f"DEFAULT_MODEL cannot be served: .*{why}"):
             require_ready_models(replace(settings, default_model=default), activations)
-    forbid_verifying()
     assert activate(settings) == activations
-
-
-def test_a_mended_model_is_served_at_the_next_start(settings: Settings, add: Add) -> None:
-    add("other")
-    version = add("mended")
-    whole = version.model_path.read_bytes()
-    version.model_path.write_bytes(b"short")
-    assert require_ready_models(settings, activate(settings)) == 1
-    version.model_path.write_bytes(whole)
+    faulty.model_path.write_bytes(whole)
+    faulty.background_path.write_bytes(background)
     assert require_ready_models(settings, activate(settings)) == 2
+    assert verified(caplog) == [3, 0, 1]
 
 
 def test_without_a_model_that_can_be_served_the_start_ends_and_names_each(settings: Settings) -> None:
@@ -314,32 +280,12 @@ def test_without_any_model_one_placeholder_is_served(settings: Settings) -> None
     assert require_ready_models(settings, Activations()) == 1
 
 
-def test_a_record_that_cannot_be_written_ends_the_start(settings: Settings, add: Add) -> None:
-    add("one")
-    settings.activations_file.mkdir()
-    with pytest.raises(BootError, match="cannot be written"):
-        activate(settings)
-
-
-def test_another_background_is_compiled_anew_and_an_altered_one_is_refused(settings: Settings) -> None:
-    shutil.copytree(ROOT / "models" / "diabetes", settings.models_dir / "diabetes")
-    folder = settings.models_dir / "diabetes" / "1"
-    activate(settings)
-    before = {*written(settings)}
-    np.save(folder / "background.npy", np.load(folder / "background.npy")[:10])
-    content = (folder / "background.npy").read_bytes()
-    manifest = json.loads((folder / "manifest.json").read_bytes())
-    manifest["background"] |= {"sha256": hashlib.sha256(content).hexdigest(), "rows": 10}
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert is_compiled(activate(settings).versions["diabetes@1"].methods[INTERVENTIONAL])
-    after = {*written(settings)}
-    assert (len(before - after), len(after - before), len(after)) == (1, 1, 2)
-    (folder / "background.npy").write_bytes(content[:-1] + b"x")
+def test_a_background_that_was_altered_is_found_before_and_in_the_child(settings: Settings, add: Add) -> None:
+    path = add("one", rows_of(0, 9, 3)).background_path or Path()
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(BootError, match=r"background\.npy was altered"):
         check_models(settings)
     # As if it were altered after the check: what is made of it is named after what the manifest says.
-    for path in after:
-        path.unlink()
-    record = activate_models(settings, []).versions["diabetes@1"]
+    record = activate_models(settings, []).versions["one@1"]
     assert record.state is State.REFUSED
     assert "background.npy was altered" in str(record.reason)
