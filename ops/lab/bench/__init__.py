@@ -1,1 +1,1 @@
-"""Benchmarks: what an explanation costs, side by side in one run."""
+"""Measures the cost of explanations next to named peers: `python -m ops.lab.bench`."""

@@ -1,183 +1,212 @@
-"""The compiled engine next to XGBoost, shap, shapiq and woodelf, turn by turn on one core."""
+"""The parts that explain in this process: our kernels next to XGBoost, shap, shapiq and woodelf.
+
+All take turns on one core, one thread each. Values are compared with XGBoost's, or with those in float64.
+"""
 
 from __future__ import annotations
 
 import itertools
-import tempfile
+import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ops.lab.bench.cells import Found, Way, fill_cells
-from ops.lab.bench.cores import one_core
-from ops.lab.bench.peer_engine import PeerEngine, PeerError, peer_engines
-from ops.lab.bench.peer_environments import peer_python
-from ops.lab.bench.trained import Shape, kept
-from ops.lab.reference import distance
-from shared.engines.lean_xgboost import THREADS
+from ops.lab.bench import libraries
+from ops.lab.bench.comparison import Comparison, Line
+from ops.lab.bench.models import QUICK_SHAPE, Matrix, Shape, kept
+from ops.lab.bench.report import Effort, Report, listed
+from ops.lab.bench.timing import Way, timed
+from ops.lab.reference import EXACT, distance
 from shared.engines.xgboost_engine import XGBoostEngine
-from shared.models.activation.compilation import compile_booster
-from shared.treeshap.explainer import Explainer
-from shared.treeshap.library import Library
+from shared.explanation import Explanation
+from shared.interactions import Interactions
+from shared.models.activation.compilation import compile_booster, start_margins
+from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.models.activation.verification.exact_values import exact_values
+from shared.treeshap.compiled import Compiled
+from shared.treeshap.explainer import Explainer, InteractionExplainer
+from shared.treeshap.forest import read_forest
+from shared.treeshap.interventional import against_background
 
-#: XGBoost's contributions and its predictions, as the table calls them.
-CONTRIBUTIONS, PREDICTIONS = "pred_contribs", "predict"
-#: The other libraries.
-PEER_NAMES = ["shap", "shapiq", "woodelf"]
-#: Rows whose values are compared.
-COMPARED = 20
-#: Seconds that a library may take for a call before it is given up, at least, and as a share of a line's time.
-PATIENCE, PATIENCE_SHARE = 2.0, 1.0
-#: The part of the time that goes into turns: the rest is training, loading, and finding out how many rows fit.
-MEASURED_SHARE = 0.45
-
-type Matrix = NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which models, how many rows, and the seconds for all of it but training."""
-
-    depths: Sequence[int] = (3, 4, 6, 8, 10)
-    trees: Sequence[int] = (100, 500)
-    features: Sequence[int] = (30, 200)
-    rows: Sequence[int] = (1, 500, 100_000)
-    seconds: float = 720.0
-    #: Seconds for the turns of each line at least, even if the sum exceeds the total.
-    least_seconds: float = 2.0
-    peers: bool = True
-
-    def shapes(self) -> list[Shape]:
-        """Return the models in the table's order."""
-        return [Shape(*each) for each in itertools.product(self.depths, self.trees, self.features)]
+#: XGBoost's own ways, as the tables call them.
+CONTRIBUTIONS, PREDICTIONS, PAIRS = "XGBoost `pred_contribs`", "`predict`", "XGBoost `pred_interactions`"
+#: The models of each part, and the rows of a call.
+ENGINE_SHAPES = tuple(itertools.starmap(Shape, itertools.product((3, 4, 6, 8, 10), (100, 500), (30, 200))))
+ENGINE_ROWS, FEW_ROWS, QUICK_ROWS = (1, 500, 100_000), (1, 500), (1, 50)
+BACKGROUND_SHAPES, BACKGROUNDS = (Shape(3, 100, 30), Shape(6, 100, 30)), (100, 10_000)
+PAIR_SHAPES = tuple(Shape(depth, 100, 30) for depth in (3, 4, 6, 8))
+ERROR_SHAPES = (*(Shape(depth, 100, 30) for depth in (3, 4, 6, 8, 10)), Shape(6, 500, 30), Shape(6, 100, 200))
+#: Rows whose values are compared: with XGBoost's, and with those in float64, which take longer.
+COMPARED, ERROR_ROWS, BACKGROUND_ROWS = 20, 50, 2
+#: Pairs of a row where only the top pairs are requested.
+TOP_PAIRS = 10
+#: Seconds for the turns of a line: the engines' share of the whole time is divided among theirs.
+ENGINES_SHARE, LEAST_SECONDS, LINE_SECONDS, QUICK_SECONDS = 0.27, 2.0, 6.0, 0.1
+#: Seconds that a library may take for a call before it is given up, at least, and with a background.
+PATIENCE, BACKGROUND_PATIENCE = 2.0, 20.0
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One model and number of rows: each way's cell, and the largest difference from XGBoost."""
-
-    shape: Shape
-    rows: int
-    cells: Mapping[str, Found]
-    apart: Mapping[str, float]
-
-
-def measure_engines(plan: Plan, library: Library, say: Callable[[str], None]) -> Iterator[Line]:
-    """Measure line by line; `say` is told what is under way."""
-    python = peer_python("engines") if plan.peers else None
-    shapes = plan.shapes()
-    for number, shape in enumerate(shapes):
-        say(f"{shape} ({number + 1} of {len(shapes)}): training, unless it was")
-        kept(shape)
-    end = time.monotonic() + plan.seconds
-    for number, shape in enumerate(shapes):
+def measure_engines(effort: Effort) -> Report:
+    """Measure path-dependent values beside XGBoost and the other libraries."""
+    shapes, counts = ((QUICK_SHAPE,), QUICK_ROWS) if effort.quick else (ENGINE_SHAPES, ENGINE_ROWS)
+    usual = max(LEAST_SECONDS, effort.minutes * 60 * ENGINES_SHARE / len(shapes) / len(counts))
+    seconds = QUICK_SECONDS if effort.quick else usual
+    comparison = Comparison(["model"], [CONTRIBUTIONS, *libraries.NAMES], "compiled in, to")
+    for number, shape in enumerate(shapes, 1):
+        effort.say(f"{shape} ({number} of {len(shapes)}), trained unless it was")
         booster, rows = kept(shape)
-        booster.set_param({"nthread": THREADS})
-        rows = _as_many(rows, max(plan.rows))
-        # The time that one model took too long is subtracted from the others, down to a useful minimum.
-        left = (end - time.monotonic()) / (len(shapes) - number) / len(plan.rows)
-        model = _Model(shape, booster, rows, max(plan.least_seconds, left * MEASURED_SHARE))
-        with one_core(), peer_engines(PEER_NAMES, python) as peers:
-            yield from _lines(plan, model, library, peers, say)
+        rows = _as_many(rows, max(counts))
+        began = time.perf_counter()
+        compiled = compile_booster(booster)
+        made = f"{time.perf_counter() - began:.1f} s, {_megabytes(compiled):.1f} MB"
+        xgboost, ours = XGBoostEngine(booster, compiled.outputs), _kernels(effort, compiled)
+        wanted = xgboost.contributions(rows[:COMPARED])[:, 0, :-1]
+        with one_core(), libraries.loaded(effort, booster, rows, COMPARED, max(PATIENCE, seconds)) as peers:
+            values = {name: each.explain(rows[:COMPARED]).values[:, 0] for name, each in ours.items()}
+            ways = {
+                CONTRIBUTIONS: timed(xgboost.contributions, rows),
+                PREDICTIONS: timed(xgboost.margins, rows),
+                **{name: timed(each.explain, rows) for name, each in ours.items()},
+                **peers.ways,
+            }
+            line = Line([str(shape)], peers.lost, _apart(values | peers.values, wanted), made)
+            comparison.measure(line, counts, ways, seconds)
+    return comparison.report()
+
+
+def measure_interventional(effort: Effort) -> Report:
+    """Measure values against a background beside the other libraries."""
+    shapes, sizes = ((QUICK_SHAPE,), (10,)) if effort.quick else (BACKGROUND_SHAPES, BACKGROUNDS)
+    comparison = Comparison(["model", "background"], libraries.NAMES, "tables made in")
+    for shape, size in itertools.product(shapes, sizes):
+        effort.say(f"{shape}, {size:,} background rows")
+        booster, all_rows = kept(shape)
+        background, rows = all_rows[:size], all_rows[-max(FEW_ROWS) :]
+        compiled = compile_booster(booster)
+        began = time.perf_counter()
+        ours = _kernels(effort, against_background(compiled, background))
+        made = f"{time.perf_counter() - began:.1f} s"
+        some = rows[:BACKGROUND_ROWS]
+        trees = read_forest(bytes(booster.save_raw("ubj"))).trees
+        wanted = np.array([sum(values_of_tree(tree, row, background) for tree in trees) for row in some])
+        with (
+            one_core(),
+            libraries.loaded(effort, booster, rows, len(some), BACKGROUND_PATIENCE, background) as peers,
+        ):
+            values = {name: each.explain(some).values[:, 0] for name, each in ours.items()}
+            ways = {name: timed(each.explain, rows) for name, each in ours.items()} | peers.ways
+            line = Line([str(shape), f"{size:,}"], peers.lost, _apart(values | peers.values, wanted), made)
+            _measure_few(comparison, line, effort, ways)
+    return comparison.report()
+
+
+def measure_interactions(effort: Effort) -> Report:
+    """Measure interactions, which no other library gives exactly and in bearable time."""
+    comparison = Comparison(["model"], [PAIRS], "made in, of")
+    for shape in (QUICK_SHAPE,) if effort.quick else PAIR_SHAPES:
+        effort.say(f"{shape}: interactions")
+        booster, rows = kept(shape)
+        compiled = compile_booster(booster)
+        xgboost, values = XGBoostEngine(booster, compiled.outputs), _kernels(effort, compiled)
+        began = time.perf_counter()
+        first = InteractionExplainer(compiled, effort.library)
+        made = f"{(time.perf_counter() - began) * 1e3:.0f} ms, {first.megabytes:.1f} MB"
+        ours = {
+            kernel.engine: partial(
+                _our_pairs, values[kernel.engine], InteractionExplainer(compiled, effort.library, kernel)
+            )
+            for kernel in effort.library.kernels()
+        }
+        wanted = _xgboosts_pairs(xgboost, rows[:COMPARED])
+        apart = _apart({name: explain(rows[:COMPARED]) for name, explain in ours.items()}, wanted)
+        ways = {PAIRS: timed(partial(_xgboosts_pairs, xgboost), rows)}
+        ways |= {name: timed(explain, rows) for name, explain in ours.items()}
+        ways[f"{next(iter(ours))}, {TOP_PAIRS} pairs"] = timed(partial(_top_pairs, first), rows)
+        with one_core():
+            _measure_few(comparison, Line([str(shape)], {}, apart, made), effort, ways)
+    return comparison.report()
+
+
+def measure_errors(effort: Effort) -> Report:
+    """Measure how far each kernel, and XGBoost, is from the values in float64 at most."""
+    lines, worse, wrong = [], [], []
+    largest: dict[str, float] = {}
+    for shape in (QUICK_SHAPE,) if effort.quick else ERROR_SHAPES:
+        effort.say(f"{shape}: the values in float64 of {ERROR_ROWS} rows")
+        booster, rows = kept(shape)
+        some, forest = rows[:ERROR_ROWS], read_forest(bytes(booster.save_raw("ubj")))
+        truth = exact_values(forest, start_margins(booster, forest), some).values[:, 0]
+        compiled = compile_booster(booster)
+        found = {"XGBoost": XGBoostEngine(booster, compiled.outputs).contributions(some)[:, 0, :-1]}
+        found |= {name: each.explain(some).values[:, 0] for name, each in _kernels(effort, compiled).items()}
+        errors = {name: float(np.abs(values - truth).max()) for name, values in found.items()}
+        largest = {name: max(error, largest.get(name, 0.0)) for name, error in errors.items()}
+        lines.append(
+            [str(shape), f"{np.abs(truth).max():.3g}", *(f"{error:.1e}" for error in errors.values())]
+        )
+        worse += [f"{shape}, {name}" for name, error in errors.items() if error > errors["XGBoost"]]
+        apart = _apart(found, truth)
+        wrong += [f"{shape}, {name}: {each:.1e} apart" for name, each in apart.items() if not each <= EXACT]
+    said = listed("Larger than XGBoost's:", worse, "No kernel's error is larger than XGBoost's.")
+    ours = f"{max(error for name, error in largest.items() if name != 'XGBoost'):.1e}"
+    summary = [
+        f"largest error against float64, {len(lines)} models",
+        ours,
+        f"XGBoost {largest['XGBoost']:.1e}",
+    ]
+    return Report(["model", "largest value", *largest], lines, [summary], said, wrong)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """Keep this process, and those that it starts meanwhile, on the last core that it may use."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {max(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def _kernels(effort: Effort, compiled: Compiled) -> dict[str, Explainer]:
+    """Return an explainer for each kernel that this machine can run, the fastest first."""
+    return {kernel.engine: Explainer(compiled, effort.library, kernel) for kernel in effort.library.kernels()}
+
+
+def _megabytes(compiled: Compiled) -> float:
+    return sum(array.nbytes for array in compiled.arrays.values()) / 1e6
+
+
+def _our_pairs(values: Explainer, pairs: InteractionExplainer, rows: Matrix) -> Matrix:
+    """Return interactions as a worker computes them, values included."""
+    return pairs.matrices(rows, values.explain(rows))
+
+
+def _xgboosts_pairs(xgboost: XGBoostEngine, rows: Matrix) -> Matrix:
+    """Return XGBoost's interactions; what makes values of them does nothing here."""
+    return xgboost.interactions(rows, Explanation.empty(len(rows), 1, rows.shape[1]), Interactions())
+
+
+def _top_pairs(pairs: InteractionExplainer, rows: Matrix) -> Matrix:
+    return pairs.top(rows, TOP_PAIRS)
+
+
+def _apart(values: Mapping[str, Matrix], wanted: NDArray[np.floating]) -> dict[str, float]:
+    return {name: distance(each, wanted.astype(np.float32)) for name, each in values.items()}
+
+
+def _measure_few(comparison: Comparison, line: Line, effort: Effort, ways: Mapping[str, Way]) -> None:
+    if effort.quick:
+        comparison.measure(line, QUICK_ROWS, ways, QUICK_SECONDS)
+    else:
+        comparison.measure(line, FEW_ROWS, ways, LINE_SECONDS)
 
 
 def _as_many(rows: Matrix, count: int) -> Matrix:
     """Return so many different rows: those there are, over and over, moved a little each time."""
     times = -(-count // len(rows))
     return np.concatenate([rows + np.float32(0.001 * i) for i in range(times)])[:count]
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    shape: Shape
-    booster: Any
-    rows: Matrix
-    #: Of each line.
-    seconds: float
-
-
-def _lines(
-    plan: Plan, model: _Model, library: Library, peers: Sequence[PeerEngine], say: Callable[[str], None]
-) -> Iterator[Line]:
-    compiled = compile_booster(model.booster)
-    xgboost = XGBoostEngine(model.booster, compiled.outputs)
-    ours = {kernel.engine: Explainer(compiled, library, kernel) for kernel in library.kernels()}
-    patience = max(PATIENCE, model.seconds * PATIENCE_SHARE)
-    wanted = xgboost.contributions(model.rows[:COMPARED])
-    apart = {
-        name: distance(each.explain(model.rows[:COMPARED]).contributions, wanted)
-        for name, each in ours.items()
-    }
-    with _loaded(peers, model, patience) as (able, lost):
-        apart |= _peers_apart(able, lost, wanted[:, 0, :-1], patience)
-        ways: dict[str, Way] = {
-            CONTRIBUTIONS: timed(xgboost.contributions, model.rows),
-            PREDICTIONS: timed(xgboost.margins, model.rows),
-            **{name: timed(each.explain, model.rows) for name, each in ours.items()},
-            **{name: _peer_way(peer, patience) for name, peer in able.items() if name not in lost},
-        }
-        for rows in plan.rows:
-            say(f"{model.shape}: {rows:,} rows a call")
-            cells = fill_cells(
-                {name: way for name, way in ways.items() if name not in lost}, rows, model.seconds
-            )
-            # One that was given up is not waited for again.
-            lost |= {name: cell for name, cell in cells.items() if isinstance(cell, str)}
-            yield Line(model.shape, rows, {**cells, **lost}, apart)
-
-
-@contextmanager
-def _loaded(
-    peers: Sequence[PeerEngine], model: _Model, patience: float
-) -> Iterator[tuple[dict[str, PeerEngine], dict[str, str]]]:
-    """Have the peers load the model; give those that could, and why the others could not."""
-    able, lost = {}, {}
-    with tempfile.TemporaryDirectory(prefix="shapbox-bench-") as folder:
-        path, rows = Path(folder) / "model.ubj", Path(folder) / "rows.npy"
-        model.booster.save_model(path)
-        np.save(rows, model.rows)
-        for peer in peers:
-            try:
-                peer.load(path, rows)
-                peer.seconds(1, patience)
-                able[peer.name] = peer
-            except PeerError as fault:
-                lost[peer.name] = str(fault)
-        yield able, lost
-
-
-def _peers_apart(
-    peers: Mapping[str, PeerEngine], lost: dict[str, str], wanted: Matrix, patience: float
-) -> dict[str, float]:
-    """Return how far each peer's values are from XGBoost's, and note who did not get that far."""
-    apart = {}
-    for name, peer in peers.items():
-        try:
-            values = peer.values(len(wanted), patience)
-        except PeerError as fault:
-            lost[name] = str(fault)
-            continue
-        apart[name] = distance(values.astype(np.float32), wanted)
-    return apart
-
-
-def timed(explain: Callable[[Matrix], object], rows: Matrix) -> Way:
-    """Return what explains the first so many of these rows and tells how long that took."""
-
-    def way(count: int) -> float:
-        given = rows[:count]
-        began = time.perf_counter()
-        explain(given)
-        return time.perf_counter() - began
-
-    return way
-
-
-def _peer_way(peer: PeerEngine, patience: float) -> Way:
-    return lambda count: peer.seconds(count, patience)

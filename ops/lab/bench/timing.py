@@ -1,4 +1,8 @@
-"""Times several ways of doing the same thing in turns, so that noise affects all alike."""
+"""Times several ways of doing the same thing in turns, so that noise affects all alike.
+
+Each way explains the rows of a call, or fewer where that would take too long. A cell never stays empty: what was measured on
+fewer rows says so, and what failed or did not end says that instead.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +12,129 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: Turns at least, and seconds after which no more begin.
-LEAST_TURNS = 7
-SECONDS = 3.0
+from ops.lab.bench.report import short, spread
+
+#: Turns of each way at least, unless one takes so long that they would take all the time.
+LEAST_TURNS = 3
 #: Seconds that a turn takes at least: what is quick is called several times in a row, as a worker does, and finds in
 #: the processor's caches what a worker would.
 TURN_SECONDS = 0.01
+#: By how much more rows are tried at a time: what the first few take says little of many.
+GROWTH = 32
+#: How many times as long as for one row a call may take at least: some libraries begin every call with a costly table.
+FIXED_SHARE = 1.5
+
+#: Explains so many rows, and returns the seconds that it took. Raises WayError.
+type Way = Callable[[int], float]
+
+
+class WayError(Exception):
+    """A way cannot do it, or not in time; the message is what the table says."""
 
 
 @dataclass(frozen=True, slots=True)
-class Timing:
-    """Seconds of one way: the median of all turns, the 10th and the 90th percentile."""
+class Cell:
+    """Seconds a row: the median of all turns, the 10th and 90th percentile, and the rows of a call."""
 
+    rows: int
     median: float
     low: float
     high: float
 
 
-def take_turns(ways: Mapping[str, Callable[[], object]], seconds: float = SECONDS) -> dict[str, Timing]:
-    """Run each way once unseen, then all of them in turn."""
-    for way in ways.values():
-        way()
+#: A cell, or why there are no figures in it.
+type Found = Cell | str
+
+
+def timed(explain: Callable[[np.ndarray], object], rows: np.ndarray) -> Way:
+    """Return what explains the first so many of these rows and tells how long that took."""
+
+    def way(count: int) -> float:
+        given = np.ascontiguousarray(rows[:count])
+        began = time.perf_counter()
+        explain(given)
+        return time.perf_counter() - began
+
+    return way
+
+
+def fill_cells(ways: Mapping[str, Way], rows: int, seconds: float) -> dict[str, Found]:
+    """Measure every way on so many rows in about so many seconds."""
+    found: dict[str, Found] = {}
+    counts: dict[str, int] = {}
     taken: dict[str, list[float]] = {name: [] for name in ways}
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or min(map(len, taken.values())) < LEAST_TURNS:
-        for name, way in ways.items():
-            taken[name].append(_turn(way))
-    return {name: _timing(found) for name, found in taken.items()}
+    share = seconds / max(len(ways), 1) / (LEAST_TURNS + 2)
+    for name, way in ways.items():
+        try:
+            counts[name] = rows_that_fit(way, rows, share)
+        except WayError as fault:
+            found[name] = str(fault)
+    waiting, end = list(counts), time.perf_counter() + seconds
+    while waiting:
+        for name in tuple(waiting):
+            try:
+                taken[name].append(_turn(ways[name], counts[name]))
+            except WayError as fault:
+                found[name] = str(fault)
+            slow = name not in found and taken[name][0] * LEAST_TURNS > seconds
+            enough = len(taken[name]) >= LEAST_TURNS and time.perf_counter() >= end
+            if name in found or slow or enough:
+                waiting.remove(name)
+    return {name: found.get(name) or _cell(counts[name], taken[name]) for name in ways}
 
 
-def _turn(way: Callable[[], object]) -> float:
+def rows_that_fit(way: Way, rows: int, seconds: float) -> int:
+    """Return how many rows a call explains in some seconds, or in little more than one takes."""
+    count, took, wanted = 1, min(way(1), way(1)), rows
+    limit = max(seconds, took * FIXED_SHARE)
+    while (tried := _rounded(min(wanted, count * GROWTH), rows)) > count:
+        longer = way(tried)
+        # Noise may make more rows quicker; they are never free.
+        a_row = max(longer - took, longer / GROWTH) / (tried - count)
+        wanted = count + int((limit - took) / a_row)
+        if longer > limit:
+            return max(count, _rounded(wanted, rows))
+        count, took = tried, longer
+    return count
+
+
+def _rounded(count: int, rows: int) -> int:
+    """Return all rows, or the next smaller number that begins with 1, 2 or 5 and ends with zeros."""
+    if count >= rows:
+        return rows
+    power = int(10 ** (len(str(count)) - 1))
+    return max(step * power for step in (1, 2, 5) if step * power <= max(count, 1))
+
+
+def _turn(way: Way, rows: int) -> float:
     """Return the seconds of a call, of as many as fill a turn."""
-    calls, began = 0, time.perf_counter()
-    while (passed := time.perf_counter() - began) < TURN_SECONDS or not calls:
-        way()
+    passed, calls = 0.0, 0
+    while passed < TURN_SECONDS:
+        passed += way(rows)
         calls += 1
     return passed / calls
 
 
-def _timing(seconds: list[float]) -> Timing:
-    low, median, high = np.quantile(seconds, (0.1, 0.5, 0.9))
-    return Timing(float(median), float(low), float(high))
+def _cell(rows: int, seconds: list[float]) -> Cell:
+    low, median, high = (float(each) / rows for each in np.quantile(seconds, (0.1, 0.5, 0.9)))
+    return Cell(rows, median, low, high)
+
+
+def cell_text(found: Found | None, rows: int) -> str:
+    """Return µs a row with their spread and on how many rows, or why there are none."""
+    if found is None:
+        return "not installed"
+    if isinstance(found, str):
+        return found.replace("|", "/")
+    fewer = f" on {found.rows:,}" if found.rows < rows else ""
+    return spread(found.median * 1e6, found.low * 1e6, found.high * 1e6) + fewer
+
+
+def ratio(own: Found | None, other: Found | None) -> float | None:
+    """Return how many times as fast the first is as the other, None where one has no figures."""
+    return other.median / own.median if isinstance(own, Cell) and isinstance(other, Cell) else None
+
+
+def times(found: float | None) -> str:
+    """Return a ratio for a table."""
+    return f"x {short(found)}" if found else "?"

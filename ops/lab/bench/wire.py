@@ -7,14 +7,10 @@ import socket
 from types import TracebackType
 from typing import Self
 
+from ops.lab.bench.report import BenchError
+
 #: Seconds that an answer may take.
 ANSWER_SECONDS = 120.0
-#: Bytes that are asked for at a time.
-AT_ONCE = 1 << 20
-
-
-class WireError(Exception):
-    """There was no answer, or it was a refusal."""
 
 
 def request_bytes(path: str, body: bytes, headers: dict[str, str]) -> bytes:
@@ -39,8 +35,7 @@ class Wire:
     def renew(self) -> None:
         """Connect again if the service has closed the connection while it was idle, as uvicorn does after 5 s."""
         if select.select([self._socket], [], [], 0)[0]:
-            self._file.close()
-            self._socket.close()
+            self._close()
             self._connect()
 
     def __enter__(self) -> Self:
@@ -49,15 +44,18 @@ class Wire:
     def __exit__(
         self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._close()
+
+    def _close(self) -> None:
         self._file.close()
         self._socket.close()
 
     def ask(self, request: bytes) -> bytes:
-        """Send a request and return the answer's body. Raises WireError unless it is a success."""
+        """Send a request and return the answer's body. Raises BenchError unless it is a success."""
         self._socket.sendall(request)
         status = self._file.readline()
         if not status:
-            raise WireError(f"{self._name} closed the connection instead of answering")
+            raise BenchError(f"{self._name} closed the connection instead of answering")
         length, chunked = 0, False
         while (line := self._file.readline()) not in {b"\r\n", b""}:
             name, _, value = line.partition(b":")
@@ -66,8 +64,8 @@ class Wire:
             elif name.lower() == b"transfer-encoding":
                 chunked = b"chunked" in value
         body = self._chunks() if chunked else self._file.read(length)
-        if status[9:12] not in {b"200", b"202", b"204"}:
-            raise WireError(f"{self._name}: {status.decode(errors='replace').strip()}: {body[:300]!r}")
+        if status[9:12] != b"200":
+            raise BenchError(f"{self._name}: {status.decode(errors='replace').strip()}: {body[:300]!r}")
         return body
 
     def _chunks(self) -> bytes:

@@ -1,7 +1,7 @@
-"""One of the other libraries, in an environment of its own: `engine_program.py shap | shapiq | woodelf`.
+"""One library, mostly in an environment of its own: `engine_program.py xgboost | shap | shapiq | woodelf`.
 
-It reads commands as JSON from standard input, a line each, and answers each with a line. Whoever is slow or hungry can
-so be ended without ending the bench, and each library is timed by itself, without what the pipe takes.
+It reads commands as JSON from standard input, a line each, and answers each with a line. A slow or hungry one can so be
+ended without ending the bench, and each library is timed by itself, without what the pipe takes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xgboost
 from numpy.typing import NDArray
 
@@ -23,27 +22,35 @@ from numpy.typing import NDArray
 MOST_BYTES = 6 << 30
 
 type Matrix = NDArray[np.float32]
-type Explain = Callable[[Any], Any]
+#: What makes a matrix what the library wants, which is not timed; what explains that; what makes an array of the answer.
+type Ways = tuple[Callable[[Matrix], Any], Callable[[Any], Any], Callable[[Any], Any]]
 
 
-def shap_library(booster: Any, background: Matrix | None) -> tuple[Explain, Explain]:
-    """Return what explains a matrix, and what makes an array of the answer."""
+def xgboost_library(booster: Any, _background: Matrix | None) -> Ways:
+    """XGBoost itself, the making of a DMatrix included."""
+
+    def explain(rows: Matrix) -> Any:
+        return booster.predict(xgboost.DMatrix(rows, nthread=1), pred_contribs=True, validate_features=False)
+
+    return np.ascontiguousarray, explain, lambda found: found[:, :-1]
+
+
+def shap_library(booster: Any, background: Matrix | None) -> Ways:
+    """Shap's TreeExplainer."""
     import shap
 
-    if background is None:
-        explainer = shap.TreeExplainer(booster, feature_perturbation="tree_path_dependent")
-    else:
-        # Without max_samples shap takes a sample of 100 rows.
-        masker = shap.maskers.Independent(background, max_samples=len(background))
-        explainer = shap.TreeExplainer(booster, data=masker, feature_perturbation="interventional")
-    return lambda rows: explainer.shap_values(rows, check_additivity=False), np.asarray
+    # Without max_samples shap takes a sample of 100 rows.
+    masker = None if background is None else shap.maskers.Independent(background, max_samples=len(background))
+    how = "tree_path_dependent" if background is None else "interventional"
+    explainer = shap.TreeExplainer(booster, data=masker, feature_perturbation=how)
+    return np.ascontiguousarray, lambda rows: explainer.shap_values(rows, check_additivity=False), np.asarray
 
 
-def shapiq_library(booster: Any, background: Matrix | None) -> tuple[Explain, Explain]:
-    """Return what explains a matrix, and what makes an array of the answer."""
+def shapiq_library(booster: Any, background: Matrix | None) -> Ways:
+    """Shapiq's TreeExplainer for single features."""
     import shapiq
 
-    how = {"mode": "interventional", "reference_dataset": background} if background is not None else {}
+    how = {} if background is None else {"mode": "interventional", "reference_dataset": background}
     explainer = shapiq.TreeExplainer(booster, max_order=1, index="SV", **how)
 
     def array(found: Any) -> Any:
@@ -51,54 +58,48 @@ def shapiq_library(booster: Any, background: Matrix | None) -> tuple[Explain, Ex
         nothing = np.zeros(found.n_instances)
         return np.column_stack([by_features.get((i,), nothing) for i in range(found.n_players)])
 
-    return explainer.explain_X, array
+    return np.ascontiguousarray, explainer.explain_X, array
 
 
-def woodelf_library(booster: Any, background: Matrix | None) -> tuple[Explain, Explain]:
-    """Return what explains a matrix, and what makes an array of the answer."""
+def woodelf_library(booster: Any, background: Matrix | None) -> Ways:
+    """Woodelf's explainer, which wants data frames."""
+    import pandas as pd
     from woodelf import WoodelfExplainer
 
-    if background is None:
-        explainer = WoodelfExplainer(booster, feature_perturbation="tree_path_dependent")
-    else:
-        explainer = WoodelfExplainer(booster, data=pd.DataFrame(background))
-    return lambda rows: explainer.shap_values(rows, verbose=False), np.asarray
-
-
-LIBRARIES = {"shap": shap_library, "shapiq": shapiq_library, "woodelf": woodelf_library}
-#: What each library wants its rows as; making that is no part of what is timed.
-KINDS: dict[str, Callable[[Matrix], Any]] = {
-    "shap": np.ascontiguousarray,
-    "shapiq": np.ascontiguousarray,
-    "woodelf": pd.DataFrame,
-}
+    how = (
+        {"feature_perturbation": "tree_path_dependent"}
+        if background is None
+        else {"data": pd.DataFrame(background)}
+    )
+    explainer = WoodelfExplainer(booster, **how)
+    return pd.DataFrame, lambda rows: explainer.shap_values(rows, verbose=False), np.asarray
 
 
 class Program:
     """One library and the model that it explains now."""
 
     def __init__(self, name: str) -> None:
-        self._make, self._kind = LIBRARIES[name], KINDS[name]
-        self._rows: Matrix = np.zeros((0, 0), dtype=np.float32)
-        self._given: dict[int, Any] = {}
+        self._make: Callable[[Any, Matrix | None], Ways] = globals()[f"{name}_library"]
 
     def load(self, model: str, rows: str, background: str | None = None) -> dict[str, Any]:
         """Load a model, and the rows that all later calls take their first so many of."""
         booster = xgboost.Booster({"nthread": 1}, model_file=model)
-        self._rows, self._given = np.load(rows), {}
-        self._explain, self._array = self._make(booster, np.load(background) if background else None)
+        self._rows = np.load(rows)
+        self._convert, self._explain, self._array = self._make(
+            booster, np.load(background) if background else None
+        )
         return {}
 
     def time(self, rows: int) -> dict[str, Any]:
         """Explain so many rows and say how long that took."""
-        given = self._given.setdefault(rows, self._kind(self._rows[:rows]))
+        given = self._convert(self._rows[:rows])
         began = time.perf_counter()
         self._explain(given)
         return {"seconds": time.perf_counter() - began}
 
     def values(self, rows: int, path: str) -> dict[str, Any]:
         """Write the values of so many rows to a file."""
-        found = self._array(self._explain(self._kind(self._rows[:rows])))
+        found = self._array(self._explain(self._convert(self._rows[:rows])))
         np.save(path, np.asarray(found, dtype=np.float64).reshape(rows, -1))
         return {}
 
@@ -115,8 +116,7 @@ def main() -> None:
             answer = getattr(program, words.pop("do"))(**words)
         except Exception as fault:  # noqa: BLE001  # whatever a library raises is its answer
             answer = {"fault": f"{type(fault).__name__}: {fault}"[:200]}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,192 @@
+"""Other libraries that explain the same model, each in a process, and the environments of all peers.
+
+Those are no part of Shapbox's: what they bring must neither meet our packages nor be audited with them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import selectors
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from ops.lab.bench.models import Matrix
+from ops.lab.bench.report import Effort, Say
+from ops.lab.bench.timing import Way, WayError
+from shared.build import ROOT
+from shared.memory import process_pss_bytes
+
+#: The peers' programs and locks, and where their environments are made.
+PEERS = Path(__file__).parent / "peers"
+ENVIRONMENTS = ROOT / ".cache" / "bench"
+#: The Pythons that each can have: MLServer refuses 3.13.
+PYTHONS = {"engines": ">=3.12,<3.15", "fastapi": ">=3.12,<3.15", "mlserver": "3.12"}
+#: The other libraries.
+NAMES = ("shap", "shapiq", "woodelf")
+#: Seconds that importing a library and loading a model may take.
+LOAD_SECONDS = 60.0
+#: Variables that keep a library from a second core: the process may have only one of them, too.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+#: Processes of bare XGBoost: one for each core of the machine that the figures are made for.
+BARE_PROCESSES = 2
+
+
+class LibraryProcess:
+    """One library's process. After a fault it is ended, and answers nothing more."""
+
+    def __init__(self, name: str, python: str | Path) -> None:
+        self.process = psutil.Popen(
+            [python, "-I", PEERS / "engine_program.py", name],
+            bufsize=0,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=ONE_THREAD,
+        )
+
+    def ask(self, patience: float, **words: Any) -> dict[str, Any]:
+        """Have it load a model, or time or write the values of its first rows. Raises WayError."""
+        answer, pipe = {"fault": "its process ended"}, self.process.stdout
+        with (
+            contextlib.suppress(OSError, ValueError),
+            selectors.DefaultSelector() as selector,
+        ):  # it has ended
+            self.process.stdin.write(json.dumps(words).encode() + b"\n")
+            selector.register(pipe, selectors.EVENT_READ)
+            in_time = selector.select(patience)
+            answer = json.loads(pipe.readline()) if in_time else {"fault": f"> {patience:.0f} s"}
+        if "fault" in answer:
+            self.end()
+            raise WayError(answer["fault"])
+        return answer
+
+    def way(self, patience: float) -> Way:
+        """Return what has it explain so many rows, and gives the seconds that it measured."""
+        return lambda rows: float(self.ask(patience, do="time", rows=rows)["seconds"])
+
+    def end(self) -> None:
+        """End its process."""
+        self.process.stdin.close()
+        self.process.stdout.close()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            self.process.kill()
+        self.process.wait()
+
+
+@dataclass(slots=True)
+class Loaded:
+    """The libraries that have loaded a model: ways, first values, and why others could not."""
+
+    ways: dict[str, Way] = field(default_factory=dict)
+    values: dict[str, Matrix] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def loaded(
+    effort: Effort,
+    booster: Any,
+    rows: Matrix,
+    compared: int,
+    patience: float,
+    background: Matrix | None = None,
+) -> Iterator[Loaded]:
+    """Have them load the model and explain some rows. They end with the block."""
+    found = Loaded()
+    python = peer_python("engines", effort.say) if effort.peers else None
+    with tempfile.TemporaryDirectory(prefix="shapbox-bench-") as folder, contextlib.ExitStack() as stack:
+        words = {"model": str(Path(folder, "model.ubj"))}
+        booster.save_model(words["model"])
+        for name, matrix in {"rows": rows, "background": background}.items():
+            if matrix is not None:
+                words[name] = str(Path(folder, f"{name}.npy"))
+                np.save(words[name], matrix)
+        values = Path(folder, "values.npy")
+        for name in NAMES if python else ():
+            library = LibraryProcess(name, str(python))
+            stack.callback(library.end)
+            try:
+                library.ask(LOAD_SECONDS, do="load", **words)
+                library.ask(patience, do="values", rows=compared, path=str(values))
+            except WayError as fault:
+                found.lost[name] = str(fault)
+                continue
+            found.ways[name] = library.way(patience)
+            found.values[name] = np.load(values).astype(np.float32)
+        yield found
+
+
+def pss_of(processes: Sequence[psutil.Process]) -> int:
+    """Return the bytes that some processes take, shared pages counted once."""
+    return sum(process_pss_bytes(process.pid) for process in processes)
+
+
+@dataclass(frozen=True, slots=True)
+class BareXGBoost:
+    """XGBoost's `pred_contribs` in a process for each core, each with its share of the rows in memory."""
+
+    libraries: Sequence[LibraryProcess]
+    rows: int
+
+    def explain(self) -> None:
+        """Let all of them explain their rows at the same time, once."""
+        with ThreadPoolExecutor(len(self.libraries)) as pool:
+            list(pool.map(lambda library: library.way(LOAD_SECONDS)(self.rows), self.libraries))
+
+    def memory(self) -> int:
+        """Return the PSS of all of them."""
+        return pss_of([library.process for library in self.libraries])
+
+
+@contextmanager
+def bare_xgboost(model: Path, rows: Matrix) -> Iterator[BareXGBoost]:
+    """Start them with our XGBoost and the model loaded; they end with the block."""
+    share = len(rows) // BARE_PROCESSES
+    with tempfile.TemporaryDirectory(prefix="shapbox-bench-") as folder, contextlib.ExitStack() as stack:
+        libraries = []
+        for number in range(BARE_PROCESSES):
+            path = Path(folder, f"{number}.npy")
+            np.save(path, rows[number * share : (number + 1) * share])
+            libraries.append(LibraryProcess("xgboost", sys.executable))
+            stack.callback(libraries[-1].end)
+            libraries[-1].ask(LOAD_SECONDS, do="load", model=str(model), rows=str(path))
+        bare = BareXGBoost(libraries, share)
+        bare.explain()  # what a first call needs is not counted
+        yield bare
+
+
+def peer_python(name: str, say: Say) -> Path | None:
+    """Return the Python of a peer's environment, made if missing; None if it cannot be made."""
+    folder, lock = ENVIRONMENTS / name, PEERS / f"{name}.lock"
+    python, stamp = folder / "bin" / "python", folder / "shapbox-stamp"
+    wanted = hashlib.sha256(lock.read_bytes()).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="ascii") == wanted and python.exists():
+        return python
+    say(f"installing {name}'s locked packages")
+    uv = shutil.which("uv", path=f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}") or "uv"
+    making: list[str | Path] = [uv, "venv", "--quiet", "--clear", "--python", PYTHONS[name], folder]
+    filling: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes"]
+    try:
+        for command in (making, [*filling, "--only-binary", ":all:", lock]):
+            subprocess.run(command, check=True)
+    except (OSError, subprocess.CalledProcessError) as fault:
+        say(f"{name} is left out: {fault}")
+        return None
+    stamp.write_text(wanted, encoding="ascii")
+    return python
