@@ -13,8 +13,7 @@ from playwright.sync_api import Download, Locator, expect
 
 from ops.console_visit import Visit
 from ops.lab.trial_appliance import Appliance
-from tests.appliance.client import stopped
-from tests.console.conftest import BATCH_ROWS, OpenConsole
+from tests.console.conftest import BATCH_ROWS, OpenConsole, stopped
 
 
 def download(visit: Visit, name: str) -> tuple[str, bytes]:
@@ -73,12 +72,13 @@ def test_example_rows_are_explained_with_visible_progress(console: Visit, applia
     assert "row 0" in console.plot("waterfall")
 
 
-def test_the_ranking_equals_the_summary(console: Visit, appliance: Appliance) -> None:
+def test_the_ranking_equals_the_summary_and_values_and_plots_can_be_saved(
+    console: Visit, appliance: Appliance
+) -> None:
     console.use_examples("breast-cancer@1")
     console.explain()
     job = console.see_the_answer()
     wanted = mean_abs(appliance.get(f"/v1/jobs/{job}/summary").json())
-
     assert len(ranked(console)) == 12
     console.page.get_by_role("button", name="Show all 30 features").click()
     shown = ranked(console)
@@ -86,20 +86,39 @@ def test_the_ranking_equals_the_summary(console: Visit, appliance: Appliance) ->
     for feature, value in shown:
         assert abs(value - wanted[feature]) <= 0.005 * wanted[feature] + 1e-9
 
+    def given(accept: str) -> bytes:
+        return appliance.get(f"/v1/jobs/{job}/result", headers={"Accept": accept}).body
+
+    name, table = download(console, "Download values as CSV")
+    assert (name, table) == (f"shap-{job}.csv", given("text/csv"))
+    name, array = download(console, "Download values as NPY")
+    assert name.endswith(".npy")
+    np.testing.assert_array_equal(np.load(io.BytesIO(array)), np.load(io.BytesIO(given("application/x-npy"))))
+    _, text = download(console, "Download values as JSON")
+    assert json.loads(text) == json.loads(given("application/json"))
+    for kind in ("bar", "beeswarm", "waterfall", "dependence"):
+        name, drawing = download(console, f"Save {kind} plot as SVG")
+        assert name == f"shap-{job}-{kind}.svg"
+        assert drawing.startswith(b"<svg ")
+    name, picture = download(console, "Save dependence plot as PNG")
+    assert name == f"shap-{job}-dependence.png"
+    assert picture.startswith(b"\x89PNG")
+
 
 def test_a_row_and_a_feature_can_be_chosen(console: Visit) -> None:
     console.use_examples("diabetes@1")
     console.explain()
     console.see_the_answer()
     first = console.plot("waterfall")
-
+    waterfall = console.page.locator("section[aria-labelledby=plot-waterfall] svg")
+    row = console.page.get_by_label("Row, 0 to 110")
     console.page.get_by_role("button", name="Next row").click()
-    expect(console.page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 1")
-    console.page.get_by_label("Row, 0 to 110").fill("110")
-    expect(console.page.locator("section[aria-labelledby=plot-waterfall] svg")).to_contain_text("row 110")
+    expect(waterfall).to_contain_text("row 1")
+    row.fill("110")
+    expect(waterfall).to_contain_text("row 110")
     assert console.plot("waterfall") != first
-    console.page.get_by_label("Row, 0 to 110").fill("999")
-    expect(console.page.get_by_label("Row, 0 to 110")).to_have_value("110")
+    row.fill("999")
+    expect(row).to_have_value("110")
 
     dependence = console.page.locator("section[aria-labelledby=plot-dependence] svg")
     console.page.get_by_label("Feature", exact=True).select_option("bp")
@@ -121,53 +140,16 @@ def test_each_of_several_outputs_can_be_shown(console: Visit) -> None:
     console.see_the_answer()
 
 
-def test_saved_values_equal_the_apis(console: Visit, appliance: Appliance) -> None:
-    console.use_examples("diabetes@1")
-    console.explain()
-    job = console.see_the_answer()
-
-    def wanted(accept: str) -> bytes:
-        return appliance.get(f"/v1/jobs/{job}/result", headers={"Accept": accept}).body
-
-    name, table = download(console, "Download values as CSV")
-    assert (name, table) == (f"shap-{job}.csv", wanted("text/csv"))
-    name, array = download(console, "Download values as NPY")
-    assert name.endswith(".npy")
-    np.testing.assert_array_equal(
-        np.load(io.BytesIO(array)), np.load(io.BytesIO(wanted("application/x-npy")))
-    )
-    _, text = download(console, "Download values as JSON")
-    assert json.loads(text) == json.loads(wanted("application/json"))
-
-
-def test_every_plot_can_be_saved_as_svg_and_png(console: Visit) -> None:
-    console.use_examples("diabetes@1")
-    console.explain()
-    job = console.see_the_answer()
-    for kind in ("bar", "beeswarm", "waterfall", "dependence"):
-        name, drawing = download(console, f"Save {kind} plot as SVG")
-        assert name == f"shap-{job}-{kind}.svg"
-        assert drawing.startswith(b"<svg ")
-        name, picture = download(console, f"Save {kind} plot as PNG")
-        assert name == f"shap-{job}-{kind}.png"
-        assert picture.startswith(b"\x89PNG")
-
-
-def test_the_address_of_a_job_leads_to_it_after_signing_in(
+def test_the_address_of_a_job_leads_to_it_after_signing_in_or_shows_an_error(
     open_console: OpenConsole, appliance: Appliance
 ) -> None:
-    body = appliance.get("/v1/models/diabetes/examples", headers={"Accept": "application/json"}).body
+    body = appliance.get("/v1/models/diabetes/examples").body
     job = appliance.call(
-        "POST", "/v1/jobs?wait=30", body, headers={"Content-Type": "application/json"}
+        "POST", "/v1/jobs?model=diabetes&wait=30", body, headers={"Content-Type": "text/csv"}
     ).json()
     visit = open_console(f"#/jobs/{job['id']}")
     visit.sign_in(appliance.api_key)
     assert visit.see_the_answer() == job["id"]
-
-
-def test_the_address_of_an_unknown_job_shows_an_error(
-    open_console: OpenConsole, appliance: Appliance
-) -> None:
     visit = open_console(f"#/jobs/{'0' * 32}")
     visit.sign_in(appliance.api_key)
     expect(visit.page.get_by_role("alert")).to_contain_text("Job not found")

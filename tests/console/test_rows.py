@@ -1,3 +1,5 @@
+"""Choosing a model and rows in the console, and what it says of wrong ones."""
+
 from __future__ import annotations
 
 import base64
@@ -7,6 +9,7 @@ from playwright.sync_api import expect
 
 from ops.console_visit import Visit
 from ops.lab.trial_appliance import Appliance
+from tests.console.conftest import LABELS
 
 #: Drops a file onto the page.
 DROP = """([zone, name, content]) => {
@@ -22,7 +25,13 @@ def drop(visit: Visit, name: str, content: bytes) -> None:
     visit.page.evaluate(DROP, [".drop", name, base64.b64encode(content).decode()])
 
 
-def test_a_dropped_csv_file_is_explained(console: Visit, appliance: Appliance, csv_file: Path) -> None:
+def paste(visit: Visit, text: str) -> None:
+    visit.page.get_by_role("button", name="Paste rows").click()
+    visit.page.get_by_label("Rows as CSV").fill(text)
+    visit.page.get_by_role("button", name="Use these rows").click()
+
+
+def test_dropped_and_pasted_rows_are_explained(console: Visit, appliance: Appliance, csv_file: Path) -> None:
     console.page.select_option("#model", "diabetes@1")
     drop(console, csv_file.name, csv_file.read_bytes())
     expect(console.page.locator(".chosen")).to_contain_text("patients.csv")
@@ -31,16 +40,18 @@ def test_a_dropped_csv_file_is_explained(console: Visit, appliance: Appliance, c
     job = console.see_the_answer()
     assert appliance.get(f"/v1/jobs/{job}").json()["rows"] == 30
 
-
-def test_pasted_rows_are_explained(console: Visit, appliance: Appliance, csv_file: Path) -> None:
-    console.page.select_option("#model", "diabetes@1")
-    console.page.get_by_role("button", name="Paste rows").click()
-    console.page.get_by_label("Rows as CSV").fill("\n".join(csv_file.read_text().splitlines()[:4]))
-    console.page.get_by_role("button", name="Use these rows").click()
-    expect(console.page.locator(".chosen")).to_contain_text("3 rows")
+    console.page.get_by_role("link", name="All jobs").click()
+    console.page.select_option("#model", "loans@1")
+    paste(console, 'amount,term,home\n0.5,20,"rent, shared"\n1.5,30,flat ')
+    expect(console.page.locator(".chosen")).to_contain_text("2 rows")
+    expect(console.page.locator(".preview tbody td").nth(2)).to_have_text("rent, shared")
     console.explain()
+    expect(console.page).not_to_have_url(f"**/{job}")
     job = console.see_the_answer()
-    assert appliance.get(f"/v1/jobs/{job}").json()["rows"] == 3
+    assert appliance.get(f"/v1/jobs/{job}").json()["rows"] == 2
+    # The trailing space belongs to the label.
+    waterfall = appliance.get(f"/v1/jobs/{job}/plots/waterfall?row=1").body.decode()
+    assert ">flat  = </tspan>home<" in waterfall
 
 
 def test_an_invalid_cell_is_reported_and_nothing_is_queued(
@@ -54,7 +65,6 @@ def test_an_invalid_cell_is_reported_and_nothing_is_queued(
     console.page.select_option("#model", "diabetes@1")
     console.choose_file(csv_file)
     console.explain()
-
     alert = console.page.get_by_role("alert")
     expect(alert).to_contain_text("Some rows are invalid")
     expect(alert.locator("tbody td")).to_have_text(
@@ -63,13 +73,18 @@ def test_an_invalid_cell_is_reported_and_nothing_is_queued(
     expect(console.page.get_by_role("button", name="Explain", exact=True)).to_be_enabled()
     assert appliance.get("/v1/jobs").json()["jobs"] == before
 
+    console.page.get_by_role("button", name="Other rows").click()
+    console.page.select_option("#model", "loans@1")
+    paste(console, "home,amount,term\ncastle,0.5,20")
+    console.explain()
+    expect(alert.locator("tbody td").nth(1)).to_have_text("home")
+    expect(alert).to_contain_text("castle")
+    expect(alert).to_contain_text("rent, shared")
 
-def test_an_unsupported_file_is_refused_immediately(console: Visit) -> None:
+
+def test_another_file_is_refused_immediately_and_markup_stays_text(console: Visit) -> None:
     drop(console, "letter.docx", b"PK")
     expect(console.page.get_by_role("alert")).to_contain_text("Save the rows as CSV")
-
-
-def test_markup_in_names_and_cells_stays_text(console: Visit) -> None:
     evil = "<img src=x onerror=alert(1)>"
     drop(console, f"{evil}.csv", f"{evil},b\n<b>1</b>,2\n".encode())
     expect(console.page.locator(".chosen strong")).to_have_text(f"{evil}.csv")
@@ -79,7 +94,50 @@ def test_markup_in_names_and_cells_stays_text(console: Visit) -> None:
     assert console.page.locator("main img").count() == 0
 
 
-def test_examples_of_another_model_are_not_kept(console: Visit) -> None:
-    console.use_examples("diabetes@1")
+def test_categories_are_shown_by_their_labels(console: Visit, appliance: Appliance) -> None:
+    examples = appliance.get("/v1/models/loans/examples?limit=1", headers={"Accept": "application/json"})
+    label = examples.json()["rows"][0][0]
+    assert label in LABELS
+    console.use_examples("loans@1")
+    expect(console.page.locator(".preview tbody td").first).to_have_text(label)
+    console.explain()
+    console.see_the_answer()
+    assert f"{label} = home" in console.plot("waterfall")
+    console.page.select_option("#feature", "home")
+    below = console.page.locator("section[aria-labelledby=plot-dependence] svg text")
+    for text in (*LABELS, "SHAP value for home"):
+        expect(below.filter(has_text=text).first).to_be_attached()
+
+
+def test_only_available_methods_and_examples_are_offered(console: Visit) -> None:
+    interventional = console.page.locator("label:has(input[value=interventional])")
     console.page.select_option("#model", "wine@1")
+    interventional.click()
+    expect(console.page.get_by_label("Interventional")).to_be_checked()
+    console.page.select_option("#model", "loans@1")
+    expect(interventional).to_be_hidden()
+    expect(console.page.get_by_label("Path dependent")).to_be_checked()
+    choices = console.page.locator(".choices")
+    expect(choices).to_contain_text("3 features, 1 output, 2 categories")
+    expect(choices).to_contain_text("Interventional is not offered: ")
+    expect(choices).to_contain_text("background rows")
+
+    use = console.page.get_by_role("button", name="Use example rows")
+    console.page.select_option("#model", "unseen@1")
+    expect(use).to_be_hidden()
+    expect(console.page.get_by_text("Choose a file")).to_be_visible()
+    console.use_examples("diabetes@1")
+    console.page.select_option("#model", "wine@1")  # examples of another model are not kept
     expect(console.page.locator(".drop")).to_be_visible()
+
+
+def test_a_refused_version_is_listed_with_its_reason_but_not_selectable(console: Visit) -> None:
+    option = console.page.locator("#model option", has_text="broken")
+    expect(option).to_have_text("broken · version 3 · refused")
+    expect(option).to_be_disabled()
+    assert "broken" not in console.page.locator("#model").input_value()
+    refused = console.page.locator(".refused")
+    expect(refused).to_contain_text("1 version refused")
+    refused.locator("summary").click()
+    expect(refused.locator("li")).to_contain_text("broken · version 3: ")
+    expect(refused.locator("li")).to_contain_text("says it is wine@1")

@@ -3,13 +3,13 @@ from __future__ import annotations
 import os
 import re
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 from playwright.sync_api import Route, expect
 
 from ops.console_visit import Visit
 from ops.lab.trial_appliance import Appliance
+from tests.console.conftest import stopped
 
 #: Tells the page that its tab was hidden or shown, as a browser does.
 HIDE = """(hidden) => {
@@ -47,17 +47,9 @@ def forgive(visit: Visit, complaint: str) -> None:
     visit.faults[:] = [fault for fault in visit.faults if complaint not in fault]
 
 
-@contextmanager
-def stopped_workers(appliance: Appliance) -> Iterator[None]:
+def stopped_workers(appliance: Appliance) -> AbstractContextManager[None]:
     """Stop the workers, so that jobs keep their state."""
-    pids = appliance.worker_pids()
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
+    return stopped(*appliance.worker_pids())
 
 
 def test_memory_programs_and_queue_match_the_api(console: Visit, appliance: Appliance) -> None:
@@ -163,13 +155,13 @@ def test_a_failing_appliance_is_asked_ever_less_often(console: Visit, appliance:
 
 
 def test_changes_of_the_view_leave_one_poll(console: Visit) -> None:
-    console.page.evaluate(DELAY, 1500)
+    console.page.evaluate(DELAY, 800)
     for _ in range(4):
         console.page.evaluate(HIDE, False)
-        console.page.wait_for_timeout(1200)
-    console.page.wait_for_timeout(3000)
+        console.page.wait_for_timeout(600)
+    console.page.wait_for_timeout(1500)
     console.page.evaluate("window.asked = []")
-    console.page.wait_for_timeout(6000)
+    console.page.wait_for_timeout(5000)
     asked = console.page.evaluate("window.asked")
     assert 1 <= asked.count("/v1/appliance") <= 3  # every 2.5 s
 
