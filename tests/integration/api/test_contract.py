@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]  # its stubs are apart
-import pytest
 
 import services.api
 from ops.openapi import TARGET, as_json, read_document
@@ -28,8 +27,7 @@ from shared.models.activation.records import ExplanationKind, State
 from shared.models.contract import Adverse, Kind, Link, TreesReason
 from shared.settings import Role
 from tests.integration.api.api_client import InProcess
-from tests.support.openapi_contract import Contract
-from tests.support.openapi_contract import contract as the_contract
+from tests.support.openapi_contract import contract
 
 #: Types of problems that falcon and the server give, and no error of ours.
 FOREIGN_PROBLEMS = {"bad-request", "method-not-allowed", "not-found"}
@@ -52,14 +50,9 @@ MEMBERS: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def contract() -> Contract:
-    return the_contract()
-
-
-@pytest.fixture
-def schemas(contract: Contract) -> dict[str, Any]:
-    return dict(contract.document["components"]["schemas"])
+DOCUMENT: dict[str, Any] = contract().document
+SCHEMAS: dict[str, Any] = DOCUMENT["components"]["schemas"]
+OPERATIONS = list(contract().operations())
 
 
 def inner(part: Any) -> Iterator[dict[str, Any]]:
@@ -79,8 +72,8 @@ def test_openapi_json_is_what_make_openapi_writes() -> None:
     assert read_document()["info"]["version"] == VERSION
 
 
-def test_every_route_is_in_the_document_and_nothing_else(components: Components, contract: Contract) -> None:
-    described = {(method, path) for method, path, _ in contract.operations()}
+def test_every_route_is_in_the_document_and_nothing_else(components: Components) -> None:
+    described = {(method, path) for method, path, _ in OPERATIONS}
     served = {
         (name.removeprefix("on_").upper(), template)
         for template, resource in routes(components).items()
@@ -91,7 +84,7 @@ def test_every_route_is_in_the_document_and_nothing_else(components: Components,
     assert {path for method, path in served if method == "HEAD"} == {p for m, p in described if m == "GET"}
 
 
-def test_the_document_that_is_served_is_sound(client: InProcess, schemas: dict[str, Any]) -> None:
+def test_the_document_that_is_served_is_sound(client: InProcess) -> None:
     document = client.get("/openapi.json", key=None).json
     assert document["openapi"] == "3.1.0"
     references = {part["$ref"] for part in inner(document) if "$ref" in part}
@@ -104,15 +97,14 @@ def test_the_document_that_is_served_is_sound(client: InProcess, schemas: dict[s
     # NDJSON is text for OpenAPI, so the schema of its lines is named in prose alone.
     assert components - references == {"#/components/schemas/ResultRow"}
     assert references <= components
-    for schema in schemas.values():
+    for schema in SCHEMAS.values():
         jsonschema.Draft202012Validator.check_schema(schema)
 
 
-def test_operations_are_named_and_take_the_parameters_of_their_path(contract: Contract) -> None:
-    operations = list(contract.operations())
-    assert len({operation["operationId"] for _, _, operation in operations}) == len(operations)
-    tags = {tag["name"] for tag in contract.document["tags"]}
-    for _, path, operation in operations:
+def test_operations_are_named_and_take_the_parameters_of_their_path() -> None:
+    assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
+    tags = {tag["name"] for tag in DOCUMENT["tags"]}
+    for _, path, operation in OPERATIONS:
         in_path = {one["name"] for one in operation["parameters"] if one["in"] == "path"}
         assert in_path == set(re.findall(r"\{(\w+)\}", path))
         assert set(operation["tags"]) <= tags
@@ -120,52 +112,48 @@ def test_operations_are_named_and_take_the_parameters_of_their_path(contract: Co
         assert all(one["description"] for one in operation["parameters"])
 
 
-def test_schemas_are_named_and_simple_enough_for_generators(contract: Contract) -> None:
+def test_schemas_are_named_and_simple_enough_for_generators() -> None:
     """No `const`, no union of arrays or objects, no object inside another schema."""
-    document = contract.document
-    for part in inner(document):
+    for part in inner(DOCUMENT):
         assert not part.keys() & {"const", "oneOf", "allOf"}
         for choice in part.get("anyOf", ()):
-            named = contract.resolve(choice)
+            named = contract().resolve(choice)
             assert choice.keys() in ({"$ref"}, {"type"})
             assert named["type"] not in {"array", "object"} or part["anyOf"][1] == {"type": "null"}
-    for name, schema in document["components"]["schemas"].items():
+    for name, schema in SCHEMAS.items():
         nested = [part for part in inner(schema) if "properties" in part and part is not schema]
         assert [part for part in nested if isinstance(part.get("type"), str)] == [], name
         if "properties" in schema:
             assert "additionalProperties" in schema, name
-    for part in inner([document["paths"], document["components"]["responses"]]):
+    for part in inner([DOCUMENT["paths"], DOCUMENT["components"]["responses"]]):
         assert "properties" not in part
 
 
-def test_examples_fit_their_schemas(contract: Contract, schemas: dict[str, Any]) -> None:
-    for name, schema in schemas.items():
+def test_examples_fit_their_schemas() -> None:
+    for name, schema in SCHEMAS.items():
         for example in schema.get("examples", ()):
-            contract.validate({"$ref": f"#/components/schemas/{name}"}, example)
-    for _, _, operation in contract.operations():
+            contract().validate({"$ref": f"#/components/schemas/{name}"}, example)
+    for _, _, operation in OPERATIONS:
         for parameter in operation["parameters"]:
             if "example" in parameter:
-                contract.validate(parameter["schema"], parameter["example"])
-    for content in contract.document["components"]["requestBodies"]["Rows"]["content"].values():
+                contract().validate(parameter["schema"], parameter["example"])
+    for content in DOCUMENT["components"]["requestBodies"]["Rows"]["content"].values():
         for example in content.get("examples", {}).values():
-            contract.validate(content["schema"], example["value"])
+            contract().validate(content["schema"], example["value"])
 
 
-@pytest.mark.parametrize("name", ENUMS)
-def test_enumerations_are_those_of_the_code(schemas: dict[str, Any], name: str) -> None:
-    assert schemas[name]["enum"] == [str(one) for one in ENUMS[name]]
+def test_enumerations_and_members_by_name_are_those_of_the_code() -> None:
+    for name, values in ENUMS.items():
+        assert SCHEMAS[name]["enum"] == [str(one) for one in values]
+    for name, values in MEMBERS.items():
+        assert list(SCHEMAS[name]["properties"]) == [one.value for one in values]
 
 
-@pytest.mark.parametrize("name", MEMBERS)
-def test_members_by_name_are_those_of_the_code(schemas: dict[str, Any], name: str) -> None:
-    assert list(schemas[name]["properties"]) == [one.value for one in MEMBERS[name]]
-
-
-def test_limits_are_those_of_the_code(contract: Contract, schemas: dict[str, Any]) -> None:
+def test_limits_are_those_of_the_code() -> None:
     def limits(operation_id: str, parameter: str) -> dict[str, Any]:
         (schema,) = (
-            contract.resolve(one["schema"])
-            for _, _, operation in contract.operations()
+            contract().resolve(one["schema"])
+            for _, _, operation in OPERATIONS
             for one in operation["parameters"]
             if operation["operationId"] == operation_id and one["name"] == parameter
         )
@@ -175,13 +163,11 @@ def test_limits_are_those_of_the_code(contract: Contract, schemas: dict[str, Any
     assert limits("getExamples", "limit") == {"minimum": 1, "maximum": MAX_EXAMPLES, "default": EXAMPLES}
     assert limits("getPlot", "max_display") == {"minimum": 1, "maximum": MOST_DISPLAYED, "default": None}
     assert limits("explain", "top_pairs") == {"minimum": 1, "maximum": MOST_TOP_PAIRS, "default": None}
-    assert contract.document["components"]["parameters"]["IdempotencyKey"]["schema"]["maxLength"] == MAX_KEY
-    assert schemas["Problem"]["properties"]["errors"]["maxItems"] == MAX_ROW_ERRORS
+    assert DOCUMENT["components"]["parameters"]["IdempotencyKey"]["schema"]["maxLength"] == MAX_KEY
+    assert SCHEMAS["Problem"]["properties"]["errors"]["maxItems"] == MAX_ROW_ERRORS
 
 
-def test_types_and_statuses_of_problems_are_those_of_the_code(
-    contract: Contract, schemas: dict[str, Any]
-) -> None:
+def test_types_and_statuses_of_problems_are_those_of_the_code() -> None:
     for module in pkgutil.walk_packages(services.api.__path__, "services.api."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
@@ -193,13 +179,13 @@ def test_types_and_statuses_of_problems_are_those_of_the_code(
     )
     unrouted = re.findall(r'HttpError\((\d+), "([a-z-]+)"', sources)
     raised = {error.slug for error in errors} | {slug for _, slug in unrouted}
-    listed = {name.removeprefix("/problems/") for name in schemas["ProblemType"]["enum"]}
+    listed = {name.removeprefix("/problems/") for name in SCHEMAS["ProblemType"]["enum"]}
     assert raised <= listed
-    names = schemas["ProblemType"]["x-enum-varnames"]
-    assert [f"/problems/{one.lower().replace('_', '-')}" for one in names] == schemas["ProblemType"]["enum"]
+    names = SCHEMAS["ProblemType"]["x-enum-varnames"]
+    assert [f"/problems/{one.lower().replace('_', '-')}" for one in names] == SCHEMAS["ProblemType"]["enum"]
     unknown = {one for one in listed - raised - FOREIGN_PROBLEMS if not re.search(rf"[\"/]{one}\"", sources)}
     assert unknown == set()
-    described = {status for _, _, operation in contract.operations() for status in operation["responses"]}
+    described = {status for _, _, operation in OPERATIONS for status in operation["responses"]}
     known = described | {"405", *(status for status, _ in unrouted)}
     assert {str(error.status) for error in errors} <= known
 
@@ -210,12 +196,12 @@ def subclasses(error: type[ShapboxError]) -> Iterator[type[ShapboxError]]:
         yield from subclasses(one)
 
 
-def test_media_types_are_those_of_the_code(client: InProcess, contract: Contract) -> None:
+def test_media_types_are_those_of_the_code(client: InProcess) -> None:
     def listed_in(detail: str) -> list[str]:
         return re.findall(r"[a-z]+/[a-z+-]+", detail.partition(":")[2])
 
-    operations = {operation["operationId"]: operation for _, _, operation in contract.operations()}
-    body = list(contract.resolve(operations["explain"]["requestBody"])["content"])
+    operations = {operation["operationId"]: operation for _, _, operation in OPERATIONS}
+    body = list(contract().resolve(operations["explain"]["requestBody"])["content"])
     assert listed_in(client.post("/v1/explain", b"x", "no/type").detail) == body
     for name, path in (("explain", "/v1/explain"), ("getExamples", "/v1/models/diabetes/examples")):
         method = "POST" if name == "explain" else "GET"
@@ -225,7 +211,7 @@ def test_media_types_are_those_of_the_code(client: InProcess, contract: Contract
     assert set(operations["getConsoleFile"]["responses"]["200"]["content"]) == files
 
 
-def test_the_page_loads_nothing_and_shows_every_operation(client: InProcess, contract: Contract) -> None:
+def test_the_page_loads_nothing_and_shows_every_operation(client: InProcess) -> None:
     reply = client.get("/docs", key=None)
     page = reply.body.decode()
     assert "default-src 'none'" in reply.headers["content-security-policy"]
@@ -234,11 +220,11 @@ def test_the_page_loads_nothing_and_shows_every_operation(client: InProcess, con
     assert '<link rel="stylesheet"' not in page
     assert "url(" not in page
     assert "light-dark(" in page
-    for _, path, operation in contract.operations():
+    for _, path, operation in OPERATIONS:
         assert f"<code>{path}</code>" in page
         assert f'id="{operation["operationId"]}"' in page
-    for name in contract.document["components"]["schemas"]:
+    for name in SCHEMAS:
         assert f'id="schema-{name}"' in page
     anchors = set(re.findall(r'href="#([^"]+)"', page))
     assert anchors <= set(re.findall(r'id="([^"]+)"', page))
-    assert page.count("<pre>curl ") >= len(list(contract.operations()))
+    assert page.count("<pre>curl ") >= len(OPERATIONS)

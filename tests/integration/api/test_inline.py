@@ -211,20 +211,6 @@ def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").json["status"] == "completed"
 
 
-def test_an_api_that_dies_before_the_job_is_visible_leaves_only_what_the_sweeper_removes(
-    client: InProcess, components: Components, server: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    accept = type(components.store).accept
-
-    def killed(store: Any, *given: Any) -> Any:
-        server.kill()
-        return accept(store, *given)
-
-    monkeypatch.setattr(type(components.store), "accept", killed)
-    assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").status == 503
-    assert len(components.payloads.job_ids()) == 1
-
-
 def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(
     client: InProcess, components: Components
 ) -> None:

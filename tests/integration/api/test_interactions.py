@@ -9,7 +9,7 @@ import os
 import secrets
 import threading
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -288,34 +288,21 @@ def test_summary_and_plots_are_those_of_the_values(client: InProcess, explain: E
 
 
 def test_explain_answers_with_interactions_in_one_request(
-    client: InProcess, components: Components, runner: BatchRunner, background: Callable[..., None]
+    client: InProcess, components: Components, runner: BatchRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    background(lambda: work(components, runner))
+    wait = components.job_waits.wait
+
+    def work_and_wait(job: Job, seconds: float) -> Job:
+        work(components, runner)
+        return wait(job, seconds)
+
+    monkeypatch.setattr(components.job_waits, "wait", work_and_wait)
     rows = examples(components, "diabetes", 3).tolist()
     body = {"model": "diabetes", "rows": rows, "interactions": True}
     _, wanted = xgboosts(components, "diabetes", 3)
     reply = client.post_json("/v1/explain?wait=20", body, Accept=NPY)
     assert reply.status == 200
     np.testing.assert_array_equal(np.load(io.BytesIO(reply.body)), wanted[:, 0])
-
-
-@pytest.fixture
-def background() -> Iterator[Callable[..., None]]:
-    """Do something again and again until the test's end."""
-    stopping, threads = threading.Event(), []
-
-    def begin(step: Callable[[], None]) -> None:
-        def run() -> None:
-            while not stopping.wait(0.01):
-                step()
-
-        threads.append(threading.Thread(target=run))
-        threads[-1].start()
-
-    yield begin
-    stopping.set()
-    for thread in threads:
-        thread.join()
 
 
 def test_room_is_promised_for_matrices_and_they_take_no_more(
