@@ -14,14 +14,17 @@ from shapbox.errors import RowsError, ShapboxError
 from shapbox.exchange import DEFAULT_URL, VERSION
 from shapbox.rows import media_type_of
 
-PARQUET = ".parquet"
+_PARQUET = ".parquet"
+#: Seconds for which requests are repeated: those of a long job, and those that a person waits for.
+_PATIENCE, _SHORT_PATIENCE = 120.0, 5.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0, 1 if it failed, 2 for wrong arguments, or 130 after Ctrl-C."""
     wanted = _parser().parse_args(arguments)
     try:
-        with Shapbox(wanted.url, wanted.key) as box:
+        patience = _PATIENCE if wanted.command == "explain" else _SHORT_PATIENCE
+        with Shapbox(wanted.url, wanted.key, patience=patience) as box:
             run = {"explain": _explain, "models": _models, "jobs": _jobs}[wanted.command]
             run(box, wanted)
     except (ShapboxError, OSError, ValueError) as fault:
@@ -60,7 +63,7 @@ def _explain(box: Shapbox, wanted: argparse.Namespace) -> None:
     output: Path = wanted.output
     if not output.parent.is_dir():
         raise RowsError(f"There is no folder {output.parent} to write {output.name} to.")
-    parquet = output.suffix.lower() == PARQUET
+    parquet = output.suffix.lower() == _PARQUET
     if not parquet:
         media_type_of(output)  # a wrong name is told before the rows are sent
     library = "polars" if importlib.util.find_spec("polars") else "pandas"

@@ -73,7 +73,11 @@ class Explanation:
         columns: dict[str, Any] = {"output": np.tile(self.output_names, len(self))} if outputs > 1 else {}
         columns |= {name: values[:, place] for place, name in enumerate(self.feature_names)}
         columns |= {"base_value": self.base_values.reshape(-1), "margin": self.margins.reshape(-1)}
-        if library == "polars" or (library is None and importlib.util.find_spec("pandas") is None):
+        if library is None:
+            library = next((name for name in ("pandas", "polars") if importlib.util.find_spec(name)), None)
+        if library is None:
+            raise ImportError("to_frame needs pandas or polars: pip install 'shapbox[pandas]'")
+        if library == "polars":
             import polars as pl
 
             return pl.DataFrame(columns)

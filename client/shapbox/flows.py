@@ -112,7 +112,7 @@ class Flows:
             fault, delay = _refusal(answer, pause) if isinstance(answer, Response) else (answer, pause)
             if delay is None or time.monotonic() + delay > deadline:
                 raise fault
-            _log.warning("%s Trying again in %.1f s.", fault, delay)
+            _log.warning("%s; trying again in %.1f s", fault, delay)
             yield Pause(delay * random.uniform(1, 1.2))  # noqa: S311  # so that clients do not come all at once
             pause = min(2 * pause, _LONGEST_PAUSE)
 

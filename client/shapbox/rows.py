@@ -73,7 +73,9 @@ def path_type(path: Path) -> tuple[str, bool]:
     packed = path.suffix.lower() == ".gz"
     suffix = (path.with_suffix("") if packed else path).suffix.lower()
     if suffix not in FILE_TYPES:
-        raise RowsError(f"{path} is of no known type: use {', '.join([*FILE_TYPES, '.parquet'])}.")
+        raise RowsError(
+            f"{path} is of no known type: use {', '.join(FILE_TYPES)}, or Parquet as a DataFrame."
+        )
     return FILE_TYPES[suffix], packed
 
 

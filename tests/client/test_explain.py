@@ -24,7 +24,7 @@ from ops.lab.trial_appliance import Appliance
 from shapbox import AsyncShapbox, Explanation, RefusedError, RowsError, Shapbox
 from tests.support.trained_case import ModelCase
 
-#: Rows that are answered at once, and rows that make a job of several batches.
+#: Rows that are answered at once, and rows that make a job.
 FEW, MANY = 40, 1500
 
 
@@ -88,28 +88,36 @@ KINDS: dict[str, Callable[[Any, Path], Any]] = {
 }
 
 
-@pytest.mark.parametrize("count", [FEW, MANY])
+@pytest.mark.parametrize("in_chunks", [False, True], ids=["at once", "in chunks"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_of_every_kind_give_exact_values_and_their_own_data(
-    box: Shapbox, case: ModelCase, tmp_path: Path, kind: str, count: int
+    box: Shapbox,
+    case: ModelCase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    *,
+    in_chunks: bool,
 ) -> None:
-    rows = case.rows[:count]
+    if in_chunks:  # as large rows are sent: in parts, and as a job
+        monkeypatch.setattr("shapbox.rows._CHUNK_ROWS", 16)
+        monkeypatch.setattr("shapbox.flows._INLINE_BYTES", 0)
+    rows = case.rows[:FEW]
     found = box.explain(KINDS[kind](rows, tmp_path), model="credit")
-    np.testing.assert_allclose(found.values, case.contributions[:count, 0, :-1], atol=2e-5)
-    np.testing.assert_allclose(found.margins, case.margins[:count, 0], atol=2e-5)
+    np.testing.assert_allclose(found.values, case.contributions[:FEW, 0, :-1], atol=2e-5)
+    np.testing.assert_allclose(found.margins, case.margins[:FEW, 0], atol=2e-5)
     np.testing.assert_array_equal(found.data, codes(rows))
     assert found.display_data is not None
     shown = pd.Series(found.display_data[:, 0])
     assert shown.dropna().tolist() == rows.home.dropna().tolist()
-    assert (found.model, found.method, len(found)) == ("credit@1", "tree_path_dependent", count)
-    assert (found.job_id is None) == (count == FEW)
+    assert (found.model, found.method, len(found)) == ("credit@1", "tree_path_dependent", FEW)
+    assert (found.job_id is None) != in_chunks
     assert found.feature_names == list(rows.columns)
 
 
-@pytest.mark.parametrize("count", [FEW, MANY])
-def test_shaps_plots_accept_an_explanation(box: Shapbox, case: ModelCase, count: int) -> None:
+def test_shaps_plots_accept_an_explanation(box: Shapbox, case: ModelCase) -> None:
     mpl.use("agg")
-    plotted = box.explain(case.rows[:count], model="credit", progress=True).to_shap()
+    plotted = box.explain(case.rows[:MANY], model="credit", progress=True).to_shap()
     assert isinstance(plotted, shap.Explanation)
     shap.plots.waterfall(plotted[0], show=False)
     axes = plt.gca()

@@ -54,7 +54,7 @@ def test_not_now_is_repeated_as_retry_after_says(
     with caplog.at_level(logging.WARNING, "shapbox"):
         assert models_of(script.url) == []
     assert len(script.requests) == 7
-    assert "The queue is full. (429, queue-full) Trying again in 0.0 s." in caplog.text
+    assert "The queue is full. (429, queue-full); trying again in 0.0 s" in caplog.text
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 422, 500])
