@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ops.address import key_file, local_address
+from ops.run.local_api import local_address
 from ops.verify.report import WRITERS, as_text
 from ops.verify.run import run_verify
 from ops.verify.visit import VerifyOptions, ignore_progress
@@ -88,8 +88,8 @@ def options_for(given: argparse.Namespace, environment: Mapping[str, str]) -> Ve
     keys = {name: key for name in KEY_NAMES if (key := getattr(settings, name.lower()))}
     remedy = "set API_KEY, ADMIN_API_KEY and METRICS_TOKEN, or API_KEY_FILE and so on, to that service's own."
     if not given.url:
-        files = {name: key_file(settings, environment, name) for name in KEY_NAMES if name not in keys}
-        keys |= {name: key for name, path in files.items() if path and (key := _key_in(path))}
+        files = {name: settings.keys_dir / name for name in KEY_NAMES if name not in keys}
+        keys |= {name: key for name, path in files.items() if (key := _key_in(path))}
         remedy = f"set DATA_DIR to its folder; there are none in {settings.keys_dir}."
     if not keys.keys() & {"API_KEY", "ADMIN_API_KEY"}:
         raise SettingsError(f"Without its keys hardly anything of {url} can be checked: {remedy}")
