@@ -7,53 +7,40 @@ import pytest
 import redis
 
 from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError
-from shared.jobs.document import Job, Method, Status
-from shared.jobs.ids import new_job_id
+from shared.jobs.document import Status
 from shared.jobs.queue import Lane
 from shared.jobs.store import Idempotency, JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.settings import Settings
+from tests.integration.shared.jobs import a_job
 
 
-def a_job(rows: int = 25) -> Job:
-    return Job(
-        id=new_job_id(),
-        model="wine@1",
-        method=Method.TREE_PATH_DEPENDENT,
-        rows=rows,
-        batch_rows=10,
-        features=13,
-        outputs=3,
-        created_at=time.time(),
-    )
-
-
-def test_an_accepted_job_is_visible_and_all_its_batches_are_queued(store: JobStore) -> None:
+def test_an_accepted_job_is_visible_and_its_batches_wait_in_the_lane_of_its_size(store: JobStore) -> None:
     job = store.accept(a_job()).job
 
     assert store.get(job.id).document()["batches"] == {"total": 3, "completed": 0}
     assert store.queues.waiting() == {Lane.INTERACTIVE: 0, Lane.BULK: 3}
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
-
-
-def test_a_job_of_one_batch_waits_in_the_interactive_lane(store: JobStore) -> None:
     store.accept(a_job(rows=1))
+    assert store.queues.waiting() == {Lane.INTERACTIVE: 1, Lane.BULK: 3}
 
-    assert store.queues.waiting() == {Lane.INTERACTIVE: 1, Lane.BULK: 0}
 
-
-def test_the_batch_that_completes_the_set_completes_the_job(store: JobStore) -> None:
+def test_the_batch_that_completes_the_set_completes_the_job_and_each_counts_once(
+    store: JobStore, connection: redis.Redis
+) -> None:
     job = store.accept(a_job()).job
-    outcomes = []
+    outcomes: list[Completion] = []
     for batch in (2, 0, 1):
         assert store.transitions.claim(job.id, batch, "w", "t") is Claim.RUN
-        outcomes.append(store.transitions.complete(job.id, batch, 10, job.model, 0.0))
+        outcomes += [store.transitions.complete(job.id, batch, 10, job.model, 0.0) for _ in range(2)]
 
-    assert outcomes == [Completion.RECORDED, Completion.RECORDED, Completion.COMPLETED]
+    recorded, repeated = Completion.RECORDED, Completion.REPEATED
+    assert outcomes == [recorded, repeated] * 2 + [Completion.COMPLETED, Completion.ENDED]
     ended = store.get(job.id)
     assert ended.status is Status.COMPLETED
     assert ended.finished_at is not None
     assert ended.started_at is not None
+    assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"30"
 
 
 def test_the_largest_residual_of_all_batches_is_kept_with_the_job_and_with_the_model(
@@ -69,16 +56,6 @@ def test_the_largest_residual_of_all_batches_is_kept_with_the_job_and_with_the_m
     assert seen == [None, 2e-7, 1.5e-5, 1.5e-5]
     assert store.get(another.id).largest_residual == 0.0
     assert connection.hget("shapbox:counters", "largest_residual|wine@1") == b"1.5e-05"
-
-
-def test_a_batch_recorded_twice_counts_once(store: JobStore, connection: redis.Redis) -> None:
-    job = store.accept(a_job()).job
-
-    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
-    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.REPEATED
-
-    assert store.get(job.id).todo == 2
-    assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"10"
 
 
 def test_a_batch_in_one_workers_hands_is_refused_to_another(store: JobStore) -> None:
@@ -118,19 +95,13 @@ def test_only_an_ended_job_is_forgotten_and_then_wholly(store: JobStore, connect
     assert store.page(None, 10, None).jobs == []
 
 
-def test_the_same_key_and_body_give_the_same_job(store: JobStore) -> None:
-    first = store.accept(a_job(), Idempotency("key", "print"))
-    second = store.accept(a_job(), Idempotency("key", "print"))
+def test_the_same_key_gives_the_same_job_and_is_refused_with_another_body(store: JobStore) -> None:
+    first, second = (store.accept(a_job(), Idempotency("key", "print")) for _ in range(2))
 
     assert first.created
     assert not second.created
     assert second.job.id == first.job.id
     assert store.queues.waiting()[Lane.BULK] == 3
-
-
-def test_the_same_key_with_another_body_is_refused(store: JobStore) -> None:
-    store.accept(a_job(), Idempotency("key", "print"))
-
     with pytest.raises(IdempotencyConflictError):
         store.accept(a_job(), Idempotency("key", "other"))
 

@@ -1,17 +1,15 @@
-import time
-
 import pytest
 import redis
 
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
-from shared.jobs.document import Job, Method, Status
-from shared.jobs.ids import new_job_id
+from shared.jobs.document import Job, Status
 from shared.jobs.queue import Lane
 from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 from tests.integration.conftest import Logged
+from tests.integration.shared.jobs import a_job
 
 
 @pytest.fixture
@@ -26,18 +24,7 @@ def recovery(connection: redis.Redis, store: JobStore) -> Recovery:
 
 @pytest.fixture
 def job(store: JobStore) -> Job:
-    job = Job(
-        id=new_job_id(),
-        model="wine@1",
-        method=Method.TREE_PATH_DEPENDENT,
-        rows=30,
-        batch_rows=10,
-        features=13,
-        outputs=3,
-        created_at=time.time(),
-        request="r-1",
-    )
-    return store.accept(job).job
+    return store.accept(a_job(request="r-1")).job
 
 
 def take(store: JobStore, connection: redis.Redis, job: Job) -> None:
@@ -52,35 +39,22 @@ def release_all(recovery: Recovery, heartbeats: Heartbeats, blame: Blame = Blame
     return [recovery.release(orphan, blame) for orphan in recovery.orphans(heartbeats.alive())]
 
 
-def test_a_living_workers_batch_is_left_alone(
-    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
-) -> None:
-    heartbeats.beat(Heartbeat("w", "host", 1, "life-1"))
-    store.transitions.claim(job.id, 0, "w", "life-1")
-
-    assert release_all(recovery, heartbeats) == []
-
-
-def test_a_dead_workers_batch_is_queued_again_before_all_others(
+def test_a_batch_is_queued_again_before_all_others_once_its_workers_life_has_ended(
     recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
     heartbeats.beat(Heartbeat("w", "host", 1, "life-1"))
     store.transitions.claim(job.id, 2, "w", "life-1")
+    assert release_all(recovery, heartbeats) == []
+
     heartbeats.withdraw("w")
-
     assert release_all(recovery, heartbeats) == [Release.REQUEUE]
-
     assert recovery.running() == []
     assert (store.queues.heads()[Lane.BULK] or "").startswith(f"{job.id}-")
     assert store.transitions.claim(job.id, 2, "w2", "life-9") is Claim.RUN
 
-
-def test_a_new_life_of_the_same_name_ends_what_the_old_one_held(
-    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
-) -> None:
     store.transitions.claim(job.id, 0, "w", "life-1")
-    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))
-
+    heartbeats.beat(Heartbeat("w2", "host", 3, "life-9"))
+    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))  # another life of the same name
     assert release_all(recovery, heartbeats) == [Release.REQUEUE]
 
 
@@ -108,15 +82,18 @@ def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
     assert line.endswith(f" request=r-1 job={job.id} batch=1 problem=poison-batch")
 
 
-def test_a_batch_handed_back_without_blame_is_never_poison(
+def test_a_worker_hands_back_only_what_it_holds_and_without_blame_it_is_never_poison(
     recovery: Recovery, store: JobStore, job: Job
 ) -> None:
     for _ in range(5 * MAX_DEATHS):
         store.transitions.claim(job.id, 1, "w", "t")
         handed = recovery.hand_back(job.id, 1, Heartbeat("w", "host", 1, "t"), Blame.NONE)
         assert handed is Release.REQUEUE
-
     assert store.get(job.id).status is Status.RUNNING
+
+    store.transitions.claim(job.id, 0, "w", "life-2")
+    assert recovery.hand_back(job.id, 0, Heartbeat("w", "host", 1, "life-1"), Blame.DEATH) is Release.CHANGED
+    assert [held.token for held in recovery.running()] == ["life-2"]
 
 
 def test_ends_that_nobody_can_explain_count_a_quarter_of_a_death(
@@ -138,37 +115,39 @@ def test_a_new_life_does_not_take_what_its_last_one_held_before_that_end_is_coun
     assert store.transitions.claim(job.id, 1, "w", "life-1") is Claim.RUN
 
 
-def test_a_batch_whose_result_was_recorded_before_the_death_is_not_run_again(
+def test_a_batch_counts_once_whether_its_worker_died_or_was_only_slow(
     recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
 ) -> None:
     store.transitions.claim(job.id, 0, "w", "t")
     store.transitions.complete(job.id, 0, 10, job.model, 0.0)
-
-    assert release_all(recovery, heartbeats) == []
+    assert release_all(recovery, heartbeats) == []  # its result was recorded before
     assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.DONE
 
-
-def test_a_slow_worker_that_was_taken_for_dead_and_the_next_one_count_a_batch_once(
-    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
-) -> None:
-    store.transitions.claim(job.id, 0, "slow", "t")
+    store.transitions.claim(job.id, 1, "slow", "t")
     release_all(recovery, heartbeats)
-    store.transitions.claim(job.id, 0, "next", "t")
-
-    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
-    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.REPEATED
-    assert store.get(job.id).todo == 2
+    store.transitions.claim(job.id, 1, "next", "t")
+    assert store.transitions.complete(job.id, 1, 10, job.model, 0.0) is Completion.RECORDED
+    assert store.transitions.complete(job.id, 1, 10, job.model, 0.0) is Completion.REPEATED
+    assert store.get(job.id).todo == 1
 
 
 def test_batches_that_rq_took_for_a_worker_that_died_before_its_claim_are_found(
     recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
 ) -> None:
     take(store, connection, job)
+    assert recovery.requeue_lost() == []  # without a known death a batch must be missing twice
+    assert len(recovery.requeue_lost()) == 3
 
+    take(store, connection, job)
     lost = [(lost.id, lost.request, batch) for lost, batch in recovery.requeue_lost(at_once=True)]
     assert lost == [(job.id, "r-1", batch) for batch in (0, 1, 2)]
     assert len(store.queues.waiting_batches()) == 3
     assert recovery.requeue_lost(at_once=True) == []
+
+    take(store, connection, job)
+    store.transitions.claim(job.id, 0, "w", "t")
+    store.queues.enqueue(job, [1])  # neither held nor queued batches are lost
+    assert [(lost.id, batch) for lost, batch in recovery.requeue_lost(at_once=True)] == [(job.id, 2)]
 
 
 def test_a_batch_that_a_living_worker_is_about_to_claim_is_not_lost_though_another_one_has_died(
@@ -187,25 +166,6 @@ def test_a_batch_that_a_living_worker_is_about_to_claim_is_not_lost_though_anoth
     assert [batch for _, batch in recovery.requeue_lost(at_once=True)] == [0, 2]
 
 
-def test_without_a_known_death_a_batch_must_be_missing_twice(
-    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
-) -> None:
-    take(store, connection, job)
-
-    assert recovery.requeue_lost() == []
-    assert len(recovery.requeue_lost()) == 3
-
-
-def test_batches_that_are_held_or_queued_are_not_lost(
-    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis
-) -> None:
-    take(store, connection, job)
-    store.transitions.claim(job.id, 0, "w", "t")
-    store.queues.enqueue(job, [1])
-
-    assert [(lost.id, batch) for lost, batch in recovery.requeue_lost(at_once=True)] == [(job.id, 2)]
-
-
 def test_nothing_is_queued_for_jobs_that_have_ended(
     recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, heartbeats: Heartbeats
 ) -> None:
@@ -215,13 +175,6 @@ def test_nothing_is_queued_for_jobs_that_have_ended(
 
     assert release_all(recovery, heartbeats) == [Release.ENDED]
     assert recovery.requeue_lost(at_once=True) == []
-
-
-def test_a_worker_hands_back_only_what_it_holds_itself(recovery: Recovery, store: JobStore, job: Job) -> None:
-    store.transitions.claim(job.id, 0, "w", "life-2")
-
-    assert recovery.hand_back(job.id, 0, Heartbeat("w", "host", 1, "life-1"), Blame.DEATH) is Release.CHANGED
-    assert [held.token for held in recovery.running()] == ["life-2"]
 
 
 def test_putting_out_a_dead_life_leaves_the_next_one_alight(heartbeats: Heartbeats) -> None:

@@ -7,27 +7,14 @@ import redis
 
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.errors import RedisFullError
-from shared.jobs.document import Job, Method, Status
-from shared.jobs.ids import new_job_id
+from shared.jobs.document import Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 from shared.redis.capacity import RedisCapacity
+from tests.integration.shared.jobs import a_job
 
 MB = 2**20
-
-
-def a_job(batches: int = 1) -> Job:
-    return Job(
-        id=new_job_id(),
-        model="wine@1",
-        method=Method.TREE_PATH_DEPENDENT,
-        rows=10 * batches,
-        batch_rows=10,
-        features=13,
-        outputs=3,
-        created_at=time.time(),
-    )
 
 
 @pytest.fixture
@@ -45,23 +32,18 @@ def fill(connection: redis.Redis) -> None:
         connection.set("one", "more")
 
 
-def test_a_redis_without_a_limit_has_room_for_all(connection: redis.Redis) -> None:
-    RedisCapacity(connection).require(10_000_000)
-
-
 def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
-    limited: redis.Redis, store: JobStore
+    connection: redis.Redis, store: JobStore, request: pytest.FixtureRequest
 ) -> None:
-    store.accept(a_job(100))
+    RedisCapacity(connection).require(10_000_000)  # without a limit there is room for all
+    limited = request.getfixturevalue("limited")
+    store.accept(a_job(1000))
     with pytest.raises(RedisFullError, match=r"Redis uses \d+ MB of \d+ MB, and this job would add 19\.1 MB"):
-        store.accept(a_job(10_000))
+        store.accept(a_job(100_000))
     assert limited.zcard("shapbox:jobs") == 1
-
-
-def test_what_was_accepted_since_the_last_reading_counts(limited: redis.Redis) -> None:
     room = RedisCapacity(limited)
     room.require(4000)
-    with pytest.raises(RedisFullError):
+    with pytest.raises(RedisFullError):  # what was accepted since the last reading counts
         room.require(4000)
 
 
@@ -79,7 +61,7 @@ def test_there_is_room_again_when_something_was_deleted(limited: redis.Redis) ->
 def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
     limited: redis.Redis, store: JobStore
 ) -> None:
-    job, other = store.accept(a_job(2)).job, store.accept(a_job()).job
+    job, other = store.accept(a_job(20)).job, store.accept(a_job(10)).job
     heartbeats, recovery = Heartbeats(limited), Recovery(limited, store)
     fill(limited)
 
@@ -96,7 +78,7 @@ def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
 
 
 def test_a_death_is_counted_though_redis_is_full(limited: redis.Redis, store: JobStore) -> None:
-    job = store.accept(a_job()).job
+    job = store.accept(a_job(10)).job
     recovery = Recovery(limited, store)
     store.transitions.claim(job.id, 0, "w", "life")
     store.transitions.release(
