@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from ops.lab import trial_appliance
 from ops.lab.trial_appliance import Appliance
@@ -26,8 +29,17 @@ LONGEST = (
 )
 #: Folders whose tests share something that is dear: a browser, an appliance and its clients.
 TOGETHER = ("console", "clients")
-#: Fixtures that make a test something of its own, and those that tests of a file share.
-OWN, SHARED = {"make_appliance", "make_box", "fleet"}, {"appliance", "box", "stories", "watched"}
+#: Files whose tests share nothing: each may run in any process. All other files stay in one.
+APART = (
+    "appliance/test_chaos.py",
+    "appliance/test_drains.py",
+    "appliance/test_memory_limits.py",
+    "appliance/test_poison.py",
+    "appliance/test_redis_outage.py",
+    "appliance/test_roles.py",
+    "container/test_faults.py",
+    "container/test_root_disk.py",
+)
 #: Processes of pytest that may run at a time, for each of which there are ports of its own.
 MOST_PROCESSES = 16
 
@@ -45,27 +57,31 @@ def pytest_configure() -> None:
     trial_appliance.PORTS = trial_appliance.PORTS[number::MOST_PROCESSES]
 
 
-@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share something in one process, and start the longest first."""
-    for item in items:
-        if group := _group_of(item):
-            item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=_turn_of)
+    """Start the longest first."""
+    items.sort(key=lambda item: _turn_of(item.path))
 
 
-def _group_of(item: pytest.Item) -> str | None:
-    """Return the group of a test; None if it may run anywhere."""
-    fixtures = set(getattr(item, "fixturenames", ()))
-    if fixtures & OWN and not fixtures & SHARED:
-        return None
-    folder = item.path.relative_to(ROOT / "tests").parts[0]
-    return folder if folder in TOGETHER else f"{item.path.parent.name}/{item.path.stem}"
+def _turn_of(path: Path) -> tuple[bool, int]:
+    folder = path.relative_to(ROOT / "tests").parts[0]
+    return path.stem not in LONGEST, FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
 
-def _turn_of(item: pytest.Item) -> tuple[bool, int]:
-    folder = item.path.relative_to(ROOT / "tests").parts[0]
-    return item.path.stem not in LONGEST, FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
+class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
+    """Keeps tests that share something in one process, and starts groups in the order of the tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        folder = Path(file).parts[1]
+        if file.removeprefix("tests/") in APART:
+            return nodeid
+        return folder if folder in TOGETHER else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Groups:
+    """Have xdist distribute groups."""
+    config.option.loadscopereorder = False
+    return Groups(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
