@@ -14,7 +14,7 @@ from shared.log import TextFormatter
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
 from shared.settings import Settings
-from tests.integration.redis_server import RedisServer, until
+from tests.support.redis_server import RedisServer, until
 
 
 @pytest.fixture

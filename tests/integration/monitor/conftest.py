@@ -24,7 +24,7 @@ from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
 from shared.settings import Settings
-from tests.integration.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 HOST = "this-machine"
 #: A process id that no process has.

@@ -22,7 +22,7 @@ from shared.jobs.queue import Lane
 from shared.settings import Settings
 from tests.integration.conftest import Logged
 from tests.integration.monitor.conftest import HOST, Scene, report
-from tests.integration.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 
 
 class Felt:

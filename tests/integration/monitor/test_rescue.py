@@ -31,7 +31,7 @@ from shared.settings import Settings
 from shared.timing import TIMING
 from tests.integration.conftest import Logged
 from tests.integration.monitor.conftest import HOST, NOBODY, Scene, report
-from tests.integration.redis_server import until
+from tests.support.redis_server import until
 
 #: BATCH_TIMEOUT_SECONDS of these tests' settings.
 BATCH_SECONDS = 1

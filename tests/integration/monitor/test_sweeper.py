@@ -23,7 +23,7 @@ from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from tests.integration.conftest import Logged
 from tests.integration.monitor.conftest import Scene
-from tests.integration.redis_server import RedisServer
+from tests.support.redis_server import RedisServer
 from tests.support.stored_rows import put_in_folder, put_one_row
 
 HOUR = 3600.0

@@ -36,8 +36,8 @@ from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from tests.integration.monitor.conftest import Scene
-from tests.integration.redis_server import RedisServer, until
 from tests.support.quick import check_quick, check_quick_by_own_clock
+from tests.support.redis_server import RedisServer, until
 
 #: Not the machine's name: the monitor must go by what boot tells it.
 HOST = "an-appliance-1234"

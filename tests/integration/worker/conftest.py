@@ -32,7 +32,7 @@ from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
-from tests.integration.redis_server import until
+from tests.support.redis_server import until
 
 #: The worker's own entry point, after some changes.
 WORKER = """

@@ -32,8 +32,8 @@ from shared.models.catalog import ModelCatalog
 from shared.settings import Settings
 from shared.summary import summary as summary_module
 from shared.summary.summary import Summary
-from tests.integration.redis_server import RedisServer
 from tests.integration.worker.conftest import Scene
+from tests.support.redis_server import RedisServer
 
 MODELS = ["breast-cancer", "wine", "diabetes"]
 

@@ -19,8 +19,8 @@ from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame
 from shared.memory import process_pss_bytes
 from shared.timing import TIMING
-from tests.integration.redis_server import RedisServer, until
 from tests.integration.worker.conftest import Scene, Start, WorkerProcess
+from tests.support.redis_server import RedisServer, until
 
 #: Seconds without an interventional batch after which the workers here give shap back.
 IDLE = 1.5
