@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from ops.http_call import call
 from ops.lab.trial_appliance import Appliance
+from shapbox import Shapbox
 from shared.timing import TIMING
 from tests.appliance.conftest import Say
-from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import (
+from tests.appliance.roles import WorkerAppliance, shared_connection
+from tests.support.faults.placing import Faults
+from tests.support.faults.submitted import (
     BATCH_ROWS,
     SMALL_BATCHES,
     Submitted,
@@ -27,8 +28,7 @@ from tests.appliance.faults.submitted import (
     nothing_is_left,
     submit,
 )
-from tests.appliance.faults.supervised import Supervisor
-from tests.appliance.roles import WorkerAppliance, shared_connection
+from tests.support.faults.supervised import Supervisor
 from tests.support.remote.network import Network
 from tests.support.remote.remote_redis import PASSWORD, RemoteRedis
 
@@ -120,7 +120,7 @@ def states(appliance: Appliance) -> set[str]:
 
 def metric_names(appliance: Appliance) -> set[str]:
     """Return the names of what its monitor exports."""
-    text = call(f"{appliance.metrics_url}/metrics").body.decode()
+    text = Shapbox(appliance.metrics_url, "").call("GET", "/metrics").body.decode()
     return {line.split("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#")}
 
 
