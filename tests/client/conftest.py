@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
@@ -50,6 +53,20 @@ def appliance(tmp_path_factory: pytest.TempPathFactory, case: ModelCase) -> Iter
 def box(appliance: Appliance) -> Iterator[Shapbox]:
     with Shapbox(appliance.url, appliance.api_key) as box:
         yield box
+
+
+@contextlib.contextmanager
+def held(appliance: Appliance) -> Iterator[None]:
+    """Stop all workers for a moment, so that a job stays active."""
+    pids = appliance.worker_pids()
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):  # the monitor may have replaced it
+                os.kill(pid, signal.SIGCONT)
 
 
 @dataclass
@@ -100,12 +117,3 @@ def reply(status: int, body: bytes = b"{}", **headers: str) -> bytes:
     named |= {name.replace("_", "-"): value for name, value in headers.items()}
     lines = [f"HTTP/1.1 {status} Said", *(f"{name}: {value}" for name, value in named.items())]
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-
-#: Makes a response's bytes.
-Reply = Callable[..., bytes]
-
-
-@pytest.fixture
-def say() -> Reply:
-    return reply
