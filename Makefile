@@ -61,17 +61,19 @@ deploy: setup-image ## this commit to Render (SERVICE=…, RENDER_API_KEY), veri
 	@$(PY) -m ops.render.deploy
 
 test: setup-dev ## all tests: unit, integration, appliance, and the container if Docker is installed
-	@$(PY) -m pytest -n 6 --dist loadgroup --no-loadscope-reorder
+	@$(PY) -m pytest -n 6
 
 coverage: setup-dev ## branch coverage of shared/jobs, worker and monitor (at least 95 %)
-	@$(PY) -m pytest -n 4 --dist loadgroup --cov --cov-report=term tests/unit tests/integration -q -k "not bench and not deploy"
+	@$(PY) -m pytest -n 4 -q --cov --cov-report=term tests/unit tests/integration/shared tests/integration/worker \
+	tests/integration/monitor tests/integration/api
 
 nightly: setup-dev ## the long runs: coverage, chaos by five seeds, soak, bench, long attacks, races and outages
 	@$(MAKE) coverage
 	@for seed in 1 2 3 4 5; do CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$$seed $(PY) -m ops.lab.chaos || exit 1; done
 	@$(PY) -m ops.lab.soak
-	@SHAPBOX_ATTACK_SECONDS=60 SHAPBOX_RACE_SECONDS=180 OUTAGE_SECONDS=60 REDIS_KILLS=50 $(PY) -m pytest \
-	tests/container/test_http_attacks.py tests/integration/api/test_races.py tests/appliance/test_redis_outage.py
+	@SHAPBOX_ATTACK_SECONDS=60 SHAPBOX_RACE_SECONDS=180 OUTAGE_SECONDS=60 REDIS_KILLS=50 PLACED_KILLS=50 \
+	$(PY) -m pytest tests/container/test_http_attacks.py tests/integration/api/test_races.py \
+	tests/appliance/test_redis_outage.py tests/appliance/test_placed_kills.py
 	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.lab.bench
 
 lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScript, CSS, C, YAML, the Dockerfile
