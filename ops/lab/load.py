@@ -9,10 +9,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from ops.lab.reference import Comparison, compare
 from ops.lab.rows import Form, PlannedJob, RowPool, read_result
+from ops.reached import Reached
 from shapbox import NoAnswerError, Response
 
 #: Answers that say "not now": the call is made again after Retry-After.
@@ -21,20 +22,6 @@ NOT_NOW = frozenset({429, 503, 507})
 BROKEN_PAUSE, MOST_PAUSE = 0.3, 10.0
 #: Seconds that one look at a job waits for its end.
 WAIT_SECONDS = 5
-
-
-class Reachable(Protocol):
-    """A trial appliance, a container, or what else is called like them."""
-
-    def call(
-        self,
-        method: str,
-        path: str,
-        body: bytes | None = None,
-        key: str | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Response:
-        """Make one call with a key (API_KEY by default). Raises NoAnswerError."""
 
 
 class GivenUpError(Exception):
@@ -109,7 +96,7 @@ class Load:
     Otherwise a call without an answer is a finding, and each result is checked and its job deleted.
     """
 
-    appliance: Reachable
+    appliance: Reached
     pools: Mapping[str, RowPool]
     under_faults: bool = False
     ledger: Ledger = field(default_factory=Ledger)

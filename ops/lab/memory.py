@@ -26,7 +26,6 @@ class Peak:
 
     highest: int = 0
     last: int = 0
-    looks: int = 0
 
     @property
     def highest_mb(self) -> float:
@@ -43,7 +42,6 @@ def peak_of(measure: Callable[[], int]) -> Iterator[Peak]:
         with contextlib.suppress(Exception):  # it is being restarted
             peak.last = measure()
             peak.highest = max(peak.highest, peak.last)
-            peak.looks += 1
 
     with repeated(look, LOOK_SECONDS):
         yield peak

@@ -8,9 +8,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from ops.lab.load import GivenUpError
 from ops.lab.trial_appliance import TrialError
@@ -61,29 +60,24 @@ def number_from_environment(parser: argparse.ArgumentParser, name: str, default:
     return number
 
 
-class Progress:
-    """One line that is rewritten on a terminal, else a new one now and then. For one thread."""
+@contextmanager
+def progress(name: str) -> Iterator[Callable[[str], None]]:
+    """Give a function that says one line: rewritten on a terminal, else a new one now and then."""
+    terminal, said_at = sys.stdout.isatty(), -math.inf
 
-    def __init__(self, name: str) -> None:
-        self._terminal = sys.stdout.isatty()
-        self._head = f"\r\033[K{name}: " if self._terminal else f"{name}: "
-        self._seconds = ATTENDED_SECONDS if self._terminal else UNATTENDED_SECONDS
-        self._said_at = -math.inf
+    def say(line: str) -> None:
+        nonlocal said_at
+        if time.monotonic() - said_at >= (ATTENDED_SECONDS if terminal else UNATTENDED_SECONDS):
+            said_at = time.monotonic()
+            print(
+                f"\r\033[K{name}: {line}" if terminal else f"{name}: {line}",
+                end="" if terminal else "\n",
+                flush=True,
+            )
 
-    def say(self, line: str) -> None:
-        """Say how far it is, unless that was said a moment ago."""
-        if time.monotonic() - self._said_at >= self._seconds:
-            self._said_at = time.monotonic()
-            print(self._head + line, end="" if self._terminal else "\n", flush=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._terminal:
-            print()
+    yield say
+    if terminal:
+        print()
 
 
 def verdict(faults: Sequence[object]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ops.lab.chaos.injector import Injector
 from ops.lab.chaos.plan import WORKERS, Fault, plan_faults
 from ops.lab.load import Load
 from ops.lab.reference import example_rows
-from ops.lab.report import Progress
+from ops.lab.report import progress
 from ops.lab.rows import Mixture, RowPool, planned_jobs
 from ops.lab.trial_appliance import Appliance, TrialError
 from shared.appliance.counters import Counters
@@ -70,16 +70,16 @@ def _run(appliance: Appliance, load: Load, seed: int, seconds: float) -> Outcome
     connection = connect(appliance.settings(), Patience.STEADY, name="chaos")
     store, models = JobStore(connection, appliance.settings()), sorted(load.pools)
     injector = Injector(appliance, connection, store, load.ledger, load.stop)
-    with Progress("chaos") as progress:
+    with progress("chaos") as say:
         load.start([planned_jobs(models, MIXTURE, f"chaos-{seed}-{client}") for client in range(CLIENTS)])
-        _strike(injector, load, plan_faults(seed, seconds), seconds, progress)
+        _strike(injector, load, plan_faults(seed, seconds), seconds, say)
         load.finish(FINISH_SECONDS)
         load.too_late.clear()
-        return Outcome(load, Auditor(load, store, Counters(connection)).audit(progress.say), injector.struck)
+        return Outcome(load, Auditor(load, store, Counters(connection)).audit(say), injector.struck)
 
 
 def _strike(
-    injector: Injector, load: Load, plan: Sequence[Fault], seconds: float, progress: Progress
+    injector: Injector, load: Load, plan: Sequence[Fault], seconds: float, say: Callable[[str], None]
 ) -> None:
     """Let the injector work for so long. Raises what it raises: a run without faults proves nothing."""
     faults: list[Exception] = []
@@ -93,9 +93,7 @@ def _strike(
     thread, started = threading.Thread(target=strike, daemon=True), time.monotonic()
     thread.start()
     while (passed := time.monotonic() - started) < seconds and not faults:
-        progress.say(
-            f"{passed:4.0f} of {seconds:.0f} s, {len(injector.struck)} faults, {load.ledger.summary()}"
-        )
+        say(f"{passed:4.0f} of {seconds:.0f} s, {len(injector.struck)} faults, {load.ledger.summary()}")
         time.sleep(PROGRESS_SECONDS)
     load.stop.set()
     thread.join()

@@ -23,7 +23,7 @@ from ops.lab.load import Load
 from ops.lab.memory import MB, peak_of
 from ops.lab.prove.pictures import fetch_pictures
 from ops.lab.reference import EXACT, Matrix, distance, example_rows, reference_contributions
-from ops.lab.report import Progress, number_from_environment, run_program, verdict
+from ops.lab.report import number_from_environment, progress, run_program, verdict
 from ops.lab.rows import Form, Mixture, RowPool, planned_jobs, read_result
 from ops.lab.trial_appliance import TrialError, free_ports
 from shapbox import RefusedError, Shapbox
@@ -96,10 +96,10 @@ def prove_load(box: Box, version: ModelVersion, matrix: Matrix, minutes: float) 
     load = Load(box, {version.id: RowPool(version, matrix)})
     mixture, ledger = Mixture(((rows, rows, 1),), forms=(Form.NPY,)), load.ledger
     started = time.monotonic()
-    with peak_of(box.working_set_bytes) as peak, Progress("prove") as progress:
+    with peak_of(box.working_set_bytes) as peak, progress("prove") as say:
         load.start([planned_jobs([version.id], mixture, f"prove-{client}") for client in range(CLIENTS)])
         while (passed := time.monotonic() - started) < minutes * 60 and not ledger.findings:
-            progress.say(
+            say(
                 f"{passed / 60:.1f} of {minutes:g} min, {ledger.summary()}, {_mb(peak.last)}, peak {_mb(peak.highest)}"
             )
             time.sleep(min(0.5, minutes * 60 - passed))

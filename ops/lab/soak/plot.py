@@ -15,17 +15,8 @@ LEFT, TOP, RIGHT, BOTTOM = 60.0, 30.0, 740.0, 410.0
 MOST_POINTS, MOST_MARKS = 450, 12
 #: Steps that an axis may have: the first is taken that makes few enough marks.
 MINUTE_STEPS, MB_STEPS = (0.1, 0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 240), (25, 50, 100, 200, 500, 1000)
-#: The curves' colours on a light page and on a dark one, the whole first.
-COLOURS = (
-    ("#1f2328", "#f0f6fc"),
-    ("#0550ae", "#79c0ff"),
-    ("#116329", "#56d364"),
-    ("#8250df", "#d2a8ff"),
-    ("#bc4c00", "#ffa657"),
-    ("#0a7ea4", "#76e3ea"),
-    ("#bf3989", "#ff9bce"),
-    ("#7d6608", "#e3b341"),
-)
+#: The curves' colours, the whole first: each is readable on a light page and on a dark one.
+COLOURS = ("#6e7781", "#2f81f7", "#2da44e", "#a371f7", "#db6d28", "#1b9aaa", "#db61a2", "#bb8009")
 
 
 def plot(samples: Samples, marks: Mapping[str, float]) -> str:
@@ -68,16 +59,12 @@ def _steps(most: float, choice: Sequence[float]) -> list[float]:
 
 
 def _head() -> str:
-    light, dark = (
-        "".join(f".c{number}{{stroke:{pair[page]}}}" for number, pair in enumerate(COLOURS))
-        for page in (0, 1)
-    )
+    curves = "".join(f".c{number}{{stroke:{colour}}}" for number, colour in enumerate(COLOURS))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         'font-family="system-ui, sans-serif" font-size="13">\n'
         "<title>Memory of the appliance and of each of its processes during a soak</title>\n"
-        "<style>text{fill:#39424e}path{fill:none}.g{stroke:#8b949e;stroke-opacity:.35}"
-        ".m{stroke:#cf222e;stroke-dasharray:6 4}.w{stroke:#8b949e;stroke-dasharray:2 4}"
-        f".c{{stroke-width:1.5;stroke-linejoin:round}}.c0{{stroke-width:2.4}}{light}"
-        f"@media(prefers-color-scheme:dark){{text{{fill:#c9d1d9}}.m{{stroke:#ff7b72}}{dark}}}</style>"
+        "<style>text{fill:#6e7781}path{fill:none}.g{stroke:#8b949e;stroke-opacity:.35}"
+        ".m{stroke:#d1242f;stroke-dasharray:6 4}.w{stroke:#8b949e;stroke-dasharray:2 4}"
+        f".c{{stroke-width:1.5;stroke-linejoin:round}}.c0{{stroke-width:2.4}}{curves}</style>"
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 from ops.lab.load import Ledger, Load
 from ops.lab.memory import MB, oom_kills, program_pss, repeated, working_set
 from ops.lab.reference import example_rows
-from ops.lab.report import Progress
+from ops.lab.report import progress
 from ops.lab.rows import RESULTS, Form, Mixture, PlannedJob, RowPool, planned_jobs
 from ops.lab.soak.trend import WHOLE, Samples
 from ops.lab.trial_appliance import Appliance, memory_cgroup
@@ -96,13 +96,11 @@ def _sample(appliance: Appliance, load: Load, samples: Samples) -> None:
         measured = {(WHOLE, 0): working_set(appliance), **program_pss(appliance)}
         samples.add(time.monotonic() - started, measured)
 
-    with repeated(look, SAMPLE_SECONDS), Progress("soak") as progress:
+    with repeated(look, SAMPLE_SECONDS), progress("soak") as say:
         while (passed := time.monotonic() - started) < samples.minutes * 60:
             last = [(name, points[-1][1] / MB) for (name, _), points in list(samples.points.items())]
             memory = "  ".join(f"{name} {size:.0f}" for name, size in last)
-            progress.say(
-                f"{passed / 60:.1f} of {samples.minutes:g} min, {load.ledger.summary()}; MB: {memory}"
-            )
+            say(f"{passed / 60:.1f} of {samples.minutes:g} min, {load.ledger.summary()}; MB: {memory}")
             time.sleep(min(SAMPLE_SECONDS, max(0.0, samples.minutes * 60 - passed)))
 
 
