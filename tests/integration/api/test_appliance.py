@@ -122,7 +122,7 @@ def test_without_redis_the_rest_is_told(
 
     server.signal(signal.SIGSTOP)  # the monitor misses it, so it is not waited for
     try:
-        check_quick(0.3, look_once)
+        check_quick(1, look_once)  # three attempts of half a second each would take longer
     finally:
         server.signal(signal.SIGCONT)
     server.kill()

@@ -29,6 +29,7 @@ from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
 from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess, changed
+from tests.support.redis_server import RedisServer
 
 ROW = [0.5] * 10
 BODY: dict[str, Any] = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
@@ -197,18 +198,29 @@ def test_of_two_requests_with_one_key_at_a_time_one_makes_the_job(
     assert components.payloads.job_ids() == [second.json["job"]]
 
 
-def test_values_are_given_while_redis_is_away(client: InProcess, server: Any) -> None:
-    server.kill()
-    assert client.post_json("/v1/explain", BODY).status == 200
+def test_values_are_given_while_redis_is_away_and_a_job_leaves_only_what_the_sweeper_removes(
+    client: InProcess, components: Components, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = type(components.store).accept
+
+    def killed(store: Any, *given: Any) -> Any:
+        server.kill()
+        return accept(store, *given)
+
+    monkeypatch.setattr(type(components.store), "accept", killed)
     reply = client.post_json("/v1/jobs", BODY, Prefer="wait=5")
     assert reply.refusal == (503, "redis-unavailable")
+    assert len(components.payloads.job_ids()) == 1
+    assert client.post_json("/v1/explain", BODY).status == 200
 
 
-def test_a_full_queue_does_not_hinder(client: InProcess) -> None:
+def test_a_full_queue_does_not_hinder_and_a_stop_does(client: InProcess, components: Components) -> None:
     assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [ROW] * 1500}).status == 202
     assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [ROW] * 1000}).status == 429
     assert client.post_json("/v1/explain", BODY).status == 200
     assert client.post_json("/v1/jobs", BODY, Prefer="wait=5").json["status"] == "completed"
+    components.stop()
+    assert client.post_json("/v1/explain", BODY).slug == "draining"
 
 
 def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(

@@ -130,9 +130,11 @@ EXCHANGES: list[tuple[list[int], bytes]] = [
 
 
 def test_each_request_gets_the_answers_that_are_its_own(http: OverHttp) -> None:
-    started = time.process_time()
     for wanted, sent in EXCHANGES:
+        started = time.process_time()
         received = exchange(http.port, sent)
+        # Of the processor; a head that is parsed in quadratic time takes many seconds.
+        assert time.process_time() - started < 2, sent[:200]
         assert statuses(received) == wanted, (sent[:200], received[:500])
         if wanted[-1] >= 400:
             head, _, body = received.partition(b"\r\n\r\n")
@@ -140,8 +142,6 @@ def test_each_request_gets_the_answers_that_are_its_own(http: OverHttp) -> None:
             assert b"application/problem+json" in head
             assert request_id
             contract().check_problem(wanted[-1], request_id[1].decode(), json.loads(body))
-    # Heads that take quadratic time would take minutes.
-    assert time.process_time() - started < 20
     assert http.call("BREW", "/v1/jobs").slug == "bad-request"
 
 
