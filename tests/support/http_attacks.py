@@ -116,7 +116,8 @@ class Fared:
 
     @property
     def p99(self) -> float:
-        return sorted(self.seconds)[int(len(self.seconds) * 0.99)]
+        """The seconds in which 99 of 100 requests were answered; of few requests, all but three."""
+        return sorted(self.seconds)[min(int(len(self.seconds) * 0.99), len(self.seconds) - 4)]
 
     def __str__(self) -> str:
         half = sorted(self.seconds)[len(self.seconds) // 2]
