@@ -17,7 +17,7 @@ from shared.build import ROOT
 from tests.support.processes import common_folder
 
 #: Folders in the order in which their tests are started: first those that mostly wait, so that others compute meanwhile.
-FOLDERS = ("container", "appliance", "watch", "console", "clients", "integration", "unit")
+FOLDERS = ("container", "appliance", "watch", "console", "client", "clients", "integration", "unit")
 #: Files that take so long that they are started before all others.
 LONGEST = (
     "test_real_alerts",
@@ -28,7 +28,7 @@ LONGEST = (
     "test_generated_clients",
 )
 #: Folders whose tests share something that is dear: a browser, an appliance and its clients.
-TOGETHER = ("console", "clients")
+TOGETHER = ("console", "client", "clients")
 #: Files whose tests share nothing: each may run in any process. All other files stay in one.
 APART = (
     "appliance/test_chaos.py",
