@@ -39,7 +39,7 @@ def look(url: str) -> Served:
     box = Shapbox(url, "")
     version, *health = (_get(box, path) for path in ("/version", "/healthz", "/readyz"))
     try:
-        commit = version.json()["commit"] if version else None
+        commit = str(version.json()["commit"]) if version else None
     except (ValueError, KeyError, TypeError):
         commit = None
     return Served(commit, *(one is not None and one.status == 200 for one in health))

@@ -65,6 +65,8 @@ class FakeRender:
 
     def __init__(self) -> None:
         self.name, self.url, self.suspended = "shapbox", "", "not_suspended"
+        #: Where this fake answers itself, and the commit that it serves there as the service.
+        self.address, self.serves = "", ""
         self.deploys: list[FakeDeploy] = []
         self.script: tuple[str, ...] = GOOD
         self.troubles: list[Trouble] = []
@@ -118,9 +120,10 @@ class FakeRender:
     def serving(self) -> Iterator[str]:
         """Answer on a free port of loopback; gives the address that RENDER_HOST takes."""
         server = _Server(self)
+        self.address = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/v1"
+            yield f"{self.address}/v1"
         finally:
             server.shutdown()
             server.server_close()
@@ -236,6 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, Any]:
         render = self.server.render
+        if path in {"/version", "/healthz", "/readyz"}:
+            return 200, {"commit": render.serves}
         if path == f"/deploy/{SERVICE}":
             if query.get("key") != HOOK_KEY:
                 return 401, {"message": "Unauthorized"}

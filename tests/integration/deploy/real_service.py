@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
 from ops.lab.trial_appliance import Appliance, free_ports
@@ -27,12 +26,6 @@ class RealService:
         told = {"RENDER_GIT_COMMIT": commit, **self._settings, **settings}
         self._running = Appliance(self._folder / "data", told)
         self._running.start()
-
-    def refusal(self, settings: Mapping[str, str]) -> list[str]:
-        """Return what a container with these settings prints that does not start."""
-        done = Appliance(self._folder / "data", {**self._settings, **settings}).run_boot("--check")
-        assert done.returncode != 0
-        return done.stderr.splitlines()
 
     def stop(self) -> None:
         if self._running is not None:

@@ -8,7 +8,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.integration.deploy.conftest import Deployer, hook_settings
-from tests.integration.deploy.fake_render import HOOK_KEY, KEY, READING_KEY, SERVICE, FakeRender, Trouble
+from tests.integration.deploy.fake_render import (
+    HOOK_KEY,
+    KEY,
+    READING_KEY,
+    SERVICE,
+    VARIABLES,
+    FakeRender,
+    Trouble,
+)
 
 OLD = "0123456789abcdef0123456789abcdef01234567"
 DEPLOYS, ONE_DEPLOY = r"/deploys$", r"/deploys/dep-"
@@ -29,6 +37,7 @@ class Scenario:
     troubles: list[Trouble] = field(default_factory=list)
     prepare: Callable[[FakeRender], object] = lambda _render: None
     unsaid: tuple[str, ...] = ()
+    rollbacks: int = 0
 
 
 def dropped(method: str, path: str, status: int = 0, **more: object) -> list[Trouble]:
@@ -59,6 +68,31 @@ def takes_orders_and_names_no_deploy(render: FakeRender, *, starts_it: bool) -> 
         render.post_deploy = lambda _body: (202, None)  # type: ignore[method-assign, assignment]
 
 
+def serves_the_old_commit(render: FakeRender) -> None:
+    """Let the new commit never take over, though Render calls its deploy live."""
+    render.add_deploy(OLD, status="live")
+    render.url, render.serves = render.address, OLD
+
+
+def serves_and_is_superseded(render: FakeRender) -> None:
+    serves_the_old_commit(render)
+
+    def supersede(_deploy: object) -> None:
+        render.add_deploy("f" * 40, status="live")
+        render.deploys[1].status = "live"  # as it was told last
+
+    render.on_live = supersede
+
+
+def serves_and_cannot_roll_back(render: FakeRender) -> None:
+    serves_the_old_commit(render)
+    render.post_rollback = lambda _body: (  # type: ignore[method-assign, assignment]
+        201,
+        render.add_deploy(OLD, "update_failed", trigger="rollback").document(),
+    )
+
+
+VERIFY = {"VERIFY": "yes", "SETTLE_SECONDS": "0.1"}
 FAILED = ("  | line 49", "  | line 10\n", "nothing of ours answers")
 NEWER = "superseded by dep-00000000000000000001 (0123456), which is being built"
 HTML = "<html>a proxy's page</html>"
@@ -197,6 +231,28 @@ SCENARIOS = {
         0,
         {"RENDER_API_KEY": "", "ROLLBACK": "perhaps", "RENDER_DEPLOY_HOOK_FILE": "/nowhere/hook"},
     ),
+    "never its commit": Scenario(
+        ("commit 0123456 answers, healthy and ready, and not", "Rolled back: at"),
+        1,
+        deploys=3,
+        settings=VERIFY,
+        prepare=serves_the_old_commit,
+        rollbacks=1,
+    ),
+    "no rollback wanted": Scenario(
+        ("stays live",), 1, 1, 2, {**VERIFY, "ROLLBACK": "no"}, prepare=serves_the_old_commit
+    ),
+    "another one is live": Scenario(
+        ("is live meanwhile",), 1, 1, 3, VERIFY, prepare=serves_and_is_superseded
+    ),
+    "rollback fails": Scenario(
+        ("Rolling back has failed", "https://dashboard.example"),
+        1,
+        deploys=3,
+        settings=VERIFY,
+        prepare=serves_and_cannot_roll_back,
+        rollbacks=1,
+    ),
     "keys that nobody knows": Scenario(
         ("METRICS_TOKEN: neither set here nor to be read",),
         1,
@@ -221,7 +277,7 @@ def test_scenario(name: str, deployer: Deployer, render: FakeRender) -> None:
     assert [text for text in scenario.said if text not in told] == [], told
     assert [text for text in scenario.unsaid if text in told] == []
     assert (render.orders(), len(render.deploys)) == (scenario.orders, scenario.deploys)
-    assert render.orders("/rollback") == 0
+    assert render.orders("/rollback") == scenario.rollbacks
     if code == 0:
         assert (render.deploys[0].commit, render.deploys[0].status) == (deployer.checkout.head, "live")
 
@@ -251,3 +307,21 @@ def test_a_hook_that_is_refused_or_lacks_its_settings_is_told_without_showing_it
     assert code == 2
     for said in ("URL is not set", "API_KEY, ADMIN_API_KEY, METRICS_TOKEN not set"):
         assert said in told
+
+
+def test_a_hook_deploys_and_watches_the_address_and_is_never_rolled_back(
+    deployer: Deployer, render: FakeRender
+) -> None:
+    settings, head = hook_settings(deployer, render.address), deployer.checkout.head
+    render.serves = OLD
+    code, told = deployer.try_out(**settings, DEPLOY_MINUTES="0.001")
+    assert code == 1
+    assert f"{head[:7]} does not answer at {render.address}" in told
+    assert "not rolled back, which takes a RENDER_API_KEY" in told
+    render.serves = head
+    code, told = deployer.try_out(**settings)
+    assert (code, [deploy.commit for deploy in render.deploys]) == (0, [head, head])
+    assert f"by its hook: {render.deploys[0].id}" in told
+    code, told = deployer.try_out(**settings, **VERIFY, **VARIABLES)  # the fake explains nothing
+    assert code == 1
+    assert "Not verified, and not rolled back" in told
