@@ -19,7 +19,7 @@ from shared.models.contract import Contract, Trees, link_of
 from shared.models.store import ModelDraft, write_model_folder
 from shared.models.version import ModelVersion
 from shared.treeshap.library import Library
-from tests.unit.shared.treeshap.boosters import Floats
+from tests.support.boosters import Floats
 
 #: More than any model of a test takes.
 AMPLE = Limits(memory_mb=2000, seconds=300)

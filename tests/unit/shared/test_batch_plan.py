@@ -21,31 +21,24 @@ from shared.interactions import Interactions
 from shared.settings import Settings
 
 
-def test_a_usual_model_gets_the_full_batch() -> None:
-    assert plan_batch_rows(features=30, outputs=1, settings=Settings()) == 500
-
-
-def test_a_compiled_model_gets_the_rows_that_take_as_long() -> None:
-    assert (
-        plan_batch_rows(features=30, outputs=1, settings=Settings(), compiled=True) == ROWS * COMPILED_TIMES
-    )
-
-
-def test_a_compiled_model_of_wide_rows_gets_fewer_of_them_but_no_fewer_than_others() -> None:
-    rows = plan_batch_rows(features=99, outputs=1, settings=Settings(), compiled=True)
-
-    assert rows == LARGE_BATCH_MB * 2**20 // 400
-    assert plan_batch_rows(features=4000, outputs=1, settings=Settings(), compiled=True) == ROWS
+@pytest.mark.parametrize(
+    ("features", "how", "rows"),
+    [
+        (30, {}, 500),
+        (30, {"compiled": True}, ROWS * COMPILED_TIMES),
+        (99, {"compiled": True}, LARGE_BATCH_MB * 2**20 // 400),  # fewer wide rows
+        (4000, {"compiled": True}, ROWS),  # but no fewer than others
+    ],
+)
+def test_a_batch_has_the_rows_that_take_as_long(features: int, how: dict[str, bool], rows: int) -> None:
+    assert plan_batch_rows(features=features, outputs=1, settings=Settings(), **how) == rows
+    assert plan_batch_rows(features=600, outputs=1, settings=Settings(), power=2) < 500  # interactions
 
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_batch_rows_is_exact_where_it_is_set(*, compiled: bool) -> None:
     for rows in (1, 499, 501, 20_000):
         assert plan_batch_rows(30, 1, Settings(batch_rows=rows), compiled=compiled) == rows
-
-
-def test_interactions_of_many_features_get_a_smaller_batch() -> None:
-    assert plan_batch_rows(features=600, outputs=1, settings=Settings(), power=2) < 500
 
 
 @given(

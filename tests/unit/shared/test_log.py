@@ -5,7 +5,7 @@ import re
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -111,18 +111,6 @@ def test_a_json_line_is_valid_whatever_is_logged(stream: io.StringIO) -> None:
     assert "\\ud83d" in json.loads(line)["path"]
 
 
-def test_an_exception_is_part_of_the_json_line(stream: io.StringIO) -> None:
-    configure_logging(JSON, "api", stream)
-
-    try:
-        fail()
-    except ValueError:
-        logging.getLogger("x").exception("it broke")
-
-    [line] = stream.getvalue().splitlines()
-    assert "ValueError: broken\nin two lines" in json.loads(line)["exception"]
-
-
 def test_a_logger_with_a_level_of_its_own_does_not_get_below_log_level(stream: io.StringIO) -> None:
     configure_logging(Settings(log_level="ERROR"), "worker", stream)
     logger = logging.getLogger("like.rq")
@@ -151,45 +139,50 @@ def test_each_formatter_knows_its_own_lines_and_no_others() -> None:
         assert not as_text.wrote(other, below=True)
 
 
-def test_an_uncaught_exception_is_one_record(stream: io.StringIO) -> None:
-    configure_logging(JSON, "api", stream)
-
-    try:
-        fail()
-    except ValueError as error:
-        sys.excepthook(ValueError, error, error.__traceback__)
-
-    line = json.loads(stream.getvalue())
-    assert (line["level"], line["message"]) == ("CRITICAL", "the process exits: uncaught ValueError")
-    assert "in fail" in line["exception"]
-
-
-def test_a_thread_that_breaks_is_one_record(stream: io.StringIO) -> None:
-    configure_logging(JSON, "api", stream)
-
-    thread = threading.Thread(target=fail, name="duty")
-    thread.start()
-    thread.join()
-
-    line = json.loads(stream.getvalue())
-    assert (line["level"], line["message"]) == ("ERROR", "the thread duty ends: uncaught ValueError")
-    assert "in fail" in line["exception"]
-
-
 class Unraisable:
     def __del__(self) -> None:
         fail()
 
 
-def test_an_exception_that_python_ignores_is_one_record(stream: io.StringIO) -> None:
+def raise_unhandled() -> None:
+    try:
+        fail()
+    except ValueError as error:
+        sys.excepthook(ValueError, error, error.__traceback__)
+
+
+def break_a_thread() -> None:
+    thread = threading.Thread(target=fail, name="duty")
+    thread.start()
+    thread.join()
+
+
+def log_an_exception() -> None:
+    try:
+        fail()
+    except ValueError:
+        logging.getLogger("x").exception("it broke")
+
+
+@pytest.mark.parametrize(
+    ("broken", "level", "message"),
+    [
+        (log_an_exception, "ERROR", "it broke"),
+        (raise_unhandled, "CRITICAL", "the process exits: uncaught ValueError"),
+        (break_a_thread, "ERROR", "the thread duty ends: uncaught ValueError"),
+        (Unraisable, "ERROR", "Unraisable.__del__"),
+    ],
+)
+def test_an_exception_is_one_record(
+    stream: io.StringIO, broken: Callable[[], object], level: str, message: str
+) -> None:
     configure_logging(JSON, "api", stream)
-
-    Unraisable()
-
-    line = json.loads(stream.getvalue())
-    assert line["level"] == "ERROR"
-    assert "Unraisable.__del__" in line["message"]
-    assert "ValueError: broken" in line["exception"]
+    broken()
+    [line] = map(json.loads, stream.getvalue().splitlines())
+    assert line["level"] == level
+    assert message in line["message"]
+    assert "ValueError: broken\nin two lines" in line["exception"]
+    assert "in fail" in line["exception"]
 
 
 def test_a_warning_is_one_record(stream: io.StringIO) -> None:

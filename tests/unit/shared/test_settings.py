@@ -1,4 +1,3 @@
-import stat
 from pathlib import Path
 
 import pytest
@@ -22,11 +21,12 @@ def test_values_are_read_from_the_environment() -> None:
 
 
 def test_a_secret_is_read_from_the_file_that_its_name_with_file_points_at(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("a-long-enough-secret\n")
-
-    settings = Settings.from_environment({"API_KEY_FILE": str(tmp_path / "key")})
-
-    assert settings.api_key == "a-long-enough-secret"
+    key = tmp_path / "key"
+    key.write_text("a-long-enough-secret\n")
+    assert Settings.from_environment({"API_KEY_FILE": str(key)}).api_key == "a-long-enough-secret"
+    key.write_text("")
+    with pytest.raises(SettingsError, match="is empty"):
+        Settings.from_environment({"API_KEY_FILE": str(key)})
 
 
 def test_all_faults_come_in_one_message_each_with_its_name() -> None:
@@ -57,9 +57,15 @@ def test_all_faults_come_in_one_message_each_with_its_name() -> None:
         ({"API_KEY": "k" * 20, "ADMIN_API_KEY": "k" * 20}, "two of them are equal"),
         ({"WORKER_MEMORY_LIMIT_MB": "475"}, "WORKER_MEMORY_LIMIT_MB"),
         ({"API_KEY": "k" * 20, "API_KEY_FILE": "/some/file"}, "both set"),
+        ({"STORAGE_URL": "s3://"}, "names no bucket"),
+        ({"STORAGE_URL": "s3:///rows"}, "names no bucket"),
+        ({"STORAGE_URL": "rows"}, "must start with one of s3://"),
+        ({"STORAGE_URL": "file://rows"}, "absolute path"),
     ],
 )
-def test_settings_that_contradict_each_other_are_refused(environment: dict[str, str], named: str) -> None:
+def test_settings_that_contradict_each_other_or_name_no_store_are_refused(
+    environment: dict[str, str], named: str
+) -> None:
     with pytest.raises(SettingsError, match=named):
         Settings.from_environment(environment)
 
@@ -73,17 +79,6 @@ def test_a_role_of_its_own_needs_a_shared_redis_and_store() -> None:
     assert not settings.embedded_redis
 
 
-def test_an_empty_secret_file_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "key").touch(mode=stat.S_IRUSR)
-
-    with pytest.raises(SettingsError, match="is empty"):
-        Settings.from_environment({"API_KEY_FILE": str(tmp_path / "key")})
-
-
-def test_sockets_lie_under_the_data_folder_where_their_path_is_short_enough() -> None:
-    assert Settings(data_dir=Path("/data")).redis_socket == Path("/data/run/redis.sock")
-
-
 def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -95,21 +90,8 @@ def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep(
         "tempfile.tempdir", str(tmp_path)
     )  # as in the programs, which have a TMPDIR of their own
 
+    assert Settings(data_dir=Path("/data")).redis_socket == Path("/data/run/redis.sock")
     assert settings.run_dir == for_boot
     assert len(bytes(settings.run_dir)) <= MAX_SOCKET_FOLDER_BYTES
     assert settings.run_dir == Settings(data_dir=deep).run_dir
     assert settings.run_dir != Settings(data_dir=deep / "y").run_dir
-
-
-@pytest.mark.parametrize(
-    ("url", "said"),
-    [
-        ("s3://", "names no bucket"),
-        ("s3:///rows", "names no bucket"),
-        ("rows", "must start with one of s3://"),
-        ("file://rows", "absolute path"),
-    ],
-)
-def test_a_store_that_cannot_be_found_is_refused_before_anything_starts(url: str, said: str) -> None:
-    with pytest.raises(SettingsError, match=said):
-        Settings.from_environment({"STORAGE_URL": url})

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from shared.engines.lean_xgboost import import_xgboost
 from shared.ubjson import read_ubjson
-from tests.unit.shared.treeshap.boosters import train
-from tests.unit.shared.treeshap.test_exactness import KINDS
+from tests.support.boosters import train
+from tests.support.shapley import KINDS
 
 
 def same(found: Any, wanted: Any) -> bool:

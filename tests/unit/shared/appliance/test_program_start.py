@@ -20,16 +20,10 @@ def test_a_program_that_was_just_started_has_all_of_its_start_before_it() -> Non
     assert START_SECONDS - SLACK < rest_of_start(started_now()) <= START_SECONDS
 
 
-def test_time_that_passed_since_is_taken_off() -> None:
+def test_time_that_passed_since_is_taken_off_and_older_or_unsupervised_programs_do_not_wait() -> None:
     before = {STARTED_AT_NAME: repr(time.monotonic() - 0.4)}
     assert START_SECONDS - 0.4 - SLACK < rest_of_start(before) <= START_SECONDS - 0.4
-
-
-def test_an_older_program_waits_no_more() -> None:
     assert rest_of_start({STARTED_AT_NAME: repr(time.monotonic() - START_SECONDS)}) == 0
-
-
-def test_a_program_that_nobody_supervises_does_not_wait() -> None:
     assert rest_of_start({}) == 0
 
 

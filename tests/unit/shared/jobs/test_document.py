@@ -1,4 +1,7 @@
 import time
+from typing import Any
+
+import pytest
 
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
@@ -20,34 +23,24 @@ def a_job(**changes: object) -> Job:
     return Job(**(fields | changes))  # type: ignore[arg-type]
 
 
-def test_a_job_reads_back_from_its_hash() -> None:
-    job = a_job(fallback=True, request="r1")
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"fallback": True, "request": "r1"},
+        *({"interactions": some} for some in (None, Interactions(), Interactions(top_pairs=7))),
+        *({"largest_residual": some} for some in (None, 0.0, 3.1e-07)),
+    ],
+)
+def test_a_job_reads_back_from_its_hash_and_one_of_before_lacks_what_is_new(changes: dict[str, Any]) -> None:
+    job = a_job(**changes)
     fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
 
     assert Job.from_hash(fields, todo=3) == job
-
-
-def test_a_jobs_interactions_read_back_and_a_hash_of_before_has_none() -> None:
-    for interactions in (None, Interactions(), Interactions(top_pairs=7)):
-        job = a_job(interactions=interactions)
-        fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
-        assert Job.from_hash(fields, todo=3) == job
-    fields[b"interactions"] = b""
-    assert Job.from_hash(fields, todo=3).interactions is None
-    del fields[b"interactions"]
-    assert Job.from_hash(fields, todo=3).interactions is None
-
-
-def test_the_largest_residual_reads_back_and_a_hash_of_before_has_none() -> None:
-    for residual in (None, 0.0, 3.1e-07):
-        job = a_job(largest_residual=residual)
-        fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}
-        assert Job.from_hash(fields, todo=3) == job
-        assert job.document()["largest_residual"] == residual
-    fields[b"largest_residual"] = b""
-    assert Job.from_hash(fields, todo=3).largest_residual is None
-    del fields[b"largest_residual"]
-    assert Job.from_hash(fields, todo=3).largest_residual is None
+    assert job.document()["largest_residual"] == job.largest_residual
+    new = (b"interactions", b"largest_residual")
+    for before in ({**fields, **dict.fromkeys(new, b"")}, {k: v for k, v in fields.items() if k not in new}):
+        found = Job.from_hash(before, todo=3)
+        assert (found.interactions, found.largest_residual) == (None, None)
 
 
 def test_a_document_tells_interactions_only_where_they_were_asked_for() -> None:
@@ -73,9 +66,6 @@ def test_the_document_is_the_contracts() -> None:
     assert document["finished_at"] is None
     assert document["links"]["result"] == f"/v1/jobs/{document['id']}/result"
     assert "fallback" not in document
-
-
-def test_a_job_of_a_placeholder_says_so() -> None:
     assert a_job(fallback=True).document()["fallback"] is True
 
 

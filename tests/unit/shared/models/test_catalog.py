@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -65,57 +66,69 @@ def test_models_are_found_by_name_and_by_version(tmp_path: Path) -> None:
     assert catalog.get("bread").examples_path == tmp_path / "bread/1/examples.npy"
 
 
-@pytest.mark.parametrize(
-    "wanted",
-    [
-        "",
-        "@",
-        "@1",
-        "beer",
-        "wine@",
-        "wine@3",
-        "wine@01",
-        "wine@1@1",
-        "wine@-1",
-        "wine@²",
-        "../wine",
-        "wine/1",
-        "x" * 999,
-    ],
+UNKNOWN = (
+    "",
+    "@",
+    "@1",
+    "beer",
+    "wine@",
+    "wine@3",
+    "wine@01",
+    "wine@1@1",
+    "wine@-1",
+    "wine@²",
+    "../wine",
+    "wine/1",
+    "x" * 999,
 )
-def test_an_unknown_model_is_not_found_and_the_known_ones_are_listed(tmp_path: Path, wanted: str) -> None:
+
+
+def test_an_unknown_model_is_not_found_and_the_known_ones_are_listed(tmp_path: Path) -> None:
     make(tmp_path)
-
-    with pytest.raises(ModelNotFoundError, match=r"Use one of: wine@1\.") as refused:
-        ModelCatalog.load(tmp_path).get(wanted)
-
-    assert len(str(refused.value)) < 200
-
-
-def test_a_placeholder_takes_the_place_of_the_broken_model(tmp_path: Path) -> None:
-    broken = make(tmp_path / "models", version=2)
-    make(tmp_path / "models", version=1)
-    (broken.folder / "manifest.json").write_bytes(b"{")
-    make(tmp_path / "placeholders", version=2, fallback=True)
-
-    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "placeholders")
-
-    assert catalog.get("wine").fallback
-    assert catalog.get("wine").folder == tmp_path / "placeholders/wine/2"
-    assert not catalog.get("wine@1").fallback
+    catalog = ModelCatalog.load(tmp_path)
+    for wanted in UNKNOWN:
+        with pytest.raises(ModelNotFoundError, match=r"Use one of: wine@1\.") as refused:
+            catalog.get(wanted)
+        assert len(str(refused.value)) < 200
 
 
-def test_an_unreadable_manifest_refuses_its_version_and_no_other(tmp_path: Path) -> None:
+def test_a_placeholder_takes_the_place_of_a_broken_or_refused_model(tmp_path: Path) -> None:
+    models, placeholders = tmp_path / "models", tmp_path / "placeholders"
+    for version in (1, 2, 3):
+        make(models, version=version)
+    (models / "wine/2/manifest.json").write_bytes(b"{")
+    for version in (2, 3):
+        make(placeholders, version=version, fallback=True)
+
+    catalog = ModelCatalog.load(models, placeholders, refusing("wine@3"))
+
+    assert [one.fallback for one in catalog.versions()] == [False, True, True]
+    assert catalog.get("wine@2").folder == placeholders / "wine/2"
+    assert catalog.get("wine").activation is None
+    assert catalog.refused() == ()
+    # What calls itself a placeholder in the models' folder obeys its record.
+    make(models, "bread", fallback=True)
+    catalog = ModelCatalog.load(models, placeholders, refusing("bread@1"))
+    assert [one.id for one in catalog.refused()] == ["bread@1"]
+
+
+def test_an_unreadable_manifest_or_recorded_contract_refuses_its_version_and_no_other(tmp_path: Path) -> None:
     make(tmp_path, "bread")
     (make(tmp_path).folder / "manifest.json").unlink()
     (make(tmp_path, version=2).folder / "manifest.json").write_bytes(b"{")
+    change_manifest(make(tmp_path, version=3), format=[])
+    make(tmp_path, version=4)
+    record = VersionRecord("key", State.READY, contract={"format": 9})
 
-    catalog = ModelCatalog.load(tmp_path)
+    catalog = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@4": record}))
 
     assert [version.id for version in catalog.versions()] == ["bread@1"]
-    assert [one.id for one in catalog.refused()] == ["wine@1", "wine@2"]
+    assert [one.id for one in catalog.refused()] == ["wine@1", "wine@2", "wine@3", "wine@4"]
+    assert [fault.model for fault in find_faults(tmp_path)] == ["wine@1", "wine@2", "wine@3"]
     assert all(one.contract is None and one.activation is None for one in catalog.refused())
-    missing, broken = (one.reason for one in catalog.refused())
+    missing, broken, odd, recorded = (one.reason for one in catalog.refused())
+    assert "its format is []" in odd
+    assert "its format is 9" in recorded
     assert "wine/1/manifest.json cannot be read: No such file" in missing
     assert "wine/2/manifest.json cannot be used: it is not JSON" in broken
     assert missing.count("Restore") == broken.count("Restore") == 1
@@ -133,45 +146,31 @@ def test_if_every_version_is_refused_all_reasons_are_told(tmp_path: Path) -> Non
 
 
 def test_a_version_that_activation_refused_is_listed_with_its_reason(tmp_path: Path) -> None:
-    for version in (1, 2, 3):
-        make(tmp_path, version=version)
-    activations = refusing("wine@3")
-    catalog = ModelCatalog.load(tmp_path, activations=activations)
-
-    assert catalog.get("wine").id == "wine@2"
-    assert [version.id for version in catalog.versions()] == ["wine@1", "wine@2"]
-    (refused,) = catalog.refused()
-    assert refused.id == "wine@3"
-    assert refused.reason == "it takes too long to compile"
-    assert refused.contract is not None
-    assert refused.contract.id == "wine@3"
-    assert refused.activation == activations.versions["wine@3"]
-    with pytest.raises(ModelRefusedError, match="Model wine@3 is refused: it takes too long to compile"):
-        catalog.get("wine@3")
-
-
-def test_a_name_of_which_every_version_is_refused_tells_of_the_highest(tmp_path: Path) -> None:
     make(tmp_path, "bread")
     for version in (2, 10):
         make(tmp_path, version=version)
-    activations = Activations(
-        versions={
-            "wine@2": VersionRecord("key", State.REFUSED, "the older reason"),
-            "wine@10": VersionRecord("key", State.REFUSED, "the newer reason"),
-        }
+    older, newer = (
+        VersionRecord("key", State.REFUSED, f"the {which} reason") for which in ("older", "newer")
     )
-    catalog = ModelCatalog.load(tmp_path, activations=activations)
+    catalog = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@10": newer}))
 
+    assert catalog.get("wine").id == "wine@2"
+    [refused] = catalog.refused()
+    assert (refused.id, refused.reason, refused.activation) == ("wine@10", "the newer reason", newer)
+    assert refused.contract is not None
+    assert refused.contract.id == "wine@10"
+    with pytest.raises(ModelRefusedError, match="Model wine@10 is refused: the newer reason"):
+        catalog.get("wine@10")
+
+    records = {"wine@2": older, "wine@10": newer}  # all of them: the highest is told
+    catalog = ModelCatalog.load(tmp_path, activations=Activations(versions=records))
     with pytest.raises(ModelRefusedError, match="Model wine@10 is refused: the newer reason"):
         catalog.get("wine")
-    with pytest.raises(ModelNotFoundError):
-        catalog.get("wine@3")
-    with pytest.raises(ModelNotFoundError):
-        catalog.get("win")
+    for unknown in ("wine@3", "win"):
+        with pytest.raises(ModelNotFoundError):
+            catalog.get(unknown)
     assert [(one.name, one.version) for one in catalog.refused()] == [("wine", 2), ("wine", 10)]
-    highest = catalog.find_refused("wine")
-    assert highest is not None
-    assert highest.id == "wine@10"
+    assert catalog.find_refused("wine") == catalog.refused()[1]
     assert catalog.find_refused("bread") is catalog.find_refused("wine@3") is None
 
 
@@ -214,49 +213,22 @@ def test_a_manifest_of_format_1_is_completed_from_the_record(tmp_path: Path) -> 
     assert version.contract.trees == Trees(2, 3, TreesReason.BEST_ITERATION)
 
 
-def test_a_record_whose_contract_cannot_be_read_refuses_its_version(tmp_path: Path) -> None:
-    make(tmp_path, "bread")
-    make(tmp_path)
-    record = VersionRecord("key", State.READY, contract={"format": 9})
-
-    catalog = ModelCatalog.load(tmp_path, activations=Activations(versions={"wine@1": record}))
-
-    assert [one.id for one in catalog.refused()] == ["wine@1"]
-    assert "its format is 9" in catalog.refused()[0].reason
-
-
-def test_a_placeholder_is_served_though_the_model_is_refused(tmp_path: Path) -> None:
-    make(tmp_path / "models")
-    make(tmp_path / "placeholders", fallback=True)
-
-    catalog = ModelCatalog.load(tmp_path / "models", tmp_path / "placeholders", refusing("wine@1"))
-
-    assert catalog.get("wine").fallback
-    assert catalog.get("wine").activation is None
-    assert catalog.refused() == ()
-
-
-def test_no_models_at_all_is_a_fault(tmp_path: Path) -> None:
+def test_no_models_at_all_and_a_wrong_name_are_faults_and_strangers_do_not_matter(tmp_path: Path) -> None:
     with pytest.raises(ModelFaultError, match="there is no model in"):
         ModelCatalog.load(tmp_path)
     (fault,) = find_faults(tmp_path / "nowhere")
     assert "there is no folder" in fault.what
     assert "MODELS_DIR" in fault.remedy
-
-
-def test_whole_models_have_no_faults_and_strangers_beside_them_do_not_matter(tmp_path: Path) -> None:
     make(tmp_path)
     (tmp_path / "train.py").write_text("")
-    (tmp_path / "__pycache__").mkdir()
-    (tmp_path / "wine/.adding-x").mkdir()
-
+    for stranger in ("__pycache__", "wine/.adding-x"):
+        (tmp_path / stranger).mkdir()
     assert find_faults(tmp_path) == []
     assert len(ModelCatalog.load(tmp_path)) == 1
-
-
-def _truncate(version: ModelVersion) -> None:
-    content = version.model_path.read_bytes()
-    version.model_path.write_bytes(content[:10])
+    (tmp_path / "Wine Copy/1").mkdir(parents=True)
+    (fault,) = find_faults(tmp_path)
+    assert "Wine Copy/1 is not named as a model's folder is" in fault.what
+    assert fault.remedy.startswith("Name it NAME/VERSION")
 
 
 def _alter(version: ModelVersion) -> None:
@@ -265,19 +237,18 @@ def _alter(version: ModelVersion) -> None:
     version.model_path.write_bytes(content)
 
 
-def _lose_background(version: ModelVersion) -> None:
-    (version.folder / "background.npy").unlink()
-
-
 @pytest.mark.parametrize(
     ("damage", "what"),
     [
-        (_truncate, "model.ubj is truncated: 10 bytes of 36"),
+        (lambda version: os.truncate(version.model_path, 10), "model.ubj is truncated: 10 bytes of 36"),
         (_alter, "model.ubj was altered or truncated"),
         (lambda version: version.model_path.write_bytes(b""), "model.ubj is empty"),
         (lambda version: version.model_path.unlink(), "model.ubj cannot be read: No such file or directory"),
         (lambda version: change_manifest(version, sha256="0" * 64), "model.ubj was altered or truncated"),
-        (_lose_background, "background.npy cannot be read: No such file or directory"),
+        (
+            lambda version: (version.folder / "background.npy").unlink(),
+            "background.npy cannot be read: No such file or directory",
+        ),
         (lambda version: (version.folder / "examples.npy").write_bytes(b"x"), "examples.npy was altered"),
         (
             lambda version: change_manifest(
@@ -306,16 +277,6 @@ def test_damage_is_named_with_its_remedy(tmp_path: Path, damage: Any, what: str)
     assert str(faults[0]).count("Restore") == 1
 
 
-def test_a_folder_with_a_name_that_no_model_has_is_a_fault(tmp_path: Path) -> None:
-    make(tmp_path)
-    (tmp_path / "Wine Copy/1").mkdir(parents=True)
-
-    (fault,) = find_faults(tmp_path)
-
-    assert "Wine Copy/1 is not named as a model's folder is" in fault.what
-    assert fault.remedy.startswith("Name it NAME/VERSION")
-
-
 def test_a_record_of_other_files_that_had_the_name_before_does_not_count(tmp_path: Path) -> None:
     version = make(tmp_path)
     record = VersionRecord("key", State.REFUSED, "it was another model", manifest="0" * 64)
@@ -324,21 +285,6 @@ def test_a_record_of_other_files_that_had_the_name_before_does_not_count(tmp_pat
     record = replace(record, manifest=manifest_digest(version.folder))
     with pytest.raises(ModelFaultError, match="it was another model"):
         ModelCatalog.load(tmp_path, None, Activations(versions={version.id: record}))
-
-
-def test_what_calls_itself_a_placeholder_in_the_models_folder_obeys_its_record(tmp_path: Path) -> None:
-    make(tmp_path, "bread")
-    version = make(tmp_path, "wine", fallback=True)
-    catalog = ModelCatalog.load(tmp_path, tmp_path / "placeholders", refusing(version.id))
-    assert [one.id for one in catalog.refused()] == ["wine@1"]
-
-
-@pytest.mark.parametrize("odd", [[], {}, "2", 2.5, None, True])
-def test_an_odd_format_refuses_its_version_and_no_other(tmp_path: Path, odd: Any) -> None:
-    make(tmp_path, "bread")
-    change_manifest(make(tmp_path, "wine"), format=odd)
-    assert [one.id for one in ModelCatalog.load(tmp_path).refused()] == ["wine@1"]
-    assert [fault.model for fault in find_faults(tmp_path)] == ["wine@1"]
 
 
 def _header(shape: str) -> bytes:

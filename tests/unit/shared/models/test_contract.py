@@ -145,25 +145,15 @@ def test_a_manifest_survives_being_written_and_read(text: bytes) -> None:
 
     assert read_contract(contract.to_json()) == contract
     assert read_contract(contract.to_json()).to_json() == contract.to_json()
-
-
-def test_what_is_written_is_what_was_read() -> None:
-    written = json.loads(read_contract(text_with(), SOURCE).to_json())
-
-    assert written == WHOLE
-    assert "labels" not in written["features"][0]
+    assert json.loads(read_contract(text_with(), SOURCE).to_json()) == WHOLE
 
 
 def test_keys_that_may_be_left_out_may_be_left_out() -> None:
     contract = read_contract(json.dumps(NEEDED).encode(), SOURCE)
 
-    assert (contract.size, contract.background, contract.examples, contract.expected) == (
-        None,
-        None,
-        None,
-        None,
-    )
-    assert (contract.groups, contract.reasons, contract.never_reasons, contract.adverse) == ({}, {}, (), None)
+    optional = (contract.size, contract.background, contract.examples, contract.expected, contract.adverse)
+    assert optional == (None,) * 5
+    assert (contract.groups, contract.reasons, contract.never_reasons) == ({}, {}, ())
     assert contract.fallback is False
 
 
@@ -182,17 +172,7 @@ def test_odd_names_and_labels_are_kept_as_they_are(name: str) -> None:
     assert again.never_reasons == (name,)
 
 
-def test_labels_that_are_numbers_stay_numbers_and_texts_stay_texts() -> None:
-    features = [
-        {"name": "number", "kind": "category", "labels": [1, 2]},
-        {"name": "text", "kind": "category", "labels": ["1", "2"]},
-    ]
-    contract = read_contract(json.dumps({**NEEDED, "features": features}).encode())
-
-    assert [feature.labels for feature in read_contract(contract.to_json()).features] == [(1, 2), ("1", "2")]
-
-
-def test_a_manifest_of_format_1_is_upgraded() -> None:
+def test_a_manifest_of_format_1_is_upgraded_and_written_as_format_2() -> None:
     contract = read_contract(old_with(), SOURCE)
 
     assert contract.format == 1
@@ -202,13 +182,8 @@ def test_a_manifest_of_format_1_is_upgraded() -> None:
     assert contract.trees is None  # activation reads it from the model
     assert (contract.missing, contract.precision) == ((), "float32")
     assert contract.background == FileEntry("background.npy", "b" * 64, 3)
-
-
-def test_an_upgraded_manifest_is_written_as_format_2() -> None:
-    completed = dataclasses.replace(read_contract(old_with(), SOURCE), trees=Trees(3, 3))
-
+    completed = dataclasses.replace(contract, trees=Trees(3, 3))
     written = json.loads(completed.to_json())
-
     assert written["format"] == 2
     assert "xgboost_version" not in written
     assert read_contract(completed.to_json()) == dataclasses.replace(completed, format=2)
@@ -234,50 +209,36 @@ def test_the_objective_says_how_a_margin_becomes_a_prediction(objective: str, li
 
 _REFUSED: list[tuple[bytes, str]] = [
     (b"", "it is empty"),
-    (b"  \n", "it is empty"),
     (text_with()[:40], "it is not JSON"),
     (b"\xff\xfe\x00", "it is not JSON"),
     (b"[" * 100_000, "it is not JSON"),
     (b"[]", "it is not a JSON object"),
     (b"{}", "it lacks name, version"),
     (text_with(format=3), "its format is 3, and this version of Shapbox reads 1 to 2"),
-    (text_with(format=0), "its format is 0"),
     (text_with(format="2"), "its format is '2'"),
     (text_with(format=True), "its format is True"),
-    (text_with(format=None), "its format is None"),
     *((text_without(key), f"it lacks {key}") for key in NEEDED if key != "format"),
     (text_without("format"), "it lacks xgboost_version"),
     (text_with(backgroud=None), "unknown keys (backgroud)"),
     (text_with(xgboost_version="3"), "unknown keys (xgboost_version)"),
     (text_with(name="../etc"), "'name' must be a name"),
-    (text_with(name="a/b"), "'name' must be a name"),
     (text_with(name="Wine"), "'name' must be a name"),
     (text_with(name=7), "'name' must be a text"),
-    (text_with(version="2"), "'version' must be a whole number"),
     (text_with(version=True), "'version' must be a whole number"),
     (text_with(version=0), "'version' must be a whole number"),
-    (text_with(size=-1), "'size' must be a whole number"),
     (text_with(sha256="A" * 64), "'sha256' must be a SHA-256"),
     (text_with(features=[]), "'features' must be a list"),
-    (text_with(features="abc"), "'features' must be a list"),
     (text_with(features=["alcohol"]), "each of 'features' must be an object"),
     (one_feature(name="a"), "each of 'features' must be an object"),
-    (one_feature(kind="number"), "each of 'features' must be an object"),
     (one_feature(name="a", kind="number", unit="m"), "each of 'features' must be an object"),
     (one_feature(name="", kind="number"), "a feature's name must be a text"),
-    (one_feature(name=1, kind="number"), "a feature's name must be a text"),
     (one_feature(name="a", kind="c"), "the kind of 'a' must be one of number, boolean, category, and is 'c'"),
-    (one_feature(name="a", kind=None), "the kind of 'a' must be one of"),
     (one_feature(name="a", kind="number", labels=["x"]), "'a' has labels and is no category"),
-    (one_feature(name="a", kind="boolean", labels=["x"]), "'a' has labels and is no category"),
     (one_feature(name="a", kind="category", labels="xy"), "the labels of 'a' must be all texts or all whole"),
     (one_feature(name="a", kind="category", labels=["x", 1]), "the labels of 'a' must be all texts or"),
-    (one_feature(name="a", kind="category", labels=[1.5]), "the labels of 'a' must be all texts or"),
     (one_feature(name="a", kind="category", labels=[True]), "the labels of 'a' must be all texts or"),
-    (one_feature(name="a", kind="category", labels=[["x"]]), "the labels of 'a' must be all texts or"),
     (one_feature(name="a", kind="category", labels=["x", "x"]), "'a' has a label twice"),
     (text_with(features=WHOLE["features"] + WHOLE["features"][:1]), "'features' names something twice"),
-    (text_with(outputs=[]), "'outputs' must be a list of names"),
     (text_with(outputs=[1]), "'outputs' must hold texts that are not empty"),
     (text_with(outputs=["a", "a"]), "'outputs' names something twice"),
     (text_with(objective=""), "'objective' must be a text"),
@@ -288,8 +249,6 @@ _REFUSED: list[tuple[bytes, str]] = [
         text_with(link="logit"),
         "'link' must be one of identity, sigmoid, softmax, argmax, exp, step, and is 'logit'",
     ),
-    (text_with(link=None), "'link' must be one of"),
-    (text_with(missing=-999), "'missing' must be a list of finite numbers"),
     (text_with(missing=["-999"]), "'missing' must be a list of finite numbers"),
     (text_with(missing=[True]), "'missing' must be a list of finite numbers"),
     (text_with(missing=[float("nan")]), "it is not JSON"),
@@ -297,8 +256,6 @@ _REFUSED: list[tuple[bytes, str]] = [
     (one_feature(name="\ud800", kind="number"), "it is not JSON"),
     (one_feature(name="a", kind="category", labels=[2**70]), "the labels of 'a' must be all texts or"),
     (text_with(trees=7), "'trees' must be an object of used, total and reason"),
-    (text_with(trees=None), "'trees' must be an object of used, total and reason"),
-    (text_with(trees={"used": 1, "total": 1}), "'trees' must be an object of used, total and reason"),
     (
         text_with(trees={"used": 1, "total": 1, "reason": "best"}),
         "'trees.reason' must be one of all, best_iteration",
@@ -310,12 +267,9 @@ _REFUSED: list[tuple[bytes, str]] = [
     (text_with(fallback="yes"), "'fallback' must be true or false"),
     (text_with(groups=["a"]), "'groups' must be an object"),
     (text_with(groups={"place": "region"}), "'groups.place' must be a list of names"),
-    (text_with(groups={"place": []}), "'groups.place' must be a list of names"),
-    (text_with(groups={"place": [1]}), "'groups.place' must hold texts"),
     (text_with(groups={"place": ["postcode"]}), "the group 'place' names 'postcode', which is no feature"),
     (text_with(groups={"region": ["region"]}), "the group 'region' is called as a feature is"),
     (text_with(reasons=["R1"]), "'reasons' must be an object"),
-    (text_with(reasons={"alcohol": "R1"}), "'reasons.alcohol' must be an object of code and text"),
     (text_with(reasons={"alcohol": {"code": "R1"}}), "'reasons.alcohol' must be an object of code and text"),
     (text_with(reasons={"alcohol": {"code": "R1", "text": ""}}), "'reasons.alcohol' must hold texts"),
     (
@@ -329,13 +283,9 @@ _REFUSED: list[tuple[bytes, str]] = [
     (text_with(background="background.npy"), "'background' must be null or an object"),
     (text_with(background={"file": "x.npy", "sha256": "b" * 64}), "'background' must be null or an object"),
     (text_with(examples={**ENTRY, "file": "../../etc/passwd"}), "'examples.file' must be the name of a file"),
-    (text_with(examples={**ENTRY, "file": ".hidden"}), "'examples.file' must be the name of a file"),
     (text_with(examples={**ENTRY, "sha256": "no"}), "'examples.sha256' must be"),
-    (text_with(examples={**ENTRY, "rows": 1.5}), "'rows' must be a whole number"),
     (text_with(examples={**ENTRY, "rows": 0}), "'rows' must be a whole number"),
-    (text_with(expected=[]), "'expected' must be null or an object of rows and margins"),
     (text_with(expected={"rows": ENTRY}), "'expected' must be null or an object of rows and margins"),
-    (text_with(expected={"rows": ENTRY, "margins": None}), "'expected' must hold as many margins as rows"),
     (
         text_with(expected={"rows": ENTRY, "margins": {**ENTRY, "rows": 2}}),
         "must hold as many margins as rows",
@@ -344,9 +294,7 @@ _REFUSED: list[tuple[bytes, str]] = [
     (old_with(format=2), "it lacks library, library_version"),
     (old_with(features=WHOLE["features"]), "'features' must hold texts that are not empty"),
     (old_with(features=["a", "a"]), "'features' names something twice"),
-    (old_with(features=["a", ""]), "'features' must hold texts that are not empty"),
     (old_with(trees=None), "unknown keys (trees)"),
-    (old_with(missing=[-1]), "unknown keys (missing)"),
 ]
 
 
@@ -362,13 +310,13 @@ def test_a_wrong_manifest_is_refused_with_file_fault_and_remedy(text: bytes, wha
     assert "`python -m ops.models add wine FILE --version 2`" in message
 
 
-@pytest.mark.parametrize("folder", ["wine/1", "a.b_c-9/999999999"])
-def test_names_and_versions_make_a_model_folder(folder: str) -> None:
-    assert is_model_folder(Path("models") / folder)
-
-
 @pytest.mark.parametrize(
-    "folder", ["wine/01", "wine/0", "wine/v1", "Wine/1", ".wine/1", "wine\n/1", "w" * 65 + "/1"]
+    ("folder", "right"),
+    [
+        *((folder, True) for folder in ("wine/1", "a.b_c-9/999999999")),
+        *((folder, False) for folder in ("wine/01", "wine/0", "wine/v1", "Wine/1", ".wine/1", "wine\n/1")),
+        ("w" * 65 + "/1", False),
+    ],
 )
-def test_other_names_make_none(folder: str) -> None:
-    assert not is_model_folder(Path("models") / folder)
+def test_names_and_versions_make_a_model_folder(folder: str, *, right: bool) -> None:
+    assert is_model_folder(Path("models") / folder) == right

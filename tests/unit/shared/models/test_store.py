@@ -9,9 +9,8 @@ import pytest
 
 from shared.errors import ModelFaultError
 from shared.models.catalog import find_faults
-from shared.models.contract import Contract, Feature, Kind, Trees
+from shared.models.contract import Contract, Feature, Trees
 from shared.models.store import ModelDraft, write_model_folder
-from shared.models.version import read_version
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,26 +86,9 @@ def test_expected_margins_are_kept_beside_the_model_and_checked(tmp_path: Path) 
     assert "expected-margins.npy was altered" in find_faults(tmp_path)[0].what
 
 
-def test_as_many_margins_as_rows_are_expected(tmp_path: Path) -> None:
-    few = np.zeros((1, 1), dtype=np.float32)
-    with pytest.raises(ModelFaultError, match="must hold as many margins as rows"):
-        write_model_folder(tmp_path, dataclasses.replace(DRAFT, expected=(ROWS, few)))
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_files_that_a_contract_names_and_the_draft_lacks_are_not_in_the_manifest(tmp_path: Path) -> None:
     first = write_model_folder(tmp_path, DRAFT)
     again = write_model_folder(tmp_path, ModelDraft(first.contract, b"model"), replace=True)
 
     assert again.contract.background is None
     assert find_faults(tmp_path) == []
-
-
-def test_odd_names_and_labels_are_kept_as_they_are(tmp_path: Path) -> None:
-    features = (
-        Feature("net\u00a0income"),
-        Feature("tab\there", Kind.CATEGORY, (" padded ", "line\nbreak", "\u2028")),
-    )
-    version = write_model_folder(tmp_path, draft_with(features=features))
-
-    assert version.contract.features == read_version(version.folder).contract.features == features

@@ -70,21 +70,18 @@ def test_merging_step_by_step_gives_what_merging_at_once_gives() -> None:
     np.testing.assert_allclose(stepwise.table, Moments.merged(parts).table, rtol=1e-12, atol=1e-12)
 
 
-def test_wide_rows_are_looked_at_block_by_block_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wide_and_many_rows_are_looked_at_block_by_block_with_the_same_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    x, phi = data(6, 2 * moments.BLOCK_NUMBERS // 30 + 1, features=30, outputs=2)
+    found = Moments.of(x, phi)
+    assert found.rows == len(x)
+    assert_are_numpys(found, x, phi)
+
     x, phi = data(2, 20, 11, 1)
     whole = Moments.of(x, phi)
     monkeypatch.setattr(moments, "BLOCK_FEATURES", 4)
-
     np.testing.assert_array_equal(Moments.of(x, phi).table, whole.table)
-
-
-def test_many_rows_are_looked_at_block_by_block_with_the_same_result() -> None:
-    x, phi = data(6, 2 * moments.BLOCK_NUMBERS // 30 + 1, features=30, outputs=2)
-
-    found = Moments.of(x, phi)
-
-    assert found.rows == len(x)
-    assert_are_numpys(found, x, phi)
 
 
 def test_what_never_changes_has_no_correlation_and_no_deviation() -> None:

@@ -1,3 +1,8 @@
+"""The reference in float64 and every kernel, compared with the definition, XGBoost and shap."""
+
+import itertools
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -6,84 +11,166 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.explanation import Explanation
-from shared.models.activation.compilation import compile_booster
-from shared.models.activation.verification.exact_values import exact_values
+from shared.models.activation.compilation import compile_booster, start_margins
+from shared.models.activation.verification.exact_interventional import values_of_tree
+from shared.models.activation.verification.exact_values import exact_interactions, exact_values
 from shared.models.activation.verification.trial_rows import rows_for_tables
+from shared.treeshap import layout
+from shared.treeshap import pairs as pairs_module
+from shared.treeshap.compiled import Compiled
 from shared.treeshap.compiler import compile_forest
-from shared.treeshap.explainer import Explainer
-from shared.treeshap.forest import read_forest
-from shared.treeshap.library import Library
-from tests.unit.shared.treeshap.boosters import (
+from shared.treeshap.explainer import Explainer, InteractionExplainer
+from shared.treeshap.forest import Forest, NotCoveredError, read_forest
+from shared.treeshap.interventional import against_background
+from shared.treeshap.library import Kernel, Library, native_model
+from shared.treeshap.pairs import find_pairs
+from tests.support.boosters import (
+    Floats,
     contributions,
     document_with,
+    interactions,
     load,
     margins,
     rows_of,
     train,
     tree_document,
 )
-from tests.unit.shared.treeshap.truth import shapley_by_leaves, shapley_by_subsets
+from tests.support.shapley import (
+    KINDS,
+    WITH_BACKGROUND,
+    Doubles,
+    case,
+    chain,
+    edge,
+    interactions_by_subsets,
+    interventional_by_subsets,
+    odd_trees,
+    shapley_by_leaves,
+    shapley_by_subsets,
+)
 
 #: XGBoost's own quadrature is exact for so many different features on a path.
 XGBOOST_EXACT_FEATURES = 8
-KINDS: dict[str, dict[str, Any]] = {
-    "one output": {"depth": 4, "features": 6},
-    "features repeated on a path": {"depth": 6, "features": 2},
-    "deeper than tables": {"depth": 8, "features": 7, "min_child_weight": 4},
-    "deeper than tables and repeated": {"depth": 9, "features": 3, "min_child_weight": 0},
-    "several classes": {"depth": 3, "features": 4, "objective": "multi:softprob", "num_class": 3},
-    "several targets": {"depth": 3, "features": 4, "targets": 2},
-    "a vector in each leaf": {"depth": 4, "features": 4, "targets": 3, "multi_strategy": "multi_output_tree"},
-    "a single leaf in each tree": {"depth": 3, "features": 3, "gamma": 1e9, "base_score": 0.1},
-    "a forest in each round": {"depth": 3, "features": 4, "num_parallel_tree": 3, "subsample": 0.5},
-    "dart": {"depth": 3, "features": 4, "booster": "dart", "rate_drop": 0.5, "one_drop": 1},
-    "categories in a set": {"depth": 4, "features": 4, "categories": 40, "max_cat_to_onehot": 1},
-    "categories one by one": {"depth": 4, "features": 4, "categories": 5, "max_cat_to_onehot": 8},
-    "leaves in loss order": {"depth": 0, "features": 5, "grow_policy": "lossguide", "max_leaves": 20},
-}
+SIZES = (1, 2, 4, 5, 15, 16, 17, 63, 64, 65, 95, 96, 97, 255, 256, 257, 600)
+CLASSES: dict[str, Any] = {"objective": "multi:softprob", "num_class": 3}
+
+
+def forest_and_start(booster: Any) -> tuple[Forest, Floats]:
+    forest = read_forest(bytes(booster.save_raw("ubj")))
+    return forest, start_margins(booster, forest)
+
+
+def matrices(compiled: Compiled, library: Library, kernel: Kernel, rows: Floats) -> Floats:
+    values = Explainer(compiled, library, kernel).explain(rows)
+    return InteractionExplainer(compiled, library, kernel).matrices(rows, values)
+
+
+def exact_matrices(booster: Any, rows: Floats) -> Doubles:
+    forest, start = forest_and_start(booster)
+    return np.array([exact_interactions(forest, start, row) for row in rows])
+
+
+def pairs_of(found: Any) -> Any:
+    """Leave out the diagonal and the base value's row and column."""
+    features = found.shape[-1] - 1
+    return found[:, :, :features, :features] * (1 - np.eye(features))
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kernel_gives_the_values_of_the_definition(library: Library, kind: str) -> None:
-    booster, x = train(trees=3, **KINDS[kind])
-    rows = x[[0, 1, 2, 300, 301]]
-    compiled = compile_booster(booster)
-    wanted = shapley_by_subsets(booster, rows, compiled.outputs)
-    scale = 1 + np.abs(wanted).max()
+def test_the_reference_is_the_definition_laid_out_as_xgboosts(kind: str) -> None:
+    one = case(kind)
+    forest, start = forest_and_start(one.booster)
+    got, pairs = exact_values(forest, start, one.rows), exact_matrices(one.booster, one.rows)
+    np.testing.assert_allclose(got.values, one.values, atol=1e-13)
+    np.testing.assert_allclose(got.values.sum(axis=2) + got.base_values, got.margins, atol=1e-12)
+    np.testing.assert_allclose(got.margins, margins(one.booster, one.rows), rtol=1e-6, atol=1e-6)
+    bases = contributions(one.booster, one.rows)[:, :, -1]
+    np.testing.assert_allclose(got.base_values, bases, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(pairs_of(pairs), one.pairs, atol=1e-13)
+    np.testing.assert_allclose(pairs[:, :, :-1].sum(axis=3), got.values, atol=1e-13)
+    np.testing.assert_allclose(pairs[:, :, -1].sum(axis=2), got.base_values, atol=1e-13)
+    np.testing.assert_allclose(pairs, interactions(one.booster, one.rows), atol=2e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kernel_gives_the_values_and_interactions_of_the_definition(
+    library: Library, kind: str
+) -> None:
+    one = case(kind)
     for kernel in library.kernels():
-        got = Explainer(compiled, library, kernel).explain(rows)
-        assert np.abs(got.values - wanted).max() <= 5e-7 * scale, kernel
-        np.testing.assert_array_equal(got.margins, margins(booster, rows))
-        np.testing.assert_allclose(
-            got.base_values, contributions(booster, rows)[:, :, -1], rtol=1e-6, atol=1e-6
-        )
+        got = Explainer(one.compiled, library, kernel).explain(one.rows)
+        assert np.abs(got.values - one.values).max() <= 5e-7 * (1 + np.abs(one.values).max()), kernel
+        np.testing.assert_array_equal(got.margins, margins(one.booster, one.rows))
+        bases = contributions(one.booster, one.rows)[:, :, -1]
+        np.testing.assert_allclose(got.base_values, bases, rtol=1e-6, atol=1e-6)
+        pairs = matrices(one.compiled, library, kernel, one.rows)
+        assert np.abs(pairs_of(pairs) - one.pairs).max() <= 5e-7 * (1 + np.abs(one.pairs).max()), kernel
+        np.testing.assert_allclose(pairs, interactions(one.booster, one.rows), atol=2e-6)
+        values = Explainer(one.compiled, library, kernel).explain(one.x[:50])
+        many = matrices(one.compiled, library, kernel, one.x[:50])
+        np.testing.assert_array_equal(many, many.swapaxes(2, 3))
+        np.testing.assert_allclose(many.sum(axis=3), values.contributions, atol=2e-6)
+        np.testing.assert_array_equal(many[:, :, -1, -1], values.base_values)
+        assert not many[:, :, -1, :-1].any()
 
 
-def test_the_two_truths_agree(library: Library) -> None:
-    del library
-    for depth, features in ((3, 5), (5, 2)):
-        booster, x = train(depth, 3, features)
-        by_subsets, by_leaves = (way(booster, x[:5]) for way in (shapley_by_subsets, shapley_by_leaves))
-        np.testing.assert_allclose(by_subsets, by_leaves, atol=1e-14)
+@pytest.mark.parametrize("kind", WITH_BACKGROUND)
+def test_every_kernel_gives_the_values_of_the_definition_against_a_background(
+    library: Library, kind: str
+) -> None:
+    booster, x = train(trees=3, **WITH_BACKGROUND[kind])
+    rows, background = x[[0, 1, 2, 300, 301, 302]], x[50:58]
+    plain = compile_booster(booster)
+    compiled = against_background(plain, background)
+    wanted = interventional_by_subsets(booster, rows, background, compiled.outputs)
+    means = margins(booster, background).mean(axis=0, dtype=np.float64)
+    for kernel in library.kernels():
+        for count in (1, 6, 300):  # alone, as the beginning of a block, and as a block and some of another
+            some, right = (np.resize(each, (count, *each.shape[1:])) for each in (rows, wanted))
+            got = Explainer(compiled, library, kernel).explain(some)
+            assert np.abs(got.values - right).max() <= 5e-7 * (1 + np.abs(wanted).max()), kernel
+            np.testing.assert_array_equal(got.margins, margins(booster, some))
+            np.testing.assert_allclose(got.base_values, np.tile(means, (count, 1)), rtol=1e-6, atol=1e-6)
+    if kind == "eight bits":  # the widest tables are those of new and of repeated features
+        leaves = (plain.nodes["left"] < 0) | (plain.nodes["right"] < 0)
+        widest = plain.nodes[(plain.nodes["above"] == layout.MOST_BITS - 1) & leaves]
+        assert set(widest["flags"] & layout.REPEATED) == {0, layout.REPEATED}
 
 
 @pytest.mark.parametrize(
     ("depth", "trees", "features"), [(3, 100, 30), (6, 60, 30), (6, 60, 4), (8, 20, 30), (12, 5, 12)]
 )
-def test_no_kernel_is_further_from_the_truth_than_xgboost(
+def test_no_kernels_values_are_further_from_the_truth_than_xgboosts(
     library: Library, depth: int, trees: int, features: int
 ) -> None:
     booster, x = train(depth, trees, features, min_child_weight=0)
-    rows = x[:64]
+    rows = x[:32]
     truth = shapley_by_leaves(booster, rows)
     xgboosts = np.abs(contributions(booster, rows)[:, :, :-1] - truth)
+    forest, start = forest_and_start(booster)
+    for budget, kernel in itertools.product((64, 0), library.kernels()):
+        compiled = compile_forest(forest, start, budget)
+        ours = np.abs(Explainer(compiled, library, kernel).explain(rows).values - truth)
+        assert ours.max() <= xgboosts.max()
+        assert np.sqrt((ours**2).mean()) <= np.sqrt((xgboosts**2).mean())
+    np.testing.assert_allclose(exact_values(forest, start, rows[:2]).values, truth[:2], atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("depth", "trees", "features"), [(3, 60, 12), (6, 20, 12), (6, 20, 4), (8, 4, 12), (12, 1, 12)]
+)
+def test_no_kernels_interactions_are_further_from_the_truth_than_xgboosts_or_a_float_can_be(
+    library: Library, depth: int, trees: int, features: int
+) -> None:
+    booster, x = train(depth, trees, features, min_child_weight=0)
+    rows = x[:40]
+    truth, theirs = pairs_of(exact_matrices(booster, rows)), interactions(booster, rows)
+    xgboosts = np.abs(pairs_of(theirs) - truth)
+    one_float = np.finfo(np.float32).eps * np.abs(theirs).max()
     for kernel in library.kernels():
-        for budget in (64, 0):
-            forest = read_forest(bytes(booster.save_raw("ubj")))
-            compiled = compile_forest(forest, compile_booster(booster).start, budget)
-            ours = np.abs(Explainer(compiled, library, kernel).explain(rows).values - truth)
-            assert ours.max() <= xgboosts.max()
-            assert np.sqrt((ours**2).mean()) <= np.sqrt((xgboosts**2).mean())
+        ours = np.abs(pairs_of(matrices(compile_booster(booster), library, kernel, rows)) - truth)
+        assert ours.max() <= max(xgboosts.max(), one_float)
+        assert np.sqrt((ours**2).mean()) <= np.sqrt((xgboosts**2).mean())
 
 
 @settings(max_examples=25, deadline=None, derandomize=True)
@@ -91,8 +178,8 @@ def test_no_kernel_is_further_from_the_truth_than_xgboost(
     depth=st.integers(1, 9),
     trees=st.integers(1, 12),
     features=st.integers(1, 12),
-    classes=st.sampled_from([0, 3]),
-    dart=st.booleans(),
+    params=st.sampled_from([{}, {"objective": "multi:softmax", "num_class": 3}]),
+    dart=st.sampled_from([{}, {"booster": "dart", "rate_drop": 0.4}]),
     seed=st.integers(0, 99),
 )
 def test_trained_models_agree_with_xgboost_whatever_their_shape(
@@ -100,14 +187,11 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
     depth: int,
     trees: int,
     features: int,
-    classes: int,
-    dart: bool,  # noqa: FBT001  # hypothesis calls it by name
+    params: dict[str, Any],
+    dart: dict[str, Any],
     seed: int,
 ) -> None:
-    params: dict[str, Any] = {"objective": "multi:softmax", "num_class": classes} if classes else {}
-    if dart:
-        params |= {"booster": "dart", "rate_drop": 0.4}
-    booster, _ = train(depth, trees, features, seed, **params)
+    booster, x = train(depth, trees, features, seed, **params, **dart)
     compiled, forest = compile_booster(booster), read_forest(bytes(booster.save_raw("ubj")))
     rows = rows_for_tables(compiled, forest)
     wanted: Any = contributions(booster, rows)
@@ -116,6 +200,7 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
         rows, scale = rows[:40], scale[:40]
         exact = exact_values(forest, compiled.start, rows)
         wanted = np.dstack([exact.values, exact.base_values])
+    pairs = interactions(booster, x[:37])
     for kernel in library.kernels():
         explainer = Explainer(compiled, library, kernel)
         alone = Explanation.concatenate([explainer.explain(row[None]) for row in rows[:40]])
@@ -124,40 +209,11 @@ def test_trained_models_agree_with_xgboost_whatever_their_shape(
             np.testing.assert_array_equal(got.margins, margins(booster, rows[: len(got)]))
             sums = got.contributions.sum(axis=2, dtype=np.float64) - got.margins
             assert (np.abs(sums) / scale[: len(got), :, 0]).max() <= 1e-5, kernel
+        found = matrices(compiled, library, kernel, x[:37])
+        np.testing.assert_allclose(found, pairs, atol=5e-6 * (1 + np.abs(pairs).max()))
 
 
-EDGES = [
-    0.0,
-    -0.0,
-    1.0,
-    np.nextafter(np.float32(1), np.float32(2)),
-    1e-45,
-    -1e-45,
-    1.1754942e-38,
-    3e38,
-    -3e38,
-]
-edge = st.sampled_from([float(np.float32(value)) for value in EDGES])
-
-
-@st.composite
-def odd_trees(draw: st.DrawFn, features: int = 3) -> Any:
-    """A tree with any thresholds, repeats and default sides, and nodes without cover."""
-    splits, leaves, covers = {}, {}, {0: 64.0}
-    waiting = [0]
-    while waiting:
-        node = waiting.pop()
-        if node > 30 or draw(st.integers(0, 3)) == 0:
-            leaves[node] = draw(st.floats(-4, 4, width=32))
-            continue
-        splits[node] = (draw(st.integers(0, features - 1)), draw(edge), draw(st.booleans()))
-        part = draw(st.sampled_from([0.5, 0.25, 0.0, 1.0, 1e-6]))
-        covers |= {2 * node + 1: covers[node] * part, 2 * node + 2: covers[node] * (1 - part)}
-        waiting += [2 * node + 1, 2 * node + 2]
-    return tree_document(splits, leaves, covers, features)
-
-
-@settings(max_examples=120, deadline=None, derandomize=True)
+@settings(max_examples=80, deadline=None, derandomize=True)
 @given(
     trees=st.lists(odd_trees(), min_size=1, max_size=3),
     values=st.lists(edge | st.just(np.nan), min_size=9, max_size=9),
@@ -168,12 +224,84 @@ def test_odd_models_agree_with_the_definition_at_the_edges_of_float32(
     rows = np.array(values, dtype=np.float32).reshape(3, 3)
     booster = load(document_with(trees, 3))
     compiled = compile_booster(booster)
-    wanted = shapley_by_subsets(booster, rows)
+    wanted, pairs = shapley_by_subsets(booster, rows), interactions_by_subsets(booster, rows)
+    exact = exact_values(*forest_and_start(booster), rows)
+    np.testing.assert_allclose(exact.values, wanted, atol=1e-11)
+    np.testing.assert_allclose(exact.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(pairs_of(exact_matrices(booster, rows)), pairs, atol=1e-11)
     for kernel in library.kernels():
         for some in (rows, np.tile(rows, (8, 1))):  # row by row, and as a block
             got = Explainer(compiled, library, kernel).explain(some)
             np.testing.assert_allclose(got[:3].values, wanted, atol=2e-6)
             np.testing.assert_array_equal(got[:3].margins, margins(booster, rows))
+        np.testing.assert_allclose(pairs_of(matrices(compiled, library, kernel, rows)), pairs, atol=2e-6)
+
+
+#: Kinds of random models with tables against a background, and whether shap explains them rightly.
+BACKGROUNDS: dict[str, tuple[dict[str, Any], bool]] = {
+    "one output": ({}, True),
+    "classes": (CLASSES, True),
+    "targets": ({"targets": 2}, True),
+    "dart without drops": ({"booster": "dart", "rate_drop": 0}, True),
+    "dart": ({"booster": "dart", "rate_drop": 0.5, "one_drop": 1}, False),
+    "categories": ({"categories": 20, "max_cat_to_onehot": 1}, False),
+    "forest": ({"num_parallel_tree": 2, "subsample": 0.5}, False),
+}
+
+
+def by_shap(booster: Any, rows: Floats, background: Floats, outputs: int) -> Doubles:
+    shap = pytest.importorskip("shap")
+    masker = shap.maskers.Independent(background, max_samples=len(background))
+    how = {"feature_perturbation": "interventional", "model_output": "raw"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that many background rows are slow
+        explainer = shap.TreeExplainer(booster, data=masker, **how)
+    values = np.asarray(explainer.shap_values(rows, check_additivity=False))
+    return values.reshape(len(rows), rows.shape[1], outputs).swapaxes(1, 2)
+
+
+@settings(max_examples=25, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(list(BACKGROUNDS)),
+    depth=st.integers(1, 8),
+    trees=st.integers(1, 5),
+    features=st.integers(2, 8),
+    seed=st.integers(0, 1000),
+    rest=st.fixed_dictionaries(
+        {"min_child_weight": st.sampled_from([0, 1, 20]), "gamma": st.sampled_from([0, 1e9])}
+    ),
+)
+def test_random_models_have_the_values_of_the_definition_and_of_shap_against_a_background(
+    library: Library, kind: str, depth: int, trees: int, features: int, seed: int, rest: dict[str, Any]
+) -> None:
+    params, as_shap = BACKGROUNDS[kind]
+    booster, x = train(depth, trees, features, seed, **params, **rest)
+    rows, background = x[[*range(6), 0]], x[20:57]
+    rows[-1] = np.nan
+    compiled = against_background(compile_booster(booster), background)
+    exact = np.zeros((len(rows), compiled.outputs, features))
+    for tree in read_forest(bytes(booster.save_raw("ubj"))).trees:
+        exact[:, tree.output] += [values_of_tree(tree, row, background) for row in rows]
+    truths = [exact, by_shap(booster, rows, background, compiled.outputs)] if as_shap else [exact]
+    for kernel in library.kernels():
+        got = Explainer(compiled, library, kernel).explain(rows)
+        for wanted in truths:
+            np.testing.assert_allclose(got.values, wanted, atol=1e-5, rtol=1e-5)
+        np.testing.assert_array_equal(got.margins, margins(booster, rows))
+        np.testing.assert_allclose(got.contributions.sum(axis=2), got.margins, atol=1e-5, rtol=1e-5)
+
+
+def test_ten_thousand_background_rows_all_count_and_cost_a_row_nothing(library: Library) -> None:
+    booster, x = train(5, 20, 8)
+    background, plain = rows_of(1, 10_000, 8), compile_booster(booster)
+    compiled = against_background(plain, background)
+    assert compiled.tables.nbytes == plain.tables.nbytes
+    wanted = by_shap(booster, x[:3], background, 1)
+    np.testing.assert_allclose(
+        Explainer(compiled, library).explain(x[:3]).values, wanted, atol=1e-5, rtol=1e-5
+    )
+    few = Explainer(against_background(plain, background[:100]), library).explain(x[:3])
+    assert np.abs(few.values - wanted).max() > 1e-3
 
 
 def test_a_value_equal_to_its_threshold_goes_right_and_the_float_below_it_left(library: Library) -> None:
@@ -191,32 +319,160 @@ def test_categories_that_are_none_go_where_xgboost_sends_them(library: Library) 
     odd = [-1, -0.5, -0.0, 0.5, 3.99, 39, 40, 41, 1e6, 16777215, 16777216, 3e38, np.nan, -3e38, 1e-45]
     rows = np.zeros((len(odd), 2), dtype=np.float32)
     rows[:, 0] = odd
+    exact = exact_values(*forest_and_start(booster), rows)
+    np.testing.assert_allclose(exact.values, shapley_by_subsets(booster, rows), atol=1e-13)
+    np.testing.assert_allclose(exact.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)
     for kernel in library.kernels():
         got = Explainer(compile_booster(booster), library, kernel).explain(rows)
         np.testing.assert_array_equal(got.margins, margins(booster, rows))
         np.testing.assert_allclose(got.contributions, contributions(booster, rows), atol=2e-6)
 
 
-def test_a_path_of_more_features_than_xgboosts_eight_points_take_is_exact_all_the_same(
-    library: Library,
-) -> None:
-    depth = 24
-    splits = {2**level - 1: (level, 0.0, False) for level in range(depth)}
-    leaves = {2**level: 1.0 + level % 5 for level in range(1, depth + 1)} | {2**depth - 1: 7.0}
-    covers = {2**level - 1: 2.0 ** (depth - level) for level in range(depth + 1)}
-    covers |= {2**level: 2.0 ** (depth - level) for level in range(1, depth + 1)}
-    booster = load(document_with([tree_document(splits, leaves, covers, depth)], depth))
-    rows = rows_of(3, 20, depth)
-    rows[:5] = -1
-    wanted = shapley_by_leaves(booster, rows)
-    for kernel in library.kernels():
-        got = Explainer(compile_booster(booster), library, kernel).explain(rows)
-        np.testing.assert_allclose(got.values, wanted, atol=2e-6)
+def test_long_paths_are_exact_beyond_xgboosts_eight_points_and_beyond_the_kernels(library: Library) -> None:
+    for depth, ratio in ((24, 2.0), (40, 1.2)):
+        booster = load(document_with([chain(depth, ratio)], depth))
+        rows = rows_of(3, 6, depth)
+        rows[:2] = -1
+        wanted = shapley_by_leaves(booster, rows)
+        exact = exact_values(*forest_and_start(booster), rows)
+        np.testing.assert_allclose(exact.values, wanted, atol=1e-12)
+        pairs = exact_matrices(booster, rows[:1])
+        np.testing.assert_allclose(pairs, pairs.swapaxes(2, 3), atol=1e-15)
+        np.testing.assert_allclose(pairs[:, :, :-1].sum(axis=3), wanted[:1], atol=1e-12)
+        for kernel in library.kernels() if depth == 24 else ():
+            got = Explainer(compile_booster(booster), library, kernel).explain(rows)
+            np.testing.assert_allclose(got.values, wanted, atol=2e-6)
 
 
-def test_a_model_without_trees_gives_its_start_and_nothing_to_features(library: Library) -> None:
+def test_models_without_trees_splits_or_pairs_give_nothing_to_features(library: Library) -> None:
     booster, x = train(3, 0, 4, base_score=0.25)
-    compiled = compile_booster(booster)
+    start = np.tile([0, 0, 0, 0, 0.25, 0.25], (40, 1, 1))
+    np.testing.assert_array_equal(exact_values(*forest_and_start(booster), x[:40]).array, start)
+    assert np.count_nonzero(exact_matrices(booster, x[:1])) == 1
+    leaves, _ = train(3, 2, 4, gamma=1e9)
+    stumps, _ = train(1, 3, 4)
+    assert native_model(compile_booster(leaves)).used == 0
     for kernel in library.kernels():
-        got = Explainer(compiled, library, kernel).explain(x[:40])
-        np.testing.assert_array_equal(got.array, np.tile([0, 0, 0, 0, 0.25, 0.25], (40, 1, 1)))
+        got = Explainer(compile_booster(booster), library, kernel).explain(x[:40])
+        np.testing.assert_array_equal(got.array, start)
+        for compiled in (compile_booster(leaves), against_background(compile_booster(leaves), x)):
+            single = Explainer(compiled, library, kernel).explain(x)
+            assert not single.values.any()
+            np.testing.assert_allclose(single.margins, single.base_values, rtol=1e-6)
+        for one in (leaves, stumps):
+            alone = matrices(compile_booster(one), library, kernel, x[:40])
+            np.testing.assert_allclose(alone, interactions(one, x[:40]), atol=1e-6)
+            assert not pairs_of(alone).any()
+    assert not InteractionExplainer(compile_booster(stumps), library).top(x[:40], 5).any()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"depth": 6, "trees": 8, "features": 10},
+        {"depth": 6, "trees": 8, "features": 2},
+        {"depth": 8, "trees": 4, "features": 10, "min_child_weight": 0},
+        {"depth": 5, "trees": 4, "features": 5, "categories": 40, "max_cat_to_onehot": 1, **CLASSES},
+    ],
+    ids=["tables", "repeated features", "quadrature", "classes and categories"],
+)
+def test_all_kernels_give_the_same_for_any_number_of_rows(library: Library, how: dict[str, Any]) -> None:
+    booster, x = train(**how)
+    compiled = compile_booster(booster)
+    wanted = Explainer(compiled, library, library.kernels()[-1]).explain(x)
+    for kernel, size in itertools.product(library.kernels(), SIZES):
+        got = Explainer(compiled, library, kernel).explain(x[-size:])
+        np.testing.assert_allclose(got.contributions, wanted[-size:].contributions, atol=1e-6)
+        np.testing.assert_array_equal(got.margins, wanted[-size:].margins)
+    assert Explainer(compiled, library).explain(x[:0]).array.shape == (0, *wanted.array.shape[1:])
+
+
+@pytest.mark.parametrize("block", [16, 96, 256])
+def test_interactions_in_blocks_of_any_size_are_the_same(
+    library: Library, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
+    booster, x = train(5, 6, 6, **CLASSES)
+    compiled = compile_booster(booster)
+    wanted = matrices(compiled, library, library.kernels()[-1], x)
+    monkeypatch.setattr(pairs_module, "_MOST_ROWS", block)
+    for kernel, size in itertools.product(library.kernels(), (1, 2, 15, 16, 17, 95, 96, 97, 256, 257, 600)):
+        got = matrices(compiled, library, kernel, x[-size:])
+        np.testing.assert_allclose(got, wanted[-size:], atol=1e-6)
+    assert matrices(compiled, library, library.kernels()[0], x[:0]).shape == (0, 3, 7, 7)
+
+
+def test_tables_of_any_budget_and_quadrature_give_the_same(library: Library) -> None:
+    booster, x = train(6, 20, 8)
+    forest, start = forest_and_start(booster)
+    whole = compile_booster(booster)
+    size = whole.tables.nbytes / 1e6
+    half, none, bare = (compile_forest(forest, start, budget) for budget in (size / 2, 0, size))
+    assert whole.trees["has_tables"].all()
+    assert (whole.trees["factors"] >= 0).all()
+    assert 0 < half.trees["has_tables"].sum() < 20
+    assert half.tables.nbytes <= size / 2 * 1e6
+    assert not none.trees["has_tables"].any()
+    assert bare.trees["has_tables"].all()  # and nothing is left of the budget for factors
+    assert (bare.trees["factors"] == -1).all()
+    wanted = Explainer(whole, library).explain(x).array
+    for kernel, compiled, rows in itertools.product(library.kernels(), (whole, half, none, bare), (1, 600)):
+        got = Explainer(compiled, library, kernel).explain(x[:rows]).array
+        np.testing.assert_allclose(got, wanted[:rows], atol=1e-6, err_msg=kernel.engine)
+
+
+def test_threads_share_explainers_and_rows_may_have_any_layout_but_no_other_width(library: Library) -> None:
+    booster, x = train(6, 10, 8)
+    compiled = compile_booster(booster)
+    explainer, pairs = Explainer(compiled, library), InteractionExplainer(compiled, library)
+    wanted = explainer.explain(x)
+    matrices_wanted = pairs.matrices(x, wanted)
+    with ThreadPoolExecutor(4) as pool:
+        for got in pool.map(explainer.explain, [x] * 40):
+            np.testing.assert_array_equal(got.array, wanted.array)
+        for found in pool.map(pairs.matrices, [x] * 12, [wanted] * 12):
+            np.testing.assert_array_equal(found, matrices_wanted)
+    alone = Explanation.concatenate([explainer.explain(row[None]) for row in x[:40]])
+    np.testing.assert_array_equal(alone.base_values, wanted[:40].base_values)
+    np.testing.assert_array_equal(alone.margins, wanted[:40].margins)
+    np.testing.assert_array_equal(explainer.explain(np.asfortranarray(x)).array, wanted.array)
+    np.testing.assert_array_equal(explainer.explain(x[::-1]).array[::-1], wanted.array)
+    for refused in (lambda: explainer.explain(x[:, :3]), lambda: pairs.top(x[:, :3], 1)):
+        with pytest.raises(ValueError, match="8 columns"):
+            refused()
+
+
+@pytest.mark.parametrize("count", [1, 4, 15, 40])
+def test_the_top_pairs_are_the_matrices_largest_above_the_diagonal(library: Library, count: int) -> None:
+    booster, x = train(3, 4, 6, **CLASSES)
+    compiled = compile_booster(booster)
+    lower, upper = np.triu_indices(6, 1)
+    for kernel in library.kernels():
+        dense = matrices(compiled, library, kernel, x[:70])
+        top = InteractionExplainer(compiled, library, kernel).top(x[:70], count)
+        assert top.shape == (70, 3, count, 3)
+        above = np.sort(np.abs(dense[:, :, lower, upper]), axis=2)[:, :, ::-1][:, :, :count]
+        np.testing.assert_array_equal(np.abs(top[:, :, : above.shape[2], 2]), above)
+        row, output, place = np.nonzero(top[..., 2])
+        one, other = (top[row, output, place, part].astype(int) for part in (0, 1))
+        assert (one < other).all()
+        np.testing.assert_array_equal(dense[row, output, one, other], top[row, output, place, 2])
+        assert not top[top[..., 2] == 0].any()
+
+
+def test_what_would_take_too_much_memory_or_has_no_tables_is_not_covered(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    booster, x = train(4, 3, 6)
+    compiled = compile_booster(booster)
+    with pytest.raises(NotCoveredError, match=r"more than 0\.0001 MB"):
+        find_pairs(compiled, 0.0001)
+    with pytest.raises(NotCoveredError, match="background"):
+        InteractionExplainer(against_background(compiled, x[:20]), library)
+    with pytest.raises(NotCoveredError, match="no background"):
+        against_background(compiled, x[:0])
+    deep, x = train(10, 2, 12, min_child_weight=0)
+    with pytest.raises(NotCoveredError, match="too deep"):
+        against_background(compile_booster(deep), x)
+    monkeypatch.setattr(pairs_module, "MOST_PAIRS", 5)
+    with pytest.raises(NotCoveredError, match="more than 5 pairs"):
+        find_pairs(compiled)

@@ -8,8 +8,8 @@ from shared.engines.lean_xgboost import import_xgboost
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.forest import NotCoveredError, forest_of, read_forest
-from tests.unit.shared.treeshap.boosters import document_with, rows_of, train, tree_document
-from tests.unit.shared.treeshap.truth import document_of
+from tests.support.boosters import document_with, rows_of, train, tree_document
+from tests.support.shapley import document_of
 
 STUMP: dict[str, Any] = {
     "splits": {0: (0, 0.5, True)},

@@ -11,8 +11,8 @@ from shared.models.activation.compilation import compile_booster
 from shared.treeshap import build
 from shared.treeshap.interventional import against_background
 from shared.treeshap.table_file import write_tables
+from tests.support.boosters import train
 from tests.unit.conftest import REQUIRED
-from tests.unit.shared.treeshap.boosters import train
 
 ROOT = Path(__file__).parents[4]
 SANITIZERS = (
@@ -60,7 +60,7 @@ def run(sanitized: tuple[Path, str], folder: Path, *options: str) -> subprocess.
     command = [
         sys.executable,
         "-m",
-        "tests.unit.shared.treeshap.sanitized_run",
+        "tests.support.sanitized_run",
         str(library),
         str(folder),
         *options,

@@ -13,7 +13,7 @@ from shared.treeshap.compiled import Compiled
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import Library
 from shared.treeshap.table_file import FORMAT, TableFileError, read_tables, table_path, write_tables
-from tests.unit.shared.treeshap.boosters import Floats, train
+from tests.support.boosters import Floats, train
 
 MODEL = "a" * 64
 

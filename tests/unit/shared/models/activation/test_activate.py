@@ -25,7 +25,7 @@ from shared.models.contract import Trees, TreesReason
 from shared.models.version import read_version
 from shared.treeshap.library import Library
 from tests.support.activated import AMPLE, add_model, contract_of, replace_model
-from tests.unit.shared.treeshap.boosters import load, margins, train
+from tests.support.boosters import load, margins, train
 
 VALUES, INTERACTIONS, INTERVENTIONAL = (
     ExplanationKind.TREE_PATH_DEPENDENT,
@@ -67,8 +67,8 @@ def test_a_model_that_takes_more_memory_than_it_may_is_refused_with_the_setting(
 ) -> None:
     xgboost = import_xgboost()
     x = np.random.default_rng(1).uniform(size=(4000, 10)).astype(np.float32)
-    params = {"max_depth": 8, "eta": 0.01, "min_child_weight": 0, "max_bin": 64, "nthread": 2}
-    booster = xgboost.train(params, xgboost.DMatrix(x, x.sum(axis=1), nthread=2), 600)
+    params = {"max_depth": 8, "eta": 0.01, "min_child_weight": 0, "max_bin": 64, "nthread": 1}
+    booster = xgboost.train(params, xgboost.DMatrix(x, x.sum(axis=1), nthread=1), 600)
     version = add_model(tmp_path / "models", booster)
     record = activate_version(version, compiled_dir, Limits(memory_mb=64, seconds=120), "key")
     assert_refused(record, "needs more than 64 MB of memory (ACTIVATION_MEMORY_MB)", "raise the setting")
@@ -100,58 +100,45 @@ def test_a_model_that_takes_more_time_than_it_may_is_refused_with_the_setting(
     assert time.monotonic() - began < 120
 
 
-def test_a_model_that_crashes_xgboost_is_refused_with_the_signal(tmp_path: Path, compiled_dir: Path) -> None:
-    version = add_model(tmp_path / "models", train(3, 2, 3)[0])
-    replace_model(version, with_children_at(10**9))
-    record = activate_version(read_version(version.folder), compiled_dir, AMPLE, "key")
-    assert_refused(record, "its inspection failed with SIGSEGV")
+def test_a_model_that_crashes_or_contradicts_its_contract_is_refused_with_the_reason(
+    tmp_path: Path, compiled_dir: Path
+) -> None:
+    booster, _ = train(3, 2, 3)
+    for name, content, said in (
+        ("crashing", with_children_at(10**9), "its inspection failed with SIGSEGV"),
+        ("nothing", b"no model", "model.ubj"),
+    ):
+        version = add_model(tmp_path / "models", booster, name)
+        replace_model(version, content)
+        assert_refused(activate_version(read_version(version.folder), compiled_dir, AMPLE, "key"), said)
+    few = add_model(tmp_path / "models", booster, "few", features=contract_of(booster).features[:2])
+    record = activate_version(few, compiled_dir, AMPLE, "key")
+    assert_refused(record, "the model takes 3 features, its manifest names 2")
     assert not [*compiled_dir.iterdir()]
 
 
-def test_bytes_that_are_no_model_are_refused_with_what_xgboost_says(
+def test_margins_that_the_owner_expects_are_compared_with_those_of_the_rounds_that_count(
     tmp_path: Path, compiled_dir: Path
 ) -> None:
-    version = add_model(tmp_path / "models", train(3, 2, 3)[0])
-    replace_model(version, b"no model")
-    record = activate_version(read_version(version.folder), compiled_dir, AMPLE, "key")
-    assert_refused(record, "model.ubj")
-
-
-def test_a_contract_that_its_model_contradicts_is_refused(tmp_path: Path, compiled_dir: Path) -> None:
-    booster, _ = train(3, 2, 3)
-    few = contract_of(booster).features[:2]
-    version = add_model(tmp_path / "models", booster, features=few)
-    record = activate_version(version, compiled_dir, AMPLE, "key")
-    assert_refused(record, "the model takes 3 features, its manifest names 2")
-
-
-def test_margins_that_the_owner_expects_are_compared(tmp_path: Path, compiled_dir: Path) -> None:
-    booster, x = train(3, 4, 4, objective="multi:softprob", num_class=3)
-    right = margins(booster, x[:20])
-    version = add_model(tmp_path / "models", booster, "right", expected=(x[:20], right))
-    assert activate_version(version, compiled_dir, AMPLE, "key").state is State.READY
-    wrong = right.copy()
+    booster, x = train(3, 6, 4, objective="multi:softprob", num_class=3)
+    right = margins(booster[:4], x[:20])
+    wrong, nothing = right.copy(), np.full_like(right, np.nan)
     wrong[7, 2] += 0.5
-    version = add_model(tmp_path / "models", booster, "wrong", expected=(x[:20], wrong))
-    record = activate_version(version, compiled_dir, AMPLE, "key")
-    assert_refused(record, "off the owner's in expected-margins.npy", "--check")
-    off = float((record.reason or "").split("its margins are ")[1].split()[0])
+    chosen = Trees(4, 6, TreesReason.CHOSEN)
+    records = []
+    for name, expected, trees in (
+        ("right", right, chosen),
+        ("all", right, Trees(6, 6)),
+        ("nothing", nothing, chosen),
+        ("wrong", wrong, chosen),
+    ):
+        version = add_model(tmp_path / "models", booster, name, expected=(x[:20], expected), trees=trees)
+        records.append(activate_version(version, compiled_dir, AMPLE, "key"))
+    assert (records[0].state, records[0].reason) == (State.READY, None)
+    for record in records[1:]:
+        assert_refused(record, "off the owner's in expected-margins.npy", "--check")
+    off = float((records[3].reason or "").split("its margins are ")[1].split()[0])
     assert 0.1 < off <= 0.5
-    nothing = np.full_like(right, np.nan)
-    version = add_model(tmp_path / "models", booster, "nothing", expected=(x[:20], nothing))
-    assert_refused(activate_version(version, compiled_dir, AMPLE, "key"), "off the owner's")
-
-
-def test_expected_margins_are_those_of_the_rounds_that_count(tmp_path: Path, compiled_dir: Path) -> None:
-    booster, x = train(3, 6, 4)
-    expected = (x[:20], margins(booster[:4], x[:20]))
-    version = add_model(
-        tmp_path / "models", booster, expected=expected, trees=Trees(4, 6, TreesReason.CHOSEN)
-    )
-    record = activate_version(version, compiled_dir, AMPLE, "key")
-    assert (record.state, record.reason) == (State.READY, None)
-    version = add_model(tmp_path / "models", booster, "all", expected=expected)
-    assert_refused(activate_version(version, compiled_dir, AMPLE, "key"), "off the owner's")
 
 
 def in_first_format(folder: Path) -> None:
@@ -185,31 +172,23 @@ def test_a_manifest_of_the_first_format_is_completed_and_tables_are_those_of_the
     assert sorted(path.name.count("-4") for path in compiled_dir.iterdir()) == [1, 1]
 
 
-def test_what_is_not_covered_by_tables_against_a_background_is_tried_with_shap(
+def test_a_deep_models_interventional_values_are_tried_with_shap_and_refused_alone_if_wrong(
     tmp_path: Path, compiled_dir: Path
 ) -> None:
-    booster, x = train(10, 2, 12, min_child_weight=0)
-    version = add_model(tmp_path / "models", booster, background=x[:12])
-    record = activate_version(version, compiled_dir, AMPLE, "key")
-    assert is_compiled(record.methods[VALUES])
-    found = record.methods[INTERVENTIONAL]
-    assert found.engine == SHAP
-    assert "too deep for tables" in (found.reason or "")
-    assert found.difference is not None
-    assert found.difference <= 1e-5
-
-
-def test_values_of_shap_that_are_wrong_refuse_only_that_method(tmp_path: Path, compiled_dir: Path) -> None:
-    booster, x = train(10, 3, 12, min_child_weight=0, booster="dart", rate_drop=0.6, one_drop=1)
-    version = add_model(tmp_path / "models", booster, background=x[:12])
-    record = activate_version(version, compiled_dir, AMPLE, "key")
-    assert record.state is State.READY
-    assert is_compiled(record.methods[VALUES])
-    assert is_compiled(record.methods[INTERACTIONS])
-    found = record.methods[INTERVENTIONAL]
-    assert found.engine is None
-    assert "too deep for tables" in (found.reason or "")
-    assert "; shap's values are " in (found.reason or "")
+    dart: dict[str, Any] = {"booster": "dart", "rate_drop": 0.6, "one_drop": 1}
+    plain: dict[str, Any] = {}
+    for name, more, engine in (("right", plain, SHAP), ("wrong", dart, None)):
+        booster, x = train(10, 3, 12, min_child_weight=0, **more)
+        version = add_model(tmp_path / "models", booster, name, background=x[:12])
+        record = activate_version(version, compiled_dir, AMPLE, "key")
+        assert record.state is State.READY
+        assert is_compiled(record.methods[VALUES])
+        assert is_compiled(record.methods[INTERACTIONS])
+        found = record.methods[INTERVENTIONAL]
+        assert found.engine == engine
+        assert "too deep for tables" in (found.reason or "")
+        assert ("; shap's values are " in (found.reason or "")) == (engine is None)
+        assert engine is None or 0 <= (found.difference or 0) <= 1e-5
 
 
 def test_a_linear_model_is_xgboosts_with_the_reason(tmp_path: Path, compiled_dir: Path) -> None:
@@ -248,11 +227,10 @@ def starved_python(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("starved_python")
-@pytest.mark.parametrize("stage", ["interactions", "interventional"])
 def test_a_stage_that_ran_out_of_memory_after_others_is_tried_again_alone(
-    tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    tmp_path: Path, compiled_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHON_TEST_STARVED", stage)
+    monkeypatch.setenv("PYTHON_TEST_STARVED", "interactions")
     booster, x = train(3, 4, 4)
     version = add_model(tmp_path / "models", booster, background=x[:30])
     record = activate_version(version, compiled_dir, AMPLE, "key")

@@ -18,7 +18,7 @@ from shared.models.activation.inspection import (
     inspect_models,
 )
 from shared.models.catalog import ModelCatalog
-from shared.models.contract import Contract, Feature, Kind, Label, Trees
+from shared.models.contract import Feature, Kind, Label
 
 SHIPPED = Path(__file__).parents[5] / "models"
 
@@ -57,20 +57,6 @@ def encoded(cats: list[dict[str, Any]]) -> dict[str, Any]:
     segments = np.cumsum([0, *counts]).tolist()
     order = [index for count in counts for index in range(count)]
     return {"enc": cats, "feature_segments": segments, "sorted_idx": order}
-
-
-def contract(name: str, features: tuple[str, ...], outputs: tuple[str, ...], objective: str) -> Contract:
-    return Contract(
-        name=name,
-        version=1,
-        sha256="0" * 64,
-        features=tuple(map(Feature, features)),
-        outputs=outputs,
-        objective=objective,
-        library_version="3.4.1",
-        training={},
-        trees=Trees(2, 2),
-    )
 
 
 def test_a_model_tells_its_features_outputs_and_objective(tmp_path: Path) -> None:
@@ -152,19 +138,6 @@ def test_what_is_ambiguous_is_refused(tmp_path: Path, learner: dict[str, Any], s
     assert said in str(caught.value)
 
 
-def test_a_wrong_number_of_features_is_one_line(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.json")
-    document = json.loads(path.read_bytes())
-    document["learner"]["learner_model_param"]["num_feature"] = "many"
-    path.write_text(json.dumps(document))
-
-    with pytest.raises(ModelFaultError, match=r"^m\.json ") as caught:
-        inspect_model(path)
-
-    assert "\n" not in str(caught.value)
-    assert "/workspace/" not in str(caught.value)
-
-
 def test_converting_gives_the_same_predictions(tmp_path: Path) -> None:
     xgboost = import_xgboost()
     source = save(tmp_path / "m.json")
@@ -176,7 +149,7 @@ def test_converting_gives_the_same_predictions(tmp_path: Path) -> None:
     np.testing.assert_array_equal(before.inplace_predict(rows), after.inplace_predict(rows))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a model", b"{}", b'{"learner": {}}', b"\x80\x04pickle"])
+@pytest.mark.parametrize("content", [b"", b"not a model", b'{"learner": {}}'])
 def test_what_is_no_model_is_refused_by_its_file_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.ubj"
     path.write_bytes(content)
@@ -224,30 +197,6 @@ def test_the_shipped_models_are_what_their_manifests_say() -> None:
     for version in versions:
         found = inspect_model(version.model_path)
         assert complete_contract(version.contract, found) == version.contract
-
-
-@pytest.mark.parametrize(
-    ("said", "what"),
-    [
-        (("two", ("a", "b"), ("x",), "reg:squarederror"), "takes 3 features, its manifest names 2"),
-        (
-            ("outputs", ("a", "b", "c"), ("x", "y"), "reg:squarederror"),
-            "gives 1 outputs, its manifest names 2",
-        ),
-        (("objective", ("a", "b", "c"), ("x",), "binary:logistic"), "objective is reg:squarederror"),
-        (
-            ("order", ("b", "a", "c"), ("x",), "reg:squarederror"),
-            "names are not the manifest's, or in another",
-        ),
-    ],
-)
-def test_a_manifest_that_disagrees_with_its_model_is_a_fault(
-    tmp_path: Path, said: tuple[str, tuple[str, ...], tuple[str, ...], str], what: str
-) -> None:
-    found = inspect_model(save(tmp_path / "m.ubj", ["a", "b", "c"]))
-
-    with pytest.raises(ModelFaultError, match=what):
-        complete_contract(contract(*said), found)
 
 
 def test_a_category_is_one_also_where_the_file_lacks_types(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-import re
+"""Wrong tables against a background are found, wherever they are wrong."""
+
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,8 +16,8 @@ from shared.treeshap.compiled import Compiled
 from shared.treeshap.forest import Forest, NotCoveredError, read_forest
 from shared.treeshap.interventional import against_background
 from shared.treeshap.library import Library
-from tests.unit.shared.treeshap.boosters import Floats, train
-from tests.unit.shared.treeshap.test_interventional import KINDS, by_definition
+from tests.support.boosters import Floats, train
+from tests.support.shapley import WITH_BACKGROUND, interventional_by_subsets
 
 #: More trees than have their values compared one by one.
 TREES = 3 * TRIAL_TREES
@@ -30,10 +31,8 @@ class Tried:
     background: Floats
     library: Library
 
-    def fault(self, compiled: Compiled) -> str:
-        with pytest.raises(NotCoveredError) as refused:
-            try_tables(compiled, self.forest, self.predictor, self.background, self.library)
-        return str(refused.value)
+    def attempt(self, compiled: Compiled) -> None:
+        try_tables(compiled, self.forest, self.predictor, self.background, self.library)
 
 
 @pytest.fixture(scope="module")
@@ -45,85 +44,94 @@ def tried(library: Library) -> Tried:
     return Tried(compiled, forest, XGBoostEngine(booster, 1), background, library)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_definition_leaf_by_leaf_is_that_of_all_subsets(library: Library, kind: str) -> None:
-    del library
-    booster, x = train(trees=3, **KINDS[kind])
+@pytest.mark.parametrize("kind", WITH_BACKGROUND)
+def test_the_definition_leaf_by_leaf_is_that_of_all_subsets(kind: str) -> None:
+    booster, x = train(trees=3, **WITH_BACKGROUND[kind])
     rows, background = x[[0, 1, 300]], x[50:54]
     forest = read_forest(bytes(booster.save_raw("ubj")))
-    wanted = by_definition(booster, rows, background, forest.outputs)
+    wanted = interventional_by_subsets(booster, rows, background, forest.outputs)
     got = np.zeros_like(wanted)
     for tree in forest.trees:
         got[:, tree.output] += [values_of_tree(tree, row, background) for row in rows]
     np.testing.assert_allclose(got, wanted, atol=1e-12)
 
 
-def test_right_tables_pass(tried: Tried) -> None:
-    try_tables(tried.compiled, tried.forest, tried.predictor, tried.background, tried.library)
-
-
-def test_single_leaves_pass(library: Library) -> None:
+def test_right_tables_and_single_leaves_pass(tried: Tried, library: Library) -> None:
+    tried.attempt(tried.compiled)
     booster, x = train(3, 2, 4, gamma=1e9)
     compiled = against_background(compile_booster(booster), x)
     forest = read_forest(bytes(booster.save_raw("ubj")))
     try_tables(compiled, forest, XGBoostEngine(booster, 1), x, library)
 
 
-def test_tables_against_other_rows_are_found_though_they_are_as_good_for_those(tried: Tried) -> None:
-    others = tried.background.copy()
+def nodes_of(compiled: Compiled) -> Any:
+    """Return the nodes of a tree that is not tried one by one: the first and the fourth are."""
+    tree = compiled.trees[1]
+    return compiled.nodes[tree["first"] : tree["first"] + tree["nodes"]]
+
+
+def against_other_rows(compiled: Compiled, background: Floats) -> Compiled:
+    others = background.copy()
     others[0] = others[1]
-    assert "value of tree" in tried.fault(against_background(tried.compiled, others))
+    return against_background(compiled, others)
 
 
-def test_one_wrong_number_in_a_tree_is_found(tried: Tried) -> None:
-    tables = tried.compiled.tables.copy()
+def first_tree_scaled(compiled: Compiled, _: Floats) -> Compiled:
+    tables = compiled.tables.copy()
     tables[: len(tables) // TREES] *= np.float32(1.001)
-    assert "value of tree 0" in tried.fault(replace(tried.compiled, tables=tables))
+    return replace(compiled, tables=tables)
 
 
-def test_a_wrong_base_value_is_found(tried: Tried) -> None:
-    base = tried.compiled.base + np.float32(1e-3)
-    assert "sum" in tried.fault(replace(tried.compiled, base=base))
+def base_moved(compiled: Compiled, _: Floats) -> Compiled:
+    return replace(compiled, base=compiled.base + np.float32(1e-3))
 
 
-def test_a_wrong_base_value_that_the_values_make_up_for_is_found(tried: Tried) -> None:
-    tables = tried.compiled.tables.copy()
-    tree = tried.compiled.trees[1]  # not tried one by one
-    node = tried.compiled.nodes[tree["first"] : tree["first"] + tree["nodes"]]["table"].max()
+def base_moved_to_values(compiled: Compiled, _: Floats) -> Compiled:
+    tables, node = compiled.tables.copy(), nodes_of(compiled)["table"].max()
     tables[node * layout.TABLE_ROW : (node + 1) * layout.TABLE_ROW] -= np.float32(1e-3)
-    altered = replace(tried.compiled, base=tried.compiled.base + np.float32(1e-3), tables=tables)
-    assert "base value" in tried.fault(altered)
+    return replace(compiled, base=compiled.base + np.float32(1e-3), tables=tables)
 
 
-def test_a_wrong_margin_is_found(tried: Tried) -> None:
-    start = tried.compiled.start + np.float32(1e-3)
-    assert "margin" in tried.fault(replace(tried.compiled, start=start))
+def margin_moved(compiled: Compiled, _: Floats) -> Compiled:
+    return replace(compiled, start=compiled.start + np.float32(1e-3))
 
 
-def swap_columns(nodes: Any) -> None:
-    nodes["column"] = (nodes["column"] + 1) % 5
+def columns_swapped(compiled: Compiled, _: Floats) -> Compiled:
+    damaged = replace(compiled, nodes=compiled.nodes.copy())
+    nodes_of(damaged)["column"] = (nodes_of(damaged)["column"] + 1) % 5
+    return damaged
 
 
-def double_tables(nodes: Any) -> None:
+def tables_doubled(compiled: Compiled, _: Floats) -> Compiled:
+    damaged = replace(compiled, nodes=compiled.nodes.copy())
+    nodes = nodes_of(damaged)
     nodes["table"][nodes["table"] >= 0] = nodes["table"].max()
+    return damaged
 
 
-@pytest.mark.parametrize("damage", [swap_columns, double_tables])
-def test_what_is_wrong_in_trees_that_are_not_tried_one_by_one_is_found_in_the_sums(
-    tried: Tried, damage: Callable[[Any], None]
-) -> None:
-    nodes = tried.compiled.nodes.copy()
-    tree = tried.compiled.trees[1]  # the first and the fourth are tried
-    damage(nodes[tree["first"] : tree["first"] + tree["nodes"]])
-    assert re.search("kernel's (sum|margin)", tried.fault(replace(tried.compiled, nodes=nodes)))
-
-
-def test_what_such_trees_give_one_feature_and_take_from_another_is_found_in_the_means(tried: Tried) -> None:
-    tables = tried.compiled.tables.copy()
-    tree = tried.compiled.trees[1]
-    nodes = tried.compiled.nodes[tree["first"] : tree["first"] + tree["nodes"]]
-    node = nodes[(nodes["table"] >= 0) & (nodes["above"] == 2)][0]
-    at = int(node["table"]) * layout.TABLE_ROW
+def given_to_one_and_taken_from_another(compiled: Compiled, _: Floats) -> Compiled:
+    tables, nodes = compiled.tables.copy(), nodes_of(compiled)
+    at = int(nodes[(nodes["table"] >= 0) & (nodes["above"] == 2)][0]["table"]) * layout.TABLE_ROW
     tables[at : at + layout.TABLE_ROW] += np.float32(1e-3)
     tables[at + layout.TABLE_ROW : at + 2 * layout.TABLE_ROW] -= np.float32(1e-3)
-    assert "mean over the background" in tried.fault(replace(tried.compiled, tables=tables))
+    return replace(compiled, tables=tables)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "said"),
+    [
+        (against_other_rows, "value of tree"),
+        (first_tree_scaled, "value of tree 0"),
+        (base_moved, "sum"),
+        (base_moved_to_values, "base value"),
+        (margin_moved, "margin"),
+        (columns_swapped, "kernel's (sum|margin)"),
+        (tables_doubled, "kernel's (sum|margin)"),
+        (given_to_one_and_taken_from_another, "mean over the background"),
+    ],
+)
+def test_what_is_wrong_is_found(
+    tried: Tried, damaged: Callable[[Compiled, Floats], Compiled], said: str
+) -> None:
+    with pytest.raises(NotCoveredError, match=said):
+        tried.attempt(damaged(tried.compiled, tried.background))

@@ -1,16 +1,121 @@
-"""Exact Shapley values in float64, by ways that share nothing with the kernels."""
+"""Shapley values in float64 by their definition, which shares nothing with our code, and cases of models."""
 
 import itertools
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
 from numpy.typing import NDArray
+
+from shared.models.activation.compilation import compile_booster
+from shared.treeshap.compiled import Compiled
+from tests.support.boosters import train, tree_document
 
 type Doubles = NDArray[np.float64]
 type Floats = NDArray[np.float32]
+#: How models of each kind are trained.
+KINDS: dict[str, dict[str, Any]] = {
+    "one output": {"depth": 4, "features": 6},
+    "features repeated on a path": {"depth": 6, "features": 2},
+    "deeper than tables": {"depth": 8, "features": 7, "min_child_weight": 4},
+    "deeper than tables and repeated": {"depth": 9, "features": 3, "min_child_weight": 0},
+    "several classes": {"depth": 3, "features": 4, "objective": "multi:softprob", "num_class": 3},
+    "several targets": {"depth": 3, "features": 4, "targets": 2},
+    "a vector in each leaf": {"depth": 4, "features": 4, "targets": 3, "multi_strategy": "multi_output_tree"},
+    "a single leaf in each tree": {"depth": 3, "features": 3, "gamma": 1e9, "base_score": 0.1},
+    "a forest in each round": {"depth": 3, "features": 4, "num_parallel_tree": 3, "subsample": 0.5},
+    "dart": {"depth": 3, "features": 4, "booster": "dart", "rate_drop": 0.5, "one_drop": 1},
+    "categories in a set": {"depth": 4, "features": 4, "categories": 40, "max_cat_to_onehot": 1},
+    "categories one by one": {"depth": 4, "features": 4, "categories": 5, "max_cat_to_onehot": 8},
+    "leaves in loss order": {"depth": 0, "features": 5, "grow_policy": "lossguide", "max_leaves": 20},
+}
+#: Kinds that have tables against a background.
+WITH_BACKGROUND: dict[str, dict[str, Any]] = {
+    "seven bits": {"depth": 7, "features": 7, "min_child_weight": 0},
+    "eight bits": {"depth": 9, "features": 9, "min_child_weight": 0},
+    **{
+        kind: KINDS[kind]
+        for kind in (
+            "one output",
+            "features repeated on a path",
+            "several classes",
+            "dart",
+            "categories in a set",
+        )
+    },
+}
+#: Numbers at the edges of float32.
+edge = st.sampled_from(
+    [
+        float(np.float32(value))
+        for value in (
+            0.0,
+            -0.0,
+            1.0,
+            np.nextafter(np.float32(1), np.float32(2)),
+            1e-45,
+            -1e-45,
+            1.1754942e-38,
+            3e38,
+            -3e38,
+        )
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A trained model, some rows, and their values and interactions by the definition."""
+
+    booster: Any
+    x: NDArray[np.float32]
+    compiled: Compiled
+    rows: NDArray[np.float32]
+    values: NDArray[np.float64]
+    pairs: NDArray[np.float64]
+
+
+@cache
+def case(kind: str) -> Case:
+    booster, x = train(trees=3, **KINDS[kind])
+    rows, compiled = x[[0, 1, 2, 300, 301]], compile_booster(booster)
+    values, pairs = (
+        way(booster, rows, compiled.outputs) for way in (shapley_by_subsets, interactions_by_subsets)
+    )
+    return Case(booster, x, compiled, rows, values, pairs)
+
+
+@st.composite
+def odd_trees(draw: st.DrawFn, features: int = 3) -> Any:
+    """A tree with any thresholds, repeats and default sides, and nodes without cover."""
+    splits, leaves, covers = {}, {}, {0: 64.0}
+    waiting = [0]
+    while waiting:
+        node = waiting.pop()
+        if node > 30 or draw(st.integers(0, 3)) == 0:
+            leaves[node] = draw(st.floats(-4, 4, width=32))
+            continue
+        splits[node] = (draw(st.integers(0, features - 1)), draw(edge), draw(st.booleans()))
+        part = draw(st.sampled_from([0.5, 0.25, 0.0, 1.0, 1e-6]))
+        covers |= {2 * node + 1: covers[node] * part, 2 * node + 2: covers[node] * (1 - part)}
+        waiting += [2 * node + 1, 2 * node + 2]
+    return tree_document(splits, leaves, covers, features)
+
+
+def chain(depth: int, ratio: float) -> Any:
+    """A tree of one path with a feature of its own at each level; covers shrink by `ratio`."""
+    splits = {2**level - 1: (level, 0.0, False) for level in range(depth)}
+    leaves = {2**level: 1.0 + level % 5 for level in range(1, depth + 1)} | {2**depth - 1: 7.0}
+    covers = {2**level - 1: ratio ** (depth - level) for level in range(depth + 1)}
+    covers |= {2**level: covers[2 ** (level - 1) - 1] - covers[2**level - 1] for level in range(1, depth + 1)}
+    return tree_document(splits, leaves, covers, depth)
+
+
 #: A path's features: which rows satisfy its splits on each, and the cover ratio.
 type Path = dict[int, tuple[NDArray[np.bool_], float]]
 
@@ -178,16 +283,29 @@ def _interaction(worth: dict[frozenset[int], float], i: int, j: int, features: i
     return total
 
 
-def interactions_by_leaves(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
-    """Leaf by leaf with polynomials in float64, for models that are too large for subsets."""
-    result = np.zeros((len(rows), outputs, rows.shape[1], rows.shape[1]))
+def interventional_by_subsets(booster: Any, rows: Floats, background: Floats, outputs: int) -> Doubles:
+    """Shapley values of the game whose players bring the row's values into each background row."""
+    features = rows.shape[1]
+    result = np.zeros((len(rows), outputs, features))
+    subsets = [set(c) for size in range(features + 1) for c in itertools.combinations(range(features), size)]
     for tree in trees_of(document_of(booster)):
-        for value, path in _leaves(tree, rows):
-            for i, j in itertools.combinations(path, 2):
-                polynomial = _polynomial(path, {i, j}, len(rows))
-                weights = _weights(len(path) - 1) / 2
-                gains = np.prod([path[one][0] - path[one][1] for one in (i, j)], axis=0)
-                given = value * gains * (polynomial @ weights)
-                result[:, tree["output"], i, j] += given
-                result[:, tree["output"], j, i] += given
+        for at, row in enumerate(rows):
+            worth = {}
+            for subset in subsets:
+                mixed = background.copy()
+                mixed[:, list(subset)] = row[list(subset)]
+                worth[frozenset(subset)] = np.mean([_leaf_value(tree, one) for one in mixed])
+            for feature, subset in itertools.product(range(features), subsets):
+                if feature not in subset:
+                    weight = 1 / (features * math.comb(features - 1, len(subset)))
+                    gained = worth[frozenset(subset | {feature})] - worth[frozenset(subset)]
+                    result[at, tree["output"], feature] += weight * gained
     return result
+
+
+def _leaf_value(tree: Any, row: Floats) -> float:
+    node = 0
+    while tree["left_children"][node] >= 0:
+        left = goes_left(tree, node, row[tree["split_indices"][node]])
+        node = tree["left_children" if left else "right_children"][node]
+    return float(tree["values"][node])
