@@ -126,29 +126,20 @@ class Options:
         """Return what a deploy lacks or cannot use. A hook cannot be asked for anything."""
         by_hook = self.api_key is None and self.hook is not None
         hook = r"https?://[^/\s]+/deploy/[^/\s?]+\?\S*key=\S+"
-        lacking = [name for name in KEY_NAMES if name not in self.keys]
-        rules = [
-            (self.api_key is None and self.hook is None, NO_KEY),
-            (
-                self.api_key is not None and not self.service,
-                "SERVICE is not set, and render.yaml names none: make deploy SERVICE=NAME",
-            ),
-            (
-                self.hook is not None and not re.fullmatch(hook, self.hook),
-                "RENDER_DEPLOY_HOOK is no deploy hook: copy it whole from the service's Settings",
-            ),
-            (_is_no_address(self.host), "RENDER_HOST is no address: write https://HOST"),
-            (_is_no_address(self.url), "URL is no address: write https://HOST"),
-            (
-                by_hook and not self.url,
-                "URL is not set: with a deploy hook, say where the service answers (URL=https://…)",
-            ),
-            (
-                by_hook and self.verify and bool(lacking),
-                f"{', '.join(lacking)} not set: copy them from the service's Environment page, or give VERIFY=no",
-            ),
-        ]
-        return [fault for broken, fault in rules if broken]
+        lacking = ", ".join(name for name in KEY_NAMES if name not in self.keys)
+        nameless, unplaced = self.api_key is not None and not self.service, by_hook and not self.url
+        keyless = by_hook and self.verify and bool(lacking)
+        wrong_hook = self.hook is not None and not re.fullmatch(hook, self.hook)
+        rules = {
+            NO_KEY: self.api_key is None and self.hook is None,
+            "SERVICE is not set, and render.yaml names none: make deploy SERVICE=NAME": nameless,
+            "RENDER_DEPLOY_HOOK is no deploy hook: copy it whole from the service's Settings": wrong_hook,
+            "RENDER_HOST is no address: write https://HOST": _is_no_address(self.host),
+            "URL is no address: write https://HOST": _is_no_address(self.url),
+            "URL is not set: with a deploy hook, say where the service answers (URL=https://…)": unplaced,
+            f"{lacking} not set: copy them from the service's Environment page, or give VERIFY=no": keyless,
+        }
+        return [fault for fault, holds in rules.items() if holds]
 
     @property
     def secrets(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The service at its public address: which commit answers there, how well, and whether it passes."""
+"""The service at its public address: which commit answers there, and how well."""
 
 from __future__ import annotations
 
