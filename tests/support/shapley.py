@@ -1,4 +1,4 @@
-"""Shapley values in float64 by their definition, which shares nothing with our code, and cases of models."""
+"""Shapley values in float64 by their definition, and models to compare."""
 
 import itertools
 import json
