@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import shutil
 import stat
@@ -17,7 +16,6 @@ from ops.setup_machine.commands import OFFLINE_REMEDY, SetupError, clean_environ
 from ops.setup_machine.environment import LOCKS, Environment, find_python
 from ops.setup_machine.uv import from_pip, locked_requirement
 from shared.build import ROOT
-from shared.font import find_font
 
 UV = shutil.which("uv") or str(ROOT / ".venv" / "bin" / "uv")
 
@@ -159,14 +157,6 @@ def test_without_the_font_and_kernels_set_up_goes_on_and_says_what_is_missing(
     assert "could not be built" in capsys.readouterr().out
 
 
-def test_the_font_is_found_wherever_below_the_folders_it_lies(tmp_path: Path) -> None:
-    file = tmp_path / "truetype" / "dejavu" / "DejaVuSans.ttf"
-    assert find_font((tmp_path,)) is None
-    file.parent.mkdir(parents=True)
-    file.touch()
-    assert find_font((tmp_path / "gone", tmp_path)) == file
-
-
 def test_each_lock_holds_all_of_the_one_before_it_and_only_the_tools_need_the_client() -> None:
     runtime, tools, dev = map(locked, ("requirements.lock", *LOCKS.values()))
     assert {name: tools.get(name) for name in runtime} == runtime
@@ -200,16 +190,8 @@ def test_the_set_up_is_written_in_the_language_of_python_3_8(path: Path) -> None
     ast.parse(path.read_text(), feature_version=(3, 8))
 
 
-def test_bare_make_lists_every_target_with_a_line_of_help() -> None:
+def test_bare_make_lists_targets_that_can_be_planned() -> None:
     listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for target in ("run", "demo", "test", "nightly", "lint", "lock", "models", "clean"):
-        assert re.search(rf"^  make {target} +\S", listed, re.MULTILINE), listed
-
-
-def test_every_target_of_make_can_be_planned(tmp_path: Path) -> None:
-    listed = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    targets = re.findall(r"^  make (\S+)", listed, re.MULTILINE)
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    subprocess.run(
-        ["make", "--dry-run", *targets], cwd=ROOT, env=environment, capture_output=True, check=True
-    )
+    targets = re.findall(r"^  make (\S+) +\S", listed, re.MULTILINE)
+    assert {"run", "demo", "test", "nightly", "lint", "lock", "models", "clean"} <= {*targets}
+    subprocess.run(["make", "--dry-run", *targets], cwd=ROOT, capture_output=True, check=True)

@@ -126,11 +126,6 @@ def test_redis_lines_keep_their_level_and_process_id_and_its_picture_is_one_reco
     assert len(read(LineStream(JsonFormatter("redis"), logging.WARNING).feed(REDIS.encode()))) == 2
 
 
-def test_bytes_that_are_no_text_are_shown_by_their_numbers(stream: LineStream) -> None:
-    stream.feed(b"\xff\x00caf\xc3\xa9\r\n")
-    assert [record["message"] for record in read(stream.end())] == ["\\xff\x00café"]
-
-
 @pytest.mark.parametrize("data", [b"x" * 100_000, b"0123456789\n" * 10_000])
 def test_output_without_an_end_is_cut_and_not_kept_in_memory(stream: LineStream, data: bytes) -> None:
     printed = b""
