@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import re
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
@@ -39,11 +38,6 @@ from shared.settings import KEY_NAMES
 
 #: Names whose values make passes on in its own arguments, which everybody on the machine can read.
 SECRET_NAMES = ("RENDER_API_KEY=", "RENDER_DEPLOY_HOOK=")
-#: The forms in which git names a repository at a host: git@HOST:PATH, ssh://git@HOST/PATH, https://NAME@HOST/PATH.
-REMOTES = (
-    r"(?:ssh|git|https?)://(?:[^@/]+@)?([\w.-]+)(?::\d+)?/(.+?)(?:\.git)?/?",
-    r"(?:[\w.-]+@)?([\w.-]+):(?!//)(.+?)(?:\.git)?/?",
-)
 
 
 def main(
@@ -81,29 +75,26 @@ def deploy(environment: Mapping[str, str], display: Display, root: Path) -> Exit
         )
     service = read_blueprint(root / BLUEPRINT, root).web_service
     options = Options.read(environment, service, deploying=True)
-    display.redactor.add(*options.secrets)
+    display.hide(*options.secrets)
     if options.preflight:
         display.say("Preflight:")
         results = run_preflight(options, root)
         display.say(table(results))
         if not passed(results):
             raise RenderError("Nothing was deployed.")
-    repository = Repository(root)
-    commit = repository.head()
+    commit = Repository(root).head()
     if commit is None:
         raise RenderError("There is no commit here to deploy: deploy from a clone of the repository.")
     if options.api_key is None:
         return deploy_by_hook(options, commit, display)
     with contextlib.closing(Render(options.host, options.api_key, options.poll, display.show)) as render:
-        return _deploy_by_key(render, options, repository, commit, display)
+        return _deploy_by_key(render, options, commit, display)
 
 
-def _deploy_by_key(
-    render: Render, options: Options, repository: Repository, commit: str, display: Display
-) -> ExitCode:
+def _deploy_by_key(render: Render, options: Options, commit: str, display: Display) -> ExitCode:
     service = render.find_service(options.service)
     if service is None:
-        raise RenderError(how_to_create(options.service, repository.remote()))
+        raise RenderError(how_to_create(options.service))
     if service.suspended:
         raise RenderError(f"{service} is suspended: resume it in the dashboard ({service.dashboard_url}).")
     service = replace(service, url=options.url or service.url)
@@ -119,7 +110,7 @@ def _keys(render: Render, service: Service, options: Options, display: Display) 
     """
     theirs = render.variables(service)
     keys = {**options.keys, **{name: theirs[name] for name in KEY_NAMES if theirs.get(name)}}
-    display.redactor.add(*keys.values())
+    display.hide(*keys.values())
     if missing := [name for name in KEY_NAMES if name not in keys]:
         raise RenderError(
             f"{', '.join(missing)}: neither set here nor to be read from {service}, and verifying takes them. Copy "
@@ -128,17 +119,10 @@ def _keys(render: Render, service: Service, options: Options, display: Display) 
     return keys
 
 
-def web_address(remote: str) -> str | None:
-    """Return a git remote's address for a browser, without a password; None for a folder."""
-    found = next(filter(None, (re.fullmatch(form, remote.strip()) for form in REMOTES)), None)
-    return f"https://{found[1]}/{found[2]}" if found else None
-
-
-def how_to_create(service: str, remote: str | None) -> str:
+def how_to_create(service: str) -> str:
     """Say what to do until there is a service of this name."""
-    repository = (web_address(remote) if remote else None) or "ADDRESS-OF-YOUR-REPOSITORY"
     return f"""This key sees no service called {service}. Create it once:
-  1. Open https://dashboard.render.com/blueprint/new?repo={repository}
+  1. Open https://dashboard.render.com/blueprint/new?repo=ADDRESS-OF-YOUR-REPOSITORY
      and connect the repository (Render asks for the right to read it).
   2. Leave the path at {BLUEPRINT}, name the Blueprint, and press Apply. It makes the service, its disk and keys.
   3. Run make deploy again.

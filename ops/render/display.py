@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from typing import TextIO
 
 #: Replaces a secret. One of fewer characters would blot out words.
@@ -12,34 +11,23 @@ HIDDEN, SHORTEST = "[secret]", 6
 LINE = 100
 
 
-class Redactor:
-    """Takes secrets out of texts from any source: Render's log may contain one."""
-
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self._secrets: set[str] = set()
-        self.add(*secrets)
-
-    def add(self, *secrets: str) -> None:
-        """Know more of them."""
-        self._secrets.update(secret for secret in secrets if len(secret) >= SHORTEST)
-
-    def clean(self, text: str) -> str:
-        """Return the text without any of them, the longest first: one may lie within another."""
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, HIDDEN)
-        return text
-
-
 class Display:
-    """Lines that stay, and one that is written over."""
+    """Lines that stay, and one that is written over. Secrets are taken out of all of them.
+
+    They may come from any source: Render's log may contain one.
+    """
 
     def __init__(self, output: TextIO) -> None:
-        self.redactor = Redactor()
+        self._secrets: set[str] = set()
         self._output = output
         self._terminal = self._output.isatty()
         self._open = False
         self._last = ""
         self._started = time.monotonic()
+
+    def hide(self, *secrets: str) -> None:
+        """Know more secrets."""
+        self._secrets.update(secret for secret in secrets if len(secret) >= SHORTEST)
 
     def say(self, text: str) -> None:
         """Print lines that stay."""
@@ -69,5 +57,7 @@ class Display:
         self._open, self._last = False, ""
 
     def _write(self, text: str) -> None:
-        self._output.write(self.redactor.clean(text))
+        for secret in sorted(self._secrets, key=len, reverse=True):  # one may lie within another
+            text = text.replace(secret, HIDDEN)
+        self._output.write(text)
         self._output.flush()

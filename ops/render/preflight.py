@@ -19,7 +19,7 @@ from ops.models.folder import verify_models
 from ops.render.blueprint import Blueprint, Fault, read_blueprint
 from ops.render.calls import RenderError
 from ops.render.client import Render
-from ops.render.display import Redactor
+from ops.render.display import Display
 from ops.render.image_trial import check_image
 from ops.render.options import ON, ExitCode, Options
 from ops.render.repository import Repository, check_pushed, check_tree
@@ -141,7 +141,9 @@ def main() -> int:
         print(fault, file=sys.stderr)
         return ExitCode.UNUSABLE
     results = run_preflight(options)
-    print(Redactor(options.secrets).clean(table(results)))
+    display = Display(sys.stdout)
+    display.hide(*options.secrets)
+    display.say(table(results))
     return ExitCode.DONE if passed(results) else ExitCode.FAILED
 
 

@@ -44,12 +44,6 @@ class Repository:
         """Return the commit that is checked out."""
         return self.git("rev-parse", "HEAD")
 
-    def remote(self) -> str | None:
-        """Return the address of the remote that this branch is pushed to, else of origin."""
-        branch = self.git("symbolic-ref", "--short", "HEAD") or ""
-        name = self.git("config", f"branch.{branch}.remote") or "origin"
-        return self.git("remote", "get-url", name)
-
 
 def check_tree(repository: Repository) -> str:
     """See that the files here are those of the commit. Raises FailedError."""
