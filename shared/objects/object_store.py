@@ -62,7 +62,7 @@ class ObjectStore:
             )
         except (ObstoreError, ValueError) as fault:
             raise SettingsError(
-                f"STORAGE_URL cannot be used ({_first_line(fault)}). docs/operations.md lists the settings that "
+                f"STORAGE_URL cannot be used ({_first_line(fault)}). docs/scale-out.md lists the settings that "
                 "each kind of store needs."
             ) from fault
         return cls(store)

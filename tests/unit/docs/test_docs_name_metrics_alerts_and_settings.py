@@ -11,9 +11,9 @@ import pytest
 from shared.build import ROOT
 from shared.metrics import METRICS, PREFIX, MetricKind
 from shared.settings import SETTING_NAMES
-from tests.watch.shipped import DASHBOARD, PROMETHEUS, exported, names_in, rules
+from tests.support.shipped import DASHBOARD, PROMETHEUS, exported, names_in, rules
 
-OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+OPERATE, TROUBLESHOOT = ((ROOT / "docs" / name).read_text() for name in ("operate.md", "troubleshoot.md"))
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 #: Files that are read for names of metrics, alerts and recorded series.
 WATCHERS = [*PAGES, *sorted(PROMETHEUS.rglob("*.yml")), DASHBOARD]
@@ -26,8 +26,8 @@ VARIABLE, CODE = re.compile(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b"), {".py", ".yam
 FOREIGN = ("AWS_", "AZURE_", "GOOGLE_", "RLIMIT_")
 
 
-def section(heading: str) -> str:
-    return OPERATIONS.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+def section(heading: str, page: str = OPERATE) -> str:
+    return page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
 
 
 def first_column(text: str) -> set[str]:
@@ -44,7 +44,7 @@ def test_every_recorded_series_stands_in_its_table_and_no_other() -> None:
 
 
 def test_every_alert_has_its_section_and_no_section_is_about_another() -> None:
-    headings = re.findall(r"^### (.+)$", section("Alerts"), re.MULTILINE)
+    headings = re.findall(r"^### (.+)$", section("Alerts", TROUBLESHOOT), re.MULTILINE)
     assert sorted(headings) == sorted(ALERTS)
 
 

@@ -8,15 +8,15 @@ from shared.settings import SETTING_NAMES, Settings
 ROOT = Path(__file__).parents[3]
 
 
-def test_every_setting_stands_in_the_operations_page_and_no_other() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text()
-    table = page.partition("## Settings")[2].partition("## Health")[0]
+def test_every_setting_stands_in_its_table_and_no_other() -> None:
+    page = (ROOT / "docs" / "configure.md").read_text()
+    table = page.partition("## Settings")[2].partition("## Connections")[0]
 
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == set(SETTING_NAMES)
 
 
-def test_the_defaults_in_the_operations_page_are_the_codes() -> None:
-    page = (ROOT / "docs" / "operations.md").read_text()
+def test_the_defaults_in_the_table_of_settings_are_the_codes() -> None:
+    page = (ROOT / "docs" / "configure.md").read_text()
     defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", page, re.MULTILINE))
 
     assert defaults
@@ -33,8 +33,24 @@ def test_the_version_is_the_same_everywhere() -> None:
 
 def test_links_between_pages_lead_somewhere() -> None:
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
-        for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", page.read_text()):
+            other = page.parent / target if target else page
+            assert other.exists(), f"{page.name} links to {target}"
+            assert not anchor or anchor in anchors_of(other), f"{page.name} links to {target}#{anchor}"
+
+
+def anchors_of(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+#: Pages that are not about one task: the reference of the API, and how it is built and why.
+LONG = {"api.md", "architecture.md", "decisions.md", "methods.md", "client.md"}
+
+
+def test_pages_about_a_task_are_short() -> None:
+    for page in {*(ROOT / "docs").glob("*.md")}:
+        assert page.name in LONG or page.read_text().count("\n") < 200, page.name
 
 
 def test_files_that_pages_name_exist() -> None:
