@@ -68,7 +68,7 @@ def _turn_of(path: Path) -> tuple[bool, int]:
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]  # xdist publishes no types
-    """Keeps tests that share something in one process, and starts groups in the order of the tests."""
+    """Keeps tests that share something in one process, in the order of the tests."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]

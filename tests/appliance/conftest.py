@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ops.lab.trial_appliance import Appliance
-from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import SMALL_BATCHES
+from tests.support.faults.placing import Faults
+from tests.support.faults.submitted import SMALL_BATCHES
 
 #: Makes an appliance with settings of its own; it is not started yet, and stopped when the test ends.
 MakeAppliance = Callable[..., Appliance]

@@ -14,7 +14,7 @@ import redis
 from ops.lab.trial_appliance import Appliance
 from shared.redis.capacity import READING_SECONDS
 from shared.redis.connection import Patience, connect
-from tests.appliance.client import (
+from tests.support.client import (
     causes,
     check_refusal,
     finish,
@@ -28,7 +28,7 @@ from tests.appliance.client import (
     the_model,
     until,
 )
-from tests.appliance.faults.submitted import Submitted, shaken_examples
+from tests.support.faults.submitted import Submitted, shaken_examples
 
 #: Batches that may wait, and rows of one batch.
 LIMIT, BATCH_ROWS = 40, 20

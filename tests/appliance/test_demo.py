@@ -10,7 +10,7 @@ import pytest
 from ops.lab import trial_appliance
 from ops.lab.demo import main
 from ops.lab.trial_appliance import free_ports
-from tests.appliance.faults.placing import STARTUP
+from tests.support.faults.placing import STARTUP
 
 
 @pytest.fixture(autouse=True)

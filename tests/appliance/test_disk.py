@@ -24,7 +24,7 @@ from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
 from shared.timing import TIMING
-from tests.appliance.client import (
+from tests.support.client import (
     GENEROUS,
     causes,
     check_refusal,
@@ -38,9 +38,9 @@ from tests.appliance.client import (
     the_model,
     until,
 )
-from tests.appliance.faults.placing import timed
-from tests.appliance.faults.submitted import Submitted, shaken_examples
-from tests.appliance.small_disk import small_disk
+from tests.support.faults.placing import timed
+from tests.support.faults.submitted import Submitted, shaken_examples
+from tests.support.small_disk import small_disk
 from tests.support.stored_rows import put_one_row
 
 #: MB of the disk: what the api keeps free, and some for rows.

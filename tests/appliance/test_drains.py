@@ -8,16 +8,15 @@ import time
 from contextlib import closing
 
 import psutil
-import pytest
 
-from ops.http_call import answer_or_none
 from ops.lab.trial_appliance import STOP_SECONDS, Appliance
+from shapbox import NoAnswerError, Response, Shapbox
 from shared.jobs import keys
 from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
-from tests.appliance.faults.load import Load
-from tests.appliance.faults.placing import Action, Faults
-from tests.appliance.faults.submitted import (
+from tests.support.faults.load import Load
+from tests.support.faults.placing import Action, Faults
+from tests.support.faults.submitted import (
     BATCH_ROWS,
     Submitted,
     counters,
@@ -25,12 +24,18 @@ from tests.appliance.faults.submitted import (
     nothing_is_left,
     submit,
 )
-from tests.appliance.faults.supervised import Supervisor
+from tests.support.faults.supervised import Supervisor
 
 #: Batches of the job in which everything is stopped, and the one that is in hand by then.
 BATCHES, IN_HAND = 60, 10
-#: Seconds within which /readyz must refuse new work: it takes some tenths, and a busy machine a few seconds.
-REFUSED_SECONDS = 10.0
+
+
+def readyz(appliance: Appliance) -> Response | None:
+    """Return its answer, or None if nothing listens any more."""
+    try:
+        return Shapbox(appliance.url, "").call("GET", "/readyz", seconds=2.0)
+    except NoAnswerError:
+        return None
 
 
 def submit_with_one_in_hand(appliance: Appliance, faults: Faults, action: Action) -> Submitted:
@@ -45,7 +50,7 @@ def submit_with_one_in_hand(appliance: Appliance, faults: Faults, action: Action
 def seconds_until_refused(appliance: Appliance) -> float:
     """Return the seconds until /readyz refused new work; fail if it never did."""
     started = time.monotonic()
-    while (answer := answer_or_none(f"{appliance.url}/readyz")) is not None:
+    while (answer := readyz(appliance)) is not None:
         if answer.status == 503:
             assert not answer.json()["probes"]["draining"]["ok"], answer
             return time.monotonic() - started
@@ -73,9 +78,8 @@ def check_unblamed(appliance: Appliance, job: Submitted) -> dict[str, float]:
     return count
 
 
-@pytest.mark.parametrize("signals", [1, 2])
 def test_what_is_in_hand_is_finished_and_what_is_queued_waits_for_the_next_start(
-    make_appliance: MakeAppliance, faults: Faults, say: Say, signals: int
+    make_appliance: MakeAppliance, faults: Faults, say: Say
 ) -> None:
     first = make_appliance(**faults.environment())
     first.start()
@@ -84,16 +88,14 @@ def test_what_is_in_hand_is_finished_and_what_is_queued_waits_for_the_next_start
     assert first.process is not None
     first.process.send_signal(signal.SIGTERM)
     refused = seconds_until_refused(first)
-    if signals == 2:  # somebody is impatient
-        first.process.send_signal(signal.SIGTERM)
-        for pid in workers:
-            if psutil.pid_exists(pid):
-                os.kill(pid, signal.SIGTERM)
+    first.process.send_signal(signal.SIGTERM)  # somebody is impatient
+    for pid in workers:
+        if psutil.pid_exists(pid):
+            os.kill(pid, signal.SIGTERM)
     seconds = wait_for_the_end(first, family)
     begun, recorded = faults.steps("read"), faults.steps("recorded")
 
-    say(f"{signals} signals: /readyz refused after {refused:.1f} s, all gone {seconds:.1f} s later")
-    assert refused < REFUSED_SECONDS
+    say(f"/readyz refused after {refused:.1f} s, all gone {seconds:.1f} s later")
     assert (job.id, IN_HAND) in {(step.job_id, step.batch) for step in recorded}
     assert len(begun) == len(recorded) < BATCHES
     second = make_appliance(**faults.environment())
@@ -141,7 +143,7 @@ def restart(appliance: Appliance, load: Load, program: str) -> tuple[float, floa
     before = len(load.accepted)
     eventually(lambda: len(load.accepted) >= before + 3, appliance.log_tail)
     eventually(
-        lambda: (answer := answer_or_none(f"{appliance.url}/readyz")) and answer.status == 200,
+        lambda: (answer := readyz(appliance)) and answer.status == 200,
         appliance.log_tail,
     )
     return started, time.monotonic()

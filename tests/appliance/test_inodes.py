@@ -9,7 +9,7 @@ import pytest
 
 from ops.lab.trial_appliance import Appliance
 from shared.disk import RESERVE_INODES, free_space
-from tests.appliance.client import (
+from tests.support.client import (
     check_refusal,
     finish,
     is_ready,
@@ -19,8 +19,8 @@ from tests.appliance.client import (
     the_model,
     until,
 )
-from tests.appliance.faults.submitted import shaken_examples
-from tests.appliance.small_disk import small_disk
+from tests.support.faults.submitted import shaken_examples
+from tests.support.small_disk import small_disk
 
 #: Inodes of the disk, and threads that send jobs.
 INODES, CLIENTS = RESERVE_INODES + 600, 4

@@ -18,8 +18,8 @@ from ops.run.output import redis_record
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.settings import LogFormat
-from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import (
+from tests.support.faults.placing import Faults
+from tests.support.faults.submitted import (
     BATCH_ROWS,
     SMALL_BATCHES,
     as_request,

@@ -15,7 +15,7 @@ import pytest
 from ops.lab.trial_appliance import Appliance, memory_cgroup
 from ops.run.memory_limit import LEAST_CONTAINER_MB
 from tests.appliance.conftest import MakeAppliance, Say
-from tests.appliance.faults.submitted import BATCH_ROWS, eventually, submit
+from tests.support.faults.submitted import BATCH_ROWS, eventually, submit
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""Fifty workers killed at exact places: nothing is lost, nothing counts twice."""
+"""Workers killed at exact places: nothing is lost, nothing counts twice. Fifty by PLACED_KILLS=50."""
 
 from __future__ import annotations
 
 import json
+import os
 import re
 from contextlib import closing
 from datetime import datetime, timedelta
@@ -14,8 +15,8 @@ from ops.lab.trial_appliance import Appliance
 from shared.redis.connection import Patience, connect
 from shared.timing import TIMING
 from tests.appliance.conftest import MakeAppliance, Say
-from tests.appliance.faults.placing import Faults, Point
-from tests.appliance.faults.submitted import (
+from tests.support.faults.placing import Faults, Point
+from tests.support.faults.submitted import (
     BATCH_ROWS,
     Submitted,
     counters,
@@ -26,19 +27,21 @@ from tests.appliance.faults.submitted import (
 
 #: The issue's places: before the input is read, in compute, between result and record, after the record.
 PLACES: tuple[Point, ...] = ("read", "compute", "stored", "recorded")
-#: Batches of each of two jobs, and of these every third one meets a kill.
-BATCHES, EVERY = 64, 3
-#: Batches whose worker is killed once, and those of them whose second worker is killed as well.
-ONCE, TWICE = 40, 10
+#: Kills at these places, a fifth of them of a second worker that holds the same batch.
+KILLS = int(os.environ.get("PLACED_KILLS", "10"))
+ONCE, TWICE = KILLS - KILLS // 5, KILLS // 5
 #: Kills between RQ's dequeue and our claim, where only the look for lost batches finds the batch.
-UNCLAIMED = 6
+UNCLAIMED = 2
+#: Every third batch of two jobs meets a kill.
+EVERY = 3
+BATCHES = EVERY * ONCE // 2 + 4
 #: Seconds within which each batch must run again. 3 s are promised while a worker is free for it; here both
 #: are often dead, and starting one takes a busy machine several seconds.
 RECOVERY_SECONDS = 30.0
 
 
 def place_kills(faults: Faults, jobs: tuple[Submitted, Submitted]) -> dict[Point, int]:
-    """Spread 56 kills over both jobs, no batch three; return how many there are at each point."""
+    """Spread the kills over both jobs, no batch three; return how many there are at each point."""
     placed: dict[Point, int] = dict.fromkeys(("unclaimed", *PLACES), 0)
 
     def place(job: Submitted, batch: int, point: Point) -> None:
@@ -80,7 +83,7 @@ def deaths_at_start(log: str) -> list[str]:
     return too_soon
 
 
-def test_fifty_workers_killed_at_exact_places_cost_no_row_and_double_none(
+def test_workers_killed_at_exact_places_cost_no_row_and_double_none(
     make_appliance: MakeAppliance, faults: Faults, say: Say
 ) -> None:
     appliance = make_appliance(**faults.environment(), LOG_FORMAT="json")
@@ -95,8 +98,8 @@ def test_fifty_workers_killed_at_exact_places_cost_no_row_and_double_none(
     # The last kill may come after the last record.
     eventually(lambda: not faults.left(), appliance.log_tail)
     say(figures(faults, appliance))
-    assert sum(placed[point] for point in PLACES) == 50
-    assert len(faults.strikes()) == 50 + UNCLAIMED
+    assert sum(placed[point] for point in PLACES) == KILLS
+    assert len(faults.strikes()) == KILLS + UNCLAIMED
     with closing(connect(appliance.settings(), Patience.STEADY, name="test")) as connection:
         eventually(lambda: nothing_is_left(connection), appliance.log_tail)
         eventually(lambda: recovered(connection) >= given_back(placed), appliance.log_tail)

@@ -15,8 +15,8 @@ from ops.lab.trial_appliance import Appliance, memory_cgroup
 from shared.redis.connection import Patience, connect
 from shared.timing import TIMING
 from tests.appliance.conftest import MakeAppliance, Say
-from tests.appliance.faults.placing import Action, Faults
-from tests.appliance.faults.submitted import (
+from tests.support.faults.placing import Action, Faults
+from tests.support.faults.submitted import (
     BATCH_ROWS,
     Submitted,
     counters,
@@ -173,30 +173,18 @@ def test_two_batches_that_blow_memory_at_the_same_time_cost_workers_and_nothing_
     assert memory.oom_kills() <= len(faults.strikes())
 
 
-def test_a_batch_that_kills_its_worker_each_time_is_given_up_at_the_third(
-    make_appliance: MakeAppliance, faults: Faults
-) -> None:
-    appliance = make_appliance(**faults.environment())
-    appliance.start()
-    first, bad, last = submit_three(appliance, faults, "kill")
-    check_given_up(appliance, faults, bad)
-    check_the_others(appliance, (first, last))
-
-
-# With the GIL held nothing beats: the second timeout is longer than a heartbeat's lease, as it is by default.
-@pytest.mark.parametrize(
-    ("action", "timeout"), [("hang", 3), ("hanggil", int(TIMING.heartbeat_lease_seconds) + 4)]
-)
+# With the GIL held nothing beats: the timeout is longer than a heartbeat's lease, as it is by default.
 def test_a_batch_that_hangs_in_native_code_is_killed_run_again_and_given_up_at_the_third(
-    make_appliance: MakeAppliance, faults: Faults, say: Say, action: Action, timeout: int
+    make_appliance: MakeAppliance, faults: Faults, say: Say
 ) -> None:
-    appliance = make_appliance(**faults.environment(), BATCH_TIMEOUT_SECONDS=str(timeout))
+    timeout = str(int(TIMING.heartbeat_lease_seconds) + 4)
+    appliance = make_appliance(**faults.environment(), BATCH_TIMEOUT_SECONDS=timeout)
     appliance.start()
-    first, bad, last = submit_three(appliance, faults, action)
+    first, bad, last = submit_three(appliance, faults, "hanggil")
     count = check_given_up(appliance, faults, bad)
     check_the_others(appliance, (first, last))
-    times = [strike.at for strike in faults.strikes()]
-    say(f"{action}: seconds between the hangs: {[round(b - a, 1) for a, b in pairwise(times)]}")
+    struck = [strike.at for strike in faults.strikes()]
+    say(f"seconds between the hangs: {[round(b - a, 1) for a, b in pairwise(struck)]}")
     # The third gives the batch up; the two before it were killed for hanging, and run again.
     assert count["batches_recovered_total|hung"] == DEATHS - 1
     assert len({strike.pid for strike in faults.strikes()}) == DEATHS

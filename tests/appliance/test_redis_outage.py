@@ -25,18 +25,18 @@ from shared.jobs.store import JobStore
 from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from tests.appliance.conftest import MakeAppliance, Say
-from tests.appliance.faults.load import Load
-from tests.appliance.faults.submitted import BATCH_ROWS, eventually, nothing_is_left, submit
-from tests.appliance.faults.supervised import Supervisor
+from tests.support.faults.load import Load
+from tests.support.faults.submitted import BATCH_ROWS, eventually, nothing_is_left, submit
+from tests.support.faults.supervised import Supervisor
 from tests.support.quick import check_quick_by_own_clock
 
 #: Seconds that Redis is stopped: longer than a connection goes unchecked (15). 60 when run by hand:
 #: OUTAGE_SECONDS=60 pytest tests/appliance/test_redis_outage.py
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "18"))
 #: Jobs of the appliance after each of which Redis is killed; REDIS_KILLS=50 for the long run.
-KILLS = int(os.environ.get("REDIS_KILLS", "10"))
+KILLS = int(os.environ.get("REDIS_KILLS", "3"))
 #: The same without workers and supervisord, whose restarts take two seconds each.
-BARE_KILLS = 50
+BARE_KILLS = 20
 #: Seconds in which everything must be answered in any state of Redis.
 ANSWER_SECONDS = 2.0
 #: Seconds without Redis after which /healthz asks for a restart (30 after its last sign of life), and by when.
@@ -235,7 +235,7 @@ def settings() -> Iterator[Settings]:
         yield settings
 
 
-def test_fifty_accepted_jobs_outlive_a_redis_that_is_killed_after_each(settings: Settings) -> None:
+def test_accepted_jobs_outlive_a_redis_that_is_killed_after_each(settings: Settings) -> None:
     accepted = []
     for _ in range(BARE_KILLS):
         with (

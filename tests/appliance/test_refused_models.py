@@ -7,23 +7,32 @@ import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ops.lab.trial_appliance import Appliance
+from shapbox import Response
 from shared.build import ROOT
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.support.model_cases import too_few_names
 
-SHIPPED = ("breast-cancer", "diabetes", "wine")
+#: The models that are served, and those that are not with what their reasons must say.
+SERVED = {"breast-cancer", "diabetes"}
+REFUSED = {
+    "five-names": r"\b5\b.*\b2\b|\b2\b.*\b5\b",
+    "two-names": r"\b5\b.*\b2\b|\b2\b.*\b5\b",
+    "wine": "Restore",
+}
 
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """Add a model of 5 features and 2 names by hand, described with 2 names and with 5."""
+    """Alter a shipped model, and add one of 5 features and 2 names, described with 2 names and with 5."""
     models_dir = tmp_path / "models"
     shutil.copytree(ROOT / "models", models_dir, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    with (models_dir / "wine" / "1" / "model.ubj").open("r+b") as file:
+        file.seek(100)
+        file.write(b"altered")
     put_by_hand(models_dir / "two-names" / "1", ["first", "second"])
     put_by_hand(models_dir / "five-names" / "1", ["first", "second", "third", "fourth", "fifth"])
     return models_dir
@@ -49,58 +58,50 @@ def put_by_hand(folder: Path, features: list[str]) -> None:
 
 def activated(log: str) -> list[dict[str, float]]:
     """Return the figures of each line that tells of an activation."""
-    lines = [line for line in log.splitlines() if "models activated" in line]
-    return [
-        {name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", line.split("activated")[1])}
-        for line in lines
-    ]
+    lines = [line.split("activated")[1] for line in log.splitlines() if "models activated" in line]
+    return [{name: float(value) for name, value in re.findall(r"(\w+)=([\d.]+)", line)} for line in lines]
 
 
-def test_a_model_with_too_few_names_is_the_only_one_refused_and_a_second_start_verifies_nothing(
+def test_models_that_cannot_be_served_are_the_only_ones_refused_and_a_second_start_verifies_nothing(
     make_appliance: MakeAppliance, models_dir: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Appliance, "kept_models", None)
     appliance = make_appliance(MODELS_DIR=str(models_dir))
-    first = appliance.start()
+    appliance.start()
     check_refusals(appliance)
+    [line] = [line for line in appliance.log().splitlines() if "model refused" in line and "wine@1" in line]
+    assert "Restore" in line
     appliance.stop()
-    second = appliance.start()
+    appliance.start()
     check_refusals(appliance)
-
     before, after = activated(appliance.log())
-    assert (before["verified"], before["versions"]) == (5, 5)
-    assert (after["verified"], after["versions"]) == (0, 5)
-    assert after["seconds"] < before["seconds"] / 2
-    say(
-        f"first start {first:.1f} s, {before['seconds']} s of it activation; "
-        f"second start {second:.1f} s, {after['seconds']} s of it activation"
-    )
+    assert before["verified"] >= len(SERVED) + 2  # what was altered need not be verified
+    assert after["verified"] == 0
+    assert before["versions"] == after["versions"]
+    assert "Traceback" not in appliance.log()
+    say(f"activation took {before['seconds']} s at the first start, {after['seconds']} s at the second")
 
 
-def check_refusals(appliance: Any) -> None:
-    """Check that models with too few names are listed with the reason, and others served."""
+def check_refusals(appliance: Appliance) -> None:
+    """Check that models that cannot be served are listed with the reason, and others served."""
     ready = appliance.get("/readyz")
     assert ready.status == 200
-    assert ready.json()["probes"]["models"]["refused"] == ["five-names@1", "two-names@1"]
+    assert ready.json()["probes"]["models"]["refused"] == [f"{name}@1" for name in REFUSED]
     documents = {one["name"]: one for one in appliance.get("/v1/models").json()["models"]}
-    assert {name for name, one in documents.items() if one["state"] == "ready"} == set(SHIPPED)
-    for name in ("five-names", "two-names"):
+    assert {name for name, one in documents.items() if one["state"] == "ready"} == SERVED
+    for name, reason in REFUSED.items():
         assert documents[name]["state"] == "refused"
-        assert re.search(r"\b5\b.*\b2\b|\b2\b.*\b5\b", documents[name]["reason"])
+        assert re.search(reason, documents[name]["reason"])
         refused = explain(appliance, name, [[1, 2, 3, 4, 5]])
         assert (refused.status, refused.json()["type"]) == (422, "/problems/model-refused")
         assert documents[name]["reason"] in refused.json()["detail"]
-    for name in SHIPPED:
+    for name in SERVED:
         example = appliance.get(f"/v1/models/{name}/examples?limit=1", headers={"Accept": "application/json"})
         assert explain(appliance, name, example.json()["rows"]).status == 200
     assert len(appliance.worker_pids()) == 2
 
 
-def explain(appliance: Any, model: str, rows: Any) -> Any:
+def explain(appliance: Appliance, model: str, rows: list[list[float]]) -> Response:
     body = json.dumps({"model": model, "rows": rows}).encode()
-    return appliance.call(
-        "POST",
-        "/v1/explain",
-        body,
-        headers={"Content-Type": "application/json", "Prefer": "wait=30", "Accept": "application/json"},
-    )
+    headers = {"Content-Type": "application/json", "Prefer": "wait=30", "Accept": "application/json"}
+    return appliance.call("POST", "/v1/explain", body, headers=headers)

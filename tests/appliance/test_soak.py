@@ -11,7 +11,7 @@ import pytest
 from ops.lab.rows import Mixture
 from ops.lab.soak.__main__ import conclude, main
 from ops.lab.soak.run import soak
-from tests.appliance.faults.placing import STARTUP
+from tests.support.faults.placing import STARTUP
 
 #: Small jobs without shap's memory, and a limit that some dozens of leaking batches reach and sound ones do not.
 SMALL = Mixture(((2, 50, 1),))

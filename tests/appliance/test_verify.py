@@ -26,9 +26,9 @@ from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.models.catalog import ModelCatalog
 from shared.models.store import ModelDraft, write_model_folder
 from shared.settings import KEY_NAMES
-from tests.appliance.client import probes, stopped, until
-from tests.appliance.faults.placing import STARTUP
-from tests.appliance.faults.supervised import Supervisor
+from tests.support.client import probes, stopped, until
+from tests.support.faults.placing import STARTUP
+from tests.support.faults.supervised import Supervisor
 
 #: Seconds until a stopped worker counts as gone, and a little.
 LEASE = 12.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from ops.lab.trial_appliance import Appliance
 from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
-from tests.appliance.faults.placing import Faults, Step
-from tests.appliance.faults.submitted import BATCH_ROWS, Submitted, counters, submit
+from tests.support.faults.placing import Faults, Step
+from tests.support.faults.submitted import BATCH_ROWS, Submitted, counters, submit
 
 #: Batches of the job, and how many are recorded when everything is killed.
 BATCHES, BEFORE = 160, 40

@@ -15,8 +15,8 @@ from ops.container.engine import docker, engine_fault
 from ops.container.image import commit
 from ops.lab.trial_appliance import free_ports
 from shared.build import ROOT, VERSION
-from tests.appliance.faults.placing import STARTUP, Faults
-from tests.appliance.faults.submitted import SMALL_BATCHES
+from tests.support.faults.placing import STARTUP, Faults
+from tests.support.faults.submitted import SMALL_BATCHES
 from tests.support.processes import once
 
 #: Set where an engine must be there (.ci/run): its absence is then a failure.

@@ -15,7 +15,7 @@ from ops.lab.trial_appliance import free_ports
 from ops.reached import Reached
 from shapbox import NoAnswerError
 from shared.build import ROOT
-from tests.appliance.faults.submitted import eventually
+from tests.support.faults.submitted import eventually
 
 #: The tests' additions to ops/compose.yaml.
 OVERRIDES = Path(__file__).parent / "peers" / "compose.yaml"

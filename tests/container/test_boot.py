@@ -10,9 +10,9 @@ from ops.container.box import Box
 from ops.container.engine import docker_streams
 from services.api.explain.inline import MOST_ROWS
 from shapbox import Shapbox
-from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import eventually, submit
 from tests.container.conftest import MakeBox, Say
+from tests.support.faults.placing import Faults
+from tests.support.faults.submitted import eventually, submit
 
 #: MB of the working set while nothing is to be done.
 MOST_IDLE_MB = 200

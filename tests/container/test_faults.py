@@ -9,9 +9,9 @@ import pytest
 
 from ops.container.box import Box
 from ops.lab.memory import peak_of
-from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import BATCH_ROWS, submit
 from tests.container.conftest import MakeBox, Say
+from tests.support.faults.placing import Faults
+from tests.support.faults.submitted import BATCH_ROWS, submit
 
 #: MB at which the guard kills: 97 % of the container's limit.
 HARD_MARK_MB = 496

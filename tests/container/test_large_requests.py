@@ -20,8 +20,8 @@ from ops.lab.trial_appliance import free_ports
 from shapbox import Shapbox
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
-from tests.appliance.faults.submitted import Matrix, Submitted, shaken_examples
 from tests.container.conftest import Say
+from tests.support.faults.submitted import Matrix, Submitted, shaken_examples
 
 #: Requests at the same time, and rows of each.
 REQUESTS, ROWS = 4, 50_000

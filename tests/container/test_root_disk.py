@@ -12,8 +12,8 @@ from ops.container.box import Box
 from ops.container.engine import docker, docker_streams
 from ops.run.plain_user import CAPABILITIES
 from shared.build import ROOT
-from tests.appliance.faults.submitted import submit
 from tests.container.conftest import TAG, MakeBox
+from tests.support.faults.submitted import submit
 
 #: The capabilities of the plain image for the first moment of a boot as root.
 CAPABLE = tuple(f"--cap-add={name}" for name in CAPABILITIES)

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from ops.container.engine import docker
-from tests.appliance.faults.submitted import BATCH_ROWS, eventually, submit
 from tests.container.conftest import REQUIRED, Say
 from tests.container.fleet import Fleet, compose_command
+from tests.support.faults.submitted import BATCH_ROWS, eventually, submit
 
 #: Batches of the job that meets the faults, and of the jobs that are timed.
 BATCHES, TIMED_BATCHES = 1000, 200

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ops.container.engine import docker, docker_succeeds
-from tests.appliance.faults.submitted import submit
 from tests.container.conftest import MakeBox
+from tests.support.faults.submitted import submit
 from tests.support.remote.certificates import make_certificates
 
 #: The network of this test, and where Valkey is on it: the certificate names the address.

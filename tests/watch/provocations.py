@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +17,6 @@ from pathlib import Path
 from ops.lab.trial_appliance import Appliance
 from shapbox import NoAnswerError
 
-#: MB of the disk under DATA_DIR: what the api keeps free, and some more.
-DISK_MB = 160
 #: Takes memory in its cgroup until the working set is as large as it is told, and holds it.
 EATER = """
 import pathlib, sys, time
@@ -35,22 +32,6 @@ while True:
     else:
         time.sleep(0.2)
 """
-
-
-@contextmanager
-def small_disk() -> Iterator[Path | None]:
-    """Mount a small disk at a short path (for sockets); None if that is impossible."""
-    folder = Path(tempfile.mkdtemp(prefix="shapbox-"))
-    place = folder / "data"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK_MB}m", "shapbox-test", str(place)]
-    try:
-        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
-        yield place if mounted else None
-        if mounted:
-            subprocess.run(["umount", "-l", str(place)], check=True)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager

@@ -16,9 +16,9 @@ import yaml
 
 from ops.lab.trial_appliance import free_ports
 from shapbox import NoAnswerError, Shapbox
-from tests.appliance.faults.submitted import PATIENCE, eventually
+from tests.support.faults.submitted import PATIENCE, eventually
+from tests.support.shipped import PROMETHEUS
 from tests.watch.programs import program
-from tests.watch.shipped import PROMETHEUS
 
 #: Seconds between two scrapes, and two evaluations of the rules.
 INTERVAL = "1s"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.watch.shipped import annotation_expressions, dashboard, panel_expressions, rules
+from tests.support.shipped import annotation_expressions, dashboard, panel_expressions, rules
 
 BOARD = dashboard()
 PANELS: list[dict[str, Any]] = [panel for panel in BOARD["panels"] if panel["type"] != "row"]

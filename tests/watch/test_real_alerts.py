@@ -20,17 +20,20 @@ from shapbox import Shapbox
 from shared.build import ROOT
 from shared.disk import RESERVE_BYTES
 from shared.redis.connection import Patience, connect
-from tests.appliance.client import finish, full_redis, offer, stopped, the_model, until
-from tests.appliance.faults.placing import Faults
-from tests.appliance.faults.submitted import Submitted, eventually, shaken_examples, submit
-from tests.appliance.faults.supervised import Supervisor
+from tests.support.client import finish, full_redis, offer, stopped, the_model, until
+from tests.support.faults.placing import Faults
+from tests.support.faults.submitted import Submitted, eventually, shaken_examples, submit
+from tests.support.faults.supervised import Supervisor
+from tests.support.shipped import annotation_expressions, exported, panel_expressions, rules
+from tests.support.small_disk import small_disk
 from tests.watch.programs import program, promtool
-from tests.watch.provocations import asked, eaten_memory, filled_disk, pulsed, repeatedly, small_disk
+from tests.watch.provocations import asked, eaten_memory, filled_disk, pulsed, repeatedly
 from tests.watch.real_prometheus import Prometheus, filled_in, running
-from tests.watch.shipped import annotation_expressions, exported, panel_expressions, rules
 
 #: MB of the container, and the working set at which memory is at its limit but not at the hard mark.
 CONTAINER_MB, PRESSED_BYTES = 512, 480 * 2**20
+#: MB of the disk under DATA_DIR: what the api keeps free, and some more.
+DISK_MB = 160
 #: Batches that may wait, and rows of one.
 QUEUE_LIMIT, BATCH_ROWS = 40, 20
 #: The model that is damaged.
@@ -85,9 +88,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     faults = Faults(folder / "faults")
     with ExitStack() as stack:
         cgroup = stack.enter_context(memory_cgroup(folder.name, CONTAINER_MB))
-        disk = stack.enter_context(small_disk())
-        if cgroup is None or disk is None:
-            pytest.skip("no memory cgroup (version 1), or no small disk, can be made here: that takes root")
+        if cgroup is None:
+            pytest.skip("no memory cgroup (version 1) can be made here: that takes root")
+        disk = stack.enter_context(small_disk(f"size={DISK_MB}m"))
         appliance = Appliance(disk, settings_for(folder, faults), cgroup)
         appliance.start()
         stack.callback(appliance.kill)

@@ -14,8 +14,8 @@ from shared.build import ROOT
 from shared.disk import RESERVE_BYTES, RESERVE_INODES
 from shared.redis.capacity import ACCEPT_SHARE
 from shared.settings import Settings
+from tests.support.shipped import CONFIGURATIONS, PROMETHEUS, cases, names_in, rules
 from tests.watch.programs import promtool
-from tests.watch.shipped import CONFIGURATIONS, PROMETHEUS, cases, names_in, rules
 
 ALERTS, RECORDED = rules("alert"), rules("record")
 

@@ -17,7 +17,7 @@ from shapbox import NoAnswerError, Response
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
-from tests.appliance.faults.submitted import Matrix, Submitted, as_request
+from tests.support.faults.submitted import Matrix, Submitted, as_request
 
 #: Statuses that say: not now.
 NOT_NOW = frozenset({429, 503, 507})

@@ -13,7 +13,7 @@ from ops.lab.trial_appliance import Appliance
 from shapbox import NoAnswerError, Response, Shapbox
 from shared.build import ROOT
 from shared.models.catalog import ModelCatalog
-from tests.appliance.faults.submitted import Submitted, as_request, shaken_examples
+from tests.support.faults.submitted import Submitted, as_request, shaken_examples
 
 #: Seconds between two calls of one client, and of the one that submits: the queue must not only grow.
 PAUSE, SUBMIT_PAUSE = 0.05, 0.25
