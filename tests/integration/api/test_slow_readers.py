@@ -106,7 +106,7 @@ def test_answers_that_nobody_reads_take_a_bounded_part_of_memory_and_arrive_whol
         few = [ask(process, job, stack) for _ in range(WAITING_BYTES // len(whole) - 1)]
         for client in few:
             client.recv(1, socket.MSG_PEEK)
-        assert process.http.get("/healthz").status == 200
+        assert process.http.get("/version").status == 200
         assert files(process) == 0
         assert all(read(client, len(whole)) == whole for client in few)
         assert grown() < MOST_GROWN_MB
