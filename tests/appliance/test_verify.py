@@ -163,14 +163,17 @@ def test_what_lacks_its_key_is_not_checked_and_says_which(appliance: Appliance) 
 
 
 def test_an_interrupted_visit_leaves_no_job(appliance: Appliance) -> None:
-    with stopped(*appliance.worker_pids()), command(appliance) as running:
-        # One that the workers must do: then it waits, and is not in the middle of XGBoost, which may swallow the signal.
-        until("waiting", lambda: appliance.get("/v1/jobs?status=queued").json()["jobs"], appliance=appliance)
-        running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=120)
-        assert running.returncode == 130
-        assert "interrupted" in errors
-        assert jobs_of(appliance) == []
+    accepted = "POST /v1/jobs 202"
+    before = appliance.log().count(accepted)
+    with command(appliance) as running:
+        # Then it waits for a job, and is not in the middle of XGBoost, which may swallow the signal.
+        until("a job", lambda: appliance.log().count(accepted) > before, appliance=appliance)
+        with stopped(*appliance.worker_pids()):
+            running.send_signal(signal.SIGINT)
+            _, errors = running.communicate(timeout=120)
+            assert running.returncode == 130
+            assert "interrupted" in errors
+            assert jobs_of(appliance) == []
     until("ready", lambda: probes(appliance)[1]["workers"].get("alive") == 2, appliance=appliance)
 
 
