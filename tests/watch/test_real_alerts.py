@@ -120,6 +120,10 @@ def test_a_well_appliance_gives_every_metric_and_every_panel_data_and_no_alert(w
         # Before its first scrape, which takes it five of these minutes, Prometheus finds the appliance absent.
         eventually(lambda: prometheus.fired(WELL_SECONDS) == ALWAYS, lambda: prometheus.fired(WELL_SECONDS))
     assert families(prometheus) == exported()
+    models = watched.appliance.get("/v1/models").json()["models"]
+    assert [model["name"] for model in models if model["fallback"]] == [DAMAGED]
+    assert "fallback" in watched.appliance.get("/readyz").body.decode()
+    assert "a placeholder model replaces a faulty one" in watched.appliance.log()
     assert prometheus.types() == {name: type_of(name) for name in exported()}
 
 
