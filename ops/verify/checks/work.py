@@ -38,6 +38,8 @@ OPTIONAL = {
     contract.MEMORY_CONTAINER_LIMIT,
     contract.REDIS_MEMORY_LIMIT,
     contract.LARGEST_RESIDUAL,
+    contract.WORKER_MEMORY_LIMIT,
+    contract.QUEUE_LIMIT,
 }
 
 
