@@ -182,7 +182,8 @@ def running(*, api: bool = False, **environment: str) -> Iterator[Appliance]:
         (run / "supervisord.conf").write_text(CONFIGURATION.format(**words))
         (run / "api.py").write_text(API)
         (run / "monitor.py").write_text(MONITOR.format(grown=GROWN_SECONDS))
-        environment |= {
+        measured = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        environment |= measured | {
             "PATH": os.environ["PATH"],
             "DATA_DIR": str(folder),
             HOST_NAME_NAME: HOST,
