@@ -53,6 +53,13 @@ def test_pages_about_a_task_are_short() -> None:
         assert page.name in LONG or page.read_text().count("\n") < 200, page.name
 
 
+def test_decisions_are_numbered_in_order_and_dated() -> None:
+    headings = re.findall(r"^## (.+)$", (ROOT / "docs" / "decisions.md").read_text(), re.MULTILINE)
+
+    for number, heading in enumerate(headings, 1):
+        assert re.fullmatch(rf"{number}\. .+ \(20\d\d-[01]\d\)", heading), heading
+
+
 def test_files_that_pages_name_exist() -> None:
     for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
         for path in re.findall(r"`((?:services|shared|ops|tests|models)/[\w/.-]+)`", page.read_text()):
