@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 
 from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
 
 #: A block: its language, and its text.
-BLOCK = re.compile(r"^```(python|text|sh)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|text|sh|json)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 #: Where a page's reader has the appliance.
 URL = "http://127.0.0.1:10000"
 
@@ -48,8 +50,21 @@ def test_every_block_of_a_page_does_what_it_says(
                 exec(compile(text.replace(URL, appliance.url), page, "exec"), names)
             printed = output.getvalue()
         elif language == "sh":
-            subprocess.run(["/bin/sh", "-ec", text], check=True, capture_output=True)
+            ran = ["/bin/sh", "-ec", text.replace(URL, appliance.url)]
+            printed = subprocess.run(ran, check=True, capture_output=True, text=True).stdout
+        elif language == "json":
+            check_same(json.loads(printed), json.loads(text))
         else:
             assert printed == text
     plt.close("all")
     assert names["explanation"].model == "diabetes@1"
+
+
+def check_same(found: dict[str, Any], shown: dict[str, Any]) -> None:
+    """Compare an answer with the one that a page shows, whose numbers are rounded."""
+    assert found.keys() == shown.keys()
+    for name, value in shown.items():
+        if name in {"values", "base_values", "predictions"}:
+            np.testing.assert_allclose(found[name], value, atol=2e-5)
+        else:
+            assert found[name] == value
