@@ -1,1 +1,1 @@
-"""Render as we use it: its API, the rules of its blueprints, checks before a deploy, and the deploy."""
+"""Deploys to Render: its API, its blueprint rules, and the checks before a deploy."""

@@ -68,7 +68,7 @@ class Blueprint:
         return next((name for name, one in self.services.items() if one.get("type") == "web"), None)
 
     def variables(self, name: str | None) -> dict[str, str]:
-        """Return the variables of a service whose values stand in the file."""
+        """Return the variables of a service whose values the file states."""
         listed = self.services.get(name or "", {}).get("envVars")
         items = [item for item in listed if isinstance(item, dict)] if isinstance(listed, list) else []
         return {str(item["key"]): _text(item["value"]) for item in items if item.keys() >= {"key", "value"}}

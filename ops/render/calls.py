@@ -24,8 +24,9 @@ SHOWN = 300
 
 
 class RenderError(Exception):
-    """Render did not do what was asked. The message says why and what to do, and holds no secret.
+    """Render did not do what was asked.
 
+    The message says why and what to do, and holds no secret.
     `status` is that of a refusal; 0 if Render is unreachable or broken; None where nothing was asked. `uncertain`: an
     order was sent and not answered, so that it must be looked up whether it is carried out.
     """
@@ -96,7 +97,10 @@ class Calls:
     def _attempt(
         self, method: str, path: str, what: Mapping[str, Any]
     ) -> tuple[httpx.Response | None, Exception | None]:
-        """Try once. What is raised later has no context, which could hold the address and so a secret."""
+        """Try once; return the answer, or the fault instead of raising it.
+
+        An error that the caller raises then has no context, which could hold the address and so a secret.
+        """
         try:
             return self._client.request(method, path, **what), None
         except httpx.HTTPError as fault:

@@ -52,7 +52,10 @@ def _record(document: Any, what: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as Render tells of it. `url` has no slash at its end, and is empty without a public address."""
+    """A service as Render describes it.
+
+    `url` has no slash at its end, and is empty without a public address.
+    """
 
     id: str
     name: str

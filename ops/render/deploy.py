@@ -1,4 +1,4 @@
-"""`python -m ops.render.deploy`: deploys the checked-out commit to Render, and verifies it there.
+"""`python -m ops.render.deploy`: deploys the checked-out commit to Render and verifies it.
 
 SERVICE=NAME-OR-ID   the service (default: the blueprint's)
 RENDER_API_KEY       or RENDER_API_KEY_FILE, the file that holds it

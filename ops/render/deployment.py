@@ -26,7 +26,7 @@ HEARD = b"\nCtrl-C is heard: first it must be known whether the deploy has begun
 
 @dataclass(slots=True)
 class Deployment:
-    """Deploys one commit to one service through Render's API; everything worth knowing is said on the way."""
+    """Deploys one commit to one service through Render's API, and reports its progress."""
 
     render: Render
     options: Options

@@ -1,4 +1,7 @@
-"""A deploy by its hook, without a key: started blindly, watched at the service's address, never rolled back."""
+"""A deploy by its hook, without a key.
+
+It is started blindly, watched at the service's address, and never rolled back.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,7 @@ def deploy_by_hook(options: Options, commit: str, display: Display) -> ExitCode:
 
 
 def _start(options: Options, commit: str, display: Display) -> str | None:
-    """Have a commit deployed; return the deploy's id, or None if the hook did not answer with one.
+    """Have a commit deployed; return the deploy's id, or None if the hook answers without.
 
     Raises RenderError, never with the hook in it, which is a secret.
     """

@@ -1,4 +1,4 @@
-"""`python -m ops.render.preflight`: the checks before a deploy, all of them at once; 1 if any fails.
+"""`python -m ops.render.preflight`: all checks before a deploy; exits with 1 if any fails.
 
 With RENDER_API_KEY Render validates the blueprint as well. IMAGE=no leaves the image out, which takes two minutes.
 """
@@ -83,7 +83,10 @@ def check_models(models_dir: Path, *, fallback_allowed: bool) -> str:
 
 
 def check_fallback(blueprint: Blueprint, *, fallback_allowed: bool) -> str:
-    """Check that no service starts with placeholders unless that is allowed here. Raises FailedError."""
+    """Check that no service starts with placeholders unless that is allowed here.
+
+    Raises FailedError.
+    """
     values = {name: blueprint.variables(name).get(ALLOWS, "").lower() for name in blueprint.services}
     allowing = ", ".join(name for name, value in values.items() if value in ON)
     if allowing and not fallback_allowed:
@@ -95,7 +98,10 @@ def check_fallback(blueprint: Blueprint, *, fallback_allowed: bool) -> str:
 
 
 def check_blueprint(blueprint: Blueprint, render: Render | None, service: str) -> str:
-    """Check a blueprint by our own rules, and by Render's where a key is given. Raises FailedError."""
+    """Check a blueprint by our own rules, and by Render's where a key is given.
+
+    Raises FailedError.
+    """
     theirs: list[str] = []
     how = "by its rules; Render was not asked, which takes a RENDER_API_KEY"
     if render is not None:

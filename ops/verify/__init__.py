@@ -1,1 +1,1 @@
-"""Visits a running appliance as its clients do, and says what is wrong and what to do about it."""
+"""Visits a running appliance as its clients do, and reports faults and their remedies."""

@@ -1,4 +1,4 @@
-"""The appliance that is visited: calls with the right key, its metrics, and its own words about its health."""
+"""The visited appliance: calls with the right key, its metrics, and its health report."""
 
 from __future__ import annotations
 
@@ -97,7 +97,10 @@ class Scrape:
 
 
 class Appliance:
-    """One appliance and the keys that were given for it. A call that is not answered raises NoAnswerError."""
+    """One appliance and the keys that were given for it.
+
+    A call that is not answered raises NoAnswerError.
+    """
 
     def __init__(self, url: str, keys: Mapping[str, str]) -> None:
         self.url = url
@@ -132,7 +135,10 @@ class Appliance:
         return self.call("GET", path, key, headers=headers)
 
     def read(self, path: str, keys: tuple[str, ...], remedy: str = LOG) -> dict[str, Any]:
-        """Return the JSON of a path that one of these keys opens. Raises FailedError if it is refused."""
+        """Return the JSON of a path that one of these keys opens.
+
+        Raises FailedError if it is refused.
+        """
         answer = self.get(path, self.take(keys))
         if answer.status != 200:
             raise FailedError(f"GET {path} answers {said(answer)}.", remedy)

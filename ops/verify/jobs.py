@@ -29,7 +29,7 @@ _UNFINISHED_REMEDY = "The appliance's log says more. Verify again; if it fails a
 
 
 class Jobs:
-    """Makes jobs, with idempotency keys of its own, and knows all of them, so that none is left behind."""
+    """Makes jobs with its own idempotency keys, and tracks them so that none is left behind."""
 
     def __init__(self, appliance: Appliance) -> None:
         self._appliance = appliance
@@ -42,7 +42,10 @@ class Jobs:
         self.made, self.largest_residual = 0, 0.0
 
     def explain(self, model: ServedModel, rows: Matrix, seconds: float) -> tuple[dict[str, Any], float]:
-        """Have rows explained in one request; return the result and the seconds it took. Raises FailedError."""
+        """Have rows explained in one request; return the result and the seconds it took.
+
+        Raises FailedError.
+        """
         started = time.monotonic()
         answer, job_id = self._send(f"/v1/explain?wait={min(seconds, 60):.0f}", model, rows, seconds)
         took = time.monotonic() - started

@@ -1,4 +1,4 @@
-"""The report of verify and preflight: a result for each check, as a table, as JSON, or as JUnit's XML."""
+"""The report of verify and preflight: results as a table, JSON or JUnit XML."""
 
 from __future__ import annotations
 
@@ -57,7 +57,10 @@ class NotCheckedError(Exception):
 def make_check(
     name: str, check: Callable[[], str], unexpected: Callable[[Exception], FailedError]
 ) -> CheckResult:
-    """Make a check; an exception becomes its result, one that is not ours by way of `unexpected`."""
+    """Make a check; an exception becomes its result.
+
+    `unexpected` turns an exception that is not ours into a FailedError.
+    """
     try:
         return CheckResult(name, Verdict.PASS, check())
     except NotCheckedError as reason:

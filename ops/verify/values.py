@@ -1,4 +1,4 @@
-"""The models that are served, rows to try them with, and whether the values that come back are exact."""
+"""The models that are served, rows to try them with, and the check of their values."""
 
 from __future__ import annotations
 
@@ -69,7 +69,10 @@ def local_versions(folder: Path | None) -> tuple[ModelVersion, ...]:
 
 
 def find_copy(model: ServedModel, versions: Sequence[ModelVersion]) -> ModelVersion | None:
-    """Return the copy of a served model: the same file under any name, else the one of the same name and version."""
+    """Return the copy of a served model, if there is one.
+
+    It is the same file under any name, else the one of the same name and version.
+    """
     names = tuple(column.name for column in model.columns)
     fitting = [
         one
@@ -83,7 +86,10 @@ def find_copy(model: ServedModel, versions: Sequence[ModelVersion]) -> ModelVers
 def plausible_rows(
     columns: Sequence[Feature], copy: ModelVersion | None, count: int, seed: int = 1
 ) -> Matrix:
-    """Return `count` rows with codes for categories and some missing cells: examples, or made-up ones; repeatable."""
+    """Return `count` rows with codes for categories and some missing cells.
+
+    They are the copy's examples if it has any, else made up. The same seed gives the same rows.
+    """
     chance = np.random.default_rng(seed)
     if copy is not None and copy.examples_path is not None:
         examples = np.load(copy.examples_path, allow_pickle=False)
@@ -107,7 +113,10 @@ def _made_up(columns: Sequence[Feature], count: int, chance: np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Rows of a model, and what their values must be: `wanted` is None without a copy of the model here."""
+    """Rows of a model, and the values they must have.
+
+    `wanted` is None without a copy of the model here.
+    """
 
     model: ServedModel
     rows: Matrix = field(repr=False)
@@ -130,7 +139,10 @@ class Expectation:
         return cls(model, rows, wanted, None if copy.contract.sha256 == model.sha256 else copy.folder)
 
     def check(self, result: dict[str, Any]) -> str:
-        """Say how exact a JSON result is. Raises FailedError, which names the model and the worst place."""
+        """Say how exact a JSON result is.
+
+        Raises FailedError, which names the model and the worst place.
+        """
         given, predictions = self._read(result)
         names = [*(column.name for column in self.model.columns), "base value"]
         off, row = _worst_sum(given, predictions)

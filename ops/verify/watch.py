@@ -33,7 +33,10 @@ RESTART_REMEDY = (
 
 @dataclass(slots=True)
 class Seen:
-    """The metrics from the first look to the last, in bytes: the highest working set, its limit, and the processes then."""
+    """The metrics from the first look to the last.
+
+    `peak` is the highest working set; `limit` and `processes` are its limit and the processes then, all in bytes.
+    """
 
     peak: float = 0.0
     limit: float = 0.0

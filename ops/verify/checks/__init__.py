@@ -1,1 +1,4 @@
-"""The checks by subject. Each returns its measurement, or raises FailedError or NotCheckedError."""
+"""The checks by subject.
+
+Each returns its measurement, or raises FailedError or NotCheckedError.
+"""

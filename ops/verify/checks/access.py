@@ -1,4 +1,7 @@
-"""The appliance itself: it is there, the right one, well, reached over TLS, and open to its keys only."""
+"""The appliance itself: identity, health, TLS and access.
+
+It is there, the right one, well, reached over TLS, and open to its keys only.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,10 @@ def tls(visit: Visit) -> str:
 
 
 def _handshake(host: str, port: int) -> tuple[str, float]:
-    """Return the protocol and the days for which the certificate is good. Raises OSError if it is not trusted."""
+    """Return the protocol and the days for which the certificate is good.
+
+    Raises OSError if it is not trusted.
+    """
     context = ssl.create_default_context()
     with (
         socket.create_connection((host, port), HANDSHAKE_SECONDS) as connection,

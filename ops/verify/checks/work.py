@@ -1,4 +1,4 @@
-"""The work: models and jobs with exact values, workers, metrics and memory, and how fast single answers are."""
+"""The work: models and jobs with exact values, workers, metrics, memory and latency."""
 
 from __future__ import annotations
 
