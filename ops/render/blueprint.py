@@ -222,8 +222,8 @@ def _place_rules(service: Service, keys: list[str], given: Mapping[str, str]) ->
     if not isinstance(disk := service.get("disk"), dict):
         return
     data_dir, user = given.get("DATA_DIR", "/data"), given.get("SHAPBOX_BOOT_USER")
-    elsewhere = data_dir != disk.get("mountPath")
-    yield elsewhere, f"DATA_DIR {data_dir} is not on the disk, and jobs are lost", "Mount the disk there."
+    off_disk = data_dir != disk.get("mountPath")
+    yield off_disk, f"DATA_DIR {data_dir} is not on the disk, and jobs are lost", "Mount the disk there."
     what = "the image starts as a user that may not write on the disk, which Render mounts as root's"
     yield user != "root", what, "Add SHAPBOX_BOOT_USER with the value root."
 
