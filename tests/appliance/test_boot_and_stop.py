@@ -1,4 +1,4 @@
-"""Starts and stops: how long, with which files and keys, and what is refused with which words."""
+"""Starts and stops: their durations, files and keys, and the messages of refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Workers killed at exact places: nothing is lost, nothing counts twice. Fifty by PLACED_KILLS=50."""
+"""Workers killed at exact places: nothing is lost, nothing counts twice.
+
+Set PLACED_KILLS=50 for fifty kills.
+"""
 
 from __future__ import annotations
 

@@ -27,7 +27,10 @@ REFUSED = {
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """Alter a shipped model, and add one of 5 features and 2 names, described with 2 names and with 5."""
+    """Alter a shipped model, and add two models of 5 features and 2 names.
+
+    The manifest of one lists 2 names, that of the other 5.
+    """
     models_dir = tmp_path / "models"
     shutil.copytree(ROOT / "models", models_dir, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     with (models_dir / "wine" / "1" / "model.ubj").open("r+b") as file:

@@ -1,4 +1,4 @@
-"""An appliance with the shipped models and one with categories, and a server that does what it is told."""
+"""An appliance with the shipped models and one with categories, and a scripted server."""
 
 from __future__ import annotations
 
@@ -71,7 +71,10 @@ def held(appliance: Appliance) -> Iterator[None]:
 
 @dataclass
 class Script:
-    """A server that gives one response per connection, as listed, and keeps the requests. b"" is no response."""
+    """A server that sends one listed response per connection and keeps the requests.
+
+    b"" stands for no response.
+    """
 
     responses: list[bytes] = field(default_factory=list)
     requests: list[bytes] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""Requests are repeated while the appliance says "not now" or breaks the connection, and never otherwise.
+"""Requests are repeated only if the appliance says "not now" or breaks the connection.
 
 The server follows a script, as an appliance cannot be made to break off at a given byte.
 """

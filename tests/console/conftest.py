@@ -54,7 +54,10 @@ def train(rows: np.ndarray) -> bytes:
 
 
 def add_models(models: Path) -> None:
-    """Add a model with categories, the same without examples, and a broken one to the shipped models."""
+    """Add three models to the shipped ones.
+
+    One has categories, one is the same without examples, and one is broken.
+    """
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     chance = np.random.default_rng(5)
     codes = chance.integers(0, 3, (200, 2))

@@ -26,7 +26,7 @@ UNWANTED = {
         find /root /var/cache/apt/archives /var/lib/apt/lists -type f ! -name lock ! -name '.bashrc' ! -name '.profile'
         find /opt/shapbox -name 'pip' -o -name '*.pyi' -o -name '*.h' -o -name '*.lock'
     """,
-    # What belongs to somebody else than root, or that others may write.
+    # Files and folders that root does not own, or that others may write.
     "owners": r"find /opt \( ! -user root -o -perm /022 \) ! -type l",
     # Modules that a start would have to compile.
     "sources": r"""

@@ -1,4 +1,7 @@
-"""What ends today's services in 512 MB: four JSON requests of 50,000 rows at a time, and plots."""
+"""Loads that end today's services in 512 MB: large JSON requests, and plots.
+
+Four requests of 50,000 rows run at the same time.
+"""
 
 from __future__ import annotations
 

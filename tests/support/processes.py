@@ -1,4 +1,4 @@
-"""Folders and one-time work that the processes of one run of the tests share (pytest-xdist)."""
+"""Folders and one-time work that the processes of one test run share (pytest-xdist)."""
 
 from __future__ import annotations
 

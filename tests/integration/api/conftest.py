@@ -81,7 +81,7 @@ def shared_redis() -> Iterator[RedisServer]:
 
 @pytest.fixture
 def connection(settings: Settings, request: pytest.FixtureRequest) -> Iterator[redis.Redis]:
-    """Connect to the Redis of all these tests, emptied; to the test's own `server` if it asks for one."""
+    """Connect to the shared Redis, or to the test's own `server` if it asks for one; empty it."""
     if "server" in request.fixturenames:
         request.getfixturevalue("server")
     else:

@@ -1,4 +1,4 @@
-"""What is open to whom, and what every answer has."""
+"""The paths that each key opens, and the parts that every answer has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""/v1/models: the whole contract, the outcome of activation, engines, refusals, and example rows."""
+"""/v1/models: contracts, outcomes of activation, engines, refusals, and example rows."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ ACTIVATIONS = Activations(
 
 @pytest.fixture
 def client(components: Components, tmp_path: Path) -> InProcess:
-    """Serve a model of every kind of feature, a shipped one, one that is refused, and one that cannot be read."""
+    """Serve four models: with every kind of feature, shipped, refused, and unreadable."""
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models/wine", models / "wine")
     shutil.copytree(models / "wine/1", models / "wine/2")

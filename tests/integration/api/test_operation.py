@@ -21,7 +21,7 @@ from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
 from tests.integration.conftest import Logged
 
 OK = {"status": "ok", "causes": []}
-#: What the monitor has found, and the cause for which the appliance is unhealthy; None: it heals by itself.
+#: The monitor's findings, and the cause that makes the appliance unhealthy; None: it heals by itself.
 FINDINGS: list[tuple[dict[str, Any], str | None]] = [
     ({}, None),
     ({"redis_down_seconds": 29.0, "no_worker_seconds": 29.0}, None),

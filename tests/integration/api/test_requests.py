@@ -1,4 +1,4 @@
-"""What the real server takes for a request, and what it answers before the application is asked."""
+"""Requests that the real server accepts, and its answers before it asks the application."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 LAST = last(GET)
 LARGE = b"x" * (3 * 2**20)
 
-#: What a client sends, and the statuses that it gets.
+#: The statuses that a client gets, and the bytes that it sends.
 EXCHANGES: list[tuple[list[int], bytes]] = [
     # Chunked bodies that are wrong, or mostly framing
     *(

@@ -1,4 +1,4 @@
-"""`python -m ops.render.deploy` from a clone of this repository, against a fake of Render's API."""
+"""`python -m ops.render.deploy` in a clone of this repository, with a fake Render API."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_ctrl_c_leaves_the_deploy_running_and_says_what_to_do(
         assert shown.end() == 130
     assert "goes on at Render, unverified" in shown.text
     assert "https://dashboard.example" in shown.text
-    # One line that is written over on a terminal, and a line for each change elsewhere.
+    # A terminal shows one line that is overwritten. Other output has a line for each change.
     assert ("\r\x1b[K" in shown.text) == terminal
     assert (render.orders(), render.deploys[0].status) == (1, "build_in_progress")
 

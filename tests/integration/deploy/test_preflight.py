@@ -66,6 +66,7 @@ def test_everything_that_is_wrong_is_told_at_once_and_ends_with_1(clone: Checkou
 
 def test_a_check_that_breaks_keeps_no_other_from_being_made(clone: Checkout) -> None:
     (clone.folder / "render.yaml").write_text("services:\n  - type: web\n    envVars: 3\n    disk: 4\n")
+    # prose: allow "elsewhere": a folder's name
     (clone.folder / "models").rename(clone.folder / "elsewhere")
     results = run_preflight(Options(image=False), clone.folder)
     assert [result.name for result in results] == NAMES

@@ -30,7 +30,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealService]:
 
 @pytest.fixture
 def deployed(deployer: Deployer, render: FakeRender, service: RealService) -> Deployer:
-    """Let each deploy that goes live start the real appliance; one of an earlier commit is live."""
+    """Start the real appliance with each deploy that goes live; an earlier commit is live."""
     render.url = service.url
     commit = look(service.url).commit
     if commit is None:

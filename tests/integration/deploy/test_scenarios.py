@@ -1,4 +1,7 @@
-"""`python -m ops.render.deploy` through the states of deploys, faults of the network and of Render, and weak keys."""
+"""`python -m ops.render.deploy` with states of deploys, faults, and weak keys.
+
+The faults are those of the network and of Render.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,10 @@ UNFINISHED = ("created", "build_in_progress")
 
 @dataclass
 class Scenario:
-    """What Render does, and what a deploy makes of it: exit code, orders, and texts that it prints or does not."""
+    """Render's behavior, and the deploy's result.
+
+    The result is the exit code, the orders, and texts that the deploy prints or does not print.
+    """
 
     said: tuple[str, ...] = ()
     code: int = 0

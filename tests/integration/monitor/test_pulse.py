@@ -1,4 +1,4 @@
-"""What the monitor writes down each second for health, and reads for a scrape."""
+"""The monitor writes a report for health each second, and reads numbers for a scrape."""
 
 from __future__ import annotations
 

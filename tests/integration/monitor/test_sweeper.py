@@ -1,4 +1,4 @@
-"""What is deleted, when, in which order, and what stays; and the sync of Redis's file."""
+"""The sweeper's deletions, their times and order, and what stays; the sync of Redis's file."""
 
 from __future__ import annotations
 

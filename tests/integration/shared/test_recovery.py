@@ -54,7 +54,7 @@ def test_a_batch_is_queued_again_before_all_others_once_its_workers_life_has_end
 
     store.transitions.claim(job.id, 0, "w", "life-1")
     heartbeats.beat(Heartbeat("w2", "host", 3, "life-9"))
-    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))  # another life of the same name
+    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))  # another process of the same name
     assert release_all(recovery, heartbeats) == [Release.REQUEUE]
 
 

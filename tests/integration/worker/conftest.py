@@ -1,4 +1,4 @@
-"""Jobs, a runner of their batches in this process, and worker processes without supervisord."""
+"""Jobs, a runner of batches in this process, and worker processes without supervisord."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch from claim to record: exact values, and what a death or an outage at any place costs."""
+"""One batch from claim to record: exact values; the cost of a death or outage anywhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Worker processes as supervisord starts them: how they work, stop, come back, and give shap's memory back."""
+"""Worker processes as supervisord starts them: how they work, stop and restart.
+
+They also release the memory that shap uses.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the monitor exports: sums of Redis, facts of build and models, and the store's size."""
+"""The monitor exports sums of Redis, facts of build and models, and the store's size."""
 
 from __future__ import annotations
 
@@ -35,7 +35,10 @@ def exported(numbers: Numbers) -> str:
 
 
 def samples(sums: Numbers) -> dict[tuple[str, ...], float]:
-    """Return what is exported for these sums, by name and the labels' values in the order of their names."""
+    """Return the samples exported for these sums, by name and the labels' values.
+
+    The values are in the order of the labels' names.
+    """
     parsed = text_string_to_metric_families(exported(zeros_of(["wine@1"]) | sums))
     return {
         (s.name.removeprefix("shapbox_"), *(value for _, value in sorted(s.labels.items()))): s.value

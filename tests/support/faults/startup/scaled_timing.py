@@ -1,4 +1,7 @@
-"""Other times than production's, in the programs of an appliance under test (SHAPBOX_TEST_TIMING, `NAME=SECONDS,…`)."""
+"""Replace production's times in the programs of an appliance under test.
+
+The variable is SHAPBOX_TEST_TIMING, with `NAME=SECONDS,…`.
+"""
 
 from __future__ import annotations
 

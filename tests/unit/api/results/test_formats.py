@@ -39,7 +39,10 @@ def make_result(
     block_rows: int = 3,
     times: int = 1,
 ) -> Result:
-    """`numbers` are rows x outputs x (features + 2), repeated so many times, in blocks of some rows."""
+    """Return a result of `numbers`, repeated `times` times, in blocks of `block_rows` rows.
+
+    `numbers` are rows x outputs x (features + 2).
+    """
     explanation = Explanation(np.asarray(numbers, dtype=np.float32))
 
     def explanations() -> Iterator[Explanation]:
@@ -151,7 +154,10 @@ RESULTS = np_st.arrays(
 
 
 def with_sums(parts: list[Any], outputs: int) -> Floats:
-    """Turn values, base values and predictions into rows x outputs x (features + 2), `None` into NaN."""
+    """Stack values, base values and predictions: rows x outputs x (features + 2).
+
+    `None` becomes NaN.
+    """
     array, *sums = (np.array(part, float).astype(np.float32) for part in parts)
     array = array[:, None, :] if outputs == 1 else array.transpose(0, 2, 1)
     return np.concatenate([array, *(part.reshape(-1, outputs, 1) for part in sums)], axis=2)

@@ -1,4 +1,4 @@
-"""What each format's reader takes."""
+"""Bodies that each format's reader accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A cell's meaning depends neither on the ends of blocks nor on the cells around it, nor on the format."""
+"""A cell's meaning does not depend on block ends, the cells around it, or the format."""
 
 from __future__ import annotations
 

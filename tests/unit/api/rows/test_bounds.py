@@ -1,4 +1,4 @@
-"""Bodies that are meant to cost much are refused after little work, and rows take bounded memory."""
+"""Bodies meant to cost much are refused after little work; rows take bounded memory."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ LONG = [
 
 
 def test_deep_nesting_and_values_without_an_end_are_refused_quickly() -> None:
-    """Processor time, which a busy machine does not lengthen much; quadratic work would take minutes."""
+    """Measure processor time, which a busy machine hardly lengthens.
+
+    Quadratic work would take minutes.
+    """
     refused = (InvalidRowsError, UnprocessableError, UnreadableBodyError)
     for levels in (10, 1000, 30_000, 1_000_000):
         for form, start, opened in DEEP:

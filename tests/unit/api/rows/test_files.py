@@ -1,4 +1,7 @@
-"""Files of rows, as the models command takes them and as spreadsheets, pandas and NumPy write them."""
+"""Files of rows that the models command accepts.
+
+Spreadsheets, pandas and NumPy write such files.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What each format's reader refuses, where it sees the fault, and what it says."""
+"""Bodies that each format's reader refuses, the place of the fault, and the message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the container's memory is read: cgroups of both versions as they are laid out, or PSS."""
+"""The source of the container's memory: cgroups of both versions in their layouts, or PSS."""
 
 from __future__ import annotations
 

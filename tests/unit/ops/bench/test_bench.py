@@ -82,7 +82,10 @@ def test_a_slower_kernel_is_named(run: Bench, library: Library, monkeypatch: pyt
     slow = library.kernels()[-1]
 
     def timed(explain: Any, rows: Matrix) -> Way:
-        """Tell seconds that do not depend on the machine: ours take 1 µs a row, XGBoost 10, the slow one 20."""
+        """Return seconds that do not depend on the machine.
+
+        Our kernels take 1 µs a row, XGBoost 10, the slow one 20.
+        """
         del rows
         kernel = getattr(getattr(explain, "__self__", None), "kernel", None)
         micros = 10.0 if kernel is None else 20.0 if kernel == slow else 1.0

@@ -101,7 +101,10 @@ class Owner:
 
 @pytest.fixture
 def owner(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Owner:
-    """Inspects models in this process, which spares a second for each; test_file_kinds.py uses another."""
+    """Inspect models in this process, which saves a second for each.
+
+    test_file_kinds.py uses another process.
+    """
 
     def run_here(_: str, arguments: Sequence[str], __: float) -> tuple[list[Any], str]:
         answer = inspection._answer(Path(arguments[1]), Path(arguments[2]))

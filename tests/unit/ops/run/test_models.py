@@ -1,4 +1,4 @@
-"""Boot checks and activates models: records are reused, and a faulty model affects only itself."""
+"""Boot checks and activates models, and reuses records; a faulty model affects only itself."""
 
 from __future__ import annotations
 

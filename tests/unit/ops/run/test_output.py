@@ -1,4 +1,4 @@
-"""Output that programs cut anyhow becomes whole lines in the one format, and nobody is waited for."""
+"""Programs' output, cut anywhere, becomes whole lines in one format, without waiting."""
 
 from __future__ import annotations
 

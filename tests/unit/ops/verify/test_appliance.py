@@ -26,7 +26,7 @@ JOB = {"id": "0199f3a0c2d51b7e4f60a9c83d2e5f17", "model": "wine@1"}
     ("failed", "told"),
     [
         ({}, []),
-        # What follows from a missing Redis, and from a stop, is not told beside it.
+        # Faults that follow from a missing Redis, or from a stop, are not told beside it.
         (
             {"redis": "away", "queue": "unknown", "workers": "unknown", "storage": "full"},
             ["redis: away", "storage: full"],

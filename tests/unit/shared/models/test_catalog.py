@@ -106,7 +106,7 @@ def test_a_placeholder_takes_the_place_of_a_broken_or_refused_model(tmp_path: Pa
     assert catalog.get("wine@2").folder == placeholders / "wine/2"
     assert catalog.get("wine").activation is None
     assert catalog.refused() == ()
-    # What calls itself a placeholder in the models' folder obeys its record.
+    # A model in the models' folder that calls itself a placeholder obeys its record.
     make(models, "bread", fallback=True)
     catalog = ModelCatalog.load(models, placeholders, refusing("bread@1"))
     assert [one.id for one in catalog.refused()] == ["bread@1"]

@@ -1,4 +1,4 @@
-"""The reference in float64 and every kernel, compared with the definition, XGBoost and shap."""
+"""The float64 reference and every kernel, compared with the definition, XGBoost and shap."""
 
 import itertools
 import warnings
