@@ -19,7 +19,10 @@ T = TypeVar("T")
 
 
 class AsyncShapbox:
-    """An appliance, for asyncio; see Shapbox. Use it as `async with AsyncShapbox(url, key) as box`."""
+    """An appliance, for asyncio; see Shapbox.
+
+    Use it as `async with AsyncShapbox(url, key) as box`.
+    """
 
     def __init__(self, url: str | None = None, key: str | None = None, *, patience: float = 120.0) -> None:
         self._address = Address(url, key)

@@ -144,7 +144,7 @@ class Job(JobState):
         self._rows = rows
 
     def wait(self, *, progress: Progress = False, seconds: float | None = None) -> Job:
-        """Wait until the job has ended, in whatever way. Raises TimeoutError after `seconds`.
+        """Wait until the job has ended, in any way. Raises TimeoutError after `seconds`.
 
         `progress` is True for a bar, or a function that gets the completed batches and their total.
         """

@@ -72,7 +72,10 @@ def _read_file(path: Path) -> tuple[Any, str]:
 
 
 def _finder(header: Sequence[Any]) -> Callable[[str], int]:
-    """Return what finds a feature's column: by its exact name, or else without surrounding space."""
+    """Return a function that finds a feature's column.
+
+    It looks for the exact name first, then for the name without surrounding space.
+    """
     exact = {str(name): place for place, name in enumerate(header)}
     stripped = {name.strip(): place for name, place in exact.items()}
     return lambda name: exact[name] if name in exact else stripped[name.strip()]
@@ -97,7 +100,10 @@ def _codes(column: Any, labels: Sequence[Any]) -> NDArray[np.float64]:
 
 
 def _code(cell: Any, codes: Mapping[str, float]) -> float:
-    """Return a label's code. Whole numbers may come as floats, and texts with spaces around them."""
+    """Return a label's code.
+
+    Whole numbers may come as floats, and texts with spaces around them.
+    """
     if not isinstance(cell, str):
         if is_missing(cell):
             return np.nan

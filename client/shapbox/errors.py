@@ -1,4 +1,4 @@
-"""What can go wrong: no answer, an answer that refuses, and rows that cannot be sent."""
+"""Errors of the client: no answer, an answer that refuses, and rows that cannot be sent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,10 @@ class RowsError(ShapboxError, ValueError):
 
 @dataclass(frozen=True)
 class RowError:
-    """A faulty row or cell. Rows are counted from 0; `column` is None if the whole row is at fault."""
+    """A faulty row or cell.
+
+    Rows are counted from 0. `column` is None if the whole row is at fault.
+    """
 
     row: int | None
     column: str | None
@@ -35,7 +38,7 @@ class RowError:
 
     @property
     def remedy(self) -> str:
-        """What to do: the part of `detail` after the cause, or all of it."""
+        """The advice: the part of `detail` after the cause, or all of it."""
         return self.detail.rpartition("; ")[2]
 
     def __str__(self) -> str:
@@ -46,7 +49,10 @@ class RowError:
 
 
 class RefusedError(ShapboxError):
-    """The appliance refused a request. `code` is the end of the problem's type, such as `invalid-rows`."""
+    """The appliance refused a request.
+
+    `code` is the end of the problem's type, such as `invalid-rows`.
+    """
 
     def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
         self.status = status

@@ -1,6 +1,7 @@
-"""What a client does, without doing it: generators that yield requests and pauses, and are sent responses.
+"""The steps of a client as generators, which do no I/O themselves.
 
-The blocking and the asynchronous client run the same generators.
+They yield requests and pauses, and are sent responses. The blocking and the asynchronous client run the same
+generators.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ Flow = Generator["Request | Pause", Any, T]
 
 @dataclass(frozen=True)
 class Options:
-    """What to compute, for which model."""
+    """The values to compute, and the model to compute them for."""
 
     model: str | None = None
     method: str | None = None
@@ -102,7 +103,10 @@ class Flows:
     _models: dict[str, Document] = field(default_factory=dict)
 
     def ask(self, request: Request) -> Flow[Response]:
-        """Send a request that may be repeated, until there is a response. Raises RefusedError and NoAnswerError."""
+        """Send a request that may be repeated, until there is a response.
+
+        Raises RefusedError and NoAnswerError.
+        """
         deadline = time.monotonic() + self.patience
         pause = _FIRST_PAUSE
         while True:
@@ -121,7 +125,10 @@ class Flows:
         return list((yield from self._get("/v1/models"))["models"])
 
     def page(self, path: str, status: str | None) -> Flow[tuple[list[Document], str | None]]:
-        """List the jobs of a page, the first one if `path` is empty; and return the path of the next page."""
+        """Return the jobs of a page, and the path of the next page.
+
+        An empty `path` means the first page.
+        """
         query = {"limit": _PAGE} if status is None else {"limit": _PAGE, "status": status}
         page = yield from self._get(path or f"/v1/jobs?{urlencode(query)}")
         return page["jobs"], page["next"]
@@ -210,7 +217,7 @@ class Flows:
         return document
 
     def delete(self, job_id: str) -> Flow[None]:
-        """Delete a job. The first request cancels it if it is active, and the second one removes it."""
+        """Delete a job. The first request cancels it if it is active; the second one removes it."""
         try:
             for _ in range(2):
                 yield from self.ask(Request("DELETE", f"/v1/jobs/{job_id}"))

@@ -18,7 +18,7 @@ _ON_TERMINAL, _IN_LOG = 0.1, 10.0
 
 
 class Bar:
-    """Shows how much is done: on a terminal as a bar, elsewhere as a line now and then."""
+    """Shows how much is done: on a terminal as a bar, in a file or pipe as a line now and then."""
 
     def __init__(self, label: str, stream: TextIO | None = None) -> None:
         self._label = label
@@ -53,7 +53,10 @@ class Bar:
 
 @contextlib.contextmanager
 def showing(progress: Progress, label: str) -> Iterator[Show]:
-    """Give what is to be told of progress: a bar for True, the caller's own function, or one that ignores it."""
+    """Give the function to call with progress.
+
+    It is a bar for True, the caller's own function, or one that ignores progress.
+    """
     if progress is True:
         with contextlib.closing(Bar(label)) as bar:
             yield bar

@@ -27,7 +27,10 @@ _CHUNK_BYTES = 256 * 1024
 
 
 def known(rows: Any) -> Any:
-    """Return rows in one of four forms: a path, a DataFrame, a two-dimensional array, or a list of rows."""
+    """Return rows in one of four forms.
+
+    These are a path, a DataFrame, a two-dimensional array and a list of rows.
+    """
     if isinstance(rows, (str, os.PathLike)):
         path = Path(rows)
         return _read_parquet(path) if path.suffix.lower() == ".parquet" else path
@@ -107,7 +110,10 @@ def _file_body(path: Path) -> Body:
 
 
 def _text_body(media_type: str, rows: int, write: Callable[[int, int], bytes]) -> Body:
-    """Return a body whose parts, some rows each, are written when they are sent; a short one at once."""
+    """Return a body whose parts, some rows each, are written when they are sent.
+
+    A short body is written at once.
+    """
     if not rows:
         raise RowsError("There are no rows to explain.")
     if rows <= _CHUNK_ROWS:

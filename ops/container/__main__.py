@@ -1,4 +1,4 @@
-"""`python -m ops.container image | up | down | logs | shell`: the container of this machine."""
+"""`python -m ops.container image | up | down | logs | shell`: this machine's container."""
 
 from __future__ import annotations
 

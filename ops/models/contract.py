@@ -36,7 +36,10 @@ _SHOWN = 5
 
 
 def settle_contract(options: ImportOptions, version: int, source: Source) -> Contract:
-    """Return the contract that a model is added with. Raises ModelFaultError if something does not fit."""
+    """Return the contract that a model is added with.
+
+    Raises ModelFaultError if something does not fit.
+    """
     seen = source.inspection
     if not NAME_PATTERN.fullmatch(options.name):
         raise ModelFaultError(

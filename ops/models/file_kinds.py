@@ -131,7 +131,10 @@ def describe_failure(content: bytes, file: str, said: str) -> str:
 
 
 def _describe_pickle(content: bytes, file: str, library: str) -> str:
-    """Describe a pickle without loading it, which would run its code; the outermost class is first."""
+    """Describe a pickle without loading it, which would run its code.
+
+    The outermost class is first.
+    """
     names = [name.decode() for name in _CLASS.findall(content)]
     models = [name for name in names if name == "Booster" or name.startswith("XGB")]
     if not models:

@@ -109,7 +109,10 @@ def _check_free(models_dir: Path, name: str, version: int) -> None:
 
 
 def _essence(contract: Contract) -> Contract:
-    """Leave out what may differ between two imports of one file: version, XGBoost, its copy's bytes."""
+    """Leave out the parts that may differ between two imports of one file.
+
+    These are the version, XGBoost's version, and the bytes of the copy.
+    """
     training = {key: value for key, value in contract.training.items() if key != _SOURCE_NAME}
     return replace(contract, version=1, sha256="", size=None, library_version="", training=training)
 

@@ -102,7 +102,10 @@ class _Predictor:
         return _NOTHING
 
     def _attempts(self, rows: _Rows) -> Iterator[tuple[str, _Rows, int]]:
-        """Give each way to try: advice, rows and rounds. The likeliest first, one change before two."""
+        """Give each way to try: advice, rows and rounds.
+
+        The likeliest comes first, and one change comes before two.
+        """
         contract, seen = self._contract, self._seen
         trees = [("", self.used)]
         if self.used < seen.rounds:
@@ -170,7 +173,10 @@ def _advised(advice: str, prediction: str) -> str:
 
 
 def _differences(margins: _Rows, expected: _Numbers) -> _Numbers:
-    """Return how far apart they are, relative to the margin or 1; infinity if they cannot be compared."""
+    """Return how far apart they are, relative to the margin or 1.
+
+    Infinity means that they cannot be compared.
+    """
     if margins.shape != expected.shape:
         return np.full(expected.shape, np.inf)
     off = np.abs(margins.astype(np.float64) - expected) / np.maximum(1, np.abs(expected))

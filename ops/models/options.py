@@ -66,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_arguments(parsed: argparse.Namespace) -> ImportOptions:
-    """Take the options of `add` from parsed arguments. Raises ModelFaultError if two contradict."""
+    """Take the options of `add` from arguments. Raises ModelFaultError if two contradict."""
     given = {one.name: getattr(parsed, one.name) for one in fields(ImportOptions)}
     if given["missing"] is not None:
         numbers = [one for one in given["missing"] if not math.isnan(one)]

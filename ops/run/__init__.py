@@ -1,1 +1,1 @@
-"""What the image runs: the start, supervision, the announcement and the health check."""
+"""The code that the image runs: start, supervision, announcement and health check."""

@@ -116,7 +116,10 @@ def become_supervisord(settings: Settings, environment: Mapping[str, str]) -> No
 
 
 def _tell_refusal(error: ShapboxError) -> None:
-    """Print on standard error why there is no start; the settings may be at fault, so it reads LOG_FORMAT only."""
+    """Print on standard error why there is no start.
+
+    The settings may be at fault, so it reads LOG_FORMAT only.
+    """
     if os.environ.get("LOG_FORMAT", "").strip() == LogFormat.JSON:
         configure_logging(Settings(log_format=LogFormat.JSON), "boot", sys.stderr)
         _log.critical("Shapbox cannot start", extra={"cause": str(error)})

@@ -1,4 +1,4 @@
-"""`python -m ops.run.announce`: waits until the appliance is ready, then prints how to call it."""
+"""`python -m ops.run.announce`: prints how to call the appliance once it is ready."""
 
 from __future__ import annotations
 

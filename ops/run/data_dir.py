@@ -108,10 +108,10 @@ def ensure_keys(settings: Settings) -> dict[str, Path]:
 
 
 def ensure_host_name(settings: Settings) -> str:
-    """Return the name of this DATA_DIR: the hostname, which others may share, and a random part.
+    """Return the name of this DATA_DIR: the hostname and a random part.
 
-    It is kept: an appliance that was killed whole knows by it which batches of its previous run are its own to give back
-    at once. Raises BootError if it cannot be kept.
+    Others may share the hostname. The name is kept: an appliance that was killed whole knows by it which batches of its
+    previous run are its own to give back at once. Raises BootError if it cannot be kept.
     """
     path = settings.host_name_file
     try:

@@ -1,7 +1,7 @@
-"""`python -m ops.run.healthcheck`: the container's HEALTHCHECK; 0 unless only a restart helps.
+"""`python -m ops.run.healthcheck`: the container's HEALTHCHECK.
 
-It asks /healthz as any other client does. A container without an api has no /healthz; there it reads what
-that would answer from: the monitor's findings.
+It exits with 0 unless only a restart helps. It asks /healthz as any other client does. A container without an api has
+no /healthz; there it reads what that would answer from: the monitor's findings.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""The api of this machine: its address, the file of a key, and one call with the standard library."""
+"""The api of this machine: its address, the file of its key, and one call.
+
+The call needs only the standard library.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ def local_address(settings: Settings) -> str:
 
 
 def key_file(settings: Settings, environment: Mapping[str, str]) -> Path | None:
-    """Return the file of API_KEY: that of API_KEY_FILE, or the generated one; None if API_KEY is set."""
+    """Return the file of API_KEY, or None if API_KEY is set.
+
+    It is the file that API_KEY_FILE names, or else the generated one.
+    """
     if given := environment.get("API_KEY_FILE", "").strip():
         return Path(given)
     return None if environment.get("API_KEY", "").strip() else settings.keys_dir / "API_KEY"

@@ -14,7 +14,7 @@ from shared.settings import Settings
 
 #: The name of a placeholder where no model is known.
 NAMELESS = "fallback"
-#: What a start that is refused for its models ends with.
+#: The end of the message if a start is refused for its models.
 HINT = "With ALLOW_FALLBACK_MODEL=true the appliance starts with a placeholder model, whose values are all 0 and mean nothing."
 
 _log = logging.getLogger(__name__)
@@ -51,9 +51,10 @@ def require_ready_models(settings: Settings, activations: Activations) -> int:
 
 
 def _make_placeholders(settings: Settings, faults: list[ModelFault]) -> None:
-    """Replace each faulty model, and DEFAULT_MODEL if it is missing; there is at least one model then.
+    """Replace each faulty model, and DEFAULT_MODEL if it is missing.
 
-    XGBoost, which that needs, leaves the memory when this process becomes supervisord.
+    There is at least one model then. XGBoost, which this needs, leaves the memory when this process becomes
+    supervisord.
     """
     models_dir, placeholders_dir = settings.models_dir, settings.placeholders_dir
     for fault in faults:

@@ -31,7 +31,10 @@ class PatientOutput:
         self._missing = 0
 
     def write(self, lines: bytes = b"", seconds: float = 0.0) -> None:
-        """Write lines, each with its end, and those that wait. Never raises; waits for `seconds` at each piece."""
+        """Write lines, each with its end, and those that wait.
+
+        Never raises. Waits for `seconds` at each piece.
+        """
         self._send(seconds)
         if self._missing and not self._waiting:
             self._waiting, self._missing = self._gap_line(self._missing), 0

@@ -33,10 +33,11 @@ def program_environment(
     sizing: Sizing,
     host: str,
 ) -> dict[str, str]:
-    """Return supervisord's environment: the settings that boot decided, and what supervisord.conf reads.
+    """Return supervisord's environment.
 
-    Paths are absolute, since supervisord runs its programs in the repository's folder. A key that boot made
-    is passed on as the name of its file. `host` is the appliance's name.
+    It has the settings that boot decided, and the variables that supervisord.conf reads. Paths are absolute, since
+    supervisord runs its programs in the repository's folder. A key that boot made is passed on as the name of its file.
+    `host` is the appliance's name.
     """
     decided = {
         "DATA_DIR": str(settings.data_dir.absolute()),

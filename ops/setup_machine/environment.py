@@ -58,7 +58,10 @@ class Environment:
         return True
 
     def _make(self, uv: str) -> None:
-        """Make it empty, with a Python that is here, that uv finds or downloads, or that Debian has."""
+        """Make it empty, with a Python of this machine, of uv or of Debian.
+
+        uv finds one or downloads it.
+        """
         command = [uv, "venv", "--clear", "--no-project", str(self.folder), "--python"]
         python = find_python()
         try:
@@ -94,7 +97,10 @@ class Environment:
 
 
 def find_python() -> str:
-    """Return this Python or one of pyenv's, which need not be on PATH, or else the versions for uv to look for."""
+    """Return this Python or one of pyenv's, or else the versions for uv to look for.
+
+    pyenv's need not be on PATH.
+    """
     this = getattr(sys, "_base_executable", None) or sys.executable
     versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     pyenv = [sorted(versions.glob(f"3.{minor}.*/bin/python"), reverse=True) for minor in (13, 12, 14)]

@@ -1,4 +1,4 @@
-"""What uv cannot bring: a Redis server, the font of plots, and the compiled engine's kernels."""
+"""Parts that uv cannot install: a Redis server, the plots' font, the compiled kernels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.treeshap.build import BuildError, build, find_compiler, is_current
 
 
 def ensure_redis_server() -> None:
-    """Install redis-server unless it or valkey-server runs here; raises SetupError if that fails."""
+    """Install redis-server unless it or valkey-server runs here. Raises SetupError on failure."""
     if _redis_runs():
         return
     if not debian.can_install():

@@ -65,7 +65,10 @@ def index_settings() -> dict[str, str]:
 
 
 def from_pip(listed: str) -> dict[str, str]:
-    """Translate what `pip config list` prints. The environment wins over files, as it does with pip."""
+    """Translate the output of `pip config list`.
+
+    The environment wins over files, as it does with pip.
+    """
     found = {}
     for section in ("global", "install", ":env:"):
         for name, value in re.findall(rf"^{section}\.([\w-]+)='(.*)'$", listed, re.MULTILINE):

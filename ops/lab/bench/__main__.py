@@ -1,6 +1,7 @@
-"""`python -m ops.lab.bench [PART …]`: measures the cost of explanations; all parts by default.
+"""`python -m ops.lab.bench [PART …]`: measures the cost of explanations.
 
-`--write` puts the figures into docs/benchmarks.md and docs/benchmarks/. BENCH_MINUTES bounds the time as `--minutes` does.
+All parts are measured by default. `--write` puts the figures into docs/benchmarks.md and docs/benchmarks/.
+BENCH_MINUTES bounds the time as `--minutes` does.
 """
 
 from __future__ import annotations

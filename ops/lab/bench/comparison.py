@@ -1,4 +1,7 @@
-"""Ways of explaining the same rows as a table: µs a row, ratios, and distances from the right values."""
+"""A table of ways to explain the same rows.
+
+It has µs a row, ratios, and distances from the right values.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ class Line:
 
 @dataclass(slots=True)
 class Comparison:
-    """A table of lines. `others` are who ours are compared with; ratios are to the first of them."""
+    """A table of lines. Ours are compared with `others`; ratios are to the first of them."""
 
     labels: Sequence[str]
     others: Sequence[str]
@@ -92,7 +95,7 @@ class Comparison:
         return listed(f"Where a kernel is slower than {self.others[0]}:", found, nowhere)
 
     def _summary(self, kernel: str, other: str) -> list[str]:
-        """Return for each number of rows how many times as fast as the other our fastest kernel was."""
+        """Return how many times as fast as the other our fastest kernel was, by number of rows."""
         ranges: dict[int, list[float]] = {}
         for line in self.lines:
             if (factor := line.ratio(kernel, other)) is not None:

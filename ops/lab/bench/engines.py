@@ -1,6 +1,7 @@
-"""The parts that explain in this process: our kernels next to XGBoost, shap, shapiq and woodelf.
+"""The parts that explain in this process.
 
-All take turns on one core, one thread each. Values are compared with XGBoost's, or with those in float64.
+They compare our kernels with XGBoost, shap, shapiq and woodelf. All take turns on one core, one thread each. Values are
+compared with XGBoost's, or with those in float64.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Other libraries that explain the same model, each in a process, and the environments of all peers.
+"""Other libraries that explain the same model, and the environments of all peers.
 
-Those are no part of Shapbox's: what they bring must neither meet our packages nor be audited with them.
+Each library runs in a process of its own. The environments are separate from Shapbox's: their packages must neither
+meet our packages nor be audited with them.
 """
 
 from __future__ import annotations
@@ -139,7 +140,10 @@ def pss_of(processes: Sequence[psutil.Process]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class BareXGBoost:
-    """XGBoost's `pred_contribs` in a process for each core, each with its share of the rows in memory."""
+    """XGBoost's `pred_contribs` in a process for each core.
+
+    Each process has its share of the rows in memory.
+    """
 
     libraries: Sequence[LibraryProcess]
     rows: int

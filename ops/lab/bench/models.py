@@ -45,7 +45,10 @@ QUICK_SHAPE = Shape(2, 3, 4)
 
 
 def kept(shape: Shape) -> tuple[Any, Matrix]:
-    """Return a booster with one output, trained unless it was, and the rows that it was trained on."""
+    """Return a booster with one output, and the rows that it was trained on.
+
+    It is trained unless it was trained earlier.
+    """
     xgboost = import_xgboost()
     rows, target = _draw(shape.features)
     trees = max(KEPT_TREES, shape.trees)

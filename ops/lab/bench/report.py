@@ -1,4 +1,4 @@
-"""What a part of the bench is given and returns, and its figures as text.
+"""The input and the result of a part of the bench, and its figures as text.
 
 docs/benchmarks.md has a summary on top and a place for each part; the tables are CSV files beside it.
 """
@@ -45,9 +45,10 @@ class Effort:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A part's table, its lines of the summary, what the table shows, and wrong values, in words.
+    """A part's table, its lines of the summary, and its findings in words.
 
-    A line of the summary has three cells: what was measured, Shapbox's figures, and those of the others.
+    `shows` says what the table shows, and `wrong` names wrong values. A line of the summary has three cells: what was
+    measured, Shapbox's figures, and those of the others.
     """
 
     head: Cells
@@ -73,7 +74,7 @@ def listed(title: str, items: Sequence[str], otherwise: str) -> str:
 
 
 def write(page: Path, part: str, machine: str, report: Report) -> None:
-    """Put a part's figures in their places. Raises BenchError if the page has no place for them."""
+    """Put a part's figures in their places. Raises BenchError if the page has no such place."""
     text = f"{machine} All figures: [{part}.csv]({page.stem}/{part}.csv).\n\n{report.shows}"
     after = _replace(page.read_text(encoding="utf-8"), part, lambda _: text)
     after = _replace(after, "summary", lambda old: _summary(old, part, report))

@@ -1,4 +1,7 @@
-"""The service part: latency, bulk work and memory of ours and its peers over HTTP in one run."""
+"""The service part: latency, bulk work and memory of Shapbox and its peers.
+
+All are measured over HTTP in one run.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,10 @@ def measure_service(effort: Effort) -> Report:
 
 @dataclass(slots=True)
 class Measured:
-    """Figures of each round by what was measured in which unit, and by service; and wrong values."""
+    """Figures of each round, and wrong values.
+
+    The keys of `rounds` are the measured thing with its unit, then the service.
+    """
 
     plan: Plan
     say: Say

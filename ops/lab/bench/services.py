@@ -185,7 +185,10 @@ def _values(kind: str, answer: bytes) -> Matrix:
 
 @contextmanager
 def bulk_work(work: Callable[..., None], *given: Any) -> Iterator[None]:
-    """Keep a process at bulk work while the block runs: in this one, Python would have both take turns."""
+    """Keep a process at bulk work while the block runs.
+
+    It is a process of its own: within this one, Python would make both take turns.
+    """
     spawn = multiprocessing.get_context("spawn")
     begun, stop = spawn.Event(), spawn.Event()
     client = spawn.Process(target=work, args=(begun, stop, *given), daemon=True)

@@ -34,7 +34,10 @@ class WayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Seconds a row: the median of all turns, the 10th and 90th percentile, and the rows of a call."""
+    """Seconds a row, and the rows of a call.
+
+    The seconds are the median of all turns, and the 10th and 90th percentile.
+    """
 
     rows: int
     median: float
@@ -99,7 +102,7 @@ def rows_that_fit(way: Way, rows: int, seconds: float) -> int:
 
 
 def _rounded(count: int, rows: int) -> int:
-    """Return all rows, or the next smaller number that begins with 1, 2 or 5 and ends with zeros."""
+    """Return all rows, or the next smaller number that is 1, 2 or 5 followed by zeros."""
     if count >= rows:
         return rows
     power = int(10 ** (len(str(count)) - 1))

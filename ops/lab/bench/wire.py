@@ -33,7 +33,7 @@ class Wire:
         self._file = self._socket.makefile("rb", buffering=1 << 16)
 
     def renew(self) -> None:
-        """Connect again if the service has closed the connection while it was idle, as uvicorn does after 5 s."""
+        """Connect again if the service has closed the idle connection, as uvicorn does after 5 s."""
         if select.select([self._socket], [], [], 0)[0]:
             self._close()
             self._connect()

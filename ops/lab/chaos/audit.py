@@ -22,7 +22,7 @@ PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What the audit saw. Findings are in the ledger.
+    """The audit's figures. Findings are in the ledger.
 
     `least` and `most` bound the rows that were recorded. They are apart only if documents of cancelled jobs are gone,
     and nobody can know how far those came.

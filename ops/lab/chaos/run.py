@@ -81,7 +81,10 @@ def _run(appliance: Appliance, load: Load, seed: int, seconds: float) -> Outcome
 def _strike(
     injector: Injector, load: Load, plan: Sequence[Fault], seconds: float, say: Callable[[str], None]
 ) -> None:
-    """Let the injector work for so long. Raises what it raises: a run without faults proves nothing."""
+    """Let the injector work for so many seconds.
+
+    Raises the injector's errors: a run without faults proves nothing.
+    """
     faults: list[Exception] = []
 
     def strike() -> None:

@@ -1,6 +1,7 @@
-"""`python -m ops.lab.prove`: a container in its 512 MB: start, full load, a job of a million rows.
+"""`python -m ops.lab.prove`: tries a container in its 512 MB.
 
-PROVE_MINUTES (10) says how long it is kept at full load. The image is built by `make prove`.
+It starts, is kept at full load, and explains a job of a million rows. PROVE_MINUTES (10) says how long it is kept at
+full load. The image is built by `make prove`.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ LAST_JOBS_SECONDS = 180.0
 
 @dataclass(frozen=True, slots=True)
 class Soaked:
-    """What happened. `recycles` are by reason."""
+    """The figures and the log of a run. `recycles` are by reason."""
 
     samples: Samples
     ledger: Ledger

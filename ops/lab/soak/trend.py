@@ -79,7 +79,10 @@ class Course:
 
     @classmethod
     def of(cls, name: str, samples: Samples) -> Course:
-        """Follow a program over all its runs: a recycled worker starts small, so each is judged alone."""
+        """Follow a program over all its runs.
+
+        A recycled worker starts small, so each run is judged alone.
+        """
         runs = samples.runs(name)
         points = [point for run in runs for point in run]
         width = min(MEDIAN_SECONDS, samples.seconds * MEDIAN_SHARE)
