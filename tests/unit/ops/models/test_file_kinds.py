@@ -205,7 +205,7 @@ def archive(kind: str) -> bytes:
         (b" \n", "is empty", "Save or copy the model again."),
         (b"version https://git-lfs.github.com/spec/v1\noid", "is a Git LFS pointer", "git lfs pull"),
         (b"tree\nversion=v4\nnum_class=1\n", "is a LightGBM model", "Only models of XGBoost"),
-        (gzip.compress(b"tree\nversion=v4\n", mtime=0), "is a LightGBM model", "Only models of XGBoost"),
+        (gzip.compress(b"tree\nversion=v4\n"), "is a LightGBM model", "Only models of XGBoost"),
         (b'{"name": "tree", "version": "v4", "tree_info": []}', "is a LightGBM model", "Only models of"),
         (b"CBM1\x00\x01", "is a CatBoost model", "Only models of XGBoost"),
         (b'{"features_info": {}, "oblivious_trees": []}', "is a CatBoost model", "Only models of XGBoost"),
@@ -220,8 +220,9 @@ def archive(kind: str) -> bytes:
         (b"no model", "is not a model of XGBoost: it begins with b'no model'", "save_model"),
         (archive("zip"), "is a zip archive", "unzip "),
         (archive("tar"), "is a tar archive", "tar -xf "),
-        (gzip.compress(b"{}" * 99, mtime=0)[:-9], "is compressed, and truncated or damaged", "copy it again"),
+        (gzip.compress(b"{}" * 99)[:-9], "is compressed, and truncated or damaged", "copy it again"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",  # an archive's bytes hold the time
 )
 def test_other_files_are_told_by_their_bytes(
     say: Callable[..., str], content: bytes, what: str, remedy: str
