@@ -40,6 +40,8 @@ APART = (
     "container/test_faults.py",
     "container/test_root_disk.py",
 )
+#: Files whose tests follow each other: what one of them provokes would be seen by another.
+IN_ORDER = ("test_real_alerts",)
 #: Processes of pytest that may run at a time, for each of which there are ports of its own.
 MOST_PROCESSES = 16
 
@@ -59,7 +61,7 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start the longest first."""
-    items.sort(key=lambda item: _turn_of(item.path))
+    items.sort(key=lambda item: (_turn_of(item.path), item.path.stem in IN_ORDER and item.location[1]))
 
 
 def _turn_of(path: Path) -> tuple[bool, int]:

@@ -120,6 +120,7 @@ def workers_are_killed(box: Appliance) -> None:
 def workers_are_stopped(box: Appliance) -> None:
     """All workers hang: rows are taken, and nobody explains them."""
     version = the_model()
+    until("both started", lambda: len(heard_of(box)) == 2, SLOW, box)
     started = time.monotonic()
     with stopped(*heard_of(box)):
         sent = send(box, version, shaken_examples(version, 600))

@@ -250,6 +250,7 @@ def test_what_is_away_fires(watched: Watched) -> None:
             prometheus.wait_for({"ShapboxRedisSlow", "ShapboxProgramDown"}, begun)
         with stopped(redis_pid):
             prometheus.wait_for({"ShapboxRedisDown"}, begun)
+        supervisor.start("worker")  # for tests that follow
     [monitor] = appliance.pids_of("services.monitor")
     with stopped(monitor):
         prometheus.wait_for({"ShapboxDown"}, begun)
