@@ -61,7 +61,7 @@ deploy: setup-image ## this commit to Render (SERVICE=…, RENDER_API_KEY), veri
 	@$(PY) -m ops.render.deploy
 
 test: setup-dev ## all tests: unit, integration, appliance, and the container if Docker is installed
-	@$(PY) -m pytest -n 6
+	@$(PY) -m pytest -n 3
 
 coverage: setup-dev ## branch coverage of shared/jobs, worker and monitor (at least 95 %)
 	@$(PY) -m pytest -n 4 -q --cov --cov-report=term tests/unit tests/integration/shared tests/integration/worker \
