@@ -36,6 +36,11 @@ class RowError:
     column: str | None
     detail: str
 
+    @classmethod
+    def of(cls, error: Mapping[str, Any]) -> RowError:
+        """Read an error of a problem document, which may have further members."""
+        return cls(error.get("row"), error.get("column"), str(error.get("detail", "")))
+
     @property
     def remedy(self) -> str:
         """The advice: the part of `detail` after the cause, or all of it."""
@@ -58,7 +63,8 @@ class RefusedError(ShapboxError):
         self.status = status
         self.code = str(problem.get("type", "")).rpartition("/")[2] or f"http-{status}"
         self.detail = str(problem.get("detail") or problem.get("title") or "no reason was given")
-        self.errors = [RowError(**error) for error in problem.get("errors", [])]
+        # A gateway's errors may have another form.
+        self.errors = [RowError.of(error) for error in problem.get("errors") or [] if isinstance(error, dict)]
         #: The job that has no result, if the request was for one.
         self.job: Mapping[str, Any] | None = problem.get("job")
         #: Search the appliance's log for it.
@@ -72,7 +78,11 @@ class RefusedError(ShapboxError):
             problem = answer.json()
         except ValueError:
             problem = None
-        if not isinstance(problem, dict):
+        if 300 <= answer.status < 400:
+            problem = {
+                "detail": f"The address is redirected to {answer.headers.get('location')}. Use that one."
+            }
+        elif not isinstance(problem, dict):
             problem = {"detail": answer.body.decode("utf-8", "replace")[:_SHOWN]}
         return cls(answer.status, problem)
 

@@ -113,24 +113,29 @@ class Address:
     def __init__(self, url: str | None, key: str | None) -> None:
         self.url = (url or os.environ.get("SHAPBOX_URL") or DEFAULT_URL).rstrip("/")
         parts = urlsplit(self.url)
+        if parts.username is not None:
+            raise ValueError(
+                "The address has a user and a password. Leave them out, and give the key as `key`."
+            )
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{self.url!r} is not an address: it begins with http:// or https://")
-        self._host = parts.hostname
-        key = os.environ.get("SHAPBOX_API_KEY") if key is None else key
+        self._scheme, self._host = parts.scheme, parts.hostname
+        key = (os.environ.get("SHAPBOX_API_KEY", "") if key is None else key).strip()
+        if not (key.isascii() and key.isprintable()):  # the HTTP library would show it in its error
+            raise ValueError("The key has line breaks or other characters that no key has.")
         self._headers = {
             "Accept": "*/*",
             "Accept-Encoding": "identity",
             "User-Agent": f"shapbox-python/{VERSION}",
-            **({"Authorization": f"Bearer {key.strip()}"} if key else {}),
+            **({"Authorization": f"Bearer {key}"} if key else {}),
         }
 
     @property
     def http_options(self) -> dict[str, Any]:
         """The options of httpx's clients."""
         options: dict[str, Any] = {"verify": False, "trust_env": self._host not in _LOOPBACK}
-        if self.url.startswith(
-            "https"
-        ):  # otherwise there is nothing to verify, and loading certificates takes 30 ms
+        # Otherwise there is nothing to verify, and loading certificates takes 30 ms.
+        if self._scheme == "https":
             options["verify"] = httpx.create_ssl_context()
             options["verify"].load_default_certs()  # the system's, with those of private authorities
         return options

@@ -111,7 +111,7 @@ class Flows:
         pause = _FIRST_PAUSE
         while True:
             answer: Response | NoAnswerError = yield request
-            if isinstance(answer, Response) and answer.status < 400:
+            if isinstance(answer, Response) and 200 <= answer.status < 300:
                 return answer
             fault, delay = _refusal(answer, pause) if isinstance(answer, Response) else (answer, pause)
             if delay is None or time.monotonic() + delay > deadline:

@@ -37,13 +37,12 @@ def known(rows: Any) -> Any:
     if is_frame(rows):
         return rows
     if isinstance(rows, np.ndarray):
-        if rows.ndim not in {1, 2}:
-            raise RowsError(f"An array of rows has two dimensions; this one has {rows.ndim}.")
-        matrix = np.atleast_2d(rows)
-        return matrix if matrix.dtype.kind in "fiub" else matrix.tolist()
+        return _array_rows(rows)
     if isinstance(rows, Mapping):
         columns = list(rows.values())
         if columns and all(_is_list(column) for column in columns):
+            if len({len(column) for column in columns}) > 1:
+                raise RowsError("The columns have different numbers of rows.")
             return [dict(zip(rows, row)) for row in zip(*columns)]  # noqa: B905  # 3.10 has no better way
         return [rows]
     if _is_list(rows):
@@ -52,6 +51,19 @@ def known(rows: Any) -> Any:
     raise RowsError(
         f"Rows cannot be read from {type(rows).__name__}: give a DataFrame, an array, a list of rows, a dict or a path."
     )
+
+
+def _array_rows(rows: NDArray[Any]) -> Any:
+    if rows.ndim not in {1, 2}:
+        raise RowsError(f"An array of rows has two dimensions; this one has {rows.ndim}.")
+    if rows.dtype.kind in "mM":
+        raise RowsError("This is an array of dates or durations: send numbers, as in the training data.")
+    numeric = rows.dtype.kind in "fiub"
+    if isinstance(rows, np.ma.MaskedArray):  # a masked cell has some number beneath
+        missing: Any = np.nan if numeric else None
+        rows = np.where(np.ma.getmaskarray(rows), missing, np.ma.getdata(rows))
+    matrix = np.atleast_2d(rows)
+    return matrix if numeric else matrix.tolist()
 
 
 def body_of(rows: Any) -> Body:
@@ -143,13 +155,16 @@ def _ndjson(rows: Sequence[Any], first: int, stop: int) -> bytes:
 
 def _plain(cell: Any) -> Any:
     """Return a cell as a type that JSON knows."""
-    if isinstance(cell, (np.generic, np.ndarray)):
+    dated = isinstance(cell, (np.datetime64, np.timedelta64))  # nanoseconds would become an integer
+    if isinstance(cell, Mapping):
+        return dict(cell)
+    if isinstance(cell, (np.generic, np.ndarray)) and not dated:
         return cell.tolist()
     if isinstance(cell, decimal.Decimal):
         return float(cell)
     if isinstance(cell, Iterable) and not isinstance(cell, (str, bytes)):
         return list(cell)
-    if is_missing(cell):
+    if is_missing(cell) or (dated and np.isnat(cell)):
         return None
     raise RowsError(
         f"{cell!r:.80} is a {type(cell).__name__}: send numbers, booleans, labels or None, as in the training data."
