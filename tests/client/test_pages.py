@@ -66,5 +66,5 @@ def check_same(found: dict[str, Any], shown: dict[str, Any]) -> None:
     for name, value in shown.items():
         if name in {"values", "base_values", "predictions"}:
             np.testing.assert_allclose(found[name], value, atol=2e-5)
-        else:
+        elif name != "job":  # a busy appliance may have made one
             assert found[name] == value
