@@ -73,8 +73,13 @@ def _explain(box: Shapbox, wanted: argparse.Namespace) -> None:
     with _cancelled_by_ctrl_c(job):
         job.wait(progress=not wanted.quiet)
     if parquet:
-        frame = box.job(job.id).result().to_frame(library)
-        (frame.write_parquet if library == "polars" else frame.to_parquet)(output)
+        part = output.with_name(f"{output.name}.part")
+        try:
+            frame = box.job(job.id).result().to_frame(library)
+            (frame.write_parquet if library == "polars" else frame.to_parquet)(part)
+            part.replace(output)
+        finally:
+            part.unlink(missing_ok=True)
     else:
         job.save(output, progress=not wanted.quiet)
     if not wanted.quiet:

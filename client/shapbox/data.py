@@ -37,6 +37,11 @@ def read_data(rows: Any, model: Mapping[str, Any]) -> dict[str, Any]:
             for place, column in enumerate(columns)
         ]
     )
+    markers = np.array(model["contract"].get("missing") or [], dtype=np.float32)
+    numbers = [place for place, names in labels.items() if not names]
+    data[:, numbers] = np.where(
+        np.isin(data[:, numbers].astype(np.float32), markers), np.nan, data[:, numbers]
+    )
     index = rows.index if is_frame(rows) and hasattr(rows, "index") else None
     return {"data": data, "display_data": _with_labels(data, labels), "index": index}
 
@@ -68,7 +73,7 @@ def _read_file(path: Path) -> tuple[Any, str]:
     text = content.decode("utf-8-sig")
     if media_type == CSV:
         return list(csv.reader(io.StringIO(text, newline=""))), media_type
-    return [json.loads(line) for line in text.splitlines() if line.strip()], media_type
+    return [json.loads(line) for line in text.split("\n") if line.strip()], media_type
 
 
 def _finder(header: Sequence[Any]) -> Callable[[str], int]:
@@ -122,5 +127,7 @@ def _with_labels(
     shown = data.astype(object)
     for place, names in labels.items():
         if names:
-            shown[:, place] = [np.nan if np.isnan(code) else names[int(code)] for code in data[:, place]]
+            shown[:, place] = [
+                names[int(code)] if 0 <= code < len(names) else np.nan for code in data[:, place]
+            ]
     return shown

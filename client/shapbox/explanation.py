@@ -64,8 +64,12 @@ class Explanation:
         """Return a DataFrame: a column for each feature, `base_value` and `margin`.
 
         For several outputs there is a line for each row and output, with the column `output` first. `library` is "pandas"
-        or "polars"; by default pandas if it is installed.
+        or "polars"; by default pandas if it is installed. Raises ValueError if a feature has the name of a column of ours.
         """
+        if taken := {"output", "base_value", "margin"} & {*self.feature_names}:
+            raise ValueError(
+                f"A feature has the name of another column of the frame: {', '.join(sorted(taken))}."
+            )
         outputs = len(self.output_names)
         values = np.moveaxis(self.values, -1, 1).reshape(-1, len(self.feature_names))
         if self.values.ndim == 2:

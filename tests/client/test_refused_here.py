@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shapbox import RefusedError, RowsError, Shapbox
+from shapbox import Explanation, RefusedError, RowsError, Shapbox
+from shapbox.data import read_data
 from shapbox.exchange import Address
 from shapbox.rows import body_of, known
 from tests.client.conftest import Script, reply
@@ -66,3 +67,20 @@ def test_another_servers_errors_are_no_fault_of_the_client(script: Script) -> No
     with pytest.raises(RefusedError) as refusal:
         Shapbox(script.url, "key").models()
     assert [(error.row, error.column) for error in refusal.value.errors] == [(1, None)]
+
+
+def test_a_models_own_markers_and_unknown_codes_are_missing_in_the_data() -> None:
+    features = [{"name": "age"}, {"name": "grade", "labels": ["A", "B"]}]
+    model = {"contract": {"features": features, "missing": [-999]}}
+    found = read_data(np.array([[-999.0, 1.0], [5.0, -1.0]]), model)
+    np.testing.assert_array_equal(found["data"][:, 0], [np.nan, 5.0])
+    assert found["display_data"][0, 1] == "B"
+    assert np.isnan(found["display_data"][1, 1])
+
+
+def test_a_frame_does_not_replace_a_feature_by_a_column_of_ours() -> None:
+    one = np.ones((1, 1), dtype=np.float32)
+    with pytest.raises(ValueError, match="margin"):
+        Explanation(
+            values=one, base_values=one[:, 0], feature_names=["margin"], output_names=["y"]
+        ).to_frame()

@@ -114,7 +114,7 @@ def main() -> None:
         words = json.loads(line)
         try:
             answer = getattr(program, words.pop("do"))(**words)
-        except Exception as fault:  # noqa: BLE001  # whatever a library raises is its answer
+        except Exception as fault:  # noqa: BLE001  # any exception of a library is its answer
             answer = {"fault": f"{type(fault).__name__}: {fault}"[:200]}
         print(json.dumps(answer), file=answers, flush=True)
 
