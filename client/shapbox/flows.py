@@ -171,10 +171,10 @@ class Flows:
                     return document
                 wait: float = _WAIT_SHOWN if progress else _WAIT
                 if deadline is not None:
-                    wait = min(wait, deadline - time.monotonic())
-                if wait <= 0:
-                    raise TimeoutError(f"Job {document['id']} is {document['status']} after {seconds} s.")
+                    wait = max(0.0, min(wait, deadline - time.monotonic()))
                 document = yield from self.job(document["id"], f"?wait={wait:.3f}")
+                if wait == 0 and document["status"] not in ENDED:  # asked at least once
+                    raise TimeoutError(f"Job {document['id']} is {document['status']} after {seconds} s.")
 
     def result(self, job: Mapping[str, Any], rows: Any) -> Flow[Explanation]:
         """Return the explanation of a job that has ended, and of its rows if they are known."""

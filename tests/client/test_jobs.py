@@ -62,7 +62,9 @@ def test_jobs_are_listed_over_all_pages(box: Shapbox, monkeypatch: pytest.Monkey
 
 
 def test_an_active_job_can_be_left_cancelled_and_deleted(appliance: Appliance, box: Shapbox) -> None:
-    ended = box.submit([ROW], "diabetes").wait()
+    ended = box.submit([ROW], "diabetes")
+    box.job(ended.id).wait()
+    assert ended.wait(seconds=0).status == "completed"
     with held(appliance):
         job, other = (box.submit(LONG, "diabetes", "interventional") for _ in range(2))
         with pytest.raises(TimeoutError, match=job.id):
