@@ -1,10 +1,8 @@
 """Faults at exact places of a worker's work, for one batch each.
 
-Why is this a test of production code? The worker is the one that supervisord starts, and every line of it
-runs. The additions stand between two of its calls, where the kernel could also strike: before it claims a
-batch, before it reads the input, while the engine computes, after the result is stored, after it is
-recorded. The calls themselves are passed on as they are, with their answers. No line of production code asks
-whether it is tested.
+The worker is the one that supervisord starts, and every line of it runs. The additions stand between two of its
+calls, where the kernel could also strike: before it claims a batch, before it reads the input, while the engine
+computes, after the result is stored, after it is recorded.
 
 A fault is a file, FOLDER/placed/JOB.BATCH.POINT.ACTION.NUMBER. The first process that comes by takes it by renaming it,
 which only one process can do, so that each file makes exactly one fault.
@@ -12,92 +10,103 @@ which only one process can do, so that each file makes exactly one fault.
 
 from __future__ import annotations
 
-import importlib.abc
-import importlib.machinery
+import ctypes
 import os
-import sys
+import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import wraps
+from collections.abc import Callable, Mapping
+from functools import partial, wraps
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import placed_actions  # type: ignore[import-not-found]  # beside this file, on the worker's PYTHONPATH only
+from changes import filled_mb, keep_mb  # type: ignore[import-not-found]  # beside this file, as hooks is
+from hooks import on_import  # type: ignore[import-not-found]
 
 type Call = Callable[..., Any]
 
-#: Seconds between two looks whether the test lets the workers go on.
-HOLD_SECONDS = 0.005
-#: Seconds that a native call runs before the kill comes.
-INSIDE_SECONDS = 0.005
+#: MB that a batch takes that blows memory, of one step towards it, and that one leaves behind that leaks.
+BLOWN_MB, STEP_MB, LEAKED_MB = 400, 4, 50
+#: Seconds between two steps; that all of it is held; and of a batch that leaks: a watcher must see each.
+STEP_SECONDS, HELD_SECONDS, LEAK_SECONDS = 0.005, 8.0, 0.3
+#: Seconds of a batch that a drain can wait for, of one that is too long for it, and of one that hangs.
+SLOW_SECONDS, LONG_SECONDS, HUNG_SECONDS = 4.0, 40.0, 600.0
+#: Seconds between two looks whether the test lets the workers go on, and that a native call runs before a kill.
+HOLD_SECONDS, INSIDE_SECONDS = 0.005, 0.005
+#: Bytes that hold a pthread mutex on any machine.
+MUTEX_BYTES = 128
 
 #: Where the faults lie; set by `install`.
 _folder = Path()
 #: The current batch: the engine is not told which one it explains.
-_at_hand = ("", -1)
+_current = ("", -1)
 
 
 def install(folder: str) -> None:
     """Have the points wired into the worker's modules as soon as they are imported."""
     global _folder  # noqa: PLW0603  # one process, one folder
     _folder = Path(folder)
-    sys.meta_path.insert(0, _Finder())
+    on_import("shared.objects.payloads", _wire_payloads)
+    on_import("shared.jobs.transitions", _wire_transitions)
+    on_import("shared.engines.xgboost_engine", lambda module: _wire_engine(module.XGBoostEngine))
+    on_import("shared.engines.compiled_engine", lambda module: _wire_engine(module.CompiledEngine))
 
 
-def disarm() -> None:
-    """Disable the memory guard and the workers' own limit: only the kernel is left to act."""
-    _WIRING["services.monitor.guard.guard"] = _wire_guard
-    _WIRING["services.worker.exits"] = _wire_memory_cap
-    sys.meta_path.insert(0, _Finder())
+# --- Actions ---
 
 
-def falsify() -> None:
-    """Have engines give wrong values, and nothing else: there is no folder for faults."""
-    _WIRING.clear()
-    wrong_values = importlib.import_module("wrong_values")
-    _WIRING["shared.engines.xgboost_engine"] = wrong_values.wire_xgboost
-    _WIRING["shared.engines.compiled_engine"] = wrong_values.wire_compiled
-    sys.meta_path.insert(0, _Finder())
+def _kill() -> None:
+    """End this process as the kernel's OOM killer would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(HUNG_SECONDS)  # the signal is on its way
 
 
-def leak_in_each_batch(mb: int) -> None:
-    """Leave memory behind with each result: there is no folder for faults."""
-    if "wrong_values" not in sys.modules:  # `falsify` has cleared it already
-        _WIRING.clear()
-
-    def wire(module: ModuleType) -> None:
-        put = module.Payloads.put_result
-
-        @wraps(put)
-        def leaking(*given: Any, **named: Any) -> Any:
-            placed_actions.leak_mb(mb)
-            return put(*given, **named)
-
-        module.Payloads.put_result = leaking
-
-    _WIRING["shared.objects.payloads"] = wire
-    sys.meta_path.insert(0, _Finder())
+def _blow(step_mb: int) -> None:
+    """Take memory step by step, touch each page, and hold it for a while."""
+    taken = []
+    for _ in range(BLOWN_MB // step_mb):
+        taken.append(filled_mb(step_mb))
+        time.sleep(STEP_SECONDS)
+    time.sleep(HELD_SECONDS)
+    del taken
 
 
-class _Finder(importlib.abc.MetaPathFinder):
-    def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> importlib.machinery.ModuleSpec | None:
-        if fullname not in _WIRING:
-            return None
-        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.origin is not None:
-            spec.loader = _Wired(fullname, spec.origin)
-        return spec
+def _leak() -> None:
+    keep_mb(LEAKED_MB)
+    time.sleep(LEAK_SECONDS)
 
 
-class _Wired(importlib.machinery.SourceFileLoader):
-    def exec_module(self, module: ModuleType) -> None:
-        super().exec_module(module)
-        _WIRING[module.__name__](module)
+def _wait_in_native_code(library: type[ctypes.CDLL], seconds: float) -> None:
+    """Lock a mutex that is locked: unlike sleep(), this goes on after a signal. PyDLL keeps the GIL, CDLL releases it."""
+
+    class Moment(ctypes.Structure):
+        _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))
+
+    mutex = ctypes.create_string_buffer(MUTEX_BYTES)  # all zeros: a new one
+    library(None).pthread_mutex_lock(mutex)
+    until = Moment(int(time.time() + seconds), 0)
+    library(None).pthread_mutex_timedlock(mutex, ctypes.byref(until))
+
+
+def _break() -> None:
+    """Raise what nobody expects of an engine."""
+    raise RuntimeError("a placed fault")
+
+
+_ACTIONS: Mapping[str, Callable[[], None]] = {
+    "kill": _kill,
+    "steps": partial(_blow, STEP_MB),
+    "once": partial(_blow, BLOWN_MB),
+    "leak": _leak,
+    "hang": partial(_wait_in_native_code, ctypes.CDLL, HUNG_SECONDS),
+    "hanggil": partial(_wait_in_native_code, ctypes.PyDLL, HUNG_SECONDS),
+    "slow": partial(_wait_in_native_code, ctypes.CDLL, SLOW_SECONDS),
+    "long": partial(_wait_in_native_code, ctypes.CDLL, LONG_SECONDS),
+    "break": _break,
+}
+
+# --- Points ---
 
 
 def _wire_payloads(module: ModuleType) -> None:
@@ -110,47 +119,21 @@ def _wire_transitions(module: ModuleType) -> None:
     module.Transitions.complete = _passing(module.Transitions.complete, after="recorded")
 
 
-def _wire_engine(module: ModuleType, name: str = "XGBoostEngine") -> None:
-    explain = getattr(module, name).explain
+def _wire_engine(engine_class: Any) -> None:
+    explain = engine_class.explain
 
     @wraps(explain)
     def wired(engine: Any, rows: Any) -> Any:
-        action = _reached("compute", *_at_hand)
+        action = _reached("compute", *_current)
         if action == "kill":  # in native code, wherever that is by then
-            threading.Timer(INSIDE_SECONDS, placed_actions.ACTIONS["kill"]).start()
+            threading.Timer(INSIDE_SECONDS, _kill).start()
             while True:
                 explain(engine, rows)
         if action:
-            placed_actions.ACTIONS[action]()
+            _ACTIONS[action]()
         return explain(engine, rows)
 
-    getattr(module, name).explain = wired
-
-
-def _wire_compiled_engine(module: ModuleType) -> None:
-    _wire_engine(module, "CompiledEngine")
-
-
-def _wire_timing(module: ModuleType) -> None:
-    if seconds := os.environ.get("SHAPBOX_TEST_SHAP_SECONDS"):  # a test has no minute to wait
-        module.TIMING = replace(module.TIMING, shap_idle_seconds=float(seconds))  # type: ignore[attr-defined]
-
-
-def _wire_guard(module: ModuleType) -> None:
-    module.Guard._act = lambda *_: None
-
-
-def _wire_memory_cap(module: ModuleType) -> None:
-    vars(module)["limit_growth"] = lambda _: None
-
-
-_WIRING: dict[str, Callable[[ModuleType], None]] = {
-    "shared.objects.payloads": _wire_payloads,
-    "shared.jobs.transitions": _wire_transitions,
-    "shared.engines.xgboost_engine": _wire_engine,
-    "shared.engines.compiled_engine": _wire_compiled_engine,
-    "shared.timing": _wire_timing,
-}
+    engine_class.explain = wired
 
 
 def _passing(call: Call, *, before: str = "", after: str = "") -> Call:
@@ -170,10 +153,10 @@ def _passing(call: Call, *, before: str = "", after: str = "") -> Call:
 
 
 def _come_by(point: str, job_id: str, batch: int) -> None:
-    global _at_hand  # noqa: PLW0603  # one worker, one batch
-    _at_hand = (job_id, batch)
+    global _current  # noqa: PLW0603  # one worker, one batch
+    _current = (job_id, batch)
     if action := _reached(point, job_id, batch):
-        placed_actions.ACTIONS[action]()
+        _ACTIONS[action]()
     while point == "read" and (_folder / "hold").exists():
         time.sleep(HOLD_SECONDS)
 

@@ -1,12 +1,15 @@
 """Read by every Python with this folder on PYTHONPATH; acts only in appliances under test.
 
-Python imports a module of this name before the program. Production has none, and neither its code nor its
-environment knows of this one: it is there only when a test puts the folder on a trial appliance's PYTHONPATH,
-and acts only when SHAPBOX_TEST_FAULTS names a folder of faults and the program is `services.worker`, when
-SHAPBOX_TEST_LEAK_MB or SHAPBOX_TEST_NO_WORKER is set and the program is that, when
-SHAPBOX_TEST_WRONG_VALUES is set and the program is that or `services.api`, when SHAPBOX_TEST_UNGUARDED is set and the program is that or `services.monitor`, or when
-SHAPBOX_TEST_HOG_MB is set and the program is `services.monitor`, which nothing restarts for its size. With
-SHAPBOX_TEST_TIMING all of these programs have other times than production's.
+Python imports a module of this name before the program. Production has none: the folder is on a PYTHONPATH only
+if a test puts it there, and each change needs a variable SHAPBOX_TEST_… beside it:
+
+    TIMING=NAME=SECONDS,…    other times of shared.timing, in every service
+    FAULTS=FOLDER            faults at exact places of workers, see placed_faults.py
+    UNGUARDED=1              no memory guard and no limit of a worker's memory
+    WRONG_VALUES=MODEL=HOW,… wrong values of workers and api
+    LEAK_MB=N                memory that a worker keeps with each result
+    HOG_MB=N                 memory that the monitor keeps (nothing restarts it for its size)
+    NO_WORKER=1 or NAME      workers that end at every start
 """
 
 from __future__ import annotations
@@ -15,22 +18,27 @@ import importlib
 import os
 import sys
 
-if sys.orig_argv[1:3] in (["-m", "services.worker"], ["-m", "services.monitor"]):
-    if os.environ.get("SHAPBOX_TEST_UNGUARDED"):
-        importlib.import_module("placed_faults").disarm()
-    if os.environ.get("SHAPBOX_TEST_FAULTS") and sys.orig_argv[2] == "services.worker":
-        # It lies beside this file, and the repository is not importable yet.
-        importlib.import_module("placed_faults").install(os.environ["SHAPBOX_TEST_FAULTS"])
-no_worker = os.environ.get("SHAPBOX_TEST_NO_WORKER")  # 1 or a worker's name
-if no_worker in sys.orig_argv or (no_worker == "1" and sys.orig_argv[1:3] == ["-m", "services.worker"]):
+_program = sys.orig_argv[2] if sys.orig_argv[1:2] == ["-m"] else ""
+_given = {
+    name.removeprefix("SHAPBOX_TEST_"): value
+    for name, value in os.environ.items()
+    if name.startswith("SHAPBOX_TEST_") and value
+}
+_service = _program.removeprefix("services.") if _program.startswith("services.") else None
+
+if _service == "worker" and _given.get("NO_WORKER") in {"1", sys.orig_argv[-1]}:
     os._exit(3)  # within startsecs, however busy the machine is
-if sys.orig_argv[1:3] in (["-m", "services.worker"], ["-m", "services.api"]) and os.environ.get(
-    "SHAPBOX_TEST_WRONG_VALUES"
-):
-    importlib.import_module("placed_faults").falsify()
-if os.environ.get("SHAPBOX_TEST_TIMING") and "".join(sys.orig_argv[2:3]).startswith("services."):
-    importlib.import_module("scaled_timing")
-if os.environ.get("SHAPBOX_TEST_HOG_MB") and sys.orig_argv[1:3] == ["-m", "services.monitor"]:
-    importlib.import_module("hog")
-if os.environ.get("SHAPBOX_TEST_LEAK_MB") and sys.orig_argv[1:3] == ["-m", "services.worker"]:
-    importlib.import_module("placed_faults").leak_in_each_batch(int(os.environ["SHAPBOX_TEST_LEAK_MB"]))
+if _service and _given:
+    changes = importlib.import_module("changes")  # beside this file; the repository is not importable yet
+    if times := _given.get("TIMING"):
+        changes.set_times(times)
+    if _given.get("UNGUARDED"):
+        changes.unguard()
+    if (models := _given.get("WRONG_VALUES")) and _service != "monitor":
+        changes.falsify(models)
+    if (mb := _given.get("LEAK_MB")) and _service == "worker":
+        changes.leak_with_each_result(int(mb))
+    if (mb := _given.get("HOG_MB")) and _service == "monitor":
+        changes.keep_mb(int(mb))
+    if (folder := _given.get("FAULTS")) and _service == "worker":
+        importlib.import_module("placed_faults").install(folder)
