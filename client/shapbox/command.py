@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.util
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from shapbox.client import Job, Shapbox
-from shapbox.errors import RowsError, ShapboxError
+from shapbox.errors import RefusedError, RowsError, ShapboxError
 from shapbox.exchange import DEFAULT_URL, VERSION
-from shapbox.rows import media_type_of
+from shapbox.rows import media_type_of, parquet_library
 
 _PARQUET = ".parquet"
 #: Seconds for which requests are repeated: those of a long job, and those that a person waits for.
@@ -63,16 +62,13 @@ def _explain(box: Shapbox, wanted: argparse.Namespace) -> None:
     output: Path = wanted.output
     if not output.parent.is_dir():
         raise RowsError(f"There is no folder {output.parent} to write {output.name} to.")
-    parquet = output.suffix.lower() == _PARQUET
-    if not parquet:
+    library = parquet_library() if output.suffix.lower() == _PARQUET else None
+    if library is None:
         media_type_of(output)  # a wrong name is told before the rows are sent
-    library = "polars" if importlib.util.find_spec("polars") else "pandas"
-    if parquet and not importlib.util.find_spec(library):
-        raise RowsError("Parquet needs polars or pandas: pip install 'shapbox[polars]'.")
     job = box.submit(wanted.rows, wanted.model, wanted.method, progress=not wanted.quiet)
     with _cancelled_by_ctrl_c(job):
         job.wait(progress=not wanted.quiet)
-    if parquet:
+    if library:
         part = output.with_name(f"{output.name}.part")
         try:
             frame = box.job(job.id).result().to_frame(library)
@@ -93,7 +89,8 @@ def _cancelled_by_ctrl_c(job: Job) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        job.cancel()
+        with contextlib.suppress(RefusedError):  # it has ended
+            job.cancel()
         raise
 
 

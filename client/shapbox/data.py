@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import itertools
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shapbox.rows import CSV, NPY, is_frame, is_missing, path_type
+from shapbox.rows import CSV, NPY, is_frame, is_missing, known, path_type
 
 #: Words of CSV for missing values, true and false; in lower case.
 _WORDS = {
@@ -23,10 +25,27 @@ _WORDS = {
 }
 
 
-def read_data(rows: Any, model: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the members of an Explanation that tell of its rows; none if `rows` is None."""
+def data_of(rows: Any, model: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """Return the members of an Explanation that tell of its rows; none if `rows` is None.
+
+    Rows that cannot be read any more, or are not `count` now, are left out with a warning: their values are computed.
+    """
     if rows is None:
         return {}
+    try:
+        found = read_data(known(rows), model)
+    except Exception as fault:  # noqa: BLE001  # no fault of the rows may lose their explanation
+        reason = f"{type(fault).__name__}: {fault}"
+    else:
+        if len(found["data"]) == count:
+            return found
+        reason = f"there are {len(found['data'])} of them now, and {count} were explained"
+    warnings.warn(f"The explanation is without its rows, which cannot be read again: {reason}", stacklevel=2)
+    return {}
+
+
+def read_data(rows: Any, model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the same of rows as `known` returns them."""
     features = model["contract"]["features"]
     names = [feature["name"] for feature in features]
     columns, coded = _columns(rows, names)
@@ -51,7 +70,8 @@ def _columns(rows: Any, names: Sequence[str]) -> tuple[list[Any], bool]:
     if isinstance(rows, Path):
         rows, media_type = _read_file(rows)
         if media_type == CSV:
-            header, lines = rows[0], [line for line in rows[1:] if line or len(names) == 1]
+            header, *lines = itertools.dropwhile(_is_blank, rows)
+            lines = [line for line in lines if len(names) == 1 or not _is_blank(line)]
             find = _finder(header)
             return [[line[find(name)] if line else "" for line in lines] for name in names], False
     if is_frame(rows):
@@ -74,6 +94,10 @@ def _read_file(path: Path) -> tuple[Any, str]:
     if media_type == CSV:
         return list(csv.reader(io.StringIO(text, newline=""))), media_type
     return [json.loads(line) for line in text.split("\n") if line.strip()], media_type
+
+
+def _is_blank(line: Sequence[str]) -> bool:
+    return not line or (len(line) == 1 and not line[0].strip())
 
 
 def _finder(header: Sequence[Any]) -> Callable[[str], int]:

@@ -142,43 +142,26 @@ class Address:
 
     def prepare(self, request: Request) -> httpx.Request:
         """Return the request as httpx sends it."""
-        url = httpx.URL(self.url + request.path)
-        headers = httpx.Headers({"Host": url.netloc.decode("ascii"), **self._headers})
-        body = request.body
-        if body and body.length is None and "content-length" not in httpx.Headers(dict(request.headers)):
-            headers["Transfer-Encoding"] = "chunked"
-        elif body or request.method in {"POST", "PUT", "PATCH"}:
-            headers["Content-Length"] = str((body and body.length) or 0)
-        if body and body.content_type:
-            headers["Content-Type"] = body.content_type
-        if body and body.encoding:
-            headers["Content-Encoding"] = body.encoding
+        headers, body = httpx.Headers(self._headers), request.body
+        if body:
+            known = {"Type": body.content_type, "Encoding": body.encoding, "Length": body.length}
+            headers.update(
+                {f"Content-{name}": str(value) for name, value in known.items() if value is not None}
+            )
         headers.update(dict(request.headers))
-        timeout = httpx.Timeout(request.seconds).as_dict()
-        stream = Upload(body, None if request.sink else request.show)
-        return httpx.Request(
-            request.method, url, headers=headers, stream=stream, extensions={"timeout": timeout}
+        upload = Upload(body, None if request.sink else request.show)
+        timeout = {"timeout": httpx.Timeout(request.seconds).as_dict()}
+        prepared = httpx.Request(
+            request.method,
+            self.url + request.path,
+            headers=headers,
+            content=upload if body else None,
+            extensions=timeout,
         )
+        prepared.stream = upload  # for both clients: what httpx has made of it is for the blocking one
+        return prepared
 
     def no_answer(self, request: Request, fault: httpx.TransportError) -> NoAnswerError:
         """Return the error for a request without an answer."""
         reason = str(fault) or type(fault).__name__
         return NoAnswerError(f"{request.method} {self.url}{request.path} was not answered: {reason}")
-
-
-def bare(
-    method: str,
-    path: str,
-    body: bytes | Iterable[bytes] | None,
-    headers: Mapping[str, str] | None,
-    seconds: float,
-) -> Request:
-    """Return the request of one bare call, which ends its connection."""
-    sent = {"Connection": "close", **(headers or {})}
-    if body is None:
-        return Request(method, path, sent, None, seconds)
-    if isinstance(body, bytes):
-        content = body
-        return Request(method, path, sent, Body(None, lambda: [content], len(content)), seconds)
-    chunks = body
-    return Request(method, path, sent, Body(None, lambda: chunks), seconds)

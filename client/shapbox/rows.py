@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import decimal
 import functools
+import importlib
 import io
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +27,7 @@ FILE_TYPES = {".csv": CSV, ".ndjson": NDJSON, ".jsonl": NDJSON, ".npy": NPY}
 _CHUNK_ROWS = 10_000
 #: Bytes of a file that are read at a time.
 _CHUNK_BYTES = 256 * 1024
+_INDEX_COLUMN = re.compile(r"__index_level_\d+__")
 
 
 def known(rows: Any) -> Any:
@@ -193,13 +197,21 @@ def _npy_body(matrix: NDArray[Any]) -> Body:
     return Body(NPY, chunks, len(head.getvalue()) + matrix.nbytes)
 
 
+def parquet_library() -> str:
+    """Return the library that reads and writes Parquet. Raises RowsError if there is none."""
+    if find_spec("polars"):
+        return "polars"
+    if find_spec("pandas") and (find_spec("pyarrow") or find_spec("fastparquet")):
+        return "pandas"
+    raise RowsError("Parquet needs polars, or pandas with pyarrow: pip install 'shapbox[polars]'.")
+
+
 def _read_parquet(path: Path) -> Any:
+    read = importlib.import_module(parquet_library()).read_parquet
     try:
-        import polars as pl
-    except ImportError:
-        try:
-            import pandas as pd
-        except ImportError:
-            raise RowsError("Parquet needs polars or pandas: pip install 'shapbox[polars]'.") from None
-        return pd.read_parquet(path)
-    return pl.read_parquet(path)
+        frame = read(path)
+    except Exception as fault:
+        reason = str(fault).partition("\n")[0]
+        raise RowsError(f"{path} cannot be read as Parquet: {reason}") from fault
+    # pandas writes an index without a name as a column, which polars reads.
+    return frame[[name for name in frame.columns if not _INDEX_COLUMN.fullmatch(str(name))]]

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -53,20 +50,6 @@ def appliance(tmp_path_factory: pytest.TempPathFactory, case: ModelCase) -> Iter
 def box(appliance: Appliance) -> Iterator[Shapbox]:
     with Shapbox(appliance.url, appliance.api_key) as box:
         yield box
-
-
-@contextlib.contextmanager
-def held(appliance: Appliance) -> Iterator[None]:
-    """Stop all workers for a moment, so that a job stays active."""
-    pids = appliance.worker_pids()
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):  # the monitor may have replaced it
-                os.kill(pid, signal.SIGCONT)
 
 
 @dataclass

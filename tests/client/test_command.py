@@ -15,7 +15,7 @@ import pytest
 from ops.lab.trial_appliance import Appliance
 from shapbox import Shapbox
 from shapbox.command import main
-from tests.client.conftest import held
+from tests.support.client import stopped
 from tests.support.trained_case import ModelCase
 
 #: Exit code, standard output, standard error.
@@ -72,24 +72,24 @@ def test_a_large_file_is_streamed_up_and_down(appliance: Appliance, tmp_path: Pa
     assert taken[1] - taken[0] < values.stat().st_size / 2 < rows.stat().st_size / 2
 
 
-@pytest.mark.parametrize("suffix", ["csv", "npy", "ndjson", "parquet"])
 def test_values_are_written_in_every_format(
-    run: Callable[..., Done], case: ModelCase, tmp_path: Path, suffix: str
+    run: Callable[..., Done], case: ModelCase, tmp_path: Path
 ) -> None:
     case.rows.to_csv(tmp_path / "rows.csv", index=False)
-    output = tmp_path / f"values.{suffix}"
-    words = ["explain", str(tmp_path / "rows.csv"), "--model", "credit", "-o", str(output), "--quiet"]
-    assert run(*words) == (0, "", "")
-    match suffix:
-        case "npy":
-            values = np.load(output)
-        case "ndjson":
-            lines = map(json.loads, output.read_text().splitlines())
-            values = np.array([[*line["values"], line["base_value"]] for line in lines])
-        case _:
-            frame = pl.read_csv(output) if suffix == "csv" else pl.read_parquet(output)
-            values = frame.to_numpy()[:, :6]
-    np.testing.assert_allclose(values, case.contributions[:, 0], atol=2e-5)
+    for suffix in ("csv", "npy", "ndjson", "parquet"):
+        output = tmp_path / f"values.{suffix}"
+        words = ["explain", str(tmp_path / "rows.csv"), "--model", "credit", "-o", str(output), "--quiet"]
+        assert run(*words) == (0, "", "")
+        match suffix:
+            case "npy":
+                values = np.load(output)
+            case "ndjson":
+                lines = map(json.loads, output.read_text().splitlines())
+                values = np.array([[*line["values"], line["base_value"]] for line in lines])
+            case _:
+                frame = pl.read_csv(output) if suffix == "csv" else pl.read_parquet(output)
+                values = frame.to_numpy()[:, :6]
+        np.testing.assert_allclose(values, case.contributions[:, 0], atol=2e-5)
 
 
 def test_models_and_jobs_are_listed(run: Callable[..., Done]) -> None:
@@ -138,6 +138,6 @@ def test_ctrl_c_cancels_the_job(
         "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + "1,2,3,4,5,6,7,8,9,10\n" * 100_000
     )
     words = ["-m", "diabetes", "--method", "interventional", "-o", str(tmp_path / "values.csv")]
-    with held(appliance):
+    with stopped(*appliance.worker_pids()):
         assert run("explain", str(tmp_path / "rows.csv"), *words)[0] == 130
     assert next(box.jobs()).status == "cancelled"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+import datetime as dt
 import decimal
 import gzip
 import json
@@ -21,7 +21,9 @@ import pytest
 import shap
 
 from ops.lab.trial_appliance import Appliance
-from shapbox import AsyncShapbox, Explanation, RefusedError, RowsError, Shapbox
+from shapbox import Explanation, RefusedError, RowsError, Shapbox
+from shapbox.data import read_data
+from shapbox.rows import known
 from tests.support.trained_case import ModelCase
 
 #: Rows that are answered at once, and rows that make a job.
@@ -37,7 +39,7 @@ def columns(rows: Any) -> dict[str, Any]:
 
 
 def csv_file(rows: Any, folder: Path) -> Path:
-    rows.to_csv(folder / "rows.csv", index=False)
+    (folder / "rows.csv").write_text("\n  \n" + rows.to_csv(index=False))
     return folder / "rows.csv"
 
 
@@ -52,7 +54,8 @@ def ndjson_file(rows: Any, folder: Path) -> Path:
 
 
 def parquet_file(rows: Any, folder: Path) -> Path:
-    pl.DataFrame(columns(rows)).write_parquet(folder / "rows.parquet")
+    index = {"__index_level_0__": range(len(rows))}  # as pandas writes it
+    pl.DataFrame(columns(rows) | index).write_parquet(folder / "rows.parquet")
     return folder / "rows.parquet"
 
 
@@ -86,24 +89,19 @@ KINDS: dict[str, Callable[[Any, Path], Any]] = {
     "parquet": parquet_file,
     "npy": npy_file,
 }
+#: Kinds whose body is written in parts.
+CHUNKED = ("pandas", "polars", "dicts", "array of codes")
 
 
-@pytest.mark.parametrize("in_chunks", [False, True], ids=["at once", "in chunks"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *(f"{kind} in chunks" for kind in CHUNKED)])
 def test_rows_of_every_kind_give_exact_values_and_their_own_data(
-    box: Shapbox,
-    case: ModelCase,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    kind: str,
-    *,
-    in_chunks: bool,
+    box: Shapbox, case: ModelCase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
-    if in_chunks:  # as large rows are sent: in parts, and as a job
+    if kind.endswith(" in chunks"):  # as large rows are sent: in parts, and as a job
         monkeypatch.setattr("shapbox.rows._CHUNK_ROWS", 16)
         monkeypatch.setattr("shapbox.flows._INLINE_BYTES", 0)
     rows = case.rows[:FEW]
-    found = box.explain(KINDS[kind](rows, tmp_path), model="credit")
+    found = box.explain(KINDS[kind.removesuffix(" in chunks")](rows, tmp_path), model="credit")
     np.testing.assert_allclose(found.values, case.contributions[:FEW, 0, :-1], atol=2e-5)
     np.testing.assert_allclose(found.margins, case.margins[:FEW, 0], atol=2e-5)
     np.testing.assert_array_equal(found.data, codes(rows))
@@ -111,8 +109,23 @@ def test_rows_of_every_kind_give_exact_values_and_their_own_data(
     shown = pd.Series(found.display_data[:, 0])
     assert shown.dropna().tolist() == rows.home.dropna().tolist()
     assert (found.model, found.method, len(found)) == ("credit@1", "tree_path_dependent", FEW)
-    assert (found.job_id is None) != in_chunks
+    assert (found.job_id is None) != kind.endswith(" in chunks")
     assert found.feature_names == list(rows.columns)
+
+
+def test_an_explanation_is_not_lost_with_its_rows(box: Shapbox, case: ModelCase, tmp_path: Path) -> None:
+    rows = csv_file(case.rows[:FEW], tmp_path)
+    job = box.submit(rows, "credit").wait()
+    for content in (None, rows.read_text() + rows.read_text().splitlines()[-1], "a\n1\n"):
+        if content is None:
+            rows.rename(tmp_path / "moved.csv")
+        else:
+            rows.write_text(content)
+        with pytest.warns(UserWarning, match="without its rows"):
+            found = job.result()
+        assert (found.values.shape, found.data) == ((FEW, 5), None)
+        if content is None:
+            (tmp_path / "moved.csv").rename(rows)
 
 
 def test_shaps_plots_accept_an_explanation(box: Shapbox, case: ModelCase) -> None:
@@ -124,12 +137,11 @@ def test_shaps_plots_accept_an_explanation(box: Shapbox, case: ModelCase) -> Non
     assert any(f"{case.rows.home[0]} = home" in label.get_text() for label in axes.get_yticklabels())
     plt.close("all")
     shap.plots.beeswarm(plotted, show=False)
-    for feature in case.rows.columns:
-        shap.plots.scatter(plotted[:, feature], show=False)
+    shap.plots.scatter(plotted[:, "home"], show=False)
     plt.close("all")
 
 
-def test_several_outputs_interactions_and_frames(box: Shapbox) -> None:
+def test_several_outputs_interactions_and_frames(box: Shapbox, case: ModelCase) -> None:
     examples = box.call("GET", "/v1/models/wine/examples?limit=30", headers={"Accept": "application/json"})
     rows = examples.json()["rows"]
     at_once = box.explain(rows, "wine", interactions=True)
@@ -151,26 +163,35 @@ def test_several_outputs_interactions_and_frames(box: Shapbox) -> None:
         assert list(frame["output"][:3]) == as_job.output_names
         np.testing.assert_allclose(np.asarray(frame["margin"]), as_job.margins.reshape(-1))
         np.testing.assert_array_equal(np.asarray(frame[as_job.feature_names])[1], as_job.values[0, :, 1])
+    indexed = case.rows[:3].set_axis(["x", "y", "z"])
+    assert list(box.explain(indexed, model="credit").to_frame().index) == ["x", "y", "z"]
+    one = np.ones((1, 1), dtype=np.float32)
+    taken = Explanation(values=one, base_values=one[:, 0], feature_names=["margin"], output_names=["y"])
+    with pytest.raises(ValueError, match="margin"):
+        taken.to_frame()
 
 
-def test_a_frame_keeps_the_index_of_the_rows(box: Shapbox, case: ModelCase) -> None:
-    rows = case.rows[:3].set_axis(["x", "y", "z"])
-    assert list(box.explain(rows, model="credit").to_frame().index) == ["x", "y", "z"]
-
-
-def test_single_rows(box: Shapbox, case: ModelCase) -> None:
-    row = {
-        **records(case.rows[:1])[0],
-        "amount": decimal.Decimal("12.5"),
-        "years": np.int64(3),
-        "home": pd.NA,
-    }
+def test_single_rows_and_cells_of_many_types(box: Shapbox, case: ModelCase) -> None:
+    cells = {"amount": decimal.Decimal("12.5"), "years": np.int64(3), "home": pd.NA}
+    row = {**records(case.rows[:1])[0], **cells}
     found = box.explain(row, model="credit")
     assert found.data is not None
     assert found.data[0, 1:].tolist() == [12.5, *codes(case.rows[:1])[0, 2:3], 3, row["insured"]]
     assert np.isnan(found.data[0, 0])
     for single in (list(row.values()), np.array(codes(case.rows[:1])[0])):
         assert box.explain(single, model="credit").values.shape == (1, 5)
+    for masked in (np.ma.masked_invalid([[1.0, np.nan]]), np.ma.array([[1, 2]], mask=[[False, True]])):
+        np.testing.assert_array_equal(known(masked), [[1.0, np.nan]])
+    assert known(np.ma.array([["a", "b"]], mask=[[False, True]])) == [["a", None]]
+
+
+def test_a_models_own_markers_and_unknown_codes_are_missing_in_the_data() -> None:
+    features = [{"name": "age"}, {"name": "grade", "labels": ["A", "B"]}]
+    model = {"contract": {"features": features, "missing": [-999]}}
+    found = read_data(np.array([[-999.0, 1.0], [5.0, -1.0]]), model)
+    np.testing.assert_array_equal(found["data"][:, 0], [np.nan, 5.0])
+    assert found["display_data"][0, 1] == "B"
+    assert np.isnan(found["display_data"][1, 1])
 
 
 @pytest.mark.parametrize(
@@ -180,14 +201,34 @@ def test_single_rows(box: Shapbox, case: ModelCase) -> None:
         (np.zeros((0, 5)), "no rows"),
         (np.zeros((1, 2, 3)), "two dimensions"),
         ([[np.datetime64("2026-01-01")]], "send numbers"),
+        ([[dt.date(2026, 1, 1)]], "send numbers"),
+        (np.array([["2026-01-01"]], dtype="datetime64[ns]"), "dates or durations"),
+        (np.array([[5]], dtype="timedelta64[ns]"), "dates or durations"),
+        ({"a": [1, 2, 3], "b": [1, 2]}, "different numbers"),
         (5, "DataFrame"),
         ("rows.xls", "no known type"),
         ("nowhere.csv", "cannot be read"),
+        ("nowhere.parquet", "cannot be read"),
+        ("damaged.parquet", "cannot be read as Parquet"),
     ],
 )
-def test_rows_that_cannot_be_sent_are_told_before_they_are(box: Shapbox, rows: Any, said: str) -> None:
+def test_rows_that_cannot_be_sent_are_told_before_they_are(
+    box: Shapbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: Any, said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("damaged.parquet").write_bytes(b"PAR1, and no more")
     with pytest.raises(RowsError, match=said):
         box.explain(rows, model="credit")
+
+
+@pytest.mark.parametrize("missing", [("polars", "pyarrow", "fastparquet"), ("polars", "pandas")])
+def test_parquet_without_its_libraries_says_what_to_install(
+    box: Shapbox, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, ...]
+) -> None:
+    for library in missing:
+        monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(RowsError, match=r"pip install 'shapbox\[polars\]'"):
+        box.explain("rows.parquet", model="credit")
 
 
 def test_a_refusal_carries_row_column_and_remedy(box: Shapbox, case: ModelCase) -> None:
@@ -201,17 +242,6 @@ def test_a_refusal_carries_row_column_and_remedy(box: Shapbox, case: ModelCase) 
     assert "row 4, column 'home'" in str(refusal)
     with pytest.raises(RefusedError, match="SHAPBOX_API_KEY"):
         Shapbox(box.url, "wrong").models()
-
-
-def test_the_asynchronous_client_gives_the_same(appliance: Appliance, box: Shapbox, case: ModelCase) -> None:
-    async def explain(count: int) -> Explanation:
-        async with AsyncShapbox(appliance.url, appliance.api_key) as other:
-            return await other.explain(case.rows[:count], model="credit")
-
-    for count in (FEW, MANY):
-        found, wanted = asyncio.run(explain(count)), box.explain(case.rows[:count], model="credit")
-        np.testing.assert_array_equal(found.values, wanted.values)
-        np.testing.assert_array_equal(found.data, wanted.data)
 
 
 def test_values_come_without_shap_pandas_and_polars(appliance: Appliance) -> None:
