@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import gc
-import threading
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 import pytest
 
@@ -18,11 +17,7 @@ from shared.timing import TIMING
 
 MB = 2**20
 
-
-class Fill(Protocol):
-    """Leaves so many bytes and inodes of the disk free beyond the reserve."""
-
-    def __call__(self, nbytes: int, inodes: int = 1000) -> None: ...
+type Leave = Callable[..., None]
 
 
 @pytest.fixture
@@ -31,7 +26,12 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def leave(monkeypatch: pytest.MonkeyPatch) -> Fill:
+def uploads(tmp_path: Path) -> UploadDisk:
+    return UploadDisk(tmp_path, max_mb=100)
+
+
+@pytest.fixture
+def leave(monkeypatch: pytest.MonkeyPatch) -> Leave:
     """Leave so many bytes and inodes of the disk free beyond the reserve."""
 
     def leave(nbytes: int, inodes: int = 1000) -> None:
@@ -41,27 +41,28 @@ def leave(monkeypatch: pytest.MonkeyPatch) -> Fill:
     return leave
 
 
-def test_rows_are_accepted_up_to_the_reserve_and_not_a_byte_beyond(settings: Settings, leave: Fill) -> None:
+def test_rows_are_accepted_up_to_the_reserve_and_without_a_limit_in_a_remote_store(
+    settings: Settings, leave: Leave
+) -> None:
     leave(1000 * BYTES_PER_BODY_BYTE)
     require_disk(settings, 1000)
     with pytest.raises(StorageFullError, match="MB free") as refused:
         require_disk(settings, 1001)
     assert refused.value.retry_after
-
-
-def test_a_disk_without_inodes_is_full_and_a_remote_store_has_none(settings: Settings, leave: Fill) -> None:
-    require_disk(replace(settings, storage_url="s3://bucket"), 2**60)
-    settings.objects_dir.mkdir()
-    with pytest.raises(StorageFullError):
-        require_disk(settings, 2**60)
     leave(2**40, -1)
     with pytest.raises(StorageFullError, match="inodes"):
         require_disk(settings, 1)
+    require_disk(replace(settings, storage_url="s3://bucket"), 2**60)
 
 
-def test_bodies_share_what_is_free(tmp_path: Path, leave: Fill) -> None:
+def test_the_size_of_the_real_disk_is_asked_for(settings: Settings) -> None:
+    settings.objects_dir.mkdir()
+    with pytest.raises(StorageFullError):
+        require_disk(settings, 2**60)
+
+
+def test_bodies_share_what_is_free(uploads: UploadDisk, leave: Leave) -> None:
     leave(10 * MB)
-    uploads = UploadDisk(tmp_path, max_mb=100)
     first = uploads.reserve(6 * MB)
     with pytest.raises(StorageFullError):
         uploads.reserve(5 * MB)
@@ -75,9 +76,8 @@ def test_bodies_share_what_is_free(tmp_path: Path, leave: Fill) -> None:
         pass
 
 
-def test_each_body_that_waits_in_a_file_takes_an_inode(tmp_path: Path, leave: Fill) -> None:
+def test_each_body_that_waits_in_a_file_takes_an_inode(uploads: UploadDisk, leave: Leave) -> None:
     leave(10 * MB, 2)
-    uploads = UploadDisk(tmp_path, max_mb=100)
     first, _second = uploads.reserve(), uploads.reserve()
     with pytest.raises(StorageFullError, match="inodes"):
         uploads.reserve()
@@ -88,9 +88,8 @@ def test_each_body_that_waits_in_a_file_takes_an_inode(tmp_path: Path, leave: Fi
 
 
 def test_what_a_body_has_written_is_not_counted_again_nor_one_that_is_gone(
-    tmp_path: Path, leave: Fill
+    uploads: UploadDisk, leave: Leave
 ) -> None:
-    uploads = UploadDisk(tmp_path, max_mb=100)
     unpacked = uploads.reserve()
     for written in range(90):
         leave((90 - written) * MB)
@@ -100,8 +99,8 @@ def test_what_a_body_has_written_is_not_counted_again_nor_one_that_is_gone(
         unpacked.take(MB)
     leave(MB)
     del unpacked
-    for _ in range(2):  # forgotten at once
-        gc.collect()
+    gc.collect()
+    for _ in range(2):  # each is forgotten at once
         uploads.reserve(MB)
 
 
@@ -113,28 +112,6 @@ def test_a_body_is_too_large_by_what_it_announces_and_by_what_it_has(tmp_path: P
     unpacked.take(MB)
     with pytest.raises(BodyTooLargeError):
         unpacked.take(1)
-
-
-def test_threads_may_reserve_at_the_same_time(tmp_path: Path, leave: Fill) -> None:
-    leave(64 * MB)
-    uploads = UploadDisk(tmp_path, max_mb=100)
-    admitted = []
-    start = threading.Barrier(8)
-
-    def reserve() -> None:
-        start.wait()
-        for _ in range(20):
-            try:
-                admitted.append(uploads.reserve(MB))
-            except StorageFullError:
-                continue
-
-    threads = [threading.Thread(target=reserve) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(admitted) == 64
 
 
 def test_a_store_that_hangs_or_fails_is_a_finding_until_it_works_again(

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO
 
 import numpy as np
-import pytest
 from numpy.typing import NDArray
 
 from services.api.rows.csv_rows import read_csv
@@ -16,7 +15,7 @@ from services.api.rows.json_body import read_json_options, read_json_rows
 from services.api.rows.json_rows import read_ndjson
 from services.api.rows.npy_rows import read_npy
 from services.api.rows.row_spec import RowSpec
-from shared.errors import InvalidRowsError
+from shared.errors import InvalidRowsError, ShapboxError
 from shared.models.contract import Feature, Kind, Label
 
 type Floats = NDArray[np.float32]
@@ -56,11 +55,20 @@ def read(form: str, body: bytes | str, spec: RowSpec = SPEC) -> Floats:
     return rows
 
 
+def refusal[Refusal: ShapboxError](
+    error: type[Refusal], form: str, body: bytes | str, spec: RowSpec
+) -> Refusal:
+    """Return the refusal of a body."""
+    try:
+        rows = read(form, body, spec)
+    except error as fault:
+        return fault
+    raise AssertionError(f"{body[:200]!r} was read as {rows}")
+
+
 def invalid(form: str, body: bytes | str, spec: RowSpec = SPEC) -> InvalidRowsError:
     """Return the refusal of a body with invalid rows."""
-    with pytest.raises(InvalidRowsError) as caught:
-        read(form, body, spec)
-    return caught.value
+    return refusal(InvalidRowsError, form, body, spec)
 
 
 def npy(array: Any, version: tuple[int, int] | None = None, *, pickled: bool = False) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,21 @@ from tests.unit.api.rows.reading import (
     npy_header,
     numbers,
     read,
+    refusal,
     shape_header,
 )
 
 HEADER = "age,sex,bmi\n"
 ROWS = np.array([[1, 2, 3], [4, np.nan, 6], [7, 8, 9]], dtype=np.float32)
 BOTH = "json ndjson"
+FRAMES = {"json": '{"rows": [[1,2,3], [4,5,6], %s]}', "ndjson": "[1,2,3]\n[4,5,6]\n%s\n"}
 
 #: The third row; the column and words of its fault.
 JSON_ROWS: list[tuple[str, str, str | None, str]] = [
     (BOTH, "[1,2]", None, "2 values"),
     (BOTH, "[1,2,3,4]", None, "4 values"),
     (BOTH, "[]", None, "0 values"),
-    ("json", "7", None, "its own brackets"),
-    ("json", '"age"', None, "its own brackets"),
-    ("json", "null", None, "its own brackets"),
+    *(("json", row, None, "its own brackets") for row in ("7", '"age"', "null")),
     ("ndjson", "5", None, "this is 5"),
     ("ndjson", '"age"', None, "text"),
     ("ndjson", "null", None, "null"),
@@ -43,35 +44,24 @@ JSON_ROWS: list[tuple[str, str, str | None, str]] = [
     (BOTH, '{"age":1,"sex":2,"bmi":3,"bmi":3}', "bmi", "more than once"),
     ("ndjson", '{"age":1,"sex":2,"bmi":3,"\\u0062mi":4}', "bmi", "more than once"),
     ("json", '{"age":1,"sex":2,"bmi":3,"}":4}', "}", "no such feature"),
-    ("json", '[1,"]",3]', "sex", "not a number"),
-    ("json", '[1,"\\"]",3]', "sex", "not a number"),
-    ("json", '[1,"[{",3]', "sex", "not a number"),
+    *(("json", f"[1,{text},3]", "sex", "not a number") for text in ('"]"', '"\\"]"', '"[{"')),
     (BOTH, '[1,"5",3]', "sex", "without quotes"),
     (BOTH, '[1,"NA",3]', "sex", "send null"),
     ("ndjson", '[1,"tall",3]', "sex", "'tall'"),
     ("ndjson", '{"age":1,"sex":"2","bmi":3}', "sex", "'2'"),
     (BOTH, "[1,Infinity,3]", "sex", "infinity"),
-    ("ndjson", "[1,-Infinity,3]", "sex", "infinity"),
-    ("ndjson", "[1,Infinity,NaN]", "sex", "infinity"),
+    ("ndjson", "[1,-Infinity,NaN]", "sex", "infinity"),
     (BOTH, "[1e999,2,3]", "age", "infinity"),
     ("ndjson", f"[1,2,{'9' * 5000}]", "bmi", "infinity"),
     (BOTH, "[1,-1e39,3]", "sex", "float32's range"),
-    ("json", "[1,[2],3]", None, "flat"),
-    ("json", "[[1,2,3]]", None, "flat"),
-    ("json", '{"age":{"x":1},"sex":2,"bmi":3}', None, "flat"),
+    *(("json", row, None, "flat") for row in ("[1,[2],3]", "[[1,2,3]]", '{"age":{"x":1},"sex":2,"bmi":3}')),
     ("ndjson", "[1,[2],3]", "sex", "an array is not a number"),
     ("ndjson", '[1,{"a":2},3]', "sex", "an object"),
 ]
 #: A body; the row and column and words of its fault.
 BODIES: list[tuple[str, str | bytes, int | None, str | None, str]] = [
     *(
-        (
-            form,
-            f'{{"rows": [[1,2,3], [4,5,6], {row}]}}' if form == "json" else f"[1,2,3]\n[4,5,6]\n{row}\n",
-            2,
-            column,
-            words,
-        )
+        (form, FRAMES[form] % row, 2, column, words)
         for forms, row, column, words in JSON_ROWS
         for form in forms.split()
     ),
@@ -85,10 +75,7 @@ BODIES: list[tuple[str, str | bytes, int | None, str | None, str]] = [
     ("csv", "bmi,age,sex\n1,2,3\n4,tall,6\n", 1, "age", "'tall'"),
     ("csv", f"{HEADER}1,-1e39,3\n", 0, "sex", "float32's range"),
     ("csv", HEADER.encode() + b"1,2,3\n" + b"1," * 1_000_000, 1, None, ""),
-    *(
-        ("csv", f"{HEADER}1,2,3\n1,2,{cell}\n", 1, "bmi", "infinity")
-        for cell in ("inf", "-Infinity", "1e999")
-    ),
+    *(("csv", f"{HEADER}1,2,{cell}\n", 0, "bmi", "infinity") for cell in ("inf", "-Infinity", "1e999")),
     *(
         ("csv", f"{HEADER}{cell},2,3\n", 0, "age", "")
         for cell in ("1_000", '"1,5"', "0x10", "1 2", "\u0661", "--1", "yes", "nah", "nanna", "5'", '5"')
@@ -98,158 +85,131 @@ BODIES: list[tuple[str, str | bytes, int | None, str | None, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("form", "body", "row", "column", "words"), BODIES)
-def test_a_faulty_row_is_refused_with_its_number_the_feature_and_the_remedy(
-    form: str, body: str | bytes, row: int, column: str | None, words: str
-) -> None:
-    error = invalid(form, body).errors[0]
-    assert (error.row, error.column) == (row, column)
-    assert words in error.detail
-    assert len(error.detail) < 400
+@pytest.mark.parametrize("form", ["csv", "json", "ndjson"])
+def test_a_faulty_row_is_refused_with_its_number_the_feature_and_the_remedy(form: str) -> None:
+    for _, body, row, column, words in (case for case in BODIES if case[0] == form):
+        error = invalid(form, body).errors[0]
+        assert (error.row, error.column) == (row, column), body[:200]
+        assert words in error.detail
+        assert len(error.detail) < 400
 
 
-@pytest.mark.parametrize(
-    ("header", "named"),
-    [
-        ("age,sex,bmi,height", "unknown: 'height'"),
-        ("age,sex", "missing: 'bmi'"),
-        ("age,sex,bmi,sex", "doubled: 'sex'"),
-        ("age;sex;bmi", "semicolons"),
-        ('"age";"sex";"bmi"', "semicolons"),
-        ('"age;years"\t"sex"\t"bmi"', "tabs"),
-        ('"age"|"sex"|"bmi"', "vertical bars"),
-        ("age;sex;bmi", 'sep=","'),
-        ("0,1,2", "name the model's features instead, 'age', 'sex', 'bmi'. If this line is a row"),
-        (",age,sex,bmi", "to_csv(..., index=False)"),
-        ("Unnamed: 0,age,sex,bmi", "to_csv(..., index=False)"),
-        ("age,sex,bmi,", "remove the comma at the end of each line"),
-        ("1.5,2,3", "put a header before it, with the model's features, 'age', 'sex', 'bmi'"),
+def test_a_header_with_other_columns_is_refused_and_they_are_named() -> None:
+    for header, named in {
+        "age,sex,bmi,height": "unknown: 'height'",
+        "age,sex": "missing: 'bmi'",
+        "age,sex,bmi,sex": "doubled: 'sex'",
+        "age;sex;bmi": "semicolons, not by commas: write the file with commas and decimal points, in pandas",
+        '"age";"sex";"bmi"': 'sep=","',
+        '"age;years"\t"sex"\t"bmi"': "tabs",
+        '"age"|"sex"|"bmi"': "vertical bars",
+        "0,1,2": "name the model's features instead, 'age', 'sex', 'bmi'. If this line is a row",
+        ",age,sex,bmi": "to_csv(..., index=False)",
+        "Unnamed: 0,age,sex,bmi": "to_csv(..., index=False)",
+        "age,sex,bmi,": "remove the comma at the end of each line",
+        "1.5,2,3": "put a header before it, with the model's features, 'age', 'sex', 'bmi'",
+    }.items():
+        fault = invalid("csv", f"{header}\n1,2,3\n")
+        assert named in str(fault)
+        assert all(error.row is None and error.column is not None for error in fault.errors)
+
+
+def test_a_body_without_rows_is_refused() -> None:
+    bodies: dict[str, list[str] | list[bytes]] = {
+        "csv": [HEADER.strip() + end for end in ("", "\n", "\r\n\r\n")],
+        "json": ['{"rows": []}', '{"rows":  [ ] }'],
+        "ndjson": ["\n" * lines for lines in (1, 2, 2 * BLOCK_BYTES)],
+        "npy": [npy(ROWS[:0])],
+    }
+    for form, some in bodies.items():
+        for body in some:
+            assert "no rows" in str(invalid(form, body))
+    labels = RowSpec((*numbers("a"), category("b", "x")), 500, 10_000)
+    assert "no rows" in str(invalid("ndjson", "\n" * 2 * BLOCK_BYTES, labels))
+
+
+#: JSON after `{"rows": [[1,2,3]`.
+BROKEN = """,]} |  [1,2,3]]} |  [1,2,3],[1,2,3],[1,2,3]]} | ,,[1,2,3],[1,2,3],[1,2,3]]} | } | ]],} | ]},} | ]} {} | ]}x
+    | ], "model": nil} | ], "model": "\\x"} | ], "model": hello} | ], "interactions": tru}
+    | ], "interactions": falsey} | ], "top_pairs": 0x7}"""
+UNREADABLE: dict[str, list[tuple[str | bytes, str]]] = {
+    "csv": [
+        *((body, "is empty") for body in (b"", b"\n\n", b"\xef\xbb\xbf", b"  \r\n")),
+        (b"age,sex,bmi\n1,2,\x00\n", "NUL"),
+        ("age,sex,bmi\n1,2,3\n".encode("utf-16"), "NUL"),
+        (b"age,sex,bmi\n1,2,\xe9\n", "Byte 16 .* not UTF-8"),
+        (b'age,sex,bmi\n1,2,"3\n4,5,6\n', "close every quote"),
+        (b'age,sex,bmi\n1,2,"3"4\n', "in row 0 .*close every quote"),
+        (b'age,sex,bmi\n"1",2,3\n4,5,6\n1,2,"3"4\n', "in row 2 .*close every quote"),
     ],
-)
-def test_a_header_with_other_columns_is_refused_and_they_are_named(header: str, named: str) -> None:
-    fault = invalid("csv", f"{header}\n1,2,3\n")
-    assert named in str(fault)
-    assert all(error.row is None and error.column is not None for error in fault.errors)
-
-
-@pytest.mark.parametrize(
-    ("form", "body"),
-    [
-        *(("csv", HEADER.strip() + end) for end in ("", "\n", "\r\n\r\n")),
-        *(("json", f'{{"rows": {rows}}}') for rows in ("[]", " [ ] ")),
-        *(("ndjson", "\n" * lines) for lines in (1, 2, 2 * BLOCK_BYTES)),
-        ("npy", npy(ROWS[:0])),
-    ],
-)
-def test_a_body_without_rows_is_refused(form: str, body: str | bytes) -> None:
-    assert "no rows" in str(invalid(form, body))
-    if form == "ndjson":
-        assert "no rows" in str(
-            invalid(form, body, RowSpec((*numbers("a"), category("b", "x")), 500, 10_000))
-        )
-
-
-UNREADABLE: list[tuple[str, str | bytes, str]] = [
-    *(("csv", body, "is empty") for body in (b"", b"\n\n", b"\xef\xbb\xbf", b"  \r\n")),
-    *(("json", body, "is empty") for body in ("", " \n", "\ufeff")),
-    *(("ndjson", body, "is empty") for body in (b"", b"\xef\xbb\xbf")),
-    ("csv", b"age,sex,bmi\n1,2,\x00\n", "NUL"),
-    ("csv", "age,sex,bmi\n1,2,3\n".encode("utf-16"), "NUL"),
-    ("csv", b"age,sex,bmi\n1,2,\xe9\n", "Byte 16 .* not UTF-8"),
-    ("csv", b'age,sex,bmi\n1,2,"3\n4,5,6\n', "close every quote"),
-    ("csv", b'age,sex,bmi\n1,2,"3"4\n', "in row 0 .*close every quote"),
-    ("csv", b'age,sex,bmi\n"1",2,3\n4,5,6\n1,2,"3"4\n', "in row 2 .*close every quote"),
-    *(
-        ("ndjson", f"[1,2,3]\n{tail}", r"cut off.*Row 1 ")
-        for tail in ("[1,2", '{"age":1,"se', "[1,2,3", "[1,2,3][")
-    ),
-    *(
-        ("ndjson", f"[1,2,3]\n{line}\n[1,2,3]\n", "^Row 1 is not valid JSON")
-        for line in ("[1,2,,3]", "{age:1}", "[1,2,3]]", "\x00", "[1,2,3] [4,5,6]", "hello")
-    ),
-    ("ndjson", b'{"\xe9":1}\n', ""),
-    ("json", '{"rows": [[1,2,3]]}'.encode("utf-16"), ""),
-    *(
-        ("json", f'{{"rows": {rest}', "")
-        for rest in (
-            *("[[1,2,3],]}", "[,[1,2,3]]}", "[[1,2,3] [1,2,3]]}", "[[1,,3]]}", "[[1,2,3}]}", '[{"age":1]]}'),
-            *(
-                "[[1,2,3]],}",
-                "[[1,2,3]]} {}",
-                "[[1,2,3]]}x",
-                '[[1,2,3]], "model": nil}',
-                "hello}",
-                "[hello]}",
-            ),
-            *('[[1,2,3]], "model": "\\x"}', '[[1,2,3]], "model": hello}', '[[1,2,3]], "interactions": tru}'),
-            *('[[1,2,3]], "interactions": falsey}', '[[1,2,3]], "top_pairs": 0x7}'),
-        )
-    ),
-    *(("json", body, "") for body in ('{"rows" [[1,2,3]]}', "{rows: [[1,2,3]]}", '{"\\x": 1}', "hello")),
-    ("npy", npy(ROWS) + b"\x00", "more bytes"),
-    ("npy", npy(ROWS).replace(b"(3, 3)", b"(9, 3)"), "announces 9 rows, and there are 3"),
-    ("npy", b"\x93NUMPX\x01\x00", ""),
-    ("npy", b"PK\x03\x04 an npz archive", ""),
-    ("npy", b"\x93NUMPY\x09\x00\x10\x00", ""),
-    ("npy", npy_header("{}", length=4_000_000_000), ""),
-    *(("npy", shape_header(shape), "") for shape in ("(-1, 3)", "(True, 3)", "3", "(1, 3), 'more': 1")),
-    ("npy", npy_header("{'descr': '<f4', 'fortran_order': False}"), ""),
-    *(
-        ("npy", npy_header(header), "")
-        for header in (
-            "[]",
-            "(" * 5000,
-            "-" * 9000 + "1",
-            "{[]: 1}",
-            "__import__('os').abort()",
-            "9" * 9000,
-            "\0",
-        )
-    ),
-    ("npy", b"\x93NUMPY\x03\x00\x01\x00\x00\x00\xff", ""),
-    *(
-        ("npy", shape_header("(1, 3)", descr), "")
-        for descr in ("()", "('f4',)", "('<f4', 10**30)", "{'names': []}")
-    ),
-]
-
-
-@pytest.mark.parametrize(("form", "body", "told"), UNREADABLE)
-def test_bytes_that_are_not_of_the_format_are_unreadable_with_the_reason(
-    form: str, body: str | bytes, told: str
-) -> None:
-    with pytest.raises(UnreadableBodyError, match=told or None):
-        read(form, body)
-
-
-@pytest.mark.parametrize(
-    ("body", "told"),
-    [
-        *((body, "must be a JSON object") for body in ("[[1,2,3]]", '"text"', "5", "null")),
-        *((body, '"rows" is missing') for body in ("{}", '{"model": "m"}')),
-        *((body, "must be an array") for body in ('{"rows": 5}', '{"rows": null}')),
-        ('{"rows": [[1,2,3]], "rows": [[1,2,3]]}', "more than once"),
-        ('{"model": "a", "rows": [[1,2,3]], "model": "b"}', "more than once"),
-        ('{"rows": [[1,2,3]], "data": []}', "Unknown member 'data'"),
+    "json": [
+        *((body, "is empty") for body in ("", " \n", "\ufeff")),
+        *((body, "") for body in ('{"rows" [[1,2,3]]}', "{rows: [[1,2,3]]}", '{"\\x": 1}', "hello")),
         *(
-            (f'{{"rows": [[1,2,3]], {member}}}', "must be")
-            for member in (
-                *(
-                    '"model": 5',
-                    '"method": ["x"]',
-                    '"interactions": "true"',
-                    '"interactions": 1',
-                    '"model": true',
-                ),
-                *('"interactions": [true]', '"top_pairs": "7"', '"top_pairs": 7.5', '"top_pairs": true'),
-                '"top_pairs": 1e2',
-            )
+            (f'{{"rows": {rest}', "")
+            for rest in ("[,[1,2,3]]}", "[[1,,3]]}", '[{"age":1]]}', "hello}", "[hello]}")
+        ),
+        *(('{"rows": [[1,2,3]' + rest, "") for rest in BROKEN.split(" | ")),
+        ('{"rows": [[1,2,3]]}'.encode("utf-16"), ""),
+    ],
+    "ndjson": [
+        *((body, "is empty") for body in (b"", b"\xef\xbb\xbf")),
+        *(
+            (f"[1,2,3]\n{tail}", r"cut off.*Row 1 ")
+            for tail in ("[1,2", '{"age":1,"se', "[1,2,3", "[1,2,3][")
+        ),
+        *(
+            (f"[1,2,3]\n{line}\n[1,2,3]\n", "^Row 1 is not valid JSON")
+            for line in ("[1,2,,3]", "{age:1}", "[1,2,3]]", "\x00", "[1,2,3] [4,5,6]", "hello")
+        ),
+        (b'{"\xe9":1}\n', ""),
+    ],
+    "npy": [
+        (npy(ROWS) + b"\x00", "more bytes"),
+        (npy(ROWS).replace(b"(3, 3)", b"(9, 3)"), "announces 9 rows, and there are 3"),
+        *((body, "") for body in (b"\x93NUMPX\x01\x00", b"PK\x03\x04 npz", b"\x93NUMPY\x09\x00\x10\x00")),
+        (b"\x93NUMPY\x03\x00\x01\x00\x00\x00\xff", ""),
+        (npy_header("{}", length=4_000_000_000), ""),
+        (npy_header("{'descr': '<f4', 'fortran_order': False}"), ""),
+        *((shape_header(shape), "") for shape in ("(-1, 3)", "(True, 3)", "3", "(1, 3), 'more': 1")),
+        *(
+            (npy_header(text), "")
+            for text in ("[]", "(" * 5000, "-" * 9000 + "1", "9" * 9000, "\0", "{[]: 1}")
+        ),
+        (npy_header("__import__('os').abort()"), ""),
+        *(
+            (shape_header("(1, 3)", descr), "")
+            for descr in ("()", "('f4',)", "('<f4', 10**30)", "{'names': []}")
         ),
     ],
-)
-def test_a_json_body_of_another_shape_is_refused_and_the_right_one_is_described(body: str, told: str) -> None:
-    with pytest.raises(UnprocessableError, match=told):
-        read("json", body)
+}
+
+
+@pytest.mark.parametrize("form", UNREADABLE)
+def test_bytes_that_are_not_of_the_format_are_unreadable_with_the_reason(form: str) -> None:
+    for body, told in UNREADABLE[form]:
+        assert re.search(told, str(refusal(UnreadableBodyError, form, body, SPEC)))
+
+
+def test_a_json_body_of_another_shape_is_refused_and_the_right_one_is_described() -> None:
+    wrong = {
+        **dict.fromkeys(("[[1,2,3]]", '"text"', "5", "null"), "must be a JSON object"),
+        **dict.fromkeys(("{}", '{"model": "m"}'), '"rows" is missing'),
+        **dict.fromkeys(('{"rows": 5}', '{"rows": null}'), "must be an array"),
+        '{"rows": [[1,2,3]], "rows": [[1,2,3]]}': "more than once",
+        '{"model": "a", "rows": [[1,2,3]], "model": "b"}': "more than once",
+        '{"rows": [[1,2,3]], "data": []}': "Unknown member 'data'",
+    }
+    options = {
+        "model": ("5", "true"),
+        "method": ('["x"]',),
+        "interactions": ('"true"', "1", "[true]"),
+        "top_pairs": ('"7"', "7.5", "true", "1e2"),
+    }
+    for name, values in options.items():
+        wrong |= {f'{{"rows": [[1,2,3]], "{name}": {value}}}': "must be" for value in values}
+    for body, told in wrong.items():
+        assert told in str(refusal(UnprocessableError, "json", body, SPEC))
 
 
 def test_a_feature_under_another_name_is_shown_beside_the_missing_one() -> None:
@@ -274,21 +234,16 @@ def test_faults_are_gathered_over_the_chunk_and_shortened_and_no_more_than_twent
     assert len(invalid("csv", "age,sex,bmi\n" + "x" * 5000 + ",2,3\n").errors[0].detail) < 150
 
 
-@pytest.mark.parametrize(
-    ("form", "body"),
-    [
-        ("csv", HEADER + "1,2,3\n" * 101),
-        ("json", '{"rows": [' + "[1,2,3]," * 100 + "[1,2,3]]}"),
-        ("ndjson", "[1,2,3]\n" * 101),
-        ("npy", shape_header("(10000000000000, 3)")),
-    ],
-)
-def test_more_rows_than_the_limit_are_refused_with_the_limit(form: str, body: str | bytes) -> None:
-    with pytest.raises(TooManyRowsError, match="100 rows"):
-        read(form, body)
-
-
-def test_more_rows_than_the_limit_are_refused_while_the_options_are_sought() -> None:
+def test_more_rows_than_the_limit_are_refused_with_the_limit_also_while_the_options_are_sought() -> None:
+    bodies: dict[str, str | bytes] = {
+        "csv": HEADER + "1,2,3\n" * 101,
+        "json": '{"rows": [' + "[1,2,3]," * 100 + "[1,2,3]]}",
+        "ndjson": "[1,2,3]\n" * 101,
+        "npy": shape_header("(10000000000000, 3)"),
+    }
+    for form, body in bodies.items():
+        with pytest.raises(TooManyRowsError, match="100 rows"):
+            read(form, body)
     with pytest.raises(TooManyRowsError, match="2 rows"):
         read_json_options(io.BytesIO(b'{"rows": [[1],[1],[1]]}'), 2)
 
@@ -301,7 +256,6 @@ def test_more_rows_than_the_limit_are_refused_while_the_options_are_sought() -> 
         (ROWS.astype("U8"), "codes for categories"),
         (np.zeros((1, 3), "M8[s]"), "floats"),
         (np.zeros(3, dtype=[("age", "<f4")]), "structured"),
-        (ROWS.astype(object), "never unpickled"),
         (ROWS[0], "1 dimensions"),
         (ROWS[None], "3 dimensions"),
         (np.float32(1), "0 dimensions"),
@@ -309,32 +263,27 @@ def test_more_rows_than_the_limit_are_refused_while_the_options_are_sought() -> 
     ],
 )
 def test_another_array_than_can_be_explained_is_refused_with_the_remedy(array: Any, told: str) -> None:
-    assert told in str(invalid("npy", npy(array, pickled=True)))
+    assert told in str(invalid("npy", npy(array)))
 
 
-@pytest.mark.parametrize(
-    ("dtype", "value", "told"),
-    [
-        *(
-            (dtype, value, str(value))
-            for dtype, value in (
-                *(("<i4", 2**24 + 1), (">i4", -(2**24) - 1), ("<u4", 2**32 - 1), ("<i8", 2**53 + 1)),
-                *(("<i8", 2**63 - 1), ("<u8", 2**64 - 1), ("<u8", 2**63 + 1)),
-            )
-        ),
-        *(("<f8", value, "infinity") for value in (np.inf, -np.inf)),
-        ("<f8", 1e39, "float32's range"),
-    ],
-)
-def test_a_number_that_float32_would_change_is_refused_with_its_place(
-    dtype: str, value: Any, told: str
-) -> None:
-    for order in (np.ascontiguousarray, np.asfortranarray):
-        array = order(np.ones((5, 3), dtype=dtype))
-        array[3, 1] = value
-        (error,) = invalid("npy", npy(array)).errors
-        assert (error.row, error.column) == (3, "sex")
-        assert told in error.detail
+def test_a_number_that_float32_would_change_is_refused_with_its_place() -> None:
+    numbers_of: dict[str, list[float]] = {
+        "<i4": [2**24 + 1],
+        ">i4": [-(2**24) - 1],
+        "<u4": [2**32 - 1],
+        "<i8": [2**53 + 1, 2**63 - 1],
+        "<u8": [2**64 - 1, 2**63 + 1],
+        "<f8": [np.inf, -np.inf, 1e39],
+    }
+    told = {np.inf: "infinity", -np.inf: "infinity", 1e39: "float32's range"}
+    for dtype, values in numbers_of.items():
+        for value in values:
+            for order in (np.ascontiguousarray, np.asfortranarray):
+                array = order(np.ones((5, 3), dtype=dtype))
+                array[3, 1] = value
+                (error,) = invalid("npy", npy(array)).errors
+                assert (error.row, error.column) == (3, "sex")
+                assert told.get(value, str(value)) in error.detail
 
 
 class Trap:
@@ -349,7 +298,7 @@ class Trap:
 def test_an_array_of_objects_is_never_unpickled() -> None:
     array = np.empty((1, 3), dtype=object)
     array[0, 0] = Trap()
-    assert "objects" in str(invalid("npy", npy(array, pickled=True)))
+    assert "never unpickled" in str(invalid("npy", npy(array, pickled=True)))
     assert not Trap.sprung
 
 

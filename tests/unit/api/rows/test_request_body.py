@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from services.api.rows.json_body import BodyOptions
-from services.api.rows.readers import choose_reader
 from services.api.rows.request_body import RequestBody, open_body
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import (
@@ -43,62 +42,38 @@ def read(body: RequestBody) -> Floats:
     return np.concatenate(list(body.chunks(SPEC)))
 
 
-@pytest.mark.parametrize(
-    ("content_type", "body"),
-    [
-        ("application/json", JSON),
-        ("Application/JSON; charset=UTF-8", CAREFUL),
-        ('text/csv; header=present; charset="utf-8"', CSV),
-        ("application/x-ndjson", LINES),
-        ("application/x-npy", npy(ROWS)),
-    ],
-)
-@pytest.mark.parametrize("packed", [False, True])
-def test_rows_options_size_and_fingerprint_may_be_asked_for_in_any_order_and_again(
-    content_type: str, body: bytes, tmp_path: Path, *, packed: bool
-) -> None:
-    received = gzip.compress(body) if packed else body
-    encoding = "gzip" if packed else None
-    with RequestBody(io.BytesIO(received), content_type, encoding, 10**6, tmp_path) as opened:
-        for _ in range(2):
-            digest = hashlib.sha256()
-            opened.update_digest(digest)
-            assert digest.digest() == hashlib.sha256(received).digest()
-            np.testing.assert_array_equal(read(opened), ROWS)
-            assert opened.reader.media_type == content_type.partition(";")[0].lower()
-            assert opened.reader.options_in_body == (
-                "json" in content_type.lower() and "nd" not in content_type
-            )
-            assert opened.options == BodyOptions("m" if opened.reader.options_in_body else None)
-            assert opened.size == len(body)
+def test_rows_options_size_and_fingerprint_may_be_asked_for_in_any_order_and_again(tmp_path: Path) -> None:
+    for content_type, body in {
+        "application/json": JSON,
+        "Application/JSON; charset=UTF-8": CAREFUL,
+        'text/csv; header=present; charset="utf-8"': CSV,
+        "application/x-ndjson": LINES,
+        "application/x-npy": npy(ROWS),
+    }.items():
+        for encoding, received in ((None, body), ("gzip", gzip.compress(body))):
+            with RequestBody(io.BytesIO(received), content_type, encoding, 10**6, tmp_path) as opened:
+                for _ in range(2):
+                    digest = hashlib.sha256()
+                    opened.update_digest(digest)
+                    assert digest.digest() == hashlib.sha256(received).digest()
+                    np.testing.assert_array_equal(read(opened), ROWS)
+                    assert opened.options == BodyOptions("m" if b"model" in body else None)
+                    assert opened.size == len(body)
 
 
-@pytest.mark.parametrize(
-    ("content_type", "told"),
-    [
-        *(
-            (other, "application/json, text/csv")
-            for other in (None, "", "text/html", "application/xml", "json")
-        ),
-        *((other, "application/json, text/csv") for other in ("a\r\nb: c", "\xff" * 500)),
-        ("text/csv; charset=latin-1", "latin-1"),
-        *(
-            (f"application/json; {parameters}", "make no sense")
-            for parameters in (
-                "charset*=x; charset*0*=y",
-                "charset*0*=x; charset*=y",
-                f"charset*0=a; charset*{'1' * 5000}=b",
-            )
-        ),
-    ],
-)
-def test_another_content_type_is_refused_and_supported_ones_are_listed(
-    content_type: str | None, told: str
-) -> None:
-    with pytest.raises(UnsupportedMediaTypeError, match=told):
-        choose_reader(content_type)
-    with pytest.raises(UnsupportedMediaTypeError, match=told):
-        RequestBody(io.BytesIO(CSV), content_type, None, 1)
+def test_another_content_type_is_refused_and_supported_ones_are_listed() -> None:
+    for other in (None, "", "text/html", "application/xml", "json", "a\r\nb: c", "\xff" * 500):
+        with pytest.raises(UnsupportedMediaTypeError, match="application/json, text/csv"):
+            RequestBody(io.BytesIO(CSV), other, None, 1)
+    with pytest.raises(UnsupportedMediaTypeError, match="latin-1"):
+        RequestBody(io.BytesIO(CSV), "text/csv; charset=latin-1", None, 1)
+    for charset in (
+        "charset*=x; charset*0*=y",
+        "charset*0*=x; charset*=y",
+        f"charset*0=a; charset*{'1' * 5000}=b",
+    ):
+        with pytest.raises(UnsupportedMediaTypeError, match="make no sense"):
+            RequestBody(io.BytesIO(CSV), f"application/json; {charset}", None, 1)
 
 
 class Room:
@@ -113,10 +88,11 @@ class Room:
         self.left -= nbytes
 
 
-def test_a_body_is_not_unpacked_before_that_is_needed_and_room_is_reserved_only_then(tmp_path: Path) -> None:
-    def full() -> Room:
-        raise StorageFullError("full")
+def full() -> Room:
+    raise StorageFullError("full")
 
+
+def test_a_body_is_not_unpacked_before_that_is_needed_and_room_is_reserved_only_then(tmp_path: Path) -> None:
     with RequestBody(io.BytesIO(b"no gzip"), "text/csv", "gzip", 10**6) as body:
         body.update_digest(hashlib.sha256())
         with pytest.raises(UnreadableBodyError):
@@ -125,10 +101,8 @@ def test_a_body_is_not_unpacked_before_that_is_needed_and_room_is_reserved_only_
         with RequestBody(io.BytesIO(CSV), "text/csv", encoding, 10**6, reserve=full) as opened:
             np.testing.assert_array_equal(read(opened), ROWS)
     packed = io.BytesIO(gzip.compress(CSV))
-    with (
-        RequestBody(packed, "text/csv", "gzip", 10**6, reserve=full) as body,
-        pytest.raises(StorageFullError),
-    ):
+    body = RequestBody(packed, "text/csv", "gzip", 10**6, reserve=full)
+    with body, pytest.raises(StorageFullError):
         _ = body.size
     room = Room(10**6)
     packed.seek(0)
@@ -176,6 +150,9 @@ def test_identity_and_gzip_of_several_members_are_read_again_and_again(tmp_path:
             assert body.read() == TEXT
             body.seek(0)
             assert body.read() == TEXT
+    for coding in ("br", "deflate", "zstd", "gzip, gzip", "x" * 500):
+        with pytest.raises(UnsupportedMediaTypeError, match="send gzip"):
+            open_body(io.BytesIO(TEXT), coding, 10**6)
 
 
 def test_gzip_that_is_cut_off_or_corrupt_is_unreadable() -> None:
@@ -189,12 +166,6 @@ def test_gzip_that_is_cut_off_or_corrupt_is_unreadable() -> None:
             open_body(io.BytesIO(body), "gzip", 10**6)
 
 
-@pytest.mark.parametrize("coding", ["br", "deflate", "zstd", "gzip, gzip", "x" * 500])
-def test_another_encoding_is_refused_with_the_remedy(coding: str) -> None:
-    with pytest.raises(UnsupportedMediaTypeError, match="send gzip"):
-        open_body(io.BytesIO(TEXT), coding, 10**6)
-
-
 def test_a_large_body_and_a_bomb_fill_neither_memory_nor_disk(tmp_path: Path) -> None:
     bomb, large, room = gzip.compress(bytes(100_000_000)), gzip.compress(bytes(20_000_000)), Room(10**6)
     stream = io.BytesIO(bomb)
@@ -204,9 +175,9 @@ def test_a_large_body_and_a_bomb_fill_neither_memory_nor_disk(tmp_path: Path) ->
             open_body(io.BytesIO(bomb), "gzip", 1_000_000, tmp_path)
         with open_body(io.BytesIO(large), "gzip", 10**8, tmp_path) as body:
             assert body.seek(0, os.SEEK_END) == 20_000_000
-        with RequestBody(stream, "text/csv", "gzip", 10**9, tmp_path, reserve=lambda: room) as body:
+        with RequestBody(stream, "text/csv", "gzip", 10**9, tmp_path, reserve=lambda: room) as request:
             with pytest.raises(StorageFullError):
-                _ = body.size
+                _ = request.size
             assert stream.tell() < 100_000
         assert tracemalloc.get_traced_memory()[1] < 2_500_000
     finally:
