@@ -111,7 +111,7 @@ def _logs() -> None:
 
 
 def _shell() -> None:
-    _become("exec", *(["--interactive", "--tty"] if sys.stdin.isatty() else ["--interactive"]), NAME, "bash")
+    _become("exec", "--interactive", *(["--tty"] if sys.stdin.isatty() else []), NAME, "bash")
 
 
 def _is_there() -> bool:

@@ -79,19 +79,11 @@ class Box(Reached):
             time.sleep(0.05)
         raise DockerError(f"The container is not ready after {seconds:.0f} s:\n{self.log_tail()}")
 
-    def start(self) -> None:
-        """Start the container again."""
-        docker("start", self.name)
-
     def stop(self) -> float:
         """Stop it in order, as a deploy does; return the seconds that took."""
         started = time.monotonic()
         docker("stop", self.name)
         return time.monotonic() - started
-
-    def kill(self) -> None:
-        """Kill all of it at once."""
-        docker("kill", self.name)
 
     def remove(self, *, with_data: bool = False) -> None:
         """Remove the container, running or not, and its volume if asked for."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cache
@@ -52,6 +51,7 @@ def _run(
     seconds: float | None = COMMAND_SECONDS,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
+    own = {**os.environ, **(environment or {})}
     try:
         return subprocess.run(
             ["docker", *words],
@@ -59,40 +59,36 @@ def _run(
             capture_output=True,
             text=True,
             errors="replace",
-            env={**os.environ, **(environment or {})},
+            env=own,
             timeout=seconds,
             check=False,
         )
     except FileNotFoundError as fault:
-        raise DockerError(
-            "There is no docker command here: install Docker, or use `make run` without it."
-        ) from fault
+        raise DockerError("There is no docker command here: use `make run` without it.") from fault
     except subprocess.TimeoutExpired as fault:
-        raise DockerError(
-            f"`docker {' '.join(words[:2])}` has taken {seconds:.0f} s: is the engine stuck?"
-        ) from fault
+        raise DockerError(f"`docker {words[0]}` has taken {seconds:.0f} s: is the engine stuck?") from fault
 
 
 def engine_fault() -> str | None:
     """Return why no engine can be used, or None."""
-    if shutil.which("docker") is None:
-        return "there is no docker command here"
-    return None if docker_succeeds("info") else "no Docker engine answers"
+    try:
+        docker("info")
+    except DockerError as fault:
+        return str(fault)
+    return None
 
 
 def require_engine() -> None:
     """Raise DockerError with the remedy where no engine answers."""
     if fault := engine_fault():
-        raise DockerError(f"{fault}: install and start Docker, or use `make run` without it.")
+        raise DockerError(f"{fault}\nInstall and start Docker, or use `make run` without it.")
 
 
 def memory_stats(container: str) -> dict[str, Any]:
     """Return the engine's account of a container's memory. Raises OSError if it gives none."""
     try:
-        answer = _engine().get(
-            f"/containers/{container}/stats", params={"stream": "false", "one-shot": "true"}
-        )
-        return dict(answer.raise_for_status().json()["memory_stats"])
+        path = f"/containers/{container}/stats?stream=false&one-shot=true"
+        return dict(_engine().get(path).raise_for_status().json()["memory_stats"])
     except (httpx.HTTPError, KeyError) as fault:
         raise OSError(f"the engine tells nothing of {container}: {fault}") from fault
 

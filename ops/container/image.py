@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from ops.container.box import IMAGE
 from ops.container.engine import DockerError, docker
@@ -20,17 +19,10 @@ LAYERS = (
 )
 
 
-class Layer(NamedTuple):
-    """A step of the image's making: the bytes that it added, and what for."""
-
-    size: int
-    buys: str
-
-
 def build(tag: str = IMAGE, arguments: Mapping[str, str] | None = None) -> None:
     """Build the image with further build arguments, with Docker's progress. Raises DockerError."""
     given = {"VERSION": VERSION, "COMMIT": commit(), **(arguments or {})}
-    words = [word for name, value in given.items() for word in ("--build-arg", f"{name}={value}")]
+    words = [f"--build-arg={name}={value}" for name, value in given.items()]
     command = ["docker", "build", "--network", "host", "--tag", tag, *words, "."]
     if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
         raise DockerError("The image could not be built: Docker's last lines say why.")
@@ -44,23 +36,21 @@ def commit() -> str:
     return git_commit(os.environ) + ("-dirty" if status.stdout.strip() else "")
 
 
-def layers(image: str = IMAGE) -> list[Layer]:
-    """Return the image's layers that hold something, the base first."""
+def layers(image: str = IMAGE) -> list[tuple[float, str]]:
+    """Return the MB of each layer that holds something, and what for; the base first."""
     lines = docker("history", "--no-trunc", "--human=false", "--format", "{{.Size}} {{.CreatedBy}}", image)
     found = []
     for line in reversed(lines.splitlines()):
         size, _, made_by = line.partition(" ")
         if int(size) > 0:
             buys = next((what for words, what in LAYERS if words in made_by), "the base image")
-            found.append(Layer(int(size), buys))
+            found.append((int(size) / 1e6, buys))
     return found
 
 
 def report(image: str = IMAGE) -> str:
     """Return a table of the layers, and the size beyond the base."""
     found = layers(image)
-    sizes = [layer.size / 1e6 for layer in found]
-    lines = ["", "layer                MB   what it buys"]
-    lines += [f"{number:<12}{size:>11.1f}   {found[number].buys}" for number, size in enumerate(sizes)]
-    lines += [f"over the base{sum(sizes[1:]):>10.1f}   of {sum(sizes):.1f} in all"]
-    return "\n".join(lines)
+    sizes = [size for size, _ in found]
+    lines = [f"{size:>8.1f} MB   {buys}" for size, buys in found]
+    return "\n".join(["", *lines, f"{sum(sizes[1:]):>8.1f} MB   over the base, of {sum(sizes):.1f} in all"])

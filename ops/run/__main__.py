@@ -7,11 +7,12 @@ import logging
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ops.run.data_dir import empty_folder, ensure_host_name, ensure_keys, make_folders
-from ops.run.embedded_redis import redis_lock_file, write_redis_config
+from ops.run.embedded_redis import write_redis_config
 from ops.run.lock import await_orphaned_redis, hold_lock
-from ops.run.memory_limit import MemoryLimit, decide_memory_limit
+from ops.run.memory_limit import decide_memory_limit
 from ops.run.model_activation import activate_models
 from ops.run.model_check import check_models, require_ready_models
 from ops.run.plain_user import become_plain_user
@@ -42,29 +43,26 @@ def main() -> int:
         environment = memory.complete(os.environ)
         settings = Settings.from_environment(environment)
         configure_logging(settings, "boot", sys.stdout)
-        programs = prepare(environment, settings, memory)
+        memory.check(settings)
+        programs = prepare(environment, settings, memory.why)
     except ShapboxError as error:
         _tell_refusal(error)
         return CANNOT_START
     if not options.check:
         become_supervisord(settings, programs)
-    if settings.log_format is LogFormat.JSON:
-        _log.info("Shapbox can start here.")
-    else:
-        print("Shapbox can start here.")
+    _log.info("Shapbox can start here.")
     return 0
 
 
-def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLimit) -> dict[str, str]:
+def prepare(environment: Mapping[str, str], settings: Settings, memory_why: str) -> dict[str, str]:
     """Check and prepare everything that the programs rely on; return their environment.
 
     The steps are in the order in which they can fail. Raises ShapboxError with what to do.
     """
-    memory.check(settings)
     make_folders(settings)
     hold_lock(settings.data_dir)
     if settings.embedded_redis:
-        await_orphaned_redis(redis_lock_file(settings))
+        await_orphaned_redis(settings.redis_dir)
         write_redis_config(settings)
     check_ports(settings)
     if settings.redis_url is not None:
@@ -75,32 +73,35 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory: MemoryLi
     models = require_ready_models(settings, activations)
     empty_folder(settings.tmp_dir)
     settings.status_file.unlink(missing_ok=True)  # it is from the previous run
-    key_files = ensure_keys(settings)
+    about = {"memory_limit_because": memory_why, "models": models, "engine": activations.engine}
+    return _complete(environment, settings, about)
+
+
+def _complete(environment: Mapping[str, str], settings: Settings, about: dict[str, object]) -> dict[str, str]:
+    """Decide what the settings leave open, log it and `about`, and return the programs' environment."""
     cpus = usable_cpus(environment)
-    sizing = size(settings, cpus)
-    host = ensure_host_name(settings)
-    programs = program_environment(environment, settings, key_files, sizing, host)
+    workers, limit, why = size(settings, cpus)
+    settings = replace(settings, workers=workers, worker_memory_limit_mb=limit)
+    key_files, host = ensure_keys(settings), ensure_host_name(settings)
+    programs = program_environment(environment, settings, key_files, host)
     Settings.from_environment(programs)  # what the programs will read must be as good as what we read
-    for shortcoming in shortcomings(settings, cpus, sizing):
+    for shortcoming in shortcomings(settings, cpus):
         _log.warning("%s", shortcoming)
     decided = {
         "role": settings.role.value,
         "host": host,
-        "workers": sizing.workers,
-        "workers_because": sizing.why,
-        "cpus": f"{cpus.count:g}",
+        "workers": workers,
+        "workers_because": why,
+        "cpus": f"{cpus.number:g}",
         "cpus_because": cpus.source,
         "memory_limit_mb": settings.memory_limit_mb,
-        "memory_limit_because": memory.why,
-        "worker_memory_limit_mb": sizing.worker_memory_limit_mb,
+        "worker_memory_limit_mb": limit,
         "redis": "embedded" if settings.redis_url is None else public_address(settings.redis_url),
         "storage": "local" if settings.storage_url is None else "STORAGE_URL",
-        "models": models,
-        "engine": activations.engine,
         "data_dir": str(settings.data_dir.absolute()),
         "keys": " ".join(map(str, key_files.values())) or "all set",
     }
-    _log.info("starting", extra=decided)
+    _log.info("starting", extra={**decided, **about})
     return programs
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ops.run.local_api import ask, key_file, local_address
+from ops.run.local_api import ask, local_address
 from shared.errors import ShapboxError
 from shared.log import configure_logging
 from shared.models.activation.records import Activations
@@ -37,13 +37,11 @@ def main() -> int:
         _log.error("the appliance did not become ready", extra={"after_seconds": GIVE_UP_SECONDS})
         return 1
     if settings.log_format is LogFormat.JSON:
-        address, key = local_address(settings), key_file(settings, os.environ)
-        where = {"key_file": str(key)} if key else {}
-        _log.info("ready", extra={"address": address, "docs": f"{address}/docs", **where})
+        address, file = local_address(settings), _key_file(settings, os.environ)
+        _log.info("ready", extra={"address": address, "docs": f"{address}/docs", "key_file": file})
     else:
         # In one write: lines of other programs must not come in between.
-        sys.stdout.write(f"{announcement(settings, os.environ)}\n")
-        sys.stdout.flush()
+        print(f"{announcement(settings, os.environ)}\n", end="", flush=True)
     return 0
 
 
@@ -60,32 +58,36 @@ def _ready(settings: Settings) -> bool:
     return False
 
 
+def _key_file(settings: Settings, environment: Mapping[str, str]) -> Path | None:
+    """Return the file of API_KEY, given or generated; None if API_KEY is set."""
+    if given := environment.get("API_KEY_FILE", "").strip():
+        return Path(given)
+    return None if environment.get("API_KEY", "").strip() else settings.keys_dir / "API_KEY"
+
+
 def announcement(settings: Settings, environment: Mapping[str, str]) -> str:
     """Return the text for a person: address, key, docs and a call to paste."""
-    address, file = local_address(settings), key_file(settings, environment)
-    where, secret = "as you set it in API_KEY", "$API_KEY"
-    if file:
-        where = _short_path(file)
-        secret = f"$(cat {shlex.quote(where)})"
+    address, file = local_address(settings), _key_file(settings, environment)
+    here = Path.cwd()
+    if file and file.is_relative_to(here):
+        file = file.relative_to(here)
+    secret = f"$(cat {shlex.quote(str(file))})" if file else "$API_KEY"
     command = f"curl -s -H \"Authorization: Bearer {secret}\" -H 'Content-Type: application/json'"
     body = _example_body(settings)
-    call = f"{command} -d '{body}' {address}/v1/explain" if body else f"{command} {address}/v1/models"
-    lines = ["", f"Shapbox is ready at {address}", f"  key   {where}", f"  docs  {address}/docs", "  try"]
-    return "\n".join([*lines, call, ""])
-
-
-def _short_path(path: Path) -> str:
-    """Return the path relative to the current folder if it lies below it."""
-    here, path = Path.cwd(), path.absolute()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+    return f"""
+Shapbox is ready at {address}
+  key   {file or "as you set it in API_KEY"}
+  docs  {address}/docs
+  try
+{command} {f"-d '{body}' {address}/v1/explain" if body else f"{address}/v1/models"}
+"""
 
 
 def _example_body(settings: Settings) -> str | None:
     """Return JSON that explains one real row of the narrowest model; None without examples."""
+    activations = Activations.read(settings.activations_file)
     try:
-        models = ModelCatalog.load(
-            settings.models_dir, settings.placeholders_dir, Activations.read(settings.activations_file)
-        ).latest()
+        models = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations).latest()
     except ShapboxError:
         return None
     fitting = [(len(model.features), model, path) for model in models if (path := model.examples_path)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import re
@@ -50,7 +49,7 @@ def _make_private(folder: Path) -> None:
         raise NotADirectoryError("it is no folder")
     if facts.st_uid not in {os.geteuid(), 0}:
         raise PermissionError("it belongs to another user")
-    if stat.S_IMODE(facts.st_mode) != 0o700 and facts.st_uid == os.geteuid():
+    if facts.st_uid == os.geteuid():
         folder.chmod(0o700)
 
 
@@ -58,25 +57,13 @@ def _remedy(error: OSError, folder: Path, data_dir: Path) -> str:
     """Say what makes a folder usable, as the beginning of a sentence."""
     if not folder.is_relative_to(data_dir):
         return f"Sockets go there, since DATA_DIR's path is long: make {folder.parent} writable"
-    if error.errno == errno.EROFS:
-        return f"Its disk is read-only: mount a volume or a writable folder on {data_dir}"
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return "Its disk is full: make room there"
     if error.errno not in {errno.EACCES, errno.EPERM}:
-        return "Put what is in its way somewhere else"
+        return f"Mount a writable disk with free space on {data_dir}"
     user, place = f"{os.geteuid()}:{os.getegid()}", shlex.quote(str(data_dir))
     return (
-        f"{_whose(folder)}, and Shapbox runs as user {os.geteuid()}: as root, in a container with the same volume "
+        f"Shapbox runs as user {os.geteuid()}, who may not do that: as root, in a container with the same volume "
         f"or on the host, run `mkdir -p {place} && chown -R {user} {place}`"
     )
-
-
-def _whose(folder: Path) -> str:
-    """Name the owner of a folder, or of the nearest one above it that can be seen."""
-    for path in (folder, *folder.parents):
-        with contextlib.suppress(OSError):
-            return f"{path} belongs to user {path.stat().st_uid}"
-    return f"{folder} is another user's"
 
 
 def empty_folder(folder: Path) -> None:
@@ -108,10 +95,10 @@ def ensure_keys(settings: Settings) -> dict[str, Path]:
 
 
 def ensure_host_name(settings: Settings) -> str:
-    """Return the name of this DATA_DIR: the hostname and a random part.
+    """Return the name of this DATA_DIR: the hostname, which others may share, and a random part.
 
-    Others may share the hostname. The name is kept: an appliance that was killed whole knows by it which batches of its
-    previous run are its own to give back at once. Raises BootError if it cannot be kept.
+    It is kept: by it an appliance that was killed whole knows which batches are its own to give back at once.
+    Raises BootError if it cannot be kept.
     """
     path = settings.host_name_file
     try:

@@ -55,19 +55,11 @@ def redis_program() -> str:
     )
 
 
-def redis_lock_file(settings: Settings) -> Path:
-    """Say which file is locked while a Redis uses the append-only file."""
-    return settings.redis_dir / "lock"
-
-
-def redis_config_file(settings: Settings) -> Path:
-    """Say where the configuration lies."""
-    return settings.run_dir / "redis.conf"
-
-
-def write_redis_config(settings: Settings) -> None:
-    """Write the configuration file."""
-    redis_config_file(settings).write_text(redis_config(settings), encoding="utf-8")
+def write_redis_config(settings: Settings) -> Path:
+    """Write the configuration file, which supervisord.conf names; return its path."""
+    path = settings.run_dir / "redis.conf"
+    path.write_text(redis_config(settings), encoding="utf-8")
+    return path
 
 
 def redis_config(settings: Settings) -> str:

@@ -1,13 +1,8 @@
-"""The api of this machine: its address, the file of its key, and one call.
-
-The call needs only the standard library.
-"""
+"""The api of this machine: its address, and one call that needs only the standard library."""
 
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from shared.settings import Settings
@@ -20,16 +15,6 @@ def local_address(settings: Settings) -> str:
     """Return the appliance's address without a slash at its end."""
     host = _EVERYWHERE.get(settings.host) or (f"[{settings.host}]" if ":" in settings.host else settings.host)
     return f"http://{host}:{settings.port}"
-
-
-def key_file(settings: Settings, environment: Mapping[str, str]) -> Path | None:
-    """Return the file of API_KEY, or None if API_KEY is set.
-
-    It is the file that API_KEY_FILE names, or else the generated one.
-    """
-    if given := environment.get("API_KEY_FILE", "").strip():
-        return Path(given)
-    return None if environment.get("API_KEY", "").strip() else settings.keys_dir / "API_KEY"
 
 
 def ask(settings: Settings, path: str, seconds: float = 2.0) -> tuple[int, str] | None:

@@ -34,23 +34,22 @@ def hold_lock(data_dir: Path) -> None:
     os.set_inheritable(LOCK_DESCRIPTOR, True)
 
 
-def await_orphaned_redis(lock_file: Path) -> None:
-    """Wait until no Redis locks the append-only file; raises BootError if one keeps it.
+def await_orphaned_redis(redis_dir: Path) -> None:
+    """Wait until no Redis locks its folder; raises BootError if one keeps it.
 
-    Two of them on one file would destroy it, and a Redis may outlive a supervisord that was killed.
+    A Redis may outlive a supervisord that was killed, and two of them on one append-only file would destroy it.
     """
-    descriptor = _open(lock_file)
-    try:
-        deadline = time.monotonic() + ORPHAN_SECONDS
-        while not try_lock(descriptor):
-            if time.monotonic() > deadline:
-                raise BootError(
-                    f"A redis-server of an earlier start still uses {lock_file.parent}. "
-                    f"End it (`fuser {lock_file}` names its process) and start again."
-                )
-            time.sleep(0.1)
-    finally:
-        os.close(descriptor)
+    path = redis_dir / "lock"
+    descriptor = _open(path)
+    deadline = time.monotonic() + ORPHAN_SECONDS
+    while not try_lock(descriptor):
+        if time.monotonic() > deadline:
+            raise BootError(
+                f"A redis-server of an earlier start still uses {redis_dir}. "
+                f"End it (`fuser {path}` names its process) and start again."
+            )
+        time.sleep(0.1)
+    os.close(descriptor)
 
 
 def _open(path: Path) -> int:

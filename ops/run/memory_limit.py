@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from shared.cgroup import Cgroup
 from shared.errors import BootError
@@ -17,8 +17,7 @@ NAME = "MEMORY_LIMIT_MB"
 LEAST_CONTAINER_MB, PLAN_MB = math.ceil(LEAST_MEMORY_LIMIT_MB / SOFT_SHARE), 512
 
 
-@dataclass(frozen=True, slots=True)
-class MemoryLimit:
+class MemoryLimit(NamedTuple):
     """The container's limit in bytes (None: no limit), the derived MB if needed, and why."""
 
     container: int | None

@@ -15,11 +15,11 @@ from shared.errors import BootError
 from shared.jobs.document import Method
 from shared.models.activation.activate import Limits, activate_version
 from shared.models.activation.records import XGBOOST, Activations, State, VersionRecord, is_compiled
-from shared.models.catalog import ModelCatalog, ModelFault, manifest_digest, with_record
+from shared.models.catalog import ModelFault, manifest_digest, with_record
 from shared.models.contract import is_model_folder
-from shared.models.version import ModelVersion
+from shared.models.version import ModelVersion, read_version, version_folders
 from shared.settings import Settings
-from shared.treeshap.library import LIBRARY, find_library
+from shared.treeshap.library import LIBRARY, Library, find_library
 from shared.treeshap.table_file import TableFileError, read_tables, table_path
 
 #: The code that an activation's outcome depends on.
@@ -38,22 +38,23 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
         _log.warning("the kernels of the compiled engine are not built: XGBoost and shap explain everything")
     engine = XGBOOST if library is None else library.kernels()[0].engine
     known = Activations.read(settings.activations_file).versions
-    records = _records_of(faults)
-    build = _build_digest(settings)
-    began, verified = time.monotonic(), 0
-    wanted = {settings.activations_file}
+    build, began, verified = _build_digest(settings, library), time.monotonic(), 0
+    records, wanted = _refused(faults), {settings.activations_file}
+    faulty = {fault.folder for fault in faults}
     try:
-        for version in _untouched(settings, records):
+        for version in (
+            read_version(one) for one in version_folders(settings.models_dir) if one not in faulty
+        ):
             # It names everything that the outcome depends on: the manifest has the hashes of the files.
             key = hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
             record = known.get(version.id)
-            if record is None or record.key != key or not _has_tables(version, record, settings.compiled_dir):
+            if record is None or record.key != key or not _has_tables(version, record, settings):
                 record = _activate(version, settings, key)
                 verified += 1
                 # At once: the start after one that was killed goes on with the next model.
                 Activations(engine, {**known, **records, version.id: record}).write(settings.activations_file)
             records[version.id] = record
-            wanted |= {*_tables(version, record, settings.compiled_dir).values()}
+            wanted |= {*_tables(version, record, settings).values()}
         activations = Activations(engine, records)
         activations.write(settings.activations_file)
         for path in settings.compiled_dir.iterdir():
@@ -68,40 +69,29 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     return activations
 
 
-def _records_of(faults: list[ModelFault]) -> dict[str, VersionRecord]:
+def _refused(faults: list[ModelFault]) -> dict[str, VersionRecord]:
     """Refuse each version with all faults of its files; other faults refuse none."""
     by_model: dict[str, list[ModelFault]] = {}
     for fault in faults:
         if is_model_folder(fault.folder):
             by_model.setdefault(fault.model, []).append(fault)
-    return {
-        model: VersionRecord(
-            "", State.REFUSED, f"{'; '.join(fault.what for fault in some)}. {some[0].remedy}"
-        )
-        for model, some in by_model.items()
+    reasons = {
+        model: f"{'; '.join(one.what for one in some)}. {some[0].remedy}" for model, some in by_model.items()
     }
-
-
-def _untouched(settings: Settings, faulty: dict[str, VersionRecord]) -> list[ModelVersion]:
-    """Return the versions whose files are whole. A placeholder has the record of its model."""
-    versions = ModelCatalog.load(settings.models_dir, settings.placeholders_dir).versions()
-    placeholders = settings.placeholders_dir
-    return [one for one in versions if one.id not in faulty and one.folder.parent.parent != placeholders]
+    return {model: VersionRecord("", State.REFUSED, reason) for model, reason in reasons.items()}
 
 
 def _limits(settings: Settings) -> Limits:
     return Limits(settings.activation_growth_mb, settings.activation_seconds)
 
 
-def _build_digest(settings: Settings) -> str:
+def _build_digest(settings: Settings, library: Library | None) -> str:
     """Return a digest of the code, the kernels, the libraries and the limits."""
     digest = hashlib.sha256()
-    for path in sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py")):
+    files = sorted(path for folder in CODE for path in (ROOT / folder).rglob("*.py"))
+    for path in [*files, *([LIBRARY] if LIBRARY.exists() else [])]:
         digest.update(path.read_bytes())
-    if LIBRARY.exists():
-        digest.update(LIBRARY.read_bytes())
-    library, limits = find_library(), _limits(settings)
-    kernels = [] if library is None else [kernel.name for kernel in library.kernels()]
+    limits, kernels = _limits(settings), [] if library is None else [one.name for one in library.kernels()]
     digest.update(orjson.dumps([library_versions(), kernels, limits.memory_mb, limits.seconds]))
     return digest.hexdigest()
 
@@ -114,17 +104,17 @@ def _activate(version: ModelVersion, settings: Settings, key: str) -> VersionRec
     return replace(record, manifest=manifest_digest(version.folder))
 
 
-def _tables(version: ModelVersion, record: VersionRecord, folder: Path) -> dict[str, Path]:
+def _tables(version: ModelVersion, record: VersionRecord, settings: Settings) -> dict[str, Path]:
     """Return the files that were compiled for a version, by their keys."""
     activated = with_record(version, record)
     keys = (activated.tables_key(one) for one in Method if is_compiled(activated.method_record(one)))
-    return {key: table_path(folder, key) for key in keys if key}
+    return {key: table_path(settings.compiled_dir, key) for key in keys if key}
 
 
-def _has_tables(version: ModelVersion, record: VersionRecord, folder: Path) -> bool:
+def _has_tables(version: ModelVersion, record: VersionRecord, settings: Settings) -> bool:
     """Tell whether each compiled file is there and whole."""
     try:
-        for key, path in _tables(version, record, folder).items():
+        for key, path in _tables(version, record, settings).items():
             read_tables(path, key)
     except (TableFileError, OSError):
         return False

@@ -23,15 +23,13 @@ _log = logging.getLogger(__name__)
 def check_models(settings: Settings) -> list[ModelFault]:
     """Check every model's files; make placeholders if ALLOW_FALLBACK_MODEL; return the faults.
 
-    A model whose files are at fault is refused, and the others are served. Raises BootError, which names each faulty model
-    and the remedy, if no model is left.
+    Raises BootError, which names each faulty model and the remedy, if no model is left.
     """
     shutil.rmtree(settings.placeholders_dir, ignore_errors=True)  # a repaired model is used again
     faults = find_faults(settings.models_dir)
-    faulty = {fault.folder for fault in faults}
     if settings.allow_fallback_model:
         _make_placeholders(settings, faults)
-    elif all(folder in faulty for folder in version_folders(settings.models_dir)):
+    elif {*version_folders(settings.models_dir)} <= {fault.folder for fault in faults}:
         listed = "\n".join(f"  - {fault}" for fault in faults)
         raise BootError(f"These models cannot be used:\n{listed}\n{HINT}")
     return faults
@@ -51,20 +49,20 @@ def require_ready_models(settings: Settings, activations: Activations) -> int:
 
 
 def _make_placeholders(settings: Settings, faults: list[ModelFault]) -> None:
-    """Replace each faulty model, and DEFAULT_MODEL if it is missing.
+    """Replace each faulty model, and DEFAULT_MODEL if it is missing: there is at least one model then.
 
-    There is at least one model then. XGBoost, which this needs, leaves the memory when this process becomes
-    supervisord.
+    XGBoost, which this needs, leaves the memory when this process becomes supervisord.
     """
     models_dir, placeholders_dir = settings.models_dir, settings.placeholders_dir
-    for fault in faults:
-        _log.warning("a placeholder model replaces a faulty one, its values mean nothing: %s", fault)
     try:
         made = write_placeholders(models_dir, placeholders_dir, faults)
         names = {folder.parent.name for folder in version_folders(models_dir)} | {one.name for one in made}
         name, _, version = (settings.default_model or "").partition("@")
         if (name and name not in names) or not names:
-            one = write_placeholder(models_dir, placeholders_dir, name or NAMELESS, int(version or 1))
-            _log.warning("a placeholder model replaces a missing one, its values mean nothing: %s", one.id)
+            made.append(write_placeholder(models_dir, placeholders_dir, name or NAMELESS, int(version or 1)))
     except (ShapboxError, OSError, ValueError) as error:
         raise BootError(f"No placeholder model could be made: {error}") from error
+    for fault in faults:
+        _log.warning("faulty: %s", fault)
+    for one in made:
+        _log.warning("a placeholder model is served as %s, its values mean nothing", one.id)

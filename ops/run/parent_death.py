@@ -11,8 +11,6 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 from ops.run.lock import try_lock
 from shared.appliance.program_start import started_now
@@ -23,24 +21,19 @@ PR_SET_PDEATHSIG = 1
 SUPERVISOR_PID = "SHAPBOX_SUPERVISOR_PID"
 
 
-def main(arguments: Sequence[str], supervisor: str | None) -> None:
+def main(words: list[str], supervisor: str | None) -> None:
     """Ask the kernel for a signal at supervisord's death and become the program."""
-    words = list(arguments)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     if supervisor and os.getppid() != int(supervisor):
         raise SystemExit("parent_death: supervisord has ended already")
-    if words[:1] == ["--lock"]:
-        _lock_for_life(Path(words[1]))
+    if words[0] == "--lock":
+        descriptor = os.open(words[1], os.O_RDWR | os.O_CREAT, 0o600)
+        if not try_lock(descriptor):
+            raise SystemExit(f"parent_death: another process holds {words[1]}; trying again")
+        os.set_inheritable(descriptor, True)
         words = words[2:]
     os.environ.update(started_now())
     os.execvp(words[0], words)  # noqa: S606  # a shell would stand between supervisord and the program
-
-
-def _lock_for_life(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    if not try_lock(descriptor):
-        raise SystemExit(f"parent_death: another process holds {path}; trying again")
-    os.set_inheritable(descriptor, True)
 
 
 if __name__ == "__main__":

@@ -96,27 +96,15 @@ def hand_over(folder: Path, user: PlainUser) -> None:
     capability) is the user's own, or boot will say so.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    device, kept = folder.stat().st_dev, folder / KEPT_BY_ROOT
-    given = [folder]
-    for place, folders, files in os.walk(folder, onerror=_pass_over):
+    device, given = folder.stat().st_dev, [folder]
+    for place, folders, files in os.walk(folder):  # which passes over closed folders
         here = Path(place)
-        folders[:] = [
-            name for name in folders if (here / name).lstat().st_dev == device and here / name != kept
-        ]
-        for name in files:
-            _own(here / name, user)
-        given += [here / name for name in folders]
+        inner = [here / name for name in folders if here / name != folder / KEPT_BY_ROOT]
+        inner = [path for path in inner if path.lstat().st_dev == device]
+        folders[:] = [path.name for path in inner]
+        given += [*inner, *(here / name for name in files)]
     # From the innermost on: a folder that is given away may be closed to us.
     for path in reversed(given):
-        _own(path, user)
-
-
-def _own(path: Path, user: PlainUser) -> None:
-    facts = path.lstat()
-    if (facts.st_uid, facts.st_gid) != user:
-        os.chown(path, *user, follow_symlinks=False)
-
-
-def _pass_over(error: OSError) -> None:
-    if not isinstance(error, PermissionError):
-        raise error
+        facts = path.lstat()
+        if (facts.st_uid, facts.st_gid) != user:
+            os.chown(path, *user, follow_symlinks=False)

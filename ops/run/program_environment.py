@@ -7,9 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.run.embedded_redis import redis_config_file, redis_lock_file, redis_program
+from ops.run.embedded_redis import redis_program
 from ops.run.parent_death import SUPERVISOR_PID
-from ops.run.sizing import Sizing
 from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
 from shared.settings import Role, Settings
 from shared.timing import TIMING
@@ -24,28 +23,19 @@ GIVE_BACK = {
     "MALLOC_ARENA_MAX": "2",
     "GLIBC_TUNABLES": "glibc.malloc.tcache_count=0",
 }
+#: The settings that boot completes. Folders are absolute: supervisord runs its programs in the repository's folder.
+DECIDED = ("DATA_DIR", "MODELS_DIR", "WORKERS", "MEMORY_LIMIT_MB", "WORKER_MEMORY_LIMIT_MB")
 
 
 def program_environment(
-    environment: Mapping[str, str],
-    settings: Settings,
-    key_files: Mapping[str, Path],
-    sizing: Sizing,
-    host: str,
+    environment: Mapping[str, str], settings: Settings, key_files: Mapping[str, Path], host: str
 ) -> dict[str, str]:
-    """Return supervisord's environment.
+    """Return supervisord's environment: the settings as boot completed them, and its own variables.
 
-    It has the settings that boot decided, and the variables that supervisord.conf reads. Paths are absolute, since
-    supervisord runs its programs in the repository's folder. A key that boot made is passed on as the name of its file.
-    `host` is the appliance's name.
+    A key that boot made is passed on as the name of its file. `host` is the appliance's name.
     """
-    decided = {
-        "DATA_DIR": str(settings.data_dir.absolute()),
-        "MODELS_DIR": str(settings.models_dir.absolute()),
-        "WORKERS": str(sizing.workers),
-        "MEMORY_LIMIT_MB": str(settings.memory_limit_mb),
-        "WORKER_MEMORY_LIMIT_MB": str(sizing.worker_memory_limit_mb),
-    }
+    values = {name: getattr(settings, name.lower()) for name in DECIDED}
+    decided = {name: str(one.absolute() if isinstance(one, Path) else one) for name, one in values.items()}
     # A setting is given once: by its name or by its file. Where boot made a key, its name is there and empty.
     replaced = {*(f"{name}_FILE" for name in decided), *key_files}
     return {
@@ -59,12 +49,20 @@ def program_environment(
         HOST_NAME_NAME: host,
         SUPERVISOR_PID: str(os.getpid()),
         START_SECONDS_NAME: str(int(TIMING.program_start_seconds)),
+        **_supervisord_variables(settings),
+    }
+
+
+def _supervisord_variables(settings: Settings) -> dict[str, str]:
+    """Return what supervisord.conf reads."""
+    starts = {
+        "REDIS": settings.embedded_redis,
+        "API": settings.role is not Role.WORKER,
+        "WORKERS": settings.role is not Role.API,
+    }
+    return {
         "SHAPBOX_PYTHON": sys.executable,
         "SHAPBOX_RUN_DIR": str(settings.run_dir),
         "SHAPBOX_REDIS": redis_program() if settings.embedded_redis else "redis-server",
-        "SHAPBOX_REDIS_CONFIG": str(redis_config_file(settings)),
-        "SHAPBOX_REDIS_LOCK": str(redis_lock_file(settings)),
-        "SHAPBOX_START_REDIS": str(settings.embedded_redis).lower(),
-        "SHAPBOX_START_API": str(settings.role is not Role.WORKER).lower(),
-        "SHAPBOX_START_WORKERS": str(settings.role is not Role.API).lower(),
+        **{f"SHAPBOX_START_{name}": str(start).lower() for name, start in starts.items()},
     }

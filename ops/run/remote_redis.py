@@ -9,7 +9,7 @@ import logging
 import os
 import ssl
 import threading
-from collections.abc import Iterator
+from contextlib import closing
 
 import redis
 
@@ -35,8 +35,7 @@ def check_redis(settings: Settings, url: str) -> None:
     probe.start()
     probe.join(PROBE_SECONDS)
     said = found[0] if found else redis.TimeoutError(f"no answer in {PROBE_SECONDS:.0f} s")
-    refusal = said if isinstance(said, str) else _refusal(said)
-    if refusal:
+    if refusal := said if isinstance(said, str) else _refusal(said):
         raise BootError(f"REDIS_URL: {public_address(url)} {refusal}")
     if said:
         _log.warning("Redis does not answer yet, the programs will wait for it: %s", said)
@@ -44,23 +43,18 @@ def check_redis(settings: Settings, url: str) -> None:
 
 def _ask(settings: Settings) -> Exception | str:
     """Call Redis once; return its refusal, the client's error, or an empty text if all is well."""
-    connection = connect(settings, Patience.IMPATIENT, name="boot")
-    try:
-        mode = connection.info("server").get("redis_mode", "standalone")
-    except Exception as fault:  # noqa: BLE001  # the programs will see for themselves
-        return fault
-    finally:
-        connection.close()
-    if mode == "cluster":
-        return (
-            "is a cluster. Shapbox's scripts need all keys in one place: name a Redis that is not a cluster."
-        )
-    return ""
+    with closing(connect(settings, Patience.IMPATIENT, name="boot")) as connection:
+        try:
+            mode = connection.info("server").get("redis_mode")
+        except Exception as fault:  # noqa: BLE001  # the programs will see for themselves
+            return fault
+    return "is a cluster: name one that is not. All keys must be in one place." if mode == "cluster" else ""
 
 
 def _refusal(fault: Exception) -> str | None:
     """Return why Redis will never take us as we are, and what to do; None if it may be away."""
-    for cause in _causes(fault):
+    cause: BaseException | None = fault
+    while cause is not None:  # the client wraps what the network says
         match cause:
             case redis.exceptions.AuthenticationError():
                 return (
@@ -74,20 +68,11 @@ def _refusal(fault: Exception) -> str | None:
                     f"shows a certificate that is not trusted ({cause.verify_message}). Name the file of its authority "
                     "with ?ssl_ca_certs=/path/ca.pem, and the host as the certificate does."
                 )
-            case ssl.SSLEOFError() | ssl.SSLZeroReturnError():
-                continue
-            case ssl.SSLError():
+            case ssl.SSLError() if not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
                 return (
                     f"does not agree on TLS ({cause.reason}). If it speaks none there, write redis:// or name its TLS "
                     "port; if it asks for a certificate, name one with ssl_certfile and ssl_keyfile."
                 )
+        cause = cause.__cause__ or cause.__context__
     understood = isinstance(fault, REDIS_AWAY) or not isinstance(fault, redis.RedisError)
     return None if understood else f"answers what is not understood: {fault}"
-
-
-def _causes(fault: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what led to it: the client wraps what the network says."""
-    cause: BaseException | None = fault
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__ or cause.__context__

@@ -6,8 +6,8 @@ import contextlib
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from shared.cgroup import CGROUPS, find_cpu_quota
 from shared.memory import BASE_IDLE_MB, IDLE_WORKER_MB, PROC
@@ -24,16 +24,14 @@ SHAP_MEMORY_LIMIT_MB = 370
 FEW_CPUS = 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class Cpus:
+class Cpus(NamedTuple):
     """The CPUs' time that we may take (it may be a share of one), and who says so."""
 
-    count: float
+    number: float
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Sizing:
+class Sizing(NamedTuple):
     """The number of workers, the MB at which each leaves by itself, and why."""
 
     workers: int
@@ -51,49 +49,45 @@ def usable_cpus(environment: Mapping[str, str], cgroups: Path = CGROUPS, proc: P
         found.append(Cpus(quota.cpus, f"the quota of cgroup v{quota.version}"))
     with contextlib.suppress(ValueError):
         found.append(Cpus(float(environment.get("RENDER_CPU_COUNT", "")), "RENDER_CPU_COUNT"))
-    return min(
-        (one for one in found if math.isfinite(one.count) and one.count > 0), key=lambda one: one.count
-    )
+    return min(one for one in found if math.isfinite(one.number) and one.number > 0)
 
 
 def size(settings: Settings, cpus: Cpus) -> Sizing:
     """Decide what WORKERS and WORKER_MEMORY_LIMIT_MB leave open."""
-    fitting = max(1, (settings.memory_limit_mb - BASE_MB) // WORKER_MB)
+    limit = settings.memory_limit_mb
+    fitting = max(1, (limit - BASE_MB) // WORKER_MB)
     workers, why = settings.workers, "WORKERS is set"
     if workers is None:
-        workers = min(max(1, math.ceil(cpus.count)), fitting)
-        why = f"{cpus.count:g} CPUs, MEMORY_LIMIT_MB={settings.memory_limit_mb} holds {fitting}"
+        workers = min(max(1, math.ceil(cpus.number)), fitting)
+        why = f"{cpus.number:g} CPUs, MEMORY_LIMIT_MB={limit} holds {fitting}"
     if settings.role is Role.API:
         why = "ROLE=api starts none of them"
-    share = max(LEAST_WORKER_LIMIT_MB, (settings.memory_limit_mb - BASE_IDLE_MB) // workers)
+    share = max(LEAST_WORKER_LIMIT_MB, (limit - BASE_IDLE_MB) // workers)
     joinable = settings.redis_url is not None and settings.storage_url is not None
-    if settings.role is Role.API or (settings.role is Role.ALL and joinable):
+    if joinable and settings.role is not Role.WORKER:
         # It plans batches for workers in other containers as well, which may be as small as this.
         share = LEAST_WORKER_LIMIT_MB
-    share = min(share, settings.memory_limit_mb - 1)
-    return Sizing(workers, settings.worker_memory_limit_mb or share, why)
+    return Sizing(workers, settings.worker_memory_limit_mb or min(share, limit - 1), why)
 
 
-def shortcomings(settings: Settings, cpus: Cpus, sizing: Sizing) -> list[str]:
-    """Say what will suffer on what we were given, and how to mend it."""
+def shortcomings(settings: Settings, cpus: Cpus) -> list[str]:
+    """Say what will suffer on what we were given, and how to mend it; WORKERS is decided."""
     found = []
-    if cpus.count < FEW_CPUS:
+    if cpus.number < FEW_CPUS:
         found.append(
-            f"{cpus.count:g} CPUs by {cpus.source} are few: the start takes long and single rows several times their "
+            f"{cpus.number:g} CPUs by {cpus.source} are few: the start takes long and single rows several times their "
             f"time; {FEW_CPUS:g} or more are meant"
         )
-    if settings.role is Role.API:
-        return found
-    limit = settings.memory_limit_mb
-    if limit < SHAP_MEMORY_LIMIT_MB:
+    limit, workers = settings.memory_limit_mb, 0 if settings.role is Role.API else settings.workers or 1
+    if workers and limit < SHAP_MEMORY_LIMIT_MB:
         found.append(
             f"MEMORY_LIMIT_MB={limit} has no room for shap: interventional jobs will be slow, since workers are "
             f"recycled for them again and again; {SHAP_MEMORY_LIMIT_MB} (a container of 400 MB) or more are meant"
         )
     most = max(1, (limit - BASE_IDLE_MB) // IDLE_WORKER_MB)
-    if sizing.workers > most:
+    if workers > most:
         found.append(
-            f"WORKERS={sizing.workers} take more than MEMORY_LIMIT_MB={limit} when idle: workers are recycled again "
+            f"WORKERS={workers} take more than MEMORY_LIMIT_MB={limit} when idle: workers are recycled again "
             f"and again; set WORKERS to {most} or less"
         )
     return found

@@ -10,7 +10,7 @@ import logging
 import os
 import signal
 import sys
-from typing import Any, NoReturn
+from typing import Any
 
 from supervisor import dispatchers, loggers, process, supervisord
 
@@ -37,7 +37,12 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
     def __init__(self) -> None:
         super().__init__()
         self._formatter = line_formatter(self.log_format, "supervisor")
-        self._output = PatientOutput(sys.stdout.fileno(), self._gap_line)
+        self.output = PatientOutput(
+            sys.stdout.fileno(),
+            lambda count: self.line(
+                logging.WARNING, "lines are missing here: nobody took them in time", lines=count
+            ),
+        )
 
     def setsignals(self) -> None:
         """Wake up for signals, and answer a closed terminal as if it were an end."""
@@ -54,45 +59,16 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
         handler = _Handler(self)
         handler.setLevel(max(self.loglevel, self.log_level))
         self.logger.addHandler(handler)
-        for message in self.parse_criticals:
-            self.logger.critical(message)
-        for message in [*self.parse_warnings, *self.parse_infos]:
-            self.logger.debug(message)
 
-    def make_stream(self, service: str, name: str) -> LineStream:
-        """Return what makes lines of a process's output."""
-        formatter = line_formatter(self.log_format, service, None if name == service else name)
-        verbatim = service == FOR_PEOPLE and self.log_format is LogFormat.TEXT
-        return LineStream(formatter, self.log_level, verbatim=verbatim)
-
-    def print_lines(self, lines: bytes) -> None:
-        """Print lines in the format."""
-        self._output.write(lines)
-
-    def print_record(self, level: int, message: str) -> None:
-        """Print a line of supervisord's own."""
-        self.print_lines(self._line(level, message))
-
-    def finish(self) -> None:
-        """Give a slow reader the time to take the last lines."""
-        self._output.finish()
-
-    def usage(self, msg: str) -> NoReturn:
-        """End for a fault of the command line or the configuration."""
-        self.print_record(logging.CRITICAL, f"supervisord cannot start: {msg}")
-        sys.exit(2)
-
-    def _gap_line(self, count: int) -> bytes:
-        return self._line(logging.WARNING, "lines are missing here: nobody took them in time", lines=count)
-
-    def _line(self, level: int, message: str, **fields: object) -> bytes:
+    def line(self, level: int, message: str, **fields: object) -> bytes:
+        """Return a line of supervisord's own."""
         made = {"name": "supervisord", "levelno": level, "levelname": logging.getLevelName(level)}
         record = logging.makeLogRecord({**made, "msg": message, **fields})
         return self._formatter.format(record).encode() + b"\n"
 
 
 class _Handler(loggers.Handler):  # type: ignore[misc]
-    """Passes supervisord's records on."""
+    """Prints supervisord's records."""
 
     def __init__(self, options: Options) -> None:
         super().__init__()
@@ -101,11 +77,11 @@ class _Handler(loggers.Handler):  # type: ignore[misc]
     def emit(self, record: Any) -> None:
         if _OPEN_SOCKET not in str(record.msg):
             level = record.level if record.level in _LEVELS else logging.DEBUG
-            self._options.print_record(level, record.asdict()["message"].rstrip("\n"))
+            self._options.output.write(self._options.line(level, record.asdict()["message"].rstrip("\n")))
 
     def close(self) -> None:
         """Print the last lines, which nobody may have taken yet."""
-        self._options.finish()
+        self._options.output.finish()
 
 
 class _Waker:
@@ -141,17 +117,21 @@ class Output(dispatchers.POutputDispatcher):  # type: ignore[misc]
 
     def __init__(self, owner: Any, event_type: Any, fd: int) -> None:
         super().__init__(owner, event_type, fd)
-        self._options: Options = owner.config.options
-        self._stream = self._options.make_stream(owner.group.config.name, owner.config.name)
+        options: Options = owner.config.options
+        self._print = options.output.write
+        service, name = owner.group.config.name, owner.config.name
+        formatter = line_formatter(options.log_format, service, None if name == service else name)
+        verbatim = service == FOR_PEOPLE and options.log_format is LogFormat.TEXT
+        self._stream = LineStream(formatter, options.log_level, verbatim=verbatim)
 
     def record_output(self) -> None:
         """Print what has been read."""
         data, self.output_buffer = self.output_buffer, b""
-        self._options.print_lines(self._stream.feed(data))
+        self._print(self._stream.feed(data))
 
     def readable(self) -> bool:
         """Print what has waited long enough, too: supervisord asks this at least once a second."""
-        self._options.print_lines(self._stream.settle())
+        self._print(self._stream.settle())
         return bool(super().readable())
 
     def close(self) -> None:
@@ -161,7 +141,7 @@ class Output(dispatchers.POutputDispatcher):  # type: ignore[misc]
 
     def end(self) -> None:
         """Print what is left. Comes twice where the pipe has been read to its end."""
-        self._options.print_lines(self._stream.end())
+        self._print(self._stream.end())
 
 
 class Program(process.Subprocess):  # type: ignore[misc]

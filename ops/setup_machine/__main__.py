@@ -7,8 +7,8 @@ import fcntl
 import os
 import sys
 
-from ops.setup_machine.commands import SetupError, say
-from ops.setup_machine.environment import Environment
+from ops.setup_machine.commands import SetupError
+from ops.setup_machine.environment import ensure_environment
 from ops.setup_machine.machine import ensure_font, ensure_kernels, ensure_redis_server
 from ops.setup_machine.uv import ROOT
 
@@ -22,12 +22,8 @@ def main() -> int:
     (ROOT / ".cache").mkdir(exist_ok=True)
     try:
         with (ROOT / ".cache" / "setup.lock").open("w", encoding="utf-8") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                say("Waiting for another set-up of this folder to end …")
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            Environment(ROOT).ensure("dev" if options.dev else "tools")
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another set-up of this folder may run
+            ensure_environment(ROOT, "dev" if options.dev else "tools")
             if options.no_redis:
                 return 0
             if options.dev or not os.environ.get("REDIS_URL"):

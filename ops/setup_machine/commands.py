@@ -1,30 +1,19 @@
-"""Runs other programs, and tells in clear words when one fails."""
+"""Runs other programs, installs Debian's packages, and says in clear words what failed."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-import sys
-import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: How many of a failed program's last lines are shown.
-TAIL_LINES = 15
-#: Words of programs that cannot reach what they ask, in lower case, and what to do then.
-OFFLINE = (
-    "dns",
-    "failed to fetch",
-    "failed to download",
-    "connection",
-    "network",
-    "timed out",
-    "could not resolve",
-)
+#: What to do where no package index is reached.
 OFFLINE_REMEDY = (
-    "This machine does not reach what it needs: check its network. For a mirror, pip's and uv's settings are used here "
+    "If the network is at fault: pip's and uv's settings for a mirror are used here "
     "(PIP_INDEX_URL, UV_DEFAULT_INDEX, UV_PYTHON_INSTALL_MIRROR)."
 )
 #: Variables that would send a program to another Python or environment than ours.
@@ -37,15 +26,13 @@ MISLEADING = (
     "PYTHONPATH",
     "VIRTUAL_ENV",
 )
+#: Debian asks this program whether a freshly installed service may start; 101 means no.
+POLICY_FILE = Path("/usr/sbin/policy-rc.d")
+_POLICY = f"printf '#!/bin/sh\\nexit 101\\n' > {POLICY_FILE} && chmod 755 {POLICY_FILE}"
 
 
 class SetupError(Exception):
     """The machine cannot be made ready. The message says what to do."""
-
-
-def say(line: str) -> None:
-    """Print one line of progress."""
-    print(line, flush=True)
 
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -60,39 +47,59 @@ def output_of(*command: str, seconds: float = 20.0) -> str | None:
         done = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            capture_output=True,
             env=clean_environment(),
             timeout=seconds,
-            check=False,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.decode("utf-8", "replace") if done.returncode == 0 else None
+    return done.stdout.decode("utf-8", "replace")
 
 
 def run(title: str, *command: str, extra: Mapping[str, str] | None = None) -> None:
-    """Run a program and say how long it took; on a terminal its own progress is shown.
-
-    Raises SetupError with the program's last lines if it fails.
-    """
-    say(f"{title} …")
-    started = time.monotonic()
+    """Run a program with its output shown; raises SetupError if it fails."""
+    print(f"{title} …", flush=True)
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=None if sys.stderr.isatty() else subprocess.STDOUT,
-            env=clean_environment(extra),
-            check=False,
-        )
+        subprocess.run(command, stdin=subprocess.DEVNULL, env=clean_environment(extra), check=True)
     except OSError as error:
         raise SetupError(f"{command[0]} cannot be run: {error}") from error
-    if done.returncode != 0:
-        said = done.stdout.decode("utf-8", "replace").splitlines()[-TAIL_LINES:]
-        lines = [f"{title}: `{' '.join(command[:6])} …` failed.", *(f"    {line}" for line in said)]
-        if any(words in "\n".join(said).lower() for words in OFFLINE):
-            lines.append(OFFLINE_REMEDY)
-        raise SetupError("\n".join(lines))
-    say(f"{title}: done in {time.monotonic() - started:.0f} s")
+    except subprocess.CalledProcessError as error:
+        said = f"{title}: `{' '.join(command[:6])} …` failed with {error.returncode}, and says above why."
+        raise SetupError(f"{said}\n{OFFLINE_REMEDY}") from error
+
+
+def can_install() -> bool:
+    """Tell whether apt-get is here and we may use it without being asked for a password."""
+    return bool(shutil.which("apt-get")) and _privilege() is not None
+
+
+def install(*packages: str) -> None:
+    """Install Debian packages without starting their services; raises SetupError if that fails."""
+    sudo = _privilege() or []
+    run("Reading apt's package lists", *sudo, "apt-get", "update", "-qq")
+    keep_down = not POLICY_FILE.exists()
+    if keep_down:
+        output_of(*sudo, "sh", "-c", _POLICY)
+    apt = [
+        "env",
+        "DEBIAN_FRONTEND=noninteractive",
+        "apt-get",
+        "install",
+        "-y",
+        "-qq",
+        "--no-install-recommends",
+    ]
+    try:
+        run(f"Installing {' and '.join(packages)} with apt-get", *sudo, *apt, *packages)
+    finally:
+        if keep_down:
+            output_of(*sudo, "rm", "-f", str(POLICY_FILE))
+
+
+def _privilege() -> list[str] | None:
+    """Return what a command that needs root begins with; None if we cannot be root."""
+    if os.geteuid() == 0:
+        return []
+    can = shutil.which("sudo") and output_of("sudo", "-n", "true") is not None
+    return ["sudo", "-n"] if can else None

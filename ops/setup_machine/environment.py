@@ -8,8 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from ops.setup_machine import debian
-from ops.setup_machine.commands import SetupError, output_of, run, say
+from ops.setup_machine.commands import SetupError, can_install, install, output_of, run
 from ops.setup_machine.uv import find_uv, index_settings
 
 #: The lock file of each kind of environment. Each holds all that those before it do, at the same versions.
@@ -19,92 +18,60 @@ PYTHONS = ">=3.12,<3.15"
 PROBE = "import sys, ssl, ctypes, sqlite3; sys.exit(not (3, 12) <= sys.version_info[:2] < (3, 15))"
 
 
-class Environment:
-    """`.venv` in the repository's folder `root`."""
+def ensure_environment(root: Path, kind: str) -> bool:
+    """Have `.venv` in `root` hold what `kind` (one of LOCKS) needs; False if it does already.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.folder = root / ".venv"
-        self.python = self.folder / "bin" / "python"
-        #: Written last, removed first: where it is missing the environment was left half made.
-        self.stamp = self.folder / "shapbox-stamp.json"
+    Tools are never taken away again. Raises SetupError.
+    """
+    folder = root / ".venv"
+    python, stamp = folder / "bin" / "python", folder / "shapbox-stamp.json"
+    # The stamp is written last and removed first: where it is missing the environment was left half made.
+    made = stamp.read_text(encoding="utf-8") if stamp.is_file() and _runs(python) else ""
+    wanted = {one: json.dumps({"kind": one, "lock": _digest(root / lock)}) for one, lock in LOCKS.items()}
+    kinds = [one for one in LOCKS if f'"kind": "{one}"' in made]
+    kind = "dev" if "dev" in kinds else kind
+    if made in {wanted[kind], wanted["dev"]}:
+        return False
+    uv = find_uv()
+    if not kinds:
+        _make(uv, folder)
+    stamp.unlink(missing_ok=True)
+    sync = [uv, "pip", "sync", "--python", str(python), "--require-hashes", str(root / LOCKS[kind])]
+    run(f"Installing the packages of {LOCKS[kind]}", *sync, extra=index_settings())
+    (packages,) = folder.glob("lib/python3*/site-packages")
+    # The client is imported from this folder.
+    (packages / "shapbox-client.pth").write_text(f"{root / 'client'}\n", encoding="utf-8")
+    stamp.write_text(wanted[kind], encoding="utf-8")
+    return True
 
-    def ensure(self, kind: str) -> bool:
-        """Make the environment hold what `kind` (one of LOCKS) needs; False if it does already.
 
-        Raises SetupError.
-        """
-        made_for = self._made_for()
-        if made_for == "dev":
-            kind = "dev"  # never take tools away again
-        if made_for is not None and self._stamp_of(kind) == self._read_stamp():
-            return False
-        uv = find_uv()
-        if made_for is None:
-            self._make(uv)
-        self.stamp.unlink(missing_ok=True)
-        sync = [
-            uv,
-            "pip",
-            "sync",
-            "--python",
-            str(self.python),
-            "--require-hashes",
-            str(self.root / LOCKS[kind]),
-        ]
-        run(f"Installing the packages of {LOCKS[kind]}", *sync, extra=index_settings())
-        self._join_client()
-        self.stamp.write_text(json.dumps(self._stamp_of(kind)), encoding="utf-8")
-        return True
+def _runs(python: Path) -> bool:
+    return output_of(str(python), "-I", "-c", "") is not None
 
-    def _make(self, uv: str) -> None:
-        """Make it empty, with a Python of this machine, of uv or of Debian.
 
-        uv finds one or downloads it.
-        """
-        command = [uv, "venv", "--clear", "--no-project", str(self.folder), "--python"]
-        python = find_python()
-        try:
-            run(f"Making .venv with Python {python}", *command, python)
-        except SetupError as error:
-            if not debian.can_install():
-                raise
-            say(f"{error}\nTrying Debian's Python instead.")
-            debian.install("python3")
-            run("Making .venv with Debian's Python", *command, "/usr/bin/python3", "--no-python-downloads")
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
-    def _join_client(self) -> None:
-        """Let programs of the environment import the client from this folder."""
-        (packages,) = self.folder.glob("lib/python3*/site-packages")
-        (packages / "shapbox-client.pth").write_text(f"{self.root / 'client'}\n", encoding="utf-8")
 
-    def _made_for(self) -> str | None:
-        """Return the kind that the environment was made for; None unless it is complete and runs."""
-        kind = self._read_stamp().get("kind")
-        runs = kind in LOCKS and output_of(str(self.python), "-I", "-c", "") is not None
-        return kind if runs else None
-
-    def _stamp_of(self, kind: str) -> dict[str, str]:
-        lock = (self.root / LOCKS[kind]).read_bytes()
-        return {"kind": kind, "lock": hashlib.sha256(lock).hexdigest()}
-
-    def _read_stamp(self) -> dict[str, str]:
-        try:
-            stamp = json.loads(self.stamp.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
-        return dict(stamp) if isinstance(stamp, dict) else {}
+def _make(uv: str, folder: Path) -> None:
+    """Make it empty, with a Python of this machine, one that uv finds or downloads, or Debian's."""
+    command = [uv, "venv", "--clear", "--no-project", str(folder), "--python"]
+    python = find_python()
+    try:
+        run(f"Making .venv with Python {python}", *command, python)
+    except SetupError as error:
+        if not can_install():
+            raise
+        print(f"{error}\nTrying Debian's Python instead.", flush=True)
+        install("python3")
+        run("Making .venv with Debian's Python", *command, "/usr/bin/python3", "--no-python-downloads")
 
 
 def find_python() -> str:
-    """Return this Python or one of pyenv's, or else the versions for uv to look for.
-
-    pyenv's need not be on PATH.
-    """
+    """Return this Python or one of pyenv's, on PATH or not, or else the versions for uv to look for."""
     this = getattr(sys, "_base_executable", None) or sys.executable
-    versions = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
-    pyenv = [sorted(versions.glob(f"3.{minor}.*/bin/python"), reverse=True) for minor in (13, 12, 14)]
-    for path in (this, *(str(one) for some in pyenv for one in some)):
+    pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
+    for path in (this, *sorted(map(str, pyenv.glob("3.1[2-4].*/bin/python")), reverse=True)):
         if output_of(path, "-I", "-c", PROBE) is not None:
             return path
     return PYTHONS

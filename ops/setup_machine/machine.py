@@ -3,40 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 
-from ops.setup_machine import debian
-from ops.setup_machine.commands import SetupError, output_of, say
+from ops.setup_machine.commands import SetupError, can_install, install, output_of
 from shared.font import FILE, PACKAGE, find_font
 from shared.treeshap.build import BuildError, build, find_compiler, is_current
 
 
 def ensure_redis_server() -> None:
     """Install redis-server unless it or valkey-server runs here. Raises SetupError on failure."""
-    if _redis_runs():
+    if any(output_of(program, "--version") for program in ("redis-server", "valkey-server")):
         return
-    if not debian.can_install():
+    if not can_install():
         raise SetupError(
             "redis-server is missing: install it (Debian, Ubuntu: sudo apt-get install redis-server) and run make "
             "again, or set REDIS_URL to a remote Redis."
         )
-    debian.install("redis-server")
-    if not _redis_runs():
-        raise SetupError("redis-server was installed and does not run: try `redis-server --version`.")
-
-
-def _redis_runs() -> bool:
-    programs = ("redis-server", "valkey-server")
-    return any(output_of(program, "--version") for program in programs if shutil.which(program))
+    install("redis-server")
 
 
 def ensure_font() -> None:
     """Install the font if it is not here, or say what its absence means: SVG needs none."""
-    if find_font() is None and debian.can_install():
+    if find_font() is None and can_install():
         with contextlib.suppress(SetupError):
-            debian.install(PACKAGE)
+            install(PACKAGE)
     if find_font() is None:
-        say(
+        print(
             f"The font {FILE} is missing: plots come as SVG and not as PNG (Debian, Ubuntu: apt-get install {PACKAGE})."
         )
 
@@ -46,13 +37,13 @@ def ensure_kernels() -> None:
     if is_current():
         return
     if find_compiler() is None:
-        say(
+        print(
             "No C compiler is here: Shapbox works with XGBoost's engine, a hundred times slower than its own "
             "(Debian, Ubuntu: apt-get install gcc libc6-dev, then make again)."
         )
         return
-    say("Building the compiled engine's kernels …")
+    print("Building the compiled engine's kernels …", flush=True)
     try:
         build()
     except (BuildError, OSError) as error:
-        say(f"The kernels could not be built, so Shapbox works with XGBoost's engine: {error}")
+        print(f"The kernels could not be built, so Shapbox works with XGBoost's engine: {error}")

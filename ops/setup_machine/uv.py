@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from pathlib import Path
 
-from ops.setup_machine import debian
-from ops.setup_machine.commands import SetupError, output_of, run
+from ops.setup_machine.commands import SetupError, can_install, install, output_of, run
 
 #: The repository's folder, and where a private uv is installed.
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -19,25 +17,19 @@ FROM_PIP = {"index-url": "UV_DEFAULT_INDEX", "extra-index-url": "UV_INDEX", "fin
 
 
 def find_uv() -> str:
-    """Return the path of a uv that runs, installed if necessary; raises SetupError."""
-    for path in (shutil.which("uv"), ROOT / ".venv" / "bin" / "uv", PRIVATE / "bin" / "uv"):
-        if path and output_of(str(path), "--version"):
-            return str(path)
-    return _install()
-
-
-def _install() -> str:
-    """Install the locked uv with the Python that runs this."""
-    lock = (ROOT / "requirements-dev.lock").read_text(encoding="utf-8")
-    wanted = ROOT / ".cache" / "uv.lock"
-    wanted.write_text(locked_requirement(lock, "uv"), encoding="utf-8")
+    """Return a uv that runs, installed if necessary; raises SetupError."""
+    for path in ("uv", str(ROOT / ".venv" / "bin" / "uv"), str(PRIVATE / "bin" / "uv")):
+        if output_of(path, "--version"):
+            return path
     if output_of(sys.executable, "-c", "import venv, ensurepip") is None:  # Debian ships them apart
-        if not debian.can_install():
+        if not can_install():
             raise SetupError(
                 f"Neither uv is here nor a Python that could install it ({sys.executable} has no venv): install one of "
                 "them (Debian, Ubuntu: sudo apt-get install python3-venv) and run make again."
             )
-        debian.install("python3-venv")
+        install("python3-venv")
+    wanted = ROOT / ".cache" / "uv.lock"
+    wanted.write_text(locked_requirement((ROOT / "requirements-dev.lock").read_text(encoding="utf-8"), "uv"))
     run("Making a place for uv", sys.executable, "-m", "venv", "--clear", str(PRIVATE))
     pip = [str(PRIVATE_PYTHON), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     run("Installing uv", *pip, "--require-hashes", "-r", str(wanted))
@@ -57,18 +49,13 @@ def index_settings() -> dict[str, str]:
 
     All indexes are searched for each package, as pip does: the lock's hashes decide what is installed.
     """
-    pip = (
-        output_of(python, "-m", "pip", "config", "list") for python in (str(PRIVATE_PYTHON), sys.executable)
-    )
-    listed = next((text for text in pip if text is not None), "")
+    python = PRIVATE_PYTHON if PRIVATE_PYTHON.exists() else sys.executable
+    listed = output_of(str(python), "-m", "pip", "config", "list") or ""
     return {"UV_INDEX_STRATEGY": "unsafe-best-match", **from_pip(listed)}
 
 
 def from_pip(listed: str) -> dict[str, str]:
-    """Translate the output of `pip config list`.
-
-    The environment wins over files, as it does with pip.
-    """
+    """Translate the output of `pip config list`; the environment wins over files, as with pip."""
     found = {}
     for section in ("global", "install", ":env:"):
         for name, value in re.findall(rf"^{section}\.([\w-]+)='(.*)'$", listed, re.MULTILINE):
