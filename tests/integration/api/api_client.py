@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,8 +126,7 @@ class OverHttp(Client):
 class Process:
     """The api as a process of its own, without supervisord."""
 
-    def __init__(self, settings: Settings, *program: str) -> None:
-        """`program`: what Python is told to run instead of the api's own entry point."""
+    def __init__(self, settings: Settings) -> None:
         self.port = free_ports(1)[0]
         environment = {
             **os.environ,
@@ -133,22 +134,28 @@ class Process:
             "DATA_DIR": str(settings.data_dir),
             "PORT": str(self.port),
             "API_KEY": API_KEY,
-            "ADMIN_API_KEY": ADMIN_API_KEY,
-            "METRICS_TOKEN": METRICS_TOKEN,
         }
-        self.tmp_dir = settings.tmp_dir
         self.log = Path(settings.data_dir, "api.log")
         with self.log.open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, *(program or ("-m", "services.api"))], cwd=ROOT, env=environment, stderr=log
-            )
+            command = [sys.executable, "-m", "services.api"]
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
         self.http = OverHttp(self.port)
 
     def answers(self) -> bool:
-        try:
+        with contextlib.suppress(OSError):
             return self.http.get("/healthz").status == 200
-        except OSError:
-            return False
+        return False
+
+    def stop(self) -> float:
+        """Return the seconds that it takes to end after SIGTERM."""
+        started = time.monotonic()
+        self.process.terminate()
+        assert self.process.wait(60) == 0
+        return time.monotonic() - started
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def changed(components: Components, **replaced: Any) -> Components:

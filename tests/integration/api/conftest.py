@@ -7,23 +7,16 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import redis
 from numpy.typing import NDArray
 
-from services.api.app import create_app, create_server
-from services.api.capacity.disk import UploadDisk
+from services.api.app import create_app
 from services.api.components import Components
 from services.api.explain import job_waits
-from services.api.http import channel, server
-from services.api.http.access_log import AccessLog
-from services.api.http.admission import Admission
-from services.api.http.server import Server
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
 from shared.explanation import Explanation
@@ -34,7 +27,6 @@ from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.redis.connection import REDIS_AWAY, Patience, connect
 from shared.settings import Settings
-from shared.timing import TIMING
 from tests.integration.api.api_client import (
     ADMIN_API_KEY,
     API_KEY,
@@ -43,9 +35,10 @@ from tests.integration.api.api_client import (
     OverHttp,
     Process,
 )
-from tests.integration.api.served import App, Serve, Served
+from tests.integration.api.served import Serve, Served
 from tests.support.activated import activated_catalog
-from tests.support.redis_server import RedisServer
+from tests.support.processes import common_folder, once
+from tests.support.redis_server import RedisServer, until
 
 type Values = NDArray[np.float32]
 type Finish = Callable[[Job], Values]
@@ -116,83 +109,36 @@ def client(components: Components) -> InProcess:
 
 
 @pytest.fixture
-def http(components: Components) -> Iterator[OverHttp]:
-    server = create_server(components)
-    thread = threading.Thread(target=server.run, kwargs={"on_stop": components.stop})
-    thread.start()
-    yield OverHttp(server.port)
-    server.stop()
-    thread.join()
-
-
-class Echo:
-    """A resource that takes bodies."""
-
-    access = "jobs"
-
-    def on_post(self) -> None:
-        """Tell the server that there is such a method."""
-
-
-@pytest.fixture
-def serve(components: Components) -> Iterator[Serve]:
-    """Serve the api, or an application that stands in its place, on a server of its own."""
+def serve(components: Components, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
     with contextlib.ExitStack() as stack:
-
-        def start(app: App | None = None, **changes: Any) -> Served:
-            settings = replace(components.settings, **changes)
-            admission = Admission(settings, UploadDisk(settings.tmp_dir, 1), lambda _path: (Echo(),))
-            served_app = create_app(components) if app is None else AccessLog(app, components.counters)
-            served = Served(Server(served_app, admission, settings, components.counters))
-            stack.callback(served.thread.join)
-            stack.callback(served.stop)
-            return served
-
-        yield start
+        yield Serve(components, monkeypatch, stack)
 
 
 @pytest.fixture
-def times(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Set times of connections."""
-
-    def scale(**seconds: float) -> None:
-        for module in (server, channel):
-            monkeypatch.setattr(module, "TIMING", replace(TIMING, **seconds))
-        monkeypatch.setattr(server, "EXPIRY_SECONDS", 0.05)
-
-    return scale
+def served(serve: Serve) -> Served:
+    """Serve the api."""
+    return serve()
 
 
 @pytest.fixture
-def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, int], None]:
-    """Set how many connections there may be, and how many in reserve."""
-
-    def limit(connections: int, reserved: int) -> None:
-        monkeypatch.setattr(server, "CONNECTIONS", connections)
-        monkeypatch.setattr(server, "RESERVED_CONNECTIONS", reserved)
-
-    return limit
-
-
-class Remote(IPv4Address):
-    """An address that does not count as loopback."""
-
-    is_loopback = False
-
-
-@pytest.fixture
-def as_if_remote(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Treat loopback as any address."""
-    monkeypatch.setattr(server, "ip_address", Remote)
+def http(served: Served) -> OverHttp:
+    return served.http
 
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Activations]:
     """The shipped models' compiled files, and what their activation found."""
-    folder = tmp_path_factory.mktemp("compiled")
-    versions = activated_catalog(ROOT / "models", folder).versions()
-    records = {version.id: version.activation for version in versions if version.activation is not None}
-    return folder, Activations("compiled", records)
+    folder = common_folder(tmp_path_factory) / "compiled"
+    found = folder.with_suffix(".json")
+
+    def activate() -> None:
+        folder.mkdir()
+        versions = activated_catalog(ROOT / "models", folder).versions()
+        records = {version.id: version.activation for version in versions if version.activation is not None}
+        Activations("compiled", records).write(found)
+
+    once(tmp_path_factory, "compiled", activate)
+    return folder, Activations.read(found)
 
 
 @pytest.fixture
@@ -205,9 +151,8 @@ def finish(components: Components) -> Finish:
         for batch in range(job.batches):
             rows = job.rows_of(batch)
             components.store.transitions.claim(job.id, batch, "worker-1", "token")
-            wanted = slice(rows.start, rows.stop)
-            sent = components.payloads.rows(job, batch)
-            components.payloads.put_result(job, batch, sent, Explanation(values[wanted]))
+            explained = Explanation(values[rows.start : rows.stop])
+            components.payloads.put_result(job, batch, components.payloads.rows(job, batch), explained)
             components.store.transitions.complete(job.id, batch, len(rows), job.model, 0.0)
         return values
 
@@ -247,15 +192,14 @@ def nothing_is_left(components: Components) -> Callable[[], None]:
 
 
 @pytest.fixture
-def start(settings: Settings, wait_until: Callable[..., float]) -> Iterator[Callable[..., Process]]:
-    started: list[Process] = []
+def start(settings: Settings) -> Iterator[Callable[[], Process]]:
+    """Start the api as a process of its own."""
+    with contextlib.ExitStack() as stack:
 
-    def begin(*program: str) -> Process:
-        started.append(Process(settings, *program))
-        wait_until(started[-1].answers)
-        return started[-1]
+        def begin() -> Process:
+            started = Process(settings)
+            stack.callback(started.kill)
+            until(started.answers)
+            return started
 
-    yield begin
-    for process in started:
-        process.process.kill()
-        process.process.wait()
+        yield begin

@@ -1,45 +1,45 @@
-"""The paths that each key opens, and the parts that every answer has."""
+"""The paths that each key opens, the parts that every answer has, and the files that are open to all."""
 
 from __future__ import annotations
 
-import pytest
+import re
+
 import redis
 
 from services.api.components import Components
-from shared.appliance.status import ApplianceStatus
+from services.api.resources.console import INDEX
+from shared.build import ROOT
 from shared.jobs import keys
-from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, METRICS_TOKEN, InProcess
+from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, JSON, METRICS_TOKEN, InProcess
 
 JOB = "/v1/jobs/" + "0" * 32
 FOR_JOBS = [
     *("/v1/jobs", JOB, f"{JOB}/result", f"{JOB}/summary", f"{JOB}/plots/bar", "/v1/appliance"),
     *("/v1/models", "/v1/models/wine", "/v1/models/wine/examples"),
 ]
+FOR_POSTS = ("/v1/jobs", "/v1/explain")
 RECYCLE = "/v1/workers/recycle"
-NO_KEYS = [
-    *(
-        None,
-        "",
-        "Bearer",
-        "Bearer ",
-        "Bearer wrong",
-        "Basic YTpi",
-        API_KEY,
-        f"Bearer {API_KEY}x",
-        "Bearer \xe9",
-    ),
-]
+NO_KEYS = ("", "Bearer", "Bearer ", "Basic YTpi", API_KEY, f"Bearer {API_KEY}x", "Bearer \xe9")
+
+CONSOLE = ROOT / "services" / "api" / "console"
+#: Names of other hosts, elements made of text, and places that keep a key.
+FORBIDDEN = re.compile(
+    r"https?://(?!www\.w3\.org/)|[\"'(]//\w|innerHTML|outerHTML|insertAdjacentHTML|document\.write|eval\("
+    r"|localStorage|sessionStorage|document\.cookie|indexedDB"
+)
 
 
-@pytest.mark.parametrize("authorization", NO_KEYS)
-def test_without_a_valid_key_nothing_is_open(client: InProcess, authorization: str | None) -> None:
-    headers = {} if authorization is None else {"Authorization": authorization}
-    posts = [("POST", path) for path in ("/v1/jobs", "/v1/explain", RECYCLE)]
-    for method, path in [*(("GET", path) for path in (*FOR_JOBS, "/metrics", "/v1/workers")), *posts]:
-        body = {"Content-Type": "application/json"} if method == "POST" else {}
-        reply = client.call(method, path, b"", {**headers, **body}, key=None)
-        assert reply.refusal == (401, "unauthorized"), path
-        assert reply.headers["www-authenticate"].startswith("Bearer")
+def test_without_a_valid_key_nothing_is_open(client: InProcess) -> None:
+    calls = [("GET", path) for path in (*FOR_JOBS, "/metrics", "/v1/workers")]
+    calls += [("POST", path) for path in (*FOR_POSTS, RECYCLE)]
+    for method, path in calls:
+        for authorization in ("Bearer wrong", None):
+            headers = {"Content-Type": JSON, **({"Authorization": authorization} if authorization else {})}
+            reply = client.call(method, path, headers=headers, key=None)
+            assert reply.refusal == (401, "unauthorized"), path
+            assert reply.headers["www-authenticate"].startswith("Bearer")
+    for authorization in NO_KEYS:
+        assert client.get("/v1/jobs", key=None, Authorization=authorization).status == 401, authorization
 
 
 def test_a_key_opens_only_what_it_is_for(client: InProcess, connection: redis.Redis) -> None:
@@ -53,11 +53,8 @@ def test_a_key_opens_only_what_it_is_for(client: InProcess, connection: redis.Re
         assert client.get("/v1/workers", key=key).status == 403
         assert client.call("POST", RECYCLE, key=key).status == 403
     assert not connection.exists(keys.RECYCLE)
-    for path in ("/v1/jobs", "/v1/explain"):
-        assert (
-            client.call("POST", path, b"{}", {"Content-Type": "application/json"}, METRICS_TOKEN).status
-            == 403
-        )
+    for path in FOR_POSTS:
+        assert client.call("POST", path, b"{}", {"Content-Type": JSON}, METRICS_TOKEN).status == 403
     for path in ("/healthz", "/readyz", "/version", "/openapi.json", "/docs", "/"):
         assert client.get(path, key=None).status == 200
 
@@ -74,15 +71,38 @@ def test_request_ids_unknown_addresses_and_caching(client: InProcess) -> None:
         assert client.get("/v1/jobs", key=key).headers["cache-control"] == "no-store"
 
 
-def test_an_appliance_that_stops_takes_no_new_work_and_asks_nobody_to_leave(
+def test_the_console_is_open_to_all_names_no_other_host_and_nothing_else_is_served(
     client: InProcess, components: Components
 ) -> None:
-    body = {"model": "diabetes", "rows": [[1.0] * 10]}
-    job = client.post_json("/v1/jobs", body).json
-    ApplianceStatus(written_at=1e12, draining=True).write(components.settings.status_file)
-    components.status._read_at = -1.0
-    for path in ("/v1/jobs", "/v1/explain"):
-        assert client.post_json(path, body).refusal == (503, "draining")
-    assert client.call("POST", RECYCLE, key=ADMIN_API_KEY).slug == "draining"
-    assert client.get("/readyz").json["probes"]["draining"]["ok"] is False
-    assert client.get(job["links"]["self"]).status == 200
+    files = sorted(CONSOLE.iterdir())
+    assert len(files) > 3
+    for path in files:
+        reply = client.get(f"/console/{path.name}", key=None)
+        assert (reply.status, reply.body) == (200, path.read_bytes())
+        assert not FORBIDDEN.search(reply.body.decode()), path
+    for name in ("nothing.js", "__init__.py", "INDEX.HTML", "%00", "..%2Fapp.py"):
+        assert client.get(f"/console/{name}", key=None).status == 404
+    components.counters.flush()
+    routes = {key[2] for key in components.counters.read() if key[0] == "http_requests_total"}
+    assert routes == {"/console/{file}", "unmatched"}
+
+
+def test_the_page_may_speak_to_nobody_else_and_is_not_sent_again_to_those_who_have_it(
+    client: InProcess,
+) -> None:
+    reply = client.get("/", key=None)
+    assert (reply.status, reply.body) == (200, (CONSOLE / INDEX).read_bytes())
+    policy = dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == "'none'"
+    assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
+    wanted = {
+        "content-type": "text/html; charset=utf-8",
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "cache-control": "no-cache",
+    }
+    assert wanted.items() <= reply.headers.items()
+    tag = reply.headers["etag"]
+    again = client.get("/", key=None, If_None_Match=f'"x", {tag}')
+    assert (again.status, again.body, again.headers["etag"]) == (304, b"", tag)
+    assert client.get("/", key=None, If_None_Match='"x"').status == 200

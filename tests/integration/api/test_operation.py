@@ -1,25 +1,27 @@
-"""Health, readiness, metrics, versions, and the log."""
+"""Health, readiness, draining, workers, metrics, and the log."""
 
 from __future__ import annotations
 
-import http.server
-import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
-import falcon.inspect
 import pytest
+import redis
 
-from services.api.app import create_app, routes
 from services.api.components import Components
+from shared.appliance.heartbeats import Heartbeat
+from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
 from shared.errors import StorageUnavailableError
+from shared.jobs import keys
 from shared.settings import Role
-from tests.integration.api.api_client import API_KEY, METRICS_TOKEN, InProcess
+from shared.timing import TIMING
+from tests.integration.api.api_client import ADMIN_API_KEY, API_KEY, InProcess, Reply
 from tests.integration.conftest import Logged
 
+BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
 OK = {"status": "ok", "causes": []}
 #: The monitor's findings, and the cause that makes the appliance unhealthy; None: it heals by itself.
 FINDINGS: list[tuple[dict[str, Any], str | None]] = [
@@ -96,52 +98,65 @@ def test_readiness_names_every_probe_and_needs_a_worker_and_a_store(
     assert int(client.get("/readyz").headers["retry-after"]) >= 1
 
 
+def test_an_appliance_that_stops_takes_no_new_work_and_asks_nobody_to_leave(
+    client: InProcess, components: Components
+) -> None:
+    job = client.post_json("/v1/jobs", BODY).json
+    report(components, draining=True)
+    for path in ("/v1/jobs", "/v1/explain"):
+        assert client.post_json(path, BODY).refusal == (503, "draining")
+    assert recycle(client).slug == "draining"
+    assert probe(client, "draining") == (503, False)
+    assert client.get(job["links"]["self"]).status == 200
+
+
 def test_a_placeholder_is_flagged_everywhere(client: InProcess, components: Components) -> None:
     version = components.catalog.get("diabetes")
     object.__setattr__(version, "contract", replace(version.contract, fallback=True))
     ready = client.get("/readyz")
     assert (ready.status, ready.json["probes"]["models"]["fallback"]) == (200, ["diabetes@1"])
     assert client.get("/v1/models/diabetes").json["fallback"] is True
-    assert client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json["fallback"] is True
+    assert client.post_json("/v1/jobs", BODY).json["fallback"] is True
 
 
-def test_models_and_the_version_are_told(client: InProcess, components: Components) -> None:
-    models = client.get("/v1/models").json["models"]
-    assert [model["name"] for model in models] == ["breast-cancer", "diabetes", "wine"]
-    assert models[1]["features"] == list(components.catalog.get("diabetes").features)
-    assert client.get("/v1/models/diabetes@1").json == client.get("/v1/models/diabetes").json == models[1]
-    for name in ("nothing", "diabetes@2", "..%2Fdiabetes", "diabetes%40x"):
-        assert client.get(f"/v1/models/{name}").status == 404
-    version = client.get("/version", key=None).json
-    assert (version["commit"], version["engine"]) == ("abc123", "xgboost")
+# --- Workers ---
 
 
-class _Monitor(http.server.BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/metrics" else 404)
-        self.send_header("Content-Type", "text/plain; version=0.0.4")
-        self.end_headers()
-        self.wfile.write(b"shapbox_redis_up 1\n")
-
-    def log_message(self, *_given: object) -> None:
-        pass
+def recycle(client: InProcess) -> Reply:
+    return client.call("POST", "/v1/workers/recycle", key=ADMIN_API_KEY)
 
 
-@pytest.fixture
-def monitor_port() -> Iterator[int]:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Monitor) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
+def test_the_living_workers_are_listed_for_an_admin(client: InProcess, components: Components) -> None:
+    components.heartbeats.beat(Heartbeat("host/worker-2", "host", 22, "token", "busy"))
+    listed = client.get("/v1/workers", key=ADMIN_API_KEY)
+    assert listed.json["workers"] == [
+        {"name": "host/worker-2", "pid": 22, "state": "busy"},
+        {"name": "worker-1", "pid": 1, "state": "idle"},
+    ]
+    assert "token" not in listed.body.decode()
 
 
-def test_metrics_are_passed_on_from_the_monitor(components: Components, monitor_port: int) -> None:
-    object.__setattr__(components.settings, "metrics_port", monitor_port)
-    reply = InProcess(create_app(components)).get("/metrics", key=METRICS_TOKEN)
-    assert (reply.status, reply.body) == (200, b"shapbox_redis_up 1\n")
-    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+def test_an_admins_requests_wait_for_one_monitor_as_one_and_expire(
+    client: InProcess, components: Components, connection: redis.Redis
+) -> None:
+    first = recycle(client)
+    assert first.status == 202
+    assert datetime.fromisoformat(first.json["asked"]).timestamp() == pytest.approx(time.time(), abs=30)
+    assert 0 < connection.ttl(keys.RECYCLE) <= TIMING.recycle_request_seconds
+    time.sleep(0.01)  # its time is told in milliseconds
+    assert recycle(client).json == first.json
+    assert [RecycleRequests(connection).take() for _monitor in range(2)] == [True, False]
+    assert recycle(client).json != first.json
+
+    assert RecycleRequests(connection).take()
+    components.heartbeats.withdraw("worker-1")
+    reply = recycle(client)
+    assert reply.refusal == (503, "no-worker")
+    assert int(reply.headers["retry-after"]) >= 1
+    assert not connection.exists(keys.RECYCLE)
+
+
+# --- Counters and the log ---
 
 
 def test_requests_are_counted_by_route(client: InProcess, components: Components) -> None:
@@ -160,42 +175,34 @@ def test_requests_are_counted_by_route(client: InProcess, components: Components
 def test_a_wait_that_the_client_asked_for_does_not_count_as_the_apis_time(
     client: InProcess, components: Components
 ) -> None:
-    job = client.post_json("/v1/jobs", {"model": "wine", "rows": [[1.0] * 13]}).json
+    job = client.post_json("/v1/jobs", BODY).json
     started = time.monotonic()
     for _ in range(2):  # a wait of the request before does not count for the next one
-        client.get(f"/v1/jobs/{job['id']}?wait=1")
+        client.get(f"/v1/jobs/{job['id']}?wait=0.5")
     seconds = time.monotonic() - started
-    assert seconds >= 2
     components.counters.flush()
     counted = components.counters.read()["http_request_seconds_sum", "/v1/jobs/{job_id}"]
-    assert 0 < counted < seconds - 1.5  # one of the two waits would be more
+    assert 0 < counted < seconds - 0.75  # one of the two waits would be more
 
 
-def test_every_request_is_one_line_in_the_log(client: InProcess, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", "shapbox.access"):
-        for path in ("/v1/jobs", "/v1/%0Aforged", "/healthz", "/v1/appliance"):
-            client.get(path)
-    lines = [record.getMessage() for record in caplog.records if record.name == "shapbox.access"]
-    assert lines == ["GET /v1/jobs 200", "GET /v1/%0Aforged 404"]
-    assert API_KEY not in caplog.text
-
-
-def test_each_line_names_its_request_and_the_job_that_it_is_about(
-    client: InProcess, logged: Logged, components: Components
+def test_each_request_is_one_line_that_names_it_and_the_job_that_it_is_about(
+    client: InProcess, logged: Logged, components: Components, caplog: pytest.LogCaptureFixture
 ) -> None:
-    body = {"model": "diabetes", "rows": [[1] * 10]}
-    job = client.post_json("/v1/jobs", body, X_Request_Id="first", Idempotency_Key="k1").json["id"]
-    client.post_json("/v1/jobs", body, X_Request_Id="again", Idempotency_Key="k1")
+    job = client.post_json("/v1/jobs", BODY, X_Request_Id="first", Idempotency_Key="k1").json["id"]
+    client.post_json("/v1/jobs", BODY, X_Request_Id="again", Idempotency_Key="k1")
     client.get(f"/v1/jobs/{job}", X_Request_Id="asking")
     client.get("/v1/jobs/no-id", X_Request_Id="wrong")
     client.get("/v1/jobs", X_Request_Id="other")
-
     for request, lines in {"first": 2, "again": 1, "asking": 1}.items():
         assert len(logged(f" request={request} job={job} ")) == len(logged(f"={request} ")) == lines
     assert components.store.get(job).request == "first"
     assert not [line for name in ("wrong", "other") for line in logged(f"={name} ") if "job=" in line]
 
-
-def test_the_app_is_built_by_falcon(components: Components) -> None:
-    inspected = falcon.inspect.inspect_routes(create_app(components)._app)
-    assert {route.path for route in inspected} == set(routes(components))
+    caplog.clear()
+    for path in ("/v1/jobs", "/v1/%0Aforged", "/healthz", "/v1/appliance"):
+        client.get(path)
+    assert [record.getMessage() for record in caplog.records if record.name == "shapbox.access"] == [
+        "GET /v1/jobs 200",
+        "GET /v1/%0Aforged 404",
+    ]
+    assert API_KEY not in caplog.text

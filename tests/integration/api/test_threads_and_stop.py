@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from waitress import trigger, wasyncore
@@ -15,10 +16,10 @@ from waitress.parser import HTTPRequestParser
 
 from services.api.http import server
 from services.api.http.access_log import StartResponse
-from tests.integration.api.served import ASK, KEYED, Serve, Served, answer, last, rest, say_length
+from tests.integration.api.served import ASK, ECHO, LONG_ASK, Serve, Served, Working, last, say_length
 
 #: Seconds that the loop has to end while a `stop` is held up. It takes some 0.2 s, and must not do so.
-HELD_SECONDS = 1.5
+HELD_SECONDS = 1.0
 
 
 class LateSend:
@@ -36,11 +37,11 @@ class LateSend:
 
         monkeypatch.setattr(wasyncore.dispatcher, "send", send_late)
 
-    def let_others_come(self, served: Served, stack: contextlib.ExitStack, count: int = 3) -> None:
+    def let_others_come(self, served: Served) -> None:
         """Wake the loop some times, and then send."""
         assert self.sending.wait(60)
-        for _ in range(count):
-            stack.enter_context(served.connect())
+        for _ in range(3):
+            served.connect()
             time.sleep(0.05)
         self.others_came.set()
 
@@ -49,57 +50,50 @@ def test_a_body_is_asked_for_once_however_often_the_loop_is_woken_meanwhile(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     served = serve(say_length)
-    with contextlib.ExitStack() as stack:
-        asking = stack.enter_context(served.connect())
-        asking.sendall(ASK)
-        assert answer(asking).endswith(b"read 0")
-        late = LateSend(monkeypatch, b"100 Continue")
-        body = b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n"
-        asking.sendall(KEYED.replace(b"/v1/jobs", b"/echo") + body)
-        late.let_others_come(served, stack)
-        time.sleep(0.1)
-        assert answer(asking) == b"HTTP/1.1 100 Continue\r\n\r\n"
-        asking.sendall(b"hello")
-        received = answer(asking)
-        assert received.startswith(b"HTTP/1.1 200")
-        assert b"100 Continue" not in received
-        assert received.endswith(b"read 5")
+    asking = served.connect()
+    assert asking.answer(ASK).endswith(b"read 0")
+    late = LateSend(monkeypatch, b"100 Continue")
+    asking.sendall(ECHO + b"Content-Length: 5\r\nExpect: 100-continue\r\n\r\n")
+    late.let_others_come(served)
+    time.sleep(0.1)
+    assert asking.answer() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    received = asking.answer(b"hello")
+    assert received.startswith(b"HTTP/1.1 200")
+    assert b"100 Continue" not in received
+    assert received.endswith(b"read 5")
 
 
 def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    turns: list[float] = []
+    turns: list[None] = []
     turn = wasyncore.loop
 
     def count_turn(**named: Any) -> None:
         turn(**named)
-        turns.append(time.monotonic())
+        turns.append(None)
 
     monkeypatch.setattr(wasyncore, "loop", count_turn)
     late = LateSend(monkeypatch)
     served = serve(say_length)
-    with contextlib.ExitStack() as stack:
-        asking = stack.enter_context(served.connect())
-        asking.sendall(ASK)
-        assert late.sending.wait(60)
-        before = len(turns)
-        late.let_others_come(
-            served, stack, 5
-        )  # each wakes the loop, which then sees bytes that are not sent yet
-        count = len(turns) - before
-        assert answer(asking).endswith(b"read 0")
+    asking = served.connect()
+    asking.sendall(ASK)
+    assert late.sending.wait(60)
+    before = len(turns)
+    late.let_others_come(served)  # each wakes the loop, which then sees bytes that are not sent yet
+    count = len(turns) - before
+    assert asking.answer().endswith(b"read 0")
     assert 1 <= count < 100  # the seconds of a busy machine take some, and a busy loop thousands
 
 
 def test_an_answer_that_was_long_in_coming_is_not_taken_for_one_that_nobody_reads(
-    serve: Serve, times: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    times(http_idle_seconds=0.3)
+    serve.times(http_idle_seconds=0.5)
     monkeypatch.setattr(server, "EXPIRY_SECONDS", 0.0)  # the loop looks at every turn
 
     def say_late(_environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
-        time.sleep(0.5)
+        time.sleep(0.6)
         start_response("200 OK", [("Content-Length", "200000")])
         yield b"x" * 100_000
         time.sleep(0.1)  # a loop that has decided to close comes to it now
@@ -107,41 +101,28 @@ def test_an_answer_that_was_long_in_coming_is_not_taken_for_one_that_nobody_read
 
     late = LateSend(monkeypatch)
     served = serve(say_late)
-    with contextlib.ExitStack() as stack:
-        asking = stack.enter_context(served.connect())
-        asking.sendall(last(ASK))
-        late.let_others_come(served, stack)
-        assert rest(asking).count(b"x") == 200_000
+    asking = served.connect()
+    asking.sendall(last(ASK))
+    late.let_others_come(served)
+    assert asking.rest().count(b"x") == 200_000
 
 
-@pytest.mark.parametrize(
-    ("fault", "disk_is_full", "most_calls"),
-    [(SystemExit, True, 1), (MemoryError, True, 1), (SystemExit, False, 1), (MemoryError, False, 2)],
-)
+@pytest.mark.parametrize("disk_is_full", [True, False])
 def test_a_request_that_brings_its_thread_down_is_not_tried_for_ever(
-    serve: Serve,
-    monkeypatch: pytest.MonkeyPatch,
-    fault: type[BaseException],
-    *,
-    disk_is_full: bool,
-    most_calls: int,
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, *, disk_is_full: bool
 ) -> None:
-    calls: list[str] = []
-
-    def fall(_environ: dict[str, Any], _start_response: StartResponse) -> Iterable[bytes]:
-        calls.append("")
-        raise fault
-
     def fail_to_close(_request: object) -> None:
         raise OSError
 
-    served = serve(fall)
     if disk_is_full:
         monkeypatch.setattr(HTTPRequestParser, "close", fail_to_close)
-    with served.connect() as asking:
-        asking.sendall(ASK)
-        assert asking.recv(65536) == b""
-    assert 1 <= len(calls) <= most_calls  # the second call is to answer with a problem
+    for fault, most_calls in (
+        (SystemExit, 1),
+        (MemoryError, 1 if disk_is_full else 2),
+    ):  # to answer with a problem
+        app = Mock(side_effect=fault)
+        assert serve(app).connect().rest(ASK) == b""
+        assert 1 <= app.call_count <= most_calls
 
 
 def test_an_application_that_fails_is_answered_for_with_a_problem(serve: Serve) -> None:
@@ -151,58 +132,41 @@ def test_an_application_that_fails_is_answered_for_with_a_problem(serve: Serve) 
         start_response(f"{environ['shapbox.refusal'].status} Failed", [("Content-Length", "0")])
         return []
 
-    with serve(fail).connect() as asking:
-        asking.sendall(ASK)
-        assert rest(asking).startswith(b"HTTP/1.1 500 ")
+    assert serve(fail).connect().rest(ASK).startswith(b"HTTP/1.1 500 ")
 
 
 # --- The stop ---
 
 
 def test_requests_that_have_come_by_the_stop_or_during_it_are_answered(serve: Serve) -> None:
-    working, go_on = threading.Event(), threading.Event()
-
-    def work(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] == "/long":
-            working.set()
-            assert go_on.wait(60)
-        return say_length(environ, start_response)
-
-    served = serve(work)
-    with served.connect() as kept, served.connect() as long:
-        kept.sendall(ASK)
-        assert answer(kept).endswith(b"read 0")
-        long.sendall(ASK.replace(b"/echo", b"/long") + ASK)
-        assert working.wait(60)
-        served.stop()
-        time.sleep(0.1)
-        kept.sendall(ASK)
-        assert answer(kept).endswith(b"read 0")
-        go_on.set()
-        assert answer(long).endswith(b"read 0")
-        assert answer(long).endswith(b"read 0")
-        served.thread.join(60)
-        assert rest(kept) == b""
-    assert not served.thread.is_alive()
+    working = Working()
+    served = serve(working)
+    kept, long = served.connect(), served.connect()
+    assert kept.answer(ASK).endswith(b"read 0")
+    long.sendall(LONG_ASK + ASK)
+    served.wait_until(1, lambda one: one.ahead)
+    served.server.stop()
+    time.sleep(0.1)
+    assert kept.answer(ASK).endswith(b"read 0")
+    working.go_on.set()
+    assert [long.answer()[-6:] for _ in range(2)] == [b"read 0"] * 2
+    served.stop()
+    assert kept.rest() == b""
 
 
 def test_what_came_after_a_last_request_does_not_delay_the_stop(
-    serve: Serve, wait_until: Callable[..., float], monkeypatch: pytest.MonkeyPatch
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server, "STOP_SECONDS", 600)  # at which a connection is given up
     served = serve(say_length)
-    with served.connect() as asking:
-        asking.sendall(last(ASK) + ASK)
-        assert rest(asking).endswith(b"read 0")
-        wait_until(lambda: not any(one.ahead for one in served.channels))
-        served.stop()
-        served.thread.join(60)
-        assert not served.thread.is_alive()
+    assert served.connect().rest(last(ASK) + ASK).endswith(b"read 0")
+    served.wait_until(0, lambda one: one.ahead)
+    served.stop()
 
 
 def test_a_thread_may_wake_the_loop_after_the_stop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loop's pipe must still be there: its number could be another connection's."""
-    monkeypatch.setattr(server, "STOP_SECONDS", 0.2)
+    monkeypatch.setattr(server, "STOP_SECONDS", 0.1)
     stopped, woken = threading.Event(), threading.Event()
 
     def stream(_environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
@@ -226,15 +190,13 @@ def test_a_thread_may_wake_the_loop_after_the_stop(serve: Serve, monkeypatch: py
             woken.set()
 
     monkeypatch.setattr(listener, "pull_trigger", note)
-    with served.connect_slow() as slow:
-        slow.sendall(ASK)
-        slow.recv(1)
-        time.sleep(0.2)
-        served.stop()
-        served.thread.join(60)
-        assert not served.thread.is_alive()
-        stopped.set()
-        assert woken.wait(60)
+    slow = served.connect(slow=True)
+    slow.sendall(ASK)
+    slow.recv(1)
+    time.sleep(0.2)
+    served.stop()
+    stopped.set()
+    assert woken.wait(60)
     assert os.fstat(pipe).st_ino == inode
 
 
@@ -257,36 +219,28 @@ def fill(pipe: int) -> None:
             pass
 
 
-def test_the_loop_keeps_its_pipe_open_while_a_stop_writes_to_it(
+def test_a_stop_may_be_slow_or_come_in_the_middle_of_a_stop_or_with_a_full_pipe(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    served = serve(say_length)
-    hold_up(monkeypatch, lambda: served.thread.join(HELD_SECONDS))
-    served.stop()  # with the pipe closed: EBADF, or a byte in another file
-    served.thread.join(60)
-    assert not served.thread.is_alive()
-
-
-def test_a_stop_may_come_in_the_middle_of_a_stop_with_a_full_pipe_and_after_the_end(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    served = serve(say_length)
-    hold_up(monkeypatch, served.stop)  # as a signal handler does
-    stopping = threading.Thread(target=served.stop, daemon=True)
+    slow, again, full = (serve(say_length) for _ in range(3))
+    hold_up(monkeypatch, lambda: slow.thread.join(HELD_SECONDS))
+    slow.stop()  # with the pipe closed: EBADF, or a byte in another file
+    hold_up(monkeypatch, again.server.stop)  # as a signal handler does
+    stopping = threading.Thread(target=again.stop, daemon=True)
     stopping.start()
     stopping.join(60)
     assert not stopping.is_alive()
-    served.thread.join(60)
+    hold_up(monkeypatch, lambda: fill(full.server._listeners[0].trigger.trigger))
+    full.stop()
+
+
+def test_a_stop_after_the_end_writes_into_no_other_file(serve: Serve) -> None:
+    served = serve(say_length)
+    served.stop()
     read, write = os.pipe()  # it may have the number that the loop's pipe had
     os.set_blocking(read, False)
-    served.stop()
+    served.server.stop()
     with pytest.raises(BlockingIOError):
         os.read(read, 1)
     os.close(read)
     os.close(write)
-
-    full = serve(say_length)
-    hold_up(monkeypatch, lambda: fill(full.server._listeners[0].trigger.trigger))
-    full.stop()
-    full.thread.join(60)
-    assert not full.thread.is_alive()
