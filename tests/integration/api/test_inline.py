@@ -14,17 +14,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ops.lab.reference import EXACT, distance, reference_contributions
 from services.api.app import create_app
 from services.api.components import Components
-from services.api.explain.inline import MOST_BODY, MOST_ROWS, InlineModel, InlineModels
+from services.api.explain import inline
+from services.api.explain.inline import MOST_BODY, MOST_ROWS, MOST_SECONDS, InlineModel, InlineModels
+from shared.build import ROOT
 from shared.engines.checks import ADVICE
-from shared.explanation import Explanation
+from shared.explanation import Explanation, Matrix
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
 from shared.models.activation.records import Activations
+from shared.models.catalog import ModelCatalog
+from shared.settings import Settings
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
@@ -34,16 +37,23 @@ from tests.support.redis_server import RedisServer
 ROW = [0.5] * 10
 BODY: dict[str, Any] = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
 
-type Matrix = NDArray[np.float32]
 type Spoil = Callable[[Callable[[Matrix], None]], None]
 
 pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
 
 
+@pytest.fixture(scope="session")
+def opened(compiled: tuple[Path, Activations], tmp_path_factory: pytest.TempPathFactory) -> InlineModels:
+    settings = Settings(data_dir=tmp_path_factory.mktemp("inline"))
+    shutil.copytree(compiled[0], settings.compiled_dir)
+    models = InlineModels(ModelCatalog.load(ROOT / "models"), settings)
+    models.open()
+    return models
+
+
 @pytest.fixture(autouse=True)
-def opened(components: Components, compiled: tuple[Path, Activations]) -> None:
-    shutil.copytree(compiled[0], components.settings.compiled_dir, dirs_exist_ok=True)
-    components.inline_models.open()
+def _opened(components: Components, opened: InlineModels) -> None:
+    components.inline_models._models.update(opened._models)
 
 
 def jobs(components: Components) -> list[Any]:
@@ -55,10 +65,10 @@ def counted(components: Components, *name: str) -> float:
     return components.counters.read().get(name, 0.0)
 
 
-def test_a_row_is_explained_exactly_and_no_job_is_made(
+def test_rows_are_explained_exactly_and_no_job_is_made(
     client: InProcess, components: Components, nothing_is_left: Callable[[], None]
 ) -> None:
-    for model in ("diabetes", "breast-cancer", "wine"):
+    for model in ("diabetes", "wine"):
         version = components.catalog.get(model)
         assert version.examples_path is not None
         rows = np.load(version.examples_path)[:10].astype(np.float32)
@@ -71,6 +81,20 @@ def test_a_row_is_explained_exactly_and_no_job_is_made(
     assert components.connection.keys(f"{keys.JOBS}*") == []
 
 
+def test_an_inline_result_names_no_job_counts_as_one_and_is_paged(
+    client: InProcess, components: Components
+) -> None:
+    reply = client.post_json("/v1/explain", BODY)
+    assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
+    assert counted(components, "jobs_total", "completed") == 1
+    assert counted(components, "rows_explained_total", "diabetes@1") == 3
+    for histogram in ("batch_seconds", "job_seconds"):
+        assert 0 < counted(components, f"{histogram}_sum") < 1
+    part = client.post_json("/v1/explain?offset=1&limit=1", BODY).json
+    assert part["values"] == reply.json["values"][1:2]
+    assert client.post_json("/v1/explain?offset=4", BODY).status == 400
+
+
 def test_interventional_values_are_explained_inline_if_they_are_compiled(
     client: InProcess, components: Components
 ) -> None:
@@ -78,45 +102,25 @@ def test_interventional_values_are_explained_inline_if_they_are_compiled(
     reply = client.post_json("/v1/explain", body)
     assert (reply.status, reply.json["job"], reply.json["method"]) == (200, None, "interventional")
     assert reply.json["values"] != client.post_json("/v1/explain", BODY).json["values"]
-    components.inline_models._models.pop(
-        ("diabetes@1", Method.INTERVENTIONAL)
-    )  # as with one that is too deep
+    # As with one that is too deep:
+    components.inline_models._models.pop(("diabetes@1", Method.INTERVENTIONAL))
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
     assert [job.method for job in jobs(components)] == [Method.INTERVENTIONAL]
-
-
-def test_an_inline_result_names_no_job_and_counts_as_one(client: InProcess, components: Components) -> None:
-    reply = client.post_json("/v1/explain", BODY)
-    assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
-    assert counted(components, "jobs_total", "completed") == 1
-    assert counted(components, "rows_explained_total", "diabetes@1") == 3
-    for histogram in ("batch_seconds", "job_seconds"):
-        assert 0 < counted(components, f"{histogram}_sum") < 1
 
 
 def test_every_kind_of_body_and_answer_is_served(client: InProcess, components: Components) -> None:
     file = io.BytesIO()
     np.save(file, np.array([ROW], dtype=np.float32))
-    bodies = {
-        CSV: b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n",
-        NDJSON: json.dumps(ROW).encode(),
-        NPY: file.getvalue(),
-    }
     wanted = client.post_json("/v1/explain", {"model": "diabetes", "rows": [ROW]}).json
-    for content_type, body in bodies.items():
-        for accept in (JSON, CSV, NDJSON, NPY):
-            reply = client.post("/v1/explain?model=diabetes", body, content_type, Accept=accept)
-            assert reply.status == 200
-            if accept == JSON:
-                assert reply.json == wanted
+    for content_type, body in (
+        (CSV, b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n"),
+        (NDJSON, json.dumps(ROW).encode()),
+        (NPY, file.getvalue()),
+    ):
+        path = "/v1/explain?model=diabetes"
+        assert client.post(path, body, content_type, Accept=JSON).json == wanted
+        assert client.post(path, body, content_type, Accept=content_type).status == 200
     assert jobs(components) == []
-
-
-def test_rows_are_paged(client: InProcess) -> None:
-    whole = client.post_json("/v1/explain", BODY).json
-    part = client.post_json("/v1/explain?offset=1&limit=1", BODY).json
-    assert part["values"] == whole["values"][1:2]
-    assert client.post_json("/v1/explain?offset=4", BODY).status == 400
 
 
 def test_bad_input_is_refused_as_it_is_for_the_queue(
@@ -128,10 +132,10 @@ def test_bad_input_is_refused_as_it_is_for_the_queue(
         {**BODY, "method": "magic"},
     ]
     for body in bodies:
-        inline = client.post_json("/v1/explain", body, X_Request_Id="one")
+        direct = client.post_json("/v1/explain", body, X_Request_Id="one")
         queued = client.post_json("/v1/explain?wait=0", body, X_Request_Id="one")
-        assert inline.status in {400, 404, 422}
-        assert (inline.status, inline.json) == (queued.status, queued.json)
+        assert direct.status in {400, 404, 422}
+        assert (direct.status, direct.json) == (queued.status, queued.json)
     nothing_is_left()
 
 
@@ -188,8 +192,7 @@ def test_of_two_requests_with_one_key_at_a_time_one_makes_the_job(
 
     def slower(store: Any, job: Any, idempotency: Any = None) -> Any:
         monkeypatch.setattr(type(components.store), "accept", accept)
-        first = client.post_json("/v1/explain", BODY, Idempotency_Key="once")
-        assert first.status == 200
+        assert client.post_json("/v1/explain", BODY, Idempotency_Key="once").status == 200
         return accept(store, job, idempotency)
 
     monkeypatch.setattr(type(components.store), "accept", slower)
@@ -224,9 +227,10 @@ def test_a_full_queue_does_not_hinder_and_a_stop_does(client: InProcess, compone
 
 
 def test_a_model_whose_tables_are_damaged_is_left_to_the_workers(
-    client: InProcess, components: Components
+    client: InProcess, components: Components, compiled: tuple[Path, Activations]
 ) -> None:
     diabetes = components.catalog.get("diabetes")
+    shutil.copytree(compiled[0], components.settings.compiled_dir, dirs_exist_ok=True)
     path = table_path(components.settings.compiled_dir, diabetes.contract.sha256)
     path.write_bytes(path.read_bytes()[:-1] + b"?")
     components.inline_models._models.clear()  # as after a start
@@ -241,23 +245,15 @@ def test_a_slow_model_is_given_fewer_rows(components: Components, monkeypatch: p
     ready = components.inline_models.find(version.id, Method.TREE_PATH_DEPENDENT)
     assert ready is not None
     assert ready.rows == MOST_ROWS
-    explain = type(ready.engine).explain
-
-    def slowly(explainer: Any, rows: Any) -> Any:
-        until = time.thread_time() + 0.2
-        while time.thread_time() < until:
-            found = explain(explainer, rows)
-        return found
-
-    monkeypatch.setattr(type(ready.engine), "explain", slowly)
-    assert 20 <= InlineModel.of(version, ready.engine).rows <= 26
+    monkeypatch.setattr(inline, "_processor_seconds", lambda *_: 4 * MOST_SECONDS)
+    assert InlineModel.of(version, ready.engine).rows == MOST_ROWS // 4
 
 
 def test_only_so_many_requests_are_explained_at_a_time(
-    components: Components, monkeypatch: pytest.MonkeyPatch
+    components: Components, opened: InlineModels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     models = InlineModels(components.catalog, components.settings, at_once=2)
-    models.open()
+    models._models.update(opened._models)
     client = InProcess(create_app(changed(components, inline_models=models)))
     explain, inside, seen = Explainer.explain, [0], []
 
@@ -269,12 +265,9 @@ def test_only_so_many_requests_are_explained_at_a_time(
         return explain(explainer, rows)
 
     monkeypatch.setattr(Explainer, "explain", counting)
+    paths = ("/v1/explain", "/v1/jobs") * 4  # both ways to ask for values, each with a resource of its own
     with ThreadPoolExecutor(8) as pool:
-        # Both ways to ask for values, each with a resource of its own.
-        asked = [
-            pool.submit(client.post_json, path, BODY, Prefer="wait=5")
-            for path in ("/v1/explain", "/v1/jobs") * 8
-        ]
+        asked = [pool.submit(client.post_json, path, BODY, Prefer="wait=5") for path in paths]
     assert {one.result().status for one in asked} == {200}
     assert max(seen) == 2
 
@@ -305,6 +298,10 @@ def be_off(result: Matrix) -> None:
     result[1, 0, 4] += 500.0
 
 
+def be_off_a_little(result: Matrix) -> None:
+    result[:, 0, -1] *= np.float32(1 + 5e-5)
+
+
 def break_off(_result: Matrix) -> None:
     raise RuntimeError("the tables are torn")
 
@@ -330,16 +327,12 @@ def test_a_request_whose_engine_breaks_or_is_wrong_fails_with_the_reason_and_not
 def test_the_largest_residual_is_counted_and_stands_in_the_job_that_is_kept(
     client: InProcess, components: Components, spoil: Spoil
 ) -> None:
-    def be_off_a_little(result: Matrix) -> None:
-        result[:, 0, -1] *= np.float32(1 + 5e-5)
-
     assert client.post_json("/v1/explain", BODY).status == 200
-    before = counted(components, "largest_residual", "diabetes@1")
-    assert 0 < before < 3e-6
+    assert 0 < counted(components, "largest_residual", "diabetes@1") < 3e-6
     spoil(be_off_a_little)
     reply: Any = client.post_json("/v1/jobs?wait=5", BODY)
     assert reply.json["status"] == Status.COMPLETED
     residual = reply.json["largest_residual"]
     assert residual == pytest.approx(5e-5, rel=0.05)
-    assert [job.largest_residual for job in components.store.page(None, 10, None).jobs] == [residual]
+    assert [job.largest_residual for job in jobs(components)] == [residual]
     assert counted(components, "largest_residual", "diabetes@1") == residual

@@ -1,4 +1,4 @@
-"""Interactions from request to answer: api, Redis, store, and a worker in the background."""
+"""Interactions from request to answer: api, Redis, store, and a worker's runner."""
 
 from __future__ import annotations
 
@@ -31,54 +31,40 @@ from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
 from shared.jobs.recovery import Recovery
-from tests.integration.api.api_client import CSV, NDJSON, NPY, InProcess, Reply
+from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess, Reply
 from tests.support.boosters import Floats, contributions, interactions
+
+type Explain = Callable[..., str]
+
+MODELS = {"diabetes": 1, "wine": 3}
 
 
 @pytest.fixture
-def runner(components: Components) -> BatchRunner:
+def explain(client: InProcess, components: Components) -> Explain:
+    """Have a worker explain a model's examples with options; return the address of the result."""
     me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
-    recovery = Recovery(components.connection, components.store)
-    return BatchRunner(
+    runner = BatchRunner(
         components.store,
         components.payloads,
         WarmModels(components.catalog),
         components.counters,
-        recovery,
+        Recovery(components.connection, components.store),
         me,
         threading.Event(),
         ShapReturn(components.connection, me.token),
     )
 
-
-@pytest.fixture
-def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Batches of wine with interactions have seven rows."""
-    monkeypatch.setattr(batch_plan, "batch_budget_bytes", lambda _settings: 7 * 3 * 14 * 14 * 4 + 100)
-
-
-type Explain = Callable[..., str]
-
-
-@pytest.fixture
-def explain(client: InProcess, components: Components, runner: BatchRunner) -> Explain:
-    """Submit a model's examples with options; return the address of the result."""
-
     def explain(model: str, rows: int, **options: Any) -> str:
         body = {"model": model, "rows": examples(components, model, rows).tolist(), **options}
         reply = client.post_json("/v1/jobs", body)
         assert reply.status == 202, reply.detail
-        work(components, runner)
+        for job in components.store.active():
+            for batch in range(job.batches):
+                runner.run(job.id, batch)
         assert components.store.get(reply.json["id"]).status is Status.COMPLETED
         return f"/v1/jobs/{reply.json['id']}/result"
 
     return explain
-
-
-def work(components: Components, runner: BatchRunner) -> None:
-    for job in components.store.active():
-        for batch in range(job.batches):
-            runner.run(job.id, batch)
 
 
 def examples(components: Components, model: str, rows: int) -> Floats:
@@ -96,103 +82,88 @@ def xgboosts(components: Components, model: str, rows: int) -> tuple[Floats, Flo
     return contributions(booster, taken), interactions(booster, taken)
 
 
-def test_matrices_come_beside_the_values_in_shaps_shape(
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches of wine with interactions have seven rows."""
+    monkeypatch.setattr(batch_plan, "batch_budget_bytes", lambda _settings: 7 * 3 * 14 * 14 * 4 + 100)
+
+
+def test_matrices_come_beside_the_values_in_shaps_shape_and_in_npy_in_xgboosts(
     client: InProcess, explain: Explain, components: Components
 ) -> None:
-    for model, outputs in (("diabetes", 1), ("wine", 3)):
+    for model, outputs in MODELS.items():
         values, wanted = xgboosts(components, model, 20)
-        plain = client.get(explain(model, 20)).json
-        result = client.get(explain(model, 20, interactions=True)).json
+        plain, path = client.get(explain(model, 20)).json, explain(model, 20, interactions=True)
+        result = client.get(path).json
         found = np.array(result.pop("interactions"), np.float32)
         assert {**result, "job": None} == {**plain, "job": None}
         shaps = wanted[:, :, :-1, :-1].transpose(0, 2, 3, 1)
         np.testing.assert_array_equal(found, shaps[..., 0] if outputs == 1 else shaps)
         lines = found.sum(axis=2) if outputs == 1 else found.sum(axis=2).transpose(0, 2, 1)
         np.testing.assert_allclose(lines.reshape(20, outputs, -1), values[:, :, :-1], rtol=1e-5, atol=1e-5)
-
-
-def test_npy_is_laid_out_as_pred_interactions(
-    client: InProcess, explain: Explain, components: Components, small_batches: None
-) -> None:
-    del small_batches
-    for model in ("diabetes", "wine"):
-        _, wanted = xgboosts(components, model, 20)
-        path = explain(model, 20, interactions=True)
         for offset, limit in ((0, 20), (0, 1), (5, 9), (13, 7), (20, 5)):
             reply = client.get(f"{path}?offset={offset}&limit={limit}", Accept=NPY)
             assert int(reply.headers["content-length"]) == len(reply.body)
             page = wanted[offset : offset + limit]
             np.testing.assert_array_equal(
-                np.load(io.BytesIO(reply.body)), page[:, 0] if model == "diabetes" else page
+                np.load(io.BytesIO(reply.body)), page[:, 0] if outputs == 1 else page
             )
 
 
-@pytest.mark.parametrize("options", [{}, {"top_pairs": 4}])
 def test_pages_ndjson_and_gzip_agree_with_json_however_much_is_read_at_a_time(
-    client: InProcess,
-    explain: Explain,
-    small_batches: None,
-    monkeypatch: pytest.MonkeyPatch,
-    options: dict[str, Any],
+    client: InProcess, explain: Explain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    del small_batches
-    name = "pairs" if options else "interactions"
-    for model in ("diabetes", "wine"):
-        path = explain(model, 17, interactions=True, **options)
-        whole = client.get(path).json
-        for span in (30, 250, 5000):
-            monkeypatch.setattr(result_module, "SPAN_NUMBERS", span)
-            assert client.get(path).json == whole
-            assert client.get(f"{path}?offset=5&limit=9").json[name] == whole[name][5:14]
-            assert client.get(f"{path}?offset=17").json[name] == []
-            zipped = client.get(path, Accept_Encoding="gzip")
-            assert json.loads(gzip.decompress(zipped.body)) == whole
-            lines = [json.loads(line) for line in client.get(path, Accept=NDJSON).body.splitlines()]
-            assert [line[name] for line in lines] == whole[name]
-            assert [line["values"] for line in lines] == whole["values"]
-            assert [line["prediction"] for line in lines] == whole["predictions"]
+    for name, options in (("interactions", {}), ("pairs", {"top_pairs": 4})):
+        for model in MODELS:
+            path = explain(model, 9, interactions=True, **options)
+            whole = client.get(path).json
+            for span in (30, 5000):
+                monkeypatch.setattr(result_module, "SPAN_NUMBERS", span)
+                assert client.get(f"{path}?offset=5&limit=3").json[name] == whole[name][5:8]
+                assert client.get(f"{path}?offset=9").json[name] == []
+                zipped = client.get(path, Accept_Encoding="gzip")
+                assert json.loads(gzip.decompress(zipped.body)) == whole
+                lines = [json.loads(line) for line in client.get(path, Accept=NDJSON).body.splitlines()]
+                for of_line, of_all in ((name, name), ("values", "values"), ("prediction", "predictions")):
+                    assert [line[of_line] for line in lines] == whole[of_all]
 
 
 def test_top_pairs_are_the_largest_of_each_row_and_output_by_name(
     client: InProcess, explain: Explain, components: Components
 ) -> None:
-    for model in ("diabetes", "wine"):
-        version = components.catalog.get(model)
+    for model, outputs in MODELS.items():
+        features = components.catalog.get(model).features
         _, wanted = xgboosts(components, model, 12)
         result = client.get(explain(model, 12, interactions=True, top_pairs=3)).json
         assert "interactions" not in result
-        outputs = len(version.outputs)
-        place = {name: at for at, name in enumerate(version.features)}
-        lower, upper = np.triu_indices(len(version.features), 1)
+        lower, upper = np.triu_indices(len(features), 1)
         for row, of_row in enumerate(result["pairs"]):
             for output, pairs in enumerate([of_row] if outputs == 1 else of_row):
                 values = wanted[row, output, lower, upper]
                 largest = np.sort(np.abs(values))[::-1][:3]
                 assert [abs(np.float32(pair["value"])) for pair in pairs] == list(largest[largest > 0])
                 for pair in pairs:
-                    one, other = (place[name] for name in pair["features"])
+                    one, other = (features.index(name) for name in pair["features"])
                     assert one < other
                     assert np.float32(pair["value"]) == wanted[row, output, one, other]
 
 
-def test_the_job_document_says_what_was_asked_for_and_nothing_else(client: InProcess) -> None:
-    rows = [[1.0] * 10]
-    plain = client.post_json("/v1/jobs", {"model": "diabetes", "rows": rows}).json
+def test_the_job_document_says_what_was_asked_for_in_the_body_or_the_query_and_nothing_else(
+    client: InProcess, components: Components
+) -> None:
+    plain = send(client, "/v1/jobs", {}).json
     for options, added in (
         ({"interactions": False}, {}),
         ({"interactions": True}, {"interactions": True}),
         ({"interactions": True, "top_pairs": 5}, {"interactions": True, "top_pairs": 5}),
     ):
-        job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": rows, **options}).json
+        job = send(client, "/v1/jobs", options).json
         assert {name: value for name, value in job.items() if name not in plain} == added
         assert client.get(job["links"]["self"]).json == job
-
-
-def test_the_query_says_it_for_all_other_bodies(client: InProcess, components: Components) -> None:
-    names = components.catalog.get("diabetes").features
-    line = ",".join("1" for _ in names)
+    line = ",".join(["1"] * 10)
+    header = ",".join(components.catalog.get("diabetes").features)
     path = "/v1/jobs?model=diabetes&interactions=true&top_pairs=9"
-    for content_type, body in ((CSV, f"{','.join(names)}\n{line}\n"), (NDJSON, f"[{line}]\n")):
+    for content_type, body in ((CSV, f"{header}\n{line}\n"), (NDJSON, f"[{line}]\n")):
         job = client.post(path, body.encode(), content_type).json
         assert (job["interactions"], job["top_pairs"]) == (True, 9)
 
@@ -212,20 +183,23 @@ SENSELESS: list[tuple[str, dict[str, Any], str]] = [
 ]
 
 
-def test_options_that_make_no_sense_are_refused_with_what_to_do(
-    client: InProcess, nothing_is_left: Callable[[], None]
+def send(client: InProcess, path: str, options: dict[str, Any], **headers: str) -> Reply:
+    return client.post_json(path, {"model": "diabetes", "rows": [[1.0] * 10], **options}, **headers)
+
+
+def test_what_makes_no_sense_or_fits_nowhere_is_refused_before_any_work_with_what_to_do(
+    client: InProcess, nothing_is_left: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for query, members, told in SENSELESS:
         for path in ("/v1/jobs", "/v1/explain"):
-            reply = client.post_json(f"{path}?{query}", {"model": "wine", "rows": [[1.0] * 13], **members})
+            reply = send(client, f"{path}?{query}", members)
             assert reply.refusal == (422, "unprocessable")
             assert told in reply.detail
-    nothing_is_left()
-
-
-def test_a_row_whose_matrices_do_not_fit_is_refused_with_what_would(
-    client: InProcess, nothing_is_left: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    for accept, options in ((CSV, {}), (CSV, {"top_pairs": 3}), (NPY, {"top_pairs": 3})):
+        reply = send(client, "/v1/explain", {"interactions": True, **options}, Accept=accept)
+        assert reply.refusal == (406, "not-acceptable")
+        assert JSON in reply.detail
+        assert "interactions=false" in reply.detail
     monkeypatch.setattr(batch_plan, "batch_budget_bytes", lambda _settings: 3 * 13 * 13 * 4)
     for options in ({}, {"top_pairs": 1}):
         body = {"model": "wine", "rows": [[1.0] * 13], "interactions": True, **options}
@@ -235,36 +209,23 @@ def test_a_row_whose_matrices_do_not_fit_is_refused_with_what_would(
     nothing_is_left()
 
 
-def send(client: InProcess, path: str, options: dict[str, Any], **headers: str) -> Reply:
-    return client.post_json(path, {"model": "diabetes", "rows": [[1.0] * 10], **options}, **headers)
-
-
-def test_what_a_representation_cannot_hold_is_refused_before_any_work_and_says_what_can(
-    client: InProcess, nothing_is_left: Callable[[], None]
-) -> None:
-    for options, accept in (
-        ({"interactions": True}, CSV),
-        ({"interactions": True, "top_pairs": 3}, CSV),
-        ({"interactions": True, "top_pairs": 3}, NPY),
-    ):
-        reply = send(client, "/v1/explain", options, Accept=accept)
-        assert reply.refusal == (406, "not-acceptable")
-        assert "application/json" in reply.detail
-        assert "interactions=false" in reply.detail
-    nothing_is_left()
-
-
-def test_a_result_without_its_interactions_has_every_representation(
+def test_without_its_interactions_a_result_has_every_representation_and_the_same_summary_and_plots(
     client: InProcess, explain: Explain
 ) -> None:
-    path, plain = explain("diabetes", 9, interactions=True), explain("diabetes", 9)
-    assert client.get(path, Accept=CSV).status == 406
-    assert client.get(path, Accept=f"{CSV}, {NDJSON};q=0.5").headers["content-type"] == NDJSON
-    for accept in (CSV, NPY, NDJSON):
-        without = client.get(f"{path}?interactions=false", Accept=accept)
-        assert without.body == client.get(plain, Accept=accept).body
-    assert client.get(f"{path}?interactions=true").body == client.get(path).body
-    assert client.get(f"{path}?interactions=no").status == 400
+    plain = explain("diabetes", 9)
+    for options in ({}, {"top_pairs": 2}):
+        path = explain("diabetes", 9, interactions=True, **options)
+        assert client.get(path, Accept=CSV).status == 406
+        assert client.get(path, Accept=f"{CSV}, {NDJSON};q=0.5").headers["content-type"] == NDJSON
+        for accept in (CSV, NPY, NDJSON):
+            without = client.get(f"{path}?interactions=false", Accept=accept)
+            assert without.body == client.get(plain, Accept=accept).body
+        assert client.get(f"{path}?interactions=true").body == client.get(path).body
+        assert client.get(f"{path}?interactions=no").status == 400
+        job, plain_job = path.removesuffix("/result"), plain.removesuffix("/result")
+        summary = client.get(f"{job}/summary").json["outputs"]
+        assert summary == client.get(f"{plain_job}/summary").json["outputs"]
+        assert client.get(f"{job}/plots/bar").body == client.get(f"{plain_job}/plots/bar").body
 
 
 def test_an_idempotency_key_goes_with_what_was_asked_for(client: InProcess) -> None:
@@ -276,38 +237,10 @@ def test_an_idempotency_key_goes_with_what_was_asked_for(client: InProcess) -> N
         assert reply.refusal == (422, "idempotency-conflict")
 
 
-def test_summary_and_plots_are_those_of_the_values(client: InProcess, explain: Explain) -> None:
-    answers = []
-    for options in ({}, {"interactions": True}, {"interactions": True, "top_pairs": 2}):
-        job = explain("wine", 25, **options).removesuffix("/result")
-        summary = client.get(f"{job}/summary").json
-        bar = client.get(f"{job}/plots/bar")
-        assert bar.status == 200
-        answers.append((summary["outputs"], bar.body))
-    assert answers[0] == answers[1] == answers[2]
-
-
-def test_explain_answers_with_interactions_in_one_request(
-    client: InProcess, components: Components, runner: BatchRunner, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wait = components.job_waits.wait
-
-    def work_and_wait(job: Job, seconds: float) -> Job:
-        work(components, runner)
-        return wait(job, seconds)
-
-    monkeypatch.setattr(components.job_waits, "wait", work_and_wait)
-    rows = examples(components, "diabetes", 3).tolist()
-    body = {"model": "diabetes", "rows": rows, "interactions": True}
-    _, wanted = xgboosts(components, "diabetes", 3)
-    reply = client.post_json("/v1/explain?wait=20", body, Accept=NPY)
-    assert reply.status == 200
-    np.testing.assert_array_equal(np.load(io.BytesIO(reply.body)), wanted[:, 0])
-
-
 def test_room_is_promised_for_matrices_and_they_take_no_more(
-    client: InProcess, explain: Explain, components: Components
+    client: InProcess, explain: Explain, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(batch_plan, "batch_budget_bytes", lambda _settings: 2**24)  # one batch
     job_id = explain("wine", 40, interactions=True).split("/")[3]
     folder = components.settings.objects_dir / "jobs" / job_id
     stored = sum(
@@ -319,8 +252,7 @@ def test_room_is_promised_for_matrices_and_they_take_no_more(
     assert not folder.exists()
 
 
-@pytest.mark.parametrize("accept", [NPY, "application/json", NDJSON])
-def test_a_result_larger_than_the_api_may_hold_is_streamed(components: Components, accept: str) -> None:
+def test_a_result_larger_than_the_api_may_hold_is_streamed(components: Components) -> None:
     features, rows = 400, 24  # 15 MB
     job = Job(new_job_id(), "wide@1", Method.TREE_PATH_DEPENDENT, rows, 12, features, 1)
     job = replace(job, interactions=Interactions())
@@ -332,12 +264,11 @@ def test_a_result_larger_than_the_api_may_hold_is_streamed(components: Component
         components.payloads.put_result(job, batch, none, values, interactions=matrices)
     stored = StoredRows(job, range(rows), components.payloads)
     result = Result.stored(stored, JobNames.of(job, components.catalog), interactions=True)
-    written = 0
-    tracemalloc.start()
-    for chunk in FORMATS[accept].write(result):
-        written += len(chunk)
-        assert len(chunk) < 4 * 2**20
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
-    assert written > rows * features * features * 4
-    assert peak < 6 * 2**20
+    for accept in (NPY, JSON, NDJSON):
+        tracemalloc.start()
+        sizes = [len(chunk) for chunk in FORMATS[accept].write(result)]
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert max(sizes) < 4 * 2**20
+        assert sum(sizes) > rows * features * features * 4
+        assert peak < 6 * 2**20

@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import gzip
 import struct
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as ET
 
 import numpy as np
-import psutil
 import pytest
 from numpy.typing import NDArray
 
 from services.api.app import create_app
 from services.api.components import Components
 from services.api.http.concurrency_limits import PLOTS
-from services.api.results import summaries as job_digests
+from services.api.results import summaries
 from services.api.results.plots import png
-from services.api.results.plots.png import MOST_PIXELS
 from services.api.results.plots.svg import Drawing
 from shared.build import ROOT
 from shared.explanation import Explanation
@@ -36,7 +36,6 @@ from shared.summary.summary import Summary
 from tests.integration.api.api_client import InProcess, Reply, changed
 
 KINDS = ("bar", "beeswarm", "waterfall", "dependence")
-PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 type Floats = NDArray[np.float32]
 type Make = Callable[..., tuple[Job, Floats, Floats]]
@@ -46,47 +45,38 @@ type Make = Callable[..., tuple[Job, Floats, Floats]]
 def make(components: Components) -> Make:
     """Make a completed job with random rows and values; returns it with both."""
 
-    def make(model: str = "wine", rows: int = 60, digests: bool = False) -> tuple[Job, Floats, Floats]:  # noqa: FBT001, FBT002
+    def make(model: str = "wine", rows: int = 60, *, digests: bool = False) -> tuple[Job, Floats, Floats]:
         version = components.catalog.get(model)
-        job = Job(
-            id=new_job_id(),
-            model=version.id,
-            method=Method.TREE_PATH_DEPENDENT,
-            rows=rows,
-            batch_rows=25,
-            features=len(version.features),
-            outputs=len(version.outputs),
-            created_at=1.0,
-        )
+        features, outputs = len(version.features), len(version.outputs)
+        method = Method.TREE_PATH_DEPENDENT
+        job = Job(new_job_id(), version.id, method, rows, 25, features, outputs, created_at=1.0)
         chance = np.random.default_rng(rows)
-        features = chance.normal(size=(rows, job.features)).astype(np.float32)
-        features[chance.random(features.shape) < 0.1] = np.nan
-        results = chance.normal(size=(rows, job.outputs, job.features + 2)).astype(np.float32)
-        results[:, :, -2] = np.arange(1, job.outputs + 1)
+        given = chance.normal(size=(rows, features)).astype(np.float32)
+        given[chance.random(given.shape) < 0.1] = np.nan
+        results = chance.normal(size=(rows, outputs, features + 2)).astype(np.float32)
+        results[:, :, -2] = np.arange(1, outputs + 1)
         components.store.accept(job)
         for batch in range(job.batches):
             wanted = slice(job.rows_of(batch).start, job.rows_of(batch).stop)
-            some, explained = features[wanted], Explanation(results[wanted])
+            some, explained = given[wanted], Explanation(results[wanted])
             components.payloads.put_rows(job, batch, some)
             summary = Summary.of_batch(job, batch, some, explained).arrays if digests else ()
             components.payloads.put_result(job, batch, some, explained, summary=summary)
             components.store.transitions.claim(job.id, batch, "worker-1", "token")
             components.store.transitions.complete(job.id, batch, 1, job.model, 0.0)
-        return job, features, results
+        return job, given, results
 
     return make
-
-
-@pytest.fixture
-def small_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let jobs of 120 rows and more keep digests, with samples of twelve rows."""
-    monkeypatch.setattr(summary_module, "SAMPLE_ROWS", 12)
 
 
 def plot(client: InProcess, job: Job, kind: str, query: str = "", **headers: str) -> Reply:
     reply = client.get(f"/v1/jobs/{job.id}/plots/{kind}{query}", **headers)
     assert reply.status == 200, reply.body
     return reply
+
+
+def summary_of(client: InProcess, job: Job) -> Any:
+    return client.get(f"/v1/jobs/{job.id}/summary").json
 
 
 def assert_is_numpys(summary: Any, features: Floats, results: Floats, names: tuple[str, ...]) -> None:
@@ -109,100 +99,102 @@ def assert_is_numpys(summary: Any, features: Floats, results: Floats, names: tup
                 "correlation": np.corrcoef(features[there, column], own[there])[0, 1],
                 "missing": (~there).sum(),
             }
-            for name, value in wanted.items():
-                assert feature[name] == pytest.approx(value, abs=1e-5), (name, feature)
+            assert {name: feature[name] for name in wanted} == pytest.approx(wanted, abs=1e-5)
 
 
-def summary_of(client: InProcess, job: Job) -> Any:
-    return client.get(f"/v1/jobs/{job.id}/summary").json
-
-
-def test_the_summary_of_a_small_job_is_numpys(client: InProcess, make: Make, components: Components) -> None:
-    job, features, results = make("wine", 60)
+def test_the_summary_is_numpys_and_that_of_a_large_job_comes_from_its_digests_or_is_read_back(
+    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wine = components.catalog.get("wine")
+    job, features, results = make("wine", 60)
     summary = summary_of(client, job)
     assert [output["output"] for output in summary["outputs"]] == list(wine.outputs)
     assert summary["rows"] == 60
     assert_is_numpys(summary, features, results, wine.features)
 
-
-@pytest.mark.usefixtures("small_sample")
-def test_the_summary_of_a_large_job_comes_from_its_batches_digests_or_is_read_back(
-    client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = components.catalog.get("wine").features
+    # Jobs of 120 rows and more keep digests, with samples of twelve rows.
+    monkeypatch.setattr(summary_module, "SAMPLE_ROWS", 12)
+    job, features, results = make("wine", 260, digests=False)
+    assert_is_numpys(summary_of(client, job), features, results, wine.features)
     for portion in (1, 10**9):
-        monkeypatch.setattr(job_digests, "GATHERED_BYTES", portion)
+        monkeypatch.setattr(summaries, "GATHERED_BYTES", portion)
         job, features, results = make("wine", 260, digests=True)
         for batch in range(job.batches):  # the rows themselves are not read
             components.payloads.put_rows(job, batch, np.zeros((1, 1), np.float32))
-        assert_is_numpys(summary_of(client, job), features, results, names)
-        assert len(components.summaries.of(job).features) == 12
-    job, features, results = make("wine", 260, digests=False)
-    assert_is_numpys(summary_of(client, job), features, results, names)
+        assert_is_numpys(summary_of(client, job), features, results, wine.features)
+    for kind, says in {
+        "beeswarm": "12 of 260 rows",
+        "dependence": "12 of 260 rows",
+        "bar": "260 rows",
+    }.items():
+        assert says in plot(client, job, kind).body.decode()
 
 
-def test_every_plot_comes_as_svg_by_default_as_png_if_asked_for_and_packed(
+def test_every_plot_comes_as_svg_by_default_packed_and_as_png_if_asked_for(
     client: InProcess, make: Make
 ) -> None:
     job, *_ = make("wine")
     for kind in KINDS:
-        svg, image = plot(client, job, kind), plot(client, job, kind, Accept="image/png")
-        root = ET.fromstring(svg.body)
+        svg = plot(client, job, kind)
         assert svg.headers["content-type"] == "image/svg+xml"
+        root = ET.fromstring(svg.body)
         assert "wine@1" in root.get("aria-label", "")
-        assert image.headers["content-type"] == "image/png"
-        assert image.body.startswith(PNG_SIGNATURE)
-        size = struct.unpack(">II", image.body[16:24])
-        assert size == (2 * int(root.get("width", "")), 2 * int(root.get("height", "")))
         packed = plot(client, job, kind, Accept_Encoding="gzip")
         assert packed.headers["content-encoding"] == "gzip"
         assert gzip.decompress(packed.body) == svg.body
         assert len(packed.body) < len(svg.body) / 1.5
+    image = plot(client, job, kind, Accept="image/png")
+    assert image.headers["content-type"] == "image/png"
+    assert image.body.startswith(b"\x89PNG\r\n\x1a\n")
+    size = struct.unpack(">II", image.body[16:24])
+    assert size == (2 * int(root.get("width", "")), 2 * int(root.get("height", "")))
 
 
-@pytest.mark.usefixtures("small_sample")
-def test_a_large_jobs_plot_says_how_many_rows_it_shows(client: InProcess, make: Make) -> None:
-    job, *_ = make("diabetes", 1250, digests=True)
-
-    for kind, says in (
-        ("beeswarm", "12 of 1,250 rows"),
-        ("dependence", "12 of 1,250 rows"),
-        ("bar", "1,250 rows"),
-    ):
-        assert says in plot(client, job, kind).body.decode()
+def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(png, "MOST_PIXELS", 100_000)
+    width, height = struct.unpack(">II", png.render_png(Drawing(800, 3500, "Many", 'of "q"'))[16:24])
+    assert 0.9 * png.MOST_PIXELS < width * height < 1.01 * png.MOST_PIXELS
 
 
-def test_the_waterfall_shows_the_row_that_is_asked_for(
+def test_pngs_asked_for_at_once_are_written_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, seen = [0], []
+
+    def run(*_command: Any, **_more: Any) -> subprocess.CompletedProcess[bytes]:
+        inside[0] += 1
+        seen.append(inside[0])
+        time.sleep(0.02)  # the others come meanwhile
+        inside[0] -= 1
+        return subprocess.CompletedProcess([], 0, b"a picture")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(png.render_png, [Drawing(8, 8, "", "")] * 4)) == [b"a picture"] * 4
+    assert seen == [1] * 4
+
+
+def test_row_output_feature_and_the_number_of_lines_are_those_asked_for(
     client: InProcess, make: Make, components: Components
 ) -> None:
     job, _, results = make("diabetes", 60)
     for row in (0, 24, 25, 59):
         picture = plot(client, job, "waterfall", f"?row={row}").body.decode()
-
         margin = float(results[row, 0, :-1].astype(np.float64).sum())
         assert f"row {row}<" in picture
         shown = picture.partition("f(x) = ")[2].partition("<")[0].replace("\N{MINUS SIGN}", "-")
         assert float(shown) == pytest.approx(margin, abs=0.051)
     assert components.catalog.get("diabetes").features[0] in picture
 
-
-def test_an_output_and_a_feature_are_chosen_by_name(
-    client: InProcess, make: Make, components: Components
-) -> None:
     job, _, results = make("wine")
-    version = components.catalog.get("wine")
-    for place, output in enumerate(version.outputs):
+    wine = components.catalog.get("wine")
+    for place, output in enumerate(wine.outputs):
         largest = int(np.abs(results[:, place, :-2]).mean(axis=0).argmax())
         by_default = plot(client, job, "dependence", f"?output={quote(output)}").body.decode()
-        assert f"SHAP value for {version.features[largest]}" in by_default
+        assert f"SHAP value for {wine.features[largest]}" in by_default
         assert f"output {output}" in by_default
-    chosen = plot(client, job, "dependence", f"?feature={quote(version.features[3])}").body.decode()
-    assert f"SHAP value for {version.features[3]}" in chosen
-
-
-def test_features_beyond_max_display_share_a_line(client: InProcess, make: Make) -> None:
-    job, *_ = make("wine")
+    chosen = plot(client, job, "dependence", f"?feature={quote(wine.features[3])}").body.decode()
+    assert f"SHAP value for {wine.features[3]}" in chosen
 
     assert "Sum of 11 other features" in plot(client, job, "bar", "?max_display=3").body.decode()
     assert "Sum of 4 other features" in plot(client, job, "beeswarm").body.decode()
@@ -234,9 +226,13 @@ def test_what_cannot_be_drawn_is_said_also_before_the_job_has_ended_and_while_pl
         reply = client.get(f"/v1/jobs/{job.id}/{address}")
         assert reply.status == status
         assert says in reply.detail
-        with contextlib.ExitStack() as others:
-            for _ in range(PLOTS):
-                others.enter_context(components.plots)
+    with contextlib.ExitStack() as others:
+        for _ in range(PLOTS - 1):
+            others.enter_context(components.plots)
+        plot(client, job, "bar")
+        others.enter_context(components.plots)
+        assert client.get(f"/v1/jobs/{job.id}/plots/bar").refusal == (503, "busy")
+        for address, status, _ in WRONG:
             assert client.get(f"/v1/jobs/{queued}/{address}").status == status
 
 
@@ -255,34 +251,6 @@ def test_a_picture_that_cannot_be_made_is_refused_with_those_that_can(
     assert reply.status == 406
     assert "fonts-dejavu-core" in reply.detail
     plot(client, job, "bar")
-
-
-def test_pngs_asked_for_at_once_are_written_one_after_the_other(client: InProcess, make: Make) -> None:
-    job, *_ = make()
-    replies: list[Reply] = []
-    others, most = len(psutil.Process().children()), 0  # Redis is one
-
-    def ask() -> None:
-        replies.append(client.get(f"/v1/jobs/{job.id}/plots/beeswarm", Accept="image/png"))
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        most = max(most, len(psutil.Process().children()))
-        time.sleep(0.002)
-
-    assert [reply.status for reply in replies] == [200] * 4
-    assert most - others == 1
-
-
-def test_a_png_of_very_many_lines_has_no_more_pixels_than_the_memory_is_meant_for() -> None:
-    drawing = Drawing(800, 3500, "Many lines", 'of "quotes"')
-    usual = Drawing(800, 440, "Few lines", "m@1")
-
-    width, height = struct.unpack(">II", png.render_png(drawing)[16:24])
-    assert 0.9 * MOST_PIXELS < width * height < 1.01 * MOST_PIXELS
-    assert struct.unpack(">II", png.render_png(usual)[16:24]) == (1600, 880)
 
 
 def test_a_job_that_has_not_ended_or_is_not_there_has_neither_summary_nor_plots(
@@ -314,60 +282,34 @@ def test_a_job_that_is_deleted_before_or_while_it_is_read_is_not_there(
         client.call("DELETE", f"/v1/jobs/{of.id}")
         return gather(of)
 
-    monkeypatch.setattr(job_digests.JobSummaries, "of", lambda _, of: delete_and_gather(of))
+    monkeypatch.setattr(summaries.JobSummaries, "of", lambda _, of: delete_and_gather(of))
     assert client.get(f"/v1/jobs/{job.id}/summary").status == 404
     assert client.get(f"/v1/jobs/{job.id}/plots/bar").status == 404
 
 
-def test_plots_asked_for_at_once_read_the_job_once(
+def test_plots_asked_for_at_once_read_the_job_once_and_few_digests_stay_in_memory(
     client: InProcess, make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job, *_ = make()
-    reads: list[tuple[str, int]] = []
+    jobs = [make()[0] for _ in range(4)]
+    reads: list[int] = []
+    read = components.payloads.result
 
-    def count(name: str) -> None:
-        read = getattr(components.payloads, name)
+    def counted(_: Any, job: Job, batch: int) -> Any:
+        reads.append(batch)
+        return read(job, batch)
 
-        def counted(_: Any, job: Job, batch: int) -> Any:
-            reads.append((name, batch))
-            return read(job, batch)
-
-        monkeypatch.setattr(type(components.payloads), name, counted)
-
-    count("rows")
-    count("result")
-    threads = [threading.Thread(target=plot, args=(client, job, "bar")) for _ in range(4)]
+    monkeypatch.setattr(type(components.payloads), "result", counted)
+    threads = [threading.Thread(target=plot, args=(client, jobs[0], "bar")) for _ in range(PLOTS)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
+    assert sorted(reads) == [0, 1, 2]
 
-    assert sorted(reads) == sorted((side, batch) for side in ("rows", "result") for batch in range(3))
-
-
-def test_only_so_many_digests_stay_in_memory(
-    make: Make, components: Components, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    jobs = [make()[0] for _ in range(4)]
-    size = components.summaries.of(jobs[0]).size
-    monkeypatch.setattr(job_digests, "KEPT_BYTES", 2 * size)
+    monkeypatch.setattr(summaries, "KEPT_BYTES", 2 * components.summaries.of(jobs[0]).size)
     for job in jobs:
         components.summaries.of(job)
-
     assert list(components.summaries._kept) == [job.id for job in jobs[-2:]]
-
-
-def test_more_plots_than_may_be_made_at_a_time_are_put_off(
-    client: InProcess, make: Make, components: Components
-) -> None:
-    job, *_ = make()
-    with contextlib.ExitStack() as others:
-        for _ in range(PLOTS - 1):
-            others.enter_context(components.plots)
-        with components.plots:
-            reply = client.get(f"/v1/jobs/{job.id}/plots/bar")
-        assert reply.refusal == (503, "busy")
-        plot(client, job, "bar")
 
 
 def test_a_job_that_is_too_wide_for_a_digest_has_its_waterfalls(
