@@ -11,13 +11,11 @@ import json
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from services.api.components import Components
 from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess
 
-NAMES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6"]
-HEADER = ",".join(NAMES)
+HEADER = "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6"
 LINE = ",".join(["1"] * 10)
 GOOD = [1.0] * 10
 
@@ -32,69 +30,37 @@ def npy(array: np.ndarray) -> bytes:
     return file.getvalue()
 
 
-def named(**changes: object) -> dict[str, object]:
-    return {**dict.fromkeys(NAMES, 1.0), **changes}
-
-
 INVALID, UNREADABLE, UNPROCESSABLE = (422, "invalid-rows"), (400, "unreadable-body"), (422, "unprocessable")
-NOT_FOUND, TOO_LARGE, TYPE = (
-    (404, "model-not-found"),
-    (413, "body-too-large"),
-    (415, "unsupported-media-type"),
-)
-PARAMETER = (400, "bad-parameter")
+NOT_FOUND, TOO_LARGE = (404, "model-not-found"), (413, "body-too-large")
+TYPE, PARAMETER = (415, "unsupported-media-type"), (400, "bad-parameter")
 
 #: Refusal, words of its detail, content type, and body
 BODIES: list[tuple[tuple[int, str], str, str, bytes]] = [
     (INVALID, "row 1", JSON, rows(GOOD, [1.0] * 9)),
-    (INVALID, "height", JSON, rows(named(height=1))),
-    (INVALID, "bmi", JSON, rows({n: 1 for n in NAMES if n != "bmi"})),
-    (INVALID, "'age'", JSON, rows(GOOD, ["old", *GOOD[1:]])),
     (INVALID, "'age'", NDJSON, b"[[1]" + b",1" * 9 + b"]"),
     (INVALID, "float32", JSON, rows([1e39, *GOOD[1:]])),
     (INVALID, "no rows", JSON, rows()),
-    (INVALID, "row 0", JSON, rows([[[[[[[[[[1]]]]]]]]]])),
     (UNREADABLE, "empty", JSON, b""),
     (UNREADABLE, "", JSON, rows(GOOD)[:-20]),
-    (UNREADABLE, "", JSON, b"{"),
     (UNPROCESSABLE, "JSON object", JSON, b"[1]"),
-    (UNPROCESSABLE, "mdl", JSON, b'{"rows": [[1]], "mdl": "x"}'),
     (UNPROCESSABLE, "breast-cancer, diabetes, wine", JSON, b'{"rows": [[1]]}'),
     (UNPROCESSABLE, "interventional", JSON, rows([1], method="guess")),
     (NOT_FOUND, "breast-cancer@1", JSON, b'{"model": "../../etc/passwd", "rows": [[1]]}'),
     (NOT_FOUND, "diabetes@1", JSON, b'{"model": "diabetes@7", "rows": [[1]]}'),
-    (UNREADABLE, "empty", CSV, b""),
-    (INVALID, "no rows", CSV, HEADER.encode() + b"\n"),
-    (INVALID, "age", CSV, f"{HEADER},age\n1\n".encode()),
-    (INVALID, "row 1, column 'age'", CSV, f"{HEADER}\n{LINE}\nold{LINE[1:]}\n".encode()),
     (INVALID, "row 15", CSV, "\n".join([HEADER, *[LINE] * 15, "x" + LINE]).encode()),  # in the second batch
     (INVALID, "", CSV, b"c," * 400_000 + b"c\n1\n"),
-    (INVALID, "index=False", CSV, f",{HEADER}\n0,{LINE}\n".encode()),
     (INVALID, "'age', 'sex'", CSV, f"{LINE}\n".encode()),
-    (UNREADABLE, "", NDJSON, b"[1,2"),
-    (INVALID, "9 columns", NPY, npy(np.ones((2, 9), np.float32))),
-    (INVALID, "infinity", NPY, npy(np.full((2, 10), np.inf, np.float32))),
     (INVALID, "16777217", NPY, npy(np.full((3, 10), 2**24 + 1))),
     (UNREADABLE, "9 rows", NPY, npy(np.ones((3, 10), np.float32)).replace(b"(3, 10)", b"(9, 10)")),
-    (UNREADABLE, "NPY", NPY, b"PK\x03\x04 something else"),
     ((413, "too-many-rows"), "2000", NPY, npy(np.ones((2001, 10), np.float32))),
-    *(
-        (TYPE, "", content_type, b"<a/>")
-        for content_type in ("", "application/xml", "text/csv; charset=utf-16")
-    ),
+    *((TYPE, "", other, b"<a/>") for other in ("", "application/xml", "text/csv; charset=utf-16")),
 ]
 #: Refusal, words of its detail, query, headers, and body
 REQUESTS: list[tuple[tuple[int, str], str, str, dict[str, str], bytes]] = [
     (TYPE, "", "model=diabetes", {"Content_Encoding": "br"}, b"x"),
     (UNREADABLE, "", "model=diabetes", {"Content_Encoding": "gzip"}, b"no gzip"),
-    (
-        UNREADABLE,
-        "",
-        "model=diabetes",
-        {"Content_Encoding": "gzip"},
-        gzip.compress(f"{HEADER}\n{LINE}\n".encode())[:-9],
-    ),
-    (TOO_LARGE, "", "model=diabetes", {"Content_Encoding": "gzip"}, gzip.compress(b"1" * (64 * 2**20))),
+    (UNREADABLE, "", "model=diabetes", {"Content_Encoding": "gzip"}, gzip.compress(HEADER.encode())[:-9]),
+    (TOO_LARGE, "", "model=diabetes", {"Content_Encoding": "gzip"}, gzip.compress(b"1" * (2 * 2**20))),
     (UNPROCESSABLE, "", "model=wine", {}, rows(GOOD)),  # the body names another one
     (PARAMETER, "model", "modle=wine", {}, rows(GOOD)),
     *((PARAMETER, "", f"wait={wait}", {}, rows(GOOD)) for wait in ("soon", "-1", "nan", "", "1&wait=2")),
@@ -102,19 +68,19 @@ REQUESTS: list[tuple[tuple[int, str], str, str, dict[str, str], bytes]] = [
 ]
 
 
-@pytest.mark.parametrize("address", ["/v1/jobs", "/v1/explain"])
 def test_bad_input_is_refused_with_a_message_that_helps(
-    client: InProcess, nothing_is_left: Callable[[], None], address: str
+    client: InProcess, nothing_is_left: Callable[[], None]
 ) -> None:
-    for refusal, words, content_type, body in BODIES:
-        query = "" if content_type == JSON else "?model=diabetes"
-        reply = client.post(address + query, body, content_type)
-        assert reply.refusal == refusal, (body[:100], reply.body)
-        assert words in reply.detail, reply.detail
-    for refusal, words, query, headers, body in REQUESTS:
-        reply = client.post(f"{address}?{query}", body, JSON if body.startswith(b"{") else CSV, **headers)
-        assert reply.refusal == refusal, (query, headers, reply.body)
-        assert words in reply.detail, reply.detail
+    for address in ("/v1/jobs", "/v1/explain"):
+        for refusal, words, content_type, body in BODIES:
+            query = "" if content_type == JSON else "?model=diabetes"
+            reply = client.post(address + query, body, content_type)
+            assert reply.refusal == refusal, (body[:100], reply.body)
+            assert words in reply.detail, reply.detail
+        for refusal, words, query, headers, body in REQUESTS:
+            reply = client.post(f"{address}?{query}", body, JSON if body[:1] == b"{" else CSV, **headers)
+            assert reply.refusal == refusal, (query, headers, reply.body)
+            assert words in reply.detail, reply.detail
     nothing_is_left()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -30,41 +29,22 @@ def room(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> ResultReservati
 
 
 def job_of(batches: int) -> Job:
-    return Job(
-        id=new_job_id(),
-        model="wine@1",
-        method=Method.TREE_PATH_DEPENDENT,
-        rows=batches * 10,
-        batch_rows=10,
-        features=2,
-        outputs=1,
-        created_at=time.time(),
-    )
-
-
-def room_left(room: ResultReservations) -> int:
-    """Return how many MB can still be reserved."""
-    for megabytes in range(100, -1, -1):
-        try:
-            room.reserve("test", Need(megabytes * MB))
-        except StorageFullError:
-            continue
-        finally:
-            room.release("test")
-        return megabytes
-    return -1
+    rows, method = batches * 10, Method.TREE_PATH_DEPENDENT
+    return Job(new_job_id(), "wine@1", method, rows, 10, features=2, outputs=1, created_at=time.time())
 
 
 def test_room_reserved_for_one_job_is_not_free_for_another(room: ResultReservations) -> None:
-    room.reserve("one", Need(30 * MB))
-    room.reserve("one", Need(30 * MB))  # batch by batch, as the rows come in
+    room.reserve("one", Need(30 * MB, 30))
+    room.reserve("one", Need(30 * MB, 30))  # batch by batch, as the rows come in
     room.settle("one")
-    with pytest.raises(StorageFullError):
-        room.reserve("two", Need(41 * MB))
+    for too_much in (Need(41 * MB), Need(inodes=41)):
+        with pytest.raises(StorageFullError):
+            room.reserve("two", too_much)
+        room.release("two")
+    room.reserve("two", Need(40 * MB, 40))
     room.release("two")
-    assert room_left(room) == 40
     room.release("one")
-    assert room_left(room) == 100
+    room.reserve("three", Need(100 * MB, 100))
 
 
 def test_room_is_released_as_results_are_made_and_at_the_jobs_end(
@@ -85,41 +65,24 @@ def test_room_is_released_as_results_are_made_and_at_the_jobs_end(
     assert room._total.bytes == 0
 
 
-def test_a_refresh_keeps_reservations_of_entering_jobs_and_drops_those_of_lost_ones(
-    room: ResultReservations, store: JobStore
+def test_a_refresh_keeps_what_is_entering_drops_what_was_lost_and_counts_jobs_once(
+    room: ResultReservations, settings: Settings, store: JobStore
 ) -> None:
     room.reserve("entering", Need(10 * MB))
     room.reserve("lost", Need(20 * MB))  # Redis went away in the accepting transaction
     room.settle("lost")
     room.refresh(store)
-    assert room_left(room) == 90
+    assert room._total.bytes == 10 * MB
     room.settle("entering")
-    room.refresh(store)
-    assert room_left(room) == 100
-
-
-def test_jobs_of_an_earlier_process_and_unsettled_ones_are_counted_once(
-    room: ResultReservations, settings: Settings, store: JobStore
-) -> None:
     job = job_of(batches=1)
     room.reserve(job.id, Need(result_bytes(10, 2, 1)))
     store.accept(job)
-    for reservations in (room, ResultReservations(settings.local_objects_dir)):
+    for reservations in (room, ResultReservations(settings.local_objects_dir)):  # also of an earlier process
         reservations.refresh(store)
         assert reservations._total.bytes == result_bytes(10, 2, 1)
 
 
-def test_a_remote_store_is_not_limited(settings: Settings, tmp_path: Path) -> None:
-    remote = ResultReservations(
-        replace(settings, storage_url="s3://somewhere", data_dir=tmp_path).local_objects_dir
-    )
-    remote.reserve("one", Need(2**60, 2**60))
-
-
-def test_inodes_are_reserved_as_bytes_are_for_files_and_folders(room: ResultReservations) -> None:
-    room.reserve("one", Need(inodes=60))
-    with pytest.raises(StorageFullError, match="free inodes"):
-        room.reserve("two", Need(inodes=41))
+def test_files_and_folders_take_inodes_and_a_remote_store_is_not_limited(settings: Settings) -> None:
     wide = replace(job_of(batches=2), features=10_000)
     assert Need.of_batch(job_of(batches=1), 10).inodes == 0
     assert Need.of_batch(wide, 10).inodes == 1
@@ -128,3 +91,5 @@ def test_inodes_are_reserved_as_bytes_are_for_files_and_folders(room: ResultRese
     large = replace(job_of(batches=8), todo=8)
     assert Need.of_rest(large).inodes == 9
     assert Need.of_rest(replace(large, todo=2, interactions=Interactions())).inodes == 6
+    remote = replace(settings, storage_url="s3://somewhere").local_objects_dir
+    ResultReservations(remote).reserve("one", Need(2**60, 2**60))

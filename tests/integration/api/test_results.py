@@ -16,18 +16,17 @@ from services.api.http.concurrency_limits import STREAMS
 from services.api.results import writer
 from shapbox import NoAnswerError
 from shared.jobs.document import Job
-from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess, OverHttp
+from tests.integration.api.api_client import API_KEY, CSV, JSON, NDJSON, NPY, InProcess, OverHttp
 
-type Finish = Callable[[Job], np.ndarray[Any, np.dtype[np.float32]]]
+type Values = np.ndarray[Any, np.dtype[np.float32]]
+type Done = Callable[[str, int], tuple[str, Values]]
 
 
 @pytest.fixture
-def done(
-    client: InProcess, components: Components, finish: Finish
-) -> Callable[[str, int], tuple[str, np.ndarray]]:
+def done(client: InProcess, components: Components, finish: Callable[[Job], Values]) -> Done:
     """Make a completed job of so many rows; returns its result's address and values."""
 
-    def make(model: str, rows: int) -> tuple[str, np.ndarray]:
+    def make(model: str, rows: int) -> tuple[str, Values]:
         features = len(components.catalog.get(model).features)
         body = {"model": model, "rows": [[float(row)] * features for row in range(rows)]}
         job = components.store.get(client.post_json("/v1/jobs", body).json["id"])
@@ -36,23 +35,17 @@ def done(
     return make
 
 
-type Done = Callable[[str, int], tuple[str, np.ndarray]]
-
-
 def test_every_format_gives_the_stored_values_in_its_layout(
     client: InProcess, done: Done, components: Components
 ) -> None:
     for model, outputs in (("diabetes", 1), ("wine", 3)):
         path, stored = done(model, 25)
         result = client.get(path).json
-        values = stored[:, :, :-2].transpose(0, 2, 1)
         shape = () if outputs == 1 else (outputs,)
-        found = {
-            name: np.array(result[name], np.float32) for name in ("values", "base_values", "predictions")
-        }
-        np.testing.assert_array_equal(found["values"], values.reshape(25, -1, *shape))
-        np.testing.assert_array_equal(found["base_values"], stored[:, :, -2].reshape(25, *shape))
-        np.testing.assert_array_equal(found["predictions"], stored[:, :, -1].reshape(25, *shape))
+        values = stored[:, :, :-2].transpose(0, 2, 1).reshape(25, -1, *shape)
+        np.testing.assert_array_equal(np.array(result["values"], np.float32), values)
+        for name, place in (("base_values", -2), ("predictions", -1)):
+            np.testing.assert_array_equal(result[name], stored[:, :, place].reshape(25, *shape))
         assert result["output_names"] == list(components.catalog.get(model).outputs)
         zipped = client.get(path, Accept_Encoding="gzip, br")
         assert zipped.headers["content-encoding"] == "gzip"
@@ -76,15 +69,13 @@ def test_every_format_gives_the_stored_values_in_its_layout(
     assert client.get(path, Accept="application/xml").refusal == (406, "not-acceptable")
 
 
-def test_the_result_of_an_active_job_is_not_ready(client: InProcess) -> None:
+def test_the_result_of_an_active_job_is_not_ready_and_that_of_a_failed_one_says_why(
+    client: InProcess, components: Components
+) -> None:
     job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
     reply = client.get(job["links"]["result"])
     assert reply.refusal == (409, "result-not-ready")
     assert int(reply.headers["retry-after"]) >= 1
-
-
-def test_the_result_of_a_failed_job_says_why(client: InProcess, components: Components) -> None:
-    job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[1.0] * 10]}).json
     components.store.fail(job["id"], "poison-batch", "Rows 0 to 0 have ended 3 workers.")
     reply = client.get(job["links"]["result"])
     assert reply.refusal == (409, "job-failed")
@@ -92,30 +83,30 @@ def test_the_result_of_a_failed_job_says_why(client: InProcess, components: Comp
     assert reply.json["job"]["error"]["type"] == "/problems/poison-batch"
 
 
-def test_a_result_whose_model_is_gone_is_still_given(
+def test_a_result_whose_model_is_gone_is_still_given_and_one_that_is_missing_is_no_wrong_body(
     client: InProcess, done: Done, components: Components
 ) -> None:
     path, _ = done("diabetes", 1)
     del components.catalog._versions[("diabetes", 1)]
     assert client.get(path).json["feature_names"][:2] == ["f0", "f1"]
-
-
-def test_a_result_that_is_missing_from_the_store_is_no_wrong_body(
-    client: InProcess, done: Done, components: Components
-) -> None:
-    path, _ = done("diabetes", 1)
     components.payloads.delete_job(path.split("/")[3])
-    reply = client.send("GET", path, b"", {"Authorization": "Bearer api-key-of-the-tests"})
+    reply = client.send("GET", path, b"", {"Authorization": f"Bearer {API_KEY}"})
     assert reply.refusal == (500, "payload-missing")
     assert "jobs/" not in reply.detail
     assert "Traceback" not in reply.body.decode()
 
 
-def test_a_large_result_is_streamed_over_http(
-    http: OverHttp, done: Done, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stream results that have more than a hundred numbers."""
     monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
-    path, stored = done("diabetes", 1200)
+
+
+@pytest.mark.usefixtures("streamed")
+def test_a_large_result_is_streamed_over_http_and_too_many_at_a_time_are_put_off(
+    http: OverHttp, done: Done, components: Components
+) -> None:
+    path, stored = done("diabetes", 300)
     npy = http.get(path, Accept=NPY)
     assert int(npy.headers["content-length"]) == len(npy.body)
     np.testing.assert_array_equal(np.load(io.BytesIO(npy.body)), stored[:, 0, :-1])
@@ -123,8 +114,15 @@ def test_a_large_result_is_streamed_over_http(
     np.testing.assert_array_equal(np.array(values, np.float32), stored[:, 0, :-2])
     head = http.call("HEAD", path, headers={"Accept": NPY})
     assert (head.status, head.headers["content-length"]) == (200, str(len(npy.body)))
+    with contextlib.ExitStack() as others:
+        for _ in range(STREAMS):
+            others.enter_context(components.streams)
+        reply = http.get(path)
+    assert reply.refusal == (503, "busy")
+    assert "content-disposition" not in reply.headers
 
 
+@pytest.mark.usefixtures("streamed")
 def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
     http: OverHttp,
     done: Done,
@@ -132,7 +130,6 @@ def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
     monkeypatch: pytest.MonkeyPatch,
     wait_until: Callable[..., float],
 ) -> None:
-    monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
     result, calls = components.payloads.result, []
 
     def get_and_delete(_: Any, job: Job, batch: int) -> Any:
@@ -151,16 +148,3 @@ def test_a_job_deleted_while_its_result_is_streamed_breaks_the_connection(
                 http.get(path, Accept=accept)
         assert max(calls) == 20
         wait_until(lambda: components.streams._free._value == STREAMS)  # its place is given back
-
-
-def test_too_many_streams_at_a_time_are_told_to_come_again(
-    http: OverHttp, done: Done, components: Components, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100)
-    path, _ = done("diabetes", 1200)
-    with contextlib.ExitStack() as others:
-        for _ in range(STREAMS):
-            others.enter_context(components.streams)
-        reply = http.get(path)
-    assert reply.refusal == (503, "busy")
-    assert "content-disposition" not in reply.headers
