@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.server
 import socket
 import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,6 @@ from shared.errors import BootError
 from shared.settings import Settings
 from tests.support.remote.certificates import make_certificates
 from tests.support.remote.remote_redis import PASSWORD, RemoteRedis
-
-type MakeRedis = Callable[..., RemoteRedis]
-
-
-@pytest.fixture
-def start_redis(tmp_path: Path) -> Iterator[MakeRedis]:
-    started: list[RemoteRedis] = []
-
-    def start(**options: object) -> RemoteRedis:
-        started.append(RemoteRedis(tmp_path / "redis", **options))  # type: ignore[arg-type]  # as given
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for one in started:
-        one.kill()
 
 
 def check(url: str) -> None:
@@ -48,46 +31,51 @@ def refused(url: str) -> str:
 
 
 def test_one_with_tls_is_taken_and_faults_of_the_address_are_told_apart(
-    start_redis: MakeRedis, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server = start_redis(options=("--user", "guest", "on", ">guest-secret", "+ping"))
+    server = RemoteRedis(tmp_path / "redis", options=("--user", "guest", "on", ">guest-secret", "+ping"))
+    server.start()
     url = server.url()
-    check(url)
-    assert caplog.messages == []
-    assert "refuses the password" in refused(server.url(password="wrong-one"))
-    assert "refuses the password" in refused(server.url(password=""))
-    assert "refuses the password" in refused(url.replace("//:", "//nobody:"))
-    guest = url.replace(url[: url.index("@")], "rediss://guest:guest-secret")
-    assert "does not let this user work" in refused(guest)
-    assert "?ssl_ca_certs=" in refused(server.url(trusted=False))
     other = make_certificates(tmp_path / "other").authority
-    assert "not trusted" in refused(f"{server.url(trusted=False)}?ssl_ca_certs={other}")
-    said = refused(url.replace("127.0.0.1", "localhost"))
-    assert "localhost" in said
-    assert "the host as the certificate does" in said
-    server.kill()
+    try:
+        check(url)
+        assert caplog.messages == []
+        for wrong, said in (
+            (server.url(password="wrong-one"), "refuses the password"),
+            (server.url(password=""), "refuses the password"),
+            (url.replace("//:", "//nobody:"), "refuses the password"),
+            (f"rediss://guest:guest-secret{url[url.index('@') :]}", "does not let this user work"),
+            (server.url(trusted=False), "?ssl_ca_certs="),
+            (f"{server.url(trusted=False)}?ssl_ca_certs={other}", "not trusted"),
+            (url.replace("127.0.0.1", "localhost"), "the host as the certificate does"),
+        ):
+            assert said in refused(wrong)
+    finally:
+        server.kill()
     check(url)  # one that is away is no reason not to start
     assert "the programs will wait for it" in caplog.text
     assert PASSWORD not in caplog.text
 
 
-def test_tls_to_a_server_that_speaks_none_is_refused() -> None:
+def test_tls_to_a_server_that_speaks_none_and_files_that_are_not_there_are_refused() -> None:
     with http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as plain:
         threading.Thread(target=plain.serve_forever, args=(0.01,), daemon=True).start()
         said = refused(f"rediss://127.0.0.1:{plain.server_port}")
         plain.shutdown()
     assert "does not agree on TLS" in said
+    for name in ("ssl_ca_certs", "ssl_certfile"):
+        said = refused(f"rediss://127.0.0.1:1/0?{name}=/nowhere/file.pem")
+        assert f"{name} /nowhere/file.pem cannot be read" in said
 
 
-@pytest.mark.parametrize("name", ["ssl_ca_certs", "ssl_certfile"])
-def test_a_file_that_is_not_there_is_named(name: str) -> None:
-    said = refused(f"rediss://127.0.0.1:1/0?{name}=/nowhere/file.pem")
-    assert f"{name} /nowhere/file.pem cannot be read" in said
-
-
-def test_a_cluster_is_refused(start_redis: MakeRedis) -> None:
+def test_a_cluster_is_refused(tmp_path: Path) -> None:
     options = ("--cluster-enabled", "yes", "--cluster-port", str(free_ports(1)[0]))
-    assert "is a cluster" in refused(start_redis(tls=False, options=options).url())
+    server = RemoteRedis(tmp_path / "redis", tls=False, options=options)
+    server.start()
+    try:
+        assert "is a cluster" in refused(server.url())
+    finally:
+        server.kill()
 
 
 @pytest.mark.parametrize("patience", [6.0, 0.05])

@@ -5,11 +5,11 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 import termios
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +30,9 @@ PROGRAM = """
 command={folder}/{name}
 startsecs=0
 autorestart={restart}
-redirect_stderr={merged}
 stdout_logfile=NONE
-stderr_logfile=NONE
-{more}
 """
+LISTENER = "stderr_logfile=NONE\nevents=TICK_3600\npriority=1000\n"
 SHAPED = '{"time":"2026-11-25T01:38:52.098Z","level":"INFO","service":"api","message":"hello"}'
 #: Seconds for anything to happen on a busy machine.
 SECONDS = 60.0
@@ -56,70 +54,50 @@ class Setting:
         self.folder = folder
         self.text = HEAD.format(folder=folder)
         self.output = folder / "output"
-        self.process: subprocess.Popen[bytes] | None = None
 
-    def add(self, name: str, script: str, *, restart: bool = False, listener: bool = False) -> None:
+    def add(self, name: str, script: str, restart: str = "false", *, listener: bool = False) -> None:
         path = self.folder / name
         path.write_text(f"#!/bin/sh\n{script}\n")
         path.chmod(0o700)
-        self.text += PROGRAM.format(
-            kind="eventlistener" if listener else "program",
-            name=name,
-            folder=self.folder,
-            restart=str(restart).lower(),
-            merged=str(not listener).lower(),
-            more="events=TICK_3600\npriority=1000" if listener else "",
-        )
+        kind = "eventlistener" if listener else "program"
+        self.text += PROGRAM.format(kind=kind, name=name, folder=self.folder, restart=restart)
+        self.text += LISTENER if listener else "redirect_stderr=true\n"
 
-    def start(
-        self, stdout: int | None = None, program: tuple[str, str] = ("-m", "ops.run.supervision")
-    ) -> None:
+    @contextmanager
+    def running(self, *program: str, stdout: int | None = None) -> Iterator[None]:
+        """Run supervisord, by another program if one is given; it must end with 0."""
         configuration = self.folder / "supervisord.conf"
         configuration.write_text(self.text)
-        words = [sys.executable, *program, "json", "INFO"]
-        user = ["--user", "root"] if os.geteuid() == 0 else []
+        words = [sys.executable, *(program or ("-m", "ops.run.supervision")), "json", "INFO"]
+        words += ["--nodaemon", "--configuration", str(configuration)]
+        words += ["--user", "root"] if os.geteuid() == 0 else []
         with self.output.open("wb") as file:
-            self.process = subprocess.Popen(
-                [*words, "--nodaemon", "--configuration", str(configuration), *user],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=file if stdout is None else stdout,
-                stderr=subprocess.STDOUT,
+            process = subprocess.Popen(
+                words, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=stdout or file, stderr=subprocess.STDOUT
             )
-
-    def printed(self) -> str:
-        return self.output.read_text(encoding="utf-8")
-
-    def records(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.printed().split("\n")[:-1]]
+        try:
+            yield
+            process.terminate()
+            assert process.wait(SECONDS) == 0
+        finally:
+            process.kill()
+            process.wait()
 
     def of(self, service: str) -> list[dict[str, Any]]:
-        return [record for record in self.records() if record["service"] == service]
+        records = [json.loads(line) for line in self.output.read_text().split("\n")[:-1]]
+        return [record for record in records if record["service"] == service]
 
     def until_ended(self, *names: str) -> None:
         said = [f"exited: {name} " for name in names]
-        until(lambda: all(words in self.printed() for words in said), SECONDS)
-
-    def stop(self) -> None:
-        if self.process is None or self.process.poll() is not None:
-            return
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(SECONDS)
-        finally:
-            self.process.kill()
-            self.process.wait()
+        until(lambda: all(words in self.output.read_text() for words in said), SECONDS)
 
 
 @pytest.fixture
-def setting(tmp_path: Path) -> Iterator[Setting]:
-    made = Setting(tmp_path)
-    yield made
-    made.stop()
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path)
 
 
 def test_whatever_programs_print_is_in_the_one_shape(setting: Setting) -> None:
-    setting.add("shaped", f"echo '{SHAPED}'")
     setting.add("last-words", f"echo '{SHAPED}'; printf 'no end of line'")
     setting.add(
         "pieces",
@@ -128,12 +106,11 @@ def test_whatever_programs_print_is_in_the_one_shape(setting: Setting) -> None:
     setting.add("bytes", "printf '\\377\\000\\033[1m\\n'")
     setting.add("missing", "exec /nowhere")
     setting.add("listener", "printf 'READY\\n'; echo oops >&2; exec sleep 60", listener=True)
-    setting.start()
-    setting.until_ended("shaped", "last-words", "pieces", "bytes", "missing")
-    until(lambda: setting.of("listener"), SECONDS)  # it lives on, and says no more
-    setting.stop()
+    with setting.running():
+        setting.until_ended("last-words", "pieces", "bytes", "missing")
+        until(lambda: setting.of("listener"), SECONDS)  # it lives on, and says no more
 
-    assert setting.printed().count(SHAPED) == 2
+    assert setting.output.read_text().count(SHAPED) == 1
     assert [record["message"] for record in setting.of("last-words")] == ["no end of line"]
     [pieces] = setting.of("pieces")
     assert (pieces["message"], pieces["level"]) == ("xError: x", "ERROR")
@@ -141,48 +118,32 @@ def test_whatever_programs_print_is_in_the_one_shape(setting: Setting) -> None:
     assert [record["message"] for record in setting.of("bytes")] == ["\\xff\x00\x1b[1m"]
     assert len(setting.of("missing")) == 1
     assert [record["message"] for record in setting.of("listener")] == ["oops"]
-    mine = [record["message"] for record in setting.of("supervisor")]
-    assert any(message.startswith("supervisord started") for message in mine)
-    assert not [record for record in setting.of("supervisor") if record["level"] == "CRITICAL"]
-    assert setting.process is not None
-    assert setting.process.returncode == 0
+    mine = setting.of("supervisor")
+    assert any(record["message"].startswith("supervisord started") for record in mine)
+    assert not [record for record in mine if record["level"] == "CRITICAL"]
 
 
 def test_a_program_is_started_again_though_nobody_reads_what_is_printed(setting: Setting) -> None:
     reader, writer = os.pipe()
     starts = setting.folder / "starts"
-    setting.add("noisy", "yes '" + "x" * 200 + "' | head -c 1000000", restart=True)
-    setting.add("dying", f"echo >> {starts}; sleep 0.2", restart=True)
+    setting.add("noisy", "yes '" + "x" * 200 + "' | head -c 1000000", restart="true")
+    setting.add("dying", f"echo >> {starts}; sleep 0.2", restart="true")
+
+    def unread() -> int:
+        return int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, bytes(4)), sys.byteorder)
+
     try:
-        setting.start(writer)
-        os.close(writer)
-        until(
-            lambda: int.from_bytes(fcntl.ioctl(reader, termios.FIONREAD, bytes(4)), sys.byteorder) > 60_000,
-            SECONDS,
-        )
-        before = starts.stat().st_size if starts.exists() else 0
-        until(lambda: starts.exists() and starts.stat().st_size >= before + 2, SECONDS)
-        setting.stop()
-        assert setting.process is not None
-        assert setting.process.returncode == 0
+        with setting.running(stdout=writer):
+            until(lambda: unread() > 60_000, SECONDS)
+            before = starts.stat().st_size if starts.exists() else 0
+            until(lambda: starts.exists() and starts.stat().st_size >= before + 2, SECONDS)
     finally:
+        os.close(writer)
         os.close(reader)
 
 
 def test_a_programs_end_is_noticed_by_its_signal_and_not_by_looking_now_and_then(setting: Setting) -> None:
     # Noticed late, a program that fails at once would count as started, and be started again forever.
     setting.add("ending", "exec >&- 2>&-; sleep 0.5")
-    setting.start(program=("-c", SELDOM))
-    setting.until_ended("ending")
-    setting.stop()
-
-
-def test_a_configuration_that_cannot_be_read_is_told_in_the_shape(setting: Setting) -> None:
-    setting.add("twice", "true")
-    setting.text = setting.text.replace("startsecs=0", "startsecs=soon")
-    setting.start()
-    assert setting.process is not None
-    assert setting.process.wait(SECONDS) == 2
-    [record] = setting.records()
-    assert (record["level"], record["service"]) == ("CRITICAL", "supervisor")
-    assert "soon" in record["message"]
+    with setting.running("-c", SELDOM):
+        setting.until_ended("ending")

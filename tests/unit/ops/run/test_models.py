@@ -22,6 +22,7 @@ from shared.build import ROOT
 from shared.engines.compiled_engine import tables_path
 from shared.errors import BootError
 from shared.jobs.document import Method
+from shared.models.activation.activate import Limits
 from shared.models.activation.records import XGBOOST, Activations, ExplanationKind, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
@@ -132,14 +133,15 @@ def test_other_files_limits_and_builds_verify_again(
 ) -> None:
     caplog.set_level(logging.INFO)
 
-    def ready(_version: object, _folder: object, _limits: object, key: str) -> VersionRecord:
-        return VersionRecord(key, State.READY)
+    def ready(_version: object, _folder: object, limits: Limits, key: str) -> VersionRecord:
+        return VersionRecord(key, State.READY, f"within {limits.memory_mb} MB and {limits.seconds} s")
 
     monkeypatch.setattr(model_activation, "activate_version", ready)
     version = add("one")
     slower, larger = replace(settings, activation_seconds=77), replace(settings, activation_memory_mb=444)
     for each in (settings, settings, slower, larger):
-        activate_models(each, [])
+        activations = activate_models(each, [])
+    assert activations.versions["one@1"].reason == "within 444 MB and 120 s"
     with (version.folder / "manifest.json").open("a") as manifest:
         manifest.write(" ")
     activate_models(larger, [])
