@@ -16,9 +16,9 @@ from shared.treeshap.forest import NotCoveredError
 from shared.treeshap.library import Kernel, Library
 from shared.treeshap.table_file import read_tables
 
-SIZES = (1, 4, 5, 16, 17, 255, 256, 257)
+SIZES = (1, 5, 17, 255, 257)
 #: Models altered at random for each file.
-ALTERED = 300
+ALTERED = 120
 
 
 def main(library: Library, folder: Path, *, checked: bool) -> int:
@@ -30,13 +30,12 @@ def main(library: Library, folder: Path, *, checked: bool) -> int:
         rows[:3] = [[np.nan], [3e38], [-3e38]]
         if not checked:
             compiled = replace(compiled, columns=compiled.columns + 10_000_000)
+        altered = [alter(compiled, chance) for _ in range(ALTERED)]
+        sound = [one for one in altered if find_fault(one) is None]
         for kernel in library.kernels():
             for size in SIZES:
                 explain(compiled, library, kernel, rows[:size].copy())
-        altered = [alter(compiled, chance) for _ in range(ALTERED)]
-        sound = [one for one in altered if find_fault(one) is None]
-        for one in sound:
-            for kernel in library.kernels():
+            for one in sound:
                 explain(one, library, kernel, rows[:20].copy())
         explained += len(sound)
     sys.stdout.write(f"explained {explained} altered models\n")

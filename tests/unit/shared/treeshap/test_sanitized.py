@@ -1,3 +1,5 @@
+"""The kernels under the address and undefined-behaviour sanitizers, in a program of their own."""
+
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.build import ROOT
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap import build
 from shared.treeshap.interventional import against_background
@@ -14,7 +17,6 @@ from shared.treeshap.table_file import write_tables
 from tests.support.boosters import train
 from tests.unit.conftest import REQUIRED
 
-ROOT = Path(__file__).parents[4]
 SANITIZERS = (
     "-O0",
     "-g",
@@ -33,46 +35,43 @@ MODELS: dict[str, dict[str, Any]] = {
 }
 
 
-def runtime(compiler: str, name: str) -> str | None:
-    done = subprocess.run([compiler, f"-print-file-name={name}"], capture_output=True, text=True, check=True)
-    path = done.stdout.strip()
-    return path if os.path.isabs(path) else None  # noqa: PTH117  # the name itself comes back where there is none
+def sanitizer_of(compiler: str) -> str | None:
+    """Return the path of the compiler's address sanitizer, which is its name alone where there is none."""
+    command = [compiler, "-print-file-name=libasan.so"]
+    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return path if path.startswith("/") else None
 
 
-@pytest.fixture(scope="module")
-def sanitized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    compiler = build.find_compiler()
-    preload = compiler and runtime(compiler, "libasan.so")
-    if not preload:
-        assert not REQUIRED, "no compiler with the address sanitizer is here"
-        pytest.skip("no compiler with the address sanitizer is here")
-    return build.build(tmp_path_factory.mktemp("sanitized") / "treeshap.so", SANITIZERS), preload
-
-
-def run(sanitized: tuple[Path, str], folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    library, preload = sanitized
-    environment = {
-        **os.environ,
-        "LD_PRELOAD": preload,
-        "ASAN_OPTIONS": "detect_leaks=0",
-        "OMP_NUM_THREADS": "1",
-    }
+def run(preload: str, library: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    more = {"LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0", "OMP_NUM_THREADS": "1"}
     command = [
         sys.executable,
         "-m",
         "tests.support.sanitized_run",
         str(library),
-        str(folder),
+        str(library.parent),
         *options,
     ]
     return subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120, check=False
+        command,
+        cwd=ROOT,
+        env={**os.environ, **more},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
     )
 
 
 def test_no_kernel_leaves_its_memory_or_does_what_is_undefined_whatever_a_checked_file_holds(
-    sanitized: tuple[Path, str], tmp_path: Path
+    tmp_path: Path,
 ) -> None:
+    compiler = build.find_compiler()
+    preload = compiler and sanitizer_of(compiler)
+    if not preload:
+        assert not REQUIRED, "no compiler with the address sanitizer is here"
+        pytest.skip("no compiler with the address sanitizer is here")
+    library = build.build(tmp_path / "treeshap.so", SANITIZERS)
     for name, how in MODELS.items():
         booster, x = train(**how)
         files = {name: compile_booster(booster)}
@@ -81,8 +80,8 @@ def test_no_kernel_leaves_its_memory_or_does_what_is_undefined_whatever_a_checke
         for file, compiled in files.items():
             write_tables(tmp_path / f"{file}.shaptables", compiled, file)
             np.save(tmp_path / f"{file}.npy", x)
-    done = run(sanitized, tmp_path)
+    done = run(preload, library)
     assert done.returncode == 0, done.stderr[-3000:]
     assert "explained" in done.stdout
     # The sanitizers are awake: the same program dies of a model that nobody has checked.
-    assert "AddressSanitizer" in run(sanitized, tmp_path, "--unchecked").stderr
+    assert "AddressSanitizer" in run(preload, library, "--unchecked").stderr

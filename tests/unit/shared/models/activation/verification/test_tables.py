@@ -9,7 +9,6 @@ import pytest
 
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.models.activation.compilation import compile_booster
-from shared.models.activation.verification.exact_interventional import values_of_tree
 from shared.models.activation.verification.tables import TRIAL_TREES, try_tables
 from shared.treeshap import layout
 from shared.treeshap.compiled import Compiled
@@ -17,7 +16,6 @@ from shared.treeshap.forest import Forest, NotCoveredError, read_forest
 from shared.treeshap.interventional import against_background
 from shared.treeshap.library import Library
 from tests.support.boosters import Floats, train
-from tests.support.shapley import WITH_BACKGROUND, interventional_by_subsets
 
 #: More trees than have their values compared one by one.
 TREES = 3 * TRIAL_TREES
@@ -31,6 +29,12 @@ class Tried:
     background: Floats
     library: Library
 
+    @classmethod
+    def of(cls, booster: Any, background: Floats, library: Library) -> "Tried":
+        compiled = against_background(compile_booster(booster), background)
+        forest = read_forest(bytes(booster.save_raw("ubj")))
+        return cls(compiled, forest, XGBoostEngine(booster, 1), background, library)
+
     def attempt(self, compiled: Compiled) -> None:
         try_tables(compiled, self.forest, self.predictor, self.background, self.library)
 
@@ -38,30 +42,14 @@ class Tried:
 @pytest.fixture(scope="module")
 def tried(library: Library) -> Tried:
     booster, x = train(3, TREES, 5)
-    background = x[50:90]
-    compiled = against_background(compile_booster(booster), background)
-    forest = read_forest(bytes(booster.save_raw("ubj")))
-    return Tried(compiled, forest, XGBoostEngine(booster, 1), background, library)
-
-
-@pytest.mark.parametrize("kind", WITH_BACKGROUND)
-def test_the_definition_leaf_by_leaf_is_that_of_all_subsets(kind: str) -> None:
-    booster, x = train(trees=3, **WITH_BACKGROUND[kind])
-    rows, background = x[[0, 1, 300]], x[50:54]
-    forest = read_forest(bytes(booster.save_raw("ubj")))
-    wanted = interventional_by_subsets(booster, rows, background, forest.outputs)
-    got = np.zeros_like(wanted)
-    for tree in forest.trees:
-        got[:, tree.output] += [values_of_tree(tree, row, background) for row in rows]
-    np.testing.assert_allclose(got, wanted, atol=1e-12)
+    return Tried.of(booster, x[50:90], library)
 
 
 def test_right_tables_and_single_leaves_pass(tried: Tried, library: Library) -> None:
     tried.attempt(tried.compiled)
     booster, x = train(3, 2, 4, gamma=1e9)
-    compiled = against_background(compile_booster(booster), x)
-    forest = read_forest(bytes(booster.save_raw("ubj")))
-    try_tables(compiled, forest, XGBoostEngine(booster, 1), x, library)
+    leaves = Tried.of(booster, x, library)
+    leaves.attempt(leaves.compiled)
 
 
 def nodes_of(compiled: Compiled) -> Any:
