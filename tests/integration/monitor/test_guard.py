@@ -27,12 +27,12 @@ GROWN_SECONDS = 0.5
 
 
 class Watched:
-    """A guard over two real workers of 60 and 130 MB."""
+    """A guard over two real workers of 20 and 60 MB, of which the larger is worth recycling."""
 
     def __init__(self, scene: Scene, marks: Marks) -> None:
         self.scene = scene
         self.programs = Programs(own_pid=-1)
-        self.small, self.large = self.run("worker-1", 60), self.run("worker-2", 130)
+        self.small, self.large = self.run("worker-1", 20), self.run("worker-2", 60)
         self.heartbeats = {"worker-1": self.small.pid, "worker-2": self.large.pid}
         self.excused: list[int] = []
         self.stopping = threading.Event()
@@ -58,77 +58,49 @@ class Watched:
         for name in names:
             report(self.programs, Program("worker", name, "EXITED"))
 
-    def step(self, times: int = 1) -> None:
+    def step(self, times: int = 1, after: float = 0.0) -> None:
         for _ in range(times):
+            time.sleep(after)
             self.guard.step()
 
     def recycles(self) -> dict[str, float]:
         return self.scene.counted("worker_recycles_total")
 
-    def api_recycles(self) -> float:
-        return sum(self.scene.counted("api_recycles_total").values())
+
+@pytest.fixture(autouse=True)
+def _small_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Count a worker of 40 MB as worth recycling, and an api of that size as grown."""
+    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 40 * MB)
+    monkeypatch.setattr(memory_decision.Marks, "api", 40 * MB)
 
 
 def ended_by(process: subprocess.Popen[bytes]) -> int:
     return -process.wait(60)
 
 
-def test_below_the_marks_each_program_is_measured_and_none_is_disturbed(scene: Scene) -> None:
+def test_below_the_marks_or_while_everything_stops_each_program_is_measured_and_none_disturbed(
+    scene: Scene,
+) -> None:
     watched = Watched(scene, FAR)
     watched.step()
     state = watched.gauge.state
     assert state is not None
     sizes = state.by_program
-    assert 60 * MB < sizes["worker-1"] < 90 * MB
-    assert 130 * MB < sizes["worker-2"] < 160 * MB
+    assert 20 * MB < sizes["worker-1"] < 40 * MB
+    assert 60 * MB < sizes["worker-2"] < 80 * MB
     assert state.working_set == sum(sizes.values())
     assert sizes[SUPERVISOR] > 0
-    assert watched.large.poll() is None
-
-
-def test_while_everything_is_being_stopped_no_worker_is_disturbed(scene: Scene) -> None:
-    watched = Watched(scene, HARD)
+    watched.guard._marks = HARD
     watched.stopping.set()
     watched.step()
     assert watched.large.poll() is None
-    assert watched.gauge.state is not None
 
 
-def test_the_largest_worker_is_asked_to_leave_and_the_next_only_when_its_successor_is_there(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 10 * MB)
+def test_the_largest_worker_is_asked_to_leave_and_its_successor_not_while_it_is_young(scene: Scene) -> None:
     watched = Watched(scene, SOFT)
     watched.step()
     assert ended_by(watched.large) == signal.SIGTERM
-    watched.gone("worker-2")
-    watched.step()
-    assert watched.small.poll() is None
-    watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats
-    watched.step()
-    assert ended_by(watched.small) == signal.SIGTERM
-    assert watched.recycles() == {"memory_soft": 2}
-
-
-def test_without_a_worker_large_enough_that_is_reported_once_a_minute(
-    scene: Scene, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 1000 * MB)
-    watched = Watched(scene, SOFT)
-    watched.step(3)
-    assert watched.large.poll() is None
-    assert caplog.messages == ["memory is at its limit, and no worker is large enough to matter"]
-    assert scene.counted("memory_unrelieved_total") == {"memory_unrelieved_total": 1}
-
-
-def test_a_successor_that_is_as_large_again_is_not_recycled_again_while_it_is_young(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 100 * MB)
-    watched = Watched(scene, SOFT)
-    watched.step()
-    assert ended_by(watched.large) == signal.SIGTERM
-    successor = watched.run("worker-2", 130)
+    successor = watched.run("worker-2", 60)
     watched.heartbeats["worker-2"] = successor.pid
     watched.step(3)
     assert successor.poll() is None
@@ -136,10 +108,23 @@ def test_a_successor_that_is_as_large_again_is_not_recycled_again_while_it_is_yo
     watched.guard._timing = replace(TIMING, young_worker_seconds=0.0)
     watched.step()
     assert ended_by(successor) == signal.SIGTERM
+    assert watched.small.poll() is None
+
+
+def test_without_a_worker_large_enough_that_is_reported_once_a_minute(
+    scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
+    watched = Watched(scene, SOFT)
+    watched.gone("worker-2")
+    watched.step(3)
+    assert watched.small.poll() is None
+    [warning] = caplog.messages
+    assert "no worker is large enough" in warning
+    assert scene.counted("memory_unrelieved_total") == {"memory_unrelieved_total": 1}
 
 
 @pytest.mark.parametrize(("worker_mb", "excused"), [(1, False), (1000, True)])
-def test_at_the_hard_mark_the_largest_worker_is_killed_not_at_once_another_and_excused_if_it_was_small(
+def test_at_the_hard_mark_workers_are_killed_one_by_one_with_pauses_and_excused_if_they_were_small(
     scene: Scene, worker_mb: int, *, excused: bool
 ) -> None:
     watched = Watched(scene, Marks(1 * MB, 2 * MB, worker_mb * MB))
@@ -147,21 +132,15 @@ def test_at_the_hard_mark_the_largest_worker_is_killed_not_at_once_another_and_e
     assert ended_by(watched.large) == signal.SIGKILL
     assert watched.small.poll() is None
     assert watched.excused == ([watched.large.pid] if excused else [])
-    assert watched.recycles() == {"memory_hard": 1}
-
-
-def test_small_workers_are_not_killed_one_after_the_other(scene: Scene) -> None:
-    watched = Watched(scene, HARD)
     watched.gone("worker-2")
-    watched.step()
-    assert ended_by(watched.small) == signal.SIGKILL
-    successor = watched.run("worker-1", 60)
-    watched.guard._killed_at -= TIMING.kill_pause_seconds + 1
-    watched.step()
-    assert successor.poll() is None
     watched.guard._killed_at -= TIMING.futile_kill_pause_seconds
     watched.step()
-    assert ended_by(successor) == signal.SIGKILL
+    assert ended_by(watched.small) == signal.SIGKILL
+    successor = watched.run("worker-1", 20)
+    watched.guard._killed_at -= TIMING.kill_pause_seconds + 1  # enough after one that freed much
+    watched.step()
+    assert successor.poll() is None
+    assert watched.recycles() == {"memory_hard": 2}
 
 
 def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successor(scene: Scene) -> None:
@@ -184,61 +163,35 @@ def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successo
     assert watched.recycles() == {"admin": 1}
 
 
-@pytest.fixture
-def small_api_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Count an api of 100 MB as grown, regardless of the soft mark."""
-    monkeypatch.setattr(memory_decision.Marks, "api", 100 * MB)
-
-
-@pytest.mark.usefixtures("small_api_mark")
-def test_an_api_that_has_grown_is_asked_to_exit_once_and_again_where_that_failed(
+def test_a_grown_api_stays_while_a_worker_is_replaced_and_is_then_asked_to_exit_once_and_again_where_that_failed(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched = Watched(scene, SOFT)
-    watched.gone("worker-1", "worker-2")
-    api = watched.run("api", 120)
-    watched.step()
-    assert api.poll() is None
-    time.sleep(GROWN_SECONDS)
-    with monkeypatch.context() as patch:
-        patch.setattr(watched.programs, "pid_of", lambda _name: None)
-        watched.step()
-    assert watched.api_recycles() == 0
-    watched.step()
-    assert ended_by(api) == signal.SIGTERM
-    successor = watched.run("api", 120)
-    for _ in range(2):
-        watched.step()
-        time.sleep(GROWN_SECONDS)
-    assert successor.poll() is None
-    assert watched.api_recycles() == 1
-
-
-@pytest.mark.usefixtures("small_api_mark")
-def test_while_a_recycled_worker_finishes_its_batch_the_api_stays(scene: Scene) -> None:
-    watched = Watched(scene, SOFT)
-    api = watched.run("api", 120)
+    api = watched.run("api", 60)
     watched.step()  # recycles the large worker
-    for _ in range(3):
-        time.sleep(0.5 * GROWN_SECONDS)
-        watched.step()
+    watched.step(3, after=0.5 * GROWN_SECONDS)
     assert watched.recycles() == {"memory_soft": 1}
-    assert api.poll() is None
     watched.gone("worker-2")
     watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats, and memory is still at its limit
     watched.step()
-    time.sleep(GROWN_SECONDS)
+    assert api.poll() is None
+    with monkeypatch.context() as patch:
+        patch.setattr(watched.programs, "pid_of", lambda _name: None)
+        watched.step(after=GROWN_SECONDS)
+    assert api.poll() is None
     watched.step()
     assert ended_by(api) == signal.SIGTERM
+    successor = watched.run("api", 60)
+    watched.step(2, after=GROWN_SECONDS)
+    assert successor.poll() is None
+    assert sum(scene.counted("api_recycles_total").values()) == 1
 
 
-@pytest.mark.usefixtures("small_api_mark")
 def test_kills_that_free_nothing_do_not_protect_the_api(scene: Scene) -> None:
     watched = Watched(scene, HARD)
     watched.gone("worker-2")
-    api = watched.run("api", 120)
+    api = watched.run("api", 60)
     watched.step()
     assert ended_by(watched.small) == signal.SIGKILL
-    time.sleep(GROWN_SECONDS)
-    watched.step()  # waits for the kill's effect
+    watched.step(after=GROWN_SECONDS)  # waits for the kill's effect
     assert ended_by(api) == signal.SIGTERM

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -22,7 +21,6 @@ from services.monitor.events.programs import Program, Programs
 from services.monitor.guard.process_table import is_stopped
 from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
-from services.monitor.redis_upkeep import EvictionWatch
 from shared.jobs import keys
 from shared.jobs.document import Status
 from shared.jobs.recovery import Blame, Recovery, Running
@@ -92,13 +90,22 @@ def step_until_killed(
     until(is_killed)
 
 
-def test_a_reported_deaths_batch_is_queued_again_at_once(
-    scene: Scene, rescue: Rescue, logged: Logged
+@pytest.mark.parametrize("reported", [True, False], ids=["reported", "seen in the process table"])
+def test_a_dead_workers_batch_is_queued_again_and_its_heartbeat_withdrawn(
+    scene: Scene, rescue: Rescue, logged: Logged, *, reported: bool
 ) -> None:
     job = scene.accept(3)
     worker = scene.working(job, 1)
     assert scene.waiting(job) == {0, 2}
-    end(rescue, worker, worker.pid)
+    if reported:
+        end(rescue, worker, worker.pid)
+    else:
+        rescue.step()
+        worker.kill()
+        worker.wait()
+        rescue.step()  # supervisord's report may be on its way
+        assert scene.waiting(job) == {0, 2}
+        rescue.step()
     assert scene.waiting(job) == {0, 1, 2}
     assert scene.heartbeats.alive() == {}
     assert scene.recovered() == {"worker_died": 1}
@@ -106,58 +113,50 @@ def test_a_reported_deaths_batch_is_queued_again_at_once(
     assert line.endswith(f" request=r-1 job={job.id} batch=1 cause=worker_died")
 
 
-def test_an_unreported_death_is_seen_by_the_process_table(scene: Scene, rescue: Rescue) -> None:
-    job = scene.accept()
-    worker = scene.working(job)
-    rescue.step()
-    worker.kill()
-    worker.wait()
-    rescue.step()  # supervisord's report may be on its way
-    rescue.step()
-    assert scene.waiting(job) == {0}
-    assert scene.recovered() == {"worker_died": 1}
-
-
 @pytest.mark.parametrize("pid", [NOBODY, None])
-def test_a_living_workers_batch_and_heartbeat_stay_though_its_last_life_is_reported_dead(
+def test_what_the_last_life_held_is_given_back_and_the_present_one_stays(
     scene: Scene, rescue: Rescue, pid: int | None
 ) -> None:
-    job, heartbeat = scene.accept(), scene.beat()
-    scene.take(heartbeat, job)
+    job = scene.accept(2)
+    scene.take(scene.beat(token="life-1"), job, 0)
+    heartbeat = scene.beat(token="life-2")
+    scene.take(heartbeat, job, 1)
     rescue.worker_exited(ExitReport("worker-1", pid, in_order=False))
     rescue.step()
-    assert scene.waiting(job) == set()
-    assert list(scene.heartbeats.alive()) == [heartbeat.name]
-
-
-def test_a_batch_of_an_earlier_life_is_given_back(scene: Scene, rescue: Rescue) -> None:
-    job = scene.accept()
-    scene.take(scene.beat(token="life-1"), job)
-    scene.beat(token="life-2")
-    rescue.step()
     assert scene.waiting(job) == {0}
+    assert list(scene.heartbeats.alive()) == [heartbeat.name]
     assert scene.recovered() == {"worker_died": 1}
 
 
-def test_another_machines_worker_is_dead_only_when_its_lease_is_out(scene: Scene, rescue: Rescue) -> None:
-    job, heartbeat = scene.accept(), scene.beat(pid=NOBODY, host="other")
-    scene.take(heartbeat, job)
-    rescue.worker_exited(ExitReport("worker-1", None, in_order=False))
-    rescue.step()
-    scene.fall_silent(heartbeat)
-    rescue.step()
-    assert scene.waiting(job) == set()  # Redis has not answered for a whole lease yet
-    rescue._settled_at = 0.0
-    rescue.step()
-    assert scene.waiting(job) == set()  # its own monitor may be about to say why
+def test_a_vanished_machines_batches_are_given_back_once_by_all_monitors_when_its_leases_are_out(
+    scene: Scene, make_rescue: MakeRescue
+) -> None:
+    monitors = [make_rescue(host) for host in ("api", "box-2", "box-3")]
+    job = scene.accept(3)
+    heartbeats = [scene.beat(f"worker-{number}", NOBODY, "vanished") for number in (1, 2)]
+    for number, heartbeat in enumerate(heartbeats, 1):
+        scene.take(heartbeat, job, number)
+    monitors[0].worker_exited(ExitReport("worker-1", None, in_order=False))  # its own of that name
+
+    def step() -> set[int]:
+        for monitor in monitors:
+            monitor.step()
+        return scene.waiting(job)
+
+    assert step() == {0}
+    for heartbeat in heartbeats:
+        scene.fall_silent(heartbeat)
+    assert step() == {0}  # Redis has not answered for a whole lease yet
+    for monitor in monitors:
+        monitor._settled_at = 0.0
+    assert step() == {0}  # its own monitor may be about to say why
     time.sleep(TIMING.remote_silent_seconds)
-    rescue.step()
-    assert scene.waiting(job) == {0}
-    assert scene.recovered() == {"lease": 1}
-    assert scene.connection.smembers(keys.WORKERS) == {heartbeat.name.encode()}
-    rescue._lost_due = 0.0
-    rescue.step()
-    assert scene.connection.smembers(keys.WORKERS) == set()  # its name is forgotten
+    assert step() == {0, 1, 2}
+    assert scene.connection.llen("rq:queue:bulk") == 3
+    assert scene.recovered() == {"lease": 2}
+    monitors[0]._lost_due = 0.0
+    monitors[0].step()
+    assert scene.connection.smembers(keys.WORKERS) == set()  # their names are forgotten
 
 
 def test_a_batch_lost_between_queue_and_claim_is_found_at_once_after_a_death_though_redis_was_away(
@@ -209,13 +208,11 @@ def test_a_hung_workers_batch_is_taken_by_killing_the_worker(
 
 def test_a_worker_that_waits_for_a_processor_has_not_hung(scene: Scene, rescue: Rescue) -> None:
     busy = [sys.executable, "-c", "while True: pass"]
-    one = {min(os.sched_getaffinity(0))}
     with ExitStack() as started:
         worker, other = (started.enter_context(subprocess.Popen(busy)) for _ in range(2))
-        started.callback(other.kill)
-        started.callback(worker.kill)
         for process in (worker, other):
-            os.sched_setaffinity(process.pid, one)
+            started.callback(process.kill)
+            os.sched_setaffinity(process.pid, {min(os.sched_getaffinity(0))})
         os.setpriority(os.PRIO_PROCESS, worker.pid, 19)
         scene.take(scene.beat(pid=worker.pid), scene.accept())
         rescue.step()
@@ -230,10 +227,8 @@ def test_a_worker_that_waits_for_a_processor_has_not_hung(scene: Scene, rescue: 
         step_until_killed(worker, rescue, lambda: scene.beat(pid=worker.pid))
 
 
-def test_a_worker_that_says_in_time_that_it_is_still_at_it_may_hold_a_batch_longer(
-    scene: Scene, rescue: Rescue
-) -> None:
-    rescue._timeout = 4 * BATCH_SECONDS
+def test_a_worker_that_renews_its_claim_in_time_may_hold_a_batch_longer(scene: Scene, rescue: Rescue) -> None:
+    rescue._timeout = 2 * BATCH_SECONDS
     job = scene.accept()
     worker = scene.working(job)
     heartbeat = scene.beat(pid=worker.pid)
@@ -274,41 +269,33 @@ def test_a_worker_that_runs_and_is_never_heard_of_is_killed_once_somebody_could_
     assert scene.counted("worker_recycles_total") == {"silent": 1}
 
 
-@pytest.mark.parametrize("reported", [True, False], ids=["with its id", "without, since it was young"])
 def test_a_batch_that_killed_three_workers_fails_its_job_and_is_not_counted_as_recovered(
-    scene: Scene, rescue: Rescue, *, reported: bool
+    scene: Scene, rescue: Rescue
 ) -> None:
     job = scene.accept()
-    for life in range(3):
+    for life, with_id in enumerate((True, False, False)):  # one that dies young is reported without
         worker = scene.working(job, life=life)
         rescue.step()
-        end(rescue, worker, worker.pid if reported else None)
+        end(rescue, worker, worker.pid if with_id else None)
     assert scene.store.get(job.id).status is Status.FAILED
-    assert sum(scene.recovered().values()) == 2
+    assert scene.recovered() == {"worker_died": 2}
 
 
-def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison(
+def test_workers_that_leave_in_order_or_in_a_drain_never_make_a_batch_poison_and_excused_ones_hardly(
     scene: Scene, rescue: Rescue, stopping: threading.Event
 ) -> None:
     job = scene.accept()
-    for life in range(6):
-        if life == 3:
-            stopping.set()
+    for life in range(7):
         worker = scene.working(job, life=life)
         rescue.step()
-        end(rescue, worker, worker.pid, in_order=life < 3)
+        if life == 0:
+            rescue._exits.excuse(worker.pid)  # killed for another one's memory
+        elif life == 4:
+            stopping.set()
+        end(rescue, worker, worker.pid, in_order=0 < life < 4)
+        assert scene.blame(job) == Blame.UNEXPLAINED
     assert scene.store.get(job.id).status is Status.RUNNING
-    assert scene.recovered() == {"left": 6}
-    assert scene.blame(job) == Blame.NONE
-
-
-def test_a_worker_that_is_killed_for_anothers_memory_counts_less(scene: Scene, rescue: Rescue) -> None:
-    job = scene.accept()
-    worker = scene.working(job)
-    rescue.step()
-    rescue._exits.excuse(worker.pid)
-    end(rescue, worker, worker.pid)
-    assert scene.blame(job) == Blame.UNEXPLAINED
+    assert scene.recovered() == {"worker_died": 1, "left": 6}
 
 
 def test_a_stopped_workers_batch_is_given_to_another_only_when_redis_has_answered_long_enough(
@@ -351,50 +338,17 @@ def test_a_killed_workers_batch_is_its_own_monitors_to_give_back_though_another_
     assert scene.blame(job) == Blame.DEATH
 
 
-def test_a_vanished_appliances_batches_are_queued_and_counted_once_by_all_monitors_together(
-    scene: Scene, make_rescue: MakeRescue
-) -> None:
-    monitors = [make_rescue(host, settled=True) for host in ("api", "box-2", "box-3")]
-    job = scene.accept(3)
-    for number in (1, 2):
-        heartbeat = scene.beat(f"worker-{number}", NOBODY, "vanished")
-        scene.take(heartbeat, job, number)
-        scene.fall_silent(heartbeat)
-    for pause in (TIMING.remote_silent_seconds, TIMING.remote_silent_seconds, 0.0):
-        for monitor in monitors:
-            monitor.step()
-        time.sleep(pause)
-    assert scene.connection.llen("rq:queue:bulk") == 3
-    assert scene.waiting(job) == {0, 1, 2}
-    assert scene.recovered() == {"lease": 2}
-
-
 def test_a_machines_name_shared_by_two_appliances_ends_neithers_workers(
     scene: Scene, make_rescue: MakeRescue
 ) -> None:
-    first, second = make_rescue("same-1234abcd", settled=True), make_rescue("same-5678abcd", settled=True)
+    first, second = (make_rescue(f"same-{number}", settled=True) for number in (1, 2))
     job, worker = scene.accept(2), scene.spawn()
-    scene.take(scene.beat(pid=worker.pid, host="same-1234abcd"), job, 0)
+    scene.take(scene.beat(pid=worker.pid, host="same-1"), job, 0)
     # The same process name, and an id that is nobody's here: the other container counts its own.
-    scene.take(scene.beat(pid=NOBODY, host="same-5678abcd", token="life-9"), job, 1)
+    scene.take(scene.beat(pid=NOBODY, host="same-2", token="life-9"), job, 1)
     for _ in range(3):
         first.step()
     assert scene.waiting(job) == set()
     second.worker_exited(ExitReport("worker-1", NOBODY, in_order=False))
     second.step()
     assert scene.waiting(job) == {1}
-
-
-def test_a_redis_that_may_evict_is_warned_of_once_with_the_remedy(
-    connection: redis.Redis, caplog: pytest.LogCaptureFixture
-) -> None:
-    watch = EvictionWatch(connection)
-    with caplog.at_level(logging.WARNING):
-        watch.step()
-        assert caplog.messages == []
-        connection.config_set("maxmemory-policy", "allkeys-lru")
-        watch.step()
-        watch.step()
-    assert len(caplog.messages) == 1
-    assert "allkeys-lru" in caplog.text
-    assert "CONFIG SET maxmemory-policy noeviction" in caplog.text

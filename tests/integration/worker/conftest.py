@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -32,7 +34,7 @@ from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
-from tests.support.redis_server import until
+from tests.support.redis_server import RedisServer, until
 
 #: The worker's own entry point, after some changes.
 WORKER = """
@@ -49,17 +51,16 @@ sys.exit(main())
 class Scene:
     """Jobs as the api accepts them, the store and Redis, and what a monitor would do."""
 
-    def __init__(
-        self, connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog
-    ) -> None:
-        self.connection, self.store, self.payloads, self.catalog = connection, store, payloads, catalog
+    def __init__(self, connection: redis.Redis, store: JobStore, payloads: Payloads) -> None:
+        self.connection, self.store, self.payloads = connection, store, payloads
+        self.catalog = ModelCatalog.load(ROOT / "models")
         self.recovery, self.heartbeats = Recovery(connection, store), Heartbeats(connection)
 
     def accept(
         self,
         rows: Matrix | int = 10,
         model: str = "wine",
-        method: str = "tree_path_dependent",
+        method: Method = Method.TREE_PATH_DEPENDENT,
         batch_rows: int = 10,
         interactions: Interactions | None = None,
     ) -> Job:
@@ -69,7 +70,7 @@ class Scene:
         job = Job(
             id=new_job_id(),
             model=version.id,
-            method=Method(method),
+            method=method,
             rows=len(matrix),
             batch_rows=batch_rows,
             features=len(version.features),
@@ -124,37 +125,37 @@ class Scene:
         orphans = self.recovery.orphans(self.heartbeats.alive())
         return len([self.recovery.release(orphan, blame) for orphan in orphans])
 
-    def todo(self) -> set[tuple[str, int]]:
-        """Return all batches that are left to do."""
-        return {(job.id, batch) for job in self.store.active() for batch in self.store.todo(job.id)}
+    def nothing_is_held(self) -> bool:
+        """Return whether no batch is claimed and all that are left to do wait: recovery has nothing to find."""
+        todo = {(job.id, batch) for job in self.store.active() for batch in self.store.todo(job.id)}
+        return self.recovery.running() == [] and todo == self.store.queues.waiting_batches()
 
 
 class WorkerProcess:
     """A worker of its own, with these changes to its program before it starts."""
 
-    def __init__(self, settings: Settings, changes: str) -> None:
+    def __init__(self, settings: Settings, changes: str, **more: str) -> None:
         self.log_path = settings.data_dir / "worker.log"
         environment = os.environ | {"DATA_DIR": str(settings.data_dir), "MODELS_DIR": str(ROOT / "models")}
         command = [sys.executable, "-c", WORKER.format(changes=changes)]
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
+            self.process = subprocess.Popen(command, cwd=ROOT, env=environment | more, stderr=log)
 
     def log(self) -> str:
         return self.log_path.read_text()
 
+    def end(self) -> int:
+        """Wait for its exit; return the code."""
+        return self.process.wait(120)
 
-#: Starts a worker and waits until it is ready.
+
+#: Starts a worker and waits until its log has these words.
 type Start = Callable[..., WorkerProcess]
 
 
-@pytest.fixture(scope="module")
-def catalog() -> ModelCatalog:
-    return ModelCatalog.load(ROOT / "models")
-
-
 @pytest.fixture
-def scene(connection: redis.Redis, store: JobStore, payloads: Payloads, catalog: ModelCatalog) -> Scene:
-    return Scene(connection, store, payloads, catalog)
+def scene(connection: redis.Redis, store: JobStore, payloads: Payloads) -> Scene:
+    return Scene(connection, store, payloads)
 
 
 @pytest.fixture
@@ -175,17 +176,21 @@ def runner(scene: Scene) -> BatchRunner:
 
 
 @pytest.fixture
-def start(settings: Settings, store: JobStore) -> Iterator[Start]:
+def start(settings: Settings, server: RedisServer) -> Iterator[Start]:
+    assert server.process is not None  # and Redis outlives the workers
     workers: list[WorkerProcess] = []
 
-    def start(changes: str = "") -> WorkerProcess:
-        before = workers[0].log().count("worker ready") if workers else 0
-        workers.append(WorkerProcess(settings, changes))
-        until(lambda: workers[0].log().count("worker ready") > before)
+    def start(changes: str = "", until_it_says: str = "worker ready", **more: str) -> WorkerProcess:
+        before = workers[0].log().count(until_it_says) if workers else 0
+        workers.append(WorkerProcess(settings, changes, **more))
+        until(lambda: workers[0].log().count(until_it_says) > before)
         return workers[-1]
 
-    assert store is not None  # Redis is up
     yield start
     for worker in workers:
-        worker.process.kill()
+        worker.process.terminate()  # in order, so that coverage is measured
+    for worker in workers:
+        with suppress(subprocess.TimeoutExpired):
+            worker.process.wait(10)
+        worker.process.send_signal(signal.SIGKILL)
         worker.process.wait()

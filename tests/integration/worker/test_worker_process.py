@@ -1,60 +1,49 @@
-"""Worker processes as supervisord starts them: how they work, stop and restart.
-
-They also release the memory that shap uses.
-"""
+"""Worker processes as supervisord starts them: how they work, stop and restart, and return shap's memory."""
 
 from __future__ import annotations
 
-import signal
+import logging
 import time
-from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
-import shap
 
-from services.worker import exits
-from services.worker.exits import ShapReturn
-from services.worker.worker import INTERACTIVE_STREAK
+from services.worker import __main__ as program
 from shared.appliance.counters import Counters
-from shared.jobs import keys
-from shared.jobs.document import Job, Status
+from shared.errors import ModelFaultError
+from shared.jobs.document import Job, Method
 from shared.jobs.recovery import Blame
 from shared.memory import process_pss_bytes
-from shared.timing import TIMING
-from tests.integration.worker.conftest import Scene, Start, WorkerProcess
+from shared.redis.connection import REDIS_AWAY
+from tests.integration.worker.conftest import Scene, Start
 from tests.support.redis_server import RedisServer, until
 
-#: Seconds without an interventional batch after which the workers here give shap back.
+#: Seconds without an interventional batch after which the worker here gives shap back.
 IDLE = 1.5
 #: MB that shap takes at least.
 SHAP_MB = 50
 #: A shorter wait until shap is given back, and a longer one of RQ's for a batch.
 IMPATIENT = f"timing.TIMING = replace(timing.TIMING, shap_idle_seconds={IDLE}, rq_worker_ttl_seconds=300.0)"
-#: A worker that takes a while for each slice.
+#: A worker that takes so many seconds for each batch, and abandons one half a second after a stop signal.
 SLOW = """
 from shared.engines.xgboost_engine import XGBoostEngine
 explain = XGBoostEngine.explain
 def slow(self, rows):
-    time.sleep(0.8 if len(rows) > 1 else 0)
+    time.sleep({seconds} if len(rows) > 1 else 0)
     return explain(self, rows)
 XGBoostEngine.explain = slow
+timing.TIMING = replace(timing.TIMING, worker_drain_seconds={drain})
 """
-#: A worker that loses Redis at one place: when it records a batch's result.
-LOSES_REDIS = """
-import redis
-from shared.jobs.transitions import Transitions
-def lose(*_, **__):
-    raise redis.exceptions.ConnectionError("lost while the result was recorded")
-Transitions.complete = lose
-"""
+
+
+def batch_in_hand(scene: Scene, job: Job) -> None:
+    until(lambda: [held.job_id for held in scene.recovery.running()] == [job.id])
 
 
 def test_a_worker_completes_a_job_in_eight_round_trips_a_batch_and_leaves_on_sigterm(
     start: Start, scene: Scene
 ) -> None:
     worker = start()
-    before, batches = scene.connection.info("stats")["total_reads_processed"], 200
+    before, batches = scene.connection.info("stats")["total_reads_processed"], 100
 
     job = scene.accept(10 * batches)
     until(lambda: worker.log().count("batch explained") == batches)  # asks Redis nothing
@@ -62,8 +51,8 @@ def test_a_worker_completes_a_job_in_eight_round_trips_a_batch_and_leaves_on_sig
     # Beats are some dozens at most.
     assert 8 * batches <= scene.connection.info("stats")["total_reads_processed"] - before < 9 * batches
 
-    worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0
+    worker.process.terminate()
+    assert worker.end() == 0
     assert scene.heartbeats.alive() == {}
     assert [key for key in scene.connection.keys("rq:job:*") if job.id.encode() in key] == []
     explained = [line for line in worker.log().splitlines() if "batch explained" in line]
@@ -74,7 +63,7 @@ def test_a_run_that_raises_is_one_record_with_the_batchs_ids(start: Start, scene
     scene.connection.set("shapbox:running", "no hash")  # the claim fails, and nobody foresaw it
     worker = start()
     job = scene.accept()
-    assert worker.process.wait(60) == 1
+    assert worker.end() == 1
     head, *below = worker.log().partition("batch abandoned after an unexpected error")[2].splitlines()
     assert head == f" request=r-1 job={job.id} batch=0"
     assert below[0] == "  Traceback (most recent call last):"
@@ -82,107 +71,61 @@ def test_a_run_that_raises_is_one_record_with_the_batchs_ids(start: Start, scene
     assert "exception raised while executing" not in worker.log()  # RQ's own words
 
 
-def test_sigterm_lets_the_batch_at_hand_finish_and_the_others_stay_queued(start: Start, scene: Scene) -> None:
-    worker = start()
-    job = scene.accept(15_000)
-    until(lambda: scene.store.get(job.id).todo < 1490)
-    worker.process.send_signal(signal.SIGTERM)
-    worker.process.send_signal(signal.SIGTERM)
-    assert worker.process.wait(60) == 0
-    left = scene.store.get(job.id).todo
-    assert left > 0
-    assert scene.connection.hlen(keys.RUNNING) == 0
-    # One may be lost on its way: recovery finds it.
-    assert left - len(scene.store.queues.waiting_batches()) in {0, 1}
-
-
-def test_a_killed_worker_starts_again_under_its_name_and_its_batch_runs_again(
+def test_a_stop_lets_the_batch_in_hand_finish_or_hands_it_back_and_a_killed_workers_runs_again(
     start: Start, scene: Scene
 ) -> None:
-    worker = start()
-    job = scene.accept(8000)
-    until(lambda: scene.connection.hlen(keys.RUNNING) == 1 and scene.store.get(job.id).todo < 790)
+    job = scene.accept(50)
+    worker = start(SLOW.format(seconds=1, drain=60))
+    batch_in_hand(scene, job)
+    worker.process.terminate()
+    worker.process.terminate()  # somebody is impatient
+    assert worker.end() == 0
+    assert scene.store.get(job.id).todo == 4
+    assert scene.nothing_is_held()
+
+    worker = start(SLOW.format(seconds=300, drain=0.2))
+    batch_in_hand(scene, job)
+    worker.process.terminate()
+    assert worker.end() == 0
+    assert "worker exits during its batch" in worker.log()
+    assert scene.store.get(job.id).todo == 4
+    assert scene.nothing_is_held()
+    assert scene.blame(job, 1) == Blame.NONE
+
+    worker = start(SLOW.format(seconds=300, drain=60))
+    batch_in_hand(scene, job)
     worker.process.kill()
-    worker.process.wait()
-    start()
-    scene.give_back()
-    scene.recovery.requeue_lost(at_once=True)  # one that was lost between dequeue and claim
+    worker.end()
+    start()  # under the same name
+    until(scene.heartbeats.alive)
+    assert scene.give_back() == 1
     scene.completed(job)
 
 
-def test_a_worker_comes_back_when_redis_does(start: Start, scene: Scene, server: RedisServer) -> None:
-    worker = start()
+def test_a_worker_waits_for_redis_at_its_start_and_comes_back_when_redis_does(
+    start: Start, scene: Scene, server: RedisServer
+) -> None:
+    job = scene.accept(30)
+    server.kill()
+    worker = start(until_it_says="waiting for Redis")
+    server.start()
+    scene.completed(job)
     server.kill()
     until(lambda: worker.process.poll() is not None or "edis" in worker.log().partition("worker ready")[2])
     server.start()
     job = scene.accept(30)
-
-    def finished() -> bool:
-        if worker.process.poll() is not None:  # it may leave: supervisord starts it again
-            start()
-        return scene.status(job) is Status.COMPLETED
-
-    until(finished)
-
-
-def test_a_huge_job_does_not_starve_small_ones_nor_they_it(start: Start, scene: Scene) -> None:
-    bulk = scene.accept(400)
-    small = [scene.accept() for _ in range(5 * INTERACTIVE_STREAK)]
-    start()
-    scene.completed(bulk, *small)
-    ends = {job.id: scene.store.get(job.id).finished_at or 0 for job in (bulk, *small)}
-    assert max(ends[job.id] for job in small) < ends[bulk.id]
-    # Bulk moved while interactive batches waited.
-    log = [line for line in start().log().splitlines() if "batch explained" in line]
-    first_bulk = next(place for place, line in enumerate(log) if bulk.id in line)
-    last_small = max(place for place, line in enumerate(log) if bulk.id not in line)
-    assert first_bulk < last_small
-
-
-def test_a_batch_whose_record_redis_did_not_take_is_not_left_in_a_living_workers_hands(
-    start: Start, scene: Scene
-) -> None:
-    doomed = start(LOSES_REDIS)
-    job = scene.accept(50)
-    doomed.process.wait(60)
-    assert (
-        scene.store.get(job.id).todo == 5
-    )  # it left after the first, which is still written down as its own
-    start()
-    until(scene.heartbeats.alive)
-    scene.give_back(Blame.NONE)
+    if worker.process.poll() is not None:  # it may leave: supervisord starts it again
+        start()
     scene.completed(job)
-
-
-def test_rq_does_not_break_a_batch_off_whose_slices_together_take_longer_than_a_batch_may(
-    start: Start, scene: Scene, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(scene.store.queues, "_timeout", 2)  # seconds: less than three slices take
-    job = scene.accept(1200, batch_rows=5000)
-    start(SLOW)
-    scene.completed(job)
-    assert scene.blame(job) == 0
-
-
-# --- Giving shap's memory back ---
-
-
-def load_shap(worker: WorkerProcess, scene: Scene) -> None:
-    """Have a worker explain an interventional batch, and see that this takes memory."""
-    before = process_pss_bytes(worker.process.pid)
-    scene.completed(scene.accept(method="interventional"))
-    assert process_pss_bytes(worker.process.pid) > before + SHAP_MB * 2**20
-
-
-def recycles(scene: Scene) -> float:
-    return Counters(scene.connection).read().get(("worker_recycles_total", "shap"), 0)
 
 
 def test_an_idle_worker_gives_shap_back_by_leaving_in_order_and_loses_no_batch(
     start: Start, scene: Scene
 ) -> None:
     worker = start(IMPATIENT)
-    load_shap(worker, scene)
+    before = process_pss_bytes(worker.process.pid)
+    scene.completed(scene.accept(method=Method.INTERVENTIONAL))
+    assert process_pss_bytes(worker.process.pid) > before + SHAP_MB * 2**20
     loaded = time.monotonic()
     accepted: list[Job] = []
     while worker.process.poll() is None:  # it waits for most of these, and leaves between two
@@ -191,11 +134,9 @@ def test_an_idle_worker_gives_shap_back_by_leaving_in_order_and_loses_no_batch(
         assert time.monotonic() - loaded < 120
     assert worker.process.returncode == 0
     assert time.monotonic() - loaded > IDLE
-    assert recycles(scene) == 1
+    assert Counters(scene.connection).read()["worker_recycles_total", "shap"] == 1
     assert scene.heartbeats.alive() == {}
-    # Nothing is held, and all that is to do waits: recovery has nothing to find.
-    assert scene.connection.hlen(keys.RUNNING) == 0
-    assert scene.todo() == scene.store.queues.waiting_batches()
+    assert scene.nothing_is_held()
     lean = start(IMPATIENT)
     scene.completed(*accepted)
     assert process_pss_bytes(lean.process.pid) < 110 * 2**20
@@ -203,44 +144,36 @@ def test_an_idle_worker_gives_shap_back_by_leaving_in_order_and_loses_no_batch(
     assert lean.process.poll() is None  # without shap it stays
 
 
-@pytest.mark.parametrize("batches", [0, 3000], ids=["idle", "busy"])
-def test_a_worker_leaves_though_nothing_wakes_it_and_between_two_batches(
-    start: Start, scene: Scene, batches: int
+@pytest.mark.parametrize(
+    ("raised", "settings", "code", "said"),
+    [
+        (None, {"WORKERS": "many"}, 2, "WORKERS: 'many' is not"),
+        (KeyboardInterrupt(), {}, 0, ""),
+        (REDIS_AWAY[0]("refused"), {}, 0, "Redis is away"),
+        (ModelFaultError("a broken model"), {}, 1, "cannot start: a broken model"),
+    ],
+    ids=["settings", "stopped", "no Redis", "models"],
+)
+def test_the_exit_code_tells_supervisord_whose_fault_it_is(
+    raised: BaseException | None,
+    settings: dict[str, str],
+    code: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    job = scene.accept(10 * batches) if batches else None
-    worker = start(IMPATIENT)
-    load_shap(worker, scene)  # a single batch goes first
-    assert worker.process.wait(120) == 0  # RQ's own wait is minutes long
-    assert recycles(scene) == 1
-    assert scene.connection.hlen(keys.RUNNING) == 0
-    assert scene.todo() == scene.store.queues.waiting_batches()
-    if job:
-        assert 0 < scene.store.get(job.id).todo < batches
-        assert not scene.connection.exists(keys.deaths(job.id))
+    def work(*_given: object) -> int:
+        assert raised is not None
+        raise raised
 
-
-def test_shap_is_kept_while_it_is_used_and_given_back_by_one_at_a_time_and_never_without_redis(
-    scene: Scene, server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert shap  # it is loaded, here as well
-    clock = SimpleNamespace(now=100.0)
-    monkeypatch.setattr(exits, "time", SimpleNamespace(monotonic=lambda: clock.now))
-    timing = replace(TIMING, shap_turn_seconds=1.0)
-    first, second = (ShapReturn(scene.connection, token, timing) for token in ("process-1", "process-2"))
-    assert not first.is_due()  # it has not used it
-    for _ in range(5):  # a stream of batches
-        clock.now += 0.9 * timing.shap_idle_seconds
-        assert not first.is_due()
-        first.used()
-        second.used()
-    clock.now += timing.shap_idle_seconds
-    started = time.monotonic()
-    assert first.is_due()
-    assert not second.is_due()
-    until(second.is_due)
-    assert time.monotonic() - started > 0.9
-    server.kill()
-    assert not second.is_due()
-    server.start()
-    scene.connection.delete(keys.SHAP_TURN)
-    assert second.is_due()
+    # What would change this process, too.
+    for name in ("configure_logging", "_offer_to_the_oom_killer"):
+        monkeypatch.setattr(program, name, lambda *_, **__: None)
+    monkeypatch.setattr("os.nice", lambda _niceness: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("os.environ", {"DATA_DIR": "/nowhere", **settings})
+    monkeypatch.setattr("sys.argv", ["worker", "--name", "worker-1"])
+    monkeypatch.setattr(program, "_work", work)
+    with caplog.at_level(logging.INFO):
+        assert program.main() == code
+    assert said in caplog.text

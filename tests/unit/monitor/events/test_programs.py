@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from services.monitor.events.listener import Event, ExitReport, note_exit, read_events
-from services.monitor.events.loop import Loop
 from services.monitor.events.programs import Program, Programs, SupervisorAwayError, list_programs
 
 OWN = 99
@@ -24,17 +23,12 @@ def test_events_are_read_and_each_is_acknowledged_before_it_is_handed_on() -> No
     exited = "processname:worker-1 groupname:worker from_state:RUNNING expected:0 pid:12"
     given = message("PROCESS_STATE_EXITED", exited) + message("SUPERVISOR_STATE_CHANGE_STOPPING", "")
     stdout = io.BytesIO()
-    events = read_events(io.BytesIO(given), stdout)
+    events = read_events(io.BytesIO(given + b"ver:3.0 serv"), stdout)  # and supervisord ends
     first = next(events)
     assert (first.name, first.fields["pid"]) == ("PROCESS_STATE_EXITED", "12")
     assert stdout.getvalue() == b"READY\nRESULT 2\nOK"
     assert list(events) == [Event("SUPERVISOR_STATE_CHANGE_STOPPING", {})]
     assert stdout.getvalue() == b"READY\nRESULT 2\nOKREADY\nRESULT 2\nOKREADY\n"
-
-
-@pytest.mark.parametrize("rest", [b"", b"\n", b"ver:3.0 serv"])
-def test_a_closed_pipe_ends_the_reading(rest: bytes) -> None:
-    assert list(read_events(io.BytesIO(rest), io.BytesIO())) == []
 
 
 @pytest.mark.parametrize(
@@ -46,20 +40,15 @@ def test_a_closed_pipe_ends_the_reading(rest: bytes) -> None:
         # One that dies in its first second is reported without its process id.
         ("BACKOFF", {"tries": "1"}, ExitReport("worker-1", None, in_order=False)),
         ("FATAL", {}, ExitReport("worker-1", None, in_order=False)),
-        ("STOPPING", {"pid": "11"}, None),
         ("RUNNING", {"pid": "11"}, None),
     ],
 )
 def test_the_exit_of_a_worker_is_reported(
     state: str, fields: dict[str, str], wanted: ExitReport | None
 ) -> None:
-    named = {"processname": "worker-1", "groupname": "worker"}
-    assert note_exit(Event(f"PROCESS_STATE_{state}", named | fields)) == wanted
-    assert (
-        note_exit(Event(f"PROCESS_STATE_{state}", {"processname": "api", "groupname": "api"} | fields))
-        is None
-    )
-    assert note_exit(Event("SUPERVISOR_STATE_CHANGE_STOPPING", {})) is None
+    for name, expected in (("worker-1", wanted), ("api", None)):
+        named = {"processname": name, "groupname": name.partition("-")[0]}
+        assert note_exit(Event(f"PROCESS_STATE_{state}", named | fields)) == expected
 
 
 @pytest.fixture
@@ -77,18 +66,15 @@ def programs() -> Programs:
     return programs
 
 
-def test_states_names_and_running_workers(programs: Programs) -> None:
+def test_states_names_and_running_workers_and_which_are_given_up(
+    programs: Programs, caplog: pytest.LogCaptureFixture
+) -> None:
     running = {"api": "RUNNING", "worker-1": "RUNNING", "worker-2": "STARTING"}
     assert programs.states() == running | {"monitor": "RUNNING"}  # since it answers; announce is a one-shot
     assert programs.workers() == {"worker-1": 11}
     assert programs.names() == {10: "api", 11: "worker-1", 12: "worker-2", OWN: "monitor"}
     programs.adopt([Program("worker", "worker-1", "EXITED"), Program("worker", "worker-2", "RUNNING", 12)])
     assert programs.workers() == {"worker-2": 12}
-
-
-def test_a_program_given_up_is_fatal_unless_it_is_a_one_shot(
-    programs: Programs, caplog: pytest.LogCaptureFixture
-) -> None:
     programs.adopt([Program("api", "api", "FATAL"), Program("announce", "announce", "FATAL")])
     assert programs.states() == {"api": "FATAL"}
     for name in ("announce", "api"):
@@ -109,13 +95,6 @@ def test_while_all_programs_are_stopped_those_that_have_ended_count_as_stopped()
     assert programs.workers() == {}
 
 
-def test_a_supervisord_that_is_away_changes_nothing_and_is_reported_once_with_its_socket(
-    programs: Programs, caplog: pytest.LogCaptureFixture
-) -> None:
-    loop = Loop("supervisor", 1, lambda: programs.adopt(list_programs(Path("/nowhere"))))
-    loop.turn()
-    loop.turn()
-    assert [message.partition(" (")[0] for message in caplog.messages] == ["supervisord is away"]
-    assert programs.states()["api"] == "RUNNING"
+def test_a_supervisord_that_is_away_is_named_by_its_socket() -> None:
     with pytest.raises(SupervisorAwayError, match=r"/nowhere: .*No such file"):
         list_programs(Path("/nowhere"))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
-from services.monitor.guard.memory_gauge import choose_source
+from services.monitor.events.programs import Programs
+from services.monitor.guard.memory_decision import Marks
+from services.monitor.guard.memory_gauge import MemoryGauge, choose_source
 from shared.cgroup import V1, V2, find_cgroup
 
 MB = 2**20
@@ -69,15 +72,6 @@ def test_a_cgroup_is_found_where_it_is_mounted(tmp_path: Path, version: int, lin
     assert (cgroup.limit, cgroup.working_set()) == (512 * MB, 200 * MB)
 
 
-@pytest.mark.parametrize("limit", ["max", "9223372036854771712"])
-def test_without_a_limit_pss_is_added_up(tmp_path: Path, limit: str) -> None:
-    proc = lay_processes(tmp_path, V2_ROOT, CONTAINER)
-    lay(tmp_path / "cg", 2, limit)
-    source = choose_source(1, tmp_path / "cg", proc)
-    assert source.cgroup is None
-    assert "no limit" in source.reason
-
-
 @pytest.mark.parametrize(
     ("supervisor", "parents", "inside", "ours"),
     [
@@ -93,29 +87,46 @@ def test_a_cgroup_with_foreign_processes_is_not_the_appliances(
     tmp_path: Path, supervisor: int, parents: dict[int, int], inside: tuple[int, ...], *, ours: bool
 ) -> None:
     proc = lay_processes(tmp_path, V2_ROOT, parents)
-    lay(tmp_path / "cg", 2, pids=inside)
+    lay(tmp_path / "cg", 2, pids=inside[:-1])
+    lay(tmp_path / "cg" / "nested", 2, pids=inside[-1:])
     source = choose_source(supervisor, tmp_path / "cg", proc)
     assert (source.cgroup is not None) is ours
     assert ours or "1 processes that are not the appliance's" in source.reason
 
 
-def test_a_foreign_process_in_a_nested_cgroup_counts_as_well(tmp_path: Path) -> None:
-    proc = lay_processes(tmp_path, V2_ROOT, {1: 0, 5: 1, 7: 5, 44: 2})
-    lay(tmp_path / "cg", 2, pids=(5, 7))
-    assert choose_source(5, tmp_path / "cg", proc).cgroup is not None
-    lay(tmp_path / "cg" / "nested", 2, pids=(44,))
-    assert choose_source(5, tmp_path / "cg", proc).cgroup is None
-
-
-def test_no_cgroup_and_one_in_disorder_are_passed_over_and_a_working_set_is_never_negative(
-    tmp_path: Path,
-) -> None:
+def test_no_cgroup_one_without_a_limit_and_one_in_disorder_are_passed_over(tmp_path: Path) -> None:
     proc = lay_processes(tmp_path, V2_ROOT, CONTAINER)
     assert choose_source(1, tmp_path / "cg", proc).cgroup is None
+    for limit in ("max", "9223372036854771712"):
+        lay(tmp_path / "cg", 2, limit)
+        source = choose_source(1, tmp_path / "cg", proc)
+        assert source.cgroup is None
+        assert "no limit" in source.reason
     lay(tmp_path / "cg", 2)
     (tmp_path / "cg" / "memory.current").write_text("nonsense")
     assert find_cgroup(tmp_path / "cg", proc) is None
-    (tmp_path / "cg" / "memory.current").write_text("5")
-    cgroup = find_cgroup(tmp_path / "cg", proc)
-    assert cgroup is not None
-    assert cgroup.working_set() == 0
+
+
+def test_a_cgroup_that_can_be_read_no_longer_is_replaced_by_pss_and_its_working_set_is_never_negative(
+    tmp_path: Path,
+) -> None:
+    proc = lay_processes(tmp_path, V2_ROOT, CONTAINER)
+    lay(tmp_path / "cg", 2)
+    source = choose_source(1, tmp_path / "cg", proc)
+    gauge = MemoryGauge(source, Marks(475 * MB, 496 * MB), Programs(), os.getpid())
+    current = tmp_path / "cg" / "memory.current"
+    for content, wanted in (("5", 0), (str(300 * MB), 200 * MB)):
+        current.write_text(content)
+        assert gauge.measure().working_set == wanted
+    current.unlink()
+    state = gauge.measure()
+    assert state.working_set == sum(state.by_pid.values()) > 0
+
+
+def test_a_cgroup_whose_processes_cannot_be_listed_is_not_trusted(tmp_path: Path) -> None:
+    proc = lay_processes(tmp_path, V2_ROOT, {1: 0, 5: 1})
+    lay(tmp_path / "cg", 2, pids=(5,))
+    (tmp_path / "cg" / "cgroup.procs").write_text("nonsense")
+    source = choose_source(5, tmp_path / "cg", proc)
+    assert source.cgroup is None
+    assert "cannot be listed" in source.reason
