@@ -15,31 +15,10 @@ import pytest
 from ops.lab.trial_appliance import Appliance
 from tests.appliance.conftest import MakeAppliance
 from tests.support.client import until
-from tests.support.quick import check_quick_by_own_clock, slowness
+from tests.support.quick import slowness
 
 
-def test_each_stop_signal_ends_all_within_25_s_and_the_next_start_is_ready_within_5_s_with_the_same_keys(
-    make_appliance: MakeAppliance,
-) -> None:
-    appliance = make_appliance()
-    appliance.start()
-    key = appliance.api_key
-    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-
-    def start_again() -> float:
-        while numbers:  # all three in the first attempt
-            assert len(appliance.worker_pids()) == 2
-            assert appliance.stop(numbers.pop()) < 25  # and fails if a process is left
-            before = slowness()
-            seconds = appliance.start()
-            assert appliance.api_key == key
-        return seconds / max(before, slowness())
-
-    check_quick_by_own_clock(10, start_again, attempts=1)  # 5 s are promised; CI's machine is shared
-    assert "verified=0 " in appliance.log().rpartition("models activated")[2]
-
-
-def test_a_data_dir_too_deep_for_sockets_serves_and_a_killed_supervisord_takes_everything_along(
+def test_in_a_data_dir_too_deep_for_sockets_kills_and_stops_leave_nothing_and_the_next_start_is_quick(
     tmp_path: Path,
 ) -> None:
     deep = tmp_path / ("deep" * 20) / "data"
@@ -49,42 +28,42 @@ def test_a_data_dir_too_deep_for_sockets_serves_and_a_killed_supervisord_takes_e
         appliance.start()
         assert not (deep / "run").exists()
         assert appliance.get("/healthz").status == 200
-        family = appliance.family()
+        key, family = appliance.api_key, appliance.family()
         assert appliance.process is not None
         appliance.process.kill()
         appliance.process.wait(60)
         _, left = psutil.wait_procs(family, timeout=60)
         assert not left
-        appliance.start()
-        appliance.stop()
+        before = slowness()
+        seconds = appliance.start() / max(before, slowness())
+        assert seconds < 10  # 5 s are promised; CI's machine is shared
+        assert appliance.api_key == key
+        assert "verified=0 " in appliance.log().rpartition("models activated")[2]
+        assert appliance.stop(signal.SIGHUP) < 25  # and fails if a process is left
     finally:
         appliance.kill()
         shutil.rmtree(appliance.settings().run_dir)
 
 
-def test_what_boot_makes_is_for_its_owner_only_and_no_key_is_in_the_log_or_an_environment(
+def test_what_boot_makes_is_its_owners_the_log_says_how_to_call_it_and_no_key_is_told(
     appliance: Appliance,
 ) -> None:
     for path in (appliance.data_dir / "keys").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     for name in ("keys", "objects", "redis", "run", "tmp"):
         assert stat.S_IMODE((appliance.data_dir / name).stat().st_mode) == 0o700
+    until("announced", lambda: "is ready at" in appliance.log(), appliance=appliance)
+    log = appliance.log()
+    for said in (f"ready at {appliance.url}", "curl -s -H", f"{appliance.data_dir}/keys/API_KEY"):
+        assert said in log
     environments = []
     for process in appliance.family():
         with contextlib.suppress(psutil.NoSuchProcess):  # announce has said its lines and ended
             environments.append(str(process.environ()))
     assert len(environments) >= 6  # supervisord, Redis, monitor, api and two workers
     for key in (appliance.api_key, appliance.admin_key, appliance.metrics_token):
-        assert key not in appliance.log()
+        assert key not in log
         assert not any(key in environment for environment in environments)
-
-
-def test_the_log_says_where_it_is_and_how_to_call_it(appliance: Appliance) -> None:
-    until("announced", lambda: "is ready at" in appliance.log(), appliance=appliance)
-    log = appliance.log()
-    assert f"Shapbox is ready at {appliance.url}" in log
-    assert "curl -s -H" in log
-    assert f"{appliance.data_dir}/keys/API_KEY" in log
 
 
 @pytest.mark.parametrize(
@@ -108,14 +87,10 @@ def test_a_start_that_cannot_work_is_refused_with_the_setting(
 def test_where_log_format_is_json_a_refusal_and_a_check_are_records(make_appliance: MakeAppliance) -> None:
     refused = make_appliance(LOG_FORMAT="json", PORT="http").run_boot()
     assert refused.returncode == 2
-    [line] = refused.stderr.splitlines()
-    record = json.loads(line)
+    record = json.loads(refused.stderr)
     assert (record["level"], record["service"]) == ("CRITICAL", "boot")
     assert "PORT" in record["cause"]
     assert not refused.stdout
     checked = make_appliance(LOG_FORMAT="json").run_boot("--check")
-    assert [json.loads(line)["message"] for line in checked.stdout.splitlines()] == [
-        "models activated",
-        "starting",
-        "Shapbox can start here.",
-    ]
+    said = [json.loads(line)["message"] for line in checked.stdout.splitlines()]
+    assert said == ["models activated", "starting", "Shapbox can start here."]
