@@ -33,7 +33,7 @@ _JSON = "application/json"
 
 
 class Flows(Generic[J]):
-    """What a client can do. A request is repeated for `patience` seconds until it has a response that counts."""
+    """The calls of a client. A request is repeated for `patience` seconds."""
 
     def __init__(self, patience: float, make_job: Callable[[JobFlows], J]) -> None:
         self.patience = patience
@@ -164,7 +164,7 @@ class Flows(Generic[J]):
         )
 
     def explanation(self, source: Mapping[str, Any], rows: Any, **members: Any) -> Flow[Explanation]:
-        """Return an explanation with these members, and with the names and rows that belong to them.
+        """Return an explanation with these members and what belongs to them: names and rows.
 
         `source` names the model's version and the method.
         """

@@ -1,4 +1,4 @@
-"""What a client can do with a job, as generators; see flows.py."""
+"""The calls of a job, as generators; see flows.py."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class JobState:
 
 
 class JobFlows:
-    """What a client can do with a job. `document` is what was last heard of it."""
+    """The calls of a job. `document` is what was last heard of it."""
 
     def __init__(self, box: Flows[Any], document: Mapping[str, Any], rows: Any = None) -> None:
         self._box = box

@@ -1,27 +1,25 @@
 """The parts that explain in this process.
 
 They compare our kernels with XGBoost, shap, shapiq and woodelf. All take turns on one core, one thread each. Values are
-compared with XGBoost's, or with those in float64.
+compared with those in float64, and interactions with XGBoost's.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ops.lab.bench import libraries
-from ops.lab.bench.comparison import Comparison, Line
+from ops.lab.bench.comparison import Comparison, Explain, Subject
+from ops.lab.bench.libraries import Loaded
 from ops.lab.bench.models import QUICK_SHAPE, Matrix, Shape, kept
-from ops.lab.bench.report import Effort, Report, listed
-from ops.lab.bench.timing import Way, timed
-from ops.lab.reference import EXACT, distance
+from ops.lab.bench.report import Effort, Report
 from shared.engines.xgboost_engine import XGBoostEngine
 from shared.explanation import Explanation
 from shared.interactions import Interactions
@@ -40,9 +38,8 @@ ENGINE_SHAPES = tuple(itertools.starmap(Shape, itertools.product((3, 4, 6, 8, 10
 ENGINE_ROWS, FEW_ROWS, QUICK_ROWS = (1, 500, 100_000), (1, 500), (1, 50)
 BACKGROUND_SHAPES, BACKGROUNDS = (Shape(3, 100, 30), Shape(6, 100, 30)), (100, 10_000)
 PAIR_SHAPES = tuple(Shape(depth, 100, 30) for depth in (3, 4, 6, 8))
-ERROR_SHAPES = (*(Shape(depth, 100, 30) for depth in (3, 4, 6, 8, 10)), Shape(6, 500, 30), Shape(6, 100, 200))
-#: Rows whose values are compared: with XGBoost's, and with those in float64, which take longer.
-COMPARED, ERROR_ROWS, BACKGROUND_ROWS = 20, 50, 2
+#: Rows whose values, values against a background, and interactions are compared.
+COMPARED, BACKGROUND_ROWS, PAIR_ROWS = 5, 2, 20
 #: Pairs of a row where only the top pairs are requested.
 TOP_PAIRS = 10
 #: Seconds for the turns of a line: the engines' share of the whole time is divided among theirs.
@@ -61,21 +58,22 @@ def measure_engines(effort: Effort) -> Report:
         effort.say(f"{shape} ({number} of {len(shapes)}), trained unless it was")
         booster, rows = kept(shape)
         rows = _as_many(rows, max(counts))
-        began = time.perf_counter()
-        compiled = compile_booster(booster)
-        made = f"{time.perf_counter() - began:.1f} s, {_megabytes(compiled):.1f} MB"
-        xgboost, ours = XGBoostEngine(booster, compiled.outputs), _kernels(effort, compiled)
-        wanted = xgboost.contributions(rows[:COMPARED])[:, 0, :-1]
+        compiled, took = _timed(compile_booster, booster)
+        xgboost, forest = (
+            XGBoostEngine(booster, compiled.outputs),
+            read_forest(bytes(booster.save_raw("ubj"))),
+        )
+        subject = Subject(
+            [str(shape)],
+            rows,
+            exact_values(forest, start_margins(booster, forest), rows[:COMPARED]).values[:, 0],
+            _kernels(effort, compiled),
+            {CONTRIBUTIONS: _xgboosts_values(xgboost)},
+            {PREDICTIONS: xgboost.margins},
+            f"{took:.1f} s, {sum(array.nbytes for array in compiled.arrays.values()) / 1e6:.1f} MB",
+        )
         with one_core(), libraries.loaded(effort, booster, rows, COMPARED, max(PATIENCE, seconds)) as peers:
-            values = {name: each.explain(rows[:COMPARED]).values[:, 0] for name, each in ours.items()}
-            ways = {
-                CONTRIBUTIONS: timed(xgboost.contributions, rows),
-                PREDICTIONS: timed(xgboost.margins, rows),
-                **{name: timed(each.explain, rows) for name, each in ours.items()},
-                **peers.ways,
-            }
-            line = Line([str(shape)], peers.lost, _apart(values | peers.values, wanted), made)
-            comparison.measure(line, counts, ways, seconds)
+            comparison.measure(subject, peers, counts, seconds)
     return comparison.report()
 
 
@@ -88,20 +86,15 @@ def measure_interventional(effort: Effort) -> Report:
         booster, all_rows = kept(shape)
         background, rows = all_rows[:size], all_rows[-max(FEW_ROWS) :]
         compiled = compile_booster(booster)
-        began = time.perf_counter()
-        ours = _kernels(effort, against_background(compiled, background))
-        made = f"{time.perf_counter() - began:.1f} s"
-        some = rows[:BACKGROUND_ROWS]
+        tables, took = _timed(against_background, compiled, background)
         trees = read_forest(bytes(booster.save_raw("ubj"))).trees
+        some = rows[:BACKGROUND_ROWS]
         wanted = np.array([sum(values_of_tree(tree, row, background) for tree in trees) for row in some])
-        with (
-            one_core(),
-            libraries.loaded(effort, booster, rows, len(some), BACKGROUND_PATIENCE, background) as peers,
-        ):
-            values = {name: each.explain(some).values[:, 0] for name, each in ours.items()}
-            ways = {name: timed(each.explain, rows) for name, each in ours.items()} | peers.ways
-            line = Line([str(shape), f"{size:,}"], peers.lost, _apart(values | peers.values, wanted), made)
-            _measure_few(comparison, line, effort, ways)
+        labels, kernels = [str(shape), f"{size:,}"], _kernels(effort, tables)
+        subject = Subject(labels, rows, wanted, kernels, {}, {}, f"{took:.1f} s")
+        patience = BACKGROUND_PATIENCE
+        with one_core(), libraries.loaded(effort, booster, rows, len(some), patience, background) as peers:
+            comparison.measure(subject, peers, *_few(effort))
     return comparison.report()
 
 
@@ -112,54 +105,20 @@ def measure_interactions(effort: Effort) -> Report:
         effort.say(f"{shape}: interactions")
         booster, rows = kept(shape)
         compiled = compile_booster(booster)
-        xgboost, values = XGBoostEngine(booster, compiled.outputs), _kernels(effort, compiled)
-        began = time.perf_counter()
-        first = InteractionExplainer(compiled, effort.library)
-        made = f"{(time.perf_counter() - began) * 1e3:.0f} ms, {first.megabytes:.1f} MB"
-        ours = {
-            kernel.engine: partial(
-                _our_pairs, values[kernel.engine], InteractionExplainer(compiled, effort.library, kernel)
-            )
-            for kernel in effort.library.kernels()
-        }
-        wanted = _xgboosts_pairs(xgboost, rows[:COMPARED])
-        apart = _apart({name: explain(rows[:COMPARED]) for name, explain in ours.items()}, wanted)
-        ways = {PAIRS: timed(partial(_xgboosts_pairs, xgboost), rows)}
-        ways |= {name: timed(explain, rows) for name, explain in ours.items()}
-        ways[f"{next(iter(ours))}, {TOP_PAIRS} pairs"] = timed(partial(_top_pairs, first), rows)
-        with one_core():
-            _measure_few(comparison, Line([str(shape)], {}, apart, made), effort, ways)
-    return comparison.report()
-
-
-def measure_errors(effort: Effort) -> Report:
-    """Measure how far each kernel, and XGBoost, is from the values in float64 at most."""
-    lines, worse, wrong = [], [], []
-    largest: dict[str, float] = {}
-    for shape in (QUICK_SHAPE,) if effort.quick else ERROR_SHAPES:
-        effort.say(f"{shape}: the values in float64 of {ERROR_ROWS} rows")
-        booster, rows = kept(shape)
-        some, forest = rows[:ERROR_ROWS], read_forest(bytes(booster.save_raw("ubj")))
-        truth = exact_values(forest, start_margins(booster, forest), some).values[:, 0]
-        compiled = compile_booster(booster)
-        found = {"XGBoost": XGBoostEngine(booster, compiled.outputs).contributions(some)[:, 0, :-1]}
-        found |= {name: each.explain(some).values[:, 0] for name, each in _kernels(effort, compiled).items()}
-        errors = {name: float(np.abs(values - truth).max()) for name, values in found.items()}
-        largest = {name: max(error, largest.get(name, 0.0)) for name, error in errors.items()}
-        lines.append(
-            [str(shape), f"{np.abs(truth).max():.3g}", *(f"{error:.1e}" for error in errors.values())]
+        first, took = _timed(InteractionExplainer, compiled, effort.library)
+        theirs = _xgboosts_pairs(XGBoostEngine(booster, compiled.outputs))
+        subject = Subject(
+            [str(shape)],
+            rows,
+            theirs(rows[:PAIR_ROWS]),
+            _pair_kernels(effort, compiled),
+            {PAIRS: theirs},
+            {f"{first.kernel.engine}, {TOP_PAIRS} pairs": functools.partial(first.top, count=TOP_PAIRS)},
+            f"{took * 1e3:.0f} ms, {first.megabytes:.1f} MB",
         )
-        worse += [f"{shape}, {name}" for name, error in errors.items() if error > errors["XGBoost"]]
-        apart = _apart(found, truth)
-        wrong += [f"{shape}, {name}: {each:.1e} apart" for name, each in apart.items() if not each <= EXACT]
-    said = listed("Larger than XGBoost's:", worse, "No kernel's error is larger than XGBoost's.")
-    ours = f"{max(error for name, error in largest.items() if name != 'XGBoost'):.1e}"
-    summary = [
-        f"largest error against float64, {len(lines)} models",
-        ours,
-        f"XGBoost {largest['XGBoost']:.1e}",
-    ]
-    return Report(["model", "largest value", *largest], lines, [summary], said, wrong)
+        with one_core():
+            comparison.measure(subject, Loaded(), *_few(effort))
+    return comparison.report()
 
 
 @contextmanager
@@ -173,38 +132,45 @@ def one_core() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _kernels(effort: Effort, compiled: Compiled) -> dict[str, Explainer]:
-    """Return an explainer for each kernel that this machine can run, the fastest first."""
-    return {kernel.engine: Explainer(compiled, effort.library, kernel) for kernel in effort.library.kernels()}
+def _timed[**P, T](make: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
+    began = time.perf_counter()
+    return make(*args, **kwargs), time.perf_counter() - began
 
 
-def _megabytes(compiled: Compiled) -> float:
-    return sum(array.nbytes for array in compiled.arrays.values()) / 1e6
+def _kernels(effort: Effort, compiled: Compiled) -> dict[str, Explain]:
+    """Return what explains by each kernel that this machine can run, the fastest first."""
+
+    def explains(explainer: Explainer) -> Explain:
+        return lambda rows: explainer.explain(rows).values[:, 0]
+
+    kernels = effort.library.kernels()
+    return {one.engine: explains(Explainer(compiled, effort.library, one)) for one in kernels}
 
 
-def _our_pairs(values: Explainer, pairs: InteractionExplainer, rows: Matrix) -> Matrix:
-    """Return interactions as a worker computes them, values included."""
-    return pairs.matrices(rows, values.explain(rows))
+def _pair_kernels(effort: Effort, compiled: Compiled) -> dict[str, Explain]:
+    """Return what makes interactions by each kernel as a worker does, values included."""
+
+    def explains(values: Explainer, pairs: InteractionExplainer) -> Explain:
+        return lambda rows: pairs.matrices(rows, values.explain(rows))
+
+    given = [(compiled, effort.library, kernel) for kernel in effort.library.kernels()]
+    return {one[2].engine: explains(Explainer(*one), InteractionExplainer(*one)) for one in given}
 
 
-def _xgboosts_pairs(xgboost: XGBoostEngine, rows: Matrix) -> Matrix:
+def _xgboosts_values(xgboost: XGBoostEngine) -> Explain:
+    return lambda rows: xgboost.contributions(rows)[:, 0, :-1]
+
+
+def _xgboosts_pairs(xgboost: XGBoostEngine) -> Explain:
     """Return XGBoost's interactions; what makes values of them does nothing here."""
-    return xgboost.interactions(rows, Explanation.empty(len(rows), 1, rows.shape[1]), Interactions())
+    return lambda rows: xgboost.interactions(
+        rows, Explanation.empty(len(rows), 1, rows.shape[1]), Interactions()
+    )
 
 
-def _top_pairs(pairs: InteractionExplainer, rows: Matrix) -> Matrix:
-    return pairs.top(rows, TOP_PAIRS)
-
-
-def _apart(values: Mapping[str, Matrix], wanted: NDArray[np.floating]) -> dict[str, float]:
-    return {name: distance(each, wanted.astype(np.float32)) for name, each in values.items()}
-
-
-def _measure_few(comparison: Comparison, line: Line, effort: Effort, ways: Mapping[str, Way]) -> None:
-    if effort.quick:
-        comparison.measure(line, QUICK_ROWS, ways, QUICK_SECONDS)
-    else:
-        comparison.measure(line, FEW_ROWS, ways, LINE_SECONDS)
+def _few(effort: Effort) -> tuple[Sequence[int], float]:
+    """Return the numbers of rows, and the seconds of a line, of all parts but the first."""
+    return (QUICK_ROWS, QUICK_SECONDS) if effort.quick else (FEW_ROWS, LINE_SECONDS)
 
 
 def _as_many(rows: Matrix, count: int) -> Matrix:

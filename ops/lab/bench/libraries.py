@@ -10,13 +10,12 @@ import contextlib
 import hashlib
 import json
 import os
-import selectors
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +28,6 @@ from ops.lab.bench.models import Matrix
 from ops.lab.bench.report import Effort, Say
 from ops.lab.bench.timing import Way, WayError
 from shared.build import ROOT
-from shared.memory import process_pss_bytes
 
 #: The peers' programs and locks, and where their environments are made.
 PEERS = Path(__file__).parent / "peers"
@@ -44,8 +42,6 @@ LOAD_SECONDS = 60.0
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
 )
-#: Processes of bare XGBoost: one for each core of the machine that the figures are made for.
-BARE_PROCESSES = 2
 
 
 class LibraryProcess:
@@ -64,13 +60,9 @@ class LibraryProcess:
     def ask(self, patience: float, **words: Any) -> dict[str, Any]:
         """Have it load a model, or time or write the values of its first rows. Raises WayError."""
         answer, pipe = {"fault": "its process ended"}, self.process.stdout
-        with (
-            contextlib.suppress(OSError, ValueError),
-            selectors.DefaultSelector() as selector,
-        ):  # it has ended
+        with contextlib.suppress(OSError, ValueError):  # it has ended
             self.process.stdin.write(json.dumps(words).encode() + b"\n")
-            selector.register(pipe, selectors.EVENT_READ)
-            in_time = selector.select(patience)
+            in_time = select.select([pipe], [], [], patience)[0]
             answer = json.loads(pipe.readline()) if in_time else {"fault": f"> {patience:.0f} s"}
         if "fault" in answer:
             self.end()
@@ -133,48 +125,6 @@ def loaded(
         yield found
 
 
-def pss_of(processes: Sequence[psutil.Process]) -> int:
-    """Return the bytes that some processes take, shared pages counted once."""
-    return sum(process_pss_bytes(process.pid) for process in processes)
-
-
-@dataclass(frozen=True, slots=True)
-class BareXGBoost:
-    """XGBoost's `pred_contribs` in a process for each core.
-
-    Each process has its share of the rows in memory.
-    """
-
-    libraries: Sequence[LibraryProcess]
-    rows: int
-
-    def explain(self) -> None:
-        """Let all of them explain their rows at the same time, once."""
-        with ThreadPoolExecutor(len(self.libraries)) as pool:
-            list(pool.map(lambda library: library.way(LOAD_SECONDS)(self.rows), self.libraries))
-
-    def memory(self) -> int:
-        """Return the PSS of all of them."""
-        return pss_of([library.process for library in self.libraries])
-
-
-@contextmanager
-def bare_xgboost(model: Path, rows: Matrix) -> Iterator[BareXGBoost]:
-    """Start them with our XGBoost and the model loaded; they end with the block."""
-    share = len(rows) // BARE_PROCESSES
-    with tempfile.TemporaryDirectory(prefix="shapbox-bench-") as folder, contextlib.ExitStack() as stack:
-        libraries = []
-        for number in range(BARE_PROCESSES):
-            path = Path(folder, f"{number}.npy")
-            np.save(path, rows[number * share : (number + 1) * share])
-            libraries.append(LibraryProcess("xgboost", sys.executable))
-            stack.callback(libraries[-1].end)
-            libraries[-1].ask(LOAD_SECONDS, do="load", model=str(model), rows=str(path))
-        bare = BareXGBoost(libraries, share)
-        bare.explain()  # what a first call needs is not counted
-        yield bare
-
-
 def peer_python(name: str, say: Say) -> Path | None:
     """Return the Python of a peer's environment, made if missing; None if it cannot be made."""
     folder, lock = ENVIRONMENTS / name, PEERS / f"{name}.lock"
@@ -184,11 +134,22 @@ def peer_python(name: str, say: Say) -> Path | None:
         return python
     say(f"installing {name}'s locked packages")
     uv = shutil.which("uv", path=f"{sys.prefix}/bin{os.pathsep}{os.environ['PATH']}") or "uv"
-    making: list[str | Path] = [uv, "venv", "--quiet", "--clear", "--python", PYTHONS[name], folder]
-    filling: list[str | Path] = [uv, "pip", "sync", "--quiet", "--python", python, "--require-hashes"]
+    making = [uv, "venv", "--quiet", "--clear", "--python", PYTHONS[name], folder]
+    filling = [
+        uv,
+        "pip",
+        "sync",
+        "--quiet",
+        "--python",
+        python,
+        "--require-hashes",
+        "--only-binary",
+        ":all:",
+        lock,
+    ]
     try:
-        for command in (making, [*filling, "--only-binary", ":all:", lock]):
-            subprocess.run(command, check=True)
+        for command in (making, filling):
+            subprocess.run(list(map(str, command)), check=True)
     except (OSError, subprocess.CalledProcessError) as fault:
         say(f"{name} is left out: {fault}")
         return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,8 @@ TRAINING_ROWS = 20_000
 MISSING = 0.02
 #: Features among which each split may choose, and the steps of each: training on 200 features in full takes minutes.
 CHOICE, STEPS = 30, 64
-#: Where trained models are kept, and the trees of each at least: smaller models are its beginning.
+#: Where trained models are kept.
 MODELS = ROOT / ".cache" / "bench" / "models"
-KEPT_TREES = 500
 
 type Matrix = NDArray[np.float32]
 
@@ -51,8 +50,7 @@ def kept(shape: Shape) -> tuple[Any, Matrix]:
     """
     xgboost = import_xgboost()
     rows, target = _draw(shape.features)
-    trees = max(KEPT_TREES, shape.trees)
-    parts = (shape.depth, shape.features, trees, TRAINING_ROWS, STEPS, CHOICE, xgboost.__version__)
+    parts = (*astuple(shape), TRAINING_ROWS, STEPS, CHOICE, xgboost.__version__)
     path = MODELS / f"{'-'.join(map(str, parts))}.ubj"
     if not path.exists():
         params = {
@@ -65,12 +63,9 @@ def kept(shape: Shape) -> tuple[Any, Matrix]:
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         half_written = path.with_suffix(".new.ubj")
-        xgboost.train(params, xgboost.DMatrix(rows, target), trees).save_model(half_written)
+        xgboost.train(params, xgboost.DMatrix(rows, target), shape.trees).save_model(half_written)
         half_written.rename(path)
-    whole = xgboost.Booster(model_file=path)
-    # Saved and read again: a slice keeps what only training needs.
-    booster = xgboost.Booster({"nthread": THREADS}, model_file=whole[: shape.trees].save_raw())
-    return booster, rows
+    return xgboost.Booster({"nthread": THREADS}, model_file=path), rows
 
 
 def write_version(folder: Path, shape: Shape) -> ModelVersion:

@@ -10,7 +10,7 @@ import datetime as dt
 import os
 import platform
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from shared.treeshap.library import Library
 #: The page. Its tables are in a folder of the same name.
 PAGE = ROOT / "docs" / "benchmarks.md"
 #: The columns of the summary.
-SUMMARY = ("part", "measured", "Shapbox", "others")
+SUMMARY: Cells = ("part", "measured", "Shapbox", "others")
 
 type Say = Callable[[str], None]
 type Cells = Sequence[str]
@@ -73,35 +73,25 @@ def listed(title: str, items: Sequence[str], otherwise: str) -> str:
     return "\n".join([title, "", *(f"- {item}" for item in items)]) if items else otherwise
 
 
-def write(page: Path, part: str, machine: str, report: Report) -> None:
-    """Put a part's figures in their places. Raises BenchError if the page has no such place."""
-    text = f"{machine} All figures: [{part}.csv]({page.stem}/{part}.csv).\n\n{report.shows}"
-    after = _replace(page.read_text(encoding="utf-8"), part, lambda _: text)
-    after = _replace(after, "summary", lambda old: _summary(old, part, report))
-    page.write_text(after, encoding="utf-8")
-    folder = page.with_suffix("")
+def write(page: Path, reports: Mapping[str, tuple[str, Report]]) -> None:
+    """Put the figures of all parts in their places. Raises BenchError if one is missing."""
+    text, folder, summary = page.read_text(encoding="utf-8"), page.with_suffix(""), [SUMMARY]
+    for part, (machine, report) in reports.items():
+        said = f"{machine} All figures: [{part}.csv]({page.stem}/{part}.csv).\n\n{report.shows}"
+        text = _replace(text, part, said)
+        summary += [(f"[{part}](#{part})", *cells) for cells in report.summary]
+    page.write_text(_replace(text, "summary", table(summary)), encoding="utf-8")
     folder.mkdir(exist_ok=True)
-    with (folder / f"{part}.csv").open("w", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows([report.head, *report.lines])
+    for part, (_, report) in reports.items():
+        with (folder / f"{part}.csv").open("w", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows([report.head, *report.lines])
 
 
-def _replace(text: str, name: str, new: Callable[[str], str]) -> str:
+def _replace(text: str, name: str, new: str) -> str:
     begin, end = f"<!-- bench {name} -->", f"<!-- end of bench {name} -->"
-    pattern = re.compile(f"{re.escape(begin)}\n(.*?){re.escape(end)}", re.DOTALL)
-    after, places = pattern.subn(lambda found: f"{begin}\n{new(found[1])}\n{end}", text)
-    if places != 1:
-        raise BenchError(f"{PAGE.name} has {places} places for {name}: it needs one {begin} … {end}")
-    return after
-
-
-def _summary(old: str, part: str, report: Report) -> str:
-    """Return the summary with this part's lines in place of its former ones, or at the end."""
-    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in old.splitlines()[2:]]
-    link = f"[{part}](#{part})"
-    place = next((at for at, line in enumerate(lines) if line[0] == link), len(lines))
-    others: list[Cells] = [line for line in lines if line[0] != link]
-    others[place:place] = [[link, *cells] for cells in report.summary]
-    return table([SUMMARY, *others])
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise BenchError(f"{PAGE.name} needs one {begin} … {end}")
+    return f"{text.partition(begin)[0]}{begin}\n{new}\n{end}{text.partition(end)[2]}"
 
 
 def machine_line() -> str:

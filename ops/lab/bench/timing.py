@@ -19,8 +19,8 @@ LEAST_TURNS = 3
 #: Seconds that a turn takes at least: what is quick is called several times in a row, as a worker does, and finds in
 #: the processor's caches what a worker would.
 TURN_SECONDS = 0.01
-#: By how much more rows are tried at a time: what the first few take says little of many.
-GROWTH = 32
+#: By how much more rows are tried at a time.
+GROWTH = 10
 #: How many times as long as for one row a call may take at least: some libraries begin every call with a costly table.
 FIXED_SHARE = 1.5
 
@@ -34,10 +34,7 @@ class WayError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Seconds a row, and the rows of a call.
-
-    The seconds are the median of all turns, and the 10th and 90th percentile.
-    """
+    """Seconds a row: the median of all turns, and the 10th and 90th percentile."""
 
     rows: int
     median: float
@@ -67,46 +64,29 @@ def fill_cells(ways: Mapping[str, Way], rows: int, seconds: float) -> dict[str, 
     counts: dict[str, int] = {}
     taken: dict[str, list[float]] = {name: [] for name in ways}
     share = seconds / max(len(ways), 1) / (LEAST_TURNS + 2)
-    for name, way in ways.items():
-        try:
-            counts[name] = rows_that_fit(way, rows, share)
-        except WayError as fault:
-            found[name] = str(fault)
-    waiting, end = list(counts), time.perf_counter() + seconds
+    waiting, end = dict(ways), time.perf_counter() + seconds
     while waiting:
-        for name in tuple(waiting):
+        for name, way in tuple(waiting.items()):
+            turns = taken[name]
             try:
-                taken[name].append(_turn(ways[name], counts[name]))
+                if name not in counts:
+                    counts[name] = rows_that_fit(way, rows, share)
+                else:
+                    turns.append(_turn(way, counts[name]))
             except WayError as fault:
                 found[name] = str(fault)
-            slow = name not in found and taken[name][0] * LEAST_TURNS > seconds
-            enough = len(taken[name]) >= LEAST_TURNS and time.perf_counter() >= end
-            if name in found or slow or enough:
-                waiting.remove(name)
+            slow = bool(turns) and turns[0] * LEAST_TURNS > seconds
+            if name in found or slow or (len(turns) >= LEAST_TURNS and time.perf_counter() >= end):
+                del waiting[name]
     return {name: found.get(name) or _cell(counts[name], taken[name]) for name in ways}
 
 
 def rows_that_fit(way: Way, rows: int, seconds: float) -> int:
     """Return how many rows a call explains in some seconds, or in little more than one takes."""
-    count, took, wanted = 1, min(way(1), way(1)), rows
-    limit = max(seconds, took * FIXED_SHARE)
-    while (tried := _rounded(min(wanted, count * GROWTH), rows)) > count:
-        longer = way(tried)
-        # Noise may make more rows quicker; they are never free.
-        a_row = max(longer - took, longer / GROWTH) / (tried - count)
-        wanted = count + int((limit - took) / a_row)
-        if longer > limit:
-            return max(count, _rounded(wanted, rows))
-        count, took = tried, longer
+    count, limit = 1, max(seconds, min(way(1), way(1)) * FIXED_SHARE)
+    while (more := min(count * GROWTH, rows)) > count and way(more) <= limit:
+        count = more
     return count
-
-
-def _rounded(count: int, rows: int) -> int:
-    """Return all rows, or the next smaller number that is 1, 2 or 5 followed by zeros."""
-    if count >= rows:
-        return rows
-    power = int(10 ** (len(str(count)) - 1))
-    return max(step * power for step in (1, 2, 5) if step * power <= max(count, 1))
 
 
 def _turn(way: Way, rows: int) -> float:

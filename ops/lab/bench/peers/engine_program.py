@@ -1,4 +1,4 @@
-"""One library, mostly in an environment of its own: `engine_program.py xgboost | shap | shapiq | woodelf`.
+"""One library in an environment of its own: `engine_program.py shap | shapiq | woodelf`.
 
 It reads commands as JSON from standard input, a line each, and answers each with a line. A slow or hungry one can so be
 ended without ending the bench, and each library is timed by itself, without what the pipe takes.
@@ -24,15 +24,6 @@ MOST_BYTES = 6 << 30
 type Matrix = NDArray[np.float32]
 #: What makes a matrix what the library wants, which is not timed; what explains that; what makes an array of the answer.
 type Ways = tuple[Callable[[Matrix], Any], Callable[[Any], Any], Callable[[Any], Any]]
-
-
-def xgboost_library(booster: Any, _background: Matrix | None) -> Ways:
-    """XGBoost itself, the making of a DMatrix included."""
-
-    def explain(rows: Matrix) -> Any:
-        return booster.predict(xgboost.DMatrix(rows, nthread=1), pred_contribs=True, validate_features=False)
-
-    return np.ascontiguousarray, explain, lambda found: found[:, :-1]
 
 
 def shap_library(booster: Any, background: Matrix | None) -> Ways:
