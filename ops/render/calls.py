@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx
@@ -17,28 +16,28 @@ import httpx
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 #: The longest wait between two attempts, and the longest that a rate limit may ask for, in seconds.
 LONGEST_WAIT, LONGEST_LIMIT = 30.0, 120.0
-#: Above this a Ratelimit-Reset is a time of day, in seconds since 1970; below it, seconds that are left.
+#: Above this a Ratelimit-Reset is a time, in seconds since 1970; below it, seconds that are left.
 EPOCH_FROM = 1_000_000_000
 #: Characters of an error's text that are shown.
 SHOWN = 300
+REFUSALS = {
+    401: "Render does not know this key{said}: make one in the dashboard (Account Settings, API Keys).",
+    403: "This key may not do that{said}: take the key of somebody who may change the service.",
+    404: "Render answers 404{said}: it does not exist, or this key does not see it.",
+}
 
 
 class RenderError(Exception):
-    """Render did not do what was asked.
+    """Render did not do what was asked: why and what to do. The message holds no secret.
 
-    The message says why and what to do, and holds no secret.
     `status` is that of a refusal; 0 if Render is unreachable or broken; None where nothing was asked. `uncertain`: an
-    order was sent and not answered, so that it must be looked up whether it is carried out.
+    order was sent and not answered, so it must be looked up whether it is carried out.
     """
 
     def __init__(self, message: str, status: int | None = None, *, uncertain: bool = False) -> None:
         super().__init__(message)
         self.status = status
         self.uncertain = uncertain
-
-
-def ignore_notice(_line: str) -> None:
-    """Say nothing of a wait."""
 
 
 class Calls:
@@ -49,7 +48,7 @@ class Calls:
         address: str,
         key: str | None,
         poll: float,
-        notice: Callable[[str], None] = ignore_notice,
+        notice: Callable[[str], object],
         *,
         attempts: int = 6,
         seconds: float = 30.0,
@@ -64,9 +63,14 @@ class Calls:
         """Close the connections."""
         self._client.close()
 
-    def get(self, path: str, **parameters: str | int) -> Any:
-        """Ask; returns the answer's JSON."""
-        return _json(self._call("GET", path, params=parameters))
+    def ask(self, method: str, path: str, **what: Any) -> Any:
+        """Ask something that changes nothing; returns the answer's JSON."""
+        answer = self._call(method, path, **what)
+        try:
+            return answer.json()
+        except ValueError:
+            kind = answer.headers.get("content-type", "nothing")
+        raise RenderError(f"This address is not Render's API: it sends {kind}. Is RENDER_HOST right?", 0)
 
     def order(self, path: str, body: Mapping[str, object] | None = None) -> Any:
         """Have something done; returns the answer's JSON, None where there is none."""
@@ -75,39 +79,37 @@ class Calls:
         except ValueError:
             return None
 
-    def upload(self, path: str, fields: Mapping[str, str], name: str, content: bytes) -> Any:
-        """Send a file to be looked at, which changes nothing; returns the answer's JSON."""
-        return _json(self._call("POST", path, data=dict(fields), files={"file": (name, content)}))
-
     def _call(self, method: str, path: str, *, order: bool = False, **what: Any) -> httpx.Response:
         for wait in [*self._waits, None]:
-            answer, fault = self._attempt(method, path, what)
-            if answer is not None and answer.status_code < 400:
-                return answer
-            limited = answer is not None and answer.status_code == 429
-            if answer is not None and answer.status_code < 500 and not limited:
-                raise _refusal(answer)
-            trouble = _trouble(answer, fault)
-            if order and not limited and not isinstance(fault, NOT_SENT):
+            asked: float | None = None
+            try:
+                answer = self._client.request(method, path, **what)
+            except httpx.HTTPError as fault:  # its text is not shown: the address may hold a secret
+                kind = (
+                    "does not answer in time"
+                    if isinstance(fault, httpx.TimeoutException)
+                    else "cannot be reached"
+                )
+                trouble, unheard = f"Render {kind} ({type(fault).__name__})", isinstance(fault, NOT_SENT)
+            else:
+                status, said = answer.status_code, _said(answer)
+                if status < 400:
+                    return answer
+                trouble, unheard, asked = (
+                    f"Render answers {status}{said}",
+                    status == 429,
+                    asked_to_wait(answer.headers),
+                )
+                if status < 500 and not unheard:
+                    refusal = REFUSALS.get(status, "Render refuses with {status}{said}.")
+                    raise RenderError(refusal.format(status=status, said=said), status)
+            if order and not unheard:
                 raise RenderError(trouble, 0, uncertain=True)
             if wait is not None:
-                self._pause(wait, asked_to_wait(answer.headers) if answer and limited else None, trouble)
+                self._pause(wait if asked is None else asked, trouble)
         raise RenderError(f"{trouble}, {len(self._waits) + 1} times in a row. Try again later.", 0)
 
-    def _attempt(
-        self, method: str, path: str, what: Mapping[str, Any]
-    ) -> tuple[httpx.Response | None, Exception | None]:
-        """Try once; return the answer, or the fault instead of raising it.
-
-        An error that the caller raises then has no context, which could hold the address and so a secret.
-        """
-        try:
-            return self._client.request(method, path, **what), None
-        except httpx.HTTPError as fault:
-            return None, fault
-
-    def _pause(self, wait: float, asked: float | None, trouble: str) -> None:
-        wait = wait if asked is None else asked
+    def _pause(self, wait: float, trouble: str) -> None:
         if wait > LONGEST_LIMIT:
             raise RenderError(f"{trouble}, and asks to wait for {wait:.0f} s. Try again then.", 0)
         self._notice(f"{trouble}; asking again in {wait:.0f} s" if wait >= 1 else trouble)
@@ -116,49 +118,13 @@ class Calls:
 
 def asked_to_wait(headers: Mapping[str, str], now: float | None = None) -> float | None:
     """Return the seconds of Retry-After or Ratelimit-Reset; None without either."""
-    for name in ("retry-after", "ratelimit-reset", "x-ratelimit-reset"):
+    for name in ("retry-after", "ratelimit-reset"):
         try:
-            seconds = _number_or_date(headers.get(name, ""))
+            seconds = float(headers.get(name, ""))
         except ValueError:
             continue
-        left = seconds - (time.time() if now is None else now) if seconds >= EPOCH_FROM else seconds
-        return max(0.0, left)
+        return max(0.0, seconds - (now or time.time()) if seconds >= EPOCH_FROM else seconds)
     return None
-
-
-def _number_or_date(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return parsedate_to_datetime(text).timestamp()
-
-
-def _json(answer: httpx.Response) -> Any:
-    try:
-        return answer.json()
-    except ValueError:
-        kind = answer.headers.get("content-type", "nothing")
-    raise RenderError(f"This address is not Render's API: it sends {kind}. Is RENDER_HOST right?", 0)
-
-
-def _trouble(answer: httpx.Response | None, fault: Exception | None) -> str:
-    """Say what kept a call from being answered, without its address, which may hold a secret."""
-    if answer is None:
-        kind = "does not answer in time" if isinstance(fault, httpx.TimeoutException) else "cannot be reached"
-        return f"Render {kind} ({type(fault).__name__})"
-    if answer.status_code == 429:
-        return "Render answers 429, too many calls"
-    return f"Render answers {answer.status_code}{_said(answer)}"
-
-
-def _refusal(answer: httpx.Response) -> RenderError:
-    status, said = answer.status_code, _said(answer)
-    messages = {
-        401: f"Render does not know this RENDER_API_KEY{said}: make one in the dashboard (Account Settings, API Keys).",
-        403: f"This RENDER_API_KEY may not do that{said}: take the key of somebody who may change the service.",
-        404: f"Render answers 404{said}: it is not there, or this key does not see it.",
-    }
-    return RenderError(messages.get(status, f"Render refuses with {status}{said}."), status)
 
 
 def _said(answer: httpx.Response) -> str:

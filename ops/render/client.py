@@ -29,15 +29,9 @@ MEANING = {
 WAITING = frozenset({"created", "queued"})
 #: States in which a deploy has failed: whose log says why (the build's or the program's), and the remedy.
 FAILED = {
-    "build_failed": ("build", "Mend what the log says; make image builds the same image here."),
-    "pre_deploy_failed": (
-        "app",
-        "The blueprint has no pre-deploy command: take it out of the service's settings.",
-    ),
-    "update_failed": (
-        "app",
-        "Boot says what it refuses, in the log above. make up runs the same image here.",
-    ),
+    "build_failed": ("build", "Correct what the log says; make image builds the same image here."),
+    "pre_deploy_failed": ("app", "The blueprint has no such command: remove it from the service's settings."),
+    "update_failed": ("app", "The log above says what boot refuses. make up runs the same image here."),
 }
 #: States that a deploy does not leave by itself.
 FINAL = frozenset({"live", "deactivated", "canceled", *FAILED})
@@ -52,10 +46,7 @@ def _record(document: Any, what: str) -> Mapping[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A service as Render describes it.
-
-    `url` has no slash at its end, and is empty without a public address.
-    """
+    """A service. `url` has no slash at its end, and is empty without a public address."""
 
     id: str
     name: str
@@ -98,16 +89,6 @@ class Deploy:
         return cls(found["id"], str(found.get("status") or "unknown"), str(commit))
 
     @property
-    def is_final(self) -> bool:
-        """Whether it stays as it is, unless another one takes its place."""
-        return self.status in FINAL
-
-    @property
-    def is_live(self) -> bool:
-        """Whether it is what serves."""
-        return self.status == "live"
-
-    @property
     def meaning(self) -> str:
         """Say how far it is."""
         return MEANING.get(self.status, f"is {self.status}, a state that this version does not know")
@@ -121,19 +102,14 @@ class Render(Calls):
 
     def find_service(self, name_or_id: str) -> Service | None:
         """Return the service of this id or name; None if the key sees none."""
-        service_id = name_or_id
+        ids = [name_or_id]
         if not name_or_id.startswith("srv-"):
-            found = [Service.read(one) for one in self._list("services", "service", name=name_or_id)]
-            named = [service.id for service in found if service.name == name_or_id]
-            if len(named) > 1:
-                raise RenderError(
-                    f"There are {len(named)} services called {name_or_id} ({', '.join(named)}): name one by its id."
-                )
-            if not named:
-                return None
-            service_id = named[0]  # the listing tells less than the service itself
-        try:
-            return Service.read(self.get(f"services/{service_id}"))
+            listed = map(Service.read, self._list("services", "service", name=name_or_id))
+            ids = [one.id for one in listed if one.name == name_or_id]
+        if len(ids) > 1:
+            raise RenderError(f"Several services are called {name_or_id}: give the id, {' or '.join(ids)}.")
+        try:  # the listing tells less than the service itself
+            return Service.read(self.ask("GET", f"services/{ids[0]}")) if ids else None
         except RenderError as fault:
             if fault.status == 404:
                 return None
@@ -145,7 +121,7 @@ class Render(Calls):
 
     def deploy(self, service: Service, deploy_id: str) -> Deploy:
         """Return a deploy as it is now."""
-        return Deploy.read(self.get(f"services/{service.id}/deploys/{deploy_id}"))
+        return Deploy.read(self.ask("GET", f"services/{service.id}/deploys/{deploy_id}"))
 
     def live_deploy(self, service: Service) -> Deploy | None:
         """Return the deploy that serves now."""
@@ -161,22 +137,20 @@ class Render(Calls):
 
     def log_tail(self, service: Service, kind: str) -> list[str]:
         """Return the last lines of the build's log (`build`) or the program's (`app`)."""
-        where: dict[str, str | int] = {"ownerId": service.owner_id, "resource": service.id, "type": kind}
-        answer = self.get("logs", **where, direction="backward", limit=LOG_LINES)
+        where = {"ownerId": service.owner_id, "resource": service.id, "type": kind}
+        answer = self.ask("GET", "logs", params={**where, "direction": "backward", "limit": LOG_LINES})
         entries = sorted(answer.get("logs") or [], key=lambda entry: str(entry.get("timestamp")))
         return [str(entry.get("message", "")).rstrip() for entry in entries]
 
     def failures_since(self, service: Service, moment: datetime) -> list[str]:
         """Return Render's records of the service's failures since then, such as a lack of memory."""
-        since = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        kind = "server_failed"
+        since, kind = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "server_failed"
         events = self._list(f"services/{service.id}/events", "event", type=kind, startTime=since)
         # Times are written the same way on both sides, so they sort as text. Render may give more than was asked for.
-        return [
-            _failure(event)
-            for event in events
-            if event.get("type") == kind and str(event.get("timestamp", since)) >= since
+        recent = [
+            one for one in events if one.get("type") == kind and str(one.get("timestamp", since)) >= since
         ]
+        return [f"{one.get('timestamp')}: {(one.get('details') or {}).get('reason')}" for one in recent]
 
     def variables(self, service: Service) -> dict[str, str]:
         """Return the service's environment variables; none where this key may not read them."""
@@ -194,7 +168,8 @@ class Render(Calls):
 
     def blueprint_faults(self, workspace: str, name: str, content: bytes) -> list[str]:
         """Have Render validate a blueprint; returns what it finds wrong."""
-        answer = self.upload("blueprints/validate", {"ownerId": workspace}, name, content)
+        what = {"data": {"ownerId": workspace}, "files": {"file": (name, content)}}
+        answer = self.ask("POST", "blueprints/validate", **what)
         if not isinstance(answer, Mapping) or "valid" not in answer:
             raise RenderError("Render does not say whether the blueprint is valid. Its API has changed.")
         found = [f"{one.get('path') or name}: {one.get('error')}" for one in answer.get("errors") or []]
@@ -202,24 +177,11 @@ class Render(Calls):
 
     def _list(self, path: str, kind: str, **parameters: str | int) -> list[Mapping[str, Any]]:
         """Return the records of one page, each out of its `kind` field."""
-        listing = self.get(path, **{"limit": PAGE, **parameters})
+        listing = self.ask("GET", path, params={"limit": PAGE, **parameters})
         if not isinstance(listing, list):
-            raise RenderError(
-                f"Render's answer is no list of {kind}s. Its API has changed: look into the dashboard."
-            )
+            raise RenderError(f"Render's answer is no list of {kind}s. Its API has changed.")
         return [item.get(kind, item) for item in listing if isinstance(item, Mapping)]
 
     def _order(self, path: str, body: Mapping[str, object]) -> Deploy | None:
         answer = self.order(path, body)
         return Deploy.read(answer) if isinstance(answer, Mapping) and "id" in answer else None
-
-
-def _failure(event: Mapping[str, Any]) -> str:
-    """Say why a service failed, as far as Render says it."""
-    reason = (event.get("details") or {}).get("reason") or {}
-    if killed := reason.get("oomKilled"):
-        limit = killed.get("memoryLimit", "?") if isinstance(killed, Mapping) else "?"
-        why = f"killed for memory (limit {limit})"
-    else:
-        why = ", ".join(f"{name}: {value}" for name, value in reason.items() if value) or "no reason given"
-    return f"{event.get('timestamp', 'at some time')}: {why}"

@@ -1,13 +1,6 @@
 """`python -m ops.render.deploy`: deploys the checked-out commit to Render and verifies it.
 
-SERVICE=NAME-OR-ID   the service (default: the blueprint's)
-RENDER_API_KEY       or RENDER_API_KEY_FILE, the file that holds it
-RENDER_DEPLOY_HOOK   instead of a key, with URL=https://…; such a deploy cannot be rolled back
-ROLLBACK=no          leave a deploy live that does not pass
-VERIFY=no            do not verify it
-PREFLIGHT=no         leave out the checks before it; IMAGE=no leaves only the image out
-SOAK_MINUTES=N       watch it for so long
-DEPLOY_MINUTES=N     what a deploy may take (45)
+docs/deploy-render.md lists its variables: SERVICE, RENDER_API_KEY, ROLLBACK=no, VERIFY=no and more.
 """
 
 from __future__ import annotations
@@ -30,7 +23,7 @@ from ops.render.display import Display
 from ops.render.hook import deploy_by_hook
 from ops.render.options import ExitCode, Options
 from ops.render.preflight import BLUEPRINT, passed, run_preflight
-from ops.render.repository import Repository
+from ops.render.repository import git
 from ops.verify.report import table
 from shared.build import ROOT
 from shared.errors import SettingsError
@@ -38,6 +31,13 @@ from shared.settings import KEY_NAMES
 
 #: Names whose values make passes on in its own arguments, which everybody on the machine can read.
 SECRET_NAMES = ("RENDER_API_KEY=", "RENDER_DEPLOY_HOOK=")
+HOW_TO_CREATE = """This key sees no service called {service}. Create it once:
+  1. Open https://dashboard.render.com/blueprint/new?repo=ADDRESS-OF-YOUR-REPOSITORY
+     and connect the repository (Render asks for the right to read it).
+  2. Leave the path at render.yaml, name the Blueprint, and press Apply. It makes the service, its disk and keys.
+  3. Run make deploy again.
+If it exists under another name: make deploy SERVICE=NAME-OR-ID.
+If another workspace has it: take a key that sees that one."""
 
 
 def main(
@@ -47,59 +47,52 @@ def main(
     root: Path = ROOT,
 ) -> int:
     """Deploy; return the exit code. No output holds a secret, not even an unexpected traceback."""
-    argparse.ArgumentParser(
-        prog="python -m ops.render.deploy", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    ).parse_args(words)
-    display = Display(output)
+    argparse.ArgumentParser(prog="python -m ops.render.deploy", description=__doc__).parse_args(words)
+    display, code, said = Display(output), ExitCode.FAILED, ""
     try:
         return deploy(environment, display, root)
     except SettingsError as fault:
-        display.say(str(fault))
-        return ExitCode.UNUSABLE
+        code, said = ExitCode.UNUSABLE, str(fault)
     except RenderError as fault:
-        display.say(str(fault))
-        return ExitCode.FAILED
+        said = str(fault)
     except KeyboardInterrupt:
-        display.say("Interrupted.")
-        return ExitCode.INTERRUPTED
+        code, said = ExitCode.INTERRUPTED, "Interrupted."
     except Exception:  # noqa: BLE001  # its text could hold a secret
-        display.say(traceback.format_exc())
-        return ExitCode.FAILED
+        said = traceback.format_exc()
+    display.say(said)
+    return code
 
 
 def deploy(environment: Mapping[str, str], display: Display, root: Path) -> ExitCode:
     """Check everything, then deploy the commit of `root`. Raises SettingsError or RenderError."""
     if any(name in environment.get("MAKEFLAGS", "") for name in SECRET_NAMES):
         display.say(
-            "Warning: make's own command line shows this secret to all users of this machine: export it instead."
+            "Warning: make's own command line shows this secret to all users here: export it instead."
         )
     service = read_blueprint(root / BLUEPRINT, root).web_service
     options = Options.read(environment, service, deploying=True)
     display.hide(*options.secrets)
     if options.preflight:
-        display.say("Preflight:")
         results = run_preflight(options, root)
-        display.say(table(results))
+        display.say(f"Preflight:\n{table(results)}")
         if not passed(results):
             raise RenderError("Nothing was deployed.")
-    commit = Repository(root).head()
+    commit = git(root, "rev-parse", "HEAD")
     if commit is None:
         raise RenderError("There is no commit here to deploy: deploy from a clone of the repository.")
     if options.api_key is None:
         return deploy_by_hook(options, commit, display)
-    with contextlib.closing(Render(options.host, options.api_key, options.poll, display.show)) as render:
-        return _deploy_by_key(render, options, commit, display)
-
-
-def _deploy_by_key(render: Render, options: Options, commit: str, display: Display) -> ExitCode:
-    service = render.find_service(options.service)
-    if service is None:
-        raise RenderError(how_to_create(options.service))
-    if service.suspended:
-        raise RenderError(f"{service} is suspended: resume it in the dashboard ({service.dashboard_url}).")
-    service = replace(service, url=options.url or service.url)
-    keys = _keys(render, service, options, display) if options.verify and service.url else {}
-    return Deployment(render, options, service, commit, keys, display).run()
+    with contextlib.closing(
+        Render(options.host, options.api_key, options.deploy_poll_seconds, display.show)
+    ) as render:
+        found = render.find_service(options.service)
+        if found is None:
+            raise RenderError(HOW_TO_CREATE.format(service=options.service))
+        if found.suspended:
+            raise RenderError(f"{found} is suspended: resume it in the dashboard ({found.dashboard_url}).")
+        found = replace(found, url=options.url or found.url)
+        keys = _keys(render, found, options, display) if options.verify and found.url else {}
+        return Deployment(render, options, found, commit, keys, display).run()
 
 
 def _keys(render: Render, service: Service, options: Options, display: Display) -> dict[str, str]:
@@ -117,17 +110,6 @@ def _keys(render: Render, service: Service, options: Options, display: Display) 
             "them from its Environment page (NAME or NAME_FILE), or give VERIFY=no."
         )
     return keys
-
-
-def how_to_create(service: str) -> str:
-    """Say what to do until there is a service of this name."""
-    return f"""This key sees no service called {service}. Create it once:
-  1. Open https://dashboard.render.com/blueprint/new?repo=ADDRESS-OF-YOUR-REPOSITORY
-     and connect the repository (Render asks for the right to read it).
-  2. Leave the path at {BLUEPRINT}, name the Blueprint, and press Apply. It makes the service, its disk and keys.
-  3. Run make deploy again.
-If it exists under another name: make deploy SERVICE=NAME-OR-ID.
-If another workspace has it: take a key that sees that one."""
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from functools import partial
 from types import FrameType
 
 from ops.render.calls import RenderError
-from ops.render.client import FAILED, WAITING, Deploy, Render, Service
+from ops.render.client import FAILED, FINAL, WAITING, Deploy, Render, Service
 from ops.render.display import Display
 from ops.render.options import ExitCode, Options
 from ops.render.served import await_commit, look, passes
@@ -44,43 +44,46 @@ class Deployment:
                 deploy = self._start()
             self.display.say(f"Deploying {self.commit[:12]} to {self.service}: {deploy.id}.")
             deploy = self._follow(deploy)
-            return self._verify(deploy, before) if deploy.is_live else self._tell_end(deploy)
+            if deploy.status == "live":
+                return self._verify(deploy, before)
+            self._tell_end(deploy)
+            self._tell_what_serves()
         except KeyboardInterrupt:
             self.display.say(
-                "Interrupted: what was ordered goes on at Render, unverified. Run make deploy again to follow"
+                "Interrupted: what was ordered goes on at Render, unverified. Run make deploy again to follow\n"
+                f"the same deploy, or cancel it in the dashboard: {self.service.dashboard_url}"
             )
-            self.display.say(f"the same deploy, or cancel it in the dashboard: {self.service.dashboard_url}")
             return ExitCode.INTERRUPTED
+        return ExitCode.FAILED
 
     def _start(self) -> Deploy:
         """Start a deploy of the commit; returns it, or the one that is under way already."""
         known = self.render.deploys(self.service)
         for deploy in known:
-            if deploy.commit == self.commit and not deploy.is_final:
+            if deploy.commit == self.commit and deploy.status not in FINAL:
                 self.display.say(f"A deploy of this commit is under way already: {deploy}.")
                 return deploy
-        return self._order(known, self.commit, lambda: self.render.order_deploy(self.service, self.commit))
+        return self._order(known, self.commit, partial(self.render.order_deploy, self.service, self.commit))
 
     def _order(self, known: list[Deploy], commit: str, give: Callable[[], Deploy | None]) -> Deploy:
         """Give an order until its deploy exists; never again while the last one may take effect.
 
         Raises RenderError where it is refused, or where nobody can say what became of it.
         """
-        for _ in range(ATTEMPTS):
-            taken = True
+        taken, attempts = False, 0
+        while not taken and attempts < ATTEMPTS:  # once taken, a second order would be a second deploy
+            attempts += 1
             try:
                 if deploy := give():
                     return deploy
+                taken = True
                 self.display.say("Render has taken the order and names no deploy yet: looking it up.")
             except RenderError as trouble:
                 if not trouble.uncertain:
                     raise
-                taken = False
                 self.display.say(f"{trouble} while the deploy was ordered: looking whether it has begun.")
             if deploy := self._look_up({one.id for one in known}, commit):
                 return deploy
-            if taken:
-                break  # it will come: a second order would be a second deploy
         raise RenderError(
             f"Render shows no deploy of {commit[:7]}, though it was ordered. Look into the dashboard before trying again: "
             f"{self.service.dashboard_url}"
@@ -101,11 +104,11 @@ class Deployment:
 
         Faults of the network and of Render do not end it: the deploy does not need us.
         """
-        deadline = time.monotonic() + self.options.minutes * 60
-        while not (deploy := self._look_at(deploy)).is_final:
+        deadline = time.monotonic() + self.options.deploy_minutes * 60
+        while (deploy := self._look_at(deploy)).status not in FINAL:
             if time.monotonic() > deadline:
                 raise RenderError(
-                    f"{deploy} {deploy.meaning} after {self.options.minutes:.0f} minutes. It goes on at Render; look "
+                    f"{deploy} {deploy.meaning} after {self.options.deploy_minutes:.0f} minutes. It goes on at Render; look "
                     f"there: {self.service.dashboard_url}. DEPLOY_MINUTES gives it longer."
                 )
             time.sleep(self.render.poll)
@@ -121,40 +124,29 @@ class Deployment:
                 raise
             self.display.show(f"{deploy}: {trouble}")
             return deploy
-        busy = (one for one in others if not one.is_final and one.status not in WAITING)
-        ahead = next((one for one in busy if one.id != deploy.id), None)
-        state = f"waits for {ahead}, which {ahead.meaning}" if ahead else deploy.meaning
+        busy = (one for one in others if one.id != deploy.id and one.status not in FINAL | WAITING)
+        state = next((f"waits for {one}, which {one.meaning}" for one in busy), deploy.meaning)
         self.display.show(f"{deploy} {state}")
         return deploy
 
-    def _tell_end(self, deploy: Deploy) -> ExitCode:
-        """Say why a deploy is not live, and what serves instead."""
-        if deploy.status in FAILED:
-            self._tell_failure(deploy)
-        elif newer := self._newer(deploy):
-            self.display.say(f"{deploy} {deploy.meaning}: superseded by {newer}, which {newer.meaning}.")
-        else:
-            self.display.say(f"{deploy} {deploy.meaning}, by somebody else.")
-        self._tell_what_serves()
-        return ExitCode.FAILED
-
-    def _tell_failure(self, deploy: Deploy) -> None:
+    def _tell_end(self, deploy: Deploy) -> None:
+        """Say why a deploy is not live."""
+        if deploy.status not in FAILED:
+            deploys = self.render.deploys(self.service)
+            ids = [one.id for one in deploys]
+            later = deploys[: ids.index(deploy.id)] if deploy.id in ids else deploys
+            newer = [one for one in later if one.status == "live" or one.status not in FINAL]
+            why = f": superseded by {newer[0]}, which {newer[0].meaning}" if newer else ", by somebody else"
+            self.display.say(f"{deploy} {deploy.meaning}{why}.")
+            return
         kind, remedy = FAILED[deploy.status]
         try:
-            lines = self.render.log_tail(self.service, kind)
+            lines = self.render.log_tail(self.service, kind) or ["(empty)"]
         except RenderError as trouble:
             lines = [f"(the log cannot be read: {trouble})"]
-        self.display.say(f"{deploy} {deploy.meaning}.")
-        self.display.say(f"The end of its {'build' if kind == 'build' else 'own'} log:")
-        self.display.say("\n".join(f"  | {line}" for line in lines or ["(empty)"]))
-        self.display.say(remedy)
-
-    def _newer(self, deploy: Deploy) -> Deploy | None:
-        """Return the deploy that has come after this one and may succeed."""
-        deploys = self.render.deploys(self.service)
-        ids = [one.id for one in deploys]
-        newer = deploys[: ids.index(deploy.id)] if deploy.id in ids else deploys
-        return next((one for one in newer if one.is_live or not one.is_final), None)
+        log = "\n".join(f"  | {line}" for line in lines)
+        title = f"{deploy} {deploy.meaning}.\nThe end of its {'build' if kind == 'build' else 'own'} log:"
+        self.display.say(f"{title}\n{log}\n{remedy}")
 
     def _tell_what_serves(self) -> None:
         if self.service.url:
@@ -171,40 +163,42 @@ class Deployment:
         if passes(self.options, url, self.commit, self.keys, self.display, failures):
             say(f"Deployed: {deploy} is live and verified.")
             return ExitCode.DONE
-        if not self.options.roll_back:
+        if not self.options.rollback:
             say(f"Not verified. ROLLBACK=no was given: {deploy} stays live.")
             return ExitCode.FAILED
         say("Not verified.")
         try:
             self._roll_back(deploy, before)
         except RenderError as trouble:
-            say(f"Rolling back has failed: {trouble}")
-            say(f"Do it in the dashboard: {self.service.dashboard_url}")
+            say(f"The rollback failed: {trouble}\nDo it in the dashboard: {self.service.dashboard_url}")
             self._tell_what_serves()
         return ExitCode.FAILED
 
     def _roll_back(self, broken: Deploy, before: Deploy | None) -> None:
         """Go back to the deploy that was live before. Raises RenderError."""
-        say = self.display.say
-        live = self.render.live_deploy(self.service)
+        say, live = self.display.say, self.render.live_deploy(self.service)
         if before is None:
             say("No deploy was live before this one: there is nothing to roll back to.")
             return
         if live is not None and live.id != broken.id:
             say(f"{live} is live meanwhile, and not {broken}: it is not rolled back.")
             return
-        say(f"Rolling back to {before}.")
-        if before.commit == broken.commit:
-            say("It is of the same commit: what is wrong may lie in the service's settings.")
-        known = self.render.deploys(self.service)
+        same = " It is of the same commit: the service's settings may be wrong." * (
+            before.commit == broken.commit
+        )
+        say(f"Rolling back to {before}.{same}")
+        known, give = (
+            self.render.deploys(self.service),
+            partial(self.render.order_rollback, self.service, before.id),
+        )
         with held_interrupts():
-            deploy = self._order(
-                known, before.commit, lambda: self.render.order_rollback(self.service, before.id)
-            )
+            deploy = self._order(known, before.commit, give)
         deploy = self._follow(deploy)
-        if not deploy.is_live:
+        if deploy.status != "live":
             raise RenderError(f"{deploy} {deploy.meaning}.")
-        served = await_commit(self.service.url, before.commit, self.options.settle_seconds, self.options.poll)
+        served = await_commit(
+            self.service.url, before.commit, self.options.settle_seconds, self.options.deploy_poll_seconds
+        )
         well = served.commit == before.commit and served.healthy and served.ready
         say(f"{'Rolled back' if well else 'Rolled back, and not well'}: at {self.service.url} {served}.")
 

@@ -20,8 +20,6 @@ class Display:
     def __init__(self, output: TextIO) -> None:
         self._secrets: set[str] = set()
         self._output = output
-        self._terminal = self._output.isatty()
-        self._open = False
         self._last = ""
         self._started = time.monotonic()
 
@@ -30,31 +28,19 @@ class Display:
         self._secrets.update(secret for secret in secrets if len(secret) >= SHORTEST)
 
     def say(self, text: str) -> None:
-        """Print lines that stay."""
-        self.keep()
-        self._write(f"{text}\n")
+        """Print lines that stay; the line that would be written over stays, too."""
+        self._write(f"{'\n' if self._last and self._output.isatty() else ''}{text}\n")
+        self._last = ""
 
     def show(self, text: str) -> None:
         """Show the current state with the time; without a terminal only if it is new."""
-        seconds = int(time.monotonic() - self._started)
-        line = f"{seconds // 60:3d}:{seconds % 60:02d}  {text}"
-        if self._terminal:
-            self._open = True
+        minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
+        line = f"{minutes:3d}:{seconds:02d}  {text}"
+        if self._output.isatty():
             self._write(f"\r\033[K{line[:LINE]}")
         elif text != self._last:
             self._write(f"{line}\n")
         self._last = text
-
-    def glimpse(self, text: str) -> None:
-        """Show a passing state on a terminal; a log would only fill with it."""
-        if self._terminal:
-            self.show(text)
-
-    def keep(self) -> None:
-        """Let the line that would be written over stay."""
-        if self._open:
-            self._write("\n")
-        self._open, self._last = False, ""
 
     def _write(self, text: str) -> None:
         for secret in sorted(self._secrets, key=len, reverse=True):  # one may lie within another

@@ -1,7 +1,4 @@
-"""A deploy by its hook, without a key.
-
-It is started blindly, watched at the service's address, and never rolled back.
-"""
+"""A deploy by its hook, without a key: watched at the service's address, never rolled back."""
 
 from __future__ import annotations
 
@@ -15,62 +12,48 @@ from ops.render.served import await_commit, look, passes
 
 def deploy_by_hook(options: Options, commit: str, display: Display) -> ExitCode:
     """Deploy a commit; everything worth knowing is said on the way. Raises RenderError."""
-    before = look(options.url)
-    display.say(f"At {options.url} {before}.")
-    if before.commit == commit:
-        display.say("It is this commit already: when the new deploy takes over cannot be seen from here.")
-    deploy = _start(options, commit, display)
-    display.say(f"Deploying {commit[:12]} by its hook: {deploy or 'Render names no deploy'}.")
+    url, say = options.url, display.say
+    if look(url).commit == commit:
+        say("It is this commit already: when the new deploy takes over cannot be seen from here.")
+    _order(options, commit, display)
     try:
-        limit, poll = options.minutes * 60, options.poll
         served = await_commit(
-            options.url, commit, limit, poll, lambda seen: display.show(f"waiting for {commit[:7]}: {seen}")
+            url, commit, options.deploy_minutes * 60, options.deploy_poll_seconds, display.show
         )
         if served.commit != commit or not served.ready:
             raise RenderError(
-                f"{commit[:7]} does not answer at {options.url} after {options.minutes:.0f} minutes: {served}. A hook "
-                "tells nothing more: look into the dashboard. It is not rolled back, which takes a RENDER_API_KEY."
+                f"{commit[:7]} does not answer at {url} after {options.deploy_minutes:.0f} minutes: {served}. A hook tells "
+                "nothing more: look into the dashboard. It is not rolled back, which takes a RENDER_API_KEY."
             )
         if not options.verify:
-            display.say(f"{commit[:12]} answers. Not verified: VERIFY=no was given.")
+            say(f"{commit[:12]} answers. Not verified: VERIFY=no was given.")
             return ExitCode.DONE
-        passed = passes(options, options.url, commit, options.keys, display)
+        if passes(options, url, commit, options.keys, display):
+            say(f"Deployed: {commit[:12]} answers at {url} and is verified.")
+            return ExitCode.DONE
     except KeyboardInterrupt:
-        display.say("Interrupted: the deploy goes on at Render. A hook cannot cancel it; the dashboard can.")
+        say("Interrupted: the deploy goes on at Render. A hook cannot cancel it; the dashboard can.")
         return ExitCode.INTERRUPTED
-    if passed:
-        display.say(f"Deployed: {commit[:12]} answers at {options.url} and is verified.")
-        return ExitCode.DONE
-    display.say(
-        "Not verified, and not rolled back: that takes a RENDER_API_KEY. Roll back in the dashboard (Events, Rollback)."
+    say(
+        "Not verified, and not rolled back: that takes a RENDER_API_KEY. Roll back in the dashboard (Events)."
     )
     return ExitCode.FAILED
 
 
-def _start(options: Options, commit: str, display: Display) -> str | None:
-    """Have a commit deployed; return the deploy's id, or None if the hook answers without.
-
-    Raises RenderError, never with the hook in it, which is a secret.
-    """
+def _order(options: Options, commit: str, display: Display) -> None:
+    """Have a commit deployed. Raises RenderError, never with the hook in it, which is a secret."""
     try:
-        with contextlib.closing(Calls(options.hook or "", None, options.poll, display.say)) as calls:
-            answer = calls.order(f"{options.hook}&ref={commit}")
+        with contextlib.closing(
+            Calls(options.hook or "", None, options.deploy_poll_seconds, display.say)
+        ) as calls:
+            calls.order(f"{options.hook}&ref={commit}")
+        display.say(f"Deploying {commit[:12]} by its hook.")
     except RenderError as fault:
         if fault.uncertain:
             display.say(f"{fault}: watching whether the hook was heard.")
-            return None
-        raise _refusal(fault) from None
-    deploy = answer.get("deploy") if isinstance(answer, dict) else None
-    return str(deploy.get("id")) if isinstance(deploy, dict) else None
-
-
-def _refusal(fault: RenderError) -> RenderError:
-    if fault.status in {401, 403, 404}:
-        return RenderError(
-            f"Render does not know this RENDER_DEPLOY_HOOK ({fault.status}): copy it again from the service's Settings."
-        )
-    if fault.status:
-        return RenderError(
-            f"The hook refuses with {fault.status}: is the commit pushed to the service's repository?"
-        )
-    return RenderError(f"{fault} No deploy was started.")
+        elif fault.status in {401, 403, 404}:
+            raise RenderError(
+                f"Render does not know this RENDER_DEPLOY_HOOK ({fault.status}): copy it again from its Settings."
+            ) from None
+        else:
+            raise RenderError(f"{fault} No deploy was started. Is the commit pushed?") from None

@@ -11,7 +11,7 @@ from ops.render.display import Display
 from ops.render.options import Options
 from ops.verify.report import as_text
 from ops.verify.run import run_verify
-from ops.verify.visit import VerifyOptions
+from ops.verify.visit import VerifyOptions, ignore_progress
 from shapbox import NoAnswerError, Response, Shapbox
 from shared.build import ROOT
 
@@ -21,7 +21,7 @@ ANSWER_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """The answers of an address."""
+    """The answers of an address: the commit, None if it is none of ours, and its health."""
 
     commit: str | None
     healthy: bool
@@ -29,15 +29,22 @@ class Served:
 
     def __str__(self) -> str:
         if self.commit is None:
-            return "nothing of ours answers"
-        ready = " and ready" if self.ready else ""
-        return f"commit {self.commit[:7]} answers, {f'healthy{ready}' if self.healthy else 'not healthy'}"
+            return "no appliance answers"
+        health = ("healthy and ready" if self.ready else "healthy") if self.healthy else "not healthy"
+        return f"commit {self.commit[:7]} answers, {health}"
 
 
 def look(url: str) -> Served:
     """Ask /version, /healthz and /readyz once each; never fails."""
     box = Shapbox(url, "")
-    version, *health = (_get(box, path) for path in ("/version", "/healthz", "/readyz"))
+
+    def get(path: str) -> Response | None:
+        try:
+            return box.call("GET", path, seconds=ANSWER_SECONDS)
+        except NoAnswerError:
+            return None
+
+    version, *health = map(get, ("/version", "/healthz", "/readyz"))
     try:
         commit = str(version.json()["commit"]) if version else None
     except (ValueError, KeyError, TypeError):
@@ -46,24 +53,16 @@ def look(url: str) -> Served:
 
 
 def await_commit(
-    url: str, commit: str, seconds: float, poll: float, show: Callable[[Served], None] | None = None
+    url: str, commit: str, seconds: float, poll: float, show: Callable[[str], object] = ignore_progress
 ) -> Served:
     """Poll until this commit answers and is ready, or the time is over; return the last answer."""
     deadline = time.monotonic() + seconds
     while True:
         served = look(url)
-        if show is not None:
-            show(served)
+        show(f"waiting for {commit[:7]}: {served}")
         if (served.commit == commit and served.ready) or time.monotonic() > deadline:
             return served
         time.sleep(poll)
-
-
-def _get(box: Shapbox, path: str) -> Response | None:
-    try:
-        return box.call("GET", path, seconds=ANSWER_SECONDS)
-    except NoAnswerError:
-        return None
 
 
 def passes(
@@ -78,21 +77,20 @@ def passes(
 
     `failed_events` tells what Render has seen fail since a time; None where it cannot be asked.
     """
-    # Render's way to the new container may take a moment longer than its word.
-    served = await_commit(url, commit, options.settle_seconds, options.poll)
+    # Render may call a deploy live some seconds before it sends requests there.
+    served = await_commit(url, commit, options.settle_seconds, options.deploy_poll_seconds)
     if served.commit != commit:
         display.say(f"At {url} {served}, and not {commit[:7]}, after {options.settle_seconds:.0f} s.")
         return False
-    report = run_verify(
-        VerifyOptions(
-            url=url,
-            keys=keys,
-            expect_commit=commit,
-            soak_minutes=options.soak_minutes,
-            models_dir=ROOT / "models",
-            failed_events=failed_events,
-            progress=lambda text: display.glimpse(f"verifying: {text}"),
-        )
+    visit = VerifyOptions(
+        url=url,
+        keys=keys,
+        expect_commit=commit,
+        soak_minutes=options.soak_minutes,
+        models_dir=ROOT / "models",
+        failed_events=failed_events,
+        progress=lambda _check: display.show("verifying"),
     )
+    report = run_verify(visit)
     display.say(as_text(report))
     return report.passed

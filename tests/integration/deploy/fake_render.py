@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 KEY = "rnd_a-key-of-renders-api-0123456789"
 READING_KEY = "rnd_a-key-that-may-only-read-012345"
+UNKNOWN_KEY = "rnd_nobodys-key-0123456789012345"
 HOOK_KEY = "a-deploy-hooks-own-key-0123456789"
 #: The service's environment; generated, as the blueprint asks.
 VARIABLES = {
@@ -26,7 +27,8 @@ VARIABLES = {
 }
 SERVICE, WORKSPACE = "srv-c0ffee0123456789abcd", "tea-c0ffee0123456789abcd"
 GOOD = ("created", "build_in_progress", "update_in_progress", "live")
-FINAL = frozenset({"live", "deactivated", "build_failed", "pre_deploy_failed", "update_failed", "canceled"})
+
+type Answer = tuple[int, Any]
 
 
 @dataclass(slots=True)
@@ -36,14 +38,11 @@ class FakeDeploy:
     id: str
     commit: str
     ahead: list[str]
-    status: str = "created"
-    trigger: str = "api"
+    status: str
 
     def document(self) -> dict[str, Any]:
-        at = "2026-11-25T01:02:03Z"
-        commit = {"id": self.commit, "message": "a commit", "createdAt": at}
-        times = {"createdAt": at, "updatedAt": at, "finishedAt": at if self.status in FINAL else None}
-        return {"id": self.id, "commit": commit, "status": self.status, "trigger": self.trigger, **times}
+        commit = {"id": self.commit, "message": "a commit", "createdAt": "2026-11-25T01:02:03Z"}
+        return {"id": self.id, "commit": commit, "status": self.status, "trigger": "api"}
 
 
 @dataclass(slots=True)
@@ -64,9 +63,9 @@ class FakeRender:
     """The service, its deploys (the newest first), and everything that was asked."""
 
     def __init__(self) -> None:
-        self.name, self.url, self.suspended = "shapbox", "", "not_suspended"
-        #: Where this fake answers itself, and the commit that it serves there as the service.
-        self.address, self.serves = "", ""
+        self.url, self.suspended = "", "not_suspended"
+        #: Where this fake answers itself, and the commits that it serves there as the service; the last one stays.
+        self.address, self.serves = "", [""]
         self.deploys: list[FakeDeploy] = []
         self.script: tuple[str, ...] = GOOD
         self.troubles: list[Trouble] = []
@@ -75,46 +74,22 @@ class FakeRender:
         self.logs: dict[str, list[str]] = {"build": [], "app": []}
         self.events: list[dict[str, Any]] = []
         self.blueprint_errors: list[dict[str, Any]] = []
-        #: Answer an order with 202 and no deploy.
-        self.order_is_silent = False
-        self.on_live: Callable[[FakeDeploy], None] = lambda _deploy: None
-        self.on_look: Callable[[FakeDeploy], None] = lambda _deploy: None
+        #: Answer an order with 202 and no deploy, started or not.
+        self.order_is_silent, self.order_is_lost = False, False
+        self.rollback_script = ("update_in_progress", "live")
+        self.on_live: Callable[[FakeDeploy], object] = lambda _deploy: None
+        self.on_look: Callable[[FakeDeploy], object] = lambda _deploy: None
+        self.on_order: Callable[[], object] = lambda: None
         self.lock = threading.RLock()
 
-    def add_deploy(
-        self, commit: str, *ahead: str, status: str = "created", trigger: str = "api"
-    ) -> FakeDeploy:
-        deploy = FakeDeploy(f"dep-{len(self.deploys):020d}", commit, list(ahead), status, trigger)
+    def add_deploy(self, commit: str, *states: str) -> FakeDeploy:
+        deploy = FakeDeploy(f"dep-{len(self.deploys):020d}", commit, list(states[1:]), states[0])
         self.deploys.insert(0, deploy)
         return deploy
 
-    def orders(self, ending: str = "/deploys") -> int:
-        """Return how often something was ordered, heard or not."""
-        return sum(method == "POST" and path.endswith(ending) for method, path in self.asked)
-
-    def step(self, deploy: FakeDeploy) -> None:
-        """Let a deploy come one state further."""
-        self.on_look(deploy)
-        if not deploy.ahead:
-            return
-        deploy.status = deploy.ahead.pop(0)
-        if deploy.status == "live":
-            for other in self.deploys:
-                if other is not deploy and other.status == "live":
-                    other.status = "deactivated"
-            self.on_live(deploy)
-
-    def service_document(self) -> dict[str, Any]:
-        return {
-            "id": SERVICE,
-            "name": self.name,
-            "ownerId": WORKSPACE,
-            "type": "web_service",
-            "branch": "main",
-            "dashboardUrl": f"https://dashboard.example/web/{SERVICE}",
-            "suspended": self.suspended,
-            "serviceDetails": {"url": self.url, "disk": {"id": "dsk-1", "name": "shapbox-data"}},
-        }
+    def orders(self) -> tuple[str, ...]:
+        """Return the orders that were given, heard or not: `deploys` or `rollback`."""
+        return tuple(path.rpartition("/")[2] for method, path in self.asked if method == "POST")
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -128,68 +103,74 @@ class FakeRender:
             server.shutdown()
             server.server_close()
 
-    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, Any]:
+    def answer(self, method: str, path: str, query: Mapping[str, str], body: bytes) -> Answer:
         """Do the work of a call; returns status and document."""
-        service, valid = f"/v1/services/{SERVICE}", not self.blueprint_errors
-        works: dict[tuple[str, str], Callable[[], tuple[int, Any]]] = {
-            ("GET", service): lambda: (200, self.service_document()),
-            ("GET", "/v1/logs"): lambda: self.get_logs(query),
-            ("POST", f"{service}/deploys"): lambda: self.post_deploy(json.loads(body)),
-            ("POST", f"{service}/rollback"): lambda: self.post_rollback(json.loads(body)),
-            ("POST", "/v1/blueprints/validate"): lambda: (
-                200,
-                {"valid": valid, "errors": self.blueprint_errors},
-            ),
-        }
-        if (method, path) in works:
-            return works[method, path]()
-        if path.startswith(f"{service}/deploys/"):
-            return self.get_deploy(path.rpartition("/")[2])
-        return self.get_list(path, query)
+        service, found = f"/v1/services/{SERVICE}", path.rpartition("/")[2]
+        if (method, path) == ("POST", f"{service}/deploys"):
+            return self._order(json.loads(body)["commitId"], self.script)
+        if (method, path) == ("POST", f"{service}/rollback"):
+            target = next(one for one in self.deploys if one.id == json.loads(body)["deployId"])
+            return self._order(target.commit, self.rollback_script)
+        if (method, path) == ("POST", "/v1/blueprints/validate"):
+            return 200, {"valid": not self.blueprint_errors, "errors": self.blueprint_errors}
+        for deploy in self.deploys:
+            if deploy.id == found:
+                self._step(deploy)
+                return 200, deploy.document()
+        return self._list(path, query)
 
-    def get_list(self, path: str, query: Mapping[str, str]) -> tuple[int, Any]:
+    def _order(self, commit: str, script: tuple[str, ...]) -> Answer:
+        self.on_order()
+        deploy = None if self.order_is_lost else self.add_deploy(commit, *script)
+        return (202, None) if deploy is None or self.order_is_silent else (201, deploy.document())
+
+    def _step(self, deploy: FakeDeploy) -> None:
+        self.on_look(deploy)
+        if not deploy.ahead:
+            return
+        deploy.status = deploy.ahead.pop(0)
+        if deploy.status == "live":
+            for other in self.deploys:
+                if other is not deploy and other.status == "live":
+                    other.status = "deactivated"
+            self.on_live(deploy)
+
+    def _service_document(self) -> dict[str, Any]:
+        return {
+            "id": SERVICE,
+            "name": "shapbox",
+            "ownerId": WORKSPACE,
+            "dashboardUrl": f"https://dashboard.example/web/{SERVICE}",
+            "suspended": self.suspended,
+            "serviceDetails": {"url": self.url, "disk": {"id": "dsk-1", "name": "shapbox-data"}},
+        }
+
+    def _list(self, path: str, query: Mapping[str, str]) -> Answer:
         service = f"/v1/services/{SERVICE}"
-        variables = [{"key": key, "value": value} for key, value in self.variables.items()]
+        deploys = [one.document() for one in self.deploys if query.get("status", one.status) == one.status]
         lists: dict[str, tuple[str, list[dict[str, Any]]]] = {
-            "/v1/services": ("service", [self.service_document()] * (query.get("name") == self.name)),
-            f"{service}/deploys": ("deploy", self.deploy_documents(query)),
-            f"{service}/env-vars": ("envVar", variables),
+            "/v1/services": ("service", [self._service_document()] * (query.get("name") == "shapbox")),
+            f"{service}/deploys": ("deploy", deploys[: int(query.get("limit", 20))]),
+            f"{service}/env-vars": ("envVar", [{"key": k, "value": v} for k, v in self.variables.items()]),
             f"{service}/events": ("event", self.events),
             "/v1/owners": ("owner", [{"id": WORKSPACE}]),
         }
+        if path == service:
+            return 200, self._service_document()
+        if path == "/v1/logs":
+            return 200, {"hasMore": False, "logs": self._log(query)}
         if path not in lists:
             return 404, {"message": "not found"}
         name, documents = lists[path]
         return 200, [{"cursor": "c", name: document} for document in documents]
 
-    def deploy_documents(self, query: Mapping[str, str]) -> list[dict[str, Any]]:
-        wanted = [one.document() for one in self.deploys if query.get("status", one.status) == one.status]
-        return wanted[: int(query.get("limit", 20))]
-
-    def get_deploy(self, deploy_id: str) -> tuple[int, Any]:
-        for deploy in self.deploys:
-            if deploy.id == deploy_id:
-                self.step(deploy)
-                return 200, deploy.document()
-        return 404, {"id": "r", "message": "deploy not found"}
-
-    def post_deploy(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        deploy = self.add_deploy(str(body["commitId"]), *self.script[1:], status=self.script[0])
-        return (202, None) if self.order_is_silent else (201, deploy.document())
-
-    def post_rollback(self, body: Mapping[str, Any]) -> tuple[int, Any]:
-        target = next(one for one in self.deploys if one.id == body.get("deployId"))
-        deploy = self.add_deploy(target.commit, "update_in_progress", "live", trigger="rollback")
-        return 201, deploy.document()
-
-    def get_logs(self, query: Mapping[str, str]) -> tuple[int, Any]:
-        lines = self.logs[query["type"]]
+    def _log(self, query: Mapping[str, str]) -> list[dict[str, str]]:
         assert (query["ownerId"], query["resource"], query["direction"]) == (WORKSPACE, SERVICE, "backward")
         stamped = [
             {"message": line, "timestamp": f"2026-11-25T01:02:{number:02d}Z"}
-            for number, line in enumerate(lines)
+            for number, line in enumerate(self.logs[query["type"]])
         ]
-        return 200, {"hasMore": False, "logs": stamped[::-1][: int(query["limit"])]}
+        return stamped[::-1][: int(query["limit"])]
 
 
 class _Server(ThreadingHTTPServer):
@@ -219,28 +200,29 @@ class _Handler(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         with render.lock:
             render.asked.append((self.command, parts.path))
-            trouble = self._trouble(parts.path)
+            fitting = (
+                one
+                for one in render.troubles
+                if one.times and one.method == self.command and re.search(one.path, parts.path)
+            )
+            if trouble := next(fitting, None):
+                trouble.times -= 1
             if trouble is None or trouble.done:
                 status, document = self._answer(parts.path, query, body)
         if trouble is None:
-            self._send(status, "" if document is None else json.dumps(document))
+            self._send(status, "" if document is None else json.dumps(document), {})
         elif trouble.done or not trouble.status:
             self.close_connection = True
             self.connection.close()
         else:
             self._send(trouble.status, trouble.body, trouble.headers)
 
-    def _trouble(self, path: str) -> Trouble | None:
-        for trouble in self.server.render.troubles:
-            if trouble.times and trouble.method == self.command and re.search(trouble.path, path):
-                trouble.times -= 1
-                return trouble
-        return None
-
-    def _answer(self, path: str, query: Mapping[str, str], body: bytes) -> tuple[int, Any]:
+    def _answer(self, path: str, query: Mapping[str, str], body: bytes) -> Answer:
         render = self.server.render
         if path in {"/version", "/healthz", "/readyz"}:
-            return 200, {"commit": render.serves}
+            more = path == "/version" and len(render.serves) > 1
+            commit = render.serves.pop(0) if more else render.serves[0]
+            return 200, {"commit": commit}
         if path == f"/deploy/{SERVICE}":
             if query.get("key") != HOOK_KEY:
                 return 401, {"message": "Unauthorized"}
@@ -252,10 +234,10 @@ class _Handler(BaseHTTPRequestHandler):
             return 403, {"id": "r", "message": "You may not do this", "code": "forbidden"}
         return render.answer(self.command, path, query, body)
 
-    def _send(self, status: int, text: str, headers: Mapping[str, str] | None = None) -> None:
+    def _send(self, status: int, text: str, headers: Mapping[str, str]) -> None:
         content = text.encode()
         self.send_response(status)
-        for name, value in {"Content-Type": "application/json", **(headers or {})}.items():
+        for name, value in {"Content-Type": "application/json", **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()

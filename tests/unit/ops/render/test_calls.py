@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
 
 import pytest
 
@@ -18,26 +17,12 @@ NOW, KEY = 1_800_000_000.0, "a-key-0123456789"
         ({"ratelimit-reset": "12"}, 12.0),
         ({"ratelimit-reset": str(int(NOW) + 12)}, 12.0),
         ({"ratelimit-reset": str(int(NOW) - 12)}, 0.0),
-        ({"retry-after": "Fri, 15 Jan 2027 08:00:30 GMT"}, 30.0),
         ({"retry-after": "soon", "ratelimit-reset": "3"}, 3.0),
         ({"retry-after": "soon"}, None),
-        ({}, None),
     ],
 )
 def test_a_rate_limit_is_read_in_all_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert asked_to_wait(headers, NOW) == seconds
-
-
-@pytest.fixture
-def silent() -> Iterator[tuple[Calls, socket.socket]]:
-    """Accept connections and never answer."""
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(16)
-        address = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
-        calls = Calls(address, KEY, 0.01, attempts=3, seconds=0.2)
-        yield calls, server
-        calls.close()
 
 
 def connections(server: socket.socket) -> int:
@@ -52,18 +37,21 @@ def connections(server: socket.socket) -> int:
         found += 1
 
 
-def test_a_question_without_an_answer_is_repeated_and_an_order_is_not(
-    silent: tuple[Calls, socket.socket],
-) -> None:
-    calls, server = silent
-    with pytest.raises(RenderError, match=r"does not answer in time .*, 3 times in a row") as unanswered:
-        calls.get("services")
-    assert (unanswered.value.status, unanswered.value.uncertain) == (0, False)
-    assert connections(server) == 3
-    with pytest.raises(RenderError) as unknown:
-        calls.order("services/srv-1/deploys", {"commitId": "0"})
-    assert unknown.value.uncertain
-    assert connections(server) == 1
+def test_a_question_without_an_answer_is_repeated_and_an_order_is_not() -> None:
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(16)
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
+        calls = Calls(address, KEY, 0.01, print, attempts=3, seconds=0.1)
+        with pytest.raises(RenderError, match=r"does not answer in time .*, 3 times in a row") as unanswered:
+            calls.ask("GET", "services")
+        assert (unanswered.value.status, unanswered.value.uncertain) == (0, False)
+        assert connections(silent) == 3
+        with pytest.raises(RenderError) as unknown:
+            calls.order("services/srv-1/deploys", {"commitId": "0"})
+        assert unknown.value.uncertain
+        assert connections(silent) == 1
+        calls.close()
 
 
 def test_an_order_that_could_not_be_sent_is_sent_again() -> None:
@@ -82,6 +70,7 @@ def test_an_order_that_could_not_be_sent_is_sent_again() -> None:
         listening.join()
         calls.close()
     assert "cannot be reached" in notices[0]
+    assert "127.0.0.1" not in notices[0]  # an address may be a hook, which is a secret
 
 
 def _answer_once(server: socket.socket) -> None:
@@ -90,13 +79,3 @@ def _answer_once(server: socket.socket) -> None:
     with connection:
         connection.recv(65536)
         connection.sendall(b'HTTP/1.1 201 Created\r\nContent-Length: 14\r\n\r\n{"id":"dep-1"}')
-
-
-def test_no_error_tells_the_address_or_the_key() -> None:
-    calls = Calls("http://127.0.0.1:9/v1", KEY, 0.0, attempts=1)
-    with pytest.raises(RenderError) as caught:
-        calls.get("services")
-    calls.close()
-    assert "127.0.0.1" not in str(caught.value)
-    assert caught.value.__cause__ is None
-    assert caught.value.__context__ is None

@@ -17,6 +17,11 @@ KEY = "rnd_0123456789"
 HOOK = "https://api.render.example/deploy/srv-1?key=a-hooks-key-0123456789"
 
 
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
 def test_secrets_are_taken_out_also_where_one_lies_within_another() -> None:
     output = io.StringIO()
     display = Display(output)
@@ -25,13 +30,18 @@ def test_secrets_are_taken_out_also_where_one_lies_within_another() -> None:
     assert output.getvalue() == f"{HIDDEN} {HIDDEN} short\n"
 
 
-def test_where_it_is_no_terminal_only_changes_are_shown() -> None:
-    output = io.StringIO()
-    display = Display(output)
-    for text in ("is being built", "is being built", "is live"):
-        display.show(text)
-    display.glimpse("verifying")
-    assert [line[4:] for line in output.getvalue().splitlines()] == ["00  is being built", "00  is live"]
+def test_a_terminal_has_one_rewritten_line_and_a_log_a_line_for_each_change() -> None:
+    written = []
+    for output in (io.StringIO(), Terminal()):
+        display = Display(output)
+        for text in ("is being built", "is being built", "is live"):
+            display.show(text)
+        display.say("Done.")
+        written.append(output.getvalue().replace("  0:0", ""))
+    log, terminal = written
+    assert [line[1:] for line in log.splitlines()] == ["  is being built", "  is live", "one."]
+    assert terminal.count("\r\033[K") == 3
+    assert terminal.endswith("is live\nDone.\n")
 
 
 def test_the_representation_of_the_options_holds_no_secret() -> None:
@@ -47,7 +57,7 @@ def test_the_representation_of_the_options_holds_no_secret() -> None:
         ({"RENDER_DEPLOY_HOOK": "https://api.render.example/deploy/srv-1"}, "is no deploy hook"),
         ({"RENDER_API_KEY": KEY, "RENDER_HOST": "api.render.example"}, "RENDER_HOST is no address"),
         ({"RENDER_API_KEY": KEY, "URL": "shapbox.example"}, "URL is no address"),
-        ({"RENDER_API_KEY": KEY, "DEPLOY_MINUTES": "soon"}, "DEPLOY_MINUTES is no number"),
+        ({"RENDER_API_KEY": KEY, "DEPLOY_MINUTES": "soon"}, "DEPLOY_MINUTES is 'soon'"),
         ({"RENDER_API_KEY": KEY}, "SERVICE is not set"),
     ],
 )
@@ -56,11 +66,12 @@ def test_an_option_that_cannot_be_used_is_told(environment: dict[str, str], said
         Options.read(environment, None, deploying=True)
 
 
-@pytest.mark.parametrize("document", [None, [], {}, {"id": 3}, "dep-1"])
-def test_an_answer_that_is_no_deploy_or_service_is_told_so(document: object) -> None:
-    for kind in (Deploy, Service):
-        with pytest.raises(RenderError, match="Its API has changed"):
-            kind.read(document)
+def test_an_answer_that_is_no_deploy_or_service_is_told_so() -> None:
+    documents: tuple[object, ...] = (None, [], {}, {"id": 3}, "dep-1")
+    for document in documents:
+        for kind in (Deploy, Service):
+            with pytest.raises(RenderError, match="Its API has changed"):
+                kind.read(document)
 
 
 def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
