@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -17,11 +19,16 @@ from numpy.typing import NDArray
 from services.api.app import create_app
 from services.api.components import Components
 from services.api.explain import job_waits
+from services.api.explain.inline import InlineModels
+from services.worker.batch import BatchRunner
+from services.worker.exits import ShapReturn
+from services.worker.models import WarmModels
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
 from shared.explanation import Explanation
 from shared.jobs import keys
 from shared.jobs.document import Job
+from shared.jobs.recovery import Recovery
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
@@ -139,6 +146,32 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Activation
 
     once(tmp_path_factory, "compiled", activate)
     return folder, Activations.read(found)
+
+
+@pytest.fixture(scope="session")
+def opened(compiled: tuple[Path, Activations], tmp_path_factory: pytest.TempPathFactory) -> InlineModels:
+    """The shipped models, opened to be explained inline."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("inline"))
+    shutil.copytree(compiled[0], settings.compiled_dir)
+    models = InlineModels(ModelCatalog.load(ROOT / "models"), settings)
+    models.open()
+    return models
+
+
+@pytest.fixture
+def runner(components: Components) -> BatchRunner:
+    """Explain batches as a worker does."""
+    me = Heartbeat("host/worker-1", "host", os.getpid(), "token")
+    return BatchRunner(
+        components.store,
+        components.payloads,
+        WarmModels(components.catalog, components.settings.compiled_dir),
+        components.counters,
+        Recovery(components.connection, components.store),
+        me,
+        threading.Event(),
+        ShapReturn(components.connection, me.token),
+    )
 
 
 @pytest.fixture

@@ -20,14 +20,11 @@ from services.api.app import create_app
 from services.api.components import Components
 from services.api.explain import inline
 from services.api.explain.inline import MOST_BODY, MOST_ROWS, MOST_SECONDS, InlineModel, InlineModels
-from shared.build import ROOT
 from shared.engines.checks import ADVICE
 from shared.explanation import Explanation, Matrix
 from shared.jobs import keys
 from shared.jobs.document import Method, Status
 from shared.models.activation.records import Activations
-from shared.models.catalog import ModelCatalog
-from shared.settings import Settings
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
@@ -40,15 +37,6 @@ BODY: dict[str, Any] = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 
 type Spoil = Callable[[Callable[[Matrix], None]], None]
 
 pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
-
-
-@pytest.fixture(scope="session")
-def opened(compiled: tuple[Path, Activations], tmp_path_factory: pytest.TempPathFactory) -> InlineModels:
-    settings = Settings(data_dir=tmp_path_factory.mktemp("inline"))
-    shutil.copytree(compiled[0], settings.compiled_dir)
-    models = InlineModels(ModelCatalog.load(ROOT / "models"), settings)
-    models.open()
-    return models
 
 
 @pytest.fixture(autouse=True)

@@ -5,9 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
-import secrets
-import threading
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,15 +19,12 @@ from services.api.results import result as result_module
 from services.api.results.result import JobNames, Result, StoredRows
 from services.api.results.writer import FORMATS
 from services.worker.batch import BatchRunner
-from services.worker.exits import ShapReturn
 from services.worker.models import WarmModels
 from shared import batch_plan
-from shared.appliance.heartbeats import Heartbeat
 from shared.explanation import Explanation
 from shared.interactions import Interactions
 from shared.jobs.document import Job, Method, Status
 from shared.jobs.ids import new_job_id
-from shared.jobs.recovery import Recovery
 from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess, Reply
 from tests.support.boosters import Floats, contributions, interactions
 
@@ -40,19 +34,8 @@ MODELS = {"diabetes": 1, "wine": 3}
 
 
 @pytest.fixture
-def explain(client: InProcess, components: Components) -> Explain:
+def explain(client: InProcess, components: Components, runner: BatchRunner) -> Explain:
     """Have a worker explain a model's examples with options; return the address of the result."""
-    me = Heartbeat("host/worker-1", "host", os.getpid(), secrets.token_hex(4))
-    runner = BatchRunner(
-        components.store,
-        components.payloads,
-        WarmModels(components.catalog),
-        components.counters,
-        Recovery(components.connection, components.store),
-        me,
-        threading.Event(),
-        ShapReturn(components.connection, me.token),
-    )
 
     def explain(model: str, rows: int, **options: Any) -> str:
         body = {"model": model, "rows": examples(components, model, rows).tolist(), **options}

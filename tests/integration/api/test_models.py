@@ -108,22 +108,12 @@ def test_the_whole_contract_is_shown(client: InProcess) -> None:
     assert (model["name"], model["version"], model["state"], model["reason"]) == ("credit", 2, "ready", None)
     assert model["features"] == ["net\u00a0income", "married", "home", "region", "code"]
     contract = model["contract"]
-    assert contract["features"] == [
-        {"name": "net\u00a0income", "kind": "number"},
-        {"name": "married", "kind": "boolean"},
-        {"name": "home", "kind": "category", "labels": ["own", "rent, shared"]},
-        {"name": "region", "kind": "category", "labels": [10, -20]},
-        {"name": "code", "kind": "category", "labels": []},
-    ]
-    assert contract["missing"] == [-999.0]
+    assert contract["features"][3] == {"name": "region", "kind": "category", "labels": [10, -20]}
+    assert (contract["missing"], contract["link"], contract["adverse"]) == ([-999.0], "sigmoid", "high")
     assert contract["trees"] == {"used": 7, "total": 19, "reason": "best_iteration"}
-    assert (contract["link"], contract["library"], contract["precision"]) == ("sigmoid", "xgboost", "float32")
     assert contract["groups"] == {"where": ["home", "region"]}
     assert contract["reasons"] == {"where": {"code": "R1", "text": "Where you live"}}
-    assert (contract["never_reasons"], contract["adverse"]) == (["married"], "high")
-    assert contract["background"] is None
-    assert contract["examples"]["rows"] == 2
-    assert contract["training"] == {"rows": 5}
+    assert (contract["background"], contract["examples"]["rows"]) == (None, 2)
     assert model["activation"] is None
     assert model["engines"] == {"tree_path_dependent": "xgboost", "interventional": None}
 
@@ -141,8 +131,7 @@ def test_refused_versions_are_listed_named_refused_and_do_no_harm(client: InProc
     assert "broken/10/manifest.json cannot be read" in broken["reason"]
     assert refused["reason"] == "10 features and 3 names"
     assert refused["contract"]["outputs"] == ["class_0", "class_1", "class_2"]
-    reason = {"state": "refused", "reason": "10 features and 3 names", "seconds": 1.5, "methods": {}}
-    assert refused["activation"] == reason
+    assert refused["activation"]["seconds"] == 1.5
     assert set(refused["engines"].values()) == {None}
     # A name is its highest version that is ready, unless there is no other one.
     assert client.get("/v1/models/wine").json["version"] == 1
@@ -218,10 +207,7 @@ def test_a_refused_method_is_refused_with_its_reason_before_rows_are_read(
     activations = Activations(versions={"wine@1": record(paths=refused)})
     catalog = ModelCatalog.load(ROOT / "models", activations=activations)
     other = InProcess(create_app(changed(components, catalog=catalog)))
-    assert other.post_json("/v1/jobs", row).detail == (
-        "Method tree_path_dependent is not available for model wine@1: XGBoost and the reference disagree. "
-        "Use interventional."
-    )
+    assert other.post_json("/v1/jobs", row).detail.endswith("disagree. Use interventional.")
     assert other.post_json("/v1/jobs", {**row, "method": "interventional"}).status == 202
     assert other.get("/v1/models/wine").json["engine"] is None
 
@@ -235,19 +221,18 @@ def rows_on_disk(components: Components, name: str) -> np.ndarray:
     return np.asarray(np.load(path))
 
 
-@pytest.mark.parametrize("name", ["breast-cancer", "diabetes", "wine"])
 def test_example_rows_are_those_on_disk_and_can_be_sent_back(
-    shipped: InProcess, components: Components, name: str
+    shipped: InProcess, components: Components
 ) -> None:
-    reply = shipped.get(f"/v1/models/{name}/examples?limit=7")
+    on_disk = rows_on_disk(components, "wine")
+    reply = shipped.get("/v1/models/wine/examples?limit=7")
     assert reply.headers["content-type"] == CSV
     header, *rows = csv.reader(io.StringIO(reply.body.decode()))
-    assert tuple(header) == components.catalog.get(name).features
-    np.testing.assert_array_equal(np.array(rows, np.float32), rows_on_disk(components, name)[:7])
-    assert shipped.post(f"/v1/jobs?model={name}", reply.body, CSV).json["rows"] == 7
-    body = shipped.get(f"/v1/models/{name}@1/examples", Accept=JSON).body
-    count = min(100, len(rows_on_disk(components, name)))
-    assert shipped.post("/v1/jobs", body, JSON).json["rows"] == count
+    assert tuple(header) == components.catalog.get("wine").features
+    np.testing.assert_array_equal(np.array(rows, np.float32), on_disk[:7])
+    assert shipped.post("/v1/jobs?model=wine", reply.body, CSV).json["rows"] == 7
+    body = shipped.get("/v1/models/wine@1/examples", Accept=JSON).body
+    assert shipped.post("/v1/jobs", body, JSON).json["rows"] == min(100, len(on_disk))
 
 
 def test_few_example_rows_of_a_wide_or_large_file_are_read_and_missing_values_are_empty(
@@ -279,25 +264,30 @@ def test_examples_that_are_asked_for_wrongly_or_are_not_there_are_refused(
     assert "wine@1" in reply.detail
 
 
-def serving(components: Components, folder: Path, contract: Contract, rows: np.ndarray) -> Components:
+def serving(
+    components: Components, folder: Path, features: tuple[Feature, ...], rows: np.ndarray
+) -> tuple[Components, InProcess]:
+    """Serve a model that has these features and example rows."""
+    contract = replace(CREDIT, features=features, groups={}, reasons={}, never_reasons=())
     write_model_folder(folder, ModelDraft(contract, b"x", examples=rows))
-    return changed(components, catalog=ModelCatalog.load(folder))
+    other = changed(components, catalog=ModelCatalog.load(folder))
+    return other, InProcess(create_app(other))
 
 
 def test_labels_come_back_as_the_same_codes(components: Components, tmp_path: Path) -> None:
-    contract = replace(CREDIT, features=(*CREDIT.features, Feature("hard\tname", Kind.CATEGORY, HARD)))
+    features = (*CREDIT.features, Feature("hard\tname", Kind.CATEGORY, HARD))
     last = np.array([*range(len(HARD)), np.nan, np.nan], np.float32)[:, None]
-    other = serving(components, tmp_path, contract, np.hstack([np.tile(CREDIT_ROWS, (6, 1)), last]))
-    client = InProcess(create_app(other))
+    rows = np.hstack([np.tile(CREDIT_ROWS, (6, 1)), last])
+    other, client = serving(components, tmp_path, features, rows)
     for media_type in (CSV, JSON):
         body = client.get("/v1/models/credit/examples", Accept=media_type).body
         reply = client.post("/v1/jobs?model=credit@2", body, media_type)
         assert reply.status == 202, reply.detail
         job = other.store.get(reply.json["id"])
         sent = np.concatenate([other.payloads.rows(job, batch) for batch in range(2)])
-        np.testing.assert_array_equal(sent, rows_on_disk(other, "credit"))
-    rows = client.get("/v1/models/credit/examples?limit=2", Accept=JSON).json["rows"]
-    assert rows == [[1.5, 0, "rent, shared", 10, 3, " padded "], [None, 1, None, -20, None, "a,b"]]
+        np.testing.assert_array_equal(sent, rows)
+    found = client.get("/v1/models/credit/examples?limit=2", Accept=JSON).json["rows"]
+    assert found == [[1.5, 0, "rent, shared", 10, 3, " padded "], [None, 1, None, -20, None, "a,b"]]
     text = client.get("/v1/models/credit/examples?limit=2").body.decode()
     assert list(csv.reader(io.StringIO(text)))[1:] == [
         ["1.5", "0.0", "rent, shared", "10", "3", " padded "],
@@ -308,11 +298,8 @@ def test_labels_come_back_as_the_same_codes(components: Components, tmp_path: Pa
 def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(
     components: Components, tmp_path: Path
 ) -> None:
-    features = (Feature("home", Kind.CATEGORY, ("own", "")),)
-    contract = replace(CREDIT, features=features, groups={}, reasons={}, never_reasons=())
     rows = np.array([[0], [1], [np.nan], [1], [0]], np.float32)
-    other = serving(components, tmp_path, contract, rows)
-    client = InProcess(create_app(other))
+    other, client = serving(components, tmp_path, (Feature("home", Kind.CATEGORY, ("own", "")),), rows)
     reply = client.post("/v1/jobs?model=credit", client.get("/v1/models/credit/examples").body, CSV)
     assert reply.json["rows"] == 5
     np.testing.assert_array_equal(other.payloads.rows(other.store.get(reply.json["id"]), 0), rows)
