@@ -208,6 +208,7 @@ def test_every_metric_is_exported(supervisord: Supervisord) -> None:
     assert time.time() > found["start_time_seconds",] > 0
     up = {name[1]: value for name, value in found.items() if name[0] == "program_up"}
     assert up == {"api": 1, "broken": 0, "monitor": 1, "worker-1": 1, "worker-2": 1}
+    assert "numpy" not in Path(f"/proc/{supervisord.children['monitor'].pid}/maps").read_text()  # it is light
     processes = {name[1] for name in found if name[0] == "process_memory_bytes"}
     assert processes >= {"supervisord", "monitor", "worker-1", "worker-2"}
 

@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from services.monitor.events.listener import Event, ExitReport, note_exit, read_events
+from services.monitor.events.listener import Event, ExitReport, note_exit
 from services.monitor.events.programs import Program, Programs, SupervisorAwayError, list_programs
 
 OWN = 99
-
-
-def message(name: str, payload: str) -> bytes:
-    return f"ver:3.0 server:shapbox serial:1 pool:monitor poolserial:1 eventname:{name} len:{len(payload)}\n{payload}".encode()
-
-
-def test_events_are_read_and_each_is_acknowledged_before_it_is_handed_on() -> None:
-    exited = "processname:worker-1 groupname:worker from_state:RUNNING expected:0 pid:12"
-    given = message("PROCESS_STATE_EXITED", exited) + message("SUPERVISOR_STATE_CHANGE_STOPPING", "")
-    stdout = io.BytesIO()
-    events = read_events(io.BytesIO(given + b"ver:3.0 serv"), stdout)  # and supervisord ends
-    first = next(events)
-    assert (first.name, first.fields["pid"]) == ("PROCESS_STATE_EXITED", "12")
-    assert stdout.getvalue() == b"READY\nRESULT 2\nOK"
-    assert list(events) == [Event("SUPERVISOR_STATE_CHANGE_STOPPING", {})]
-    assert stdout.getvalue() == b"READY\nRESULT 2\nOKREADY\nRESULT 2\nOKREADY\n"
 
 
 @pytest.mark.parametrize(
@@ -80,19 +61,6 @@ def test_states_names_and_running_workers_and_which_are_given_up(
     for name in ("announce", "api"):
         assert note_exit(Event("PROCESS_STATE_FATAL", {"processname": name, "groupname": name})) is None
     assert caplog.messages == ["supervisord has given up on a program"]
-
-
-def test_while_all_programs_are_stopped_those_that_have_ended_count_as_stopped() -> None:
-    programs = Programs()
-    with subprocess.Popen(["sleep", "60"]) as child:
-        known = {"redis": ("RUNNING", os.getppid()), "api": ("FATAL", None), "worker": ("RUNNING", child.pid)}
-        programs.adopt(Program(name, name, state, pid) for name, (state, pid) in known.items())
-        programs.note_ended()
-        assert programs.states() == {"api": "FATAL", "redis": "RUNNING", "worker": "RUNNING"}
-        child.kill()
-    programs.note_ended()
-    assert programs.states() == {"api": "FATAL", "redis": "RUNNING", "worker": "STOPPED"}
-    assert programs.workers() == {}
 
 
 def test_a_supervisord_that_is_away_is_named_by_its_socket() -> None:

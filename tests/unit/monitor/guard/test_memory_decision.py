@@ -34,10 +34,6 @@ PAUSE = TIMING.api_restart_pause_seconds
 type Workers = tuple[WorkerMemory, ...]
 
 
-def by_admin(worker: WorkerMemory) -> Recycle:
-    return Recycle(worker, RecycleReason.ADMIN)
-
-
 @pytest.mark.parametrize(
     ("used_mb", "workers", "known", "wanted"),
     [
@@ -46,7 +42,6 @@ def by_admin(worker: WorkerMemory) -> Recycle:
         (480, (SMALL, LARGE), "recycling", NoAction.WAIT),  # one at a time
         (480, (SMALL, LARGE), "killing", NoAction.WAIT),  # until the memory is back
         (500, (SMALL, LARGE), "killing", NoAction.WAIT),
-        (490, (), "", NoAction.UNRELIEVED),
         (490, (TINY, BELOW_EDGE), "", NoAction.UNRELIEVED),
         (490, (EDGE,), "", Recycle(EDGE)),
         (480, (LEAVING, SMALL), "", Recycle(SMALL)),  # a second SIGTERM would end its batch
@@ -55,21 +50,17 @@ def by_admin(worker: WorkerMemory) -> Recycle:
         (496, (TINY,), "", Kill(TINY)),
         (512, (), "", NoAction.UNRELIEVED),
         (496, (SMALL, LARGE), "requested", Kill(LARGE)),
-        (100, (TINY, YOUNG), "requested", by_admin(YOUNG)),  # however small or young
-        (480, (TINY, YOUNG), "requested", by_admin(YOUNG)),
+        (100, (TINY, YOUNG), "requested", Recycle(YOUNG, RecycleReason.ADMIN)),  # however small or young
         (100, (SMALL, LARGE), "requested recycling", NoAction.CALM),
-        (100, (LEAVING, SMALL), "requested", by_admin(SMALL)),
+        (100, (LEAVING, SMALL), "requested", Recycle(SMALL, RecycleReason.ADMIN)),
         (100, (LEAVING,), "requested", NoAction.CALM),
-        (100, (), "requested", NoAction.CALM),
     ],
 )
 def test_the_outcome_for_the_workers(used_mb: float, workers: Workers, known: str, wanted: Outcome) -> None:
     flags = {flag: flag in known.split() for flag in ("recycling", "killing", "requested")}
     assert decide(int(used_mb * MB), MARKS, workers, **flags) == wanted
-    if not isinstance(wanted, Kill):
-        return
-    without_cgroup = decide(int(used_mb * MB), Marks(MARKS.soft, None), workers, **flags)
-    assert not isinstance(without_cgroup, Kill)
+    no_limit = Marks(MARKS.soft, None)
+    assert not isinstance(decide(int(used_mb * MB), no_limit, workers, **flags), Kill)
 
 
 @pytest.mark.parametrize(
@@ -116,9 +107,7 @@ def test_an_api_that_stays_large_at_the_limit_is_restarted_unless_a_worker_is_be
     assert done == wanted
 
 
-def test_workers_that_are_recycled_once_a_minute_do_not_protect_the_api_and_its_pause_begins_with_a_restart() -> (
-    None
-):
+def test_workers_that_are_recycled_once_a_minute_do_not_protect_the_api() -> None:
     growth = ApiGrowth(TIMING)
 
     def is_due(now: float) -> bool:

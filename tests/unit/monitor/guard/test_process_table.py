@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from typing import Any
 
@@ -10,12 +9,9 @@ import pytest
 
 from services.monitor.guard.memory_gauge import SUPERVISOR, measure_processes
 from services.monitor.guard.process_table import is_descendant, is_running, started_at
-from shared.build import ROOT
 
 #: A process id that no process has.
 NOBODY = 999_999_999
-#: Packages that the monitor has no use for.
-HEAVY = ("numpy", "scipy", "pandas", "xgboost", "shap", "falcon", "waitress")
 
 
 def test_a_child_descends_from_us_and_a_zombie_does_not_run() -> None:
@@ -62,11 +58,3 @@ def test_memory_is_counted_for_the_child_that_supervisord_names_with_its_own_chi
     assert measured.by_program["worker-1"] == sum(measured.by_pid[pid] for pid in ours) > 0
     assert measured.by_program[SUPERVISOR] == measured.by_pid[os.getpid()]
     assert measured.working_set == sum(measured.by_pid.values())
-
-
-def test_the_monitor_loads_nothing_that_it_has_no_use_for() -> None:
-    program = f"import sys, services.monitor.__main__; print(*set(sys.modules).intersection({HEAVY}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.split() == []
