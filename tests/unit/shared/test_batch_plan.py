@@ -1,7 +1,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.batch_plan import (
@@ -21,29 +21,25 @@ from shared.interactions import Interactions
 from shared.settings import Settings
 
 
-@pytest.mark.parametrize(
-    ("features", "how", "rows"),
-    [
-        (30, {}, 500),
-        (30, {"compiled": True}, ROWS * COMPILED_TIMES),
-        (99, {"compiled": True}, LARGE_BATCH_MB * 2**20 // 400),  # fewer wide rows
-        (4000, {"compiled": True}, ROWS),  # but no fewer than others
-    ],
-)
-def test_a_batch_has_the_rows_that_take_as_long(features: int, how: dict[str, bool], rows: int) -> None:
-    assert plan_batch_rows(features=features, outputs=1, settings=Settings(), **how) == rows
-    assert plan_batch_rows(features=600, outputs=1, settings=Settings(), power=2) < 500  # interactions
-
-
-@pytest.mark.parametrize("compiled", [False, True])
-def test_batch_rows_is_exact_where_it_is_set(*, compiled: bool) -> None:
+def test_a_batch_has_the_rows_that_take_as_long_or_those_that_are_set() -> None:
+    compiled = (
+        ROWS * COMPILED_TIMES,
+        LARGE_BATCH_MB * 2**20 // 400,
+        ROWS,
+    )  # fewer wide rows, but not ever fewer
+    for features, rows in zip((30, 99, 4000), compiled, strict=True):
+        assert plan_batch_rows(features, 1, Settings(), compiled=True) == rows
+    assert plan_batch_rows(30, 1, Settings()) == 500
+    assert plan_batch_rows(600, 1, Settings(), power=2) < 500  # interactions
     for rows in (1, 499, 501, 20_000):
-        assert plan_batch_rows(30, 1, Settings(batch_rows=rows), compiled=compiled) == rows
+        for how in (False, True):
+            assert plan_batch_rows(30, 1, Settings(batch_rows=rows), compiled=how) == rows
 
 
 @given(
     features=st.integers(1, 5000), outputs=st.integers(1, 50), power=st.integers(1, 2), compiled=st.booleans()
 )
+@settings(max_examples=50)
 def test_a_batch_always_fits_its_budget_or_is_refused(
     features: int, outputs: int, power: int, *, compiled: bool
 ) -> None:
@@ -57,22 +53,9 @@ def test_a_batch_always_fits_its_budget_or_is_refused(
         assert rows * row_bytes(features, outputs, power) <= batch_budget_bytes(settings)
 
 
-def test_the_refusal_names_the_largest_size_that_fits() -> None:
-    settings = Settings()
-
-    with pytest.raises(BatchTooLargeError) as caught:
-        plan_batch_rows(features=50_000, outputs=200, settings=settings)
-
-    most = int(str(caught.value).partition("at most ")[2].split()[0])
-    assert plan_batch_rows(most, 200, settings) >= 1
-    with pytest.raises(BatchTooLargeError):
-        plan_batch_rows(most + 1, 200, settings)
-
-
 def test_a_large_background_makes_interventional_batches_small() -> None:
-    assert plan_interventional_rows(500, background_rows=100, outputs=1) == 500
-    assert plan_interventional_rows(500, background_rows=1000, outputs=5) == 10
-    assert plan_interventional_rows(500, background_rows=10**6, outputs=1) == 1
+    for background_rows, outputs, rows in ((100, 1, 500), (1000, 5, 10), (10**6, 1, 1)):
+        assert plan_interventional_rows(500, background_rows, outputs) == rows
 
 
 def test_a_batch_with_interactions_fits_the_budget_whole_or_as_pairs() -> None:
@@ -90,12 +73,16 @@ def test_a_batch_with_interactions_fits_the_budget_whole_or_as_pairs() -> None:
     assert plan_interaction_rows(2800, 1, Settings(), Interactions(top_pairs=10)) <= 2
 
 
-def test_a_row_whose_matrices_do_not_fit_is_refused_with_the_largest_size_that_does() -> None:
-    settings = Settings(worker_memory_limit_mb=200)
-    for interactions in (Interactions(), Interactions(top_pairs=1)):
-        with pytest.raises(BatchTooLargeError, match="at most") as refused:
-            plan_interaction_rows(5000, 2, settings, interactions)
-        most = int(re.findall(r"at most (\d+) features", str(refused.value))[0])
-        assert plan_interaction_rows(most, 2, settings, interactions) >= 1
+def test_the_refusal_names_the_largest_size_that_fits() -> None:
+    tight = Settings(worker_memory_limit_mb=200)
+    for plan in (
+        lambda features: plan_batch_rows(features, 200, Settings()),
+        lambda features: plan_interaction_rows(features, 2, tight, Interactions()),
+        lambda features: plan_interaction_rows(features, 2, tight, Interactions(top_pairs=1)),
+    ):
+        with pytest.raises(BatchTooLargeError) as refused:
+            plan(50_000)
+        most = int(re.findall(r"at most (\d+)", str(refused.value))[0])
+        assert plan(most) >= 1
         with pytest.raises(BatchTooLargeError):
-            plan_interaction_rows(most + 1, 2, settings, interactions)
+            plan(most + 1)

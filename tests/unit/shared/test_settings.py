@@ -6,18 +6,18 @@ from shared.errors import SettingsError
 from shared.settings import MAX_SOCKET_FOLDER_BYTES, LogFormat, Role, Settings
 
 
-def test_an_empty_environment_gives_the_defaults() -> None:
+def test_values_are_read_from_the_environment_and_have_defaults() -> None:
     assert Settings.from_environment({}) == Settings()
-
-
-def test_values_are_read_from_the_environment() -> None:
     settings = Settings.from_environment(
         {"PORT": "8080", "LOG_FORMAT": "json", "ALLOW_FALLBACK_MODEL": "yes", "RESULT_TTL_HOURS": "0.5"}
     )
-
     assert (settings.port, settings.log_format) == (8080, LogFormat.JSON)
     assert settings.allow_fallback_model
     assert settings.result_ttl_hours == 0.5
+    remote = {"ROLE": "worker", "REDIS_URL": "rediss://remote", "STORAGE_URL": "s3://rows"}
+    settings = Settings.from_environment(remote)
+    assert settings.role is Role.WORKER
+    assert not settings.embedded_redis
 
 
 def test_a_secret_is_read_from_the_file_that_its_name_with_file_points_at(tmp_path: Path) -> None:
@@ -39,10 +39,8 @@ def test_all_faults_come_in_one_message_each_with_its_name() -> None:
         "REDIS_URL": "http://somewhere",
         "METRICS_TOKEN_FILE": "/nowhere/token",
     }
-
     with pytest.raises(SettingsError) as caught:
         Settings.from_environment(environment)
-
     for name in environment:
         assert f"- {name}" in str(caught.value)
     assert str(caught.value).count("\n  - ") == len(environment)
@@ -70,28 +68,14 @@ def test_settings_that_contradict_each_other_or_name_no_store_are_refused(
         Settings.from_environment(environment)
 
 
-def test_a_role_of_its_own_needs_a_shared_redis_and_store() -> None:
-    settings = Settings.from_environment(
-        {"ROLE": "worker", "REDIS_URL": "rediss://remote", "STORAGE_URL": "s3://rows"}
-    )
-
-    assert settings.role is Role.WORKER
-    assert not settings.embedded_redis
-
-
 def test_sockets_move_to_a_short_folder_where_the_data_folder_is_too_deep(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     deep = Path("/data") / ("x" * 100)
-
+    for_boot = Settings(data_dir=deep).run_dir
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # as in the programs, which have their own TMPDIR
     settings = Settings(data_dir=deep)
-    for_boot = settings.run_dir
-    monkeypatch.setattr(
-        "tempfile.tempdir", str(tmp_path)
-    )  # as in the programs, which have a TMPDIR of their own
-
     assert Settings(data_dir=Path("/data")).redis_socket == Path("/data/run/redis.sock")
     assert settings.run_dir == for_boot
     assert len(bytes(settings.run_dir)) <= MAX_SOCKET_FOLDER_BYTES
-    assert settings.run_dir == Settings(data_dir=deep).run_dir
     assert settings.run_dir != Settings(data_dir=deep / "y").run_dir

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import configparser
 
-import pytest
-
 from shared.appliance.program_start import START_SECONDS_NAME
 from shared.build import ROOT
 from shared.timing import TIMING
@@ -15,19 +13,18 @@ SECTIONS = ("program:redis", "eventlistener:monitor", "program:api", "program:wo
 GRACE_SECONDS = 30.0
 
 
-@pytest.fixture(scope="module")
-def supervisord() -> configparser.RawConfigParser:
-    parser = configparser.RawConfigParser(comment_prefixes=(";",))
-    parser.read(ROOT / "supervisord.conf")
-    return parser
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_supervisord_starts_programs_as_planned(
-    supervisord: configparser.RawConfigParser, section: str
-) -> None:
-    assert supervisord[section]["startsecs"] == f"%(ENV_{START_SECONDS_NAME})s"
+def test_supervisord_starts_and_stops_programs_as_planned() -> None:
+    supervisord = configparser.RawConfigParser(comment_prefixes=(";",))
+    supervisord.read(ROOT / "supervisord.conf")
+    for section in SECTIONS:
+        assert supervisord[section]["startsecs"] == f"%(ENV_{START_SECONDS_NAME})s"
     assert TIMING.program_start_seconds == int(TIMING.program_start_seconds)
+    # Every program stops by itself before it is killed.
+    stops = {section: float(supervisord[section]["stopwaitsecs"]) for section in SECTIONS}
+    assert TIMING.worker_drain_seconds + 2 < stops["program:worker"]
+    assert TIMING.monitor_loops_stop_seconds < stops["eventlistener:monitor"]
+    assert sum(stops.values()) < GRACE_SECONDS
+    assert TIMING.rq_registration_seconds < TIMING.rq_worker_ttl_seconds + 60
 
 
 def test_a_worker_misses_several_heartbeats_before_it_counts_as_gone() -> None:
@@ -35,14 +32,6 @@ def test_a_worker_misses_several_heartbeats_before_it_counts_as_gone() -> None:
     assert TIMING.heartbeat_lease_seconds < TIMING.settling_seconds
     assert TIMING.settling_seconds < TIMING.silent_worker_seconds
     assert TIMING.claim_seconds < TIMING.lost_search_seconds < TIMING.heartbeat_lease_seconds
-
-
-def test_every_program_stops_by_itself_before_it_is_killed(supervisord: configparser.RawConfigParser) -> None:
-    stops = {section: float(supervisord[section]["stopwaitsecs"]) for section in SECTIONS}
-    assert TIMING.worker_drain_seconds + 2 < stops["program:worker"]
-    assert TIMING.monitor_loops_stop_seconds < stops["eventlistener:monitor"]
-    assert sum(stops.values()) < GRACE_SECONDS
-    assert TIMING.rq_registration_seconds < TIMING.rq_worker_ttl_seconds + 60
 
 
 def test_an_own_monitor_acts_before_the_others_do() -> None:

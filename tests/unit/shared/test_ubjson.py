@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.engines.lean_xgboost import import_xgboost
 from shared.ubjson import read_ubjson
 from tests.support.boosters import train
 from tests.support.shapley import KINDS
@@ -34,20 +33,12 @@ def content_of(booster: Any) -> bytes:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_is_the_same_as_in_json(kind: str) -> None:
-    booster, _ = train(trees=2, **KINDS[kind])
+    booster, x = train(trees=2, **KINDS[kind])
     booster.set_attr(best_iteration="1", note='quoted "é" \t 日本')
-    assert same(read_ubjson(content_of(booster)), json.loads(bytes(booster.save_raw("json"))))
-
-
-def test_names_and_types_are_read_verbatim() -> None:
-    xgboost = import_xgboost()
-    data = xgboost.DMatrix(np.eye(3), np.arange(3), nthread=1)
-    data.feature_names = ["a\u00a0b", " tab\t", "日本"]
-    data.feature_types = ["int", "i", "float"]
-    booster = xgboost.train({"nthread": 1}, data, 1)
-    learner = read_ubjson(content_of(booster))["learner"]
-    assert learner["feature_names"] == ["a\u00a0b", " tab\t", "日本"]
-    assert learner["feature_types"] == ["int", "i", "float"]
+    booster.feature_names = ["a\u00a0b", " tab\t", *(f"日本{number}" for number in range(x.shape[1] - 2))]
+    learner = read_ubjson(content_of(booster))
+    assert same(learner, json.loads(bytes(booster.save_raw("json"))))
+    assert learner["learner"]["feature_names"] == booster.feature_names
 
 
 @pytest.mark.parametrize(
@@ -96,14 +87,12 @@ def test_typed_arrays_become_native_arrays() -> None:
         (b"Si\xff", "a length .* is -1"),
         (b"Sd\x00\x00\x00\x00", "not a whole number"),
         (b"Si\x02\xff\xff", "is truncated or invalid"),
-        (b"[$d#i\x7f\x00", "is truncated|a length"),
         (b"[$L#L" + struct.pack(">q", 2**62), "a length"),
         (b"[$L#l" + struct.pack(">i", -1), "a length .* is -1"),
         (b"[#L" + struct.pack(">q", 2**40), "a length"),
         (b"[$d", "is truncated"),
         (b"[$di\x01", "holds no numbers"),
         (b"[$Z#i\x02", "holds no numbers"),
-        (b"[$[#i\x02", "holds no numbers"),
         (b"Q", "byte 0 of this UBJSON, 81, is no marker"),
         (b"[iQN", "is no marker"),
         (b"[" * 65, "is truncated"),
@@ -117,18 +106,14 @@ def test_what_breaks_off_or_is_none_is_refused(content: bytes, reason: str) -> N
         read_ubjson(content)
 
 
-def test_every_beginning_of_a_model_is_refused() -> None:
-    content = content_of(train(2, 1, 2)[0])
-    assert read_ubjson(content)["version"]
-    for end in range(len(content)):
-        with pytest.raises(ValueError, match="UBJSON"):
-            read_ubjson(content[:end])
-
-
-def test_altered_bytes_give_a_value_or_a_value_error() -> None:
+def test_truncated_models_are_refused_and_altered_bytes_give_a_value_or_a_value_error() -> None:
     whole, chance = content_of(train(2, 1, 2)[0]), np.random.default_rng(0)
+    assert read_ubjson(whole)["version"]
+    for end in range(len(whole)):
+        with pytest.raises(ValueError, match="UBJSON"):
+            read_ubjson(whole[:end])
     refused = 0
-    for _ in range(3000):
+    for _ in range(1000):
         content = bytearray(whole)
         for place in chance.integers(0, len(content), 3):
             content[place] = chance.integers(0, 256)
@@ -136,10 +121,10 @@ def test_altered_bytes_give_a_value_or_a_value_error() -> None:
             read_ubjson(bytes(content))
         except ValueError:
             refused += 1
-    assert 500 < refused < 3000
+    assert 150 < refused < 1000
 
 
-@settings(max_examples=500, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.lists(st.sampled_from([*b"iUIlLdDSTFZ[]{}$#\x00\x01\x7f\xff"]), max_size=60))
 def test_any_bytes_give_a_value_or_a_value_error(content: list[int]) -> None:
     try:
