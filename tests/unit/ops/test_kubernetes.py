@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,107 +11,66 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from shared.build import ROOT
 from shared.metrics import QUEUE_BATCHES
 from shared.settings import KEY_NAMES, SETTING_NAMES, Settings
 from shared.timing import TIMING
 
-ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "ops" / "kubernetes.yaml").read_text()
-DOCUMENTS = list(yaml.safe_load_all(TEXT))
-#: Kinds of other programs, whose schemas no package brings, and the fields that each must have.
-FOREIGN = {
-    "ServiceMonitor": ("monitoring.coreos.com/v1", ("selector.matchLabels", "endpoints.0.port")),
-    "ScaledObject": (
-        "keda.sh/v1alpha1",
-        (
-            "scaleTargetRef.name",
-            "triggers.0.type",
-            "triggers.0.metadata.serverAddress",
-            "triggers.0.metadata.query",
-            "triggers.0.metadata.threshold",
-        ),
-    ),
-}
-
-
-def title(document: dict[str, Any]) -> str:
-    return f"{document['kind']} {document['metadata']['name']}"
-
-
-BY_TITLE = {title(document): document for document in DOCUMENTS}
-PODS = {name: one["spec"]["template"]["spec"] for name, one in BY_TITLE.items() if "template" in one["spec"]}
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+DOCUMENTS = {f"{one['kind']} {one['metadata']['name']}": one for one in yaml.safe_load_all(TEXT)}
+#: Documents of other programs, whose schemas no package brings.
+FOREIGN = {"ServiceMonitor": "monitoring.coreos.com/v1", "ScaledObject": "keda.sh/v1alpha1"}
+PODS = {name: one["spec"]["template"]["spec"] for name, one in DOCUMENTS.items() if "template" in one["spec"]}
 APPLIANCE, WORKER = PODS["Deployment shapbox"], PODS["Deployment shapbox-worker"]
+(MONITORED,) = DOCUMENTS["ServiceMonitor shapbox"]["spec"]["endpoints"]
+SCALED = DOCUMENTS["ScaledObject shapbox-worker"]["spec"]
 
 
-def at(value: Any, path: str) -> Any:
-    for part in path.split("."):
-        value = value[int(part) if isinstance(value, list) else part]
-    return value
-
-
-def strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, dict | list):
-        for inner in value.values() if isinstance(value, dict) else value:
-            yield from strings(inner)
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=title)
-def test_each_document_fits_its_kind(document: dict[str, Any]) -> None:
-    if document["kind"] in FOREIGN:
-        version, required = FOREIGN[document["kind"]]
-        assert document["apiVersion"] == version
-        for path in required:
-            assert at(document["spec"], path), path
-        # Custom resources take numbers in a trigger's metadata as text only.
-        for trigger in document["spec"].get("triggers", ()):
-            assert all(isinstance(value, str) for value in trigger["metadata"].values())
-    else:
-        kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
+def test_each_document_fits_its_kind() -> None:
+    for document in DOCUMENTS.values():
+        if foreign := FOREIGN.get(document["kind"]):
+            assert document["apiVersion"] == foreign
+        else:
+            kubernetes_validate.validate(document, kubernetes_validate.latest_version(), strict=True)
 
 
 def test_the_documents_refer_to_each_other() -> None:
     for deployment in ("Deployment shapbox", "Deployment shapbox-worker"):
-        spec = BY_TITLE[deployment]["spec"]
+        spec = DOCUMENTS[deployment]["spec"]
         assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
-    service = BY_TITLE["Service shapbox"]
-    monitor = BY_TITLE["ServiceMonitor shapbox"]["spec"]
-    assert service["spec"]["selector"] == at(BY_TITLE["Deployment shapbox"], "spec.template.metadata.labels")
+    service = DOCUMENTS["Service shapbox"]
+    monitor = DOCUMENTS["ServiceMonitor shapbox"]["spec"]
+    labels = DOCUMENTS["Deployment shapbox"]["spec"]["template"]["metadata"]["labels"]
+    assert service["spec"]["selector"] == labels
     assert monitor["selector"]["matchLabels"] == service["metadata"]["labels"]
     assert service["metadata"]["labels"][monitor["jobLabel"]] == "shapbox"
-    assert monitor["endpoints"][0]["port"] in {port["name"] for port in service["spec"]["ports"]}
-    assert f"Deployment {BY_TITLE['ScaledObject shapbox-worker']['spec']['scaleTargetRef']['name']}" in PODS
+    assert MONITORED["port"] in {port["name"] for port in service["spec"]["ports"]}
+    assert f"Deployment {SCALED['scaleTargetRef']['name']}" in PODS
     volumes = {volume["name"]: volume for volume in APPLIANCE["volumes"]}
-    assert f"PersistentVolumeClaim {volumes['data']['persistentVolumeClaim']['claimName']}" in BY_TITLE
-    assert volumes["keys"]["secret"]["secretName"] == at(
-        monitor, "endpoints.0.authorization.credentials.name"
-    )
-    assert at(monitor, "endpoints.0.authorization.credentials.key") == "METRICS_TOKEN"
+    assert f"PersistentVolumeClaim {volumes['data']['persistentVolumeClaim']['claimName']}" in DOCUMENTS
+    token = MONITORED["authorization"]["credentials"]
+    assert (token["name"], token["key"]) == (volumes["keys"]["secret"]["secretName"], "METRICS_TOKEN")
 
 
 @pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
 def test_a_pod_is_confined_and_has_time_to_drain(pod: dict[str, Any]) -> None:
     (container,) = pod["containers"]
     assert container["resources"]["limits"]["memory"] == "512Mi"
-    dockerfile = (ROOT / "Dockerfile").read_text()
     user = pod["securityContext"]
-    assert f"SHAPBOX_USER={user['runAsUser']}:{user['runAsGroup']}" in dockerfile
+    assert f"SHAPBOX_USER={user['runAsUser']}:{user['runAsGroup']}" in DOCKERFILE
     assert user["fsGroup"] == user["runAsGroup"]
     assert container["securityContext"]["readOnlyRootFilesystem"]
     mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
     # Boot, Redis and uploads write here, and to nothing else: `make up` has a read-only root as well.
     assert {"/data", "/tmp"} <= set(mounts)
     assert set(mounts.values()) == {volume["name"] for volume in pod["volumes"]}
-    assert pod["terminationGracePeriodSeconds"] > max(TIMING.worker_drain_seconds, stop_seconds())
-    assert pod["enableServiceLinks"] is False
-
-
-def stop_seconds() -> int:
-    """All programs' stop times, one after the other."""
+    # All programs' stop times, one after the other.
     programs = configparser.RawConfigParser(strict=False, comment_prefixes=(";",))
     programs.read(ROOT / "supervisord.conf")
-    return sum(programs.getint(name, "stopwaitsecs", fallback=0) for name in programs.sections())
+    stop = sum(programs.getint(name, "stopwaitsecs", fallback=0) for name in programs.sections())
+    assert pod["terminationGracePeriodSeconds"] > max(TIMING.worker_drain_seconds, stop)
+    assert pod["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("pod", PODS.values(), ids=PODS)
@@ -123,7 +81,7 @@ def test_a_pods_environment_is_settings_that_are_valid_together(pod: dict[str, A
     mounts = {mount["mountPath"] for mount in container["volumeMounts"]}
     for number, (name, path) in enumerate(given.items()):
         if name.endswith("_FILE"):
-            assert Path(path).parent.as_posix() in mounts
+            assert str(Path(path).parent) in mounts
             assert Path(path).name == name.removesuffix("_FILE")
             key = tmp_path / name
             key.write_text(f"a-key-of-its-own-{number}")
@@ -136,31 +94,24 @@ def test_a_pods_environment_is_settings_that_are_valid_together(pod: dict[str, A
     assert pod is WORKER or settings.api_key
 
 
-def test_the_appliance_is_probed_where_the_api_answers() -> None:
-    paths = yaml.safe_load((ROOT / "services" / "api" / "openapi.yaml").read_text())["paths"]
+def test_pods_are_probed_where_the_api_answers_and_workers_by_the_images_health_check_and_scale_with_the_queue() -> (
+    None
+):
     (container,) = APPLIANCE["containers"]
     probes = {name: probe["httpGet"] for name, probe in container.items() if name.endswith("Probe")}
-    assert {name: probe["path"] for name, probe in probes.items()} == {
-        "startupProbe": "/healthz",
-        "livenessProbe": "/healthz",
-        "readinessProbe": "/readyz",
+    assert {name: (probe["path"], probe["port"]) for name, probe in probes.items()} == {
+        "startupProbe": ("/healthz", "http"),
+        "livenessProbe": ("/healthz", "http"),
+        "readinessProbe": ("/readyz", "http"),
     }
-    assert {probe["port"] for probe in probes.values()} == {"http"}
-    assert {"/healthz", "/readyz", at(BY_TITLE["ServiceMonitor shapbox"], "spec.endpoints.0.path")} <= set(
-        paths
-    )
-
-
-def test_workers_without_an_api_are_probed_by_the_images_health_check() -> None:
+    assert MONITORED["path"] == "/metrics"
     (container,) = WORKER["containers"]
-    probes = [probe["exec"]["command"] for name, probe in container.items() if name.endswith("Probe")]
-    dockerfile = (ROOT / "Dockerfile").read_text()
-    assert len(probes) == 2
-    assert all(f"CMD {probe}".replace("'", '"') in dockerfile for probe in probes)
-
-
-def test_workers_scale_with_the_metric_of_waiting_batches() -> None:
-    (trigger,) = BY_TITLE["ScaledObject shapbox-worker"]["spec"]["triggers"]
+    commands = [probe["exec"]["command"] for name, probe in container.items() if name.endswith("Probe")]
+    assert len(commands) == 2
+    assert all(f"CMD {command}".replace("'", '"') in DOCKERFILE for command in commands)
+    (trigger,) = SCALED["triggers"]
+    # Custom resources take numbers in a trigger's metadata as text only.
+    assert all(isinstance(trigger["metadata"][name], str) for name in ("serverAddress", "query", "threshold"))
     assert f"shapbox_{QUEUE_BATCHES.name}{{" in trigger["metadata"]["query"]
 
 
@@ -172,13 +123,12 @@ def test_the_pages_commands_make_the_secrets_and_choose_documents() -> None:
         .partition("\n## ")[0]
     )
     secrets = dict(re.findall(r"create secret generic ([\w-]+)((?:.*\\\n)*.*)", page))
-    named = {value for value in strings(list(PODS.values())) if value.startswith("shapbox-")}
-    assert set(secrets) == named
+    assert set(secrets) == set(re.findall(r"(?:secretName|secretRef: {name): ([\w-]+)", TEXT))
     literals = {name: set(re.findall(r"--from-literal=(\w+)=", text)) for name, text in secrets.items()}
     assert literals["shapbox-keys"] == set(KEY_NAMES)
     assert {"REDIS_URL", "STORAGE_URL"} <= literals["shapbox-remote"]
     assert all(name in SETTING_NAMES or name.startswith("AWS_") for name in literals["shapbox-remote"])
-    components = {one["metadata"]["labels"]["app.kubernetes.io/component"] for one in DOCUMENTS}
+    components = {one["metadata"]["labels"]["app.kubernetes.io/component"] for one in DOCUMENTS.values()}
     assert set(re.findall(r"component=(\w+)", page)) == components
     assert "s|shapbox:latest|" in page
     assert TEXT.count("image: shapbox:latest") == len(PODS)
