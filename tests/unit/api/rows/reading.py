@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.api.rows.csv_rows import read_csv
-from services.api.rows.json_body import read_json_options, read_json_rows
 from services.api.rows.json_rows import read_ndjson
 from services.api.rows.npy_rows import read_npy
+from services.api.rows.request_body import RequestBody
 from services.api.rows.row_spec import RowSpec
 from shared.errors import InvalidRowsError, ShapboxError
 from shared.models.contract import Feature, Kind, Label
@@ -32,10 +32,10 @@ def category(name: str, *labels: Label) -> Feature:
 
 
 def read_json(stream: BinaryIO, spec: RowSpec) -> Iterator[Floats]:
-    """Read options, then rows, as the api does."""
-    read_json_options(stream)
-    stream.seek(0)
-    yield from read_json_rows(stream, spec)
+    """Read options, then rows, as the api does: a small plain body at once, any other from the stream."""
+    with RequestBody(stream, "application/json", None, 10**9) as body:
+        _ = body.options
+        yield from body.chunks(spec)
 
 
 READERS: dict[str, Callable[[BinaryIO, RowSpec], Iterator[Floats]]] = {

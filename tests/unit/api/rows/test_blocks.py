@@ -14,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as np_st
 
-from services.api.rows import csv_rows, json_rows, json_scanner, line_blocks
+from services.api.rows import csv_rows, json_rows, json_scanner, line_blocks, request_body
+from services.api.rows.json_body import read_json_options
 from services.api.rows.json_rows import JsonRowParser
 from services.api.rows.json_scanner import BETWEEN_LINES, count_rows
+from services.api.rows.request_body import parse_plain_body
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import ShapboxError, UnprocessableError, UnreadableBodyError
 from shared.models.contract import Feature
@@ -80,6 +82,7 @@ def outcome_of_all(form: str, body: bytes, spec: RowSpec) -> Any:
     assert outcome(form, ShortReads(body), spec) == wanted
     with (
         patch.object(csv_rows, "_parse_plain", lambda *_: None),
+        patch.object(request_body, "parse_plain_body", lambda _: None),
         patch.object(json_scanner, "count_rows", lambda *_: 0),
         patch.object(json_rows, "count_rows", lambda *_: 0),
     ):
@@ -168,6 +171,39 @@ def test_json_and_ndjson_are_read_alike_in_blocks_of_any_size(spec: RowSpec, dat
     assert outcome_of_all("ndjson", end.join(rows).encode(), spec) == in_json
     if not isinstance(in_json, tuple):
         assert b"".join(outcome("ndjson", row.encode(), spec) for row in rows) == in_json
+
+
+CELLS = st.none() | st.integers() | st.floats() | st.booleans() | st.sampled_from(["1", '"', {}, [], [1.0]])
+NUMBERS = st.none() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
+ROWS = st.lists(st.lists(NUMBERS, min_size=3, max_size=3), min_size=1, max_size=5)
+VALUES: st.SearchStrategy[Any] = (
+    ROWS
+    | st.lists(st.lists(CELLS, max_size=4) | CELLS, max_size=3)
+    | st.sampled_from([None, True, False, 3, 1.5, "diabetes", "", 'a"b', {}, [], {"a": 1}])
+)
+MEMBERS = st.sampled_from(
+    ["rows", "model", "method", "interactions", "top_pairs", "else", 'ro"ws', "ro\u00e9"]
+)
+DAMAGE = st.sampled_from([b"", b'"', b"[", b"]", b",", b"1", b"e", b"-", b"\0", b"\xef\xbb\xbf"])
+
+
+@settings(max_examples=150)
+@given(
+    rows=ROWS, others=st.lists(st.tuples(MEMBERS, VALUES), max_size=4), place=st.integers(0), damage=DAMAGE
+)
+def test_a_json_body_parsed_at_once_is_read_as_from_the_stream(
+    rows: Any, others: list[tuple[str, Any]], place: int, damage: bytes
+) -> None:
+    members = [*others[:2], ("rows", rows), *others[2:]]
+    body = f"{{{', '.join(f'{json.dumps(name)}: {json.dumps(value)}' for name, value in members)}}}".encode()
+    place %= len(body) + 1
+    for sent in (body, body[:place] + damage + body[place:], body[:place] + damage + body[place + 1 :]):
+        wanted = outcome_of_all("json", sent, SPEC)
+        plain = parse_plain_body(sent)
+        if plain is not None and not isinstance(wanted, tuple):
+            assert plain.options == read_json_options(io.BytesIO(sent))
+    if not others:
+        assert parse_plain_body(body) is not None
 
 
 MATRICES = np_st.arrays(

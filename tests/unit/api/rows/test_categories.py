@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from services.api.rows.request_body import parse_plain_body
 from services.api.rows.row_spec import RowSpec
 from shared.errors import RowError
 from shared.models.contract import Contract, Feature, Kind
@@ -169,23 +168,12 @@ def test_markers_are_compared_as_codes_and_float32_before_infinity_is_refused(fo
     np.testing.assert_array_equal(rows_from(form, rows, spec), expected)
 
 
-def test_a_small_plain_body_has_labels_and_markers_too_and_may_be_read_again() -> None:
-    plain = parse_plain_body(b'{"rows": [[10, -999], [20, 2], [30, null]]}')
-    assert plain is not None
-    for _ in range(2):
-        got = np.concatenate(list(plain.read(spec_of(TERM, MORE)) or ()))
-        np.testing.assert_array_equal(got, [[0, NAN], [1, 2], [2, NAN]])
-
-
 @pytest.mark.parametrize("form", TEXT_FORMATS)
 def test_labels_that_float64_confuses_are_told_apart_whatever_is_beside_them(form: str) -> None:
     large = category("id", 2**53, 2**53 + 1, -(2**63), 2**63 - 1)
     for more in (1, 1.5, True, None, NAN):
         got = rows_from(form, [[label, more] for label in large.labels], spec_of(large, MORE, missing=()))
         assert got[:, 0].tolist() == [0, 1, 2, 3]
-    plain = parse_plain_body(b'{"rows": [[9007199254740993, 1]]}')
-    assert plain is not None
-    assert plain.read(spec_of(large, MORE)) is None
 
 
 def test_a_row_may_be_as_long_as_its_labels_need() -> None:
