@@ -3,18 +3,14 @@
 import itertools
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from shared.models.activation.compilation import compile_booster
-from shared.treeshap.compiled import Compiled
-from tests.support.boosters import train, tree_document
+from tests.support.boosters import tree_document
 
 type Doubles = NDArray[np.float64]
 type Floats = NDArray[np.float32]
@@ -34,60 +30,26 @@ KINDS: dict[str, dict[str, Any]] = {
     "categories one by one": {"depth": 4, "features": 4, "categories": 5, "max_cat_to_onehot": 8},
     "leaves in loss order": {"depth": 0, "features": 5, "grow_policy": "lossguide", "max_leaves": 20},
 }
+_ALSO = ("one output", "features repeated on a path", "several classes", "dart", "categories in a set")
 #: Kinds that have tables against a background.
 WITH_BACKGROUND: dict[str, dict[str, Any]] = {
     "seven bits": {"depth": 7, "features": 7, "min_child_weight": 0},
     "eight bits": {"depth": 9, "features": 9, "min_child_weight": 0},
-    **{
-        kind: KINDS[kind]
-        for kind in (
-            "one output",
-            "features repeated on a path",
-            "several classes",
-            "dart",
-            "categories in a set",
-        )
-    },
+    **{kind: KINDS[kind] for kind in _ALSO},
 }
-#: Numbers at the edges of float32.
-edge = st.sampled_from(
-    [
-        float(np.float32(value))
-        for value in (
-            0.0,
-            -0.0,
-            1.0,
-            np.nextafter(np.float32(1), np.float32(2)),
-            1e-45,
-            -1e-45,
-            1.1754942e-38,
-            3e38,
-            -3e38,
-        )
-    ]
+_EDGES = (
+    0.0,
+    -0.0,
+    1.0,
+    np.nextafter(np.float32(1), np.float32(2)),
+    1e-45,
+    -1e-45,
+    1.1754942e-38,
+    3e38,
+    -3e38,
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """A trained model, some rows, and their values and interactions by the definition."""
-
-    booster: Any
-    x: NDArray[np.float32]
-    compiled: Compiled
-    rows: NDArray[np.float32]
-    values: NDArray[np.float64]
-    pairs: NDArray[np.float64]
-
-
-@cache
-def case(kind: str) -> Case:
-    booster, x = train(trees=3, **KINDS[kind])
-    rows, compiled = x[[0, 1, 2, 300, 301]], compile_booster(booster)
-    values, pairs = (
-        way(booster, rows, compiled.outputs) for way in (shapley_by_subsets, interactions_by_subsets)
-    )
-    return Case(booster, x, compiled, rows, values, pairs)
+#: Numbers at the edges of float32.
+edge = st.sampled_from([float(np.float32(value)) for value in _EDGES])
 
 
 @st.composite
@@ -184,28 +146,54 @@ def expectation(tree: Any, row: Floats, known: frozenset[int], node: int = 0) ->
     return to_left * expectation(tree, row, known, left) + to_right * expectation(tree, row, known, right)
 
 
-def shapley_by_subsets(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
-    """By the definition, over all subsets of a tree's features: rows x outputs x features."""
-    trees = trees_of(document_of(booster))
-    result = np.zeros((len(rows), outputs, rows.shape[1]))
-    for tree in trees:
+#: The worth of each coalition of players.
+type Game = dict[frozenset[int], float]
+
+
+def coalitions(players: Iterable[int]) -> list[frozenset[int]]:
+    some = list(players)
+    return [frozenset(one) for size in range(len(some) + 1) for one in itertools.combinations(some, size)]
+
+
+def _games(booster: Any, rows: Floats) -> Iterator[tuple[Any, int, list[int], Game]]:
+    """Yield each tree, row, the tree's features, and what it is on average if some of them are known."""
+    for tree in trees_of(document_of(booster)):
         leaves = np.array(tree["left_children"]) < 0
         features = sorted({f for f, leaf in zip(tree["split_indices"], leaves, strict=True) if not leaf})
         for at, row in enumerate(rows):
-            for feature in features:
-                result[at, tree["output"], feature] += _shapley(tree, row, feature, features)
-    return result
+            yield tree, at, features, {some: expectation(tree, row, some) for some in coalitions(features)}
 
 
-def _shapley(tree: Any, row: Floats, feature: int, features: list[int]) -> float:
-    others = [other for other in features if other != feature]
+def _value(game: Game, player: int, players: int) -> float:
+    """A player's Shapley value, by the definition."""
     total = 0.0
-    for size in range(len(features)):
-        weight = 1 / (len(features) * math.comb(len(others), size))
-        for subset in itertools.combinations(others, size):
-            known = frozenset(subset)
-            total += weight * (expectation(tree, row, known | {feature}) - expectation(tree, row, known))
+    for some, worth in game.items():
+        if player not in some:
+            weight = 1 / (players * math.comb(players - 1, len(some)))
+            total += weight * (game[some | {player}] - worth)
     return total
+
+
+def _interaction(game: Game, i: int, j: int, players: int) -> float:
+    """Half of two players' Shapley interaction index, by the definition."""
+    total = 0.0
+    for some, worth in game.items():
+        if i not in some and j not in some:
+            weight = 1 / (2 * (players - 1) * math.comb(players - 2, len(some)))
+            total += weight * (game[some | {i, j}] - game[some | {i}] - game[some | {j}] + worth)
+    return total
+
+
+def by_subsets(booster: Any, rows: Floats, outputs: int = 1) -> tuple[Doubles, Doubles]:
+    """Values (rows x outputs x features) and interactions (one axis more, diagonal 0) by the definition."""
+    values = np.zeros((len(rows), outputs, rows.shape[1]))
+    pairs = np.zeros((*values.shape, rows.shape[1]))
+    for tree, at, features, game in _games(booster, rows):
+        for feature in features:
+            values[at, tree["output"], feature] += _value(game, feature, len(features))
+        for i, j in itertools.permutations(features, 2):
+            pairs[at, tree["output"], i, j] += _interaction(game, i, j, len(features))
+    return values, pairs
 
 
 def shapley_by_leaves(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
@@ -234,72 +222,31 @@ def _leaves(tree: Any, rows: Floats) -> Iterator[tuple[float, Path]]:
 
 def _add_leaf(value: float, path: Path, result: Doubles) -> None:
     """Sum over subset sizes the coefficients of the product of (r_i + b_i z), with weights."""
+    weights = np.array([1 / (len(path) * math.comb(len(path) - 1, size)) for size in range(len(path))])
     for feature, (bit, ratio) in path.items():
-        polynomial = _polynomial(path, {feature}, len(result))
-        result[:, feature] += value * (bit - ratio) * (polynomial @ _weights(len(path)))
-
-
-def _polynomial(path: Path, without: set[int], rows: int) -> Doubles:
-    """The coefficients of the product of (r_i + b_i z), without some features: rows x sizes."""
-    polynomial = np.ones((rows, 1))
-    for other, (bit, ratio) in path.items():
-        if other in without:
-            continue
-        longer = np.zeros((rows, polynomial.shape[1] + 1))
-        longer[:, :-1] += polynomial * ratio
-        longer[:, 1:] += polynomial * bit[:, None]
-        polynomial = longer
-    return polynomial
-
-
-def _weights(players: int) -> Doubles:
-    return np.array([1 / (players * math.comb(players - 1, size)) for size in range(players)])
-
-
-def interactions_by_subsets(booster: Any, rows: Floats, outputs: int = 1) -> Doubles:
-    """The definition over all subsets: rows x outputs x features x features, diagonal 0."""
-    result = np.zeros((len(rows), outputs, rows.shape[1], rows.shape[1]))
-    for tree in trees_of(document_of(booster)):
-        leaves = np.array(tree["left_children"]) < 0
-        features = sorted({f for f, leaf in zip(tree["split_indices"], leaves, strict=True) if not leaf})
-        subsets = [
-            frozenset(some)
-            for size in range(len(features) + 1)
-            for some in itertools.combinations(features, size)
-        ]
-        for at, row in enumerate(rows):
-            worth = {subset: expectation(tree, row, subset) for subset in subsets}
-            for i, j in itertools.permutations(features, 2):
-                result[at, tree["output"], i, j] += _interaction(worth, i, j, len(features))
-    return result
-
-
-def _interaction(worth: dict[frozenset[int], float], i: int, j: int, features: int) -> float:
-    total = 0.0
-    for subset, alone in worth.items():
-        if i not in subset and j not in subset:
-            weight = 1 / (2 * (features - 1) * math.comb(features - 2, len(subset)))
-            total += weight * (worth[subset | {i, j}] - worth[subset | {i}] - worth[subset | {j}] + alone)
-    return total
+        polynomial = np.ones((len(result), 1))
+        for other, (other_bit, other_ratio) in path.items():
+            if other != feature:
+                longer = np.zeros((len(result), polynomial.shape[1] + 1))
+                longer[:, :-1] += polynomial * other_ratio
+                longer[:, 1:] += polynomial * other_bit[:, None]
+                polynomial = longer
+        result[:, feature] += value * (bit - ratio) * (polynomial @ weights)
 
 
 def interventional_by_subsets(booster: Any, rows: Floats, background: Floats, outputs: int) -> Doubles:
     """Shapley values of the game whose players bring the row's values into each background row."""
     features = rows.shape[1]
     result = np.zeros((len(rows), outputs, features))
-    subsets = [set(c) for size in range(features + 1) for c in itertools.combinations(range(features), size)]
     for tree in trees_of(document_of(booster)):
         for at, row in enumerate(rows):
-            worth = {}
-            for subset in subsets:
+            game = {}
+            for some in coalitions(range(features)):
                 mixed = background.copy()
-                mixed[:, list(subset)] = row[list(subset)]
-                worth[frozenset(subset)] = np.mean([_leaf_value(tree, one) for one in mixed])
-            for feature, subset in itertools.product(range(features), subsets):
-                if feature not in subset:
-                    weight = 1 / (features * math.comb(features - 1, len(subset)))
-                    gained = worth[frozenset(subset | {feature})] - worth[frozenset(subset)]
-                    result[at, tree["output"], feature] += weight * gained
+                mixed[:, list(some)] = row[list(some)]
+                game[some] = float(np.mean([_leaf_value(tree, one) for one in mixed]))
+            for feature in range(features):
+                result[at, tree["output"], feature] += _value(game, feature, features)
     return result
 
 

@@ -39,13 +39,12 @@ from tests.support.shapley import (
     KINDS,
     WITH_BACKGROUND,
     Doubles,
+    by_subsets,
     chain,
     edge,
-    interactions_by_subsets,
     interventional_by_subsets,
     odd_trees,
     shapley_by_leaves,
-    shapley_by_subsets,
 )
 
 #: XGBoost's own quadrature is exact for so many different features on a path.
@@ -90,10 +89,7 @@ def test_the_reference_and_every_kernel_give_the_values_and_interactions_of_the_
 ) -> None:
     booster, x = train(trees=3, **KINDS[kind])
     rows, compiled = x[[0, 1, 2, 300]], compile_booster(booster)
-    values, between = (
-        by_subsets(booster, rows, compiled.outputs)
-        for by_subsets in (shapley_by_subsets, interactions_by_subsets)
-    )
+    values, between = by_subsets(booster, rows, compiled.outputs)
     exact, pairs = exact_values(*forest_and_start(booster), rows), exact_matrices(booster, rows)
     np.testing.assert_allclose(exact.values, values, atol=1e-13)
     np.testing.assert_allclose(exact.values.sum(axis=2) + exact.base_values, exact.margins, atol=1e-12)
@@ -221,7 +217,7 @@ def test_odd_models_agree_with_the_definition_at_the_edges_of_float32(
     rows = np.array(values, dtype=np.float32).reshape(3, 3)
     booster = load(document_with(trees, 3))
     compiled = compile_booster(booster)
-    wanted, pairs = shapley_by_subsets(booster, rows), interactions_by_subsets(booster, rows)
+    wanted, pairs = by_subsets(booster, rows)
     exact = exact_values(*forest_and_start(booster), rows)
     np.testing.assert_allclose(exact.values, wanted, atol=1e-11)
     np.testing.assert_allclose(exact.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)
@@ -315,7 +311,7 @@ def test_categories_that_are_none_go_where_xgboost_sends_them(library: Library) 
     rows = np.zeros((len(odd), 2), dtype=np.float32)
     rows[:, 0] = odd
     exact = exact_values(*forest_and_start(booster), rows)
-    np.testing.assert_allclose(exact.values, shapley_by_subsets(booster, rows), atol=1e-13)
+    np.testing.assert_allclose(exact.values, by_subsets(booster, rows)[0], atol=1e-13)
     np.testing.assert_allclose(exact.margins, margins(booster, rows), rtol=1e-6, atol=1e-6)
     for kernel in library.kernels():
         got = Explainer(compile_booster(booster), library, kernel).explain(rows)
