@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from services.api.components import Components
+from services.api.explain.inline import InlineModels
 from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess
 
 HEADER = "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6"
@@ -64,21 +65,26 @@ REQUESTS: list[tuple[tuple[int, str], str, str, dict[str, str], bytes]] = [
     (UNPROCESSABLE, "", "model=wine", {}, rows(GOOD)),  # the body names another one
     (PARAMETER, "model", "modle=wine", {}, rows(GOOD)),
     *((PARAMETER, "", f"wait={wait}", {}, rows(GOOD)) for wait in ("soon", "-1", "nan", "", "1&wait=2")),
+    (PARAMETER, "", "offset=4", {}, rows(GOOD)),
     *((PARAMETER, "", "", {"Idempotency_Key": key}, rows(GOOD)) for key in ("", "k" * 256)),
 ]
 
 
-def test_bad_input_is_refused_with_a_message_that_helps(
-    client: InProcess, nothing_is_left: Callable[[], None]
+def test_bad_input_is_refused_alike_inline_and_for_the_queue_with_a_message_that_helps(
+    client: InProcess,
+    components: Components,
+    opened: InlineModels,
+    nothing_is_left: Callable[[], None],
 ) -> None:
-    for address in ("/v1/jobs", "/v1/explain"):
+    components.inline_models._models.update(opened._models)
+    for address in ("/v1/jobs?", "/v1/explain?"):
         for refusal, words, content_type, body in BODIES:
-            query = "" if content_type == JSON else "?model=diabetes"
+            query = "" if content_type == JSON else "&model=diabetes"
             reply = client.post(address + query, body, content_type)
             assert reply.refusal == refusal, (body[:100], reply.body)
             assert words in reply.detail, reply.detail
         for refusal, words, query, headers, body in REQUESTS:
-            reply = client.post(f"{address}?{query}", body, JSON if body[:1] == b"{" else CSV, **headers)
+            reply = client.post(f"{address}&{query}", body, JSON if body[:1] == b"{" else CSV, **headers)
             assert reply.refusal == refusal, (query, headers, reply.body)
             assert words in reply.detail, reply.detail
     nothing_is_left()

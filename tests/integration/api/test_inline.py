@@ -28,7 +28,7 @@ from shared.models.activation.records import Activations
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
-from tests.integration.api.api_client import CSV, JSON, NDJSON, NPY, InProcess, changed
+from tests.integration.api.api_client import NPY, InProcess, changed
 from tests.support.redis_server import RedisServer
 
 ROW = [0.5] * 10
@@ -80,7 +80,6 @@ def test_an_inline_result_names_no_job_counts_as_one_and_is_paged(
         assert 0 < counted(components, f"{histogram}_sum") < 1
     part = client.post_json("/v1/explain?offset=1&limit=1", BODY).json
     assert part["values"] == reply.json["values"][1:2]
-    assert client.post_json("/v1/explain?offset=4", BODY).status == 400
 
 
 def test_interventional_values_are_explained_inline_if_they_are_compiled(
@@ -94,37 +93,6 @@ def test_interventional_values_are_explained_inline_if_they_are_compiled(
     components.inline_models._models.pop(("diabetes@1", Method.INTERVENTIONAL))
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
     assert [job.method for job in jobs(components)] == [Method.INTERVENTIONAL]
-
-
-def test_every_kind_of_body_and_answer_is_served(client: InProcess, components: Components) -> None:
-    file = io.BytesIO()
-    np.save(file, np.array([ROW], dtype=np.float32))
-    wanted = client.post_json("/v1/explain", {"model": "diabetes", "rows": [ROW]}).json
-    for content_type, body in (
-        (CSV, b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n"),
-        (NDJSON, json.dumps(ROW).encode()),
-        (NPY, file.getvalue()),
-    ):
-        path = "/v1/explain?model=diabetes"
-        assert client.post(path, body, content_type, Accept=JSON).json == wanted
-        assert client.post(path, body, content_type, Accept=content_type).status == 200
-    assert jobs(components) == []
-
-
-def test_bad_input_is_refused_as_it_is_for_the_queue(
-    client: InProcess, nothing_is_left: Callable[[], None]
-) -> None:
-    bodies: list[Any] = [
-        *(b"{", {**BODY, "rows": []}, {**BODY, "rows": [[1]]}, {**BODY, "model": "nobody"}),
-        *(dict(BODY, rows=[[*ROW[1:], cell]]) for cell in ("x", 1e39)),
-        {**BODY, "method": "magic"},
-    ]
-    for body in bodies:
-        direct = client.post_json("/v1/explain", body, X_Request_Id="one")
-        queued = client.post_json("/v1/explain?wait=0", body, X_Request_Id="one")
-        assert direct.status in {400, 404, 422}
-        assert (direct.status, direct.json) == (queued.status, queued.json)
-    nothing_is_left()
 
 
 def test_other_requests_go_to_the_workers(client: InProcess, components: Components) -> None:

@@ -15,7 +15,6 @@ import pytest
 from services.api.app import create_app
 from services.api.components import Components
 from services.api.resources import models as models_module
-from shared import batch_plan
 from shared.build import ROOT
 from shared.jobs.document import Method
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
@@ -52,8 +51,6 @@ CREDIT = Contract(
 CREDIT_ROWS = np.array([[1.5, 0, 1, 0, 3], [np.nan, 1, np.nan, 1, np.nan]], dtype=np.float32)
 #: Labels that are hard to send: quotes, a comma, a line's end, blanks, and words for missing values.
 HARD = (" padded ", "a,b", 'say "x"', "two\nlines", "tab\there", "NA", "", "\u00a0", "1.0", "true")
-#: Rows that no reader could read: they are not looked at.
-UNREADABLE = b"\xff\n1,2"
 COMPILED = MethodRecord("compiled-avx2", None, 1e-7, 2e-7, 1.5)
 
 
@@ -165,40 +162,24 @@ def test_models_and_version_tell_the_engine_of_each_method(activated: InProcess,
     assert activated.get("/v1/models/wine").json == models["wine"]
     assert activated.get("/version", key=None).json["engines"] == dict.fromkeys(Method, "compiled-avx2")
     # Without kernels they are XGBoost and shap.
-    engines = dict(zip(Method, ("xgboost", "shap"), strict=True))
+    engines = {"tree_path_dependent": "xgboost", "interventional": "shap"}
     assert shipped.get("/version", key=None).json["engines"] == engines
-    assert shipped.get("/v1/models/wine").json["engines"]["interventional"] == "shap"
-
-
-def test_only_batches_for_shap_are_small_where_the_background_is_large(
-    activated: InProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(batch_plan, "INTERVENTIONAL_PAIRS", 300)  # one row of wine's three outputs
-    for model, features, batches in (("diabetes", 10, 3), ("wine", 13, 25)):
-        body = {"model": model, "rows": [[0.5] * features] * 25}
-        for method, wanted in ((Method.TREE_PATH_DEPENDENT, 3), (Method.INTERVENTIONAL, batches)):
-            job = activated.post_json("/v1/jobs", {**body, "method": method}).json
-            assert job["batches"]["total"] == wanted
+    assert shipped.get("/v1/models/wine").json["engines"] == engines
 
 
 def test_a_refused_method_is_refused_with_its_reason_before_rows_are_read(
     activated: InProcess, components: Components, nothing_is_left: Callable[[], None]
 ) -> None:
-    query = "model=breast-cancer&method=interventional"
-    reply = activated.post(f"/v1/explain?{query}", UNREADABLE, CSV)
+    unreadable = b"\xff\n1,2"
+    reply = activated.post("/v1/explain?model=breast-cancer&method=interventional", unreadable, CSV)
     assert reply.refusal == (422, "method-refused")
     assert reply.detail == (
         "Method interventional is not available for model breast-cancer@1: values miss the margin by 0.67. "
         "Use tree_path_dependent."
     )
-    body = {"model": "breast-cancer", "method": "interventional", "rows": [["x"]]}
-    for path in ("/v1/jobs", "/v1/explain"):
-        assert activated.post_json(path, body).slug == "method-refused"
-    reply = activated.post("/v1/jobs?model=wine&interactions=true", UNREADABLE, CSV)
+    reply = activated.post("/v1/jobs?model=wine&interactions=true", unreadable, CSV)
     assert reply.refusal == (422, "method-refused")
-    assert reply.detail == (
-        "Interactions are not available for model wine@1: they are off by 0.5. Leave interactions out."
-    )
+    assert reply.detail.endswith("wine@1: they are off by 0.5. Leave interactions out.")
     nothing_is_left()
     row = {"model": "wine", "rows": [[0.5] * 13]}
     assert activated.post_json("/v1/jobs", row).status == 202
