@@ -15,6 +15,8 @@ PAGE: Path = ROOT / "docs" / "methods.md"
 _BEGIN, _END = "<!-- generated: begin -->\n", "<!-- generated: end -->\n"
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _ERROR = re.compile(r"\b\d(?:\.\d)?e[-+]\d\d\b")
+#: A cell of a kind that was not judged.
+_UNKNOWN = "?"
 _TITLES = {
     ExplanationKind.TREE_PATH_DEPENDENT: "`tree_path_dependent`",
     ExplanationKind.INTERVENTIONAL: "`interventional`",
@@ -51,7 +53,8 @@ def generated(found: Mapping[Kind, Verdicts]) -> str:
                 if kind.depth == depth:
                     cells.setdefault(kind.row, {})[kind.booster] = _cell(verdicts[which], notes)
             lines += [
-                f"| `{row}` | {' | '.join(of[name] for name in boosters)} |" for row, of in cells.items()
+                f"| `{row}` | {' | '.join(of.get(name, _UNKNOWN) for name in boosters)} |"
+                for row, of in cells.items()
             ]
     lines += ["", "### Why not", "", *notes.lines(), ""]
     return "\n".join(lines)
@@ -66,9 +69,21 @@ def _cell(pair: tuple[Verdict, Verdict], notes: _Notes) -> str:
     return said[0] if same or said[0] == said[1] else "; ".join(said)
 
 
-def verdicts_of(text: str) -> str:
-    """Return a text without the errors: these depend on the processor."""
-    return _ERROR.sub("…", text)
+def cells_of(text: str) -> dict[tuple[str, str, str], str]:
+    """Return the judged cells by table, objective and booster, with reasons for their numbers.
+
+    They are without the errors, which depend on the processor.
+    """
+    reasons = dict(re.findall(r"^(\d+)\. (.+)$", text, re.MULTILINE))
+    cells = {}
+    for section in text.split("\n### ")[1:]:
+        title, *lines = section.splitlines()
+        table = [line.strip("| ").split(" | ") for line in lines if line.startswith("| ")]
+        for objective, *row in table[1:]:
+            for booster, cell in zip(table[0][1:], row, strict=True):
+                said = re.sub(r"\[(\d+)\]", lambda number: reasons[number[1]], _ERROR.sub("…", cell))
+                cells[title, objective, booster] = said
+    return {place: cell for place, cell in cells.items() if cell != _UNKNOWN}
 
 
 def written() -> str:

@@ -1,4 +1,4 @@
-"""Judges every kind of model in two processes, since XGBoost and shap may crash."""
+"""Judges kinds of models in two processes, since XGBoost and shap may crash."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 from tests.support.method_table.judging import Verdicts, judge
-from tests.support.method_table.trained_kinds import Kind, every_kind
+from tests.support.method_table.trained_kinds import Kind
 
 PROCESSES = 2
 
 
-def judge_all() -> dict[Kind, Verdicts]:
-    """Return the verdicts of every kind, in the page's order."""
-    kinds = every_kind()
+def judge_kinds(kinds: list[Kind]) -> dict[Kind, Verdicts]:
+    """Return the verdicts of kinds, in the same order."""
     context = multiprocessing.get_context("spawn")  # a fork of threads that compute would hang
     with ProcessPoolExecutor(PROCESSES, mp_context=context) as pool:
         return dict(zip(kinds, pool.map(_judge_aside, kinds, chunksize=4), strict=True))
