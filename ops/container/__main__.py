@@ -87,8 +87,6 @@ def _up() -> None:
         f"Shapbox is ready at {box.url} after {seconds:.1f} s, in {box.memory_mb} MB\n"
         f"  key   {box.api_key}\n"
         f"  docs  {box.url}/docs\n"
-        "  try\n"
-        f'curl -s -H "Authorization: Bearer {box.api_key}" {box.url}/v1/models\n\n'
         f"make logs follows it, make down stops it; the volume {box.volume} keeps its jobs and keys."
     )
 

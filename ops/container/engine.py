@@ -51,17 +51,10 @@ def _run(
     seconds: float | None = COMMAND_SECONDS,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    own = {**os.environ, **(environment or {})}
+    command, own = ["docker", *words], {**os.environ, **(environment or {})}
     try:
         return subprocess.run(
-            ["docker", *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=own,
-            timeout=seconds,
-            check=False,
+            command, capture_output=True, text=True, errors="replace", env=own, timeout=seconds, check=False
         )
     except FileNotFoundError as fault:
         raise DockerError("There is no docker command here: use `make run` without it.") from fault

@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: What to do where no package index is reached.
+#: The remedy where no package index is reached.
 OFFLINE_REMEDY = (
     "If the network is at fault: pip's and uv's settings for a mirror are used here "
     "(PIP_INDEX_URL, UV_DEFAULT_INDEX, UV_PYTHON_INSTALL_MIRROR)."
 )
 #: Variables that would send a program to another Python or environment than ours.
-MISLEADING = (
-    "PIP_USER",
-    "PIP_TARGET",
-    "PIP_PREFIX",
-    "PIP_REQUIRE_VIRTUALENV",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "VIRTUAL_ENV",
-)
+MISLEADING = "PIP_USER PIP_TARGET PIP_PREFIX PIP_REQUIRE_VIRTUALENV PYTHONHOME PYTHONPATH VIRTUAL_ENV"
+APT = "env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends"
 #: Debian asks this program whether a freshly installed service may start; 101 means no.
 POLICY_FILE = Path("/usr/sbin/policy-rc.d")
 _POLICY = f"printf '#!/bin/sh\\nexit 101\\n' > {POLICY_FILE} && chmod 755 {POLICY_FILE}"
@@ -37,7 +30,7 @@ class SetupError(Exception):
 
 def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return this environment without variables that mislead, and with `extra`."""
-    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING}
+    kept = {name: value for name, value in os.environ.items() if name not in MISLEADING.split()}
     return {**kept, **(extra or {})}
 
 
@@ -81,17 +74,8 @@ def install(*packages: str) -> None:
     keep_down = not POLICY_FILE.exists()
     if keep_down:
         output_of(*sudo, "sh", "-c", _POLICY)
-    apt = [
-        "env",
-        "DEBIAN_FRONTEND=noninteractive",
-        "apt-get",
-        "install",
-        "-y",
-        "-qq",
-        "--no-install-recommends",
-    ]
     try:
-        run(f"Installing {' and '.join(packages)} with apt-get", *sudo, *apt, *packages)
+        run(f"Installing {' and '.join(packages)} with apt-get", *sudo, *APT.split(), *packages)
     finally:
         if keep_down:
             output_of(*sudo, "rm", "-f", str(POLICY_FILE))

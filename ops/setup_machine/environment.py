@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from ops.setup_machine.commands import SetupError, can_install, install, output_of, run
+from ops.setup_machine.commands import output_of, run
 from ops.setup_machine.uv import find_uv, index_settings
 
 #: The lock file of each kind of environment. Each holds all that those before it do, at the same versions.
@@ -26,15 +26,17 @@ def ensure_environment(root: Path, kind: str) -> bool:
     folder = root / ".venv"
     python, stamp = folder / "bin" / "python", folder / "shapbox-stamp.json"
     # The stamp is written last and removed first: where it is missing the environment was left half made.
-    made = stamp.read_text(encoding="utf-8") if stamp.is_file() and _runs(python) else ""
-    wanted = {one: json.dumps({"kind": one, "lock": _digest(root / lock)}) for one, lock in LOCKS.items()}
+    runs = output_of(str(python), "-I", "-c", "") is not None
+    made = stamp.read_text(encoding="utf-8") if runs and stamp.is_file() else ""
+    locks = {one: hashlib.sha256((root / lock).read_bytes()).hexdigest() for one, lock in LOCKS.items()}
+    wanted = {one: json.dumps({"kind": one, "lock": digest}) for one, digest in locks.items()}
     kinds = [one for one in LOCKS if f'"kind": "{one}"' in made]
     kind = "dev" if "dev" in kinds else kind
     if made in {wanted[kind], wanted["dev"]}:
         return False
     uv = find_uv()
-    if not kinds:
-        _make(uv, folder)
+    if not kinds:  # with a Python of this machine, or one that uv finds or downloads
+        run("Making .venv", uv, "venv", "--clear", "--no-project", str(folder), "--python", find_python())
     stamp.unlink(missing_ok=True)
     sync = [uv, "pip", "sync", "--python", str(python), "--require-hashes", str(root / LOCKS[kind])]
     run(f"Installing the packages of {LOCKS[kind]}", *sync, extra=index_settings())
@@ -45,30 +47,8 @@ def ensure_environment(root: Path, kind: str) -> bool:
     return True
 
 
-def _runs(python: Path) -> bool:
-    return output_of(str(python), "-I", "-c", "") is not None
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def _make(uv: str, folder: Path) -> None:
-    """Make it empty, with a Python of this machine, one that uv finds or downloads, or Debian's."""
-    command = [uv, "venv", "--clear", "--no-project", str(folder), "--python"]
-    python = find_python()
-    try:
-        run(f"Making .venv with Python {python}", *command, python)
-    except SetupError as error:
-        if not can_install():
-            raise
-        print(f"{error}\nTrying Debian's Python instead.", flush=True)
-        install("python3")
-        run("Making .venv with Debian's Python", *command, "/usr/bin/python3", "--no-python-downloads")
-
-
 def find_python() -> str:
-    """Return this Python or one of pyenv's, on PATH or not, or else the versions for uv to look for."""
+    """Return this Python or one of pyenv's, or else the versions for uv to look for."""
     this = getattr(sys, "_base_executable", None) or sys.executable
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv") / "versions"
     for path in (this, *sorted(map(str, pyenv.glob("3.1[2-4].*/bin/python")), reverse=True)):
