@@ -1,7 +1,8 @@
-"""An S3-compatible store that hangs or refuses in the middle of a job, and comes back."""
+"""An S3-compatible store that hangs or refuses in the middle of a job, and comes back; and a log as text."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -10,18 +11,21 @@ from pathlib import Path
 import pytest
 
 from ops.lab.trial_appliance import Appliance
+from ops.run.announce import announcement
 from shared.redis.connection import Patience, connect
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.support.client import check_refusal, offer, until
-from tests.support.faults.placing import Faults
+from tests.support.faults.placing import Faults, timed
 from tests.support.faults.submitted import BATCH_ROWS, counters, nothing_is_left, shaken_examples, submit
 from tests.support.remote.network import Network
 from tests.support.remote.s3_server import SECRET_KEY, S3Server
 
-#: Batches of the job, and seconds for which the store is away: longer than one batch's patience with it.
-BATCHES, AWAY_SECONDS = 30, 12.0
-#: Batches that hold both workers up for seconds, so that the job is not complete before the store is away.
-SLOW_BATCHES = (10, 11, 20, 21)
+#: Batches of the job, those that hold both workers up for seconds, and that are recorded before the store is away.
+BATCHES, SLOW_BATCHES, RECORDED = 20, (6, 7, 13, 14), {"hangs": 2, "refuses": 9}
+#: Seconds for which the store is away: longer than one batch's patience with it.
+AWAY_SECONDS = {"hangs": 12.0, "refuses": 4.0}
+#: A line of text: time, level, who, what. Below it only what belongs to it, indented.
+TEXT_LINE = re.compile(r"  .*|\d\d:\d\d:\d\d (?:DEBUG|INFO|WARNING|ERROR|CRITICAL) +([a-z]+)(?:-\d+)? +\S.*")
 
 
 class Store:
@@ -66,14 +70,16 @@ def storage_fault(appliance: Appliance) -> str | None:
 def test_a_job_outlives_a_store_that_hangs_one_that_refuses_and_comes_back(
     make_appliance: MakeAppliance, store: Store, faults: Faults, say: Say
 ) -> None:
-    appliance = make_appliance(**faults.environment(), **store.server.settings(store.network.port))
+    times = timed(storage_pause_seconds=1.0, storage_probe_seconds=1.0)
+    settings = {**faults.environment(), **times, **store.server.settings(store.network.port)}
+    appliance = make_appliance(**settings)
     appliance.start()
     with faults.held():
         job = submit(appliance, "breast-cancer", BATCHES * BATCH_ROWS)
         for batch in SLOW_BATCHES:
             faults.place(job.id, batch, "compute", "slow")
         until("at work", lambda: len(faults.steps("read")) == 2, appliance=appliance)
-    for how, batches in (("hangs", 3), ("refuses", 12)):
+    for how, batches in RECORDED.items():
         job.wait_for(batches)
         with store.away(how):
             gone = time.monotonic()
@@ -81,7 +87,7 @@ def test_a_job_outlives_a_store_that_hangs_one_that_refuses_and_comes_back(
             refused = offer(appliance, job.version, shaken_examples(job.version, 5))
             check_refusal(refused, 503, "storage-unavailable")
             assert appliance.get("/healthz").status == 200
-            time.sleep(max(0.0, AWAY_SECONDS - (time.monotonic() - gone)))
+            time.sleep(max(0.0, AWAY_SECONDS[how] - (time.monotonic() - gone)))
             seen = job.document()
         assert seen["status"] == "running"
         assert seen["batches"]["completed"] < BATCHES
@@ -100,4 +106,18 @@ def test_a_job_outlives_a_store_that_hangs_one_that_refuses_and_comes_back(
     assert appliance.call("DELETE", f"/v1/jobs/{job.id}").status == 204
     assert store.server.objects(folder) == 0
     assert not (appliance.data_dir / "objects").exists()
-    assert SECRET_KEY not in appliance.log()
+    check_log(appliance)
+
+
+def check_log(appliance: Appliance) -> None:
+    """Check that each line has a head or belongs to the one above, and that no secret is told."""
+    log, announced = appliance.log(), announcement(appliance.settings(), appliance.environment)
+    assert SECRET_KEY not in log
+    assert log.count(announced) == 1
+    heads = set()
+    for line in log.replace(f"{announced}\n", "").split("\n")[:-1]:
+        assert line.isprintable()
+        found = TEXT_LINE.fullmatch(line)
+        assert found, line
+        heads.add(found[1])
+    assert heads - {None} == {"boot", "supervisor", "redis", "monitor", "api", "worker"}
