@@ -52,7 +52,7 @@ def test_a_line_in_the_format_passes_unchanged_however_it_is_cut() -> None:
         assert b"".join(stream.feed(part) for part in parts) + stream.end() == data
 
 
-def test_a_traceback_written_in_pieces_is_one_record() -> None:
+def test_a_traceback_written_in_pieces_is_one_record_and_comes_before_the_line_that_follows() -> None:
     now = [0.0]
     stream = LineStream(JsonFormatter("worker", "worker-1"), logging.INFO, clock=lambda: now[0])
     for char in TRACEBACK:
@@ -63,10 +63,6 @@ def test_a_traceback_written_in_pieces_is_one_record() -> None:
     assert (record["service"], record["process"], record["level"]) == ("worker", "worker-1", "ERROR")
     assert record["message"] == "ModuleNotFoundError: No module named 'y'"
     assert record["exception"] == TRACEBACK.rstrip("\n")
-
-
-def test_raw_lines_come_before_the_line_in_the_format_that_follows_them() -> None:
-    stream = json_stream()
     assert stream.feed(b"one\n") == b""
     records = read(stream.feed(f"two\n{SHAPED}\nthree\n".encode()) + stream.end())
     assert [record["message"] for record in records] == ["one", "é", "three"]
@@ -122,12 +118,6 @@ def test_in_text_a_traceback_passes_below_its_line_and_raw_lines_get_a_head() ->
     head, *below = printed.removeprefix(f"{logged}\n").removesuffix("\n").split("\n")
     assert re.fullmatch(r"\d\d:\d\d:\d\d ERROR   api        ModuleNotFoundError: No module named 'y'", head)
     assert below == [f"  {line}" for line in TRACEBACK.strip().split("\n")]
-
-
-def test_a_text_for_people_passes_as_it_is() -> None:
-    stream = LineStream(TextFormatter("announce"), logging.INFO, verbatim=True)
-    text = b"\nready\n  key  x\n\ncurl"
-    assert stream.feed(text) + stream.end() == text + b"\n"
 
 
 @settings(max_examples=50)
