@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ops.lab.reference import Comparison, compare
+from ops.lab.reference import compare
 from ops.lab.rows import Form, PlannedJob, RowPool, read_result
 from ops.reached import Reached
 from shapbox import NoAnswerError, Response
@@ -64,8 +64,7 @@ class Ledger:
         with self._lock:
             entry = self._entries.setdefault(job_id, Entry(job_id, planned))
         if entry.planned.key != planned.key:
-            said = f"{entry.planned.key} and {planned.key} were told the same job"
-            self.find("doubled", said, job_id)
+            self.find("doubled", f"{entry.planned.key} and {planned.key} were told the same job", job_id)
         return entry
 
     def find(self, kind: str, said: str, job_id: str = "") -> None:
@@ -78,15 +77,15 @@ class Ledger:
         with self._lock:
             self.counts[what] += number
 
-    def entries(self) -> Sequence[Entry]:
-        """Return all accepted jobs, in the order they were accepted."""
+    def entries(self, *states: str) -> Sequence[Entry]:
+        """Return the accepted jobs in these states, or all, in the order they were accepted."""
         with self._lock:
-            return list(self._entries.values())
+            return [entry for entry in self._entries.values() if not states or entry.state in states]
 
     def summary(self) -> str:
         """Say in a few words how far it is."""
-        ended = sum(entry.state != "open" for entry in self.entries())
-        return f"{len(self._entries)} jobs accepted, {ended} ended, {len(self.findings)} findings"
+        accepted, still_open = len(self._entries), len(self.entries("open"))
+        return f"{accepted} jobs accepted, {accepted - still_open} ended, {len(self.findings)} findings"
 
 
 @dataclass(slots=True)
@@ -120,9 +119,8 @@ class Load:
         self.too_late.set()
         for thread in self._threads:
             thread.join()
-        for entry in self.ledger.entries():
-            if entry.state == "open":
-                self.ledger.find("stuck", f"not ended after {seconds:.0f} s", entry.id)
+        for entry in self.ledger.entries("open"):
+            self.ledger.find("stuck", f"not ended after {seconds:.0f} s", entry.id)
 
     def _run(self, jobs: Iterator[PlannedJob]) -> None:
         for planned in jobs:
@@ -137,25 +135,21 @@ class Load:
                 self.ledger.find("unexpected", f"{planned.key}: {fault!r}")
 
     def _work(self, planned: PlannedJob) -> None:
-        entry = self.submit(planned)
+        entry = self._submit(planned)
         if entry is None:
             return
-        if planned.again and (other := self.submit(planned)) is not entry:
+        if planned.again and (other := self._submit(planned)) is not entry:
             told = other.id if other else "none"
             self.ledger.find("doubled", f"{planned.key} was sent again, and the job was {told}", entry.id)
         if planned.cancel_after is not None:
             self.stop.wait(planned.cancel_after)
             self._cancel(entry)
-        self.follow(entry)
-        if self.under_faults:
-            return
-        if entry.state == "completed":
+        self._follow(entry)
+        if not self.under_faults:
             self.check_result(entry)
-        else:
-            self.ledger.find("lost", f"{entry.state}: {entry.said}", entry.id)
-        self.call("DELETE", f"/v1/jobs/{entry.id}")
+            self.call("DELETE", f"/v1/jobs/{entry.id}")
 
-    def submit(self, planned: PlannedJob) -> Entry | None:
+    def _submit(self, planned: PlannedJob) -> Entry | None:
         """Have rows accepted; None if they were explained at once, without a job, or refused."""
         body, headers = self.pools[planned.model].body(planned), {"Content-Type": planned.form.value}
         if self.under_faults:
@@ -165,17 +159,18 @@ class Load:
         query = "" if planned.form is Form.JSON else f"?model={planned.model}&method={planned.method}"
         path = f"/v1/{'explain' if planned.inline else 'jobs'}{query}"
         answer = self.call("POST", path, body, headers)
-        if planned.inline and answer.status == 200:
+        explained = planned.inline and answer.status == 200
+        if explained:
             self.ledger.count("one_row_answers")
-            self.check(planned, answer.body)
+            self._check(planned, answer.body)
         job_id = accepted_id(answer)
         if job_id is not None:
             return self.ledger.accept(job_id, planned)
-        if not planned.inline or answer.status != 200:
-            self.ledger.find("unexpected", f"{planned.key}: {answer.status} {answer.body[:300]!r}")
+        if not explained:
+            self.ledger.find("unexpected", f"{planned.key}: {_quoted(answer)}")
         return None
 
-    def follow(self, entry: Entry) -> None:
+    def _follow(self, entry: Entry) -> None:
         """Wait for a job's end, unless it becomes too late."""
         while entry.state == "open" and not self.too_late.is_set():
             document = self._document(entry.id, f"?wait={WAIT_SECONDS}")
@@ -187,55 +182,39 @@ class Load:
     def _cancel(self, entry: Entry) -> None:
         """Cancel a job unless it has ended; a DELETE without an answer may have been carried out."""
         while (document := self._document(entry.id)) is not None and not document["finished_at"]:
-            self.attempt("DELETE", f"/v1/jobs/{entry.id}")
+            self._attempt("DELETE", f"/v1/jobs/{entry.id}")
         if document is None:
             entry.state = "cancelled"
 
     def _document(self, job_id: str, query: str = "") -> Any | None:
         answer = self.call("GET", f"/v1/jobs/{job_id}{query}")
         if answer.status not in {200, 404}:
-            raise GivenUpError(f"job {job_id}: {answer.status} {answer.body[:300]!r}")
+            raise GivenUpError(f"job {job_id}: {_quoted(answer)}")
         return None if answer.status == 404 else answer.json()
 
-    def check_result(self, entry: Entry, seconds: float = math.inf) -> Comparison:
-        """Fetch a job's result and compare it."""
-        accept = entry.planned.accept
-        answer = self.call("GET", f"/v1/jobs/{entry.id}/result", headers={"Accept": accept}, seconds=seconds)
+    def check_result(self, entry: Entry, seconds: float = math.inf) -> None:
+        """Compare an ended job's result; a job that has failed or is gone is a finding, too."""
+        planned = entry.planned
+        if entry.state != "completed":
+            self.ledger.find("lost", f"{entry.state}: {entry.said}", entry.id)
+            return
+        path, headers = f"/v1/jobs/{entry.id}/result", {"Accept": planned.accept}
+        answer = self.call("GET", path, headers=headers, seconds=seconds)
         if answer.status != 200:
-            said = f"its result: {answer.status} {answer.body[:300]!r}"
-            self.ledger.find("lost", said, entry.id)
-            return Comparison(missing=entry.planned.rows, said=said)
-        return self.check(entry.planned, answer.body, entry.id) if entry.planned.checked else Comparison()
+            self.ledger.find("lost", f"its result: {_quoted(answer)}", entry.id)
+        elif planned.checked:
+            self._check(planned, answer.body, entry.id)
 
-    def check(self, planned: PlannedJob, body: bytes, job_id: str = "") -> Comparison:
-        """Compare a result, and note what is wrong with it."""
+    def _check(self, planned: PlannedJob, body: bytes, job_id: str = "") -> None:
         wanted = self.pools[planned.model].wanted(planned)
         try:
-            found = compare(read_result(planned.accept, body, wanted.shape[1]), wanted)
+            said = compare(read_result(planned.accept, body, wanted.shape[1]), wanted).said
         except (ValueError, KeyError, EOFError) as fault:
-            found = Comparison(missing=len(wanted), said=f"the result cannot be read: {fault}")
+            said = f"the result cannot be read: {fault}"
         self.ledger.count("rows_checked", len(wanted))
         self.ledger.count("values_checked", wanted.size)
-        if not found.right:
-            self.ledger.find("wrong", f"{planned.key}: {found.said}", job_id)
-        return found
-
-    def attempt(
-        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> Response | None:
-        """Make a call once; None if there is no answer. An answer that nobody may get is a finding."""
-        try:
-            answer = self.appliance.call(method, path, body, headers=headers)
-        except NoAnswerError as fault:
-            if not self.under_faults:
-                raise GivenUpError(f"{method} {path}: {fault!r}") from fault
-            self.ledger.count("broken connections")
-            return None
-        if answer.status in NOT_NOW:
-            self.ledger.count(f"answers {answer.status}")
-        elif answer.status >= 500:
-            self.ledger.find("unexpected", f"{method} {path}: {answer.status} {answer.body[:300]!r}")
-        return answer
+        if said:
+            self.ledger.find("wrong", f"{planned.key}: {said}", job_id)
 
     def call(
         self,
@@ -251,23 +230,44 @@ class Load:
         """
         deadline = time.monotonic() + seconds
         while True:
-            answer = self.attempt(method, path, body, headers)
+            answer = self._attempt(method, path, body, headers)
             if answer is not None and answer.status not in NOT_NOW:
                 return answer
             if self.too_late.wait(_pause(answer)) or time.monotonic() > deadline:
                 raise GivenUpError(f"{method} {path} was not answered")
 
+    def _attempt(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Response | None:
+        """Make a call once; None if there is no answer. An answer that nobody may get is a finding."""
+        try:
+            answer = self.appliance.call(method, path, body, headers=headers)
+        except NoAnswerError as fault:
+            if not self.under_faults:
+                raise GivenUpError(f"{method} {path}: {fault!r}") from fault
+            self.ledger.count("broken connections")
+            return None
+        if answer.status in NOT_NOW:
+            self.ledger.count(f"answers {answer.status}")
+        elif answer.status >= 500:
+            self.ledger.find("unexpected", f"{method} {path}: {_quoted(answer)}")
+        return answer
+
 
 def accepted_id(answer: Response) -> str | None:
     """Return the id of the job that an answer tells of, if it does."""
-    if answer.status == 200 and "content-location" in answer.headers:
-        return answer.headers["content-location"].split("/")[3]
-    if answer.status in {200, 202} and "json" in answer.headers.get("content-type", ""):
-        return str(answer.json()["id"])
+    for name in ("content-location", "location"):
+        parts = answer.headers.get(name, "").split("/")
+        if parts[:3] == ["", "v1", "jobs"]:
+            return parts[3]
     if answer.status == 409:  # /v1/explain of a job that failed or was cancelled: accepted nevertheless
         job_id = answer.json().get("job", {}).get("id")
         return None if job_id is None else str(job_id)
     return None
+
+
+def _quoted(answer: Response) -> str:
+    return f"{answer.status} {answer.body[:300]!r}"
 
 
 def _pause(answer: Response | None) -> float:

@@ -53,6 +53,7 @@ def repeated(look: Callable[[], None], seconds: float) -> Iterator[None]:
     stopped = threading.Event()
 
     def go_on() -> None:
+        look()
         while not stopped.wait(seconds):
             look()
 
@@ -65,25 +66,20 @@ def repeated(look: Callable[[], None], seconds: float) -> Iterator[None]:
         thread.join()
 
 
-def family_pss(appliance: Appliance) -> int:
-    """Return the PSS of all its processes together, in bytes."""
-    return sum(process_pss_bytes(process.pid) for process in appliance.family())
-
-
-def working_set(appliance: Appliance) -> int:
-    """Return what the kernel charges its cgroup less what it can drop; without one its PSS."""
-    if appliance.cgroup is None:
-        return family_pss(appliance)
-    return Cgroup(appliance.cgroup, V1, None).working_set()
-
-
-def program_pss(appliance: Appliance) -> dict[tuple[str, int], int]:
+def program_memory(appliance: Appliance) -> dict[tuple[str, int], int]:
     """Return the PSS of supervisord and of each program that it runs now, by name and pid."""
     programs = appliance.programs()
     if appliance.process is not None:
         programs["supervisord"] = psutil.Process(appliance.process.pid)
     found = {(name, one.pid): process_pss_bytes(one.pid) for name, one in programs.items()}
     return {key: pss for key, pss in found.items() if pss}
+
+
+def working_set(appliance: Appliance) -> int:
+    """Return what the kernel charges its cgroup less what it can drop; without one its PSS."""
+    if appliance.cgroup is None:
+        return sum(process_pss_bytes(process.pid) for process in appliance.family())
+    return Cgroup(appliance.cgroup, V1, None).working_set()
 
 
 def oom_kills(appliance: Appliance) -> int:

@@ -26,15 +26,8 @@ def run_program(name: str, work: Callable[[], int], *more: type[Exception]) -> i
     """Run a program; return its exit code: 1 if it broke off, 130 if it was interrupted."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)  # so that an appliance of ours is stopped as well
-    faults: tuple[type[Exception], ...] = (
-        TrialError,
-        ShapboxError,
-        GivenUpError,
-        OSError,
-        ValueError,
-        *REDIS_AWAY,
-        *more,
-    )
+    ours = (TrialError, ShapboxError, GivenUpError, OSError, ValueError)
+    faults: tuple[type[Exception], ...] = (*ours, *REDIS_AWAY, *more)
     try:
         return work()
     except faults as fault:
@@ -69,11 +62,8 @@ def progress(name: str) -> Iterator[Callable[[str], None]]:
         nonlocal said_at
         if time.monotonic() - said_at >= (ATTENDED_SECONDS if terminal else UNATTENDED_SECONDS):
             said_at = time.monotonic()
-            print(
-                f"\r\033[K{name}: {line}" if terminal else f"{name}: {line}",
-                end="" if terminal else "\n",
-                flush=True,
-            )
+            begin, end = ("\r\033[K", "") if terminal else ("", "\n")
+            print(f"{begin}{name}: {line}", end=end, flush=True)
 
     yield say
     if terminal:

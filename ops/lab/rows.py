@@ -13,8 +13,10 @@ from functools import cached_property
 import numpy as np
 import orjson
 
-from ops.lab.reference import Matrix, interventional_contributions, reference_contributions
+from ops.lab.reference import Matrix, example_rows, interventional_contributions, reference_contributions
+from shared.build import ROOT
 from shared.jobs.document import Method
+from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 
 #: Rows of a pool that interventional jobs are cut from: shap takes milliseconds for each.
@@ -110,14 +112,17 @@ class RowPool:
         """Explain the rows. Raises ModelFaultError if the model cannot be loaded."""
         self.version = version
         self.rows = rows
-        self.expected = {
-            Method.TREE_PATH_DEPENDENT: reference_contributions(
-                version.model_path, rows, version.contract.trees
-            )
-        }
+        values = reference_contributions(version.model_path, rows, version.contract.trees)
+        self.expected = {Method.TREE_PATH_DEPENDENT: values}
         if interventional:
             some = interventional_contributions(version, rows[:INTERVENTIONAL_ROWS])
             self.expected[Method.INTERVENTIONAL] = some
+
+    @classmethod
+    def shipped(cls, rows: int) -> dict[str, RowPool]:
+        """Return a pool of each shipped model, for both methods."""
+        versions = ModelCatalog.load(ROOT / "models").latest()
+        return {one.id: cls(one, example_rows(one, rows), interventional=True) for one in versions}
 
     def wanted(self, planned: PlannedJob) -> Matrix:
         """Return the expected values: rows x outputs x (features + 1), base value last."""

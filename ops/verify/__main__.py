@@ -27,11 +27,17 @@ _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 def main() -> int:
     """Visit, report, and return the exit code."""
-    given = _arguments()
+    parser = argparse.ArgumentParser(prog="python -m ops.verify", description=__doc__)
+    add = parser.add_argument
+    add("--url", help="a remote appliance; its keys come from API_KEY, ADMIN_API_KEY and METRICS_TOKEN")
+    add("--expect-commit", metavar="SHA", help="the commit that should run there")
+    add("--soak", type=float, default=0.0, metavar="MINUTES", help="keep a light load up for so long")
+    add("--format", choices=WRITERS, default="text", help="how the report is written (text)")
+    given = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)  # so that the jobs are deleted all the same
     try:
-        options = options_for(given, os.environ)
+        options = options_for(given.url, given.expect_commit, given.soak, os.environ)
     except ShapboxError as fault:
         print(f"verify: {fault}", file=sys.stderr)
         return COULD_NOT_RUN
@@ -49,16 +55,6 @@ def main() -> int:
     return PASSED if report.passed else FAILED
 
 
-def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m ops.verify", description=__doc__)
-    add = parser.add_argument
-    add("--url", help="a remote appliance; its keys come from API_KEY, ADMIN_API_KEY and METRICS_TOKEN")
-    add("--expect-commit", metavar="SHA", help="the commit that should run there")
-    add("--soak", type=float, default=0.0, metavar="MINUTES", help="keep a light load up for so long")
-    add("--format", choices=WRITERS, default="text", help="how the report is written (text)")
-    return parser.parse_args()
-
-
 def _leave(number: int, _frame: object) -> None:
     raise SystemExit(128 + number)
 
@@ -69,52 +65,52 @@ def _show(text: str) -> None:
     sys.stderr.flush()
 
 
-def options_for(given: argparse.Namespace, environment: Mapping[str, str]) -> VerifyOptions:
-    """Find the appliance and its keys: that of this machine, or a remote one.
+def options_for(
+    remote: str | None, expect_commit: str | None, soak_minutes: float, environment: Mapping[str, str]
+) -> VerifyOptions:
+    """Find the appliance and its keys: a remote one, or that of this machine.
 
     Raises SettingsError for a fault, or if nothing could be checked.
     """
-    commit = (given.expect_commit or "").lower() or None
+    commit = (expect_commit or "").lower() or None
     if commit and not _COMMIT.fullmatch(commit):
         raise SettingsError(f"EXPECT_COMMIT={commit!r} is no commit: give 7 to 40 digits of its SHA.")
-    if not 0 <= given.soak < math.inf:
-        raise SettingsError(f"SOAK={given.soak} is no number of minutes.")
-    if given.url:
+    if not 0 <= soak_minutes < math.inf:
+        raise SettingsError(f"SOAK={soak_minutes} is no number of minutes.")
+    if remote:
         # This machine's other settings say nothing of a remote appliance.
         names = {name for setting in (*KEY_NAMES, "MODELS_DIR") for name in (setting, f"{setting}_FILE")}
         environment = {name: environment[name] for name in names & environment.keys()}
     settings = Settings.from_environment(environment)
-    url = checked_address(given.url) if given.url else local_address(settings)
-    keys = {name: key for name in KEY_NAMES if (key := getattr(settings, name.lower()))}
+    url = _checked(remote) if remote else local_address(settings)
+    keys = {name: getattr(settings, name.lower()) for name in KEY_NAMES}
     remedy = "set API_KEY, ADMIN_API_KEY and METRICS_TOKEN, or API_KEY_FILE and so on, to that service's own."
-    if not given.url:
-        files = {name: settings.keys_dir / name for name in KEY_NAMES if name not in keys}
-        keys |= {name: key for name, path in files.items() if (key := _key_in(path))}
+    if not remote:
+        keys = {name: key or _read_key(settings.keys_dir / name) for name, key in keys.items()}
         remedy = f"set DATA_DIR to its folder; there are none in {settings.keys_dir}."
-    if not keys.keys() & {"API_KEY", "ADMIN_API_KEY"}:
+    if not (keys["API_KEY"] or keys["ADMIN_API_KEY"]):
         raise SettingsError(f"Without its keys hardly anything of {url} can be checked: {remedy}")
     return VerifyOptions(
         url=url,
-        keys=keys,
+        keys={name: key for name, key in keys.items() if key},
         expect_commit=commit,
-        soak_minutes=given.soak,
+        soak_minutes=soak_minutes,
         models_dir=settings.models_dir,
         progress=_show if sys.stderr.isatty() else ignore_progress,
     )
 
 
-def _key_in(path: Path) -> str:
+def _read_key(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii").strip()
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeDecodeError) as fault:
-        raise SettingsError(
-            f"The key in {path} cannot be read ({fault}): run this as the user who runs the appliance."
-        ) from fault
+        advice = "run this as the user who runs the appliance."
+        raise SettingsError(f"The key in {path} cannot be read ({fault}): {advice}") from fault
 
 
-def checked_address(url: str) -> str:
+def _checked(url: str) -> str:
     """Return an address without a slash at its end. Raises SettingsError for anything else."""
     try:
         parts = urlsplit(url)

@@ -6,139 +6,130 @@ import contextlib
 import secrets
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import orjson
 
+from ops.lab.load import accepted_id
 from ops.lab.reference import Matrix
-from ops.verify.appliance import JOBS_KEYS, Appliance, json_or_none, said
-from ops.verify.report import FailedError
-from ops.verify.values import ServedModel
-from shapbox import NoAnswerError, Response
+from ops.lab.rows import Form
+from ops.verify.appliance import JOBS_KEYS, Appliance
+from ops.verify.report import FailedError, NotCheckedError
+from shapbox import NoAnswerError, RefusedError, Response, Shapbox
+from shapbox.exchange import Body, Request
 from shared.engines.checks import TOLERANCE
+from shared.models.contract import Contract
 from shared.models.labelled_rows import labelled_rows
 
 #: Seconds that the network and a proxy may add to what a call waits for.
 MARGIN_SECONDS = 15.0
-#: Seconds to wait where the queue is full, at most, until the rows are sent again.
-MOST_RETRY_SECONDS = 5.0
-#: Seconds that one look at a job waits for its end.
-LOOK_SECONDS = 5.0
-_REMEDY = "The answer says what it takes; the appliance's log has more under its request id."
 _UNFINISHED_REMEDY = "The appliance's log says more. Verify again; if it fails again, roll back."
 
 
 class Jobs:
-    """Makes jobs with its own idempotency keys, and tracks them so that none is left behind."""
+    """Makes jobs with its own idempotency keys, and tracks them so that none is left behind.
 
-    def __init__(self, appliance: Appliance) -> None:
+    A small job must be done within `seconds`; so long is a request repeated that gets no answer, or "not now".
+    """
+
+    def __init__(self, appliance: Appliance, seconds: float) -> None:
         self._appliance = appliance
+        self._seconds = seconds
         self._prefix = f"verify-{secrets.token_hex(6)}"
-        self._sent = 0
         #: Requests that were sent and not answered yet: a broken call may have made a job all the same.
         self._unanswered: dict[str, bytes] = {}
         self._there: list[str] = []
-        #: How many jobs were made, and the largest residual of those that were finished.
+        #: How many requests were sent, and the largest residual of the jobs that were finished.
         self.made, self.largest_residual = 0, 0.0
 
-    def explain(self, model: ServedModel, rows: Matrix, seconds: float) -> tuple[dict[str, Any], float]:
+    @cached_property
+    def _box(self) -> Shapbox:
+        key = self._appliance.keys[self._appliance.take(JOBS_KEYS)]
+        return Shapbox(self._appliance.url, key, patience=self._seconds)
+
+    def explain(self, model: Contract, rows: Matrix) -> tuple[bytes, float]:
         """Have rows explained in one request; return the result and the seconds it took.
 
-        Raises FailedError.
+        Raises FailedError if it takes too long, and RefusedError.
         """
         started = time.monotonic()
-        answer, job_id = self._send(f"/v1/explain?wait={min(seconds, 60):.0f}", model, rows, seconds)
+        answer, job_id = self._send(f"/v1/explain?wait={min(self._seconds, 60):.0f}", model, rows)
         took = time.monotonic() - started
         if answer.status == 202:
-            status = answer.json().get("status")
-            raise FailedError(
-                f"Not in time: no values after {took:.0f} s, the job is {status}.", _UNFINISHED_REMEDY
-            )
-        if answer.status != 200:
-            raise FailedError(f"POST /v1/explain for {model.id} answers {said(answer)}.", _REMEDY)
+            said = f"no values after {took:.0f} s, the job is {answer.json()['status']}"
+            raise FailedError(f"Not in time: {said}.", _UNFINISHED_REMEDY)
         if job_id:
-            self._note_residual(self._appliance.read(f"/v1/jobs/{job_id}", JOBS_KEYS))
-            self._delete(job_id)
-        return dict(answer.json()), took
+            self._conclude(job_id)
+        return answer.body, took
 
-    def submit(self, model: ServedModel, rows: Matrix, seconds: float) -> str:
-        """Send rows as a job and return its id. Raises FailedError if they are refused."""
-        answer, job_id = self._send("/v1/jobs", model, rows, seconds)
-        if answer.status != 202 or job_id is None:
-            raise FailedError(f"POST /v1/jobs for {model.id} answers {said(answer)}.", _REMEDY)
+    def submit(self, model: Contract, rows: Matrix) -> str:
+        """Send rows as a job and return its id. Raises RefusedError."""
+        answer, job_id = self._send("/v1/jobs", model, rows)
+        if job_id is None:
+            raise FailedError(f"POST /v1/jobs tells of no job: {answer}.", _UNFINISHED_REMEDY)
         return job_id
 
-    def finish(self, job_id: str, seconds: float) -> dict[str, Any]:
-        """Wait for a job's end, return its result and delete it.
+    def finish(self, job_id: str, jobs: int = 1) -> bytes:
+        """Wait for the end of one of so many jobs, return its result and delete it.
 
-        Raises FailedError if it does not end in time, fails, or its residual is too large.
+        Raises FailedError if it does not end in time or its residual is too large, RefusedError if it failed.
         """
-        deadline = time.monotonic() + seconds
-        while True:
-            document = self._appliance.read(f"/v1/jobs/{job_id}?wait={LOOK_SECONDS:.0f}", JOBS_KEYS)
-            if document["finished_at"]:
-                break
-            if time.monotonic() > deadline:
-                done = document["batches"]
-                raise FailedError(
-                    f"Not in time: the job is {document['status']} after {seconds:.0f} s, {done['completed']} of "
-                    f"{done['total']} batches done.",
-                    _UNFINISHED_REMEDY,
-                )
-        if document["status"] != "completed":
-            raise FailedError(f"The job has {document['status']}: {document['error']}.", _REMEDY)
-        self._note_residual(document)
-        result = self._appliance.read(f"/v1/jobs/{job_id}/result", JOBS_KEYS)
-        self._delete(job_id)
+        job = self._box.job(job_id)
+        try:
+            result = job.wait(seconds=self._seconds * jobs).fetch(Form.JSON)
+        except TimeoutError as fault:
+            raise FailedError(f"Not in time: {fault}", _UNFINISHED_REMEDY) from fault
+        self._conclude(job_id)
         return result
 
     def clear(self) -> list[str]:
         """Delete all that is there; returns what could not be deleted."""
-        with contextlib.suppress(NoAnswerError):
+        with contextlib.suppress(NoAnswerError, RefusedError, NotCheckedError):
             for key, body in list(self._unanswered.items()):
                 # Sent once more under the same key it is the same job, if there is one.
-                self._post("/v1/jobs", body, key, MARGIN_SECONDS)
+                self._post("/v1/jobs", key, body)
             for job_id in list(self._there):
-                self._end(job_id)  # of one that has not ended, the document stays
                 self._delete(job_id)
         return [*self._there, *(f"one sent as {key}" for key in self._unanswered)]
 
-    def _note_residual(self, document: Mapping[str, Any]) -> None:
-        self.largest_residual = max(self.largest_residual, residual_of(document))
-
-    def _end(self, job_id: str) -> Response:
-        return self._appliance.call("DELETE", f"/v1/jobs/{job_id}", self._appliance.take(JOBS_KEYS))
+    def _conclude(self, job_id: str) -> None:
+        """Note the residual of a job that has ended, and delete it."""
+        self.largest_residual = max(self.largest_residual, residual_of(self._box.job(job_id).document))
+        with contextlib.suppress(NoAnswerError, RefusedError):  # `clear` tries it again
+            self._delete(job_id)
 
     def _delete(self, job_id: str) -> None:
-        """Delete a job that has ended. If that fails, `clear` tries it again."""
-        if self._end(job_id).status in {204, 404}:
-            self._there = [one for one in self._there if one != job_id]
+        try:
+            self._box.job(job_id).delete()
+        except RefusedError as fault:
+            if fault.status != 404:
+                raise
+        self._there.remove(job_id)
 
-    def _send(
-        self, path: str, model: ServedModel, rows: Matrix, seconds: float
-    ) -> tuple[Response, str | None]:
-        """Send rows; return the answer and its job. While the queue is full, retry as told."""
-        self._sent += 1
-        key = f"{self._prefix}-{self._sent}"
-        body = orjson.dumps({"model": model.id, "rows": labelled_rows(model.columns, rows)})
-        deadline = time.monotonic() + seconds
-        while True:
-            answer, job_id = self._post(path, body, key, seconds + MARGIN_SECONDS)
-            if answer.status != 429 or time.monotonic() > deadline:
-                return answer, job_id
-            time.sleep(min(float(answer.headers.get("retry-after", 1)), MOST_RETRY_SECONDS))
+    def _send(self, path: str, model: Contract, rows: Matrix) -> tuple[Response, str | None]:
+        """Send rows; return the answer and its job."""
+        self.made += 1
+        body = orjson.dumps({"model": model.id, "rows": labelled_rows(model.features, rows)})
+        return self._post(path, f"{self._prefix}-{self.made}", body)
 
-    def _post(self, path: str, body: bytes, key: str, seconds: float) -> tuple[Response, str | None]:
-        """Send rows once, and take down the job that the answer tells of, if any."""
+    def _post(self, path: str, key: str, body: bytes) -> tuple[Response, str | None]:
+        """Send rows, and take down the job that the answer tells of, if any."""
         self._unanswered[key] = body
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Idempotency-Key": key}
-        answer = self._appliance.call("POST", path, self._appliance.take(JOBS_KEYS), body, headers, seconds)
-        if job_id := job_of(answer.headers, json_or_none(answer)):
-            self._there.append(job_id)
-            self.made += 1
-        # A Redis that was stopped carries out what it was sent when it goes on, even if the client was told of a fault.
-        if job_id or answer.status < 500:
-            self._unanswered.pop(key)
+        headers = {"Accept": Form.JSON.value, "Idempotency-Key": key}
+        content = Body(Form.JSON, lambda: [body], len(body))
+        request = Request("POST", path, headers, content, self._seconds + MARGIN_SECONDS)
+        try:
+            answer = self._box.connection.run(self._box.flows.ask(request))
+        except RefusedError as fault:
+            # A Redis that was stopped carries out what it was sent when it goes on, even if the client was told of a fault.
+            if fault.status < 500:
+                self._unanswered.pop(key)
+            self._there += [str(fault.job["id"])] if fault.job else []
+            raise
+        self._unanswered.pop(key)
+        job_id = accepted_id(answer)
+        self._there += [job_id] if job_id else []
         return answer, job_id
 
 
@@ -161,13 +152,3 @@ def residual_of(document: Mapping[str, Any]) -> float:
             f"largest residual {residual:.0e}",
         )
     return float(residual)
-
-
-def job_of(headers: Mapping[str, str], document: Any) -> str | None:
-    """Return the id of the job in an answer: from its address, or of the job that failed."""
-    for name in ("content-location", "location"):
-        parts = headers.get(name, "").split("/")
-        if parts[:3] == ["", "v1", "jobs"]:
-            return parts[3]
-    failed = document.get("job") if isinstance(document, dict) else None
-    return str(failed["id"]) if isinstance(failed, dict) else None

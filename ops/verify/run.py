@@ -12,6 +12,7 @@ from ops.verify.appliance import JOBS_KEYS, METRICS_KEYS
 from ops.verify.checks import access, work
 from ops.verify.report import CheckResult, FailedError, Report, Verdict, make_check
 from ops.verify.visit import VerifyOptions, Visit
+from shapbox import RefusedError
 
 #: Stands in a report where a key would.
 HIDDEN = "•••"
@@ -126,6 +127,8 @@ class Series:
 
 
 def _unexpected(fault: Exception) -> FailedError:
+    if isinstance(fault, RefusedError):
+        return FailedError(f"An answer refuses: {fault.status}, {fault.detail.rstrip('.')}.", _REMEDY)
     if isinstance(fault, OSError):  # so is NoAnswerError
         return FailedError(f"{fault}.", _REMEDY)
     return FailedError(f"An answer is not what the contract says: {fault!r}.", _REMEDY)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,8 +11,9 @@ from pathlib import Path
 from ops.verify.appliance import Appliance
 from ops.verify.jobs import Jobs
 from ops.verify.report import NotCheckedError
-from ops.verify.values import Expectation, ServedModel, local_versions
-from ops.verify.watch import Watch
+from ops.verify.values import Expectation, local_versions
+from ops.verify.watch import Seen, watched
+from shared.models.contract import Contract
 
 
 def ignore_progress(_text: str) -> None:
@@ -49,14 +51,19 @@ class Visit:
         self.options = options
         self.started_at = datetime.now(UTC)
         self.appliance = Appliance(options.url, options.keys)
-        self.jobs = Jobs(self.appliance)
-        self.watch = Watch(self.appliance)
+        self.jobs = Jobs(self.appliance, options.answer_seconds)
+        self.seen = Seen()
+        self.watching = ExitStack()
         #: The models that are served, and those of them that have shown that they answer exactly.
-        self.served: list[ServedModel] = []
-        self.sound: list[ServedModel] = []
+        self.served: list[Contract] = []
+        self.sound: list[Contract] = []
         self._copies = local_versions(options.models_dir)
 
-    def expect(self, model: ServedModel, rows: int) -> Expectation:
+    def watch(self) -> None:
+        """Watch the metrics until `watching` is closed."""
+        self.watching.enter_context(watched(self.appliance, self.seen))
+
+    def expect(self, model: Contract, rows: int) -> Expectation:
         """Make rows for a model, and say what their values must be."""
         return Expectation.of(model, self._copies, rows)
 
@@ -68,5 +75,5 @@ class Visit:
 
     def end(self) -> None:
         """Leave nothing behind, however the visit ends."""
-        self.watch.stop()
+        self.watching.close()
         self.jobs.clear()

@@ -1,17 +1,18 @@
-"""Watches memory and counters while the appliance works, in a thread of its own."""
+"""Watches memory and counters while the appliance works."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from ops.lab.memory import MB, repeated
 from ops.verify.appliance import Appliance, Scrape
 from ops.verify.report import FailedError
 from shapbox import NoAnswerError
 
 #: Seconds between two looks.
 LOOK_SECONDS = 0.5
-MB = 2**20
 #: Processes that are named where memory is short.
 LARGEST = 4
 #: Counters that say that memory had to be seen to, and what they are called here.
@@ -101,30 +102,15 @@ class Seen:
             raise FailedError(detail, RESTART_REMEDY)
 
 
-class Watch:
-    """Looks at the metrics from `start` to `stop`; what was `seen` is available at any time."""
+@contextmanager
+def watched(appliance: Appliance, seen: Seen) -> Iterator[None]:
+    """Look at the metrics again and again while the block runs."""
 
-    def __init__(self, appliance: Appliance) -> None:
-        self._appliance = appliance
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._look_on, name="watch", daemon=True)
-        self.seen = Seen()
+    def look() -> None:
+        try:
+            seen.take(appliance.scrape())
+        except (FailedError, NoAnswerError):
+            seen.missed += 1
 
-    def start(self) -> None:
-        """Begin to look."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Look no more. May be called again, and without a start."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _look_on(self) -> None:
-        while True:
-            try:
-                self.seen.take(self._appliance.scrape())
-            except (FailedError, NoAnswerError):
-                self.seen.missed += 1
-            if self._stopping.wait(LOOK_SECONDS):
-                return
+    with repeated(look, LOOK_SECONDS):
+        yield

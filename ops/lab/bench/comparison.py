@@ -72,7 +72,7 @@ class Comparison:
         compared = {**subject.theirs, **subject.ours}
         some, wanted = subject.rows[: len(subject.wanted)], subject.wanted.astype(np.float32)
         values = {name: explain(some) for name, explain in compared.items()} | libraries.values
-        apart = {name: distance(each, wanted) for name, each in values.items()}
+        apart = {name: distance(each, wanted, base=False) for name, each in values.items()}
         here = {**compared, **subject.timed_only}
         ways = {name: timed(explain, subject.rows) for name, explain in here.items()} | libraries.ways
         lost: dict[str, Found] = dict(libraries.lost)

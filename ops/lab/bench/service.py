@@ -116,7 +116,7 @@ class Measured:
                 if kind in service.kinds:
                     some = rows if service.name == OURS else rows[: self.plan.peer_rows]
                     values = self._explain(service, kind, some)[:COMPARED]
-                    if not (apart := distance(values, wanted)) <= EXACT:
+                    if not (apart := distance(values, wanted, base=False)) <= EXACT:
                         self.wrong.append(f"{service.name}, {kind}: {apart:.1e} apart")
 
     def _explain(self, service: Service, kind: str, rows: Matrix) -> Matrix:

@@ -10,35 +10,42 @@ import argparse
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ops.lab.chaos.plan import Kind, Target, plan_faults
-from ops.lab.chaos.run import Outcome, strike
-from ops.lab.report import number_from_environment, run_program, table, verdict
+from ops.lab.chaos.audit import audit
+from ops.lab.chaos.faults import Injector, Kind, plan_faults
+from ops.lab.load import Load
+from ops.lab.report import number_from_environment, progress, run_program, table, verdict
+from ops.lab.rows import Mixture, RowPool, planned_jobs
+from ops.lab.trial_appliance import Appliance, TrialError
+from shared.appliance.counters import Counters
+from shared.jobs.store import JobStore
+from shared.redis.connection import Patience, connect
 
-#: The kinds of findings, and what each says. Any of them fails the run.
-KINDS = {
-    "lost": "jobs lost: gone, failed, or without a result",
-    "wrong": "results with wrong values",
-    "stuck": "jobs stuck: not ended by the deadline",
-    "doubled": "jobs doubled: made twice, or told to nobody",
-    "miscounted": "rows_explained_total is not what was recorded",
-    "unanswered": "submissions that were never answered",
-    "unexpected": "answers and stops that should not be",
-}
+#: Clients that send jobs.
+CLIENTS = 12
+#: From one row to some dozens of batches, in every form; some are sent twice, some cancelled.
+MIXTURE = Mixture(
+    sizes=((1, 1, 30), (2, 500, 35), (501, 4_000, 28), (4_001, 12_000, 7)),
+    interventional=0.04,
+    again=0.05,
+    cancelled=0.06,
+)
+#: Few rows of a batch, so that the larger jobs have dozens of batches to be struck in.
+SETTINGS = {"BATCH_ROWS": "500"}
+#: Seconds that the last jobs have to end, and between two looks at the progress.
+FINISH_SECONDS, PROGRESS_SECONDS = 120.0, 0.2
 
 
 def main() -> int:
-    """Run, or print the plan; return the exit code."""
+    """Run; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m ops.lab.chaos", description=__doc__)
-    parser.add_argument("--plan", action="store_true", help="only print the faults that a run would make")
-    options = parser.parse_args()
+    parser.parse_args()
     seconds = number_from_environment(parser, "CHAOS_SECONDS", 300)
     seed = int(number_from_environment(parser, "CHAOS_SEED", 1))
-    if options.plan:
-        print("\n".join(str(fault) for fault in plan_faults(seed, seconds)))
-        return 0
     folder = Path(tempfile.mkdtemp(prefix="shapbox-chaos-"))
     code = run_program("chaos", lambda: _run(folder, seed, seconds))
     if code == 1:
@@ -49,47 +56,54 @@ def main() -> int:
 
 
 def _run(folder: Path, seed: int, seconds: float) -> int:
-    outcome = strike(folder, seed, seconds)
-    ledger = outcome.load.ledger
+    pools = RowPool.shipped(max(most for _, most, _ in MIXTURE.sizes))
+    appliance = Appliance(folder / "data", SETTINGS)
+    print(f"chaos: booting in {folder}; its log is {appliance.log_path}", flush=True)
+    load = Load(appliance, pools, under_faults=True)
+    try:
+        appliance.start()
+        struck = _strike_and_audit(appliance, load, seed, seconds)
+        appliance.stop()
+    finally:
+        appliance.kill()
+    ledger = load.ledger
     if not ledger.counts["rows_checked"]:
         ledger.find("lost", "not one row could be checked")
+    states = Counter(entry.state for entry in ledger.entries())
+    counts = {**{f"jobs {state}": number for state, number in states.items()}, **ledger.counts}
+    faults = {f"{kind} to {program}": number for (program, kind), number in sorted(struck.items())}
+    lines = [[what, f"{number:,}"] for what, number in {**counts, **faults}.items()]
     said = "FAILED" if ledger.findings else "passed"
-    print(f"\nchaos: seed {seed}, {seconds:.0f} s of faults: {said}")
-    for lines in (_faults(outcome), _jobs(outcome)):
-        print(f"\n{table(lines)}")
-    print(f"\n{verdict(ledger.findings)}", flush=True)
+    print(f"\nchaos: seed {seed}, {seconds:.0f} s, {struck.total()} faults: {said}")
+    print(f"\n{table([['what', 'count'], *lines])}\n\n{verdict(ledger.findings)}", flush=True)
     return 1 if ledger.findings else 0
 
 
-def _faults(outcome: Outcome) -> list[list[str]]:
-    counts = Counter((fault.target, fault.kind) for fault in outcome.struck)
-    lines = [["faults", *Kind, "all"]]
-    for targets in (*((target,) for target in Target), tuple(Target)):
-        row = [sum(counts[target, kind] for target in targets) for kind in Kind]
-        lines.append([targets[0] if len(targets) == 1 else "all", *map(str, row), str(sum(row))])
-    return lines
-
-
-def _jobs(outcome: Outcome) -> list[list[str]]:
-    ledger, audit = outcome.load.ledger, outcome.audit
-    states = Counter(entry.state for entry in ledger.entries())
-    found = Counter(finding.kind for finding in ledger.findings)
-    bounds = f"{audit.least:,}" if audit.least == audit.most else f"{audit.least:,} to {audit.most:,}"
-    noted = ("answers", "broken", "faults")
-    expected = [(what, number) for what, number in sorted(ledger.counts.items()) if what.startswith(noted)]
-    return [
-        ["what", "count"],
-        ["jobs accepted", f"{states.total():,}"],
-        ["jobs completed", f"{states['completed']:,}"],
-        ["jobs cancelled by their clients", f"{states['cancelled']:,}"],
-        *([what, str(found[kind])] for kind, what in KINDS.items()),
-        ["rows checked against XGBoost", f"{ledger.counts['rows_checked']:,}"],
-        ["rows duplicated or misplaced", str(audit.rows.misplaced)],
-        ["rows missing", str(audit.rows.missing)],
-        ["rows with other wrong values", str(audit.rows.wrong)],
-        ["rows_explained_total", f"{audit.counted:,} (recorded: {bounds})"],
-        *([f"expected under faults: {what}", f"{number:,}"] for what, number in expected),
-    ]
+def _strike_and_audit(
+    appliance: Appliance, load: Load, seed: int, seconds: float
+) -> Counter[tuple[str, Kind]]:
+    """Return the faults that were made. Raises TrialError without one: such a run proves nothing."""
+    connection = connect(appliance.settings(), Patience.STEADY, name="chaos")
+    store, models = JobStore(connection, appliance.settings()), sorted(load.pools)
+    injector = Injector(appliance, connection, store, load.ledger, load.stop)
+    plan, started = plan_faults(seed, seconds), time.monotonic()
+    with progress("chaos") as say, ThreadPoolExecutor(1) as thread:
+        load.start([planned_jobs(models, MIXTURE, f"chaos-{seed}-{client}") for client in range(CLIENTS)])
+        striking = thread.submit(injector.run, plan)
+        try:
+            while (passed := time.monotonic() - started) < seconds and not striking.done():
+                made = f"{injector.struck.total()} faults, {load.ledger.summary()}"
+                say(f"{passed:4.0f} of {seconds:.0f} s, {made}")
+                time.sleep(PROGRESS_SECONDS)
+        finally:
+            load.stop.set()
+        striking.result()
+        if not injector.struck:
+            raise TrialError("not one fault was made, so nothing is shown")
+        load.finish(FINISH_SECONDS)
+        load.too_late.clear()
+        audit(load, store, Counters(connection), say)
+    return injector.struck
 
 
 if __name__ == "__main__":

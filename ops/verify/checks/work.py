@@ -6,6 +6,7 @@ import statistics
 import time
 from itertools import cycle
 
+from ops.lab.memory import MB
 from ops.verify.appliance import (
     ADMIN_KEYS,
     JOBS_KEYS,
@@ -15,11 +16,12 @@ from ops.verify.appliance import (
     said,
 )
 from ops.verify.report import FailedError, NotCheckedError
-from ops.verify.values import ServedModel
+from ops.verify.values import served_contract
 from ops.verify.visit import Visit
-from ops.verify.watch import MB, RESTART_REMEDY, Watch
+from ops.verify.watch import RESTART_REMEDY, Seen, watched
 from shared import metrics as contract
 from shared.metrics import METRICS, MetricKind
+from shared.models.contract import Contract
 
 #: Rows that each model is asked about in one request, and rows of a job: a whole batch.
 ROWS, JOB_ROWS = 8, 500
@@ -52,7 +54,7 @@ def metrics(visit: Visit) -> str:
         seconds = time.monotonic() - started
         missing = missing_metrics(scrape)
         if not missing:
-            visit.watch.start()
+            visit.watch()
             return f"{len(METRICS)} metrics, {len(scrape.samples)} samples in {seconds * 1000:.0f} ms"
         if time.monotonic() > deadline:
             remedy = "Dashboards and alerts need them: see the monitor's lines in the appliance's log."
@@ -85,7 +87,7 @@ def models(visit: Visit) -> str:
     """See that there are models."""
     documents = visit.appliance.read("/v1/models", JOBS_KEYS)["models"]
     refused = [document for document in documents if document.get("state") == "refused"]
-    visit.served = [ServedModel.of(document) for document in documents if document not in refused]
+    visit.served = [served_contract(document) for document in documents if document not in refused]
     if not visit.served:
         raise FailedError("No model is served.", "Add one with `python -m ops.models add`, and deploy again.")
     served = ", ".join(model.id for model in visit.served)
@@ -93,7 +95,7 @@ def models(visit: Visit) -> str:
     return f"{served}; {len(refused)} refused ({reasons})" if refused else served
 
 
-def model(asked: ServedModel, visit: Visit) -> str:
+def model(asked: Contract, visit: Visit) -> str:
     """Have a model explain some rows, and see that its values are exact."""
     if asked.fallback:
         raise FailedError(
@@ -103,7 +105,7 @@ def model(asked: ServedModel, visit: Visit) -> str:
             "ALLOW_FALLBACK_MODEL, and such a deploy does not start.",
         )
     expectation = visit.expect(asked, ROWS)
-    result, seconds = visit.jobs.explain(asked, expectation.rows, visit.options.answer_seconds)
+    result, seconds = visit.jobs.explain(asked, expectation.rows)
     exact = expectation.check(result)
     visit.sound.append(asked)
     return f"{ROWS} rows in {seconds * 1000:.0f} ms, {exact}"
@@ -112,10 +114,9 @@ def model(asked: ServedModel, visit: Visit) -> str:
 def job(visit: Visit) -> str:
     """Run a job of 500 rows of each sound model, all at once, and check all values."""
     expected = visit.expect_of_sound(JOB_ROWS)
-    seconds = visit.options.answer_seconds
     started = time.monotonic()
-    sent = [(visit.jobs.submit(one.model, one.rows, seconds), one) for one in expected]
-    results = [(visit.jobs.finish(job_id, seconds * len(sent)), one) for job_id, one in sent]
+    sent = [(visit.jobs.submit(one.model, one.rows), one) for one in expected]
+    results = [(visit.jobs.finish(job_id, len(sent)), one) for job_id, one in sent]
     took = time.monotonic() - started
     exact = [one.check(result) for result, one in results]
     return (
@@ -128,7 +129,7 @@ def sync_call(visit: Visit) -> str:
     """Have single rows explained, and take the time."""
     asked = visit.expect_of_sound(SYNC_CALLS)[0]
     rows = [asked.rows[number : number + 1] for number in range(SYNC_CALLS)]
-    took = [visit.jobs.explain(asked.model, row, visit.options.answer_seconds)[1] for row in rows]
+    took = [visit.jobs.explain(asked.model, row)[1] for row in rows]
     return _judge_median(
         f"1 row: {_median(took)}",
         took,
@@ -182,9 +183,7 @@ def recycle(visit: Visit) -> str:
             return f"{fresh} ({pids}) in {time.monotonic() - started:.1f} s; {jobs} jobs meanwhile, all exact"
         if time.monotonic() - started > visit.options.recycle_seconds:
             raise _never_came(f"{visit.options.recycle_seconds:.0f} s", gone, taken=taken)
-        seconds = visit.options.answer_seconds
-        job_id = visit.jobs.submit(expectation.model, expectation.rows, seconds)
-        expectation.check(visit.jobs.finish(job_id, seconds))
+        expectation.check(visit.jobs.finish(visit.jobs.submit(expectation.model, expectation.rows)))
         jobs += 1
 
 
@@ -210,41 +209,37 @@ def _never_came(seconds: str, gone: list[str], *, taken: bool) -> FailedError:
 def memory(visit: Visit) -> str:
     """Check that the working set stayed below its limit and no worker was recycled for it."""
     visit.appliance.take(METRICS_KEYS)
-    visit.watch.stop()
-    return visit.watch.seen.judge_memory()
+    visit.watching.close()
+    return visit.seen.judge_memory()
 
 
 def soak(visit: Visit) -> str:
     """Send rows and jobs for some minutes: exact values, no restart, memory below its limit."""
-    watch = Watch(visit.appliance)
-    watch.start()
-    try:
-        calls = _load(visit, watch)
-    finally:
-        watch.stop()
-    watch.seen.judge_restarts()
-    return f"{visit.options.soak_minutes:g} minutes, {calls} requests, {watch.seen.judge_memory()}"
+    seen = Seen()
+    with watched(visit.appliance, seen):
+        calls = _load(visit, seen)
+    seen.judge_restarts()
+    return f"{visit.options.soak_minutes:g} minutes, {calls} requests, {seen.judge_memory()}"
 
 
-def _load(visit: Visit, watch: Watch) -> int:
+def _load(visit: Visit, seen: Seen) -> int:
     """Keep a light load up; return how many requests there were."""
     rows, batches = cycle(visit.expect_of_sound(1)), cycle(visit.expect_of_sound(JOB_ROWS))
     started, seconds = time.monotonic(), visit.options.soak_minutes * 60
-    patience = visit.options.answer_seconds
     calls, job_due, health_due = 0, 0.0, 0.0
     while (now := time.monotonic() - started) < seconds:
         one = next(rows)
-        one.check(visit.jobs.explain(one.model, one.rows, patience)[0])
+        one.check(visit.jobs.explain(one.model, one.rows)[0])
         calls += 1
         if now >= job_due:
             job_due, one = now + JOB_SECONDS, next(batches)
-            one.check(visit.jobs.finish(visit.jobs.submit(one.model, one.rows, patience), patience))
+            one.check(visit.jobs.finish(visit.jobs.submit(one.model, one.rows)))
             calls += 1
         if now >= health_due:
             health_due = now + HEALTH_SECONDS
             if visit.appliance.find_faults():  # they are told of with the failure
                 raise FailedError(f"After {now:.0f} s it is not well.", RESTART_REMEDY)
-            peak = f"peak {watch.seen.peak / MB:.0f} MB"
+            peak = f"peak {seen.peak / MB:.0f} MB"
             visit.options.progress(f"soak: {now:.0f} of {seconds:.0f} s, {calls} requests, {peak}")
         time.sleep(max(0.0, min(ROW_SECONDS, seconds - now)))
     return calls

@@ -1,17 +1,19 @@
-"""Carries the plan out: one fault after the other, at our own appliance's processes only."""
+"""The faults: planned by a seed, and made one after the other at our own appliance's processes only."""
 
 from __future__ import annotations
 
 import contextlib
+import random
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import psutil
 
-from ops.lab.chaos.plan import Fault, Kind, Target
 from ops.lab.load import Ledger
 from ops.lab.trial_appliance import Appliance, TrialError
 from shared.appliance.heartbeats import Heartbeats
@@ -20,11 +22,52 @@ from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.redis.connection import REDIS_AWAY, RedisClient
 
+#: The whole appliance, supervisord too; after a kill it is started again on its DATA_DIR.
+APPLIANCE = "appliance"
+#: How often each program is struck, in parts of the sum.
+PROGRAM_PARTS = {"worker-1": 30, "worker-2": 30, "api": 10, "redis": 14, "monitor": 10, APPLIANCE: 6}
+#: Seconds before each fault, and for which a process is stopped: up to more than a worker's lease (10 s).
+PAUSES, STOPS = (0.5, 5.0), (0.5, 14.0)
 #: Seconds to wait for a program that is just being started again, and between two looks.
 AWAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
-SIGNALS = {Kind.KILL: signal.SIGKILL, Kind.TERM: signal.SIGTERM}
 #: Blame at which one more death would fail a job, and rightly.
 LAST_LIFE = (MAX_DEATHS - 1) * Blame.DEATH
+
+
+class Kind(StrEnum):
+    """Kinds of faults, by signal. A stopped process is continued after a while."""
+
+    KILL = "SIGKILL"
+    STOP = "SIGSTOP"
+    TERM = "SIGTERM"
+
+
+KIND_PARTS = {Kind.KILL: 60, Kind.STOP: 20, Kind.TERM: 20}
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault, `pause` seconds after the last; a stop lasts `stop` seconds."""
+
+    pause: float
+    program: str
+    kind: Kind
+    stop: float
+
+
+def plan_faults(seed: int, seconds: float) -> list[Fault]:
+    """Return the faults for some seconds: too many, if the appliance is slow to come back."""
+    generator = random.Random(seed)  # noqa: S311  # repeatable on purpose
+    plan: list[Fault] = []
+    elapsed = 0.0
+    while elapsed < seconds:
+        pause = generator.uniform(*PAUSES)
+        program = generator.choices(list(PROGRAM_PARTS), list(PROGRAM_PARTS.values()))[0]
+        kind = generator.choices(list(KIND_PARTS), list(KIND_PARTS.values()))[0]
+        stop = generator.uniform(*STOPS)
+        plan.append(Fault(pause, program, kind, stop if kind is Kind.STOP else 0.0))
+        elapsed += pause + plan[-1].stop
+    return plan
 
 
 @dataclass(slots=True)
@@ -36,8 +79,8 @@ class Injector:
     store: JobStore
     ledger: Ledger
     time_up: threading.Event
-    #: The faults so far.
-    struck: list[Fault] = field(default_factory=list)
+    #: How many faults of each kind were made at each program.
+    struck: Counter[tuple[str, Kind]] = field(default_factory=Counter)
 
     def run(self, plan: Sequence[Fault]) -> None:
         """Follow the plan. Raises TrialError if a restart fails."""
@@ -45,13 +88,13 @@ class Injector:
             if self.time_up.wait(fault.pause):
                 return
             if self._strike(fault):
-                self.struck.append(fault)
+                self.struck[fault.program, fault.kind] += 1
             else:
                 self.ledger.count("faults that were not made, see docs/verify.md")
 
     def _strike(self, fault: Fault) -> bool:
         """Make a fault; return whether it was made."""
-        if fault.target is Target.APPLIANCE:
+        if fault.program == APPLIANCE:
             self._strike_all(fault)
             return True
         process = self._await_process(fault.program)
@@ -62,22 +105,24 @@ class Injector:
                 self._stop(fault, [process])
                 return True
             process.suspend()  # so that it takes no other batch meanwhile
-            spared = fault.target is Target.WORKER and fault.kind is Kind.KILL and self._on_last_life(fault)
+            spared = fault.kind is Kind.KILL and self._on_last_life(fault.program)
             if not spared:
-                process.send_signal(SIGNALS[fault.kind])
+                process.send_signal(signal.Signals[fault.kind])
             process.resume()
         except psutil.NoSuchProcess:
             return False
         return not spared
 
-    def _on_last_life(self, fault: Fault) -> bool:
+    def _on_last_life(self, program: str) -> bool:
         """Return whether a worker may hold a batch that has ended two workers already.
 
         It must not be made to look as if it ended a third: its job would fail, and rightly.
         """
+        if not program.startswith("worker"):
+            return False
         try:
             host = self.appliance.settings().host_name_file.read_text(encoding="ascii").strip()
-            heartbeat = Heartbeats(self.redis).alive().get(f"{host}/{fault.program}")
+            heartbeat = Heartbeats(self.redis).alive().get(f"{host}/{program}")
             running = Recovery(self.redis, self.store).running()
             held = [one for one in running if heartbeat and one.token == heartbeat.token]
             deaths = [self.redis.hget(keys.deaths(one.job_id), str(one.batch)) for one in held]
