@@ -1,7 +1,7 @@
 """The command line: `python -m ops.models add | inspect | remove | list | verify`.
 
-It works on the folder that MODELS_DIR names, or on `models`. The exit code is 0 if all is well, 1 if a model is at fault or was
-refused, and 2 if the command was called wrongly.
+It works on the folder that MODELS_DIR names, or on `models`. The exit code is 0 if all is well, 1 if a model is at fault
+or was refused, and 2 if the command was called wrongly.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 
 from ops.models.contract import settle_contract
 from ops.models.folder import list_models, remove_model, verify_models
-from ops.models.importing import find_same_file, prepare_import
-from ops.models.options import ImportOptions, add_arguments, joined, read_arguments
+from ops.models.importing import prepare_import
+from ops.models.options import ImportOptions, add_arguments, read_arguments
 from ops.models.printed import describe_file, describe_import
 from ops.models.source import read_source
 from shared.errors import ModelFaultError
@@ -32,22 +32,20 @@ def main() -> int:
     """Run with the process's arguments and environment."""
     defaults = Settings()
     models_dir = Path(os.environ.get("MODELS_DIR") or defaults.models_dir)
-    data_dir = Path(os.environ.get("DATA_DIR") or defaults.data_dir)
-    return run(sys.argv[1:], models_dir, data_dir)
+    return run(sys.argv[1:], models_dir, Path(os.environ.get("DATA_DIR") or defaults.data_dir))
 
 
 def run(arguments: Sequence[str], models_dir: Path, data_dir: Path | None = None) -> int:
     """Do what the arguments say; return the exit code. DATA_DIR has activation records, if any."""
-    options = _parser().parse_args(joined(list(arguments)))
+    options = _parser().parse_args(arguments)
     try:
         match options.command:
             case "add":
                 return _add(models_dir, read_arguments(options), dry_run=options.dry_run)
             case "inspect":
                 source = read_source(options.file)
-                print(
-                    f"{options.file}\n{describe_file(settle_contract(ImportOptions('x', options.file), 1, source), source)}"
-                )
+                contract = settle_contract(ImportOptions("x", options.file), 1, source)
+                print(f"{options.file}\n{describe_file(contract, source)}")
                 return 0
             case "remove":
                 print(remove_model(models_dir, options.model))
@@ -83,14 +81,11 @@ def _add(models_dir: Path, options: ImportOptions, *, dry_run: bool) -> int:
     print(describe_import(prepared))
     if prepared.same is not None:
         print(f"{prepared.same.id} is the same model; nothing was added.")
-        return 0
-    if there := find_same_file(models_dir, prepared.draft.contract):
-        print(f"This is the same file as {', '.join(there)}, with other options.")
-    if dry_run:
+    elif dry_run:
         print(f"Dry run: nothing was written. Without --dry-run this adds {prepared.draft.contract.id}.")
-        return 0
-    version = write_model_folder(models_dir, prepared.draft, replace=True)
-    print(f"Added {version.id} in {version.folder}. Restart or deploy the appliance to serve it.")
+    else:
+        version = write_model_folder(models_dir, prepared.draft, replace=True)
+        print(f"Added {version.id} in {version.folder}. Restart or deploy the appliance to serve it.")
     return 0
 
 

@@ -26,13 +26,10 @@ from shared.models.contract import (
 )
 from shared.models.manifest_reader import read_contract
 
-_BEST = "best_iteration"
 #: The keys of --contract.
 OWNER_KEYS = ("groups", "reasons", "never_reasons", "adverse")
 #: Stands in a contract until the model's file is written.
 _NO_SHA256 = "0" * 64
-#: Thresholds that a message lists.
-_SHOWN = 5
 
 
 def settle_contract(options: ImportOptions, version: int, source: Source) -> Contract:
@@ -42,16 +39,14 @@ def settle_contract(options: ImportOptions, version: int, source: Source) -> Con
     """
     seen = source.inspection
     if not NAME_PATTERN.fullmatch(options.name):
-        raise ModelFaultError(
-            f"{options.name!r} cannot be a model's name. Use a-z, 0-9, '.', '_' and '-', at most 64 of them, with a letter "
-            "or a digit first."
-        )
+        rule = "Use a-z, 0-9, '.', '_' and '-', at most 64 of them, with a letter or a digit first."
+        raise ModelFaultError(f"{options.name!r} cannot be a model's name. {rule}")
     contract = Contract(
         name=options.name,
         version=version,
         sha256=_NO_SHA256,
         features=_labelled(source, options.labels) if options.labels else seen.features,
-        outputs=_outputs(seen, options.outputs),
+        outputs=_outputs(seen, options.outputs or ()),
         objective=seen.objective,
         library_version=seen.library_version,
         training={
@@ -61,7 +56,7 @@ def settle_contract(options: ImportOptions, version: int, source: Source) -> Con
             **({"attributes": dict(seen.attributes)} if seen.attributes else {}),
         },
         link=link_of(seen.objective),
-        missing=noted_missing(seen.attributes) if options.missing is None else options.missing,
+        missing=noted_missing(seen.attributes) if options.missing is None else tuple(options.missing),
         trees=choose_trees(seen, options.trees),
     )
     return _completed(contract, options.contract)
@@ -79,31 +74,28 @@ def noted_missing(attributes: Mapping[str, str]) -> tuple[float, ...]:
 
 def choose_trees(seen: ModelInspection, choice: TreesChoice | None) -> Trees:
     """Return the rounds that count; raises ModelFaultError if choice and file do not fit."""
-    total, best = seen.rounds, seen.best_iteration
+    total, best, said = seen.rounds, seen.best_iteration, seen.attributes.get("best_iteration")
+    fault = ""
     if seen.booster == "gblinear":
         if choice not in {None, "all"}:
-            raise ModelFaultError(
-                f"--trees {choice} does not fit: a linear model (gblinear) has weights instead of trees. Leave --trees out."
-            )
-        return Trees(0, 0)
-    if choice == "all":
-        return Trees(total, total)
-    if isinstance(choice, int):
-        if choice > total:
-            raise ModelFaultError(f"--trees {choice} is too many: the file has {total} rounds.")
-        return Trees(choice, total, TreesReason.CHOSEN)
-    if best is not None:
+            fault = "a linear model (gblinear) has weights instead of trees. Leave --trees out."
+    elif isinstance(choice, int):
+        if choice <= total:
+            return Trees(choice, total, TreesReason.CHOSEN)
+        fault = f"the file has {total} rounds."
+    elif choice != "all" and best is not None:
         return Trees(best + 1, total, TreesReason.BEST_ITERATION)
-    if _BEST in seen.attributes:
-        raise ModelFaultError(
-            f"The file's best_iteration is {seen.attributes[_BEST]!r}, and the file has {total} rounds: model.predict cannot "
-            "use it. Say which rounds count: --trees all, or --trees N."
+    elif choice != "all" and said is not None:
+        fault = (
+            f"the file's best_iteration is {said!r}, and the file has {total} rounds, so model.predict cannot use it. "
+            "Say which rounds count: --trees all, or --trees N."
         )
-    if choice == "best":
-        raise ModelFaultError(
-            f"--trees best does not fit: the file has no best_iteration, so model.predict uses all {total} rounds. "
-            "Leave --trees out, or give --trees N."
+    elif choice == "best":
+        fault = (
+            f"the file has no best_iteration, so model.predict uses all {total} rounds. Leave --trees out."
         )
+    if fault:
+        raise ModelFaultError(f"--trees {choice or 'best'} does not fit: {fault}")
     return Trees(total, total)
 
 
@@ -171,15 +163,13 @@ def _wrong_labels(feature: Feature, splits: Splits, labels: Any) -> str | None:
     if feature.labels not in {(), given}:
         return f"has other labels in the model file: {shown(feature.labels, 10)}. Leave it out."
     count, highest = len(given), splits.highest_code
+    remedy = "Give a label for each code, in code order."
     if highest is not None and highest >= count:
-        return (
-            f"has {count} labels, and the model's trees know at least {highest + 1} codes (0 … {highest}). "
-            "Give a label for each code, in code order."
-        )
+        return f"has {count} labels, and the model's trees know at least {highest + 1} codes (0 … {highest}). {remedy}"
     if feature.kind is Kind.NUMBER and (unlike := splits.unlike_codes(count)):
-        listed = ", ".join(f"{one:.7g}" for one in unlike[:_SHOWN]) + (", …" if len(unlike) > _SHOWN else "")
+        listed = ", ".join(f"{one:.7g}" for one in unlike[:5])
         return (
-            f"has {count} labels, so its codes would be 0 … {count - 1}, but the model splits it as a number at {listed}, outside "
-            f"(0, {count - 1}]. If it holds codes, give a label for each, in code order; if it is a number, leave it out."
+            f"has {count} labels, so its codes would be 0 … {count - 1}, but the model splits it as a number, for "
+            f"instance at {listed}. {remedy} If it is a number, leave it out."
         )
     return None

@@ -24,16 +24,9 @@ _UNPACKERS: dict[bytes, Callable[[bytes], bytes]] = {
     b"\x1f\x8b": gzip.decompress,
     b"BZh": bz2.decompress,
     b"\xfd7zXZ\0": lzma.decompress,
-    b"\x5d\0\0": lzma.decompress,
     b"x": zlib.decompress,
 }
-_ENCODINGS = {
-    b"\xef\xbb\xbf": "utf-8-sig",
-    b"\xff\xfe": "utf-16",
-    b"\xfe\xff": "utf-16",
-    b"{\0": "utf-16-le",
-    b"\0{": "utf-16-be",
-}
+_ENCODINGS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 #: The first bytes of files that are something else, what they are, and what to do.
 _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
@@ -42,21 +35,11 @@ _FOREIGN: tuple[tuple[bytes, str, str], ...] = (
     (rb"tree\nversion=", "a LightGBM model", _ONLY_XGBOOST),
     (rb"CBM1", "a CatBoost model", _ONLY_XGBOOST),
     (rb"\x93NUMPY", "a NumPy array, not a model", f"{_SAVE} Rows are given with --background or --examples."),
-    (rb"\x89HDF", "an HDF5 file, not a model of XGBoost", _SAVE),
-    (rb"PAR1", "a Parquet file, not a model", _SAVE),
-    (rb"booster\[0\]|0:\[", "a text dump (dump_model), which cannot be loaded again", _SAVE),
-    (rb"\[", "a JSON list, such as a dump of trees (dump_model), which cannot be loaded again", _SAVE),
-    (rb"\x04\x22\x4d\x18|\x28\xb5\x2f\xfd", "compressed by lz4 or zstd", "Unpack it first."),
+    (rb"booster\[0\]|0:\[|\[", "a dump of trees (dump_model), which cannot be loaded again", _SAVE),
     (rb"\x1f\x8b|BZh|\xfd7zXZ", "compressed, and truncated or damaged", "Save or copy it again."),
     (rb"PK\x03\x04", "a zip archive or a NumPy .npz", "If it holds the model, unpack it first: unzip {file}"),
     (rb"(?s).{257}ustar", "a tar archive", "Unpack it first: tar -xf {file}"),
-    (
-        rb"(?is)\s*<(!doctype )?html",
-        "an HTML page, such as a login or error page",
-        "Download the model again.",
-    ),
-    (rb"(?is).{0,200}<pmml", "PMML, which XGBoost cannot read", _SAVE),
-    (rb"(?is)\x08.*(onnx|TreeEnsemble)", "an ONNX model, which XGBoost cannot read", _SAVE),
+    (rb"(?is)\s*<(!doctype )?html", "an HTML page, such as a login page", "Download the model again."),
     (
         # The objective and the booster by name, each after its length in 8 bytes.
         rb"(?s)binf|bs64|.*[a-z]{3,8}:[a-z0-9]+.{0,7}(\x06\0{7}gbtree|\x04\0{7}dart|\x08\0{7}gblinear)",
@@ -124,10 +107,8 @@ def describe_failure(content: bytes, file: str, said: str) -> str:
             return f"{file} is {what}. {remedy}"
     if "learner" in document:
         return f"{file} cannot be used: {said}. {_SAVE}"
-    keys = ", ".join(map(repr, list(document)[:5]))
-    return (
-        f"{file} is JSON, but not a model of XGBoost: it has the keys {keys or 'of an empty object'}. {_SAVE}"
-    )
+    keys = ", ".join(map(repr, list(document)[:5])) or "of an empty object"
+    return f"{file} is JSON, but not a model of XGBoost: it has the keys {keys}. {_SAVE}"
 
 
 def _describe_pickle(content: bytes, file: str, library: str) -> str:

@@ -60,9 +60,9 @@ def _rows(entry: FileEntry | None) -> str:
 
 
 def verify_models(models_dir: Path) -> tuple[list[ModelFault], dict[Path, VersionRecord]]:
-    """Check every model's files, then activate those that are whole.
+    """Check every model's files, then activate those that are whole, within the default limits.
 
-    Returns what is wrong, and how each activation ended, by the version's folder. The appliance's default limits hold. Models are loaded in processes of their own, and what is compiled is not kept.
+    Returns the faults, and how each activation ended, by the version's folder. Nothing that is compiled is kept.
     """
     faults = find_faults(models_dir)
     faulty = {fault.folder for fault in faults}
@@ -84,17 +84,21 @@ def verify_models(models_dir: Path) -> tuple[list[ModelFault], dict[Path, Versio
 def remove_model(models_dir: Path, wanted: str) -> str:
     """Remove `NAME@VERSION`, and NAME's folder if it is the last; say what is left.
 
-    The folder is renamed aside first, so it is there whole or not at all. Raises ModelFaultError if there is no such version,
-    OSError if the disk refuses.
+    The folder is renamed aside first, so it is there whole or not at all. Raises ModelFaultError if there is no such
+    version, OSError if the disk refuses.
     """
     name, _, version = wanted.partition("@")
     folder = models_dir / name / version
     if not (NAME_PATTERN.fullmatch(name) and VERSION_PATTERN.fullmatch(version) and folder.is_dir()):
-        there = ", ".join(_versions(models_dir, name) or _versions(models_dir))
+        there = ", ".join(_versions(models_dir)) or "none"
         raise ModelFaultError(
-            f"There is no model {wanted!r}, so nothing was removed. There are: {there or 'none'}. Give NAME@VERSION."
+            f"There is no model {wanted!r}, so nothing was removed. There are: {there}. Give NAME@VERSION."
         )
-    _note_removed(models_dir, name, int(version))
+    removed = removed_versions(models_dir)
+    removed[name] = max(int(version), removed.get(name, 0))
+    note = models_dir / f"{REMOVED_FILE}.new"
+    note.write_text(json.dumps(removed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    note.rename(models_dir / REMOVED_FILE)
     aside = Path(tempfile.mkdtemp(prefix=".removing-", dir=folder.parent))
     try:
         folder.rename(aside / version)
@@ -102,12 +106,8 @@ def remove_model(models_dir: Path, wanted: str) -> str:
         shutil.rmtree(aside, ignore_errors=True)
     with contextlib.suppress(OSError):  # it is not empty
         folder.parent.rmdir()
-    said = f"Removed {wanted}. Restart or deploy the appliance to stop serving it."
-    if left := _versions(models_dir, name):
-        return f"{said}\nStill there: {', '.join(left)}."
-    if not _versions(models_dir):
-        return f"{said}\nNo model is left in {models_dir}: the appliance needs one to start."
-    return said
+    left = ", ".join(_versions(models_dir)) or "none, and the appliance needs one to start"
+    return f"Removed {wanted}. Restart or deploy the appliance to stop serving it. Models left: {left}."
 
 
 def removed_versions(models_dir: Path) -> dict[str, int]:
@@ -118,19 +118,10 @@ def removed_versions(models_dir: Path) -> dict[str, int]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError, AttributeError) as error:
-        raise ModelFaultError(
-            f"{path} is damaged ({error}). Restore it from version control, or delete it."
-        ) from error
+        advice = "Restore it from version control, or delete it."
+        raise ModelFaultError(f"{path} is damaged ({error}). {advice}") from error
 
 
-def _note_removed(models_dir: Path, name: str, version: int) -> None:
-    removed = removed_versions(models_dir)
-    removed[name] = max(version, removed.get(name, 0))
-    aside = models_dir / f"{REMOVED_FILE}.new"
-    aside.write_text(json.dumps(removed, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    aside.rename(models_dir / REMOVED_FILE)
-
-
-def _versions(models_dir: Path, name: str | None = None) -> list[str]:
+def _versions(models_dir: Path) -> list[str]:
     folders = [folder for folder in version_folders(models_dir) if folder.is_dir()]
-    return [f"{one.parent.name}@{one.name}" for one in folders if name is None or one.parent.name == name]
+    return [f"{one.parent.name}@{one.name}" for one in folders]

@@ -20,9 +20,6 @@ from shared.models.contract import VERSION_PATTERN, Contract
 from shared.models.store import ModelDraft, lay_out
 from shared.models.version import ModelVersion, read_version, version_folders
 
-#: Notes of an import: the file's name, which may differ between two imports of one model, and its hash.
-_SOURCE_NAME, _SOURCE_SHA256 = "added_from", "sha256_of_source"
-
 type _Matrix = NDArray[np.float32]
 
 
@@ -37,34 +34,28 @@ class PreparedImport:
     source: Source
     draft: ModelDraft
     same: ModelVersion | None
-    background_rows: int = 0
-    examples_rows: int = 0
-    agreement: Agreement | None = None
+    background_rows: int
+    examples_rows: int
+    agreement: Agreement | None
 
 
 def prepare_import(models_dir: Path, options: ImportOptions) -> PreparedImport:
     """Do everything but writing; raises ModelFaultError with the reason and the remedy."""
-    for option in ("background", "examples"):
-        if getattr(options, f"{option}_rows") is not None and getattr(options, option) is None:
-            raise ModelFaultError(
-                f"--{option}-rows says how many rows of --{option} to keep. Give --{option} FILE too."
-            )
     source = read_source(options.file)
-    version = options.version or next_version(models_dir, options.name)
+    version = options.version or _next_version(models_dir, options.name)
     contract = settle_contract(options, version, source)
-    background, background_rows = _sample(
-        options.background, contract, options.background_rows or MAX_BACKGROUND_ROWS
-    )
-    examples, examples_rows = _sample(options.examples, contract, options.examples_rows or MAX_EXAMPLE_ROWS)
+    most = options.background_rows or MAX_BACKGROUND_ROWS
+    background, background_rows = _sample(options.background, contract, most)
+    examples, examples_rows = _sample(options.examples, contract, MAX_EXAMPLE_ROWS)
     agreement = check_margins(contract, source, *options.check) if options.check else None
     draft = ModelDraft(contract, source.model, background, examples, _expected(agreement))
-    same = find_same(models_dir, draft, options.version)
+    same = _find_same(models_dir, draft, options.version)
     if same is None:
         _check_free(models_dir, options.name, version)
     return PreparedImport(options, source, draft, same, background_rows, examples_rows, agreement)
 
 
-def next_version(models_dir: Path, name: str) -> int:
+def _next_version(models_dir: Path, name: str) -> int:
     """Return the version after the highest that exists or was removed; 1 for a new name."""
     folder = models_dir / name
     there = folder.iterdir() if folder.is_dir() else ()
@@ -72,26 +63,13 @@ def next_version(models_dir: Path, name: str) -> int:
     return 1 + max([*numbers, removed_versions(models_dir).get(name, 0)])
 
 
-def find_same_file(models_dir: Path, contract: Contract) -> list[str]:
-    """Return the whole versions that the same file was added as, as `NAME@VERSION`."""
-    there = whole_versions(models_dir, contract.name)
-    digest = contract.training[_SOURCE_SHA256]
-    return [one.id for one in there if one.contract.training.get(_SOURCE_SHA256) == digest]
-
-
-def find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> ModelVersion | None:
+def _find_same(models_dir: Path, draft: ModelDraft, version: int | None) -> ModelVersion | None:
     """Return a whole version that is the draft's model; only `version`, if that is given."""
     contract, _ = lay_out(draft, models_dir / draft.contract.name / str(draft.contract.version))
-    for there in whole_versions(models_dir, contract.name):
-        if version in {None, there.version} and _essence(there.contract) == _essence(contract):
-            return there
-    return None
-
-
-def whole_versions(models_dir: Path, name: str) -> list[ModelVersion]:
-    """Return a model's versions whose files are not at fault, in order."""
-    folders = [one for one in version_folders(models_dir) if one.parent.name == name and not faults_in(one)]
-    return sorted(map(read_version, folders), key=lambda one: one.version)
+    named = (one for one in version_folders(models_dir) if one.parent.name == contract.name)
+    whole = sorted((read_version(one) for one in named if not faults_in(one)), key=lambda one: one.version)
+    same = (one for one in whole if _essence(one.contract) == _essence(contract))
+    return next((one for one in same if version in {None, one.version}), None)
 
 
 def _check_free(models_dir: Path, name: str, version: int) -> None:
@@ -104,16 +82,16 @@ def _check_free(models_dir: Path, name: str, version: int) -> None:
         what = "was removed, and its number is not used again"
     if what:
         raise ModelFaultError(
-            f"{name}@{version} {what}. Leave --version out to add version {next_version(models_dir, name)}."
+            f"{name}@{version} {what}. Leave --version out to add version {_next_version(models_dir, name)}."
         )
 
 
 def _essence(contract: Contract) -> Contract:
     """Leave out the parts that may differ between two imports of one file.
 
-    These are the version, XGBoost's version, and the bytes of the copy.
+    These are the version, XGBoost's version, the file's name, and the bytes of the copy.
     """
-    training = {key: value for key, value in contract.training.items() if key != _SOURCE_NAME}
+    training = {key: value for key, value in contract.training.items() if key != "added_from"}
     return replace(contract, version=1, sha256="", size=None, library_version="", training=training)
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from ops.models.source import Source
 from services.api.rows.readers import read_rows_file
 from shared.engines.lean_xgboost import THREADS, import_xgboost
 from shared.errors import ModelFaultError
-from shared.models.contract import Contract, Feature, Link
+from shared.models.contract import Contract, Link
 
 #: How far margins may be apart, relative to the margin or 1.
 TOLERANCE = 1e-5
@@ -23,18 +22,10 @@ _TRIAL_ROWS = 50
 #: Numbers that often mean "missing", and how many numbers are tried as such at most.
 _MARKERS, _MOST_MARKERS = (-999, -9999, -99999, -1, 0, -99, 99, 999, 9999, 99999, -32768, -1e6), 24
 
-_CODES = (
-    "All rows agree if ROWS holds codes of categories: a text file must hold their labels. "
-    "Give ROWS with labels, or as .npy."
-)
-_ORDER = (
-    "All rows agree if the columns of ROWS are in alphabetical order: an .npy must have them in the model's order. "
-    "Give ROWS in that order, or as CSV with a header."
-)
 _NOTHING = (
     "Nothing that was tried makes them agree: every number of rounds (--trees), frequent values as --missing, predictions "
-    "instead of margins, codes instead of labels. Check that EXPECTED is model.predict(rows, output_margin=True) of this "
-    "very model for these very rows, without base_margin."
+    "instead of margins. Check that EXPECTED is model.predict(rows, output_margin=True) of this very model for these "
+    "very rows, without base_margin, and that ROWS holds labels, or as .npy codes in the model's column order."
 )
 
 type _Rows = NDArray[np.float32]
@@ -56,7 +47,7 @@ def check_margins(contract: Contract, source: Source, rows_path: Path, expected_
     expected = _read_expected(expected_path, len(rows))
     predictor = _Predictor(contract, source, rows_path)
     try:
-        margins = predictor.margins(rows, predictor.used)
+        margins = predictor.predict(rows, predictor.used)
         differences = _differences(margins, expected)
         if (differences <= TOLERANCE).all():
             return Agreement(rows, expected.astype(np.float32), float(differences.max()))
@@ -81,74 +72,61 @@ class _Predictor:
         self._booster = import_xgboost().Booster({"nthread": THREADS}, model_file=bytearray(source.model))
         self.used = contract.trees.used if contract.trees else 0
 
-    def margins(self, rows: _Rows, used: int) -> _Rows:
+    def predict(self, rows: _Rows, used: int, *, margin: bool = True) -> _Rows:
         """Predict rows with the first `used` rounds, rows x outputs."""
         matrix = import_xgboost().DMatrix(rows, nthread=THREADS)
         rounds = (0, used if used < self._seen.rounds else 0)  # (0, 0) is all of them
-        margins: _Rows = self._booster.predict(
-            matrix, output_margin=True, validate_features=False, iteration_range=rounds
+        found: _Rows = self._booster.predict(
+            matrix, output_margin=margin, validate_features=False, iteration_range=rounds
         )
-        return margins.reshape(len(rows), -1)
+        return found.reshape(len(rows), -1)
 
     def advice(self, rows: _Rows, expected: _Numbers, differing: NDArray[np.intp]) -> str:
         """Try other options on some differing rows; say what makes all rows agree."""
         picked = differing[spaced(len(differing), _TRIAL_ROWS)]
-        for advice, read, used in self._attempts(rows):
-            for kind, values in self._readings(self.margins(read[picked], used)).items():
-                if (_differences(values, expected[picked]) <= TOLERANCE).all():
-                    everything = self._readings(self.margins(read, used))[kind]
-                    if (_differences(everything, expected) <= TOLERANCE).all():
-                        return _advised(advice, kind)
+        for options, read, used in self._attempts(rows):
+            for kind, values in self._readings(read[picked], used).items():
+                if not _agree(values, expected[picked]) or not _agree(
+                    self._readings(read, used)[kind], expected
+                ):
+                    continue
+                if not kind:
+                    return f"With {options} all rows agree."
+                more = f", and add {options}" if options else ""
+                return f"EXPECTED holds {kind}, not margins. Give model.predict(rows, output_margin=True) instead{more}."
         return _NOTHING
 
     def _attempts(self, rows: _Rows) -> Iterator[tuple[str, _Rows, int]]:
-        """Give each way to try: advice, rows and rounds.
+        """Give each way to try: options, rows and rounds.
 
         The likeliest comes first, and one change comes before two.
         """
-        contract, seen = self._contract, self._seen
-        trees = [("", self.used)]
-        if self.used < seen.rounds:
-            trees.append(("--trees all", seen.rounds))
-        if seen.best_iteration is not None and self.used != seen.best_iteration + 1:
-            trees.append(("--trees best", seen.best_iteration + 1))
-        yield from ((advice, rows, used) for advice, used in trees)
-        others = [(*contract.missing, marker) for marker in _markers(rows)]
-        for missing in [(), *others] if contract.missing else others:
-            advice = " ".join(f"--missing {one:.10g}" for one in missing) or "--missing none"
-            for read in self._read(contract.features, missing):
-                yield from ((f"{more} {advice}".strip(), read, used) for more, used in trees)
-        bare = tuple(replace(feature, labels=()) for feature in contract.features)
-        if bare != contract.features:
-            yield from ((_CODES, read, self.used) for read in self._read(bare, contract.missing))
-        if self._rows_path.suffix.lower() == ".npy":
-            names = sorted(contract.feature_names)
-            yield _ORDER, rows[:, [names.index(name) for name in contract.feature_names]], self.used
-        yield from ((f"--trees {number}", rows, number) for number in range(1, seen.rounds))
+        missing, best = self._contract.missing, self._seen.best_iteration
+        trees = {"": self.used, "--trees all": self._seen.rounds}
+        if best is not None:
+            trees["--trees best"] = best + 1
+        ways = [(option, used) for option, used in trees.items() if not option or used != self.used]
+        yield from ((option, rows, used) for option, used in ways)
+        others = [(*missing, marker) for marker in _markers(rows)]
+        for markers in [(), *others] if missing else others:
+            advice = " ".join(f"--missing={one:.10g}" for one in markers) or "--missing none"
+            try:
+                read = read_rows_file(self._rows_path, self._contract.features, markers)
+            except ModelFaultError:  # rows that this option does not fit
+                continue
+            yield from ((f"{option} {advice}".strip(), read, used) for option, used in ways)
+        yield from ((f"--trees {number}", rows, number) for number in range(1, self._seen.rounds))
 
-    def _read(self, features: tuple[Feature, ...], missing: tuple[float, ...]) -> Iterator[_Rows]:
-        try:
-            yield read_rows_file(self._rows_path, features, missing)
-        except ModelFaultError:  # rows that this option does not fit
-            return
-
-    def _readings(self, margins: _Rows) -> dict[str, _Rows]:
-        """Return margins as they are, and by name the predictions that users mistake for them."""
-        wide, link = margins.astype(np.float64), self._contract.link
-        found: dict[str, NDArray[Any]] = {"": wide}
+    def _readings(self, rows: _Rows, used: int) -> dict[str, _Rows]:
+        """Return margins, and by name what users mistake for them."""
+        predictions, link = self.predict(rows, used, margin=False), self._contract.link
+        found = {"": self.predict(rows, used), "predictions": predictions}
         if link is Link.SIGMOID:
-            positive = 1 / (1 + np.exp(-wide))
-            found["probabilities"] = positive
-            found["probabilities of both classes"] = np.hstack([1 - positive, positive])
-        if link in {Link.SIGMOID, Link.STEP}:
-            found["classes"] = wide > 0
-        if link in {Link.SOFTMAX, Link.ARGMAX}:
-            shares = np.exp(wide - wide.max(axis=1, keepdims=True))
-            found["probabilities"] = shares / shares.sum(axis=1, keepdims=True)
-            found["classes"] = wide.argmax(axis=1).reshape(-1, 1)
-        if link is Link.EXP:
-            found["predictions"] = np.exp(wide)
-        return {name: values.astype(np.float32) for name, values in found.items()}
+            found["probabilities of both classes"] = np.hstack([1 - predictions, predictions])
+            found["classes"] = (predictions > 0.5).astype(np.float32)
+        if link is Link.SOFTMAX:
+            found["classes"] = predictions.argmax(axis=1, keepdims=True).astype(np.float32)
+        return found
 
 
 def _described(margins: _Rows, expected: _Numbers, differences: _Numbers, path: Path) -> str:
@@ -164,14 +142,6 @@ def _described(margins: _Rows, expected: _Numbers, differences: _Numbers, path: 
     )
 
 
-def _advised(advice: str, prediction: str) -> str:
-    option = advice.startswith("--")
-    if not prediction:
-        return f"With {advice} all rows agree." if option else advice
-    more = f", and add {advice}." if option else f". {advice}".rstrip()
-    return f"EXPECTED holds {prediction}, not margins. Give model.predict(rows, output_margin=True) instead{more}"
-
-
 def _differences(margins: _Rows, expected: _Numbers) -> _Numbers:
     """Return how far apart they are, relative to the margin or 1.
 
@@ -181,6 +151,10 @@ def _differences(margins: _Rows, expected: _Numbers) -> _Numbers:
         return np.full(expected.shape, np.inf)
     off = np.abs(margins.astype(np.float64) - expected) / np.maximum(1, np.abs(expected))
     return np.asarray(np.where(np.isnan(off), np.inf, off), np.float64)
+
+
+def _agree(margins: _Rows, expected: _Numbers) -> bool:
+    return bool((_differences(margins, expected) <= TOLERANCE).all())
 
 
 def _markers(rows: _Rows) -> list[float]:
@@ -196,21 +170,15 @@ def _markers(rows: _Rows) -> list[float]:
 
 def _read_expected(path: Path, rows: int) -> _Numbers:
     """Read EXPECTED, what the owner's own model returned, as .npy or .csv, rows x columns."""
-    how = "Write numpy.save('expected.npy', model.predict(rows, output_margin=True))."
     try:
-        matrix = _read_table(path, rows).reshape(rows, -1)
+        return _read_table(path, rows)
     except OSError as error:
         raise ModelFaultError(f"{path} cannot be read: {error.strerror}. Check the path.") from error
     except (ValueError, TypeError, EOFError) as error:
+        how = "Write numpy.save('expected.npy', model.predict(rows, output_margin=True))."
         raise ModelFaultError(
             f"{path} has no line of numbers for each row of ROWS: {error}. {how}"
         ) from error
-    if not np.isfinite(matrix).all():
-        line, column = np.argwhere(~np.isfinite(matrix))[0]
-        raise ModelFaultError(
-            f"{path} has {matrix[line, column]} in line {line}, column {column} (counted from 0). {how}"
-        )
-    return matrix
 
 
 def _read_table(path: Path, rows: int) -> _Numbers:
@@ -218,12 +186,13 @@ def _read_table(path: Path, rows: int) -> _Numbers:
         matrix = np.asarray(np.load(path, allow_pickle=False), np.float64)
     else:
         lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-        if not lines:
-            raise ValueError("it is empty")
-        header = len(lines) == rows + 1
-        matrix = np.loadtxt(lines[header:], delimiter=",", ndmin=2)
+        matrix = np.loadtxt(lines[len(lines) == rows + 1 :] or ["nan"], delimiter=",", ndmin=2)
         if matrix.shape[1] > 1 and np.array_equal(matrix[:, 0], np.arange(len(matrix))):
             raise ValueError("it begins with an index column; write it without: to_csv(…, index=False)")
     if len(matrix) != rows:
         raise ValueError(f"it has {len(matrix)} lines, and ROWS has {rows}")
+    matrix = matrix.reshape(rows, -1)
+    if not np.isfinite(matrix).all():
+        line, column = np.argwhere(~np.isfinite(matrix))[0]
+        raise ValueError(f"{matrix[line, column]} in line {line}, column {column} (counted from 0)")
     return matrix

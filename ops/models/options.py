@@ -1,3 +1,4 @@
+# ruff: noqa: RUF009  # a function makes the fields with what argparse needs
 """The options of `add`: the file, and choices that the file leaves open."""
 
 from __future__ import annotations
@@ -6,107 +7,23 @@ import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from shared.errors import ModelFaultError
 
-#: Rows that are kept at most: of --background and --examples unless an option says otherwise, and of --check.
+#: Rows that are kept at most: of --background unless an option says otherwise, of --examples, and of --check.
 MAX_BACKGROUND_ROWS, MAX_EXAMPLE_ROWS, MAX_EXPECTED_ROWS = 1_000, 100, 200
+_ROWS = (
+    "rows as .csv (header, labels of categories), .json, .ndjson or .npy (the model's column order, codes)"
+)
+_TREES = "boosting rounds that count; default: best if the file has best_iteration, else all"
+_MISSING = "a number that means 'missing', besides NaN; may be repeated. none: only NaN does, whatever the file notes"
+_CHECK = "compare with your own model.predict(rows, output_margin=True), as .npy or .csv"
 
 #: Which boosting rounds count: `best` are those up to best_iteration.
 type TreesChoice = Literal["best", "all"] | int
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """One model to import. None means the default: next version, the file's word, usual rows.
-
-    `missing` is empty if only NaN means "missing", even if the file says otherwise.
-    """
-
-    name: str
-    file: Path
-    version: int | None = None
-    trees: TreesChoice | None = None
-    missing: tuple[float, ...] | None = None
-    outputs: tuple[str, ...] = ()
-    labels: Path | None = None
-    contract: Path | None = None
-    background: Path | None = None
-    background_rows: int | None = None
-    examples: Path | None = None
-    examples_rows: int | None = None
-    check: Sequence[Path] | None = None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `add`."""
-    parser.add_argument("name", metavar="NAME", help="its name: a-z, 0-9, '.', '_' and '-'")
-    parser.add_argument("file", metavar="FILE", type=Path, help="the model as XGBoost's save_model writes it")
-    for flag, metavar, kind, text in _OPTIONS:
-        parser.add_argument(flag, metavar=metavar, type=kind, help=text)
-    parser.add_argument(
-        "--missing",
-        type=_numbers,
-        action="extend",
-        metavar="NUMBER|none",
-        help="a number that means 'missing', besides NaN; may be repeated, or several separated by commas; "
-        "none: only NaN does, regardless of the file",
-    )
-    parser.add_argument(
-        "--check",
-        type=Path,
-        nargs=2,
-        metavar=("ROWS", "EXPECTED"),
-        help="compare with your own model.predict(rows, output_margin=True), as .npy or .csv",
-    )
-    parser.add_argument("--dry-run", action="store_true", help="say what would be added, and write nothing")
-
-
-def read_arguments(parsed: argparse.Namespace) -> ImportOptions:
-    """Take the options of `add` from arguments. Raises ModelFaultError if two contradict."""
-    given = {one.name: getattr(parsed, one.name) for one in fields(ImportOptions)}
-    if given["missing"] is not None:
-        numbers = [one for one in given["missing"] if not math.isnan(one)]
-        if 0 < len(numbers) < len(given["missing"]):
-            raise ModelFaultError("--missing none contradicts --missing NUMBER. Give one or the other.")
-        given["missing"] = tuple(dict.fromkeys(numbers))
-    return ImportOptions(**{name: value for name, value in given.items() if value is not None})
-
-
-def joined(arguments: list[str]) -> list[str]:
-    """Write `--missing -999,-1` as one argument, so that argparse sees no option in the number."""
-    found: list[str] = []
-    for argument in arguments:
-        if found and found[-1] == "--missing" and argument[:1] == "-" and argument[:2] != "--":
-            found[-1] = f"--missing={argument}"
-        else:
-            found.append(argument)
-    return found
-
-
-def read_object(path: Path, option: str) -> dict[str, Any]:
-    """Read an option's file with one JSON object; raises ModelFaultError, which names both."""
-    try:
-        document = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_repeats)
-    except OSError as error:
-        raise ModelFaultError(f"{option} {path} cannot be read: {error.strerror}. Check the path.") from error
-    except (ValueError, RecursionError) as error:
-        raise ModelFaultError(f"{option} {path} is not valid JSON: {error}. Give a JSON object.") from error
-    if not isinstance(document, dict):
-        raise ModelFaultError(f"{option} {path} is not a JSON object: it begins with {str(document)[:20]!r}.")
-    return document
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise ValueError(f"the key {key!r} is there twice")
-        found[key] = value
-    return found
 
 
 def _whole(text: str) -> int:
@@ -123,40 +40,82 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(","))
 
 
-def _numbers(text: str) -> list[float]:
-    """Read numbers separated by commas; `none` is NaN, which needs no option."""
-    return [math.nan] if text == "none" else [_number(one) for one in text.split(",")]
-
-
 def _number(text: str) -> float:
+    """Read a number; `none` is NaN, which needs no option."""
+    if text == "none":
+        return math.nan
     try:
         number = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+        number = math.nan
     if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: give a finite number. NaN always means 'missing', and rows cannot hold infinity"
-        )
+        what = "is not a finite number. NaN always means 'missing', and rows cannot hold infinity"
+        raise argparse.ArgumentTypeError(f"{text!r} {what}")
     return number
 
 
-_ROWS = (
-    "rows as .csv (header, labels of categories), .json, .ndjson or .npy (the model's column order, codes)"
-)
-#: The options with one value: flag, placeholder, type, help.
-_OPTIONS: tuple[tuple[str, str, Callable[[str], Any], str], ...] = (
-    ("--version", "N", _whole, "default: the next one"),
-    (
-        "--trees",
-        "best|all|N",
-        _trees,
-        "boosting rounds that count; default: best if the file has best_iteration, else all",
-    ),
-    ("--outputs", "A,B,…", _names, "names of the model's outputs"),
-    ("--labels", "FILE", Path, 'JSON: {"feature": ["label of code 0", …]}'),
-    ("--contract", "FILE", Path, "JSON: groups, reasons, never_reasons, adverse"),
-    ("--background", "FILE", Path, f"for interventional values: {_ROWS}"),
-    ("--background-rows", "N", _whole, f"evenly spaced rows to keep; default: {MAX_BACKGROUND_ROWS}"),
-    ("--examples", "FILE", Path, f"to try the model with: {_ROWS}"),
-    ("--examples-rows", "N", _whole, f"evenly spaced rows to keep; default: {MAX_EXAMPLE_ROWS}"),
-)
+def _option(metavar: str | tuple[str, ...], kind: Callable[[str], Any], text: str, **more: Any) -> Any:
+    return field(default=None, metadata={"metavar": metavar, "type": kind, "help": text, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """One model to import. None means the default: next version, the file's word, usual rows.
+
+    `missing` is empty if only NaN means "missing", even if the file says otherwise.
+    """
+
+    name: str
+    file: Path
+    version: int | None = _option("N", _whole, "default: the next one")
+    trees: TreesChoice | None = _option("best|all|N", _trees, _TREES)
+    missing: Sequence[float] | None = _option("NUMBER|none", _number, _MISSING, action="append")
+    outputs: tuple[str, ...] | None = _option("A,B,…", _names, "names of the model's outputs")
+    labels: Path | None = _option("FILE", Path, 'JSON: {"feature": ["label of code 0", …]}')
+    contract: Path | None = _option("FILE", Path, "JSON: groups, reasons, never_reasons, adverse")
+    background: Path | None = _option("FILE", Path, f"for interventional values: {_ROWS}")
+    background_rows: int | None = _option("N", _whole, f"evenly spaced rows to keep ({MAX_BACKGROUND_ROWS})")
+    examples: Path | None = _option("FILE", Path, f"to try the model with: {_ROWS}")
+    check: Sequence[Path] | None = _option(("ROWS", "EXPECTED"), Path, _CHECK, nargs=2)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `add`."""
+    parser.add_argument("name", metavar="NAME", help="its name: a-z, 0-9, '.', '_' and '-'")
+    parser.add_argument("file", metavar="FILE", type=Path, help="the model as XGBoost's save_model writes it")
+    for one in fields(ImportOptions)[2:]:
+        parser.add_argument(f"--{one.name.replace('_', '-')}", **one.metadata)
+    parser.add_argument("--dry-run", action="store_true", help="say what would be added, and write nothing")
+
+
+def read_arguments(parsed: argparse.Namespace) -> ImportOptions:
+    """Take the options of `add` from arguments. Raises ModelFaultError if two contradict."""
+    options = ImportOptions(**{one.name: getattr(parsed, one.name) for one in fields(ImportOptions)})
+    if options.background_rows and not options.background:
+        raise ModelFaultError("--background-rows says how many rows to keep. Give --background FILE too.")
+    if options.missing is None:
+        return options
+    numbers = [one for one in options.missing if not math.isnan(one)]
+    if 0 < len(numbers) < len(options.missing):
+        raise ModelFaultError("--missing none contradicts --missing NUMBER. Give one or the other.")
+    return replace(options, missing=tuple(dict.fromkeys(numbers)))
+
+
+def read_object(path: Path, option: str) -> dict[str, Any]:
+    """Read an option's file with one JSON object; raises ModelFaultError, which names both."""
+    try:
+        document = json.loads(path.read_bytes().decode("utf-8-sig"), object_pairs_hook=_without_repeats)
+    except OSError as error:
+        raise ModelFaultError(f"{option} {path} cannot be read: {error.strerror}. Check the path.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelFaultError(f"{option} {path} is not valid JSON: {error}. Give a JSON object.") from error
+    if not isinstance(document, dict):
+        raise ModelFaultError(f"{option} {path} is not a JSON object: it begins with {str(document)[:20]!r}.")
+    return document
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError(f"a key appears twice among {', '.join(map(repr, found))}")
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from ops.models.contract import OWNER_KEYS, noted_missing
 from ops.models.importing import PreparedImport
@@ -16,46 +16,47 @@ from shared.models.contract import Contract, Feature, Kind, Trees, TreesReason
 #: Labels of a category that are shown, and characters of an attribute.
 _LABELS, _CHARACTERS = 6, 80
 
+#: A line: what it is about, and the text.
+type _Line = tuple[str, str]
+
 
 def describe_import(prepared: PreparedImport) -> str:
     """Write the contract that a model is added with."""
-    contract = prepared.draft.contract
-    return "\n".join(
-        [
-            _line("model", f"{contract.id}, from {prepared.options.file}"),
-            *describe_contract(contract, prepared.source, prepared.options.missing),
-            *_owner_lines(contract),
-            *_rows_lines(prepared),
-            *_unused(prepared.source.inspection),
-        ]
-    )
+    contract, document = prepared.draft.contract, prepared.draft.contract.document()
+    lines = [("model", f"{contract.id}, from {prepared.options.file}")]
+    lines += _contract_lines(contract, prepared.source, prepared.options.missing)
+    lines += [(key, json.dumps(document[key], ensure_ascii=False)) for key in OWNER_KEYS if document[key]]
+    return _joined([*lines, *_rows_lines(prepared), *_unused(prepared.source.inspection)])
 
 
 def describe_file(contract: Contract, source: Source) -> str:
     """Write what a model file says of itself, which is the contract without any option."""
-    return "\n".join([*describe_contract(contract, source, None), *_unused(source.inspection)])
+    return _joined([*_contract_lines(contract, source, None), *_unused(source.inspection)])
 
 
-def describe_contract(contract: Contract, source: Source, missing: tuple[float, ...] | None) -> Iterator[str]:
+def _joined(lines: list[_Line]) -> str:
+    return "\n".join(f"  {what:10}  {text}" for what, text in lines)
+
+
+def _contract_lines(contract: Contract, source: Source, missing: Sequence[float] | None) -> Iterator[_Line]:
     """Give the lines about the trees, outputs and features; `missing` is what the option says."""
     seen = source.inspection
-    yield _line("objective", f"{seen.objective} ({seen.booster}), read by XGBoost {seen.library_version}")
-    yield _line("trees", _trees(seen, contract.trees or Trees(0, 0)))
-    yield _line("outputs", f"{', '.join(contract.outputs)}; link {contract.link}")
-    yield _line("missing", _missing(contract.missing, missing, noted_missing(seen.attributes)))
+    yield "objective", f"{seen.objective} ({seen.booster}), read by XGBoost {seen.library_version}"
+    yield "trees", _trees(seen, contract.trees or Trees(0, 0))
+    yield "outputs", f"{', '.join(contract.outputs)}; link {contract.link}"
+    yield "missing", _missing(contract.missing, missing, noted_missing(seen.attributes))
     unnamed = "" if seen.named else "; the file has no names, so rows use f0, f1, …"
-    yield _line("features", f"{len(seen.features)}{unnamed}")
+    yield "features", f"{len(seen.features)}{unnamed}"
     for feature, given, splits in zip(contract.features, seen.features, source.splits, strict=True):
-        yield _line("", f"{feature.name!r}  {feature.kind}{_labels(feature, given, splits.highest_code)}")
+        yield "", f"{feature.name!r}  {feature.kind}{_labels(feature, given, splits.highest_code)}"
         if "\\u" in feature.name:
-            yield _line("", "  XGBoost does not decode \\u in JSON: the name has a backslash in it")
+            yield "", "  XGBoost does not decode \\u in JSON: the name has a backslash in it"
 
 
 def _trees(seen: ModelInspection, trees: Trees) -> str:
-    if seen.booster == "gblinear":
-        return "none: a linear model (gblinear) has weights instead"
     if not trees.total:
-        return "none: the model was trained for 0 rounds"
+        linear = seen.booster == "gblinear"
+        return f"none: {'a linear model (gblinear) has weights' if linear else 'it was trained for 0 rounds'}"
     why = "all"
     if trees.reason is TreesReason.BEST_ITERATION:
         why = "best_iteration, as model.predict uses them; --trees all for all"
@@ -66,16 +67,16 @@ def _trees(seen: ModelInspection, trees: Trees) -> str:
     return f"{trees.used} of {trees.total} rounds: {why}"
 
 
-def _missing(markers: tuple[float, ...], given: tuple[float, ...] | None, noted: tuple[float, ...]) -> str:
+def _missing(markers: tuple[float, ...], given: Sequence[float] | None, noted: tuple[float, ...]) -> str:
     """Say which numbers mean "missing", by option or file, and what the option overrules."""
     if not markers and given is None:
         return "NaN; a number that meant 'missing' in training is not in the file, so give it with --missing"
     text = ", ".join(["NaN", *(f"{marker:.10g}" for marker in markers)])
     if given is None:
         return f"{text} (from the file's scikit_learn attribute)"
-    overruled = [f"{marker:.10g}" for marker in noted if marker not in given]
+    overruled = [f"; the file's scikit_learn attribute says {one:.10g}" for one in noted if one not in given]
     said = f"{text} (from --missing)" if markers else "NaN only (from --missing none)"
-    return f"{said}; the file's scikit_learn attribute says {overruled[0]}" if overruled else said
+    return said + "".join(overruled)
 
 
 def _labels(feature: Feature, found: Feature, highest: int | None) -> str:
@@ -84,47 +85,36 @@ def _labels(feature: Feature, found: Feature, highest: int | None) -> str:
     if not feature.labels:
         known = "" if highest is None else f" (the trees split at codes up to {highest})"
         return f"  rows hold codes 0, 1, …: the file has no labels{known}; name them with --labels"
-    codes = "numbers 0, 1, …" if found.kind is Kind.NUMBER else "codes 0, 1, …"
-    named = "" if found.labels else f"; the model was trained on {codes}, which --labels names"
+    codes = "numbers" if found.kind is Kind.NUMBER else "codes"
+    named = "" if found.labels else f"; the model was trained on {codes} 0, 1, …, which --labels names"
     return f"  {shown(feature.labels, _LABELS)}{named}"
 
 
-def _owner_lines(contract: Contract) -> Iterator[str]:
-    document = contract.document()
-    for key in OWNER_KEYS:
-        if document[key]:
-            yield _line(key, json.dumps(document[key], ensure_ascii=False))
-
-
-def _rows_lines(prepared: PreparedImport) -> Iterator[str]:
+def _rows_lines(prepared: PreparedImport) -> Iterator[_Line]:
     draft, agreement = prepared.draft, prepared.agreement
     background = "none, so method=interventional is refused; add rows with --background"
     if draft.background is not None:
-        background = _sampled(len(draft.background), prepared.background_rows, "--background-rows")
-    yield _line("background", background)
+        background = _sampled(len(draft.background), prepared.background_rows)
+        background += " (--background-rows N for more or fewer)" * ("evenly" in background)
+    yield "background", background
     if draft.examples is not None:
-        kept = _sampled(len(draft.examples), prepared.examples_rows, "--examples-rows")
-        yield _line("examples", f"{kept}. Every API key can read these rows.")
+        kept = _sampled(len(draft.examples), prepared.examples_rows)
+        yield "examples", f"{kept}. Every API key can read these rows."
     if agreement is not None:
         count = len(agreement.rows)
         agreed = f"{count} rows agree with your margins (largest difference {agreement.difference:.1g})"
         stored = min(count, MAX_EXPECTED_ROWS)
-        yield _line("checked", f"{agreed}; {stored} are kept to verify the model at activation")
+        yield "checked", f"{agreed}; {stored} are kept to verify the model at activation"
 
 
-def _sampled(kept: int, count: int, option: str) -> str:
-    spaced = "" if kept == count else f" of {count:,} rows, evenly spaced ({option} N for more or fewer)"
-    return f"{kept:,}{spaced or ' rows'}"
+def _sampled(kept: int, count: int) -> str:
+    return f"{kept:,} rows" if kept == count else f"{kept:,} of {count:,} rows, evenly spaced"
 
 
-def _unused(seen: ModelInspection) -> Iterator[str]:
+def _unused(seen: ModelInspection) -> Iterator[_Line]:
     """Name what the file says and nothing here uses."""
     for key, value in sorted(seen.attributes.items()):
         text = value if len(value) <= _CHARACTERS else f"{value[:_CHARACTERS]}…"
         linear = key == "best_iteration" and seen.booster == "gblinear"
         why = " (XGBoost's predict ignores it for linear models)" if linear else ""
-        yield _line("not used", f"{key} = {text!r}{why}")
-
-
-def _line(what: str, text: str) -> str:
-    return f"  {what:10}  {text}"
+        yield "not used", f"{key} = {text!r}{why}"

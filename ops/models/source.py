@@ -51,7 +51,11 @@ class Source:
 
 def read_source(file: Path) -> Source:
     """Read a model file with any suffix. Raises ModelFaultError, which says what the file is."""
-    given = _read(file)
+    try:
+        given = file.read_bytes()
+    except OSError as error:
+        remedy = "Give the path of the model's file itself."
+        raise ModelFaultError(f"{file} cannot be read: {error.strerror}. {remedy}") from error
     unpacked = unpack(given)
     content = plain_bytes(given if unpacked is None else unpacked)
     if foreign := describe_foreign(content, str(file), compressed=unpacked is not None):
@@ -67,20 +71,6 @@ def read_source(file: Path) -> Source:
         model = converted.read_bytes()
     splits = _splits_of(model, len(inspection.features))
     return Source(file, hashlib.sha256(given).hexdigest(), inspection, model, splits)
-
-
-def _read(file: Path) -> bytes:
-    if file.is_dir():
-        inside = sorted(path.name for path in file.iterdir() if path.is_file())[:5]
-        raise ModelFaultError(
-            f"{file} is a folder. It holds {', '.join(inside) or 'no files'}. Give the model's file itself."
-        )
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        raise ModelFaultError(f"There is no file {file}. Check the path.") from None
-    except OSError as error:
-        raise ModelFaultError(f"{file} cannot be read: {error.strerror}. Check its permissions.") from error
 
 
 def _why(said: str, content: bytes, file: Path) -> str:

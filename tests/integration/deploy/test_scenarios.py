@@ -1,4 +1,4 @@
-"""`python -m ops.render.deploy` with all states of deploys, with faults, and with weak keys."""
+"""Deploys with all states of deploys, with faults, and with weak keys, in this process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ type Prepare = Callable[[FakeRender], object]
 
 @dataclass
 class Scenario:
-    """A pattern of the output, the exit code, the orders that are given, and the deploys that follow."""
+    """A pattern of the output, the exit code, the orders that are given, and new deploys."""
 
     said: str = ""
     code: int = 1
