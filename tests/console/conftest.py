@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +23,12 @@ from shared.models.store import ModelDraft, write_model_folder
 
 #: Set where a missing Chromium is a failure (.ci/run).
 REQUIRED = "SHAPBOX_CONSOLE_TESTS"
-#: Rows of a batch: few, so that a job of examples has several batches and shows progress.
+#: Rows of a batch: few, so that a job of examples has several batches.
 BATCH_ROWS = 50
 #: Labels of the model with categories, and its trees.
 LABELS, TERMS, ROUNDS = ("own", "rent, shared", "flat "), (10, 20, 30), 5
 
-#: Opens a console in a new browser context with options such as color_scheme="dark".
+#: Opens a console in a new browser context, signed in unless `key` is None; options such as color_scheme="dark".
 OpenConsole = Callable[..., Visit]
 
 
@@ -45,37 +45,37 @@ def browser() -> Iterator[Browser]:
         yield running
 
 
-def train(rows: np.ndarray) -> bytes:
-    xgboost = import_xgboost()
-    types = ["c", "float", "c"]
-    target = rows[:, 0] * 3 + rows[:, 1] + (rows[:, 2] == 1) * 2
-    matrix = xgboost.DMatrix(rows, target, feature_types=types, enable_categorical=True, nthread=1)
-    return bytes(xgboost.train({"max_depth": 4, "nthread": 1}, matrix, ROUNDS).save_raw("ubj"))
-
-
 def add_models(models: Path) -> None:
     """Add three models to the shipped ones.
 
     One has categories, one is the same without examples, and one is broken.
     """
+    xgboost = import_xgboost()
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     chance = np.random.default_rng(5)
-    codes = chance.integers(0, 3, (200, 2))
-    rows = np.column_stack([codes[:, 0], chance.normal(size=200), codes[:, 1]]).astype(np.float32)
-    home, term = Feature("home", Kind.CATEGORY, LABELS), Feature("term", Kind.CATEGORY, TERMS)
-    for name, examples in (("loans", rows), ("unseen", None)):
-        contract = Contract(
-            name=name,
-            version=1,
-            sha256="",
-            features=(home, Feature("amount"), term),
-            outputs=("risk",),
-            objective="reg:squarederror",
-            library_version=str(import_xgboost().__version__),
-            trees=Trees(ROUNDS, ROUNDS),
-            training={},
-        )
-        write_model_folder(models, ModelDraft(contract, train(rows), examples=examples))
+    home, amount, term = chance.integers(0, 3, 200), chance.normal(size=200), chance.integers(0, 3, 200)
+    rows, target = np.column_stack([home, amount, term]), home * 3 + amount + (term == 1) * 2
+    kinds = {"feature_types": ["c", "float", "c"], "enable_categorical": True}
+    matrix = xgboost.DMatrix(rows, target, nthread=1, **kinds)
+    model = bytes(xgboost.train({"max_depth": 4, "nthread": 1}, matrix, ROUNDS).save_raw("ubj"))
+    labelled = (
+        Feature("home", Kind.CATEGORY, LABELS),
+        Feature("amount"),
+        Feature("term", Kind.CATEGORY, TERMS),
+    )
+    loans = Contract(
+        name="loans",
+        version=1,
+        sha256="",
+        features=labelled,
+        outputs=("risk",),
+        objective="reg:squarederror",
+        library_version=str(xgboost.__version__),
+        trees=Trees(ROUNDS, ROUNDS),
+        training={},
+    )
+    write_model_folder(models, ModelDraft(loans, model, examples=rows.astype(np.float32)))
+    write_model_folder(models, ModelDraft(replace(loans, name="unseen"), model))
     shutil.copytree(models / "wine/1", models / "broken/3")  # its manifest names wine@1
 
 
@@ -85,8 +85,9 @@ def appliance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
     del browser  # without one there is no need to boot
     folder = tmp_path_factory.mktemp("box")
     add_models(folder / "models")
-    settings = {"BATCH_ROWS": str(BATCH_ROWS), "MODELS_DIR": str(folder / "models")}
-    running = Appliance(folder / "data", settings)
+    running = Appliance(
+        folder / "data", {"BATCH_ROWS": str(BATCH_ROWS), "MODELS_DIR": str(folder / "models")}
+    )
     running.start()
     try:
         yield running
@@ -94,50 +95,30 @@ def appliance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
         running.stop()
 
 
-@contextlib.contextmanager
-def stopped(*pids: int) -> Iterator[None]:
-    """Stop processes meanwhile."""
-    for pid in pids:
-        os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGCONT)
-
-
 @pytest.fixture
 def open_console(browser: Browser, appliance: Appliance) -> Iterator[OpenConsole]:
     """Open consoles. Fails if one of them logged an error or contacted another host."""
-    contexts = []
     visits: list[Visit] = []
 
-    def open_it(place: str = "", **options: Any) -> Visit:
-        contexts.append(browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options}))
-        visits.append(Visit(contexts[-1].new_page(), appliance.url))
-        visits[-1].open(place)
-        return visits[-1]
+    def open_it(place: str = "", *, key: str | None = appliance.api_key, **options: Any) -> Visit:
+        context = contexts.enter_context(
+            browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+        )
+        visit = Visit(context.new_page(), appliance.url)
+        visits.append(visit)
+        visit.open(place)
+        if key is not None:
+            visit.sign_in(key)
+        if key is not None and not place:
+            visit.at_home()
+        return visit
 
-    try:
+    with ExitStack() as contexts:
         yield open_it
-    finally:
-        for context in contexts:
-            context.close()
     assert [fault for visit in visits for fault in visit.faults] == []
 
 
 @pytest.fixture
-def console(open_console: OpenConsole, appliance: Appliance) -> Visit:
+def console(open_console: OpenConsole) -> Visit:
     """Open one, and sign in."""
-    visit = open_console()
-    visit.sign_in(appliance.api_key)
-    visit.at_home()
-    return visit
-
-
-@pytest.fixture
-def csv_file(appliance: Appliance, tmp_path: Path) -> Path:
-    """Write a CSV file of 30 example rows."""
-    path = tmp_path / "patients.csv"
-    path.write_bytes(appliance.get("/v1/models/diabetes/examples?limit=30").body)
-    return path
+    return open_console()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from pathlib import Path
 
 from playwright.sync_api import expect
@@ -31,9 +32,9 @@ def paste(visit: Visit, text: str) -> None:
     visit.page.get_by_role("button", name="Use these rows").click()
 
 
-def test_dropped_and_pasted_rows_are_explained(console: Visit, appliance: Appliance, csv_file: Path) -> None:
+def test_dropped_and_pasted_rows_are_explained(console: Visit, appliance: Appliance) -> None:
     console.page.select_option("#model", "diabetes@1")
-    drop(console, csv_file.name, csv_file.read_bytes())
+    drop(console, "patients.csv", appliance.get("/v1/models/diabetes/examples?limit=30").body)
     expect(console.page.locator(".chosen")).to_contain_text("patients.csv")
     expect(console.page.locator(".preview tbody tr")).to_have_count(4)
     console.explain()
@@ -52,18 +53,22 @@ def test_dropped_and_pasted_rows_are_explained(console: Visit, appliance: Applia
     # The trailing space belongs to the label.
     waterfall = appliance.get(f"/v1/jobs/{job}/plots/waterfall?row=1").body.decode()
     assert ">flat  = </tspan>home<" in waterfall
+    console.page.select_option("#feature", "home")
+    below = console.page.locator("section[aria-labelledby=plot-dependence] svg text")
+    for text in (*LABELS[1:], "SHAP value for home"):
+        expect(below.filter(has_text=text).first).to_be_attached()
 
 
 def test_an_invalid_cell_is_reported_and_nothing_is_queued(
-    console: Visit, appliance: Appliance, csv_file: Path
+    console: Visit, appliance: Appliance, tmp_path: Path
 ) -> None:
     before = appliance.get("/v1/jobs").json()["jobs"]
-    lines = csv_file.read_text().splitlines()
+    lines = appliance.get("/v1/models/diabetes/examples?limit=30").body.decode().splitlines()
     cells = lines[8].split(",")
     lines[8] = ",".join([*cells[:2], "heavy", *cells[3:]])
-    csv_file.write_text("\n".join(lines))
+    (tmp_path / "patients.csv").write_text("\n".join(lines))
     console.page.select_option("#model", "diabetes@1")
-    console.choose_file(csv_file)
+    console.choose_file(tmp_path / "patients.csv")
     console.explain()
     alert = console.page.get_by_role("alert")
     expect(alert).to_contain_text("Some rows are invalid")
@@ -78,7 +83,6 @@ def test_an_invalid_cell_is_reported_and_nothing_is_queued(
     paste(console, "home,amount,term\ncastle,0.5,20")
     console.explain()
     expect(alert.locator("tbody td").nth(1)).to_have_text("home")
-    expect(alert).to_contain_text("castle")
     expect(alert).to_contain_text("rent, shared")
 
 
@@ -94,22 +98,15 @@ def test_another_file_is_refused_immediately_and_markup_stays_text(console: Visi
     assert console.page.locator("main img").count() == 0
 
 
-def test_categories_are_shown_by_their_labels(console: Visit, appliance: Appliance) -> None:
-    examples = appliance.get("/v1/models/loans/examples?limit=1", headers={"Accept": "application/json"})
-    label = examples.json()["rows"][0][0]
-    assert label in LABELS
-    console.use_examples("loans@1")
-    expect(console.page.locator(".preview tbody td").first).to_have_text(label)
-    console.explain()
-    console.see_the_answer()
-    assert f"{label} = home" in console.plot("waterfall")
-    console.page.select_option("#feature", "home")
-    below = console.page.locator("section[aria-labelledby=plot-dependence] svg text")
-    for text in (*LABELS, "SHAP value for home"):
-        expect(below.filter(has_text=text).first).to_be_attached()
+def test_only_available_versions_methods_and_examples_are_offered(console: Visit) -> None:
+    option = console.page.locator("#model option", has_text="broken")
+    expect(option).to_have_text("broken · version 3 · refused")
+    expect(option).to_be_disabled()
+    refused = console.page.locator(".refused")
+    expect(refused).to_contain_text("1 version refused")
+    refused.locator("summary").click()
+    expect(refused.locator("li")).to_contain_text("says it is wine@1")
 
-
-def test_only_available_methods_and_examples_are_offered(console: Visit) -> None:
     interventional = console.page.locator("label:has(input[value=interventional])")
     console.page.select_option("#model", "wine@1")
     interventional.click()
@@ -119,25 +116,11 @@ def test_only_available_methods_and_examples_are_offered(console: Visit) -> None
     expect(console.page.get_by_label("Path dependent")).to_be_checked()
     choices = console.page.locator(".choices")
     expect(choices).to_contain_text("3 features, 1 output, 2 categories")
-    expect(choices).to_contain_text("Interventional is not offered: ")
-    expect(choices).to_contain_text("background rows")
+    expect(choices).to_contain_text(re.compile("Interventional is not offered: .*background rows"))
 
-    use = console.page.get_by_role("button", name="Use example rows")
     console.page.select_option("#model", "unseen@1")
-    expect(use).to_be_hidden()
+    expect(console.page.get_by_role("button", name="Use example rows")).to_be_hidden()
     expect(console.page.get_by_text("Choose a file")).to_be_visible()
     console.use_examples("diabetes@1")
     console.page.select_option("#model", "wine@1")  # examples of another model are not kept
     expect(console.page.locator(".drop")).to_be_visible()
-
-
-def test_a_refused_version_is_listed_with_its_reason_but_not_selectable(console: Visit) -> None:
-    option = console.page.locator("#model option", has_text="broken")
-    expect(option).to_have_text("broken · version 3 · refused")
-    expect(option).to_be_disabled()
-    assert "broken" not in console.page.locator("#model").input_value()
-    refused = console.page.locator(".refused")
-    expect(refused).to_contain_text("1 version refused")
-    refused.locator("summary").click()
-    expect(refused.locator("li")).to_contain_text("broken · version 3: ")
-    expect(refused.locator("li")).to_contain_text("says it is wine@1")

@@ -18,42 +18,36 @@ def stored(page: Page) -> str:
     return str(page.evaluate(script)) + str(page.context.cookies())
 
 
-def test_a_wrong_key_is_refused_with_a_reason(open_console: OpenConsole) -> None:
-    visit = open_console()
-    for wrong in ("wrong", "a-key-that-nobody-has", "schlüssel"):
+def test_only_keys_for_jobs_sign_in(open_console: OpenConsole, appliance: Appliance) -> None:
+    visit = open_console(key=None)
+    alert = visit.page.get_by_role("alert")
+    for wrong in ("wrong", "schlüssel"):
         visit.sign_in(wrong)
-        expect(visit.page.get_by_role("alert")).to_contain_text("Unknown key")
+        expect(alert).to_contain_text("Unknown key")
         expect(visit.page.locator("#key")).to_be_visible()
-
-
-def test_either_key_for_jobs_signs_in_and_the_metrics_token_does_not(
-    open_console: OpenConsole, appliance: Appliance
-) -> None:
-    visit = open_console()
     visit.sign_in(appliance.metrics_token)
-    expect(visit.page.get_by_role("alert")).to_contain_text("cannot open the console")
-    for key in ("API_KEY", "ADMIN_API_KEY"):
-        visit = open_console()
-        visit.sign_in(appliance.key(key))
-        visit.at_home()
-        expect(visit.page.locator("#state")).to_have_text(re.compile("Ready|Working"))
+    expect(alert).to_contain_text("cannot open the console")
+    visit.sign_in(appliance.admin_key)
+    visit.at_home()
+    expect(visit.page.locator("#state")).to_have_text(re.compile("Ready|Working"))
 
 
-def test_the_key_is_stored_nowhere_and_a_reload_forgets_it(console: Visit, appliance: Appliance) -> None:
+def test_the_key_is_stored_nowhere_and_a_reload_or_signing_out_forgets_it(
+    console: Visit, appliance: Appliance
+) -> None:
     assert appliance.api_key not in stored(console.page)
     console.page.reload()
     expect(console.page.locator("#key")).to_be_focused()
     expect(console.page.locator("#key")).to_have_value("")
-
-
-def test_signing_out_clears_the_page_and_ends_requests(console: Visit, appliance: Appliance) -> None:
-    asked: list[str] = []
+    console.sign_in(appliance.api_key)
+    console.at_home()
     console.page.get_by_role("button", name="Sign out").click()
     expect(console.page.get_by_text("has forgotten the key")).to_be_visible()
     expect(console.page.locator(".programs, .jobs, #state:visible")).to_have_count(0)
     assert appliance.api_key not in stored(console.page)
+    asked: list[str] = []
     console.page.on("request", lambda request: asked.append(request.url))
-    console.page.wait_for_timeout(2500)  # longer than the polling interval
+    console.page.wait_for_timeout(2600)  # longer than the polling interval
     assert asked == []
 
 

@@ -1,15 +1,12 @@
 from __future__ import annotations
 
-import os
 import re
-import signal
-from contextlib import AbstractContextManager
 
 from playwright.sync_api import Route, expect
 
 from ops.console_visit import Visit
 from ops.lab.trial_appliance import Appliance
-from tests.console.conftest import stopped
+from tests.support.client import stopped
 
 #: Tells the page that its tab was hidden or shown, as a browser does.
 HIDE = """(hidden) => {
@@ -47,11 +44,6 @@ def forgive(visit: Visit, complaint: str) -> None:
     visit.faults[:] = [fault for fault in visit.faults if complaint not in fault]
 
 
-def stopped_workers(appliance: Appliance) -> AbstractContextManager[None]:
-    """Stop the workers, so that jobs keep their state."""
-    return stopped(*appliance.worker_pids())
-
-
 def test_memory_programs_and_queue_match_the_api(console: Visit, appliance: Appliance) -> None:
     told = appliance.get("/v1/appliance").json()
     meter = console.page.get_by_role("meter", name="Memory")
@@ -67,19 +59,8 @@ def test_memory_programs_and_queue_match_the_api(console: Visit, appliance: Appl
     expect(console.page.locator("#workers")).to_contain_text("2 idle")
 
 
-def test_new_jobs_appear_and_can_be_opened(console: Visit, appliance: Appliance) -> None:
-    job = send(appliance)
-    line = console.page.locator(job_line(job))
-    expect(line).to_contain_text("111 rows")
-    expect(line.locator(".badge")).to_have_text("completed")
-    line.get_by_role("link").click()
-    assert console.see_the_answer() == job
-    console.page.get_by_role("link", name="All jobs").click()
-    expect(console.page.get_by_role("meter", name="Memory")).to_be_visible()
-
-
 def test_cancelling_and_deleting_a_job_needs_a_confirmation(console: Visit, appliance: Appliance) -> None:
-    with stopped_workers(appliance):
+    with stopped(*appliance.worker_pids()):
         job = send(appliance, query="method=interventional")
         line = console.page.locator(job_line(job))
         button = line.get_by_role("button")
@@ -97,29 +78,28 @@ def test_cancelling_and_deleting_a_job_needs_a_confirmation(console: Visit, appl
     assert appliance.get(f"/v1/jobs/{job}").status == 404
 
 
-def test_older_jobs_are_on_further_pages(console: Visit, appliance: Appliance) -> None:
+def test_new_jobs_appear_and_older_ones_are_on_further_pages(console: Visit, appliance: Appliance) -> None:
     made = [send(appliance, "wine") for _ in range(9)]
-    newest = console.page.locator(job_line(made[-1]))
-    oldest = console.page.locator(job_line(made[0]))
-    expect(newest).to_be_visible()
+    newest, oldest = (console.page.locator(job_line(job)) for job in (made[-1], made[0]))
+    expect(newest).to_contain_text("45 rows")
+    expect(newest.locator(".badge")).to_have_text("completed")
     expect(oldest).to_have_count(0)
     console.page.get_by_role("button", name="Older").click()
     expect(oldest).to_be_visible()
     expect(newest).to_have_count(0)
     console.page.get_by_role("button", name="Newest").click()
-    expect(newest).to_be_visible()
+    newest.get_by_role("link").click()
+    assert console.see_the_answer() == made[-1]
+    console.page.get_by_role("link", name="All jobs").click()
+    expect(console.page.get_by_role("meter", name="Memory")).to_be_visible()
 
 
 def test_an_unresponsive_redis_is_shown_until_it_responds(console: Visit, appliance: Appliance) -> None:
-    (pid,) = appliance.pids_of("redis-server")
     state = console.page.locator("#state")
-    os.kill(pid, signal.SIGSTOP)
-    try:
+    with stopped(*appliance.pids_of("redis-server")):
         expect(state).to_have_text("Redis is not responding")
         expect(console.page.locator("#workers")).to_contain_text("unknown")
         expect(console.page.locator(".programs li")).not_to_have_count(0)
-    finally:
-        os.kill(pid, signal.SIGCONT)
     expect(state).to_have_text(re.compile("Ready|Working"))
     forgive(console, "a status of 503")
 
@@ -134,29 +114,25 @@ def test_a_lost_connection_is_shown_until_it_is_back(console: Visit) -> None:
     forgive(console, "ERR_INTERNET_DISCONNECTED")
 
 
-def test_a_failing_appliance_is_asked_ever_less_often(console: Visit, appliance: Appliance) -> None:
-    with stopped_workers(appliance):
-        job = send(appliance, query="method=interventional")
-        console.page.locator(job_line(job)).get_by_role("link").click()
-        expect(console.page.locator(".badge").last).to_have_text(re.compile("queued|running"))
-        asked: list[str] = []
+def test_a_failing_appliance_is_asked_ever_less_often(console: Visit) -> None:
+    asked: list[str] = []
 
-        def refuse(route: Route) -> None:
-            asked.append(route.request.url)
-            route.fulfill(status=502)
+    def refuse(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=502)
 
-        console.page.route("**/v1/appliance", refuse)
-        expect(console.page.locator("#connection")).to_be_visible()
-        console.page.wait_for_timeout(6000)
-        assert 1 <= len(asked) <= 5  # at 0, 1, 3 and 7 s
-        console.page.unroute("**/v1/appliance")
-        expect(console.page.locator("#connection")).to_be_hidden()
+    console.page.route("**/v1/appliance", refuse)
+    expect(console.page.locator("#connection")).to_be_visible()
+    console.page.wait_for_timeout(6000)
+    assert 1 <= len(asked) <= 5  # at 0, 1, 3 and 7 s
+    console.page.unroute("**/v1/appliance")
+    expect(console.page.locator("#connection")).to_be_hidden()
     forgive(console, "a status of 502")
 
 
-def test_changes_of_the_view_leave_one_poll(console: Visit) -> None:
+def test_changes_of_the_view_leave_one_poll_and_a_hidden_tab_none(console: Visit) -> None:
     console.page.evaluate(DELAY, 800)
-    for _ in range(4):
+    for _ in range(3):
         console.page.evaluate(HIDE, False)
         console.page.wait_for_timeout(600)
     console.page.wait_for_timeout(1500)
@@ -164,10 +140,16 @@ def test_changes_of_the_view_leave_one_poll(console: Visit) -> None:
     console.page.wait_for_timeout(5000)
     asked = console.page.evaluate("window.asked")
     assert 1 <= asked.count("/v1/appliance") <= 3  # every 2.5 s
+    console.page.evaluate(HIDE, True)
+    console.page.evaluate("window.asked = []")
+    console.page.wait_for_timeout(2600)
+    assert console.page.evaluate("window.asked") == []
+    with console.page.expect_request("**/v1/appliance"):
+        console.page.evaluate(HIDE, False)
 
 
 def test_a_job_that_ends_during_the_question_leaves_its_view(console: Visit, appliance: Appliance) -> None:
-    with stopped_workers(appliance):
+    with stopped(*appliance.worker_pids()):
         job = send(appliance, query="method=interventional")
         console.page.locator(job_line(job)).get_by_role("link").click()
         console.page.get_by_role("button", name="Cancel").click()
@@ -176,14 +158,3 @@ def test_a_job_that_ends_during_the_question_leaves_its_view(console: Visit, app
     dialog.get_by_role("button", name="Cancel job").click()
     expect(console.page).to_have_url(re.compile("#/$"))
     assert appliance.get(f"/v1/jobs/{job}").status == 404
-
-
-def test_a_hidden_tab_sends_no_requests(console: Visit) -> None:
-    asked: list[str] = []
-    console.page.evaluate(HIDE, True)
-    console.page.wait_for_timeout(500)  # requests under way finish
-    console.page.on("request", lambda request: asked.append(request.url))
-    console.page.wait_for_timeout(2500)
-    assert asked == []
-    with console.page.expect_request("**/v1/appliance"):
-        console.page.evaluate(HIDE, False)
