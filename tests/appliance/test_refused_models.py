@@ -16,47 +16,35 @@ from shared.build import ROOT
 from tests.appliance.conftest import MakeAppliance, Say
 from tests.support.model_cases import too_few_names
 
-#: The models that are served, and those that are not with what their reasons must say.
-SERVED = {"breast-cancer", "diabetes"}
-REFUSED = {
-    "five-names": r"\b5\b.*\b2\b|\b2\b.*\b5\b",
-    "two-names": r"\b5\b.*\b2\b|\b2\b.*\b5\b",
-    "wine": "Restore",
-}
+#: The model that is served, and those that are not with what their reasons must say.
+SERVED = "diabetes"
+REFUSED = {"five-names": "has 5 features and 2 feature names", "wine": "Restore"}
 
 
 @pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
-    """Alter a shipped model, and add two models of 5 features and 2 names.
-
-    The manifest of one lists 2 names, that of the other 5.
-    """
+    """Alter a shipped model, and add a model of 5 features and 2 names, of which its manifest lists 5."""
     models_dir = tmp_path / "models"
-    shutil.copytree(ROOT / "models", models_dir, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
+    for name in (SERVED, "wine"):
+        shutil.copytree(ROOT / "models" / name, models_dir / name)
     with (models_dir / "wine" / "1" / "model.ubj").open("r+b") as file:
         file.seek(100)
         file.write(b"altered")
-    put_by_hand(models_dir / "two-names" / "1", ["first", "second"])
-    put_by_hand(models_dir / "five-names" / "1", ["first", "second", "third", "fourth", "fifth"])
-    return models_dir
-
-
-def put_by_hand(folder: Path, features: list[str]) -> None:
-    """Write a model's folder with a manifest of format 1, as the first edition wrote them."""
+    folder = models_dir / "five-names" / "1"
     folder.mkdir(parents=True)
-    model = folder / "model.ubj"
-    too_few_names().save_model(model)
-    manifest = {
-        "name": folder.parent.name,
-        "version": int(folder.name),
-        "sha256": hashlib.sha256(model.read_bytes()).hexdigest(),
-        "features": features,
+    too_few_names().save_model(folder / "model.ubj")
+    manifest = {  # of format 1, as the first edition wrote them
+        "name": "five-names",
+        "version": 1,
+        "sha256": hashlib.sha256((folder / "model.ubj").read_bytes()).hexdigest(),
+        "features": ["first", "second", "third", "fourth", "fifth"],
         "outputs": ["output"],
         "objective": "reg:squarederror",
         "xgboost_version": "3.4.1",
         "training": {},
     }
     (folder / "manifest.json").write_text(json.dumps(manifest))
+    return models_dir
 
 
 def activated(log: str) -> list[dict[str, float]]:
@@ -78,7 +66,7 @@ def test_models_that_cannot_be_served_are_the_only_ones_refused_and_a_second_sta
     appliance.start()
     check_refusals(appliance)
     before, after = activated(appliance.log())
-    assert before["verified"] >= len(SERVED) + 2  # what was altered need not be verified
+    assert before["verified"] >= 2  # what was altered need not be verified
     assert after["verified"] == 0
     assert before["versions"] == after["versions"]
     assert "Traceback" not in appliance.log()
@@ -91,16 +79,15 @@ def check_refusals(appliance: Appliance) -> None:
     assert ready.status == 200
     assert ready.json()["probes"]["models"]["refused"] == [f"{name}@1" for name in REFUSED]
     documents = {one["name"]: one for one in appliance.get("/v1/models").json()["models"]}
-    assert {name for name, one in documents.items() if one["state"] == "ready"} == SERVED
+    assert [name for name, one in documents.items() if one["state"] == "ready"] == [SERVED]
     for name, reason in REFUSED.items():
         assert documents[name]["state"] == "refused"
-        assert re.search(reason, documents[name]["reason"])
+        assert reason in documents[name]["reason"]
         refused = explain(appliance, name, [[1, 2, 3, 4, 5]])
         assert (refused.status, refused.json()["type"]) == (422, "/problems/model-refused")
         assert documents[name]["reason"] in refused.json()["detail"]
-    for name in SERVED:
-        example = appliance.get(f"/v1/models/{name}/examples?limit=1", headers={"Accept": "application/json"})
-        assert explain(appliance, name, example.json()["rows"]).status == 200
+    example = appliance.get(f"/v1/models/{SERVED}/examples?limit=1", headers={"Accept": "application/json"})
+    assert explain(appliance, SERVED, example.json()["rows"]).status == 200
     assert len(appliance.worker_pids()) == 2
 
 

@@ -10,14 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pytest
-from matplotlib import image
 
 from ops.lab.trial_appliance import Appliance, environment_without_settings
 from shared.build import ROOT
 from tests.appliance.conftest import MakeAppliance
+from tests.support.trained_case import whole_xgboost
 
 PAGE = (ROOT / "docs" / "your-model.md").read_text()
 #: A block: its language, and its text.
@@ -31,6 +30,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A copy of Shapbox's folder, so that nothing is written into the real one."""
     (tmp_path / ".venv").symlink_to(sys.prefix)
     monkeypatch.chdir(tmp_path)
+    whole_xgboost()  # which the page's reader imports
+    import matplotlib as mpl
+
     backend = mpl.get_backend()
     mpl.use("agg")
     yield tmp_path
@@ -61,19 +63,10 @@ class Reader:
                 raise AssertionError(f"nobody knows what to do with a block of {language}")
 
     def _shell(self, text: str) -> str:
-        environment = environment_without_settings() | {
-            "MODELS_DIR": "models",
-            "DATA_DIR": ".data",
-            "PYTHONPATH": str(ROOT),
-        }
+        settings = {"MODELS_DIR": "models", "DATA_DIR": ".data", "PYTHONPATH": str(ROOT)}
+        environment, command = environment_without_settings() | settings, ["/bin/sh", "-ec", text]
         done = subprocess.run(
-            ["/bin/sh", "-ec", text],
-            cwd=self._home,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
+            command, cwd=self._home, env=environment, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -85,6 +78,8 @@ def numberless(text: str) -> str:
 
 
 def test_the_page_leads_from_fit_to_a_waterfall(home: Path, make_appliance: MakeAppliance) -> None:
+    from matplotlib import image
+
     blocks = BLOCK.findall(PAGE)
     assert PAGE.count("```") == 2 * len(blocks)  # each has a language, so each is followed
     reader = Reader(home, make_appliance(DATA_DIR=str(home / ".data"), MODELS_DIR=str(home / "models")))

@@ -6,14 +6,15 @@ with the trees that `predict` uses.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import pandas as pd
-import xgboost as xgb
 from numpy.typing import NDArray
+
+from shared.engines.lean_xgboost import import_xgboost
 
 type Values = NDArray[np.float32]
 
@@ -46,12 +47,23 @@ class ModelCase:
         return codes_of(self.rows)
 
 
+def whole_xgboost() -> Any:
+    """Return XGBoost with its scikit-learn classes, which a lean import in this process left out."""
+    xgboost = import_xgboost()
+    if not xgboost.compat.SKLEARN_INSTALLED:
+        importlib.reload(xgboost.compat)
+        wrappers = importlib.reload(xgboost.sklearn)
+        for name in xgboost.__all__:
+            setattr(xgboost, name, getattr(wrappers, name, getattr(xgboost, name)))
+    return xgboost
+
+
 def codes_of(rows: Any) -> Values:
     """Return a DataFrame as float32, with codes for categories."""
     columns = []
     for name in rows.columns:
         column = rows[name]
-        if isinstance(column.dtype, pd.CategoricalDtype):
+        if hasattr(column, "cat"):
             codes = column.cat.codes.to_numpy(np.float32)
             columns.append(np.where(codes < 0, np.float32(np.nan), codes))
         else:
@@ -73,7 +85,7 @@ def case_of(
     span = {"iteration_range": (0, rounds)}
 
     def matrix_of(frame: Any) -> Any:
-        return xgb.DMatrix(frame, missing=missing, enable_categorical=True, nthread=1)
+        return import_xgboost().DMatrix(frame, missing=missing, enable_categorical=True, nthread=1)
 
     def margins_of(frame: Any) -> Values:
         found = owner(frame) if owner else booster.predict(matrix_of(frame), output_margin=True, **span)
@@ -98,30 +110,34 @@ def case_of(
 
 
 def number_rows(seed: int, names: list[str], rows: int = ROWS) -> Any:
-    return pd.DataFrame(np.random.default_rng(seed).normal(size=(rows, len(names))), columns=names).astype(
-        "float32"
-    )
+    import pandas as pd
+
+    numbers = np.random.default_rng(seed).normal(size=(rows, len(names))).astype(np.float32)
+    return pd.DataFrame(numbers, columns=names)
 
 
 def trained(rows: Any, target: Any, rounds: int, missing: float = np.nan, **params: Any) -> Any:
-    matrix = xgb.DMatrix(rows, target, missing=missing, enable_categorical=True, nthread=1)
-    return xgb.train({**FEW, **params}, matrix, rounds)
+    xgboost = import_xgboost()
+    matrix = xgboost.DMatrix(rows, target, missing=missing, enable_categorical=True, nthread=1)
+    return xgboost.train({**FEW, **params}, matrix, rounds)
 
 
 def trained_until_best(rows: Any, target: Any, **params: Any) -> Any:
     """Train on a third of the rows until the rest get no better."""
-    cut = len(rows) // 3
-    train = xgb.DMatrix(rows[:cut], target[:cut], nthread=1)
-    rest = xgb.DMatrix(rows[cut:], target[cut:], nthread=1)
-    booster = xgb.train(
-        {**FEW, **params}, train, 150, evals=[(rest, "rest")], early_stopping_rounds=8, verbose_eval=False
+    xgboost, cut = import_xgboost(), len(rows) // 3
+    train, rest = (
+        xgboost.DMatrix(rows[some], target[some], nthread=1) for some in (slice(cut), slice(cut, None))
     )
+    stopping = {"evals": [(rest, "rest")], "early_stopping_rounds": 8, "verbose_eval": False}
+    booster = xgboost.train({**FEW, **params}, train, 150, **stopping)
     assert booster.best_iteration + 1 < booster.num_boosted_rounds()
     return booster
 
 
 def mixed_rows(seed: int, rows: int = ROWS) -> Any:
     """Return columns with text and number labels, booleans and numbers, some missing."""
+    import pandas as pd
+
     generator = np.random.default_rng(seed)
     homes = generator.choice(["own", "rent", "mortgage", None], rows, p=[0.3, 0.3, 0.3, 0.1])
     terms = pd.Categorical(generator.choice([10, 20, 30, -999], rows))

@@ -17,7 +17,6 @@ from tests.integration.shared.jobs import a_job
 
 def test_an_accepted_job_is_visible_and_its_batches_wait_in_the_lane_of_its_size(store: JobStore) -> None:
     job = store.accept(a_job()).job
-
     assert store.get(job.id).document()["batches"] == {"total": 3, "completed": 0}
     assert store.queues.waiting() == {Lane.INTERACTIVE: 0, Lane.BULK: 3}
     assert store.queues.waiting_batches() == {(job.id, 0), (job.id, 1), (job.id, 2)}
@@ -25,94 +24,65 @@ def test_an_accepted_job_is_visible_and_its_batches_wait_in_the_lane_of_its_size
     assert store.queues.waiting() == {Lane.INTERACTIVE: 1, Lane.BULK: 3}
 
 
-def test_the_batch_that_completes_the_set_completes_the_job_and_each_counts_once(
-    store: JobStore, connection: redis.Redis
-) -> None:
-    job = store.accept(a_job()).job
-    outcomes: list[Completion] = []
-    for batch in (2, 0, 1):
-        assert store.transitions.claim(job.id, batch, "w", "t") is Claim.RUN
-        outcomes += [store.transitions.complete(job.id, batch, 10, job.model, 0.0) for _ in range(2)]
-
-    recorded, repeated = Completion.RECORDED, Completion.REPEATED
-    assert outcomes == [recorded, repeated] * 2 + [Completion.COMPLETED, Completion.ENDED]
-    ended = store.get(job.id)
-    assert ended.status is Status.COMPLETED
-    assert ended.finished_at is not None
-    assert ended.started_at is not None
-    assert connection.hget("shapbox:counters", "rows_explained_total|wine@1") == b"30"
-
-
-def test_the_largest_residual_of_all_batches_is_kept_with_the_job_and_with_the_model(
+def test_each_batch_counts_once_and_the_last_one_completes_the_job(
     store: JobStore, connection: redis.Redis
 ) -> None:
     job, another = store.accept(a_job()).job, store.accept(a_job()).job
+    outcomes: list[Completion] = []
     seen = [store.get(job.id).largest_residual]
-    for batch, residual in enumerate((2e-7, 1.5e-5, 9e-6)):
-        store.transitions.complete(job.id, batch, 10, job.model, residual)
+    for batch, residual in ((2, 2e-7), (0, 1.5e-5), (1, 9e-6)):
+        assert store.transitions.claim(job.id, batch, "w1", "t") is Claim.RUN
+        assert store.transitions.claim(job.id, batch, "w2", "t") is Claim.TAKEN  # it is in another's hands
+        assert store.get(job.id).status is Status.RUNNING
+        outcomes += [store.transitions.complete(job.id, batch, 10, job.model, residual) for _ in range(2)]
         seen.append(store.get(job.id).largest_residual)
     store.transitions.complete(another.id, 0, 10, another.model, 0.0)
 
+    recorded, repeated = Completion.RECORDED, Completion.REPEATED
+    assert outcomes == [recorded, repeated] * 2 + [Completion.COMPLETED, Completion.ENDED]
     assert seen == [None, 2e-7, 1.5e-5, 1.5e-5]
+    ended = store.get(job.id)
+    assert ended.status is Status.COMPLETED
+    assert None not in {ended.finished_at, ended.started_at}
     assert store.get(another.id).largest_residual == 0.0
-    assert connection.hget("shapbox:counters", "largest_residual|wine@1") == b"1.5e-05"
+    counters = connection.hgetall("shapbox:counters")
+    assert counters[b"rows_explained_total|wine@1"] == b"40"
+    assert counters[b"largest_residual|wine@1"] == b"1.5e-05"
 
 
-def test_a_batch_in_one_workers_hands_is_refused_to_another(store: JobStore) -> None:
-    job = store.accept(a_job()).job
-
-    assert store.transitions.claim(job.id, 0, "w1", "t") is Claim.RUN
-    assert store.transitions.claim(job.id, 0, "w2", "t") is Claim.TAKEN
-    assert store.get(job.id).status is Status.RUNNING
-
-
-def test_a_cancelled_job_stays_cancelled_whatever_its_workers_do(store: JobStore) -> None:
-    job = store.accept(a_job()).job
+def test_a_cancelled_job_stays_cancelled_whatever_its_workers_do_and_only_then_is_wholly_forgotten(
+    store: JobStore, connection: redis.Redis
+) -> None:
+    key = Idempotency("key", "print")
+    job = store.accept(a_job(), key).job
     store.transitions.claim(job.id, 0, "w", "t")
-
+    assert not store.transitions.forget(job.id)
     assert store.cancel(job.id)
     assert not store.cancel(job.id)
-
     assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.ENDED
     assert store.transitions.claim(job.id, 1, "w", "t") is Claim.ENDED
     assert not store.fail(job.id, "engine", "too late")
     assert store.get(job.id).status is Status.CANCELLED
 
-
-def test_only_an_ended_job_is_forgotten_and_then_wholly(store: JobStore, connection: redis.Redis) -> None:
-    key = Idempotency("key", "print")
-    job = store.accept(a_job(), key).job
-
-    assert not store.transitions.forget(job.id)
-    store.cancel(job.id)
     assert store.transitions.forget(job.id)
-
     with pytest.raises(JobNotFoundError):
         store.get(job.id)
     assert store.known(key) is None
-    left = {name for name in connection.keys("shapbox:*") if job.id.encode() in name}
-    assert not left
+    assert not {name for name in connection.keys("shapbox:*") if job.id.encode() in name}
     assert store.page(None, 10, None).jobs == []
 
 
-def test_the_same_key_gives_the_same_job_and_is_refused_with_another_body(store: JobStore) -> None:
+def test_the_same_key_gives_the_same_job_and_a_full_queue_refuses_a_whole_one(
+    connection: redis.Redis, settings: Settings
+) -> None:
+    store = JobStore(connection, replace(settings, max_queued_batches=5))
     first, second = (store.accept(a_job(), Idempotency("key", "print")) for _ in range(2))
-
-    assert first.created
-    assert not second.created
+    assert (first.created, second.created) == (True, False)
     assert second.job.id == first.job.id
-    assert store.queues.waiting()[Lane.BULK] == 3
     with pytest.raises(IdempotencyConflictError):
         store.accept(a_job(), Idempotency("key", "other"))
-
-
-def test_a_full_queue_refuses_the_whole_job(connection: redis.Redis, settings: Settings) -> None:
-    store = JobStore(connection, replace(settings, max_queued_batches=5))
-    store.accept(a_job())
-
     with pytest.raises(QueueFullError, match="MAX_QUEUED_BATCHES"):
         store.accept(a_job())
-
     assert store.queues.waiting()[Lane.BULK] == 3
     assert len(store.page(None, 10, None).jobs) == 1
 
@@ -143,32 +113,25 @@ def test_a_job_that_enters_while_another_one_looks_is_counted_by_it(
 
     with pytest.raises(QueueFullError):
         store.accept(a_job())
-
     assert waiting()[Lane.BULK] == 3
 
 
-def test_pages_go_from_the_newest_to_the_oldest_without_gap_or_overlap(store: JobStore) -> None:
-    ids = [store.accept(a_job()).job.id for _ in range(7)]
-    seen, cursor = [], None
-    while True:
+def test_pages_go_from_the_newest_to_the_oldest_without_gap_or_overlap_and_by_status(store: JobStore) -> None:
+    ids = [store.accept(a_job(rows=1)).job.id for _ in range(7)]
+    seen: list[str] = []
+    cursor = None
+    while not seen or cursor is not None:
         page = store.page(None, 3, cursor)
         seen += [job.id for job in page.jobs]
         cursor = page.cursor
-        if cursor is None:
-            break
-
     assert seen == sorted(ids, reverse=True)
 
-
-def test_jobs_are_listed_by_status(store: JobStore) -> None:
-    jobs = [store.accept(a_job(rows=1)).job for _ in range(3)]
-    store.cancel(jobs[0].id)
-    store.transitions.complete(jobs[1].id, 0, 1, "wine@1", 0.0)
-
-    assert [job.id for job in store.page(Status.CANCELLED, 10, None).jobs] == [jobs[0].id]
-    assert [job.id for job in store.page(Status.COMPLETED, 10, None).jobs] == [jobs[1].id]
-    assert [job.id for job in store.active()] == [jobs[2].id]
-    assert set(store.expired(time.time() + 1, 10)) == {jobs[0].id, jobs[1].id}
+    store.cancel(ids[0])
+    store.transitions.complete(ids[1], 0, 1, "wine@1", 0.0)
+    assert [job.id for job in store.page(Status.CANCELLED, 10, None).jobs] == [ids[0]]
+    assert [job.id for job in store.page(Status.COMPLETED, 10, None).jobs] == [ids[1]]
+    assert {job.id for job in store.active()} == set(ids[2:])
+    assert set(store.expired(time.time() + 1, 10)) == set(ids[:2])
     assert store.expired(time.time() - 60, 10) == []
 
 
@@ -193,9 +156,7 @@ def test_a_job_is_accepted_once_when_the_answer_to_its_transaction_is_lost(
     monkeypatch.setattr(_LosesTheAnswer, "lost", False)
     pool, callbacks = connection.connection_pool, connection.response_callbacks
     monkeypatch.setattr(connection, "pipeline", lambda **_: _LosesTheAnswer(pool, callbacks, True, None))
-
     accepted = store.accept(a_job(), key)
-
     assert _LosesTheAnswer.lost
     assert accepted.created
     assert connection.llen("rq:queue:bulk") == 3

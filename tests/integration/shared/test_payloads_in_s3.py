@@ -43,31 +43,26 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
     server: S3Server, remote: Settings
 ) -> None:
     payloads = Payloads.open(remote)
+    with_pairs, matrices = replace(LARGE, interactions=Interactions()), np.arange(18.0, dtype=np.float32)
     for batch in range(3):
         payloads.put_rows(LARGE, batch, ROWS)
-    np.testing.assert_array_equal(payloads.rows(LARGE, 2), ROWS)
+    payloads.put_result(LARGE, 1, ROWS, VALUES, summary=[np.arange(3.0)])
+    payloads.put_result(with_pairs, 2, ROWS, VALUES, interactions=matrices.reshape(2, 1, 3, 3))
     with pytest.raises(PayloadMissingError, match="000007"):
         payloads.rows(LARGE, 7)
-    payloads.put_result(LARGE, 0, ROWS, VALUES)
-    payloads.put_result(LARGE, 1, ROWS, VALUES, summary=[np.arange(3.0)])
-    assert payloads.summary_arrays(LARGE, 0) == []
     np.testing.assert_array_equal(payloads.summary_arrays(LARGE, 1)[0], [0, 1, 2])
-    with_pairs, matrices = replace(LARGE, interactions=Interactions()), np.arange(18.0, dtype=np.float32)
-    payloads.put_result(with_pairs, 3, ROWS, VALUES, interactions=matrices.reshape(2, 1, 3, 3))
-    spans = payloads.interaction_spans(with_pairs, 3, [range(2), range(3, 4)])
+    assert payloads.summary_arrays(LARGE, 2) == []
+    spans = payloads.interaction_spans(with_pairs, 2, [range(2), range(3, 4)])
     np.testing.assert_array_equal(np.concatenate(spans), [0, 1, 3])
-    assert server.objects() == 7
-
     payloads.put_rows(SMALL, 0, ROWS)
     payloads.put_result(SMALL, 0, ROWS, VALUES)
-    assert server.objects() == 9
-    np.testing.assert_array_equal(payloads.rows(SMALL, 0), ROWS)
     np.testing.assert_array_equal(payloads.result(SMALL, 0).array, VALUES.array)
     moved = replace(SMALL, id="c" * 32)
     payloads.write(f"jobs/{moved.id}.npy", encoded(ROWS))  # moved from a local store
-    np.testing.assert_array_equal(payloads.rows(moved, 0), ROWS)
-
+    for job, batch in ((LARGE, 2), (SMALL, 0), (moved, 0)):
+        np.testing.assert_array_equal(payloads.rows(job, batch), ROWS)
     assert payloads.job_ids() == [LARGE.id, SMALL.id, moved.id]
+    assert server.objects() == 9
     for left, job in ((3, LARGE), (1, SMALL), (0, moved)):
         for _ in range(2):
             payloads.delete_job(job.id)
@@ -76,8 +71,8 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
     assert server.objects() == 0
 
 
-def test_a_bucket_that_does_not_exist_is_the_stores_fault_and_no_missing_object(
-    remote: Settings, tmp_path: Path
+def test_a_store_that_cannot_be_reached_is_at_fault_and_says_so_in_one_line_without_a_secret(
+    remote: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     payloads = Payloads.open(replace(remote, storage_url="s3://no-such-bucket", data_dir=tmp_path))
     for use in (
@@ -89,21 +84,11 @@ def test_a_bucket_that_does_not_exist_is_the_stores_fault_and_no_missing_object(
     ):
         with pytest.raises(StorageUnavailableError, match="bucket does not exist"):
             use()
-
-
-def test_a_server_that_is_not_there_is_said_in_one_line_without_a_secret(
-    remote: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
     monkeypatch.setenv("AWS_ENDPOINT", "http://127.0.0.1:1")
     with pytest.raises(StorageUnavailableError) as caught:
         Payloads.open(remote).probe()
     assert "\n" not in str(caught.value)
     assert SECRET_KEY not in str(caught.value)
-
-
-def test_a_store_whose_account_is_not_named_is_a_fault_of_the_settings(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(SettingsError, match="STORAGE_URL cannot be used"):
         Payloads.open(Settings(storage_url="az://container"))

@@ -45,8 +45,14 @@ def test_a_batch_is_queued_again_before_all_others_once_its_workers_life_has_end
     heartbeats.beat(Heartbeat("w", "host", 1, "life-1"))
     store.transitions.claim(job.id, 2, "w", "life-1")
     assert release_all(recovery, heartbeats) == []
+    # A new life does not take what its last one held before that end is counted.
+    assert store.transitions.claim(job.id, 2, "w", "life-2") is Claim.TAKEN
+    assert store.transitions.claim(job.id, 2, "w", "life-1") is Claim.RUN
 
+    heartbeats.withdraw("w", "life-0")  # of a dead one before it
+    assert heartbeats.alive()["w"].token == "life-1"
     heartbeats.withdraw("w")
+    assert heartbeats.alive() == {}
     assert release_all(recovery, heartbeats) == [Release.REQUEUE]
     assert recovery.running() == []
     assert (store.queues.heads()[Lane.BULK] or "").startswith(f"{job.id}-")
@@ -58,20 +64,24 @@ def test_a_batch_is_queued_again_before_all_others_once_its_workers_life_has_end
     assert release_all(recovery, heartbeats) == [Release.REQUEUE]
 
 
-def test_a_batch_that_ends_three_workers_fails_its_job_and_names_the_rows(
+@pytest.mark.parametrize(
+    ("blame", "deaths"), [(Blame.DEATH, MAX_DEATHS), (Blame.UNEXPLAINED, 4 * MAX_DEATHS)]
+)
+def test_a_batch_that_ends_too_many_workers_fails_its_job_and_names_the_rows(
     recovery: Recovery,
     store: JobStore,
     job: Job,
     heartbeats: Heartbeats,
     connection: redis.Redis,
     logged: Logged,
+    blame: Blame,
+    deaths: int,
 ) -> None:
     outcomes = []
-    for life in range(MAX_DEATHS):
+    for life in range(deaths):
         assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
-        outcomes += release_all(recovery, heartbeats)
-
-    assert outcomes == [Release.REQUEUE, Release.REQUEUE, Release.POISONED]
+        outcomes += release_all(recovery, heartbeats, blame)
+    assert outcomes == [Release.REQUEUE] * (deaths - 1) + [Release.POISONED]
     failed = store.get(job.id)
     assert failed.status is Status.FAILED
     assert failed.error is not None
@@ -94,25 +104,6 @@ def test_a_worker_hands_back_only_what_it_holds_and_without_blame_it_is_never_po
     store.transitions.claim(job.id, 0, "w", "life-2")
     assert recovery.hand_back(job.id, 0, Heartbeat("w", "host", 1, "life-1"), Blame.DEATH) is Release.CHANGED
     assert [held.token for held in recovery.running()] == ["life-2"]
-
-
-def test_ends_that_nobody_can_explain_count_a_quarter_of_a_death(
-    recovery: Recovery, store: JobStore, job: Job, heartbeats: Heartbeats
-) -> None:
-    outcomes = []
-    for life in range(4 * MAX_DEATHS):
-        assert store.transitions.claim(job.id, 1, f"w{life}", "t") is Claim.RUN
-        outcomes += release_all(recovery, heartbeats, Blame.UNEXPLAINED)
-
-    assert outcomes == [Release.REQUEUE] * (4 * MAX_DEATHS - 1) + [Release.POISONED]
-
-
-def test_a_new_life_does_not_take_what_its_last_one_held_before_that_end_is_counted(
-    store: JobStore, job: Job
-) -> None:
-    assert store.transitions.claim(job.id, 1, "w", "life-1") is Claim.RUN
-    assert store.transitions.claim(job.id, 1, "w", "life-2") is Claim.TAKEN
-    assert store.transitions.claim(job.id, 1, "w", "life-1") is Claim.RUN
 
 
 def test_a_batch_counts_once_whether_its_worker_died_or_was_only_slow(
@@ -150,8 +141,13 @@ def test_batches_that_rq_took_for_a_worker_that_died_before_its_claim_are_found(
     assert [(lost.id, batch) for lost, batch in recovery.requeue_lost(at_once=True)] == [(job.id, 2)]
 
 
-def test_a_batch_that_a_living_worker_is_about_to_claim_is_not_lost_though_another_one_has_died(
-    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, monkeypatch: pytest.MonkeyPatch
+def test_a_batch_that_a_living_worker_claims_meanwhile_or_of_an_ended_job_is_not_lost(
+    recovery: Recovery,
+    store: JobStore,
+    job: Job,
+    connection: redis.Redis,
+    heartbeats: Heartbeats,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     take(store, connection, job)
     look = recovery._missing
@@ -161,27 +157,11 @@ def test_a_batch_that_a_living_worker_is_about_to_claim_is_not_lost_though_anoth
         store.transitions.claim(job.id, 1, "living", "t")
         return missing
 
-    monkeypatch.setattr(recovery, "_missing", look_and_let_the_living_one_claim)
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(recovery, "_missing", look_and_let_the_living_one_claim)
+        assert [batch for _, batch in recovery.requeue_lost(at_once=True)] == [0, 2]
 
-    assert [batch for _, batch in recovery.requeue_lost(at_once=True)] == [0, 2]
-
-
-def test_nothing_is_queued_for_jobs_that_have_ended(
-    recovery: Recovery, store: JobStore, job: Job, connection: redis.Redis, heartbeats: Heartbeats
-) -> None:
     take(store, connection, job)
-    store.transitions.claim(job.id, 0, "w", "t")
     store.cancel(job.id)
-
     assert release_all(recovery, heartbeats) == [Release.ENDED]
     assert recovery.requeue_lost(at_once=True) == []
-
-
-def test_putting_out_a_dead_life_leaves_the_next_one_alight(heartbeats: Heartbeats) -> None:
-    heartbeats.beat(Heartbeat("w", "host", 2, "life-2"))
-
-    heartbeats.withdraw("w", "life-1")
-    assert heartbeats.alive()["w"].token == "life-2"
-
-    heartbeats.withdraw("w", "life-2")
-    assert heartbeats.alive() == {}

@@ -30,13 +30,34 @@ def test_an_impatient_caller_learns_within_two_seconds_that_redis_is_away(
     connection.close()
 
 
-def test_a_client_comes_back_by_itself_when_redis_does(settings: Settings, server: Any) -> None:
+def test_counters_and_maxima_keep_what_redis_did_not_take_and_a_client_comes_back_by_itself(
+    settings: Settings, server: Any
+) -> None:
     connection = connect(settings, Patience.STEADY, name="test")
+    counters, another = Counters(connection), Counters(connection)
+    counters.add(metrics.JOBS, "completed")
+    for value in (3e-7, 2e-7):
+        counters.most(metrics.LARGEST_RESIDUAL, value, "wine@1")
+    another.most(metrics.LARGEST_RESIDUAL, 1e-7, "wine@1")
+    another.flush()
     connection.set("key", "value")
     server.kill()
+    with pytest.raises(redis.RedisError):
+        counters.flush()
+    counters.add(metrics.JOBS, "completed", amount=2)
+    counters.observe(metrics.BATCH_SECONDS, 0.3)
     server.start()
-
     assert connection.get("key") == b"value"
+    counters.flush()
+    assert counters.read() == {
+        ("jobs_total", "completed"): 3,
+        ("batch_seconds_bucket", "0.5"): 1,
+        ("batch_seconds_sum",): 0.3,
+        ("largest_residual", "wine@1"): 3e-7,  # of a maximum the largest of all processes
+    }
+    another.most(metrics.LARGEST_RESIDUAL, 2e-7, "wine@1")
+    another.flush()
+    assert counters.read()["largest_residual", "wine@1"] == 3e-7
     connection.close()
 
 
@@ -45,48 +66,6 @@ def test_a_redis_without_room_is_unavailable_and_not_a_bug(connection: redis.Red
 
     with pytest.raises(RedisUnavailableError), redis_needed():
         connection.set("key", b"x" * 10_000)
-
-
-def test_counters_keep_what_redis_did_not_take(settings: Settings, server: Any) -> None:
-    connection = connect(settings, Patience.IMPATIENT, name="test")
-    counters = Counters(connection)
-    counters.add(metrics.JOBS, "completed")
-    server.kill()
-    with pytest.raises(redis.RedisError):
-        counters.flush()
-    counters.add(metrics.JOBS, "completed", amount=2)
-    counters.observe(metrics.BATCH_SECONDS, 0.3)
-
-    server.start()
-    counters.flush()
-
-    assert counters.read() == {
-        ("jobs_total", "completed"): 3,
-        ("batch_seconds_bucket", "0.5"): 1,
-        ("batch_seconds_sum",): 0.3,
-    }
-    connection.close()
-
-
-def test_of_a_maximum_the_largest_of_all_processes_is_kept(settings: Settings, server: Any) -> None:
-    connection = connect(settings, Patience.IMPATIENT, name="test")
-    processes = Counters(connection), Counters(connection)
-    for counters, values in zip(processes, ((3e-7, 2e-7), (1e-7,)), strict=True):
-        for value in values:
-            counters.most(metrics.LARGEST_RESIDUAL, value, "wine@1")
-        counters.add(metrics.JOBS, "completed")
-        counters.flush()
-    assert processes[0].read() == {("largest_residual", "wine@1"): 3e-7, ("jobs_total", "completed"): 2}
-
-    processes[1].most(metrics.LARGEST_RESIDUAL, 4e-5, "wine@1")
-    server.kill()
-    with pytest.raises(redis.RedisError):
-        processes[1].flush()
-    processes[1].most(metrics.LARGEST_RESIDUAL, 1e-5, "wine@1")
-    server.start()
-    processes[1].flush()
-    assert processes[1].read()["largest_residual", "wine@1"] == 4e-5
-    connection.close()
 
 
 def test_a_flush_that_a_stopped_redis_carries_out_later_counts_once(settings: Settings, server: Any) -> None:

@@ -32,7 +32,7 @@ def fill(connection: redis.Redis) -> None:
         connection.set("one", "more")
 
 
-def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
+def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures_until_there_is_room_again(
     connection: redis.Redis, store: JobStore, request: pytest.FixtureRequest
 ) -> None:
     RedisCapacity(connection).require(10_000_000)  # without a limit there is room for all
@@ -45,50 +45,39 @@ def test_a_job_that_redis_has_no_memory_for_is_refused_with_both_figures(
     room.require(4000)
     with pytest.raises(RedisFullError):  # what was accepted since the last reading counts
         room.require(4000)
-
-
-def test_there_is_room_again_when_something_was_deleted(limited: redis.Redis) -> None:
-    room = RedisCapacity(limited)
-    for number in range(750):
-        limited.set(f"big:{number}", b"x" * 16_000)
+    for number in range(600):
+        limited.set(f"big:{number}", bytes(16_000))
+    full = RedisCapacity(limited)
     with pytest.raises(RedisFullError):
-        room.require(1000)
-    limited.delete(*[f"big:{number}" for number in range(750)])
-    time.sleep(0.6)
-    room.require(1000)
+        full.require(4000)
+    limited.delete(*limited.keys("big:*"))
+    time.sleep(0.6)  # until it reads again
+    full.require(4000)
 
 
-def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off(
+def test_a_redis_that_is_full_lets_what_was_accepted_be_worked_off_and_counts_deaths(
     limited: redis.Redis, store: JobStore
 ) -> None:
-    job, other = store.accept(a_job(20)).job, store.accept(a_job(10)).job
-    heartbeats, recovery = Heartbeats(limited), Recovery(limited, store)
-    fill(limited)
+    job, other, poison = (store.accept(a_job(rows)).job for rows in (20, 10, 10))
+    heartbeats, recovery, transitions = Heartbeats(limited), Recovery(limited, store), store.transitions
+    outcomes = []
+    for death in range(3):
+        assert transitions.claim(poison.id, 0, "w", "life") is Claim.RUN
+        [held] = recovery.running()
+        outcomes.append(
+            transitions.release(poison.id, 0, held.raw, limit=12, problem=b"{}", blame=Blame.DEATH)
+        )
+        if death == 0:
+            fill(limited)
+    assert outcomes == [Release.REQUEUE, Release.REQUEUE, Release.POISONED]
+    assert store.get(poison.id).status is Status.FAILED
 
     heartbeats.beat(Heartbeat("w", "host", 1, "life"))
     assert list(heartbeats.alive()) == ["w"]
-    assert store.transitions.claim(job.id, 0, "w", "life") is Claim.RUN
-    assert store.transitions.complete(job.id, 0, 10, job.model, 0.0) is Completion.RECORDED
-    assert store.transitions.claim(job.id, 1, "w", "life") is Claim.RUN
-    assert store.transitions.complete(job.id, 1, 10, job.model, 0.0) is Completion.COMPLETED
+    for batch, outcome in enumerate((Completion.RECORDED, Completion.COMPLETED)):
+        assert transitions.claim(job.id, batch, "w", "life") is Claim.RUN
+        assert transitions.complete(job.id, batch, 10, job.model, 0.0) is outcome
     assert store.cancel(other.id)
     assert store.get(other.id).status is Status.CANCELLED
-    assert store.transitions.forget(job.id)
+    assert transitions.forget(job.id)
     assert recovery.orphans(heartbeats.alive()) == []
-
-
-def test_a_death_is_counted_though_redis_is_full(limited: redis.Redis, store: JobStore) -> None:
-    job = store.accept(a_job(10)).job
-    recovery = Recovery(limited, store)
-    store.transitions.claim(job.id, 0, "w", "life")
-    store.transitions.release(
-        job.id, 0, recovery.running()[0].raw, limit=12, problem=b"{}", blame=Blame.DEATH
-    )
-    fill(limited)
-    for _ in range(2):
-        assert store.transitions.claim(job.id, 0, "w", "life") is Claim.RUN
-        outcome = store.transitions.release(
-            job.id, 0, recovery.running()[0].raw, limit=12, problem=b"{}", blame=Blame.DEATH
-        )
-    assert outcome is Release.POISONED
-    assert store.get(job.id).status is Status.FAILED

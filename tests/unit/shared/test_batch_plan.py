@@ -1,4 +1,5 @@
 import re
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -75,11 +76,12 @@ def test_a_batch_with_interactions_fits_the_budget_whole_or_as_pairs() -> None:
 
 def test_the_refusal_names_the_largest_size_that_fits() -> None:
     tight = Settings(worker_memory_limit_mb=200)
-    for plan in (
+    plans: tuple[Callable[[int], int], ...] = (
         lambda features: plan_batch_rows(features, 200, Settings()),
         lambda features: plan_interaction_rows(features, 2, tight, Interactions()),
         lambda features: plan_interaction_rows(features, 2, tight, Interactions(top_pairs=1)),
-    ):
+    )
+    for plan in plans:
         with pytest.raises(BatchTooLargeError) as refused:
             plan(50_000)
         most = int(re.findall(r"at most (\d+)", str(refused.value))[0])

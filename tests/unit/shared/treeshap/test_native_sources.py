@@ -34,6 +34,6 @@ def test_compile_without_a_warning_and_export_prefixed_names(tmp_path: Path) -> 
 
 def test_each_header_compiles_alone(compiler: str) -> None:
     for flags in ((), *(build.X86_KERNELS.values() if build.is_x86() else ())):
-        command = [compiler, *CHECKED, *flags, *HEADERS]
+        command = [compiler, *CHECKED, *flags, *map(str, HEADERS)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr

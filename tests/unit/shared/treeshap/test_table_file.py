@@ -75,7 +75,7 @@ def test_a_file_is_refused_wherever_it_is_truncated_or_a_bit_is_flipped(path: Pa
     for at in {*range(60), *range(60, len(content), len(content) // 37)}:
         altered = bytearray(content)
         altered[at] ^= 4
-        check_refused(path, altered)
+        check_refused(path, bytes(altered))
 
 
 def seal(content: bytes) -> bytes:
