@@ -1,4 +1,4 @@
-"""The number of our files that a request passes through from the socket to its response."""
+"""What a request passes through from the socket to its response, and what it holds meanwhile."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shutil
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -17,12 +18,15 @@ import pytest
 
 from services.api.components import Components
 from services.api.explain.inline import InlineModels
+from services.api.rows.request_body import RequestBody
+from services.api.rows.row_spec import RowSpec
 from services.worker.batch import BatchRunner
 from shared.build import ROOT
+from shared.explanation import Matrix
 from shared.jobs.document import Status
 from shared.models.activation.records import Activations
 from shared.treeshap.library import find_library
-from tests.integration.api.api_client import API_KEY, OverHttp
+from tests.integration.api.api_client import API_KEY, InProcess, OverHttp
 
 #: Issue 18: at most so many files for a one-row request, and for a batch; RQ's worker, which is not here, takes one.
 MOST_FOR_A_ROW, MOST_FOR_A_BATCH = 14, 24
@@ -138,3 +142,21 @@ def test_a_batch_passes_through_few_files(
 
     files = executed.files_of(run)
     assert 5 < len(files) <= MOST_FOR_A_BATCH, "\n".join(files)
+
+
+def test_an_upload_has_two_chunks_in_memory_only_until_the_first_is_stored(
+    client: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, chunks, alive = RequestBody.chunks, [], []
+
+    def noted(body: RequestBody, spec: RowSpec) -> Iterator[Matrix]:
+        for chunk in read(body, spec):
+            chunks.append(weakref.ref(chunk))
+            alive.append(sum(one() is not None for one in chunks))
+            yield chunk
+            del chunk
+
+    monkeypatch.setattr(RequestBody, "chunks", noted)
+    job = client.post_json("/v1/jobs", {"model": "diabetes", "rows": [[0.5] * 10] * 60}).json
+    assert (job["rows"], job["batches"]["total"]) == (60, 6)
+    assert alive == [1, 2, 1, 1, 1, 1]

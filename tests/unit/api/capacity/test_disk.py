@@ -44,6 +44,9 @@ def leave(monkeypatch: pytest.MonkeyPatch) -> Leave:
 def test_rows_are_accepted_up_to_the_reserve_and_without_a_limit_in_a_remote_store(
     settings: Settings, leave: Leave
 ) -> None:
+    settings.objects_dir.mkdir()
+    with pytest.raises(StorageFullError):  # of the real disk
+        require_disk(settings, 2**60)
     leave(1000 * BYTES_PER_BODY_BYTE)
     require_disk(settings, 1000)
     with pytest.raises(StorageFullError, match="MB free") as refused:
@@ -55,36 +58,21 @@ def test_rows_are_accepted_up_to_the_reserve_and_without_a_limit_in_a_remote_sto
     require_disk(replace(settings, storage_url="s3://bucket"), 2**60)
 
 
-def test_the_size_of_the_real_disk_is_asked_for(settings: Settings) -> None:
-    settings.objects_dir.mkdir()
-    with pytest.raises(StorageFullError):
-        require_disk(settings, 2**60)
-
-
 def test_bodies_share_what_is_free(uploads: UploadDisk, leave: Leave) -> None:
-    leave(10 * MB)
+    leave(10 * MB, 2)
     first = uploads.reserve(6 * MB)
     with pytest.raises(StorageFullError):
         uploads.reserve(5 * MB)
     with uploads.reserve(4 * MB):
-        pass
+        with pytest.raises(StorageFullError, match="inodes"):
+            uploads.reserve()
+        uploads.reserve(SMALL_BODY)  # waits in memory
     for written in range(6):
         leave((10 - written) * MB)
         first.take(MB)
     leave(5 * MB)  # of which the last piece of the first one is still to be written
     with uploads.reserve(4 * MB):
         pass
-
-
-def test_each_body_that_waits_in_a_file_takes_an_inode(uploads: UploadDisk, leave: Leave) -> None:
-    leave(10 * MB, 2)
-    first, _second = uploads.reserve(), uploads.reserve()
-    with pytest.raises(StorageFullError, match="inodes"):
-        uploads.reserve()
-    uploads.reserve(SMALL_BODY)  # waits in memory
-    with first:
-        pass
-    uploads.reserve()
 
 
 def test_what_a_body_has_written_is_not_counted_again_nor_one_that_is_gone(

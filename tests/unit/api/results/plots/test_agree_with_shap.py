@@ -31,12 +31,30 @@ class Explained:
     features: NDArray[np.float32]
     values: NDArray[np.float32]
     base_value: float
-    #: The same for shap.
-    explanation: Any
 
     @property
     def mean_abs(self) -> NDArray[np.float64]:
         return np.abs(self.values.astype(np.float64)).mean(axis=0)
+
+    @property
+    def for_shap(self) -> Any:
+        import shap
+
+        base_values, data = np.full(len(self.values), self.base_value), self.features.astype(np.float64)
+        return shap.Explanation(
+            self.values.astype(np.float64), base_values, data, feature_names=list(self.names)
+        )
+
+
+@pytest.fixture(scope="module")
+def explained() -> Explained:
+    """Rows of a model with continuous and discrete features, some of them missing."""
+    version = ModelCatalog.load(ROOT / "models").get("diabetes")
+    assert version.examples_path is not None
+    rows = np.load(version.examples_path).astype(np.float32)
+    rows[np.random.default_rng(0).random(rows.shape) < 0.05] = np.nan
+    results = XGBoostEngine.load(version).explain(rows)
+    return Explained(version.features, rows, results.values[:, 0], float(results.base_values[0, 0]))
 
 
 @pytest.fixture(scope="module")
@@ -44,24 +62,6 @@ def shap() -> Any:
     import shap
 
     return shap
-
-
-@pytest.fixture(scope="module")
-def explained(shap: Any) -> Explained:
-    """Rows of a model with continuous and discrete features, some of them missing."""
-    version = ModelCatalog.load(ROOT / "models").get("diabetes")
-    assert version.examples_path is not None
-    rows = np.load(version.examples_path).astype(np.float32)
-    rows[np.random.default_rng(0).random(rows.shape) < 0.05] = np.nan
-    results = XGBoostEngine.load(version).explain(rows)
-    values, base_value = results.values[:, 0], float(results.base_values[0, 0])
-    explanation = shap.Explanation(
-        values=values.astype(np.float64),
-        base_values=np.full(len(values), base_value),
-        data=rows.astype(np.float64),
-        feature_names=list(version.features),
-    )
-    return Explained(version.features, rows, values, base_value, explanation)
 
 
 @pytest.fixture
@@ -83,7 +83,7 @@ def test_bars_have_the_lengths_of_shaps(shap: Any, explained: Explained, axes: A
     ranking = Ranking.by(explained.mean_abs, max_display)
     ours, names = ranking.gather(explained.mean_abs), ranking.labels(explained.names)
 
-    shap.plots.bar(explained.explanation, max_display=max_display, ax=axes, show=False)
+    shap.plots.bar(explained.for_shap, max_display=max_display, ax=axes, show=False)
 
     lengths = [bar.get_width() for bar in axes.patches]
     assert_close(ours, lengths)
@@ -102,7 +102,7 @@ def test_dots_of_the_beeswarm_have_shaps_positions_and_colours(
         explained.features, explained.values, explained.mean_abs, explained.names, max_display
     )
 
-    shap.plots.beeswarm(explained.explanation, max_display=max_display, ax=axes, plot_size=None, show=False)
+    shap.plots.beeswarm(explained.for_shap, max_display=max_display, ax=axes, plot_size=None, show=False)
 
     dots = [np.asarray(some.get_offsets()) for some in axes.collections]
     lines = len(figures.labels)
@@ -146,7 +146,7 @@ def test_the_waterfall_has_shaps_steps(
         explained.features[row], explained.values[row], explained.base_value, columns, max_display
     )
 
-    shap.plots.waterfall(explained.explanation[row], max_display=max_display, show=False)
+    shap.plots.waterfall(explained.for_shap[row], max_display=max_display, show=False)
 
     own, *others = axes.figure.axes
     arrows = [patch for patch in own.patches if type(patch).__name__ == "FancyArrow"]
@@ -182,7 +182,7 @@ def test_the_dependence_plots_points_are_shaps(shap: Any, explained: Explained, 
     columns = [Feature(name) for name in explained.names]
     feature = int(np.argmax(explained.mean_abs))
     figures = DependenceFigures.of(feature, explained.features, explained.values, columns)
-    some = explained.explanation
+    some = explained.for_shap
     shap.plots.scatter(some[:, feature], color=some, ax=axes, x_jitter=0, hist=False, show=False)
 
     points, gone = (np.asarray(group.get_offsets()) for group in axes.collections[:2])
