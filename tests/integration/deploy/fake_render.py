@@ -58,6 +58,9 @@ class Trouble:
     #: The call is carried out all the same. Without a status the connection ends without an answer.
     done: bool = False
 
+    def fits(self, method: str, path: str) -> bool:
+        return self.times > 0 and method == self.method and re.search(self.path, path) is not None
+
 
 class FakeRender:
     """The service, its deploys (the newest first), and everything that was asked."""
@@ -94,7 +97,8 @@ class FakeRender:
     @contextmanager
     def serving(self) -> Iterator[str]:
         """Answer on a free port of loopback; gives the address that RENDER_HOST takes."""
-        server = _Server(self)
+        server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"render": self}))
+        server.daemon_threads = True
         self.address = f"http://127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         try:
@@ -158,31 +162,24 @@ class FakeRender:
         if path == service:
             return 200, self._service_document()
         if path == "/v1/logs":
-            return 200, {"hasMore": False, "logs": self._log(query)}
+            assert (query["ownerId"], query["resource"], query["direction"]) == (
+                WORKSPACE,
+                SERVICE,
+                "backward",
+            )
+            lines = [
+                {"message": line, "timestamp": f"2026-11-25T01:02:{number:02d}Z"}
+                for number, line in enumerate(self.logs[query["type"]])
+            ]
+            return 200, {"hasMore": False, "logs": lines[::-1][: int(query["limit"])]}
         if path not in lists:
             return 404, {"message": "not found"}
         name, documents = lists[path]
         return 200, [{"cursor": "c", name: document} for document in documents]
 
-    def _log(self, query: Mapping[str, str]) -> list[dict[str, str]]:
-        assert (query["ownerId"], query["resource"], query["direction"]) == (WORKSPACE, SERVICE, "backward")
-        stamped = [
-            {"message": line, "timestamp": f"2026-11-25T01:02:{number:02d}Z"}
-            for number, line in enumerate(self.logs[query["type"]])
-        ]
-        return stamped[::-1][: int(query["limit"])]
-
-
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def __init__(self, render: FakeRender) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.render = render
-
 
 class _Handler(BaseHTTPRequestHandler):
-    server: _Server
+    render: FakeRender
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *_: object) -> None:
@@ -196,16 +193,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _serve(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        parts, render = urlsplit(self.path), self.server.render
+        parts, render = urlsplit(self.path), self.render
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         with render.lock:
             render.asked.append((self.command, parts.path))
-            fitting = (
-                one
-                for one in render.troubles
-                if one.times and one.method == self.command and re.search(one.path, parts.path)
-            )
-            if trouble := next(fitting, None):
+            if trouble := next((one for one in render.troubles if one.fits(self.command, parts.path)), None):
                 trouble.times -= 1
             if trouble is None or trouble.done:
                 status, document = self._answer(parts.path, query, body)
@@ -218,7 +210,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(trouble.status, trouble.body, trouble.headers)
 
     def _answer(self, path: str, query: Mapping[str, str], body: bytes) -> Answer:
-        render = self.server.render
+        render = self.render
         if path in {"/version", "/healthz", "/readyz"}:
             more = path == "/version" and len(render.serves) > 1
             commit = render.serves.pop(0) if more else render.serves[0]

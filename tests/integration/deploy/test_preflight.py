@@ -51,6 +51,9 @@ def test_a_check_that_breaks_keeps_no_other_from_being_made(clone: Checkout) -> 
     results = run_preflight(Options(image=False), clone.folder)
     assert [result.name for result in results] == ["tree", "pushed", "models", "blueprint", "blueprint"]
     assert results[2].verdict is Verdict.FAIL
+    for check in (check_tree, check_pushed):
+        with pytest.raises(FailedError, match="commit"):
+            check(clone.folder.parent)  # no clone
 
 
 def no_remote(clone: Checkout) -> None:
@@ -90,12 +93,6 @@ def test_the_commit_must_be_where_render_can_fetch_it(
     with pytest.raises(FailedError, match=said) as failed:
         check_pushed(clone.folder)
     assert remedy in failed.value.remedy
-
-
-def test_a_folder_that_is_no_clone_is_told_so(tmp_path: Path) -> None:
-    for check in (check_tree, check_pushed):
-        with pytest.raises(FailedError, match="commit"):
-            check(tmp_path)
 
 
 def test_render_is_asked_as_well_where_a_key_is_given(deployer: Deployer, render: FakeRender) -> None:
