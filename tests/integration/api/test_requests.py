@@ -8,6 +8,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 from waitress.buffers import OverflowableBuffer
@@ -214,28 +215,17 @@ def test_a_client_that_breaks_its_connection_off_does_not_end_the_server(served:
 
 
 @pytest.mark.parametrize("first", [b"", GET])
-def test_a_fault_of_ours_at_a_head_is_answered_with_500_and_ends_nothing(
+def test_a_fault_of_ours_ends_only_the_connection_that_meets_it(
     served: Served, monkeypatch: pytest.MonkeyPatch, first: bytes
 ) -> None:
-    def fail(*_given: object) -> None:
-        raise TypeError
-
-    monkeypatch.setattr(Admission, "admit", fail)
+    asking = KEYED + b"Content-Type: text/csv\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
+    with monkeypatch.context() as patch:
+        patch.setattr(channel.Channel, "send_continue", Mock(side_effect=RuntimeError))
+        assert statuses(served.connect().rest(first + asking)) == [200] * bool(first)
+    monkeypatch.setattr(Admission, "admit", Mock(side_effect=TypeError))
     received = served.connect().rest(first + KEYED + b"Content-Length: 2\r\n\r\n")
     assert statuses(received) == [200] * bool(first) + [500]
     assert b"application/problem+json" in received
-    assert served.http.get("/version").status == 200
-
-
-def test_a_connection_that_fails_while_its_next_request_is_read_is_closed_alone(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_given: object) -> None:
-        raise RuntimeError
-
-    monkeypatch.setattr(channel.Channel, "send_continue", fail)
-    asking = KEYED + b"Content-Type: text/csv\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n"
-    assert statuses(served.connect().rest(GET + asking)) == [200]
     assert served.http.get("/version").status == 200
 
 
