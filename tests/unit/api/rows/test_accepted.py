@@ -63,9 +63,8 @@ def test_empty_cells_and_the_words_for_missing_become_nan() -> None:
         np.testing.assert_array_equal(read("csv", body), wanted, err_msg=word)
 
 
-@pytest.mark.parametrize(
-    ("body", "wanted"),
-    [
+def test_a_blank_line_is_a_missing_value_where_the_model_has_one_feature() -> None:
+    bodies: list[tuple[str, list[float]]] = [
         ('x\n1\n\n""\n2\n', [1, NAN, NAN, 2]),
         ("x\n5\n\n", [5, NAN]),
         ("x\n5", [5]),
@@ -76,13 +75,10 @@ def test_empty_cells_and_the_words_for_missing_become_nan() -> None:
         (f"x\n{'1\n' * 32_767}\n", [*[1] * 32_767, NAN]),
         (f"x\n{'1\n' * 32_767} \n", [*[1] * 32_767, NAN]),
         (f"x\n{'\n' * 70_000}", [NAN] * 70_000),
-    ],
-)
-def test_a_blank_line_is_a_missing_value_where_the_model_has_one_feature(
-    body: str, wanted: list[float]
-) -> None:
-    rows = read("csv", body, RowSpec(numbers("x"), 1000, 100_000))
-    np.testing.assert_array_equal(rows, [[value] for value in wanted])
+    ]
+    for body, wanted in bodies:
+        rows = read("csv", body, RowSpec(numbers("x"), 1000, 100_000))
+        np.testing.assert_array_equal(rows[:, 0], wanted, err_msg=body[:50])
 
 
 def test_feature_names_may_hold_what_formats_use_themselves() -> None:

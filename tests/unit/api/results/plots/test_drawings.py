@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from services.api.results.plots.axes import Scale
 from services.api.results.plots.bar import draw_bar
 from services.api.results.plots.beeswarm import BeeswarmFigures, draw_beeswarm
-from services.api.results.plots.colours import BLUE, MISSING, RAMP, RED, STEPS, shade_bounds, shades
+from services.api.results.plots.colours import MISSING, STEPS, shades
 from services.api.results.plots.dependence import DependenceFigures, draw_dependence
 from services.api.results.plots.lines import Ranking
 from services.api.results.plots.numbers import plain, signed, value_text
@@ -98,15 +98,13 @@ def test_numbers_are_short_and_precise_enough() -> None:
 
 def test_ticks_are_few_round_numbers_with_distinct_texts() -> None:
     for least, most, first in (
-        (0.0, 1.0, "0"),
         (-0.4, 0.6, f"{MINUS}0.4"),
         (1000.001, 1000.009, "1000.002"),
         (0.0, 1e-9, "0"),
         (20260101, 20261231, "20260250"),
         (1.0, 1.0000001, "1.00000002"),
-        (1.70e9, 1.71e9, "1700000000"),
         (1e16, 1.001e16, "1.00020e+16"),
-        *((least, most, "") for least, most in ((-50, 66), (1e-9, 3e-9), (5, 5), (0, 0), (-3e38, 3e38))),
+        *((least, most, "") for least, most in ((1e-9, 3e-9), (5, 5), (0, 0), (-3e38, 3e38))),
     ):
         scale = Scale.around(least, most, 0, 500)
         ticks, labels = list(scale.ticks()), list(scale.ticks().values())
@@ -117,13 +115,9 @@ def test_ticks_are_few_round_numbers_with_distinct_texts() -> None:
         assert not first or first in labels
 
 
-def test_shades_go_from_blue_to_red_trim_outer_values_and_mark_missing_ones() -> None:
-    assert len(set(RAMP)) == len(RAMP) == STEPS
-    assert (RAMP[0], RAMP[-1]) == (BLUE, RED)
-    values = np.array([*range(100), np.nan, 1e9], dtype=np.float64)
-    assert shade_bounds(values) == tuple(np.nanpercentile(values, (5, 95)))
-    found = shades(values)
-    assert found[[0, 3, 99, 100, -1]].tolist() == [0, 0, STEPS - 1, MISSING, STEPS - 1]
+def test_shades_trim_outer_values_and_mark_missing_ones() -> None:
+    values = np.array([*range(100), np.nan, 1e9])
+    assert shades(values)[[0, 3, 99, 100, -1]].tolist() == [0, 0, STEPS - 1, MISSING, STEPS - 1]
     assert (shades(np.full(5, np.nan)) == MISSING).all()
     assert len(set(shades(np.full(5, 3.0)).tolist())) == 1
 
