@@ -150,6 +150,10 @@ class RedisUnavailableError(ShapboxError, status=503, title="Redis is unavailabl
     """Redis does not answer, or refuses writes."""
 
 
+class RedisReadOnlyError(RedisUnavailableError, title="Redis is read-only"):
+    """REDIS_URL leads to a replica, which refuses writes."""
+
+
 class RedisFullError(ShapboxError, status=503, title="Redis is full", retry_after=10):
     """Redis has too little memory left for the job."""
 

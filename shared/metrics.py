@@ -96,6 +96,7 @@ BATCHES_POISONED = _counter("batches_poisoned_total", "Batches that failed their
 WORKER_RECYCLES = _counter(
     "worker_recycles_total", "Workers that were replaced, by reason.", "reason", known=tuple(RecycleReason)
 )
+WORKER_CRASHES = _counter("worker_crashes_total", "Workers that ended unexpectedly without a batch.")
 API_RECYCLES = _counter(
     "api_recycles_total", "Times that the api was restarted because it had grown and memory was at its limit."
 )
@@ -152,6 +153,9 @@ WORKER_MEMORY_LIMIT = _gauge(
     "worker_memory_limit_bytes", "Where a worker exits after its batch (WORKER_MEMORY_LIMIT_MB)."
 )
 REDIS_UP = _gauge("redis_up", "1 if Redis answers, else 0.")
+REDIS_WRITABLE = _gauge(
+    "redis_writable", "1 if Redis accepts writes; 0 if it is full, cannot write its file, or is a replica."
+)
 REDIS_PING = _gauge("redis_ping_seconds", "Seconds that Redis took for the last ping.")
 REDIS_MEMORY = _gauge("redis_memory_bytes", "Bytes that Redis has allocated for its data.")
 REDIS_MEMORY_LIMIT = _gauge(

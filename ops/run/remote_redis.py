@@ -46,8 +46,12 @@ def _ask(settings: Settings) -> Exception | str:
     with closing(connect(settings, Patience.IMPATIENT, name="boot")) as connection:
         try:
             mode = connection.info("server").get("redis_mode")
+            replication = connection.info("replication")
         except Exception as fault:  # noqa: BLE001  # the programs will see for themselves
             return fault
+    if replication.get("role") == "slave":
+        primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
+        return f"is a read-only replica of {primary}: name that, or an address that always leads to the primary."
     return "is a cluster: name one that is not. All keys must be in one place." if mode == "cluster" else ""
 
 

@@ -6,6 +6,7 @@ import functools
 import time
 
 from services.api.capacity.disk import StorageProbe, UploadDisk
+from services.api.capacity.redis_probe import RedisProbe
 from services.api.capacity.results import ResultReservations
 from services.api.explain.inline import InlineModels
 from services.api.explain.job_waits import JobWaits
@@ -52,6 +53,7 @@ class Components:
         self.job_waits = JobWaits(background_connection, self.store, self.draining.stopping)
         self.counters = Counters(background_connection)
         self.probe = StorageProbe(payloads)
+        self.redis_probe = RedisProbe(connection)
         self.upload_disk = UploadDisk(settings.tmp_dir, settings.max_body_mb)
         self.result_reservations = ResultReservations(settings.local_objects_dir)
         self.summaries = JobSummaries(payloads)

@@ -172,6 +172,11 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
             if self._stop_requested:  # the signal came just before
                 raise StopRequested
             return super().dequeue_job_and_maintain_ttl(timeout, idle_seconds)
+        except redis.RedisError as fault:  # RQ itself waits for a Redis that is away
+            if not is_outage(fault):
+                raise
+            logger.warning("worker exits and starts again: Redis refuses writes", extra={"cause": str(fault)})
+            raise StopRequested from fault
         finally:
             self._dequeuing = False
 

@@ -40,10 +40,15 @@ class ApplianceStatus:
     written_at: float
     #: Seconds since Redis last answered.
     redis_down_seconds: float = 0.0
-    #: Seconds without any live worker, on any machine. Not counted while Redis is away, since then it is unknown.
+    #: Whether Redis accepted the last write; true while it does not answer.
+    redis_writable: bool = True
+    #: Seconds without any live worker, on any machine, other than those that crash again and again. Not counted while
+    #: Redis is away, since then it is unknown.
     no_worker_seconds: float = 0.0
     #: Seconds in which batches waited and none was running or taken, although workers are alive.
     standstill_seconds: float = 0.0
+    #: The workers of this machine that crash again and again without a batch, as HOST/NAME.
+    crashing_workers: tuple[str, ...] = ()
     #: Programs that supervisord has given up starting.
     fatal_programs: tuple[str, ...] = ()
     #: Whether supervisord is stopping everything.
@@ -71,7 +76,7 @@ class ApplianceStatus:
         lasting = [("redis", self.redis_down_seconds, "Redis has not answered")]
         if role is not Role.API:  # its workers are other containers: restarting this one does not help
             lasting += [
-                ("workers", self.no_worker_seconds, "No worker has been alive"),
+                ("workers", self.no_worker_seconds, "No worker has been able to work"),
                 ("queue", self.standstill_seconds, "Batches are waiting, and no worker has taken one"),
             ]
         causes = [
@@ -113,7 +118,8 @@ class ApplianceStatus:
             found = orjson.loads(path.read_bytes())
             values = {one.name: found[one.name] for one in fields(cls) if one.name in found}
             values["written_at"] = float(values["written_at"])
-            values["fatal_programs"] = tuple(values.get("fatal_programs", ()))
+            for name in ("fatal_programs", "crashing_workers"):
+                values[name] = tuple(values.get(name, ()))
             values["programs"] = tuple(ProgramStatus(*program) for program in values.get("programs", ()))
             return cls(**values)
         except (OSError, ValueError, TypeError, KeyError):

@@ -14,6 +14,10 @@ COUNTERS = "shapbox:counters"
 WORKERS = "shapbox:workers"
 #: Written by the monitor every second, to see whether Redis accepts writes.
 PULSE = "shapbox:pulse"
+#: Written by the api, at most once a second, when it is asked whether it is ready.
+READY = "shapbox:ready"
+#: A key that never exists: deleting it shows whether Redis accepts writes that need no memory.
+NOTHING = "shapbox:nothing"
 #: The worker that may restart to free shap's memory, for some seconds.
 SHAP_TURN = "shapbox:shap-turn"
 #: The time of an admin's recycle request. It expires unless a monitor takes it.

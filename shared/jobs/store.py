@@ -20,11 +20,13 @@ from shared.jobs.ids import is_job_id
 from shared.jobs.queue import BatchQueues
 from shared.jobs.transitions import Transitions
 from shared.redis.capacity import RedisCapacity
-from shared.redis.connection import RedisClient, texts
+from shared.redis.connection import REPLICA_ANSWERS, RedisClient, texts
 from shared.settings import Settings
 
 #: Batches per SADD of the accepting transaction.
 SADD_CHUNK = 1000
+#: Attempts to accept a job, each on a new connection, after which a replica's refusal is passed on.
+REPLICA_ATTEMPTS = 3
 #: Seconds for which an Idempotency-Key is kept after its job's result.
 IDEMPOTENCY_MARGIN = 24 * 3600
 
@@ -114,23 +116,30 @@ class JobStore:
         """
         waiting = 0 if job.status.ended else job.batches
         job = replace(job, todo=waiting, idempotency=idempotency.redis_key if idempotency else "")
+        attempts = 0
+        while True:
+            attempts += 1
+            try:
+                return self._accept_once(job, waiting, idempotency)
+            except redis.WatchError as fault:
+                if self._redis.exists(keys.job(job.id)):  # executed, and only the reply was lost
+                    return Accepted(job, created=True)
+                # Not executed: another request used the key at this moment, the connection was lost, or leads to a replica.
+                if attempts >= REPLICA_ATTEMPTS and isinstance(fault.__context__, REPLICA_ANSWERS):
+                    raise fault.__context__ from None
+
+    def _accept_once(self, job: Job, waiting: int, idempotency: Idempotency | None) -> Accepted:
         # Watching keeps the client from sending EXEC again after a lost connection, which would queue a job twice.
         watched = [keys.job(job.id)] + ([idempotency.redis_key] if idempotency else [])
-        while True:
-            with self._redis.pipeline(transaction=True) as pipe:
-                pipe.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py does not annotate it
-                if idempotency and (known := self.known(idempotency)) is not None:
-                    return Accepted(known, created=False)
-                try:
-                    with self._admitted(waiting):
-                        pipe.multi()
-                        self._write(pipe, job, idempotency)
-                        pipe.execute()
-                except redis.WatchError:
-                    if self._redis.exists(keys.job(job.id)):  # executed, and only the reply was lost
-                        return Accepted(job, created=True)
-                    continue  # not executed, or another request used the key at this moment
-            return Accepted(job, created=True)
+        with self._redis.pipeline(transaction=True) as pipe:
+            pipe.watch(*watched)  # type: ignore[no-untyped-call]  # redis-py does not annotate it
+            if idempotency and (known := self.known(idempotency)) is not None:
+                return Accepted(known, created=False)
+            with self._admitted(waiting):
+                pipe.multi()
+                self._write(pipe, job, idempotency)
+                pipe.execute()
+        return Accepted(job, created=True)
 
     def known(self, idempotency: Idempotency) -> Job | None:
         """Return the job that an Idempotency-Key created, if it still exists.

@@ -15,7 +15,7 @@ import redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.retry import Retry
 
-from shared.errors import RedisUnavailableError
+from shared.errors import RedisReadOnlyError, RedisUnavailableError
 from shared.settings import Settings
 
 #: A client as `connect` builds it. Other modules name this type: ruff bans redis.Redis there.
@@ -25,14 +25,19 @@ type RedisClient = redis.Redis
 HEALTH_CHECK_INTERVAL = 15
 #: Seconds: the first and the longest pause between two tries.
 BACKOFF_BASE, BACKOFF_CAP = 0.02, 1.0
+#: The answers of a replica. After a failover behind one address only a new connection leads to the new primary.
+REPLICA_ANSWERS = (redis.exceptions.ReadOnlyError, redis.exceptions.MasterDownError)
+#: The exceptions after which a command is sent again on a new connection.
+RETRIED = (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, *REPLICA_ANSWERS)
 #: The exceptions of a client whose Redis is away, stopped, loading, or refuses writes.
 REDIS_AWAY = (
-    redis.exceptions.ConnectionError,
-    redis.exceptions.TimeoutError,
+    *RETRIED,
     redis.exceptions.OutOfMemoryError,
-    redis.exceptions.ReadOnlyError,
     redis.exceptions.BusyLoadingError,
 )
+#: How the same errors begin where the client has no exception for them: full memory, a full disk, a replica, a primary
+#: with too few replicas, one that was demoted while a command waited.
+REFUSALS = ("OOM", "MISCONF", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "UNBLOCKED")
 
 
 class Patience(Enum):
@@ -55,7 +60,7 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient
     options: dict[str, Any] = {
         "socket_timeout": read_timeout,
         "socket_connect_timeout": connect_timeout,
-        "retry": Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE, cap=BACKOFF_CAP), tries),
+        "retry": retry(tries),
         "client_name": name,
     }
     if settings.redis_url is None:
@@ -67,16 +72,22 @@ def connect(settings: Settings, patience: Patience, *, name: str) -> RedisClient
     return redis.Redis.from_url(settings.redis_url, **options)
 
 
+def retry(tries: int) -> Retry:
+    """Return the rule to send a command again at most so often, each time on a new connection."""
+    backoff = ExponentialWithJitterBackoff(base=BACKOFF_BASE, cap=BACKOFF_CAP)
+    return Retry(backoff, tries, RETRIED)
+
+
 def texts(reply: Iterable[Any]) -> list[str]:
     """Decode a reply of names, which our clients receive as bytes."""
     return [name.decode() for name in reply]
 
 
 def writes_refused(fault: BaseException) -> bool:
-    """Return whether Redis refuses writes (MISCONF: disk full; OOM: memory full)."""
+    """Return whether Redis refuses writes, see REFUSALS."""
     said = str(fault).rpartition("caused error: ")[2]  # redis-py names the command of a pipeline before
     return isinstance(fault, redis.exceptions.ResponseError) and (
-        said.startswith(("MISCONF", "OOM", "READONLY", "LOADING")) or "OOM command" in said
+        said.startswith(REFUSALS) or "OOM command" in said
     )
 
 
@@ -90,6 +101,11 @@ def redis_needed(consequence: str = "Nothing was changed; try again in a moment.
     """Turn an absent Redis into RedisUnavailableError, with its consequence."""
     try:
         yield
+    except REPLICA_ANSWERS as fault:
+        raise RedisReadOnlyError(
+            f"Redis is a read-only replica, as during a failover. {consequence} If it stays one, REDIS_URL must lead to "
+            "the primary."
+        ) from fault
     except REDIS_AWAY as fault:
         raise RedisUnavailableError(f"Redis does not answer. {consequence}") from fault
     except redis.exceptions.ResponseError as fault:

@@ -53,9 +53,9 @@ class ReadyResource(Resource, access=Access.OPEN):
         resp.media = {"ready": ready, "probes": probes}
 
     def _probes(self) -> dict[str, Finding]:
-        redis = _try(self._ping)
+        redis = _try(self._redis)
         # Waiting once for an absent Redis is enough.
-        unknown = _finding(ok=False, detail="Unknown while Redis does not answer.")
+        unknown = _finding(ok=False, detail="Unknown while Redis does not answer or refuses writes.")
         return {
             "redis": redis,
             "queue": _try(self._queue) if redis["ok"] else unknown,
@@ -66,10 +66,9 @@ class ReadyResource(Resource, access=Access.OPEN):
             "monitor": self._monitor(),
         }
 
-    def _ping(self) -> Finding:
-        started = time.perf_counter()
-        self._components.connection.ping()
-        return _finding(ok=True, detail="Redis answers.", seconds=round(time.perf_counter() - started, 5))
+    def _redis(self) -> Finding:
+        seconds = self._components.redis_probe.write()
+        return _finding(ok=True, detail="Redis answers and accepts writes.", seconds=round(seconds, 5))
 
     def _queue(self) -> Finding:
         self._components.store.require_capacity()
@@ -82,8 +81,13 @@ class ReadyResource(Resource, access=Access.OPEN):
         return _finding(ok=standstill <= FRESH_SECONDS, detail=detail, waiting=waiting)
 
     def _workers(self) -> Finding:
-        alive = len(self._components.heartbeats.alive())
-        return _finding(ok=alive > 0, detail=f"{alive} workers are alive.", alive=alive)
+        status = self._components.status.read()
+        crashing = status.crashing_workers if status else ()
+        alive = len(self._components.heartbeats.alive().keys() - set(crashing))
+        detail = f"{alive} workers are alive."
+        if crashing:
+            detail += f" {len(crashing)} more crash again and again: {', '.join(crashing)}. The log says why."
+        return _finding(ok=alive > 0, detail=detail, alive=alive)
 
     def _storage(self) -> Finding:
         space = free_space(self._components.settings.local_objects_dir)

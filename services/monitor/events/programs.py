@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import socket
+import time
 import xmlrpc.client  # read from our own supervisord, over a socket that only we may open
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -12,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from services.monitor.guard.process_table import is_running
+
+logger = logging.getLogger(__name__)
 
 #: supervisord's name for the group of all workers.
 WORKER_GROUP = "worker"
@@ -25,6 +29,8 @@ RUNNING, FATAL = "RUNNING", "FATAL"
 STOPPED = "STOPPED"
 #: States in which a program has a process.
 LIVE_STATES = frozenset({"STARTING", RUNNING, "STOPPING"})
+#: A worker crashes again and again if it ended so often without a batch within so many seconds.
+CRASHES, CRASH_SECONDS = 3, 60.0
 #: Seconds to wait for supervisord's answer.
 TIMEOUT = 3.0
 #: supervisord's fault code for "I am shutting down".
@@ -52,13 +58,15 @@ class Program:
 class Programs:
     """All supervised processes, as last listed.
 
-    One thread calls `adopt` and `note_ended`, any may call the rest.
+    One thread calls `adopt` and `note_ended`, one `note_crash`, any may call the rest.
     """
 
     def __init__(self, own_pid: int | None = None) -> None:
         self._own_pid = os.getpid() if own_pid is None else own_pid
         #: All of them, by group and name.
         self.all: tuple[Program, ...] = ()
+        #: The times of the last crashes, by worker.
+        self._crashes: dict[str, list[float]] = {}
 
     def adopt(self, programs: Iterable[Program]) -> None:
         """Record supervisord's list."""
@@ -71,6 +79,18 @@ class Programs:
         self.adopt(
             replace(p, state=STOPPED, pid=None) if p.pid and not is_running(p.pid) else p for p in self.all
         )
+
+    def note_crash(self, worker: str) -> None:
+        """Record that a worker of this machine (HOST/NAME) ended unexpectedly, without a batch."""
+        self._crashes[worker] = [*self._crashes.get(worker, ()), time.monotonic()][-CRASHES:]
+        if worker in self.crashing():
+            logger.error("a worker crashes again and again", extra={"worker": worker})
+
+    def crashing(self) -> frozenset[str]:
+        """Return the workers of this machine (HOST/NAME) that crash again and again."""
+        since = time.monotonic() - CRASH_SECONDS
+        crashes = list(self._crashes.items())
+        return frozenset(worker for worker, times in crashes if len(times) == CRASHES and times[0] > since)
 
     def states(self) -> Mapping[str, str]:
         """Return supervisord's state of each process that should run, by its name."""

@@ -124,6 +124,7 @@ class MonitorCollector(Collector):
         numbers = Numbers()
         up = self._pulse.redis_up if self._queue_limit is None else state is not None
         numbers.put(metrics.REDIS_UP, up)
+        numbers.put(metrics.REDIS_WRITABLE, self._pulse.redis_writable if up else None)
         numbers.put(metrics.REDIS_PING, self._pulse.ping_seconds if up else None)
         numbers.put(metrics.QUEUE_LIMIT, self._queue_limit)
         if state is None:

@@ -12,8 +12,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from services.monitor.events.programs import FATAL, RUNNING, Programs
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge
@@ -24,7 +22,7 @@ from shared.appliance.status import ApplianceStatus, ProgramStatus
 from shared.disk import FreeSpace, free_space
 from shared.jobs import keys
 from shared.jobs.queue import BatchQueues, Lane
-from shared.redis.connection import RedisClient
+from shared.redis.connection import RedisClient, retry
 from shared.settings import Role, Settings
 
 #: Seconds that one step without a live worker counts for at most: it may have waited for Redis.
@@ -64,7 +62,7 @@ class Pulse:
         stopping: threading.Event,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        connection.set_retry(Retry(NoBackoff(), 0))
+        connection.set_retry(retry(0))
         self._redis = connection
         self._heartbeats, self._counters = Heartbeats(connection), Counters(connection)
         self._queues = BatchQueues(connection, settings.batch_timeout_seconds)
@@ -85,6 +83,8 @@ class Pulse:
         #: Whether Redis answered the last ping, and in how many seconds.
         self.redis_up = False
         self.ping_seconds = 0.0
+        #: Whether Redis accepted the last write.
+        self.redis_writable = False
         #: The free space under DATA_DIR; None if unknown.
         self.disk: FreeSpace | None = None
         #: The heartbeats of live workers when Redis last answered.
@@ -120,7 +120,9 @@ class Pulse:
         return ApplianceStatus(
             written_at=time.time(),
             redis_down_seconds=0.0 if self.redis_up else self._clock() - self._last_answer,
+            redis_writable=self.redis_writable or not self.redis_up,
             no_worker_seconds=self._no_worker_seconds,
+            crashing_workers=tuple(sorted(self._programs.crashing())),
             standstill_seconds=self._standstill_seconds,
             fatal_programs=tuple(name for name, state in states.items() if state == FATAL),
             draining=self._stopping.is_set(),
@@ -146,24 +148,25 @@ class Pulse:
         try:
             try:
                 self._ping()
-                # Only a write shows that the memory is full. The key expires if the monitor ends.
+                # Only a write shows that the memory is full, or that it is a replica. The key expires if the monitor ends.
                 self._redis.set(keys.PULSE, b"", ex=60)
             except redis.exceptions.ResponseError:
-                writable = False  # it answers, even if it refuses writes: that is the writers' concern
+                writable = False  # it answers, even if it refuses writes
             heartbeats = self._heartbeats.alive()
             at_work = bool(self._redis.hlen(keys.RUNNING))
             heads, before = self._queues.heads(), self._heads
         except redis.RedisError:
-            self.redis_up = False
+            self.redis_up = self.redis_writable = False
             raise
         self._last_answer = self._clock()
-        self.redis_up = True
+        self.redis_up, self.redis_writable = True, writable
         self.heartbeats, self._heads = heartbeats, heads
         # A queue moves if nothing waits, or a batch was taken or given back since the last step.
         moves = at_work or not any(heads.values()) or heads != before
         # Counted only while Redis answers and accepts writes: otherwise no heartbeat could arrive, and a restart would
-        # not help. A worker whose native code holds the GIL sends none, but holds a batch; it is killed when it hangs.
-        if heartbeats or at_work:
+        # not help. A worker whose native code holds the GIL sends none, but holds a batch; it is killed when it hangs. One
+        # that crashes again and again without a batch sends them, and does not work.
+        if at_work or heartbeats.keys() - self._programs.crashing():
             self._no_worker_seconds = 0.0
         elif writable:
             self._no_worker_seconds += min(elapsed, LONGEST_STEP)

@@ -15,6 +15,7 @@ from services.monitor.recovery.worker_exits import WorkerExits
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.jobs import keys
 from shared.jobs.recovery import Recovery, Running
 from shared.jobs.transitions import Release
 from shared.log import log_context
@@ -68,10 +69,12 @@ class Rescue:
         """
         while not self._incoming.empty():
             self._reports.add(self._incoming.get())
-        self._redis.ping()
+        self._redis.delete(keys.NOTHING)  # a write: if Redis refuses it, no worker can send a heartbeat
         alive = self._withdraw_dead()
         afresh = self._notice_gap()
+        holders: set[str] = set()
         for orphan in self._recovery.orphans(alive):
+            holders.add(orphan.owner)
             settled = time.monotonic() >= self._settled_at
             if found := self._exits.exit_of_holder(orphan, alive, settled=settled):
                 outcome = self._recovery.release(orphan, found.blame)
@@ -80,8 +83,20 @@ class Rescue:
         self._end_hung(alive)
         self._end_silent(alive)
         self._look_for_lost(at_once=self._machine.alone and (afresh or bool(self._reports)))
+        self._note_crashes(holders)
         self._reports.clear()
         self._counters.flush()
+
+    def _note_crashes(self, holders: set[str]) -> None:
+        """Count the workers that ended unexpectedly without a batch.
+
+        With a batch, its own deaths decide whether it is to blame: bad jobs must not look like broken workers.
+        """
+        for report in self._reports:
+            worker = f"{self._machine.host}/{report.process_name}"
+            if not (report.in_order or worker in holders or self._exits.stopping):
+                self._counters.add(metrics.WORKER_CRASHES)
+                self._programs.note_crash(worker)
 
     def _notice_gap(self) -> bool:
         """Measure silence anew if Redis was out of reach for a while; returns whether it was."""

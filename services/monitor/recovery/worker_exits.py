@@ -55,6 +55,11 @@ class WorkerExits:
         self._excused: set[int] = set()
         self._left_remote: dict[str, float] = {}
 
+    @property
+    def stopping(self) -> bool:
+        """Whether all programs are being stopped."""
+        return self._stopping.is_set()
+
     def excuse(self, pid: int) -> None:
         """Note that this process is killed for a reason that is probably not its batch."""
         self._excused.add(pid)

@@ -26,7 +26,8 @@ class Network:
     """
 
     def __init__(self, server_port: int, port: int | None = None) -> None:
-        self._server_port = server_port
+        #: Where new connections lead; those that are open stay where they are.
+        self.server_port = server_port
         self._listener = socket.create_server(("127.0.0.1", port or free_ports(1)[0]))
         self._whole, self._ended = threading.Event(), threading.Event()
         self._whole.set()
@@ -65,7 +66,7 @@ class Network:
     def _carry(self, client: socket.socket) -> None:
         """Pass on what either side says until one of them has said all."""
         with client, contextlib.suppress(OSError):
-            server = socket.create_connection(("127.0.0.1", self._server_port))
+            server = socket.create_connection(("127.0.0.1", self.server_port))
             with server, selectors.DefaultSelector() as either:
                 either.register(client, selectors.EVENT_READ, server)
                 either.register(server, selectors.EVENT_READ, client)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from functools import wraps
@@ -48,6 +50,16 @@ def unguard() -> None:
 
     on_import("services.monitor.guard.guard", disable_guard)
     on_import("services.worker.exits", disable_cap)
+
+
+def crash_after_heartbeat(seconds: float) -> None:
+    """End the worker some seconds after its first heartbeat, as a fault in its loop would."""
+    on_import(
+        "services.worker.heartbeat",
+        lambda module: _before(
+            module.HeartbeatThread, "start", lambda: threading.Timer(seconds, os._exit, (1,)).start()
+        ),
+    )
 
 
 def leak_with_each_result(mb: int) -> None:

@@ -1,4 +1,7 @@
-"""Changes modules of the appliance as they are imported: no line of production code asks whether it is tested."""
+"""Changes modules of the appliance as they are imported.
+
+No line of production code asks whether it is tested.
+"""
 
 from __future__ import annotations
 

@@ -78,7 +78,10 @@ def _leak() -> None:
 
 
 def _wait_in_native_code(library: type[ctypes.CDLL], seconds: float) -> None:
-    """Lock a mutex that is locked: unlike sleep(), this goes on after a signal. PyDLL keeps the GIL, CDLL releases it."""
+    """Lock a mutex that is locked: unlike sleep(), this goes on after a signal.
+
+    PyDLL keeps the GIL, CDLL releases it.
+    """
 
     class Moment(ctypes.Structure):
         _fields_ = (("seconds", ctypes.c_long), ("nanoseconds", ctypes.c_long))

@@ -10,6 +10,7 @@ if a test puts it there, and each change needs a variable SHAPBOX_TEST_… besid
     LEAK_MB=N                memory that a worker keeps with each result
     HOG_MB=N                 memory that the monitor keeps (nothing restarts it for its size)
     NO_WORKER=1 or NAME      workers that end at every start
+    CRASHES=SECONDS          workers that end so long after their first heartbeat
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ if _service and _given:
         changes.falsify(models)
     if (mb := _given.get("LEAK_MB")) and _service == "worker":
         changes.leak_with_each_result(int(mb))
+    if (seconds := _given.get("CRASHES")) and _service == "worker":
+        changes.crash_after_heartbeat(float(seconds))
     if (mb := _given.get("HOG_MB")) and _service == "monitor":
         changes.keep_mb(int(mb))
     if (folder := _given.get("FAULTS")) and _service == "worker":
