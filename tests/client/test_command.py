@@ -124,20 +124,14 @@ def test_faults_are_told_in_a_line_or_two(
 
 
 def test_ctrl_c_cancels_the_job(
-    appliance: Appliance,
-    run: Callable[..., Done],
-    box: Shapbox,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    appliance: Appliance, run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("shapbox.client.Job.wait", press)
-    (tmp_path / "rows.csv").write_text(
-        "age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + "1,2,3,4,5,6,7,8,9,10\n" * 100_000
-    )
+    np.save(tmp_path / "rows.npy", np.ones((100_000, 10), np.float32))
     words = ["-m", "diabetes", "--method", "interventional", "-o", str(tmp_path / "values.csv")]
     with stopped(*appliance.worker_pids()):
-        assert run("explain", str(tmp_path / "rows.csv"), *words)[0] == 130
-    assert next(box.jobs()).status == "cancelled"
+        assert run("explain", str(tmp_path / "rows.npy"), *words)[0] == 130
+    assert next(Shapbox(appliance.url, appliance.api_key).jobs()).status == "cancelled"

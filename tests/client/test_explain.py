@@ -38,19 +38,13 @@ def columns(rows: Any) -> dict[str, Any]:
     return {name: [record[name] for record in records(rows)] for name in rows.columns}
 
 
+def written(path: Path, content: str | bytes) -> Path:
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
 def csv_file(rows: Any, folder: Path) -> Path:
-    (folder / "rows.csv").write_text("\n  \n" + rows.to_csv(index=False))
-    return folder / "rows.csv"
-
-
-def packed_file(rows: Any, folder: Path) -> str:
-    (folder / "rows.csv.gz").write_bytes(gzip.compress(rows.to_csv(index=False).encode()))
-    return str(folder / "rows.csv.gz")
-
-
-def ndjson_file(rows: Any, folder: Path) -> Path:
-    rows.to_json(folder / "rows.jsonl", orient="records", lines=True)
-    return folder / "rows.jsonl"
+    return written(folder / "rows.csv", "\n  \n" + rows.to_csv(index=False))
 
 
 def parquet_file(rows: Any, folder: Path) -> Path:
@@ -69,14 +63,10 @@ def codes(rows: Any) -> Any:
     return rows.assign(**kinds).to_numpy(np.float64)
 
 
-def with_padded_names(rows: Any) -> Any:
-    return rows[rows.columns[::-1]].rename(columns={"amount": " amount "})
-
-
 #: Turns a DataFrame with categories into rows of another kind.
 KINDS: dict[str, Callable[[Any, Path], Any]] = {
     "pandas": lambda rows, _: rows,
-    "pandas, other columns": lambda rows, _: with_padded_names(rows),
+    "pandas, other columns": lambda rows, _: rows[rows.columns[::-1]].rename(columns={"amount": " amount "}),
     "polars": lambda rows, _: pl.DataFrame(columns(rows)),
     "dicts": lambda rows, _: records(rows),
     "columns": lambda rows, _: columns(rows),
@@ -84,8 +74,10 @@ KINDS: dict[str, Callable[[Any, Path], Any]] = {
     "array of codes": lambda rows, _: codes(rows),
     "array of objects": lambda rows, _: rows.astype(object).to_numpy(),
     "csv": csv_file,
-    "csv.gz": packed_file,
-    "jsonl": ndjson_file,
+    "csv.gz": lambda rows, folder: str(
+        written(folder / "rows.csv.gz", gzip.compress(rows.to_csv(index=False).encode()))
+    ),
+    "jsonl": lambda rows, folder: written(folder / "rows.jsonl", rows.to_json(orient="records", lines=True)),
     "parquet": parquet_file,
     "npy": npy_file,
 }
@@ -116,16 +108,14 @@ def test_rows_of_every_kind_give_exact_values_and_their_own_data(
 def test_an_explanation_is_not_lost_with_its_rows(box: Shapbox, case: ModelCase, tmp_path: Path) -> None:
     rows = csv_file(case.rows[:FEW], tmp_path)
     job = box.submit(rows, "credit").wait()
-    for content in (None, rows.read_text() + rows.read_text().splitlines()[-1], "a\n1\n"):
+    for content in ("a\n1\n", rows.read_text() + rows.read_text().splitlines()[-1], None):
         if content is None:
-            rows.rename(tmp_path / "moved.csv")
+            rows.unlink()
         else:
-            rows.write_text(content)
+            written(rows, content)
         with pytest.warns(UserWarning, match="without its rows"):
             found = job.result()
         assert (found.values.shape, found.data) == ((FEW, 5), None)
-        if content is None:
-            (tmp_path / "moved.csv").rename(rows)
 
 
 def test_shaps_plots_accept_an_explanation(box: Shapbox, case: ModelCase) -> None:

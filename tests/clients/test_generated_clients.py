@@ -29,17 +29,10 @@ def check(appliance: Appliance, printed: str) -> None:
 def test_the_client_of_openapi_python_client_explains_a_row(appliance: Appliance, tmp_path: Path) -> None:
     programs, client = python_tools(), tmp_path / "client"
     path = f"{programs}:/usr/bin:/bin"  # it lays out what it writes with the ruff beside it
-    run(
-        *(programs / "openapi-python-client", "generate", "--path", TARGET, "--output-path", client),
-        folder=tmp_path,
-        PATH=path,
-    )
-    printed = run(
-        *(programs / "python", PROGRAMS / "explain.py", appliance.url, appliance.api_key),
-        folder=tmp_path,
-        PYTHONPATH=str(client),
-    )
-    check(appliance, printed)
+    generate = (programs / "openapi-python-client", "generate", "--path", TARGET, "--output-path", client)
+    run(*generate, folder=tmp_path, PATH=path)
+    explain = (programs / "python", PROGRAMS / "explain.py", appliance.url, appliance.api_key)
+    check(appliance, run(*explain, folder=tmp_path, PYTHONPATH=str(client)))
 
 
 def test_a_program_with_the_types_of_openapi_typescript_explains_a_row(
@@ -53,8 +46,7 @@ def test_a_program_with_the_types_of_openapi_typescript_explains_a_row(
     run(programs / "openapi-typescript", TARGET, "-o", "api.ts", folder=tmp_path)
     options = ("--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom,dom.iterable")
     run(programs / "tsc", *options, "--exactOptionalPropertyTypes", "explain.ts", folder=tmp_path)
-    printed = run("node", "explain.js", folder=tmp_path, URL=appliance.url, KEY=appliance.api_key)
-    check(appliance, printed)
+    check(appliance, run("node", "explain.js", folder=tmp_path, URL=appliance.url, KEY=appliance.api_key))
 
 
 def test_schemathesis_finds_no_fault(appliance: Appliance, tmp_path: Path) -> None:

@@ -7,16 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 import pytest
 
 from shared.build import ROOT
 
 HERE = Path(__file__).parent
-ENVIRONMENTS = ROOT / ".cache" / "clients"
 #: Set where the tools must be there (.ci/run): their absence is then a failure.
 REQUIRED = "SHAPBOX_CLIENT_TESTS"
 
@@ -39,53 +37,35 @@ def run(*words: str | Path, folder: Path = ROOT, seconds: float = 600, **environ
 
 
 def python_tools() -> Path:
-    """Return the folder of the programs in python.lock. Skips, or fails, if it cannot be made."""
-    folder, lock = ENVIRONMENTS / "python", HERE / "python.lock"
-    if not _is_current(folder, {lock.name: lock}):
-        uv = Path(sys.executable).with_name("uv")
-        _install(uv, "venv", "--clear", "--python", sys.executable, folder)
-        _install(uv, "pip", "sync", "--require-hashes", "--only-binary", ":all:", "--python", folder, lock)
-        _stamp(folder, {lock.name: lock})
+    """Return the folder of the programs in python.lock."""
+    folder, lock = ROOT / ".cache" / "clients" / "python", HERE / "python.lock"
+    uv = Path(sys.executable).with_name("uv")
+    sync = (uv, "pip", "sync", "--require-hashes", "--only-binary", ":all:", "--python", folder, lock)
+    _made(folder, [lock], (uv, "venv", "--clear", "--python", sys.executable, folder), sync)
     return folder / "bin"
 
 
 def node_tools() -> Path:
-    """Return the folder of node_modules. Skips, or fails, if it cannot be made."""
-    if shutil.which("npm") is None:
-        _leave_out("there is no npm (apt-get install nodejs npm)")
-    folder = ENVIRONMENTS / "node"
-    files = {name: HERE / "node" / name for name in ("package.json", "package-lock.json")}
-    if not _is_current(folder, files):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        for name, path in files.items():
-            shutil.copy(path, folder / name)
-        _install("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", folder=folder)
-        _stamp(folder, files)
+    """Return the folder of node_modules."""
+    folder = ROOT / ".cache" / "clients" / "node"
+    files = [HERE / "node" / name for name in ("package.json", "package-lock.json")]
+    install = ("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", folder)
+    _made(folder, files, ("mkdir", "-p", folder), ("cp", *files, folder), install)
     return folder
 
 
-def _install(*words: str | Path, folder: Path = ROOT) -> None:
-    try:
-        run(*words, folder=folder)
-    except AssertionError as error:
-        _leave_out(f"the generators cannot be installed: {error}")
-
-
-def _leave_out(reason: str) -> NoReturn:
-    if os.environ.get(REQUIRED) == "required":
-        pytest.fail(f"{REQUIRED}=required, and {reason}")
-    pytest.skip(f"{reason}; generated clients are not tested")
-
-
-def _digest(files: Mapping[str, Path]) -> str:
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files.values())).hexdigest()
-
-
-def _is_current(folder: Path, files: Mapping[str, Path]) -> bool:
+def _made(folder: Path, locks: Sequence[Path], *commands: Sequence[str | Path]) -> None:
+    """Have commands make a folder unless it fits its locks. Skips, or fails, if they cannot."""
     stamp = folder / "shapbox-stamp"
-    return stamp.exists() and stamp.read_text(encoding="ascii") == _digest(files)
-
-
-def _stamp(folder: Path, files: Mapping[str, Path]) -> None:
-    (folder / "shapbox-stamp").write_text(_digest(files), encoding="ascii")
+    wanted = hashlib.sha256(b"".join(path.read_bytes() for path in locks)).hexdigest()
+    if stamp.exists() and stamp.read_text(encoding="ascii") == wanted:
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        for command in commands:
+            run(*command)
+    except (AssertionError, OSError) as fault:
+        if os.environ.get(REQUIRED) == "required":
+            pytest.fail(f"{REQUIRED}=required, and {command[0]} failed: {fault}")
+        pytest.skip(f"generated clients are not tested: {command[0]} failed: {fault}")
+    stamp.write_text(wanted, encoding="ascii")

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ops.lab.trial_appliance import Appliance
 from shapbox import NoAnswerError
 
 #: Takes memory in its cgroup until the working set is as large as it is told, and holds it.
@@ -66,46 +65,27 @@ def pulsed(pid: int, stopped: float, going: float) -> Iterator[None]:
         os.kill(pid, signal.SIGSTOP)
         time.sleep(stopped)
         os.kill(pid, signal.SIGCONT)
-        time.sleep(going)
 
-    with _repeated(pulse):
+    with repeatedly(pulse, going):
         yield
 
 
 @contextmanager
-def asked(appliance: Appliance, path: str, clients: int = 1, pause: float = 0.1) -> Iterator[None]:
-    """Have clients get a path again and again, with any answer."""
-    with contextlib.ExitStack() as stack:
-        for _ in range(clients):
-            stack.enter_context(repeatedly(lambda: appliance.get(path), pause))
-        yield
-
-
-@contextmanager
-def repeatedly(call: Callable[[], object], pause: float) -> Iterator[None]:
-    """Repeat something during the block; an appliance without an answer is asked again."""
-
-    def once() -> None:
-        with contextlib.suppress(NoAnswerError):
-            call()
-        time.sleep(pause)
-
-    with _repeated(once):
-        yield
-
-
-@contextmanager
-def _repeated(act: Callable[[], None]) -> Iterator[None]:
+def repeatedly(call: Callable[[], object], pause: float, clients: int = 1) -> Iterator[None]:
+    """Have clients repeat something during the block; without an answer it is tried again."""
     ended = threading.Event()
 
     def loop() -> None:
-        while not ended.is_set():
-            act()
+        while not ended.wait(pause):
+            with contextlib.suppress(NoAnswerError):
+                call()
 
-    thread = threading.Thread(target=loop)
-    thread.start()
+    threads = [threading.Thread(target=loop) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
     try:
         yield
     finally:
         ended.set()
-        thread.join()
+        for thread in threads:
+            thread.join()

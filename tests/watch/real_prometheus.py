@@ -1,9 +1,11 @@
-"""A Prometheus for tests, with the shipped configuration and seconds for minutes."""
+"""Debian's Prometheus and promtool; the shipped configuration with seconds for minutes."""
 
 from __future__ import annotations
 
 import math
+import os
 import re
+import shutil
 import subprocess
 import time
 import urllib.parse
@@ -12,14 +14,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from ops.lab.trial_appliance import free_ports
 from shapbox import NoAnswerError, Shapbox
 from tests.support.faults.submitted import PATIENCE, eventually
 from tests.support.shipped import PROMETHEUS
-from tests.watch.programs import program
 
+#: Set to `required` where the absence of Prometheus is a failure and no skip.
+REQUIRED = "SHAPBOX_PROMETHEUS_TESTS"
 #: Seconds between two scrapes, and two evaluations of the rules.
 INTERVAL = "1s"
 #: Seconds of a window at least: it must hold two scrapes.
@@ -28,6 +32,24 @@ SHORTEST = 2
 VARIABLES = {"$__rate_interval": "10s", "$job": "shapbox", "$instance": ".+"}
 
 type Sample = dict[str, Any]
+
+
+def program(name: str) -> str:
+    """Return the path of a program of Debian's `prometheus`; skip or fail if missing."""
+    if path := shutil.which(name):
+        return path
+    said = f"{name} is not here (apt-get install prometheus)"
+    if os.environ.get(REQUIRED) == "required":
+        pytest.fail(f"{REQUIRED}=required, and {said}")
+    pytest.skip(said)
+
+
+def promtool(*words: str, given: bytes = b"") -> str:
+    """Run promtool; fail with what it says unless it is content."""
+    ended = subprocess.run([program("promtool"), *words], input=given, capture_output=True, check=False)
+    said = ended.stdout.decode() + ended.stderr.decode()
+    assert ended.returncode == 0, said
+    return said
 
 
 class Prometheus:
@@ -55,9 +77,10 @@ class Prometheus:
         found = self.get("/api/v1/query", query=expression)["result"]
         return [sample for sample in found if not math.isnan(float(sample["value"][1]))]
 
-    def names(self) -> set[str]:
-        """Return the names of all of our series that there are now."""
-        return {sample["metric"]["__name__"] for sample in self.samples('{__name__=~"shapbox_.+"}')}
+    def metrics(self) -> set[str]:
+        """Return our metrics that there are now."""
+        names = {sample["metric"]["__name__"] for sample in self.samples('{__name__=~"shapbox_.+"}')}
+        return {re.sub("_(bucket|count|sum)$", "", name) for name in names}
 
     def types(self) -> dict[str, str]:
         """Return the type of each of our metrics."""
@@ -82,12 +105,10 @@ class Prometheus:
 
 
 @contextmanager
-def running(
-    folder: Path, configuration: str, scheme: str, target: str, token: str = ""
-) -> Iterator[Prometheus]:
-    """Run Prometheus with a shipped configuration and a target; its files are below `folder`."""
+def running(folder: Path, configuration: str, url: str, token: str = "") -> Iterator[Prometheus]:
+    """Run Prometheus with a shipped configuration for an address; its files are below `folder`."""
     [port] = free_ports(1)
-    file = _configure(folder, configuration, scheme, target, token)
+    file = _configure(folder, configuration, url, token)
     command = [program("prometheus"), f"--config.file={file}", f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / "prometheus.log").open("wb") as log:
         process = subprocess.Popen(
@@ -104,8 +125,9 @@ def running(
         process.wait(60)
 
 
-def _configure(folder: Path, name: str, scheme: str, target: str, token: str) -> Path:
-    """Copy the shipped files for the target, with seconds for minutes; return the path."""
+def _configure(folder: Path, name: str, url: str, token: str) -> Path:
+    """Copy the shipped files for the address, with seconds for minutes; return the path."""
+    scheme, _, target = url.partition("://")
     (folder / "rules").mkdir(parents=True)
     for file in (PROMETHEUS / "rules").glob("*.yml"):
         (folder / "rules" / file.name).write_text(in_seconds(file.read_text()))

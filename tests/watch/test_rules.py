@@ -6,7 +6,6 @@ import re
 import shutil
 from pathlib import Path
 
-import pytest
 import yaml
 
 from services.api.resources.explain import DEFAULT_WAIT
@@ -15,46 +14,34 @@ from shared.disk import RESERVE_BYTES, RESERVE_INODES
 from shared.redis.capacity import ACCEPT_SHARE
 from shared.settings import Settings
 from tests.support.shipped import CONFIGURATIONS, PROMETHEUS, cases, names_in, rules
-from tests.watch.programs import promtool
+from tests.watch.real_prometheus import promtool
 
 ALERTS, RECORDED = rules("alert"), rules("record")
 
 
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_promtool_finds_no_fault_in_a_scrape_configuration(name: str, tmp_path: Path) -> None:
+def test_promtool_finds_no_fault_in_configurations_and_rules(tmp_path: Path) -> None:
     folder = shutil.copytree(PROMETHEUS, tmp_path / "prometheus")
     (folder / "metrics-token").write_text("its owner puts it there")
-    assert "2 rule files found" in promtool("check", "config", str(folder / name))
+    for name in CONFIGURATIONS:
+        assert "2 rule files found" in promtool("check", "config", str(folder / name))
+    promtool("check", "rules", "--lint-fatal", *map(str, sorted((folder / "rules").glob("*.yml"))))
 
 
-def test_promtool_finds_no_fault_in_the_rules() -> None:
-    promtool("check", "rules", "--lint-fatal", *map(str, sorted((PROMETHEUS / "rules").glob("*.yml"))))
+def test_alerts_fire_where_they_must_and_not_where_they_must_not() -> None:
+    promtool("test", "rules", *map(str, sorted((PROMETHEUS / "tests").glob("*.yml"))))
+    fired = {(case["alertname"], bool(case["exp_alerts"])) for case in cases()}
+    assert fired == {(name, fires) for name in ALERTS for fires in (True, False)}
 
 
-@pytest.mark.parametrize("path", sorted((PROMETHEUS / "tests").glob("*.yml")), ids=lambda path: path.stem)
-def test_alerts_fire_where_they_must_and_not_where_they_must_not(path: Path) -> None:
-    promtool("test", "rules", str(path))
-
-
-@pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_has_a_case_that_fires_and_one_that_does_not(name: str) -> None:
-    fired = {bool(case["exp_alerts"]) for case in cases() if case["alertname"] == name}
-    assert fired == {True, False}
-
-
-def test_no_case_is_about_an_alert_that_there_is_not() -> None:
-    assert {case["alertname"] for case in cases()} == set(ALERTS)
-
-
-@pytest.mark.parametrize("name", ALERTS)
-def test_an_alert_says_what_is_wrong_and_its_runbook_is_there(name: str) -> None:
-    notes, labels = ALERTS[name]["annotations"], ALERTS[name]["labels"]
-    assert labels["severity"] in {"critical", "warning"}
-    assert notes["summary"][0].isupper()
-    assert notes["description"].endswith(".")
-    page, _, anchor = notes["runbook"].partition("#")
-    headings = re.findall(r"^### (.+)$", (ROOT / page).read_text(), re.MULTILINE)
-    assert anchor in {heading.lower() for heading in headings if heading == name}
+def test_alerts_say_what_is_wrong_and_their_runbooks_are_there() -> None:
+    for name, alert in ALERTS.items():
+        notes = alert["annotations"]
+        assert alert["labels"]["severity"] in {"critical", "warning"}, name
+        assert notes["summary"][0].isupper()
+        assert notes["description"].endswith(".")
+        page, _, anchor = notes["runbook"].partition("#")
+        assert f"\n### {name}\n" in (ROOT / page).read_text()
+        assert anchor == name.lower()
 
 
 def test_what_is_recorded_is_named_by_level_metric_and_operation_and_used() -> None:
@@ -74,16 +61,13 @@ def test_the_numbers_in_the_alerts_are_the_codes() -> None:
     assert float(nearly_full["expr"].rpartition("> ")[2]) < ACCEPT_SHARE
 
 
-def test_the_local_configuration_scrapes_where_the_monitor_listens_by_default() -> None:
-    [job] = yaml.safe_load((PROMETHEUS / "local.yml").read_text())["scrape_configs"]
-    assert job["static_configs"] == [{"targets": [f"127.0.0.1:{Settings().metrics_port}"]}]
-    [private] = yaml.safe_load((PROMETHEUS / "render-private.yml").read_text())["scrape_configs"]
-    assert private["dns_sd_configs"][0]["port"] == Settings().metrics_port
-
-
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_every_configuration_names_its_job_as_the_rules_do(name: str) -> None:
-    configuration = yaml.safe_load((PROMETHEUS / name).read_text())
-    [job] = configuration["scrape_configs"]
-    assert f'up{{job="{job["job_name"]}"}}' in ALERTS["ShapboxDown"]["expr"]
-    assert configuration["rule_files"] == ["rules/*.yml"]
+def test_configurations_scrape_where_the_monitor_listens_and_name_the_job_as_the_rules_do() -> None:
+    jobs = {}
+    for name in CONFIGURATIONS:
+        configuration = yaml.safe_load((PROMETHEUS / name).read_text())
+        [jobs[name]] = configuration["scrape_configs"]
+        assert f'up{{job="{jobs[name]["job_name"]}"}}' in ALERTS["ShapboxDown"]["expr"]
+        assert configuration["rule_files"] == ["rules/*.yml"]
+    port = Settings().metrics_port
+    assert jobs["local.yml"]["static_configs"] == [{"targets": [f"127.0.0.1:{port}"]}]
+    assert jobs["render-private.yml"]["dns_sd_configs"][0]["port"] == port

@@ -10,8 +10,7 @@ import sys
 
 from shapbox_client import AuthenticatedClient
 from shapbox_client.api.explain import explain, get_job, get_result, submit_job
-from shapbox_client.api.models import list_models
-from shapbox_client.models import Job, JobStatus, ModelList, Problem, ProblemType, Result, Rows
+from shapbox_client.models import Job, JobStatus, Problem, ProblemType, Result, Rows
 
 ROW = [47, 2, 22.5, 82, 131, 66.8, 41, 3, 4.7536, None]
 
@@ -28,10 +27,6 @@ assert job.status is JobStatus.COMPLETED
 same = get_result.sync(job.id, client=client)
 assert isinstance(same, Result)
 assert (same.values, same.base_values) == (result.values, result.base_values)
-
-models = list_models.sync(client=client)
-assert isinstance(models, ModelList)
-assert "diabetes" in {model.name for model in models.models}
 
 problem = explain.sync(client=client, body=Rows(model="diabetes", rows=[ROW[:3]]))
 assert isinstance(problem, Problem)

@@ -11,7 +11,7 @@ from tests.support.method_table.trained_kinds import every_kind
 
 
 def main() -> int:
-    """Print what is wrong or differs from the page, or write it there; return 1 if anything does."""
+    """Print what is wrong or differs from the page; return 1 if anything does."""
     parser = argparse.ArgumentParser(prog="python -m tests.support.method_table", description=__doc__)
     parser.add_argument("--write", action="store_true", help="into docs/methods.md")
     options = parser.parse_args()
