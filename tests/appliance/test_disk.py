@@ -186,7 +186,7 @@ def test_a_disk_that_is_filled_in_mid_job_loses_nothing_and_is_recovered_from(
 
     release(box)
     until("ready", lambda: is_ready(box), appliance=box)
-    sent.append(send_obeying(box, version, rows[:500])[0])
+    sent.append(send_obeying(box, version, rows[:500]))
     for one in sent:
         finish(one)
     assert connection.info("persistence")["aof_last_write_status"] == "ok"

@@ -84,7 +84,7 @@ def test_a_failover_behind_one_address_is_over_within_seconds_and_loses_no_job(
         assert causes(box) == set()  # a restart would not help
         network.server_port = pair.servers[0].port
         started = time.monotonic()
-        after, _ = send_obeying(box, version, shaken_examples(version, 600))
+        after = send_obeying(box, version, shaken_examples(version, 600))
         until("ready", lambda: is_ready(box), appliance=box)
         assert time.monotonic() - started < RECOVERY_SECONDS
         for job in (before, after):

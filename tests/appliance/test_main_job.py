@@ -197,7 +197,7 @@ def test_a_full_queue_refuses_and_a_client_that_obeys_gets_in_when_it_has_draine
         assert str(LIMIT) in found["queue"]["detail"]
         assert causes(appliance) == set()  # a restart would not empty it
 
-        client = threading.Thread(target=lambda: sent.append(send_obeying(appliance, version, rows)[0]))
+        client = threading.Thread(target=lambda: sent.append(send_obeying(appliance, version, rows)))
         accepted = len(sent)
         client.start()
     client.join(300)
@@ -235,7 +235,7 @@ def test_a_filling_redis_refuses_new_jobs_and_one_that_is_full_to_the_brim_loses
         with full_redis(connection):
             check_full()
     until("ready", lambda: is_ready(appliance), appliance=appliance)
-    sent.append(send_obeying(appliance, version, rows)[0])
+    sent.append(send_obeying(appliance, version, rows))
     for one in sent:
         finish(one)
     assert causes(appliance) == set()
