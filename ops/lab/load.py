@@ -24,10 +24,6 @@ BROKEN_PAUSE, MOST_PAUSE = 0.3, 10.0
 WAIT_SECONDS = 5
 
 
-class GivenUpError(Exception):
-    """A call has no usable answer, and is not made again."""
-
-
 @dataclass(slots=True)
 class Entry:
     """One accepted job and its state for its client: open, gone (404), or its last status."""
@@ -128,7 +124,7 @@ class Load:
                 return
             try:
                 self._work(planned)
-            except GivenUpError as fault:
+            except TimeoutError as fault:
                 self.ledger.find("unanswered", f"{planned.key}: {fault}")
                 self.stop.wait(BROKEN_PAUSE)
             except Exception as fault:  # noqa: BLE001  # a client that ends unseen would show nothing
@@ -189,7 +185,7 @@ class Load:
     def _document(self, job_id: str, query: str = "") -> Any | None:
         answer = self.call("GET", f"/v1/jobs/{job_id}{query}")
         if answer.status not in {200, 404}:
-            raise GivenUpError(f"job {job_id}: {_quoted(answer)}")
+            raise TimeoutError(f"job {job_id}: {_quoted(answer)}")
         return None if answer.status == 404 else answer.json()
 
     def check_result(self, entry: Entry, seconds: float = math.inf) -> None:
@@ -226,7 +222,7 @@ class Load:
     ) -> Response:
         """Make a call again and again until its answer is final.
 
-        Raises GivenUpError when it is too late, or after so many `seconds`.
+        Raises TimeoutError when it is too late, or after so many `seconds`.
         """
         deadline = time.monotonic() + seconds
         while True:
@@ -234,7 +230,7 @@ class Load:
             if answer is not None and answer.status not in NOT_NOW:
                 return answer
             if self.too_late.wait(_pause(answer)) or time.monotonic() > deadline:
-                raise GivenUpError(f"{method} {path} was not answered")
+                raise TimeoutError(f"{method} {path} was not answered")
 
     def _attempt(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
@@ -244,7 +240,7 @@ class Load:
             answer = self.appliance.call(method, path, body, headers=headers)
         except NoAnswerError as fault:
             if not self.under_faults:
-                raise GivenUpError(f"{method} {path}: {fault!r}") from fault
+                raise TimeoutError(f"{method} {path}: {fault!r}") from fault
             self.ledger.count("broken connections")
             return None
         if answer.status in NOT_NOW:

@@ -22,10 +22,9 @@ LOOK_SECONDS = 0.2
 
 @dataclass(slots=True)
 class Peak:
-    """The largest number of bytes that was seen, and the one seen last."""
+    """The largest number of bytes that was seen."""
 
     highest: int = 0
-    last: int = 0
 
     @property
     def highest_mb(self) -> float:
@@ -40,8 +39,7 @@ def peak_of(measure: Callable[[], int]) -> Iterator[Peak]:
 
     def look() -> None:
         with contextlib.suppress(Exception):  # it is being restarted
-            peak.last = measure()
-            peak.highest = max(peak.highest, peak.last)
+            peak.highest = max(peak.highest, measure())
 
     with repeated(look, LOOK_SECONDS):
         yield peak

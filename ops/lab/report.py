@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from ops.lab.load import GivenUpError
 from ops.lab.trial_appliance import TrialError
 from shared.errors import ShapboxError
 from shared.redis.connection import REDIS_AWAY
@@ -26,8 +25,7 @@ def run_program(name: str, work: Callable[[], int], *more: type[Exception]) -> i
     """Run a program; return its exit code: 1 if it broke off, 130 if it was interrupted."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _leave)  # so that an appliance of ours is stopped as well
-    ours = (TrialError, ShapboxError, GivenUpError, OSError, ValueError)
-    faults: tuple[type[Exception], ...] = (*ours, *REDIS_AWAY, *more)
+    faults: tuple[type[Exception], ...] = (TrialError, ShapboxError, OSError, ValueError, *REDIS_AWAY, *more)
     try:
         return work()
     except faults as fault:

@@ -1,4 +1,4 @@
-"""`python -m ops.lab.soak`: keeps an appliance at full load for SOAK_MINUTES (60), watched for growth."""
+"""`python -m ops.lab.soak`: keeps an appliance at full load for SOAK_MINUTES (60)."""
 
 from __future__ import annotations
 

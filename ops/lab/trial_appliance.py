@@ -65,11 +65,10 @@ class Appliance(Reached):
 
     def start(self, seconds: float | None = None) -> float:
         """Boot and wait for readiness; return the seconds it took. Fails with the log's tail."""
-        self._take_kept_models()
-        started = time.monotonic()
+        command, started = self._command(), time.monotonic()
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._entering_cgroup(), sys.executable, "-m", "ops.run"],
+                command,
                 cwd=ROOT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
@@ -119,9 +118,8 @@ class Appliance(Reached):
 
     def run_boot(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Boot with the same settings, for starts that are expected to be refused or only checked."""
-        self._take_kept_models()
         return subprocess.run(
-            [*self._entering_cgroup(), sys.executable, "-m", "ops.run", *arguments],
+            [*self._command(), *arguments],
             cwd=ROOT,
             env=self.environment,
             capture_output=True,
@@ -139,26 +137,17 @@ class Appliance(Reached):
 
     def pids_of(self, word: str) -> list[int]:
         """Return the processes with this word on their command line, such as services.api."""
-        found = []
-        for process in self.family()[1:]:
-            try:
-                line = process.cmdline()
-            except psutil.NoSuchProcess:
-                continue
-            if any(word in part for part in line) and "ops.run.parent_death" not in line:
-                found.append(process.pid)
-        return found
+        return [one.pid for one in self.family()[1:] if any(word in part for part in _command_line(one))]
 
     def programs(self) -> dict[str, psutil.Process]:
         """Return the running programs by name: redis, api, monitor, worker-1 and so on."""
         if self.process is None or self.process.poll() is not None:
             return {}
-        found = {}
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.process.pid).children():
-                if name := _program_name(child):
-                    found[name] = child
-        return found
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.NoSuchProcess:
+            return {}
+        return {name: child for child in children if (name := _program_name(_command_line(child)))}
 
     def worker_pids(self) -> list[int]:
         """Return the workers' process ids."""
@@ -188,11 +177,14 @@ class Appliance(Reached):
         with contextlib.suppress(OSError):  # another trial was sooner
             copy.rename(self.kept_models)
 
-    def _entering_cgroup(self) -> list[str]:
+    def _command(self) -> list[str]:
+        """Return the command that boots it, with compiled models where some are kept."""
+        self._take_kept_models()
+        boot = [sys.executable, "-m", "ops.run"]
         if self.cgroup is None:
-            return []
+            return boot
         # The shell joins the cgroup and becomes the appliance: all its children are born inside.
-        return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.cgroup)]
+        return ["/bin/sh", "-c", 'echo $$ > "$0/cgroup.procs" && exec "$@"', str(self.cgroup), *boot]
 
     def key(self, name: str) -> str:
         """Return a key: as it was set, or as boot made it."""
@@ -205,15 +197,16 @@ class Appliance(Reached):
 PROGRAM_WORDS = {"redis-server": "redis", "services.api": "api", "services.monitor": "monitor"}
 
 
-def _program_name(process: psutil.Process) -> str | None:
+def _command_line(process: psutil.Process) -> list[str]:
+    """Return a program's command line; an empty one if it has ended or is just being started."""
     try:
-        line = process.cmdline()
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
+        line = process.cmdline()  # of a zombie it is empty
     except psutil.NoSuchProcess:
-        return None
-    if "ops.run.parent_death" in line:  # it is about to become the program
-        return None
+        return []
+    return [] if "ops.run.parent_death" in line else line
+
+
+def _program_name(line: list[str]) -> str | None:
     if "services.worker" in line:
         return line[-1]
     return next((name for word, name in PROGRAM_WORDS.items() if any(word in part for part in line)), None)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from ops.verify.report import FailedError, NotCheckedError
-from shapbox import NoAnswerError, Response, Shapbox
+from ops.verify.report import CheckError, FailedError, NotCheckedError
+from shapbox import NoAnswerError, RefusedError, Response, Shapbox
 from shared.metrics import PREFIX
 
 #: The keys that open each kind of address, the best first.
@@ -17,9 +17,7 @@ JOBS_KEYS, METRICS_KEYS = ("API_KEY", "ADMIN_API_KEY"), ("METRICS_TOKEN", "ADMIN
 ADMIN_KEYS = ("ADMIN_API_KEY",)
 #: Seconds that a call may take that waits for nothing.
 CALL_SECONDS = 15.0
-#: Characters of an answer that are quoted.
-QUOTED = 200
-LOG = "The appliance's log says more."
+LOG = "The appliance's log says more. Verify again; if it fails again, roll back."
 #: The remedy for each fault, by the name of the probe or the cause.
 REMEDIES = {
     "api": "See whether the service runs, and its log. On Render: the dashboard's Events and Logs.",
@@ -56,44 +54,28 @@ class Fault:
         return f"{self.name}: {self.detail}"
 
 
-@dataclass(frozen=True, slots=True)
-class Scrape:
-    """All samples of one reading of the metrics: name without its prefix, and labels → value."""
+class Scrape(dict[str, float]):
+    """One reading of the metrics: values by `name` or `name{label=value}`, without the prefix."""
 
-    samples: Mapping[tuple[str, frozenset[tuple[str, str]]], float]
-
-    @classmethod
-    def of(cls, body: bytes) -> Self:
+    def __init__(self, body: bytes) -> None:
         """Parse Prometheus's text format. Raises FailedError for anything else."""
         try:
             families = list(text_string_to_metric_families(body.decode()))
         except ValueError as fault:
-            raise FailedError(
-                f"/metrics cannot be parsed: {fault}.",
-                "Prometheus would refuse it, too: see what stands between the appliance and here.",
-            ) from fault
-        samples = [sample for family in families for sample in family.samples]
-        return cls(
-            {(one.name.removeprefix(PREFIX), frozenset(one.labels.items())): one.value for one in samples}
-        )
-
-    def value(self, name: str, **labels: str) -> float | None:
-        """Return one sample's value, or None if there is none."""
-        return self.samples.get((name, frozenset(labels.items())))
+            remedy = "Prometheus would refuse it, too: see what stands between the appliance and here."
+            raise FailedError(f"/metrics cannot be parsed: {fault}.", remedy) from fault
+        for one in (sample for family in families for sample in family.samples):
+            labels = "".join(f"{{{name}={value}}}" for name, value in sorted(one.labels.items()))
+            self[one.name.removeprefix(PREFIX) + labels] = one.value
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """Return a metric's values by one of its labels."""
-        return {
-            dict(labels)[label]: value for (found, labels), value in self.samples.items() if found == name
-        }
+        """Return a metric's values by its one label."""
+        begin = f"{name}{{{label}="
+        return {key.removeprefix(begin)[:-1]: value for key, value in self.items() if key.startswith(begin)}
 
     def counters(self) -> dict[str, float]:
-        """Return all that may never fall, by name and labels."""
-        return {
-            name + "".join(f"{{{key}={value}}}" for key, value in sorted(labels)): count
-            for (name, labels), count in self.samples.items()
-            if name.endswith(("_total", "_count"))
-        }
+        """Return all that may never fall."""
+        return {key: value for key, value in self.items() if key.split("{")[0].endswith(("_total", "_count"))}
 
 
 class Appliance:
@@ -118,31 +100,22 @@ class Appliance:
         raise NotCheckedError("not checked: it takes a key.", f"Set {' or '.join(names)}.")
 
     def call(
-        self,
-        method: str,
-        path: str,
-        key: str | None = None,
-        body: bytes | None = None,
-        headers: Mapping[str, str] | None = None,
-        seconds: float = CALL_SECONDS,
+        self, method: str, path: str, key: str | None = None, headers: Mapping[str, str] | None = None
     ) -> Response:
         """Make one call with the key of that name."""
         authorization = {"Authorization": f"Bearer {self.keys[key]}"} if key else {}
-        return self._box.call(method, path, body, {**authorization, **(headers or {})}, seconds)
+        return self._box.call(method, path, None, {**authorization, **(headers or {})}, CALL_SECONDS)
 
-    def get(self, path: str, key: str | None = None, headers: Mapping[str, str] | None = None) -> Response:
+    def get(self, path: str, key: str | None = None) -> Response:
         """Get a path with the key of that name."""
-        return self.call("GET", path, key, headers=headers)
+        return self.call("GET", path, key)
 
-    def read(self, path: str, keys: tuple[str, ...], remedy: str = LOG) -> dict[str, Any]:
-        """Return the JSON of a path that one of these keys opens.
-
-        Raises FailedError if it is refused.
-        """
+    def read(self, path: str, keys: tuple[str, ...]) -> Any:
+        """Return the JSON of a path that one of these keys opens. Raises FailedError."""
         answer = self.get(path, self.take(keys))
         if answer.status != 200:
-            raise FailedError(f"GET {path} answers {said(answer)}.", remedy)
-        return dict(answer.json())
+            raise FailedError(f"GET {path} answers {said(answer)}.", LOG)
+        return answer.json()
 
     def scrape(self) -> Scrape:
         """Read the metrics. Raises FailedError if they cannot be read or parsed."""
@@ -150,7 +123,7 @@ class Appliance:
         if answer.status != 200:
             remedy = "The monitor makes them: see its lines in the appliance's log."
             raise FailedError(f"/metrics answers {said(answer)}.", remedy)
-        return Scrape.of(answer.body)
+        return Scrape(answer.body)
 
     def find_faults(self) -> list[Fault]:
         """Ask /readyz and /healthz; an empty list if the appliance finds nothing wrong with itself."""
@@ -158,13 +131,12 @@ class Appliance:
             ready, health = self.get("/readyz"), self.get("/healthz")
         except NoAnswerError as fault:
             return [Fault("api", str(fault))]
-        probes = (json_or_none(ready) or {}).get("probes")
+        probes = json_of(ready).get("probes")
         if not isinstance(probes, dict):
             return [Fault("api", f"/readyz answers {said(ready)}")]
         faults = failed_probes(probes)
         known = {fault.name for fault in faults} | (BEHIND_REDIS if not probes["redis"]["ok"] else set())
-        causes = (json_or_none(health) or {}).get("causes", [])
-        faults += [Fault(one["cause"], one["detail"]) for one in causes if one["cause"] not in known]
+        faults += [fault for fault in causes_in(health) if fault.name not in known]
         return [self._with_names(fault) if fault.name == "workers" else fault for fault in faults]
 
     def missing_workers(self) -> list[str]:
@@ -177,7 +149,7 @@ class Appliance:
         missing = [f"supervisord does not have {name} running" for name, runs in workers.items() if not runs]
         try:
             told = self.read("/v1/workers", ADMIN_KEYS)["workers"]
-        except (NotCheckedError, FailedError):  # nobody tells which workers were heard of
+        except CheckError:  # nobody tells which workers were heard of
             return missing
         # Another appliance's workers may have the same names; those would be taken for ours, and no fault is made up.
         heard = {str(worker["name"]).rpartition("/")[2] for worker in told}
@@ -188,7 +160,7 @@ class Appliance:
         """Say which workers, where that can be known."""
         try:
             missing = self.missing_workers()
-        except (NotCheckedError, FailedError, NoAnswerError):
+        except (CheckError, NoAnswerError):
             return fault
         return Fault(fault.name, "; ".join([fault.detail.removesuffix("."), *missing]))
 
@@ -203,18 +175,20 @@ def failed_probes(probes: Mapping[str, Any]) -> list[Fault]:
     return [Fault(name, str(probes[name]["detail"])) for name in names]
 
 
+def causes_in(health: Response) -> list[Fault]:
+    """Return what /healthz says needs a restart."""
+    return [Fault(cause["cause"], cause["detail"]) for cause in json_of(health).get("causes", [])]
+
+
 def said(answer: Response) -> str:
     """Quote an answer: its status, and a problem's own words or the start of its body."""
-    document = json_or_none(answer)
-    if isinstance(document, dict) and "detail" in document:
-        return f"{answer.status}: {document['detail']}".rstrip(".")
-    text = " ".join(answer.body[:QUOTED].decode("utf-8", "replace").split())
-    return f"{answer.status}: {text}" if text else str(answer.status)
+    return f"{answer.status}: {' '.join(RefusedError.of(answer).detail.split())}".rstrip(".")
 
 
-def json_or_none(answer: Response) -> Any:
-    """Return the body's JSON, or None if it is not JSON."""
+def json_of(answer: Response) -> dict[str, Any]:
+    """Return the body's JSON object, or an empty one."""
     try:
-        return answer.json()
+        document = answer.json()
     except ValueError:
-        return None
+        return {}
+    return document if isinstance(document, dict) else {}

@@ -14,17 +14,13 @@ import orjson
 from ops.lab.load import accepted_id
 from ops.lab.reference import Matrix
 from ops.lab.rows import Form
-from ops.verify.appliance import JOBS_KEYS, Appliance
+from ops.verify.appliance import CALL_SECONDS, JOBS_KEYS, LOG, Appliance
 from ops.verify.report import FailedError, NotCheckedError
 from shapbox import NoAnswerError, RefusedError, Response, Shapbox
 from shapbox.exchange import Body, Request
 from shared.engines.checks import TOLERANCE
 from shared.models.contract import Contract
 from shared.models.labelled_rows import labelled_rows
-
-#: Seconds that the network and a proxy may add to what a call waits for.
-MARGIN_SECONDS = 15.0
-_UNFINISHED_REMEDY = "The appliance's log says more. Verify again; if it fails again, roll back."
 
 
 class Jobs:
@@ -58,7 +54,7 @@ class Jobs:
         took = time.monotonic() - started
         if answer.status == 202:
             said = f"no values after {took:.0f} s, the job is {answer.json()['status']}"
-            raise FailedError(f"Not in time: {said}.", _UNFINISHED_REMEDY)
+            raise FailedError(f"Not in time: {said}.", LOG)
         if job_id:
             self._conclude(job_id)
         return answer.body, took
@@ -67,7 +63,7 @@ class Jobs:
         """Send rows as a job and return its id. Raises RefusedError."""
         answer, job_id = self._send("/v1/jobs", model, rows)
         if job_id is None:
-            raise FailedError(f"POST /v1/jobs tells of no job: {answer}.", _UNFINISHED_REMEDY)
+            raise FailedError(f"POST /v1/jobs tells of no job: {answer}.", LOG)
         return job_id
 
     def finish(self, job_id: str, jobs: int = 1) -> bytes:
@@ -79,7 +75,7 @@ class Jobs:
         try:
             result = job.wait(seconds=self._seconds * jobs).fetch(Form.JSON)
         except TimeoutError as fault:
-            raise FailedError(f"Not in time: {fault}", _UNFINISHED_REMEDY) from fault
+            raise FailedError(f"Not in time: {fault}", LOG) from fault
         self._conclude(job_id)
         return result
 
@@ -118,7 +114,7 @@ class Jobs:
         self._unanswered[key] = body
         headers = {"Accept": Form.JSON.value, "Idempotency-Key": key}
         content = Body(Form.JSON, lambda: [body], len(body))
-        request = Request("POST", path, headers, content, self._seconds + MARGIN_SECONDS)
+        request = Request("POST", path, headers, content, self._seconds + CALL_SECONDS)
         try:
             answer = self._box.connection.run(self._box.flows.ask(request))
         except RefusedError as fault:
@@ -138,17 +134,11 @@ def residual_of(document: Mapping[str, Any]) -> float:
 
     Raises FailedError if it is beyond what engines are allowed, or the job was not checked.
     """
-    residual = document["largest_residual"]
+    residual, which = document["largest_residual"], f"job {document['id']} of {document['model']}"
     if residual is None:
-        raise FailedError(
-            f"Job {document['id']} of {document['model']} is completed, and its sums were not checked.",
-            "Workers of an earlier version may still run beside this api: deploy all of them with one version.",
-        )
+        remedy = "Workers of an earlier version may still run beside this api: deploy one version of all."
+        raise FailedError(f"The sums of {which} were not checked.", remedy)
     if not residual <= TOLERANCE:
-        raise FailedError(
-            f"The values of {document['model']} are off their margins: the largest residual of job {document['id']} is "
-            f"{residual:.0e}, and {TOLERANCE:.0e} is allowed.",
-            "Do not use these values: roll back to the deploy before, and report it with the model.",
-            f"largest residual {residual:.0e}",
-        )
+        detail = f"The largest residual of {which} is {residual:.0e}, and {TOLERANCE:.0e} is allowed."
+        raise FailedError(detail, "Do not use these values: roll back to the deploy before, and report it.")
     return float(residual)

@@ -38,20 +38,20 @@ class CheckResult:
     seconds: float = 0.0
 
 
-class FailedError(Exception):
-    """The check has failed: why, what to do about it, and what was measured."""
+class CheckError(Exception):
+    """The reason why a check did not pass, what to do about it, and what was measured."""
 
-    def __init__(self, detail: str, remedy: str, measured: str = "") -> None:
+    def __init__(self, detail: str, remedy: str = "", measured: str = "") -> None:
         super().__init__(detail)
         self.detail, self.remedy, self.measured = detail, remedy, measured
 
 
-class NotCheckedError(Exception):
-    """The check was not made: why, and what it takes to have it made."""
+class FailedError(CheckError):
+    """The check has failed."""
 
-    def __init__(self, detail: str, remedy: str = "") -> None:
-        super().__init__(detail)
-        self.detail, self.remedy = detail, remedy
+
+class NotCheckedError(CheckError):
+    """The check was not made."""
 
 
 def make_check(
@@ -63,11 +63,12 @@ def make_check(
     """
     try:
         return CheckResult(name, Verdict.PASS, check())
-    except NotCheckedError as reason:
-        return CheckResult(name, Verdict.SKIP, detail=reason.detail, remedy=reason.remedy)
+    except CheckError as fault:
+        reason: CheckError = fault
     except Exception as fault:  # noqa: BLE001  # after any fault, the other checks are worth knowing
-        failed = fault if isinstance(fault, FailedError) else unexpected(fault)
-        return CheckResult(name, Verdict.FAIL, failed.measured, failed.detail, failed.remedy)
+        reason = unexpected(fault)
+    verdict = Verdict.SKIP if isinstance(reason, NotCheckedError) else Verdict.FAIL
+    return CheckResult(name, verdict, reason.measured, reason.detail, reason.remedy)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +125,10 @@ def table(checks: Sequence[CheckResult], width: int = WIDTH) -> str:
 
 def as_json(report: Report) -> str:
     """Return the whole report as one JSON object."""
-    document = {
-        "url": report.url,
+    document = asdict(report) | {
         "started_at": report.started_at.isoformat(timespec="seconds"),
-        "seconds": round(report.seconds, 3),
         "passed": report.passed,
         "counts": {verdict.value.lower(): count for verdict, count in report.counts().items()},
-        "checks": [asdict(check) | {"seconds": round(check.seconds, 3)} for check in report.checks],
     }
     return json.dumps(document, indent=2, ensure_ascii=False)
 
@@ -138,20 +136,19 @@ def as_json(report: Report) -> str:
 def as_junit(report: Report) -> str:
     """Return one test suite in JUnit's XML."""
     counts = report.counts()
-    suite = ET.Element(
-        "testsuite",
-        name=f"verify {_clean(report.url)}",
-        tests=str(len(report.checks)),
-        failures=str(counts[Verdict.FAIL]),
-        errors="0",
-        skipped=str(counts[Verdict.SKIP]),
-        time=f"{report.seconds:.3f}",
-        timestamp=report.started_at.strftime("%Y-%m-%dT%H:%M:%S"),
-    )
+    attributes = {
+        "name": f"verify {report.url}",
+        "tests": len(report.checks),
+        "failures": counts[Verdict.FAIL],
+        "errors": 0,
+        "skipped": counts[Verdict.SKIP],
+        "time": f"{report.seconds:.3f}",
+        "timestamp": f"{report.started_at:%Y-%m-%dT%H:%M:%S}",
+    }
+    suite = ET.Element("testsuite", {name: _clean(str(value)) for name, value in attributes.items()})
     for check in report.checks:
-        case = ET.SubElement(
-            suite, "testcase", classname="verify", name=_clean(check.name), time=f"{check.seconds:.3f}"
-        )
+        named = {"classname": "verify", "name": _clean(check.name), "time": f"{check.seconds:.3f}"}
+        case = ET.SubElement(suite, "testcase", named)
         if check.verdict is Verdict.FAIL:
             ET.SubElement(case, "failure", message=_clean(check.detail)).text = _clean(check.remedy)
         elif check.verdict is Verdict.SKIP:

@@ -23,7 +23,7 @@ from shared.models.version import ModelVersion
 MISSING = 0.03
 #: Powers of ten between which a made-up column's numbers lie: nobody says what the features are measured in.
 LEAST_POWER, MOST_POWER = -1.0, 3.0
-#: What an older manifest does not state.
+#: The rounds of an older manifest, which does not state them.
 _UNKNOWN_TREES = {"used": 0, "total": 0, "reason": "all"}
 _REMEDY = (
     "Do not use these values. Roll back to the deploy before, and compare the versions in /version with those that "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from ops.verify.report import NotCheckedError
 from ops.verify.values import Expectation, local_versions
 from ops.verify.watch import Seen, watched
 from shared.models.contract import Contract
+
+#: Seconds between two looks at what should be over soon.
+LOOK_SECONDS = 0.5
 
 
 def ignore_progress(_text: str) -> None:
@@ -62,6 +66,13 @@ class Visit:
     def watch(self) -> None:
         """Watch the metrics until `watching` is closed."""
         self.watching.enter_context(watched(self.appliance, self.seen))
+
+    def until_none[T](self, find: Callable[[], list[T]]) -> list[T]:
+        """Look for faults until there are none; return those that are left after `ready_seconds`."""
+        deadline = time.monotonic() + self.options.ready_seconds
+        while (found := find()) and time.monotonic() < deadline:
+            time.sleep(LOOK_SECONDS)
+        return found
 
     def expect(self, model: Contract, rows: int) -> Expectation:
         """Make rows for a model, and say what their values must be."""

@@ -11,18 +11,16 @@ from ops.verify.appliance import Appliance, Scrape
 from ops.verify.report import FailedError
 from shapbox import NoAnswerError
 
-#: Seconds between two looks.
-LOOK_SECONDS = 0.5
-#: Processes that are named where memory is short.
-LARGEST = 4
-#: Counters that say that memory had to be seen to, and what they are called here.
-RELIEF = {
-    "worker_recycles_total{reason=memory_soft}": "memory_soft",
-    "worker_recycles_total{reason=memory_hard}": "memory_hard",
-    "memory_unrelieved_total": "memory_unrelieved",
-}
-#: Why batches run again that says that a worker did not leave in order.
-DEATHS = ("worker_died", "hung", "lease")
+#: Seconds between two looks, and processes that are named where memory is short.
+LOOK_SECONDS, LARGEST = 0.5, 4
+#: Counters that say that memory had to be seen to.
+RELIEF = (
+    "worker_recycles_total{reason=memory_soft}",
+    "worker_recycles_total{reason=memory_hard}",
+    "memory_unrelieved_total",
+)
+#: Counters of batches that run again since a worker did not leave in order.
+DEATHS = tuple(f"batches_recovered_total{{cause={cause}}}" for cause in ("worker_died", "hung", "lease"))
 _MEMORY_REMEDY = (
     "The largest processes are named. A worker is recycled by itself; if another one has grown, restart the service and "
     "see its log. A smaller WORKERS or a larger plan (and MEMORY_LIMIT_MB) gives room."
@@ -43,7 +41,6 @@ class Seen:
     limit: float = 0.0
     processes: dict[str, float] = field(default_factory=dict)
     looks: int = 0
-    missed: int = 0
     first: dict[str, float] = field(default_factory=dict)
     last: dict[str, float] = field(default_factory=dict)
     fallen: set[str] = field(default_factory=set)
@@ -51,9 +48,9 @@ class Seen:
     def take(self, scrape: Scrape) -> None:
         """Take note of one reading."""
         self.looks += 1
-        working_set, limit = scrape.value("memory_working_set_bytes"), scrape.value("memory_limit_bytes")
-        if working_set and limit and working_set > self.peak:
-            self.peak, self.limit = working_set, limit
+        working_set = scrape.get("memory_working_set_bytes", 0.0)
+        if working_set > self.peak:
+            self.peak, self.limit = working_set, scrape.get("memory_limit_bytes", 0.0)
             self.processes = scrape.by("process_memory_bytes", "process")
         counters = scrape.counters()
         self.fallen |= {name for name, value in counters.items() if value < self.last.get(name, 0.0)}
@@ -61,27 +58,24 @@ class Seen:
         self.first = {**dict.fromkeys(counters, 0.0), **self.first} if self.first else counters
         self.last |= counters
 
-    def grown(self, name: str) -> int:
-        """Return by how much a counter has grown."""
-        return round(self.last.get(name, 0.0) - self.first.get(name, 0.0))
+    def grown(self, names: tuple[str, ...]) -> str:
+        """Return which of these counters have grown, and by how much."""
+        counts = {name: round(self.last.get(name, 0.0) - self.first.get(name, 0.0)) for name in names}
+        return ", ".join(f"{name} {count}" for name, count in counts.items() if count)
 
     def judge_memory(self) -> str:
         """Return what the memory came to. Raises FailedError if that was too much."""
         if not self.peak:
             remedy = "The monitor measures it: see its lines in the appliance's log."
-            raise FailedError(f"/metrics told no memory in {self.looks + self.missed} looks.", remedy)
+            raise FailedError(f"/metrics told no memory in {self.looks} looks.", remedy)
         measured = f"peak {self.peak / MB:.0f} of {self.limit / MB:.0f} MB in {self.looks} looks"
-        acted = ", ".join(f"{said} {count}" for name, said in RELIEF.items() if (count := self.grown(name)))
+        acted = self.grown(RELIEF)
         if self.peak >= self.limit:
             sizes = sorted(self.processes.items(), key=lambda item: -item[1])[:LARGEST]
             largest = ", ".join(f"{name} {size / MB:.0f} MB" for name, size in sizes)
-            followed = f" The monitor had to act: {acted}." if acted else ""
-            raise FailedError(
-                f"The working set came to {self.peak / MB:.0f} MB, and the limit is {self.limit / MB:.0f} MB. Largest: "
-                f"{largest}.{followed}",
-                _MEMORY_REMEDY,
-                measured,
-            )
+            reached = f"came to {self.peak / MB:.0f} MB, and the limit is {self.limit / MB:.0f} MB"
+            detail = f"The working set {reached}. Largest: {largest}. The monitor acted: {acted or 'no'}."
+            raise FailedError(detail, _MEMORY_REMEDY, measured)
         if acted:
             detail = f"Memory was short meanwhile, though no look saw it: the monitor had to act ({acted})."
             raise FailedError(detail, _MEMORY_REMEDY, measured)
@@ -90,14 +84,13 @@ class Seen:
     def judge_restarts(self) -> None:
         """Raise FailedError if counters fell or a worker died: something was restarted."""
         if self.fallen:
+            some = ", ".join(sorted(self.fallen)[:3])
+            remedy = "Give the service a disk on DATA_DIR, or a REDIS_URL that all instances share. "
             raise FailedError(
-                f"Counters fell ({', '.join(sorted(self.fallen)[:3])}): the service was started again without its data, or "
-                "two of them answer.",
-                "Give the service a disk on DATA_DIR, or a REDIS_URL that all instances share. "
-                + RESTART_REMEDY,
+                f"Counters fell ({some}): the service was started again without its data, or two of them answer.",
+                remedy + RESTART_REMEDY,
             )
-        counts = {cause: self.grown(f"batches_recovered_total{{cause={cause}}}") for cause in DEATHS}
-        if died := ", ".join(f"{cause} {count}" for cause, count in counts.items() if count):
+        if died := self.grown(DEATHS):
             detail = f"Workers did not leave in order, and their batches ran again ({died})."
             raise FailedError(detail, RESTART_REMEDY)
 
@@ -110,7 +103,7 @@ def watched(appliance: Appliance, seen: Seen) -> Iterator[None]:
         try:
             seen.take(appliance.scrape())
         except (FailedError, NoAnswerError):
-            seen.missed += 1
+            return
 
     with repeated(look, LOOK_SECONDS):
         yield

@@ -1,4 +1,4 @@
-"""A short seeded chaos run loses and doubles nothing, and sees what is then lost or altered."""
+"""A short chaos run loses and doubles nothing, and sees what is then lost or altered."""
 
 from __future__ import annotations
 

@@ -82,7 +82,7 @@ def _run(folder: Path, seed: int, seconds: float) -> int:
 def _strike_and_audit(
     appliance: Appliance, load: Load, seed: int, seconds: float
 ) -> Counter[tuple[str, Kind]]:
-    """Return the faults that were made. Raises TrialError without one: such a run proves nothing."""
+    """Return the faults that were made. Raises TrialError if there was none."""
     connection = connect(appliance.settings(), Patience.STEADY, name="chaos")
     store, models = JobStore(connection, appliance.settings()), sorted(load.pools)
     injector = Injector(appliance, connection, store, load.ledger, load.stop)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.lab.load import Entry, GivenUpError, Load
+from ops.lab.load import Entry, Load
 from shapbox import Shapbox
 from shared.appliance.counters import Counters
 from shared.errors import JobNotFoundError
@@ -20,14 +20,14 @@ PATIENCE = 5.0
 
 
 def audit(load: Load, store: JobStore, counters: Counters, progress: Callable[[str], None]) -> None:
-    """Add to the ledger what is wrong with an appliance whose jobs have ended. Raises REDIS_AWAY."""
+    """Add faults of an appliance whose jobs have ended to the ledger. Raises REDIS_AWAY."""
     ledger, checked = load.ledger, 0
 
     def check(entry: Entry) -> None:
         nonlocal checked
         try:
             load.check_result(entry, PATIENCE)
-        except GivenUpError as fault:
+        except TimeoutError as fault:
             ledger.find("lost", str(fault), entry.id)
         checked += 1
         progress(f"checking values: {checked} jobs")

@@ -1,4 +1,4 @@
-"""The faults: planned by a seed, and made one after the other at our own appliance's processes only."""
+"""The faults: planned by a seed, and made at our own appliance's processes only."""
 
 from __future__ import annotations
 
