@@ -75,7 +75,7 @@ ACTIVATIONS = Activations(
 
 
 @pytest.fixture
-def client(components: Components, tmp_path: Path) -> InProcess:
+def four(components: Components, tmp_path: Path) -> InProcess:
     """Serve four models: with every kind of feature, shipped, refused, and unreadable."""
     models = tmp_path / "models"
     shutil.copytree(ROOT / "models/wine", models / "wine")
@@ -95,13 +95,8 @@ def activated(components: Components) -> InProcess:
     return InProcess(create_app(changed(components, activations=ACTIVATIONS, catalog=catalog)))
 
 
-@pytest.fixture
-def shipped(components: Components) -> InProcess:
-    return InProcess(create_app(components))
-
-
-def test_the_whole_contract_is_shown(client: InProcess) -> None:
-    model = client.get("/v1/models/credit").json
+def test_the_whole_contract_is_shown(four: InProcess) -> None:
+    model = four.get("/v1/models/credit").json
     assert (model["name"], model["version"], model["state"], model["reason"]) == ("credit", 2, "ready", None)
     assert model["features"] == ["net\u00a0income", "married", "home", "region", "code"]
     contract = model["contract"]
@@ -115,8 +110,8 @@ def test_the_whole_contract_is_shown(client: InProcess) -> None:
     assert model["engines"] == {"tree_path_dependent": "xgboost", "interventional": None}
 
 
-def test_refused_versions_are_listed_named_refused_and_do_no_harm(client: InProcess) -> None:
-    models = client.get("/v1/models").json["models"]
+def test_refused_versions_are_listed_named_refused_and_do_no_harm(four: InProcess) -> None:
+    models = four.get("/v1/models").json["models"]
     assert [(one["name"], one["version"], one["state"]) for one in models] == [
         ("broken", 10, "refused"),
         ("credit", 2, "ready"),
@@ -131,25 +126,25 @@ def test_refused_versions_are_listed_named_refused_and_do_no_harm(client: InProc
     assert refused["activation"]["seconds"] == 1.5
     assert set(refused["engines"].values()) == {None}
     # A name is its highest version that is ready, unless there is no other one.
-    assert client.get("/v1/models/wine").json["version"] == 1
-    assert client.get("/v1/models/wine@2").json["state"] == "refused"
-    assert client.get("/v1/models/broken").json == client.get("/v1/models/broken@10").json
-    assert client.get("/v1/models/wine@3").slug == "model-not-found"
+    assert four.get("/v1/models/wine").json["version"] == 1
+    assert four.get("/v1/models/wine@2").json["state"] == "refused"
+    assert four.get("/v1/models/broken").json == four.get("/v1/models/broken@10").json
+    assert four.get("/v1/models/wine@3").slug == "model-not-found"
     for path in ("/v1/jobs", "/v1/explain"):
-        reply = client.post(f"{path}?model=wine@2", b"\xff", CSV)
+        reply = four.post(f"{path}?model=wine@2", b"\xff", CSV)
         assert reply.refusal == (422, "model-refused")
         assert reply.detail == "Model wine@2 is refused: 10 features and 3 names"
-    assert client.get("/v1/models/wine@2/examples").slug == "model-refused"
-    probe = client.get("/readyz", key=None).json["probes"]["models"]
+    assert four.get("/v1/models/wine@2/examples").slug == "model-refused"
+    probe = four.get("/readyz", key=None).json["probes"]["models"]
     assert (probe["ok"], probe["count"], probe["refused"]) == (True, 2, ["broken@10", "wine@2"])
     assert "refused (GET /v1/models gives the reasons): broken@10, wine@2" in probe["detail"]
-    assert client.get("/healthz", key=None).status == 200
+    assert four.get("/healthz", key=None).status == 200
 
 
 # --- Engines ---
 
 
-def test_models_and_version_tell_the_engine_of_each_method(activated: InProcess, shipped: InProcess) -> None:
+def test_models_and_version_tell_the_engine_of_each_method(activated: InProcess, client: InProcess) -> None:
     models = {model["name"]: model for model in activated.get("/v1/models").json["models"]}
     assert [(name, model["engine"], *model["engines"].values()) for name, model in models.items()] == [
         ("breast-cancer", "compiled-avx2", "compiled-avx2", None),
@@ -163,8 +158,8 @@ def test_models_and_version_tell_the_engine_of_each_method(activated: InProcess,
     assert activated.get("/version", key=None).json["engines"] == dict.fromkeys(Method, "compiled-avx2")
     # Without kernels they are XGBoost and shap.
     engines = {"tree_path_dependent": "xgboost", "interventional": "shap"}
-    assert shipped.get("/version", key=None).json["engines"] == engines
-    assert shipped.get("/v1/models/wine").json["engines"] == engines
+    assert client.get("/version", key=None).json["engines"] == engines
+    assert client.get("/v1/models/wine").json["engines"] == engines
 
 
 def test_a_refused_method_is_refused_with_its_reason_before_rows_are_read(
@@ -203,21 +198,21 @@ def rows_on_disk(components: Components, name: str) -> np.ndarray:
 
 
 def test_example_rows_are_those_on_disk_and_can_be_sent_back(
-    shipped: InProcess, components: Components
+    client: InProcess, components: Components
 ) -> None:
     on_disk = rows_on_disk(components, "wine")
-    reply = shipped.get("/v1/models/wine/examples?limit=7")
+    reply = client.get("/v1/models/wine/examples?limit=7")
     assert reply.headers["content-type"] == CSV
     header, *rows = csv.reader(io.StringIO(reply.body.decode()))
     assert tuple(header) == components.catalog.get("wine").features
     np.testing.assert_array_equal(np.array(rows, np.float32), on_disk[:7])
-    assert shipped.post("/v1/jobs?model=wine", reply.body, CSV).json["rows"] == 7
-    body = shipped.get("/v1/models/wine@1/examples", Accept=JSON).body
-    assert shipped.post("/v1/jobs", body, JSON).json["rows"] == min(100, len(on_disk))
+    assert client.post("/v1/jobs?model=wine", reply.body, CSV).json["rows"] == 7
+    body = client.get("/v1/models/wine@1/examples", Accept=JSON).body
+    assert client.post("/v1/jobs", body, JSON).json["rows"] == min(100, len(on_disk))
 
 
 def test_few_example_rows_of_a_wide_or_large_file_are_read_and_missing_values_are_empty(
-    shipped: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    client: InProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shape = (5_000_000_000, 10)  # 200 GB that take no room, and that no memory holds
     large = np.lib.format.open_memmap(tmp_path / "rows.npy", mode="w+", dtype=np.float32, shape=shape)
@@ -225,22 +220,22 @@ def test_few_example_rows_of_a_wide_or_large_file_are_read_and_missing_values_ar
     large.flush()
     del large
     monkeypatch.setattr(models_module, "MAX_NUMBERS", 95)
-    assert len(shipped.get("/v1/models/breast-cancer/examples", Accept=JSON).json["rows"]) == 3
+    assert len(client.get("/v1/models/breast-cancer/examples", Accept=JSON).json["rows"]) == 3
     monkeypatch.setattr(ModelVersion, "examples_path", tmp_path / "rows.npy")
-    lines = shipped.get("/v1/models/diabetes/examples?limit=2").body.splitlines()[1:]
+    lines = client.get("/v1/models/diabetes/examples?limit=2").body.splitlines()[1:]
     assert lines == [b"1.5,," + b",".join([b"0.0"] * 8), b",".join([b"0.0"] * 10)]
 
 
 def test_examples_that_are_asked_for_wrongly_or_are_not_there_are_refused(
-    shipped: InProcess, components: Components
+    client: InProcess, components: Components
 ) -> None:
-    assert shipped.get("/v1/models/nothing/examples").slug == "model-not-found"
-    assert shipped.get("/v1/models/wine/examples", Accept="image/png").slug == "not-acceptable"
+    assert client.get("/v1/models/nothing/examples").slug == "model-not-found"
+    assert client.get("/v1/models/wine/examples", Accept="image/png").slug == "not-acceptable"
     for limit in ("0", "10001", "x"):
-        assert shipped.get(f"/v1/models/wine/examples?limit={limit}").slug == "bad-parameter"
+        assert client.get(f"/v1/models/wine/examples?limit={limit}").slug == "bad-parameter"
     version = components.catalog.get("wine")
     object.__setattr__(version, "contract", replace(version.contract, examples=None))
-    reply = shipped.get("/v1/models/wine/examples")
+    reply = client.get("/v1/models/wine/examples")
     assert reply.refusal == (404, "no-examples")
     assert "wine@1" in reply.detail
 
