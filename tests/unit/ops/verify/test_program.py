@@ -41,26 +41,15 @@ def test_a_remote_appliance_is_visited_with_the_keys_of_the_environment(tmp_path
     assert KEY not in repr(options)
 
 
-def test_the_appliance_of_this_machine_is_found_by_its_settings_and_its_keys_files(tmp_path: Path) -> None:
-    (tmp_path / "keys").mkdir()
-    (tmp_path / "keys" / "API_KEY").write_text(f"{KEY}\n")
-    options = read({"DATA_DIR": str(tmp_path), "PORT": "8123", "ADMIN_API_KEY": ADMIN})
-    assert options.url == "http://127.0.0.1:8123"
-    assert options.keys == {"API_KEY": KEY, "ADMIN_API_KEY": ADMIN}
-
-
 @pytest.mark.parametrize(
     ("url", "commit", "environment", "said"),
     [
         (BOX, None, {"METRICS_TOKEN": KEY}, "set API_KEY"),
-        (BOX, None, {"API_KEY": "short"}, "at least 16 characters"),
         (BOX, "main", {"API_KEY": KEY}, "no commit"),
         ("box.example", None, {"API_KEY": KEY}, "write https://"),
-        ("ftp://box.example", None, {"API_KEY": KEY}, "write https://"),
         ("https://box.example:x", None, {"API_KEY": KEY}, "no address"),
         ("https://me:secret@box.example", None, {"API_KEY": KEY}, "an address alone"),
         ("https://box.example/?key=secret", None, {"API_KEY": KEY}, "an address alone"),
-        (None, None, {"PORT": "x"}, "PORT"),
         (None, None, {"DATA_DIR": "nowhere"}, "set DATA_DIR"),
     ],
 )
@@ -114,24 +103,9 @@ def test_the_table_has_a_line_for_each_check_and_says_why_and_what_to_do() -> No
         "",
         "FAILED: 1 passed, 1 failed, 1 not checked, in 3.2 s",
     ]
-    long = CheckResult("job", Verdict.FAIL, detail="word " * 60, remedy="else " * 60)
-    lines = as_text(report(long), width=70).splitlines()
-    assert max(len(line) for line in lines) <= 70
-    assert sum(line.count("word") for line in lines) == sum(line.count("else") for line in lines) == 60
-
-
-def test_json_holds_everything() -> None:
-    document = json.loads(as_json(report()))
-    assert (document["url"], document["started_at"]) == (BOX, "2026-01-05T09:30:00+00:00")
-    assert (document["passed"], document["counts"]) == (False, {"pass": 1, "fail": 1, "skip": 1})
-    assert document["checks"][2] == {
-        "name": "API_KEY",
-        "verdict": "FAIL",
-        "measured": "401",
-        "detail": 'API_KEY is refused (401: <no> & "so").',
-        "remedy": "Set API_KEY.",
-        "seconds": 1.26,
-    }
+    long = as_text(report(CheckResult("job", Verdict.FAIL, detail="word " * 60)), width=70)
+    assert max(len(line) for line in long.splitlines()) <= 70
+    assert long.count("word") == 60
 
 
 def test_junit_names_every_check_whatever_a_broken_service_has_answered() -> None:
@@ -158,7 +132,5 @@ def test_junit_names_every_check_whatever_a_broken_service_has_answered() -> Non
 
 def test_a_report_passes_if_nothing_failed_and_something_was_checked() -> None:
     passed, skipped, failed = CHECKS
-    assert report(passed, skipped).passed
-    assert not report(passed, failed).passed
-    assert not report(skipped).passed
-    assert report(passed, failed).failures == (failed,)
+    for checks, passes in (((passed, skipped), True), ((passed, failed), False), ((skipped,), False)):
+        assert json.loads(as_json(report(*checks)))["passed"] is passes

@@ -72,10 +72,13 @@ def test_without_a_copy_the_sums_are_checked_all_the_same() -> None:
         check(alone, {name: one[1:] for name, one in expect(served("diabetes"))[1].items()})
 
 
-def test_another_file_under_the_same_name_is_another_model_and_the_same_one_under_another_is_not() -> None:
+def test_another_file_under_the_same_name_is_another_model_and_the_same_one_under_another_is_not(
+    tmp_path: Path,
+) -> None:
     expectation, result = expect(served("wine", sha256="0" * 64))
     with pytest.raises(FailedError, match=r"wine@1 is not the model .*000000000000… is served\)\."):
         check(expectation, result)
+    assert local_versions(tmp_path) == ()
     assert find_copy(served("wine", name="vino"), LOCAL) is not None
     assert find_copy(served("wine", name="vino", sha256="0" * 64), LOCAL) is None
 
@@ -125,10 +128,6 @@ def test_a_served_model_has_its_contract_and_an_older_one_no_trees() -> None:
 def test_a_fallback_is_named_before_it_is_asked() -> None:
     with pytest.raises(FailedError, match="wine@1 is a fallback"):
         model(served("wine", fallback=True), Visit(VerifyOptions("http://127.0.0.1:1")))
-
-
-def test_a_folder_without_usable_models_has_no_copies(tmp_path: Path) -> None:
-    assert local_versions(tmp_path) == local_versions(None) == ()
 
 
 def test_a_residual_that_is_too_large_or_missing_names_model_and_job() -> None:
