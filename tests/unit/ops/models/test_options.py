@@ -177,13 +177,25 @@ def test_other_labels_than_the_files_are_refused(owner: Owner, coded: Path) -> N
     assert "'home'  category  'x', 'y', 'z'" in owner.do("add", "m", path, "--labels", same)
 
 
-def test_a_contract_file_is_kept(owner: Owner, model: Path) -> None:
+def test_a_contract_file_is_kept_if_it_fits(owner: Owner, model: Path) -> None:
+    reasons = {"both": {"code": "R1", "text": "A and b"}}
     document = {
         "groups": {"both": ["a", "b"]},
-        "reasons": {"both": {"code": "R1", "text": "A and b"}},
+        "reasons": reasons,
         "never_reasons": ["c d"],
         "adverse": "high",
     }
+    for wrong, what in (
+        ({"group": {}}, "has the unknown key 'group'. Known keys: groups, reasons"),
+        ({"groups": {"x": ["nothing"]}}, "the group 'x' names 'nothing', which is no feature"),
+        ({"reasons": {"a": {"code": "R"}}}, "'reasons.a' must be an object of code and text"),
+        ({"groups": {"x": [float("nan")]}}, "cannot be used"),
+    ):
+        path = owner.json("contract", {**document, **wrong})
+        told = owner.refuse("add", "m", model, "--contract", path)
+        assert f"--contract {path} " in told
+        assert what in told
+        assert "Restore" not in told
 
     said = owner.do("add", "m", model, "--contract", owner.json("contract", document))
 
@@ -192,21 +204,6 @@ def test_a_contract_file_is_kept(owner: Owner, model: Path) -> None:
     assert contract.reasons == {"both": Reason("R1", "A and b")}
     assert (contract.never_reasons, contract.adverse) == (("c d",), Adverse.HIGH)
     assert '{"both": {"code": "R1", "text": "A and b"}}' in said
-
-
-def test_a_contract_file_that_does_not_fit_is_refused(owner: Owner, model: Path) -> None:
-    for document, said in (
-        ({"group": {}}, "has the unknown key 'group'. Known keys: groups, reasons"),
-        ({"groups": {"x": ["nothing"]}}, "the group 'x' names 'nothing', which is no feature"),
-        ({"adverse": "up"}, "'adverse' must be one of high, low"),
-        ({"reasons": {"a": {"code": "R"}}}, "'reasons.a' must be an object of code and text"),
-        ({"reasons": {"a": {"code": "R", "text": float("nan")}}}, "cannot be used"),
-    ):
-        path = owner.json("contract", document)
-        told = owner.refuse("add", "m", model, "--contract", path)
-        assert f"--contract {path} " in told
-        assert said in told
-        assert "Restore" not in told
 
 
 def test_rows_are_taken_from_csv_in_any_column_order_and_sampled_evenly(owner: Owner, model: Path) -> None:
