@@ -8,7 +8,6 @@ import shutil
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +32,6 @@ from tests.support.redis_server import RedisServer
 
 ROW = [0.5] * 10
 BODY: dict[str, Any] = {"model": "diabetes", "rows": [ROW, [None] * 10, [1.5] * 10]}
-
-type Spoil = Callable[[Callable[[Matrix], None]], None]
 
 pytestmark = pytest.mark.skipif(find_library() is None, reason="the kernels are not built: no C compiler")
 
@@ -231,23 +228,16 @@ def test_only_so_many_requests_are_explained_at_a_time(
 # --- An engine that breaks or is wrong ---
 
 
-@pytest.fixture
-def spoil(monkeypatch: pytest.MonkeyPatch) -> Spoil:
+def spoil(monkeypatch: pytest.MonkeyPatch, change: Callable[[Matrix], None]) -> None:
     """Have a function change what the compiled engine gives."""
-
     explain = Explainer.explain
 
-    def spoil(change: Callable[[Matrix], None]) -> None:
+    def spoilt(explainer: Explainer, rows: Matrix) -> Explanation:
+        result = explain(explainer, rows)
+        change(result.array)
+        return result
 
-        @wraps(explain)
-        def spoilt(explainer: Explainer, rows: Matrix) -> Explanation:
-            result = explain(explainer, rows)
-            change(result.array)
-            return result
-
-        monkeypatch.setattr(Explainer, "explain", spoilt)
-
-    return spoil
+    monkeypatch.setattr(Explainer, "explain", spoilt)
 
 
 def be_off(result: Matrix) -> None:
@@ -263,12 +253,15 @@ def break_off(_result: Matrix) -> None:
 
 
 def test_a_request_whose_engine_breaks_or_is_wrong_fails_with_the_reason_and_nothing_is_kept(
-    client: InProcess, components: Components, spoil: Spoil, nothing_is_left: Callable[[], None]
+    client: InProcess,
+    components: Components,
+    monkeypatch: pytest.MonkeyPatch,
+    nothing_is_left: Callable[[], None],
 ) -> None:
     wrong = "engine's values of model diabetes@1 are 5e+02 off their margin in row 1; no result was stored."
     broken = "engine failed while it explained rows of model diabetes@1 (RuntimeError: the tables are torn)"
     for change, said in ((be_off, wrong), (break_off, broken)):
-        spoil(change)
+        spoil(monkeypatch, change)
         for path in ("/v1/explain", "/v1/jobs?wait=5"):
             reply = client.post_json(path, BODY)
             assert reply.refusal == (500, "engine-fault")
@@ -281,11 +274,11 @@ def test_a_request_whose_engine_breaks_or_is_wrong_fails_with_the_reason_and_not
 
 
 def test_the_largest_residual_is_counted_and_stands_in_the_job_that_is_kept(
-    client: InProcess, components: Components, spoil: Spoil
+    client: InProcess, components: Components, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert client.post_json("/v1/explain", BODY).status == 200
     assert 0 < counted(components, "largest_residual", "diabetes@1") < 3e-6
-    spoil(be_off_a_little)
+    spoil(monkeypatch, be_off_a_little)
     reply: Any = client.post_json("/v1/jobs?wait=5", BODY)
     assert reply.json["status"] == Status.COMPLETED
     residual = reply.json["largest_residual"]

@@ -120,15 +120,14 @@ def test_top_pairs_are_the_largest_of_each_row_and_output_by_name(
         result = client.get(explain(model, 12, interactions=True, top_pairs=3)).json
         assert "interactions" not in result
         lower, upper = np.triu_indices(len(features), 1)
-        for row, of_row in enumerate(result["pairs"]):
-            for output, pairs in enumerate([of_row] if outputs == 1 else of_row):
-                values = wanted[row, output, lower, upper]
-                largest = np.sort(np.abs(values))[::-1][:3]
-                assert [abs(np.float32(pair["value"])) for pair in pairs] == list(largest[largest > 0])
-                for pair in pairs:
-                    one, other = (features.index(name) for name in pair["features"])
-                    assert one < other
-                    assert np.float32(pair["value"]) == wanted[row, output, one, other]
+        for row, output in np.ndindex(12, outputs):
+            pairs = result["pairs"][row] if outputs == 1 else result["pairs"][row][output]
+            largest = np.sort(np.abs(wanted[row, output, lower, upper]))[::-1][:3]
+            assert [abs(np.float32(pair["value"])) for pair in pairs] == list(largest[largest > 0])
+            for pair in pairs:
+                one, other = (features.index(name) for name in pair["features"])
+                assert one < other
+                assert np.float32(pair["value"]) == wanted[row, output, one, other]
 
 
 def test_the_job_document_says_what_was_asked_for_in_the_body_or_the_query_and_nothing_else(
