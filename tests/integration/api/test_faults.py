@@ -106,7 +106,7 @@ def test_a_redis_that_refuses_writes_is_503_with_the_reason(
         assert "MISCONF" in reply.detail
     connection.config_set("save", "")
     connection.replicaof("127.0.0.1", 1)
-    assert client.post_json("/v1/jobs", BODY).refusal == AWAY
+    assert client.post_json("/v1/jobs", BODY).refusal == (503, "redis-read-only")
 
 
 def set_free(monkeypatch: pytest.MonkeyPatch, nbytes: int = 1000, inodes: int = 10**6) -> None:
