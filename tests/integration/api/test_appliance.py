@@ -67,10 +67,9 @@ def test_what_the_monitor_found_is_told_and_without_it_the_rest(
         "container_limit_bytes": 512 * MB,
         "source": "cgroup",
     }
-    assert document["programs"] == [
-        {"name": "api", "state": "RUNNING", "memory_bytes": 38 * MB},
-        {"name": "worker-1", "state": "STARTING", "memory_bytes": None},
-    ]
+    of_api, of_worker = document["programs"]
+    assert of_api == {"name": "api", "state": "RUNNING", "memory_bytes": 38 * MB}
+    assert of_worker == {"name": "worker-1", "state": "STARTING", "memory_bytes": None}
     assert document["storage"]["used_bytes"] == 7
     assert document["storage"]["free_bytes"] > 0
     assert document["monitor"]["fresh"] is True

@@ -50,33 +50,29 @@ def counted(components: Components, *name: str) -> float:
     return components.counters.read().get(name, 0.0)
 
 
-def test_rows_are_explained_exactly_and_no_job_is_made(
+def test_rows_are_explained_exactly_in_pages_and_no_job_is_made_though_one_is_counted(
     client: InProcess, components: Components, nothing_is_left: Callable[[], None]
 ) -> None:
     for model in ("diabetes", "wine"):
         version = components.catalog.get(model)
         assert version.examples_path is not None
         rows = np.load(version.examples_path)[:10].astype(np.float32)
-        reply = client.post_json("/v1/explain", {"model": model, "rows": rows.tolist()}, Accept=NPY)
+        body = {"model": model, "rows": rows.tolist()}
+        reply = client.post_json("/v1/explain", body, Accept=NPY)
         found = np.load(io.BytesIO(reply.body))
         wanted = reference_contributions(version.model_path, rows)
         assert distance(found, wanted.reshape(found.shape)) <= EXACT
         assert "content-location" not in reply.headers
+        part = client.post_json("/v1/explain?offset=3&limit=2", body).json
+        assert part["job"] is None
+        whole = client.post_json("/v1/explain", body).json
+        assert part["values"] == whole["values"][3:5]
     nothing_is_left()
     assert components.connection.keys(f"{keys.JOBS}*") == []
-
-
-def test_an_inline_result_names_no_job_counts_as_one_and_is_paged(
-    client: InProcess, components: Components
-) -> None:
-    reply = client.post_json("/v1/explain", BODY)
-    assert (reply.status, reply.json["job"], np.shape(reply.json["values"])) == (200, None, (3, 10))
-    assert counted(components, "jobs_total", "completed") == 1
-    assert counted(components, "rows_explained_total", "diabetes@1") == 3
+    assert counted(components, "jobs_total", "completed") == 6
+    assert counted(components, "rows_explained_total", "diabetes@1") == 30
     for histogram in ("batch_seconds", "job_seconds"):
-        assert 0 < counted(components, f"{histogram}_sum") < 1
-    part = client.post_json("/v1/explain?offset=1&limit=1", BODY).json
-    assert part["values"] == reply.json["values"][1:2]
+        assert 0 < counted(components, f"{histogram}_sum") < 6
 
 
 def test_interventional_values_are_explained_inline_if_they_are_compiled(

@@ -99,14 +99,13 @@ def test_the_whole_contract_is_shown(four: InProcess) -> None:
     model = four.get("/v1/models/credit").json
     assert (model["name"], model["version"], model["state"], model["reason"]) == ("credit", 2, "ready", None)
     assert model["features"] == ["net\u00a0income", "married", "home", "region", "code"]
-    contract = model["contract"]
-    assert contract["features"][3] == {"name": "region", "kind": "category", "labels": [10, -20]}
-    assert (contract["missing"], contract["link"], contract["adverse"]) == ([-999.0], "sigmoid", "high")
-    assert contract["trees"] == {"used": 7, "total": 19, "reason": "best_iteration"}
-    assert contract["groups"] == {"where": ["home", "region"]}
-    assert contract["reasons"] == {"where": {"code": "R1", "text": "Where you live"}}
-    assert (contract["background"], contract["examples"]["rows"]) == (None, 2)
-    assert model["activation"] is None
+    shown = model["contract"]
+    assert shown["features"][3] == {"name": "region", "kind": "category", "labels": [10, -20]}
+    assert (shown["missing"], shown["link"], shown["adverse"]) == ([-999.0], "sigmoid", "high")
+    assert shown["trees"] == {"used": 7, "total": 19, "reason": "best_iteration"}
+    assert shown["groups"] == {"where": ["home", "region"]}
+    assert shown["reasons"] == {"where": {"code": "R1", "text": "Where you live"}}
+    assert (shown["background"], shown["examples"]["rows"], model["activation"]) == (None, 2, None)
     assert model["engines"] == {"tree_path_dependent": "xgboost", "interventional": None}
 
 
