@@ -48,21 +48,21 @@ def train(depth: int, trees: int, features: int, seed: int = 0, **params: Any) -
 
 
 def contributions(booster: Any, rows: Floats) -> Floats:
-    data = import_xgboost().DMatrix(rows, nthread=1)
-    values: Floats = booster.predict(data, pred_contribs=True, validate_features=False)
-    return values.reshape(len(rows), -1, rows.shape[1] + 1)
+    return _predicted(booster, rows, "pred_contribs").reshape(len(rows), -1, rows.shape[1] + 1)
 
 
 def interactions(booster: Any, rows: Floats) -> Floats:
-    data = import_xgboost().DMatrix(rows, nthread=1)
-    values: Floats = booster.predict(data, pred_interactions=True, validate_features=False)
-    return values.reshape(len(rows), -1, rows.shape[1] + 1, rows.shape[1] + 1)
+    columns = rows.shape[1] + 1
+    return _predicted(booster, rows, "pred_interactions").reshape(len(rows), -1, columns, columns)
 
 
 def margins(booster: Any, rows: Floats) -> Floats:
+    return _predicted(booster, rows, "output_margin").reshape(len(rows), -1)
+
+
+def _predicted(booster: Any, rows: Floats, what: str) -> Floats:
     data = import_xgboost().DMatrix(rows, nthread=1)
-    values: Floats = booster.predict(data, output_margin=True, validate_features=False)
-    return values.reshape(len(rows), -1)
+    return np.asarray(booster.predict(data, validate_features=False, **{what: True}), np.float32)
 
 
 @cache

@@ -27,7 +27,7 @@ class RedisServer:
         command += ["--dir", str(self.socket.parent), "--appendonly", "yes", "--appendfsync", "no"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         client = redis.Redis(unix_socket_path=str(self.socket))
-        until(lambda: _answers(client))
+        until(lambda: answers(client))
         client.close()
 
     def signal(self, number: signal.Signals) -> None:
@@ -40,7 +40,7 @@ class RedisServer:
         self.process.wait()
 
 
-def _answers(client: redis.Redis) -> bool:
+def answers(client: redis.Redis) -> bool:
     try:
         return bool(client.ping())
     except redis.exceptions.ConnectionError:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import redis
 
 from ops.lab.trial_appliance import free_ports
-from tests.support.redis_server import until
+from tests.support.redis_server import answers, until
 from tests.support.remote.certificates import Certificates, make_certificates
 
 #: Characters that a URL must have percent-encoded, and a `%`, which trips some parsers.
@@ -42,7 +42,7 @@ class RemoteRedis:
         """Start it and wait until it answers."""
         self.process = subprocess.Popen([*self._command()], stdout=subprocess.DEVNULL)
         with redis.Redis.from_url(self.url()) as client:
-            until(lambda: _answers(client))
+            until(lambda: answers(client))
 
     def kill(self) -> None:
         """End it at once."""
@@ -62,10 +62,3 @@ class RemoteRedis:
         words += ["--tls-key-file", str(self.certificates.key)]
         words += ["--tls-ca-cert-file", str(self.certificates.authority)]
         return [*words, *self._options]
-
-
-def _answers(client: redis.Redis) -> bool:
-    try:
-        return bool(client.ping())
-    except redis.exceptions.ConnectionError:
-        return False

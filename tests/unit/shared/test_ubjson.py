@@ -69,9 +69,7 @@ def test_each_kind_of_value_is_read(content: bytes, value: Any) -> None:
 
 def test_typed_arrays_become_native_arrays() -> None:
     found = read_ubjson(b"[$d#i\x02" + struct.pack(">2f", 0.5, -2))
-    assert found.dtype == np.float32
-    assert found.dtype.isnative
-    assert found.tolist() == [0.5, -2]
+    assert (found.dtype, found.dtype.isnative, found.tolist()) == (np.float32, True, [0.5, -2])
     assert read_ubjson(b"[$L#U\x00").tolist() == []
 
 

@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import obstore
@@ -124,20 +124,21 @@ def test_missing_objects_are_named_and_those_of_another_shape_or_damaged_refused
             payloads.rows(job, 0)
 
 
-@pytest.mark.parametrize("stored", [("input",), ("input", "interactions", "result")])
 def test_a_small_job_of_an_earlier_version_is_read_completed_and_deleted(
-    payloads: Payloads, settings: Settings, stored: tuple[Literal["input", "interactions", "result"], ...]
+    payloads: Payloads, settings: Settings
 ) -> None:
-    arrays: dict[str, NDArray[np.float32]] = {"input": ROWS, "interactions": MATRICES, "result": VALUES.array}
-    for side in stored:
-        put_in_folder(payloads, PAIRS.id, side, 0, arrays[side])
-    assert_same(payloads.rows(PAIRS, 0), ROWS)
-    for _ in range(2 if "result" not in stored else 0):
-        payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
-    assert_stored(payloads, PAIRS)
-    assert payloads.job_ids() == [PAIRS.id]
-    payloads.delete_job(PAIRS.id)
-    assert files(settings) == payloads.job_ids() == []
+    for completed in (False, True):
+        put_in_folder(payloads, PAIRS.id, "input", 0, ROWS)
+        if completed:
+            put_in_folder(payloads, PAIRS.id, "interactions", 0, MATRICES)
+            put_in_folder(payloads, PAIRS.id, "result", 0, VALUES.array)
+        assert_same(payloads.rows(PAIRS, 0), ROWS)
+        for _ in range(0 if completed else 2):
+            payloads.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
+        assert_stored(payloads, PAIRS)
+        assert payloads.job_ids() == [PAIRS.id]
+        payloads.delete_job(PAIRS.id)
+        assert files(settings) == payloads.job_ids() == []
 
 
 def test_a_remote_store_keeps_the_layout_of_earlier_versions_and_takes_a_local_stores_small_jobs(

@@ -82,10 +82,8 @@ def test_what_never_changes_has_no_correlation_and_no_deviation() -> None:
     assert np.isnan(merged.correlation).all()
     assert merged.deviation[0, 1] == pytest.approx(0, abs=1e-12)
 
-
-def test_one_row_has_moments() -> None:
-    found = Moments.of(np.array([[1.5, np.nan]], np.float32), np.array([[[2.0, -3.0]]], np.float32))
-    np.testing.assert_array_equal(found.mean_abs, [[2, 3]])
-    np.testing.assert_array_equal(found.deviation, [[0, 0]])
-    np.testing.assert_array_equal(found.missing, [[0, 1]])
-    assert np.isnan(found.correlation).all()
+    one = Moments.of(np.array([[1.5, np.nan]], np.float32), np.array([[[2.0, -3.0]]], np.float32))
+    np.testing.assert_array_equal(one.mean_abs, [[2, 3]])
+    np.testing.assert_array_equal(one.deviation, [[0, 0]])
+    np.testing.assert_array_equal(one.missing, [[0, 1]])
+    assert np.isnan(one.correlation).all()

@@ -3,31 +3,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.engines.lean_xgboost import import_xgboost
 from shared.models.activation.compilation import compile_booster
 from shared.treeshap.compiler import compile_forest
 from shared.treeshap.forest import NotCoveredError, forest_of, read_forest
-from tests.support.boosters import document_with, rows_of, train, tree_document
-from tests.support.shapley import document_of
+from tests.support.boosters import document_with, train, tree_document
 
 STUMP: dict[str, Any] = {
     "splits": {0: (0, 0.5, True)},
     "leaves": {1: 1.0, 2: 2.0},
     "covers": {0: 4.0, 1: 2.0, 2: 2.0},
 }
-
-
-def test_a_tree_with_a_vector_in_each_leaf_becomes_one_for_each_output() -> None:
-    booster, _ = train(2, 2, 3, targets=2, multi_strategy="multi_output_tree")
-    forest = read_forest(bytes(booster.save_raw("ubj")))
-    assert (forest.outputs, [tree.output for tree in forest.trees]) == (2, [0, 1, 0, 1])
-    first, second = forest.trees[:2]
-    inner = first.left >= 0
-    np.testing.assert_array_equal(first.value[inner], second.value[inner])
-    described = document_of(booster)["learner"]["gradient_booster"]["model"]["trees"][0]
-    vectors = np.array(described["leaf_weights"], dtype=np.float32).reshape(-1, 2)
-    places = np.array(described["right_children"])[~inner]
-    np.testing.assert_array_equal(np.column_stack([first.value, second.value])[~inner], vectors[places])
 
 
 def test_what_is_not_understood_is_named_and_not_covered() -> None:
@@ -78,24 +63,3 @@ def test_a_path_of_more_features_than_the_kernels_hold_or_a_start_without_end_is
     for start in ([np.inf], [0.0, 0.0]):
         with pytest.raises(NotCoveredError, match="margins"):
             compile_forest(forest, np.array(start, dtype=np.float32))
-
-
-def test_the_margin_begins_where_xgboosts_does_for_every_objective() -> None:
-    x = rows_of(0, 50, 2, missing=0)
-    chance = np.random.default_rng(0)
-    labels = {
-        "binary:logistic": chance.integers(0, 2, 50),
-        "reg:gamma": chance.random(50) + 0.1,
-        "reg:absoluteerror": chance.normal(size=50),
-        "count:poisson": chance.integers(0, 5, 50),
-        "rank:ndcg": chance.integers(0, 2, 50),
-        "multi:softprob": chance.integers(0, 3, 50),
-    }
-    xgboost = import_xgboost()
-    for objective, y in labels.items():
-        params = {"objective": objective, "nthread": 1, "max_depth": 1, "gamma": 1e9, "lambda": 1e30}
-        params |= {"num_class": 3} if objective.startswith("multi") else {}
-        data = xgboost.DMatrix(x, y, nthread=1, qid=np.zeros(50) if objective.startswith("rank") else None)
-        booster = xgboost.train(params, data, 1)
-        wanted = booster.predict(data, output_margin=True).reshape(50, -1)[0]
-        np.testing.assert_allclose(compile_booster(booster).start, wanted, rtol=1e-5, atol=1e-6)

@@ -25,7 +25,7 @@ def compiler() -> str:
 @pytest.mark.usefixtures("compiler")
 def test_compile_without_a_warning_and_export_prefixed_names(tmp_path: Path) -> None:
     library = build.build(tmp_path / "treeshap.so", ["-Werror", "-O1"])
-    command = ["nm", "-g", "--defined-only", library]
+    command = ["nm", "-g", "--defined-only", str(library)]
     listed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     names = [line.split()[-1] for line in listed.splitlines()]
     assert names
