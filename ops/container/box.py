@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ops.container.engine import DockerError, docker, docker_streams, docker_succeeds, memory_stats
 from ops.reached import Reached
@@ -95,7 +96,7 @@ class Box(Reached):
         """Run a command inside; return what it prints."""
         return docker("exec", self.name, *words)
 
-    def state(self) -> dict[str, object]:
+    def state(self) -> dict[str, Any]:
         """Return the engine's state of it: Running, ExitCode, OOMKilled, RestartCount, Health."""
         found = json.loads(docker("inspect", self.name))[0]
         return {**found["State"], "RestartCount": found["RestartCount"], "Id": found["Id"]}

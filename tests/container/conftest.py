@@ -23,23 +23,30 @@ from tests.support.processes import once
 REQUIRED = "SHAPBOX_CONTAINER_TESTS"
 #: The image under test.
 TAG = f"{IMAGE}-under-test"
-#: Everybody may write: the container's user is not the tests'.
-OPEN_FOLDER = 0o777
 
 MakeBox = Callable[..., Box]
 Say = Callable[[str], None]
+
+
+def build(tag: str, folder: Path, **arguments: str) -> None:
+    """Build an image quietly; mostly from the cache."""
+    words = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+    docker("build", "--network", "host", "--tag", tag, *words, str(folder), seconds=None)
+
+
+def missing(what: str) -> None:
+    """Skip the tests, or fail where nothing may be missing."""
+    if os.environ.get(REQUIRED) == "required":
+        pytest.fail(f"{REQUIRED}=required, and {what}")
+    pytest.skip(f"{what}: the container is not tested here")
 
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build the image from this folder."""
     if fault := engine_fault():
-        if os.environ.get(REQUIRED) == "required":
-            pytest.fail(f"{REQUIRED}=required, and {fault}")
-        pytest.skip(f"{fault}: the container is not tested here")
-    arguments = ["--build-arg", f"VERSION={VERSION}", "--build-arg", f"COMMIT={commit()}"]
-    build = ("build", "--network", "host", "--tag", TAG, *arguments, str(ROOT))
-    once(tmp_path_factory, "image", lambda: docker(*build, seconds=None))
+        missing(fault)
+    once(tmp_path_factory, "image", lambda: build(TAG, ROOT, VERSION=VERSION, COMMIT=commit()))
     return TAG
 
 
@@ -47,11 +54,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> str:
 def peers(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """Build the image of the peers: Valkey, and moto's S3 server as the tests' lock has it."""
     del image  # it asks for the engine
-    tag = f"{IMAGE}-test-peers"
-    folder = Path(__file__).parent / "peers"
-    argument = f"MOTO_VERSION={version('moto')}"
-    build = ("build", "--network", "host", "--tag", tag, "--build-arg", argument, str(folder))
-    once(tmp_path_factory, "peers", lambda: docker(*build, seconds=None))
+    tag, folder = f"{IMAGE}-test-peers", Path(__file__).parent / "peers"
+    once(tmp_path_factory, "peers", lambda: build(tag, folder, MOTO_VERSION=version("moto")))
     return tag
 
 
@@ -59,19 +63,12 @@ def peers(image: str, tmp_path_factory: pytest.TempPathFactory) -> str:
 def make_box(image: str, request: pytest.FixtureRequest) -> Iterator[MakeBox]:
     """Make confined containers by `make_box(NAME="value", …)`, removed when the test ends."""
     boxes: list[Box] = []
-    # The process id keeps two runs of the tests apart.
-    name = f"shapbox-test-{os.getpid()}-{request.node.name.partition('[')[0][:40]}"
 
     def make(*options: str, **environment: str) -> Box:
-        number = len(boxes)
-        box = Box(
-            f"{name}-{number}",
-            free_ports(1)[0],
-            f"{name}-{number}",
-            {**SMALL_BATCHES, **environment},
-            options,
-            image=image,
-        )
+        # The process id keeps two runs of the tests apart.
+        name = f"shapbox-test-{os.getpid()}-{request.node.name.partition('[')[0][:40]}-{len(boxes)}"
+        given = {**SMALL_BATCHES, **environment}
+        box = Box(name, free_ports(1)[0], name, given, options, image=image)
         boxes.append(box)
         return box
 
@@ -84,9 +81,9 @@ def make_box(image: str, request: pytest.FixtureRequest) -> Iterator[MakeBox]:
 
 @pytest.fixture(scope="module")
 def box(image: str) -> Iterator[Box]:
-    """Run one container for the tests of a module."""
+    """Run one container for the tests of a module, whose batches are as large as they come."""
     name = f"shapbox-test-{os.getpid()}-shared"
-    running = Box(name, free_ports(1)[0], name, SMALL_BATCHES, image=image)
+    running = Box(name, free_ports(1)[0], name, image=image)
     try:
         running.run()
         running.await_ready()
@@ -97,10 +94,10 @@ def box(image: str) -> Iterator[Box]:
 
 @pytest.fixture
 def faults(tmp_path: Path) -> Faults:
-    """Place faults in a container made with `*mounted(faults, tmp_path)` and its environment."""
+    """Place faults in a container made with `*fault_mounts` and `**faults.environment()`."""
     placed = Faults(tmp_path / "faults")
     for folder in (tmp_path / "faults", *(tmp_path / "faults").iterdir()):
-        folder.chmod(OPEN_FOLDER)
+        folder.chmod(0o777)  # the container's user is not the tests'
     return placed
 
 

@@ -1,72 +1,81 @@
-"""Kills and memory in a container of 512 MB: the guard's actions, and the kernel's."""
+"""A container's life with stops and kills, and memory in 512 MB: the guard's actions, and the kernel's."""
 
 from __future__ import annotations
 
 import re
 import time
 
-import pytest
-
 from ops.container.box import Box
+from ops.container.engine import docker
 from ops.lab.memory import peak_of
 from tests.container.conftest import MakeBox, Say
-from tests.support.faults.placing import Faults
-from tests.support.faults.submitted import BATCH_ROWS, submit
+from tests.support.faults.placing import Faults, timed
+from tests.support.faults.submitted import BATCH_ROWS, eventually, submit
 
-#: MB at which the guard kills: 97 % of the container's limit.
-HARD_MARK_MB = 496
-#: MB of a worker's own limit: far below where the guard acts, so that the two do not race, or out of the way.
-OWN_LIMIT_MB, NO_LIMIT_MB = 200, 470
+#: MB of the working set while nothing is to be done, and seconds until it has come to rest.
+MOST_IDLE_MB, REST_SECONDS = 200, 10.0
+#: Seconds in which a stop must be over.
+MOST_STOP_SECONDS = 25.0
 #: Batches that leak in turn, each 50 MB: more than the container holds. Every so many batches one does.
-LEAKS, LEAK_EVERY = 9, 4
-#: Seconds after its start in which the guard does not recycle a worker, and a little.
-GROWN_UP_SECONDS = 62.0
+LEAKS, LEAK_EVERY = 9, 10
+#: MB of a worker's own limit that is out of the way: only the guard's mark over the whole container is left.
+NO_LIMIT_MB = 470
 #: Programs whose process the kernel must not take.
 LASTING = ("redis-server", "services.api", "services.monitor", "ops.run.supervision")
 PROCESSES = r'for p in /proc/[0-9]*; do echo "${p#/proc/} $(tr "\0" " " < $p/cmdline)"; done 2>/dev/null'
 
 
-def test_a_killed_container_goes_on_after_its_last_recorded_batch(make_box: MakeBox, say: Say) -> None:
-    box = make_box()
+def test_a_container_of_one_cpu_idles_in_200_mb_stops_in_order_and_goes_on_after_stop_and_kill(
+    make_box: MakeBox, faults: Faults, fault_mounts: list[str], say: Say
+) -> None:
+    box = make_box("--cpus=1", *fault_mounts, **faults.environment())
     box.run()
+    seconds = box.await_ready()
+    time.sleep(REST_SECONDS)
+    idle = box.working_set_bytes() / 2**20
+    say(f"ready {seconds:.1f} s after docker run; idle working set {idle:.1f} MB")
+    assert idle <= MOST_IDLE_MB
+    assert box.get("/readyz").json()["probes"]["workers"]["alive"] == 1
+    eventually(lambda: box.state()["Health"]["Status"] == "healthy", box.log_tail)
+
+    with faults.held():
+        job = submit(box, "breast-cancer", 30_000)
+        faults.place(job.id, 0, "compute", "slow")
+    eventually(faults.strikes, box.log_tail)
+    seconds = box.stop()
+    say(f"docker stop took {seconds:.1f} s")
+    assert box.state()["ExitCode"] == 0
+    assert seconds < MOST_STOP_SECONDS
+    # It took 4 s, all of it after the signal, and nobody runs it again.
+    assert (job.id, 0) in {(step.job_id, step.batch) for step in faults.steps("recorded")}
+
+    docker("start", box.name)
     box.await_ready()
-    job = submit(box, "breast-cancer", 60_000)
-    job.wait_for(10)
-    box.kill()
-    box.start()
+    job.check_completed()
+    assert sum((step.job_id, step.batch) == (job.id, 0) for step in faults.steps("read")) == 1
+    assert len(faults.steps("recorded")) == job.batches
+
+    with faults.held():
+        job = submit(box, "breast-cancer", 30_000)
+        faults.place(job.id, 10, "compute", "slow")
+    eventually(lambda: len(faults.strikes()) == 2, box.log_tail)
+    docker("kill", box.name)
+    docker("start", box.name)
     box.await_ready()
     recorded = job.document()["batches"]["completed"]
     say(f"docker kill in mid-job: {recorded} of {job.batches} batches recorded at the next start")
+    assert 10 <= recorded < job.batches
     job.check_completed()
-    assert recorded >= 10
 
 
-@pytest.mark.parametrize(
-    ("limit_mb", "rest_seconds", "reasons", "highest_mb"),
-    [
-        (OWN_LIMIT_MB, 0.0, ("self",), HARD_MARK_MB),
-        # Only the guard's mark over the whole container is left.
-        (NO_LIMIT_MB, GROWN_UP_SECONDS, ("memory_soft", "memory_hard"), 512),
-    ],
-    ids=["by itself", "by the guard"],
-)
-def test_a_worker_that_eats_memory_is_recycled_before_the_kernel_acts(
-    make_box: MakeBox,
-    faults: Faults,
-    fault_mounts: list[str],
-    say: Say,
-    *,
-    limit_mb: int,
-    rest_seconds: float,
-    reasons: tuple[str, ...],
-    highest_mb: int,
+def test_a_worker_that_eats_memory_is_recycled_by_the_guard_before_the_kernel_acts(
+    make_box: MakeBox, faults: Faults, fault_mounts: list[str], say: Say
 ) -> None:
-    # Two that did so at once could reach the container's limit before they reach their own: then the kernel may choose one.
-    own = {"WORKERS": "1", "WORKER_MEMORY_LIMIT_MB": str(limit_mb)}
-    box = make_box(*fault_mounts, **faults.environment(), **own)
+    # Two that did so at once could reach the container's limit first: then the kernel may choose one.
+    own = {"WORKERS": "1", "WORKER_MEMORY_LIMIT_MB": str(NO_LIMIT_MB)}
+    box = make_box(*fault_mounts, **{**faults.environment(), **timed(young_worker_seconds=2.0), **own})
     box.run()
     box.await_ready()
-    time.sleep(rest_seconds)
     with peak_of(box.working_set_bytes) as peak:
         with faults.held():
             job = submit(box, "breast-cancer", (LEAKS + 1) * LEAK_EVERY * BATCH_ROWS)
@@ -78,8 +87,8 @@ def test_a_worker_that_eats_memory_is_recycled_before_the_kernel_acts(
     recycles = {reason: round(float(count)) for reason, count in found}
     say(f"{LEAKS} x 50 MB leaked: peak {peak.highest_mb:.0f} MB, recycles {recycles}")
     assert not faults.left()
-    assert sum(recycles[reason] for reason in reasons) >= 1
-    assert OWN_LIMIT_MB < peak.highest_mb < highest_mb
+    assert recycles["memory_soft"] + recycles["memory_hard"] >= 1
+    assert peak.highest_mb < 512
     assert box.oom_kills() == 0
 
 

@@ -5,69 +5,46 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 import yaml
 
 from ops.container.box import Box
-from ops.container.engine import docker, docker_streams
+from ops.container.engine import docker_streams
 from ops.run.plain_user import CAPABILITIES
 from shared.build import ROOT
-from tests.container.conftest import TAG, MakeBox
+from tests.container.conftest import TAG, MakeBox, build
 from tests.support.faults.submitted import submit
 
-#: The capabilities of the plain image for the first moment of a boot as root.
-CAPABLE = tuple(f"--cap-add={name}" for name in CAPABILITIES)
 LOOK = "for status in /proc/[0-9]*/status; do cat $status 2>/dev/null; done; true"
 
 
-@pytest.fixture(scope="module")
-def rendered_image(image: str) -> str:
-    """Build the image with render.yaml's variables, as Render does; mostly from the cache."""
-    del image  # it asks for the engine
+def test_on_a_disk_of_roots_everything_runs_as_the_plain_user_or_the_start_is_refused(
+    make_box: MakeBox, tmp_path: Path
+) -> None:
+    # Render makes a build argument of each of the service's variables.
     service = yaml.safe_load((ROOT / "render.yaml").read_text())["services"][0]
-    given = [item for item in service["envVars"] if "value" in item]
-    arguments = [f"--build-arg={item['key']}={item['value']}" for item in given]
     tag = f"{TAG}-for-render"
-    docker("build", "--network", "host", "--tag", tag, *arguments, str(ROOT), seconds=None)
-    return tag
-
-
-@pytest.fixture
-def disk(tmp_path: Path) -> Path:
+    build(tag, ROOT, **{item["key"]: item["value"] for item in service["envVars"] if "value" in item})
     disk = tmp_path / "disk"
     (disk / "lost+found").mkdir(parents=True, mode=0o700)
     (disk / "objects").mkdir()  # as a backup that root has restored
     for folder in (disk, disk / "objects"):
         folder.chmod(0o755)
-    return disk
+    words = ["run", "--rm", "--cap-drop=ALL", f"--volume={disk}:/data"]
+    assert "CHOWN, SETUID, SETGID" in docker_streams(*words, tag)
+    assert "Root cannot become user 10001" in docker_streams(*words, "--cap-add=CHOWN", tag)
 
-
-@pytest.mark.parametrize("owned_by_root", [True, False])
-def test_everything_runs_as_the_plain_user_and_works(
-    rendered_image: str, make_box: MakeBox, disk: Path, *, owned_by_root: bool
-) -> None:
-    box = make_box(*CAPABLE, API_KEY="an-api-key-of-the-tests")
-    box.image = rendered_image
-    if owned_by_root:
-        box.volume = str(disk)
+    box = make_box(*(f"--cap-add={name}" for name in CAPABILITIES), API_KEY="an-api-key-of-the-tests")
+    box.image, box.volume = tag, str(disk)
     box.run()
     box.await_ready()
-    _check_without_root(box)
+    check_without_root(box)
     submit(box, "breast-cancer", 600).check_completed()
     assert box.exec("python", "-m", "ops.run.healthcheck") == "well\n"
     box.stop()
     assert box.state()["ExitCode"] == 0
 
 
-def test_without_the_right_to_give_a_disk_away_it_is_refused_with_the_remedy(
-    rendered_image: str, disk: Path
-) -> None:
-    words = ["run", "--rm", "--cap-drop=ALL", f"--volume={disk}:/data"]
-    assert "CHOWN, SETUID, SETGID" in docker_streams(*words, rendered_image)
-    assert "Root cannot become user 10001" in docker_streams(*words, "--cap-add=CHOWN", rendered_image)
-
-
-def _check_without_root(box: Box) -> None:
+def check_without_root(box: Box) -> None:
     """Fail unless every other process has the plain user's ids and no way to others."""
     texts = re.split(r"(?m)^(?=Name:)", box.exec("sh", "-c", LOOK))
     found = [dict(re.findall(r"^(\w+):[ \t]*(.*)$", text, re.MULTILINE)) for text in texts if text]
