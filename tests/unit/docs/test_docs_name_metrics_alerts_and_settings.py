@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import re
-from pathlib import Path
-
-import pytest
 
 from shared.build import ROOT
 from shared.metrics import METRICS, PREFIX, MetricKind
@@ -35,39 +31,29 @@ def first_column(text: str) -> set[str]:
     return {name.partition("{")[0] for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
 
 
-def test_every_metric_stands_in_the_table_and_no_other() -> None:
+def test_every_metric_series_and_alert_is_on_its_page_and_no_other() -> None:
     assert {PREFIX + name for name in first_column(section("Metrics"))} == exported()
-
-
-def test_every_recorded_series_stands_in_its_table_and_no_other() -> None:
     assert {name for name in first_column(section("Prometheus and Grafana")) if ":" in name} == RECORDED
-
-
-def test_every_alert_has_its_section_and_no_section_is_about_another() -> None:
     headings = re.findall(r"^### (.+)$", section("Alerts", TROUBLESHOOT), re.MULTILINE)
     assert sorted(headings) == sorted(ALERTS)
 
 
-@pytest.mark.parametrize("page", WATCHERS, ids=lambda page: str(page.relative_to(ROOT)))
-def test_no_page_rule_or_panel_names_what_is_not_exported_or_recorded(page: Path) -> None:
+def test_no_page_rule_or_panel_names_a_metric_or_an_alert_that_there_is_not() -> None:
     histograms = [metric.name for metric in METRICS if metric.kind is MetricKind.HISTOGRAM]
     parts = {PREFIX + name + part for name in histograms for part in PARTS}
-    assert names_in(page.read_text()) <= exported() | parts | RECORDED
+    for page in WATCHERS:
+        text = page.read_text()
+        assert names_in(text) <= exported() | parts | RECORDED, page
+        assert set(re.findall(r"\bShapbox[A-Z]\w+", text)) <= ALERTS, page
 
 
-@pytest.mark.parametrize("page", WATCHERS, ids=lambda page: str(page.relative_to(ROOT)))
-def test_no_page_names_an_alert_that_is_not_there(page: Path) -> None:
-    assert set(re.findall(r"\bShapbox[A-Z]\w+", page.read_text())) <= ALERTS
+def test_no_page_names_a_variable_that_nothing_reads() -> None:
+    known = words_of_the_code() | set(SETTING_NAMES)
+    for page in PAGES:
+        named = {name for name in VARIABLE.findall(page.read_text()) if not name.startswith(FOREIGN)}
+        assert {name.removesuffix("_FILE") for name in named} - {"NAME"} <= known, page
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_no_page_names_a_variable_that_nothing_reads(page: Path) -> None:
-    named = set(VARIABLE.findall(page.read_text()))
-    named = {name.removesuffix("_FILE") for name in named if not name.startswith(FOREIGN)} - {"NAME"}
-    assert named - set(SETTING_NAMES) <= words_of_the_code()
-
-
-@functools.cache
 def words_of_the_code() -> set[str]:
     """Return every word in capitals that stands in the repository's code and configuration."""
     folders = (ROOT / name for name in ("ops", "services", "shared", "tests"))

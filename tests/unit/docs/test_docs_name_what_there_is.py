@@ -8,17 +8,14 @@ from shared.settings import SETTING_NAMES, Settings
 ROOT = Path(__file__).parents[3]
 
 
-def test_every_setting_stands_in_its_table_and_no_other() -> None:
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]
+
+
+def test_the_table_of_settings_has_all_with_the_codes_defaults() -> None:
     page = (ROOT / "docs" / "configure.md").read_text()
     table = page.partition("## Settings")[2].partition("## Connections")[0]
-
     assert set(re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE)) == set(SETTING_NAMES)
-
-
-def test_the_defaults_in_the_table_of_settings_are_the_codes() -> None:
-    page = (ROOT / "docs" / "configure.md").read_text()
     defaults = dict(re.findall(r"^\| `([A-Z_]+)` \| (\d+) \|", page, re.MULTILINE))
-
     assert defaults
     for name, value in defaults.items():
         assert float(value) == float(getattr(Settings(), name.lower())), name
@@ -31,12 +28,15 @@ def test_the_version_is_the_same_everywhere() -> None:
     assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
 
 
-def test_links_between_pages_lead_somewhere() -> None:
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
-        for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", page.read_text()):
+def test_links_between_pages_and_named_files_lead_somewhere() -> None:
+    for page in PAGES:
+        text = page.read_text()
+        for target, anchor in re.findall(r"\]\(([^)#:]*)#?([^):]*)\)", text):
             other = page.parent / target if target else page
             assert other.exists(), f"{page.name} links to {target}"
             assert not anchor or anchor in anchors_of(other), f"{page.name} links to {target}#{anchor}"
+        for path in re.findall(r"`((?:services|shared|ops|tests|models)/[\w/.-]+)`", text):
+            assert (ROOT / path).exists(), f"{page.name} names {path}"
 
 
 def anchors_of(page: Path) -> set[str]:
@@ -60,12 +60,6 @@ def test_decisions_are_numbered_in_order_and_dated() -> None:
         assert re.fullmatch(rf"{number}\. .+ \(20\d\d-[01]\d\)", heading), heading
 
 
-def test_files_that_pages_name_exist() -> None:
-    for page in [ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")]:
-        for path in re.findall(r"`((?:services|shared|ops|tests|models)/[\w/.-]+)`", page.read_text()):
-            assert (ROOT / path).exists(), f"{page.name} names {path}"
-
-
 def test_the_ways_of_a_row_and_of_a_batch_are_short() -> None:
     architecture = (ROOT / "docs" / "architecture.md").read_text()
     lists = architecture.partition("<!-- path lists: begin -->")[2].partition("<!-- path lists: end -->")[0]
@@ -76,13 +70,11 @@ def test_the_ways_of_a_row_and_of_a_batch_are_short() -> None:
 
 
 def test_pictures_exist_and_are_small() -> None:
-    pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
+    pattern = re.compile(r'(?:src|srcset)="([^"]+)"|!\[[^\]]*\]\(([^)]+)\)')
     shown = {
-        page.parent / target
-        for page in pages
-        for target in re.findall(r'(?:src|srcset)="([^"]+)"|!\[[^\]]*\]\(([^)]+)\)', page.read_text())
-        for target in target
-        if target
+        page.parent / (html or markdown)
+        for page in PAGES
+        for html, markdown in pattern.findall(page.read_text())
     }
     assert len(shown) >= 4
     for picture in {*shown, *(ROOT / "docs" / "images").iterdir()}:
