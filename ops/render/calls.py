@@ -53,7 +53,6 @@ class Calls:
         attempts: int = 6,
         seconds: float = 30.0,
     ) -> None:
-        self.poll = poll
         self._waits = [min(poll * 2**attempt, LONGEST_WAIT) for attempt in range(attempts - 1)]
         self._notice = notice
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})

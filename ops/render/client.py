@@ -45,35 +45,6 @@ def _record(document: Any, what: str) -> Mapping[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """A service. `url` has no slash at its end, and is empty without a public address."""
-
-    id: str
-    name: str
-    owner_id: str
-    url: str
-    dashboard_url: str
-    suspended: bool
-
-    @classmethod
-    def read(cls, document: object) -> Self:
-        """Read a service's record; raises RenderError if it is something else."""
-        found = _record(document, "service")
-        name = str(found.get("name") or found["id"])
-        return cls(
-            id=found["id"],
-            name=name,
-            owner_id=str(found.get("ownerId") or ""),
-            url=str((found.get("serviceDetails") or {}).get("url") or "").rstrip("/"),
-            dashboard_url=str(found.get("dashboardUrl") or name),
-            suspended=found.get("suspended") == "suspended",
-        )
-
-    def __str__(self) -> str:
-        return f"{self.name} ({self.id})"
-
-
-@dataclass(frozen=True, slots=True)
 class Deploy:
     """One deploy, as it was told last."""
 
@@ -98,73 +69,26 @@ class Deploy:
 
 
 class Render(Calls):
-    """Questions and orders to Render's API. Each raises RenderError."""
+    """Render's API. Each method raises RenderError."""
 
     def find_service(self, name_or_id: str) -> Service | None:
         """Return the service of this id or name; None if the key sees none."""
         ids = [name_or_id]
         if not name_or_id.startswith("srv-"):
-            listed = map(Service.read, self._list("services", "service", name=name_or_id))
-            ids = [one.id for one in listed if one.name == name_or_id]
+            listed = [_record(one, "service") for one in self.page("services", "service", name=name_or_id)]
+            ids = [one["id"] for one in listed if one.get("name") == name_or_id]
         if len(ids) > 1:
             raise RenderError(f"Several services are called {name_or_id}: give the id, {' or '.join(ids)}.")
         try:  # the listing tells less than the service itself
-            return Service.read(self.ask("GET", f"services/{ids[0]}")) if ids else None
+            return Service(self, self.ask("GET", f"services/{ids[0]}")) if ids else None
         except RenderError as fault:
             if fault.status == 404:
                 return None
             raise
 
-    def deploys(self, service: Service, **wanted: str | int) -> list[Deploy]:
-        """Return the newest deploys, the newest first; `status` selects those of a state."""
-        return [Deploy.read(one) for one in self._list(f"services/{service.id}/deploys", "deploy", **wanted)]
-
-    def deploy(self, service: Service, deploy_id: str) -> Deploy:
-        """Return a deploy as it is now."""
-        return Deploy.read(self.ask("GET", f"services/{service.id}/deploys/{deploy_id}"))
-
-    def live_deploy(self, service: Service) -> Deploy | None:
-        """Return the deploy that serves now."""
-        return next(iter(self.deploys(service, status="live", limit=1)), None)
-
-    def order_deploy(self, service: Service, commit: str) -> Deploy | None:
-        """Have a commit deployed; None if Render names no deploy for it."""
-        return self._order(f"services/{service.id}/deploys", {"commitId": commit})
-
-    def order_rollback(self, service: Service, deploy_id: str) -> Deploy | None:
-        """Make an earlier deploy live again; returns the new deploy, None if Render names none."""
-        return self._order(f"services/{service.id}/rollback", {"deployId": deploy_id})
-
-    def log_tail(self, service: Service, kind: str) -> list[str]:
-        """Return the last lines of the build's log (`build`) or the program's (`app`)."""
-        where = {"ownerId": service.owner_id, "resource": service.id, "type": kind}
-        answer = self.ask("GET", "logs", params={**where, "direction": "backward", "limit": LOG_LINES})
-        entries = sorted(answer.get("logs") or [], key=lambda entry: str(entry.get("timestamp")))
-        return [str(entry.get("message", "")).rstrip() for entry in entries]
-
-    def failures_since(self, service: Service, moment: datetime) -> list[str]:
-        """Return Render's records of the service's failures since then, such as a lack of memory."""
-        since, kind = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "server_failed"
-        events = self._list(f"services/{service.id}/events", "event", type=kind, startTime=since)
-        # Times are written the same way on both sides, so they sort as text. Render may give more than was asked for.
-        recent = [
-            one for one in events if one.get("type") == kind and str(one.get("timestamp", since)) >= since
-        ]
-        return [f"{one.get('timestamp')}: {(one.get('details') or {}).get('reason')}" for one in recent]
-
-    def variables(self, service: Service) -> dict[str, str]:
-        """Return the service's environment variables; none where this key may not read them."""
-        try:
-            found = self._list(f"services/{service.id}/env-vars", "envVar", limit=100)
-        except RenderError as fault:
-            if fault.status in {401, 403, 404}:
-                return {}
-            raise
-        return {str(item["key"]): str(item.get("value") or "") for item in found if "key" in item}
-
     def workspaces(self) -> list[str]:
         """Return the ids of the workspaces that this key sees."""
-        return [str(item["id"]) for item in self._list("owners", "owner") if "id" in item]
+        return [str(item["id"]) for item in self.page("owners", "owner") if "id" in item]
 
     def blueprint_faults(self, workspace: str, name: str, content: bytes) -> list[str]:
         """Have Render validate a blueprint; returns what it finds wrong."""
@@ -175,13 +99,69 @@ class Render(Calls):
         found = [f"{one.get('path') or name}: {one.get('error')}" for one in answer.get("errors") or []]
         return found if found or answer["valid"] is True else [f"{name}: Render calls it invalid"]
 
-    def _list(self, path: str, kind: str, **parameters: str | int) -> list[Mapping[str, Any]]:
+    def page(self, path: str, kind: str, **parameters: str | int) -> list[Mapping[str, Any]]:
         """Return the records of one page, each out of its `kind` field."""
         listing = self.ask("GET", path, params={"limit": PAGE, **parameters})
         if not isinstance(listing, list):
             raise RenderError(f"Render's answer is no list of {kind}s. Its API has changed.")
         return [item.get(kind, item) for item in listing if isinstance(item, Mapping)]
 
-    def _order(self, path: str, body: Mapping[str, object]) -> Deploy | None:
-        answer = self.order(path, body)
+
+class Service:
+    """A service. `url` has no slash at its end, and is empty without a public address.
+
+    Each method raises RenderError.
+    """
+
+    def __init__(self, render: Render, document: object) -> None:
+        found = _record(document, "service")
+        self.render, self._path = render, f"services/{found['id']}"
+        self._log = {"ownerId": found.get("ownerId") or "", "resource": found["id"]}
+        self.owner_id, self.suspended = self._log["ownerId"], found.get("suspended") == "suspended"
+        self.name = f"{found.get('name')} ({found['id']})"
+        self.url = str((found.get("serviceDetails") or {}).get("url") or "").rstrip("/")
+        self.dashboard_url = str(found.get("dashboardUrl") or self.name)
+
+    def deploys(self, **wanted: str | int) -> list[Deploy]:
+        """Return the newest deploys, the newest first; `status` selects those of a state."""
+        return [Deploy.read(one) for one in self.render.page(f"{self._path}/deploys", "deploy", **wanted)]
+
+    def deploy(self, deploy_id: str) -> Deploy:
+        """Return a deploy as it is now."""
+        return Deploy.read(self.render.ask("GET", f"{self._path}/deploys/{deploy_id}"))
+
+    def live_deploy(self) -> Deploy | None:
+        """Return the deploy that serves now."""
+        return next(iter(self.deploys(status="live", limit=1)), None)
+
+    def order(self, what: str, **body: str) -> Deploy | None:
+        """Order `deploys` of a commitId, or the `rollback` to a deployId; None if no deploy is named."""
+        answer = self.render.order(f"{self._path}/{what}", body)
         return Deploy.read(answer) if isinstance(answer, Mapping) and "id" in answer else None
+
+    def log_tail(self, kind: str) -> list[str]:
+        """Return the last lines of the build's log (`build`) or the program's (`app`)."""
+        wanted = {**self._log, "type": kind, "direction": "backward", "limit": LOG_LINES}
+        entries = self.render.ask("GET", "logs", params=wanted).get("logs") or []
+        entries.sort(key=lambda entry: str(entry.get("timestamp")))
+        return [str(entry.get("message", "")).rstrip() for entry in entries]
+
+    def failures_since(self, moment: datetime) -> list[str]:
+        """Return Render's records of its failures since then, such as a lack of memory."""
+        since, kind = moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"), "server_failed"
+        events = self.render.page(f"{self._path}/events", "event", type=kind, startTime=since)
+        # Times are written the same way on both sides, so they sort as text. Render may give more than was asked for.
+        recent = [
+            one for one in events if one.get("type") == kind and str(one.get("timestamp", since)) >= since
+        ]
+        return [f"{one.get('timestamp')}: {(one.get('details') or {}).get('reason')}" for one in recent]
+
+    def variables(self) -> dict[str, str]:
+        """Return its environment variables; none where this key may not read them."""
+        try:
+            found = self.render.page(f"{self._path}/env-vars", "envVar", limit=100)
+        except RenderError as fault:
+            if fault.status in {401, 403, 404}:
+                return {}
+            raise
+        return {str(item["key"]): str(item.get("value") or "") for item in found if "key" in item}

@@ -11,7 +11,6 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
@@ -89,24 +88,26 @@ def deploy(environment: Mapping[str, str], display: Display, root: Path) -> Exit
         if found is None:
             raise RenderError(HOW_TO_CREATE.format(service=options.service))
         if found.suspended:
-            raise RenderError(f"{found} is suspended: resume it in the dashboard ({found.dashboard_url}).")
-        found = replace(found, url=options.url or found.url)
-        keys = _keys(render, found, options, display) if options.verify and found.url else {}
-        return Deployment(render, options, found, commit, keys, display).run()
+            raise RenderError(
+                f"{found.name} is suspended: resume it in the dashboard ({found.dashboard_url})."
+            )
+        found.url = options.url or found.url
+        keys = _keys(found, options, display) if options.verify and found.url else {}
+        return Deployment(options, found, commit, keys, display).run()
 
 
-def _keys(render: Render, service: Service, options: Options, display: Display) -> dict[str, str]:
+def _keys(service: Service, options: Options, display: Display) -> dict[str, str]:
     """Return the keys to verify with: the service's own, else those given. Raises RenderError.
 
     The service's come first, because a key in this environment may be another appliance's, and a deploy must not be
     taken back for that.
     """
-    theirs = render.variables(service)
+    theirs = service.variables()
     keys = {**options.keys, **{name: theirs[name] for name in KEY_NAMES if theirs.get(name)}}
     display.hide(*keys.values())
     if missing := [name for name in KEY_NAMES if name not in keys]:
         raise RenderError(
-            f"{', '.join(missing)}: neither set here nor to be read from {service}, and verifying takes them. Copy "
+            f"{', '.join(missing)}: neither set here nor to be read from {service.name}, and verifying takes them. Copy "
             "them from its Environment page (NAME or NAME_FILE), or give VERIFY=no."
         )
     return keys

@@ -13,7 +13,7 @@ from functools import partial
 from types import FrameType
 
 from ops.render.calls import RenderError
-from ops.render.client import FAILED, FINAL, WAITING, Deploy, Render, Service
+from ops.render.client import FAILED, FINAL, WAITING, Deploy, Service
 from ops.render.display import Display
 from ops.render.options import ExitCode, Options
 from ops.render.served import await_commit, look, passes
@@ -28,7 +28,6 @@ HEARD = b"\nCtrl-C is heard: first it must be known whether the deploy has begun
 class Deployment:
     """Deploys one commit to one service through Render's API, and reports its progress."""
 
-    render: Render
     options: Options
     service: Service
     commit: str
@@ -39,10 +38,10 @@ class Deployment:
     def run(self) -> ExitCode:
         """Do it all. Raises RenderError."""
         try:
-            before = self.render.live_deploy(self.service)
+            before = self.service.live_deploy()
             with held_interrupts():
                 deploy = self._start()
-            self.display.say(f"Deploying {self.commit[:12]} to {self.service}: {deploy.id}.")
+            self.display.say(f"Deploying {self.commit[:12]} to {self.service.name}: {deploy.id}.")
             deploy = self._follow(deploy)
             if deploy.status == "live":
                 return self._verify(deploy, before)
@@ -58,12 +57,12 @@ class Deployment:
 
     def _start(self) -> Deploy:
         """Start a deploy of the commit; returns it, or the one that is under way already."""
-        known = self.render.deploys(self.service)
+        known = self.service.deploys()
         for deploy in known:
             if deploy.commit == self.commit and deploy.status not in FINAL:
                 self.display.say(f"A deploy of this commit is under way already: {deploy}.")
                 return deploy
-        return self._order(known, self.commit, partial(self.render.order_deploy, self.service, self.commit))
+        return self._order(known, self.commit, partial(self.service.order, "deploys", commitId=self.commit))
 
     def _order(self, known: list[Deploy], commit: str, give: Callable[[], Deploy | None]) -> Deploy:
         """Give an order until its deploy exists; never again while the last one may take effect.
@@ -92,11 +91,11 @@ class Deployment:
     def _look_up(self, before: set[str], commit: str) -> Deploy | None:
         """Look for a deploy of this commit that was not there before the order."""
         for _ in range(LOOKS):
-            for deploy in self.render.deploys(self.service):
+            for deploy in self.service.deploys():
                 # One that waits may not name its commit yet.
                 if deploy.id not in before and deploy.commit in {commit, ""}:
                     return deploy
-            time.sleep(self.render.poll)
+            time.sleep(self.options.deploy_poll_seconds)
         return None
 
     def _follow(self, deploy: Deploy) -> Deploy:
@@ -111,14 +110,14 @@ class Deployment:
                     f"{deploy} {deploy.meaning} after {self.options.deploy_minutes:.0f} minutes. It goes on at Render; look "
                     f"there: {self.service.dashboard_url}. DEPLOY_MINUTES gives it longer."
                 )
-            time.sleep(self.render.poll)
+            time.sleep(self.options.deploy_poll_seconds)
         return deploy
 
     def _look_at(self, deploy: Deploy) -> Deploy:
         """Return the deploy as it is now, and show it; as it was if Render does not answer."""
         try:
-            deploy = self.render.deploy(self.service, deploy.id)
-            others = self.render.deploys(self.service) if deploy.status in WAITING else []
+            deploy = self.service.deploy(deploy.id)
+            others = self.service.deploys() if deploy.status in WAITING else []
         except RenderError as trouble:
             if trouble.status != 0:
                 raise
@@ -132,7 +131,7 @@ class Deployment:
     def _tell_end(self, deploy: Deploy) -> None:
         """Say why a deploy is not live."""
         if deploy.status not in FAILED:
-            deploys = self.render.deploys(self.service)
+            deploys = self.service.deploys()
             ids = [one.id for one in deploys]
             later = deploys[: ids.index(deploy.id)] if deploy.id in ids else deploys
             newer = [one for one in later if one.status == "live" or one.status not in FINAL]
@@ -141,7 +140,7 @@ class Deployment:
             return
         kind, remedy = FAILED[deploy.status]
         try:
-            lines = self.render.log_tail(self.service, kind) or ["(empty)"]
+            lines = self.service.log_tail(kind) or ["(empty)"]
         except RenderError as trouble:
             lines = [f"(the log cannot be read: {trouble})"]
         log = "\n".join(f"  | {line}" for line in lines)
@@ -159,8 +158,7 @@ class Deployment:
             say(f"{deploy} is live. Not verified: {why}.")
             return ExitCode.DONE
         say(f"{deploy} is live at {url}. Verifying it.")
-        failures = partial(self.render.failures_since, self.service)
-        if passes(self.options, url, self.commit, self.keys, self.display, failures):
+        if passes(self.options, url, self.commit, self.keys, self.display, self.service.failures_since):
             say(f"Deployed: {deploy} is live and verified.")
             return ExitCode.DONE
         if not self.options.rollback:
@@ -176,7 +174,7 @@ class Deployment:
 
     def _roll_back(self, broken: Deploy, before: Deploy | None) -> None:
         """Go back to the deploy that was live before. Raises RenderError."""
-        say, live = self.display.say, self.render.live_deploy(self.service)
+        say, live = self.display.say, self.service.live_deploy()
         if before is None:
             say("No deploy was live before this one: there is nothing to roll back to.")
             return
@@ -188,8 +186,8 @@ class Deployment:
         )
         say(f"Rolling back to {before}.{same}")
         known, give = (
-            self.render.deploys(self.service),
-            partial(self.render.order_rollback, self.service, before.id),
+            self.service.deploys(),
+            partial(self.service.order, "rollback", deployId=before.id),
         )
         with held_interrupts():
             deploy = self._order(known, before.commit, give)

@@ -274,7 +274,7 @@ def test_failures_of_the_service_count_from_a_time_on(deployer: Deployer, render
     with contextlib.closing(Render(deployer.host, KEY, 0.01, print)) as client:
         service = client.find_service("shapbox")
         assert service is not None
-        found = client.failures_since(service, datetime(2026, 1, 1, tzinfo=UTC))
+        found = service.failures_since(datetime(2026, 1, 1, tzinfo=UTC))
     assert found == ["2027-01-01T00:00:00Z: {'oomKilled': 2027}"]
 
 

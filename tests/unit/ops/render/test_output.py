@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import pytest
 
@@ -69,9 +70,9 @@ def test_an_option_that_cannot_be_used_is_told(environment: dict[str, str], said
 def test_an_answer_that_is_no_deploy_or_service_is_told_so() -> None:
     documents: tuple[object, ...] = (None, [], {}, {"id": 3}, "dep-1")
     for document in documents:
-        for kind in (Deploy, Service):
+        for read in (Deploy.read, partial(Service, None)):  # type: ignore[arg-type]  # it is not called
             with pytest.raises(RenderError, match="Its API has changed"):
-                kind.read(document)
+                read(document)
 
 
 def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
