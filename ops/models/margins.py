@@ -186,7 +186,8 @@ def _read_table(path: Path, rows: int) -> _Numbers:
         matrix = np.asarray(np.load(path, allow_pickle=False), np.float64)
     else:
         lines = [line for line in path.read_text("utf-8-sig").splitlines() if line.strip()]
-        matrix = np.loadtxt(lines[len(lines) == rows + 1 :] or ["nan"], delimiter=",", ndmin=2)
+        below = lines[1:] if len(lines) == rows + 1 else lines  # a header
+        matrix = np.loadtxt(below, delimiter=",", ndmin=2) if below else np.empty((0, 1))
         if matrix.shape[1] > 1 and np.array_equal(matrix[:, 0], np.arange(len(matrix))):
             raise ValueError("it begins with an index column; write it without: to_csv(…, index=False)")
     if len(matrix) != rows:

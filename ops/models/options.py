@@ -19,7 +19,9 @@ _ROWS = (
     "rows as .csv (header, labels of categories), .json, .ndjson or .npy (the model's column order, codes)"
 )
 _TREES = "boosting rounds that count; default: best if the file has best_iteration, else all"
-_MISSING = "a number that means 'missing', besides NaN; may be repeated. none: only NaN does, regardless of the file"
+_MISSING = (
+    "a number that means 'missing', besides NaN; may be repeated. none: only NaN does, regardless of the file"
+)
 _CHECK = "compare with your own model.predict(rows, output_margin=True), as .npy or .csv"
 
 #: Which boosting rounds count: `best` are those up to best_iteration.

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,13 +56,14 @@ def test_expected_may_be_csv_with_or_without_a_header(owner: Owner) -> None:
         assert "6 rows agree" in owner.do(*arguments, expected, "--dry-run")
 
 
-def test_several_outputs_are_compared_each(owner: Owner) -> None:
-    rows, booster = rows_of(9), train(NAMES, **CLASSES)
-    margins = margins_of(booster, rows)
+@pytest.mark.parametrize("params", [CLASSES, {"booster": "gblinear"}], ids=["classes", "linear"])
+def test_margins_are_compared_each(owner: Owner, params: dict[str, Any]) -> None:
+    rows, booster = rows_of(9), train(NAMES, **params)
+    margins = margins_of(booster, rows).reshape(9, -1)
     arguments = ["add", "m", owner.model(booster), "--check", owner.npy("rows", rows)]
     assert "9 rows agree" in owner.do(*arguments, owner.npy("expected", margins), "--dry-run")
 
-    margins[4, 2] += 0.5
+    margins[4, -1] += 0.5
     said = owner.refuse(*arguments, owner.npy("expected", margins))
 
     assert "1 of 9 rows differ" in said
@@ -102,8 +102,9 @@ def test_a_missing_marker_that_only_codes_of_categories_meet_is_named(owner: Own
     rows[:, 1] = np.arange(60) % 3
     types = ["float", "c", "float"]  # each of the classes is told by the code
     booster = train(NAMES, types, rounds=4, rows=rows, missing=0.0, **CLASSES)
-    how: dict[str, Any] = {"feature_types": types, "feature_names": NAMES, "enable_categorical": True}
-    matrix = import_xgboost().DMatrix(rows, missing=0.0, nthread=1, **how)
+    matrix = import_xgboost().DMatrix(
+        rows, missing=0.0, feature_types=types, feature_names=NAMES, enable_categorical=True, nthread=1
+    )
     expected = owner.npy("expected", booster.predict(matrix, output_margin=True))
 
     said = owner.refuse("add", "m", owner.model(booster), "--check", owner.npy("rows", rows), expected)
@@ -121,31 +122,21 @@ def test_a_missing_marker_that_only_the_file_notes_is_overruled_as_advised(owner
     assert owner.contract().missing == ()
 
 
-def test_margins_of_a_linear_model_are_checked(owner: Owner) -> None:
-    rows, booster = rows_of(20), train(NAMES, booster="gblinear")
-    margins = margins_of(booster, rows)
-    arguments = ["add", "m", owner.model(booster), "--check", owner.npy("rows", rows)]
-    owner.do(*arguments, owner.npy("expected", margins))
-
-    assert "Nothing that was tried" in owner.refuse(*arguments, owner.npy("expected", margins + 1))
-
-
 @pytest.mark.parametrize(
-    ("params", "made", "what"),
+    ("objective", "made", "what"),
     [
-        ({"objective": "binary:logistic"}, lambda p: p, "predictions"),
-        ({"objective": "binary:logistic"}, lambda p: np.column_stack([1 - p, p]), "probabilities of both classes"),
-        ({"objective": "binary:logistic"}, lambda p: (p > 0.5).astype(np.int64), "classes"),
-        (CLASSES, lambda p: p, "predictions"),
-        (CLASSES, lambda p: p.argmax(axis=1), "classes"),
-        ({**CLASSES, "objective": "multi:softmax"}, lambda p: p, "predictions"),
-        ({"objective": "count:poisson"}, lambda p: p, "predictions"),
+        ("binary:logistic", lambda p: p, "predictions"),
+        ("binary:logistic", lambda p: np.column_stack([1 - p, p]), "probabilities of both classes"),
+        ("binary:logistic", lambda p: (p > 0.5).astype(np.int64), "classes"),
+        ("multi:softprob", lambda p: p.argmax(axis=1), "classes"),
+        ("count:poisson", lambda p: p, "predictions"),
     ],
-)  # fmt: skip
+)
 def test_predictions_are_told_from_margins(
-    owner: Owner, params: dict[str, Any], made: Callable[[Rows], NDArray[Any]], what: str
+    owner: Owner, objective: str, made: Callable[[Rows], NDArray[Any]], what: str
 ) -> None:
-    rows, booster = rows_of(30), train(NAMES, rounds=5, **params)
+    classes: dict[str, Any] = {"num_class": 3} if objective.startswith("multi") else {}
+    rows, booster = rows_of(30), train(NAMES, rounds=5, objective=objective, **classes)
     predictions = booster.predict(import_xgboost().DMatrix(rows, nthread=1), validate_features=False)
     check = ["--check", owner.npy("rows", rows), owner.npy("expected", made(predictions))]
 
@@ -154,27 +145,24 @@ def test_predictions_are_told_from_margins(
     assert re.search(f"EXPECTED holds {what}, not margins. .* instead, and add --trees all", said)
 
 
-@pytest.mark.parametrize(
-    ("write", "said"),
-    [
-        (lambda path: np.save(path, np.zeros(4)), "it has 4 lines, and ROWS has 5"),
-        (lambda path: np.save(path, np.zeros((5, 2))), "has 2 columns, and the model gives 1 margins a row"),
-        (lambda path: np.save(path, np.full(5, np.nan)), "nan in line 0, column 0"),
-        (lambda path: np.save(path, np.array([None] * 5)), "Object arrays cannot be loaded"),
-        (lambda path: path.write_text(",0\n0,1\n1,1\n2,1\n3,1\n4,1\n"), "begins with an index column"),
-        (lambda path: path.write_text("m\n1\n2\nx\n4\n5\n"), "could not convert string 'x' to float64 at row 2"),
-        (lambda path: path.write_text("1\n2,3\n1\n1\n1\n"), "number of columns changed"),
-        (lambda path: path.write_text(""), "it has 1 lines"),
-        (lambda path: path.write_bytes(b"\xff\xfe\x00"), "can't decode byte"),
-    ],
-)  # fmt: skip
-def test_what_is_no_table_of_margins_is_refused(
-    owner: Owner, write: Callable[[Path], object], said: str
-) -> None:
-    rows, path = owner.npy("rows", rows_of(5)), owner.folder / "expected.npy"
-    write(path)
-
-    told = owner.refuse("add", "m", owner.model(train(NAMES)), "--check", rows, path)
-
-    assert said in told
-    assert str(path) in told
+def test_a_file_without_a_table_of_margins_is_refused(owner: Owner) -> None:
+    path = owner.folder / "expected.npy"
+    model, rows = owner.model(train(NAMES)), owner.npy("rows", rows_of(5))
+    for content, said in (
+        (np.zeros(4), "it has 4 lines, and ROWS has 5"),
+        (np.zeros((5, 2)), "has 2 columns, and the model gives 1 margins a row"),
+        (np.full(5, np.nan), "nan in line 0, column 0"),
+        (np.array([None] * 5), "Object arrays cannot be loaded"),
+        (b",0\n0,1\n1,1\n2,1\n3,1\n4,1\n", "begins with an index column"),
+        (b"m\n1\n2\nx\n4\n5\n", "could not convert string 'x' to float64 at row 2"),
+        (b"1\n2,3\n1\n1\n1\n", "number of columns changed"),
+        (b"", "it has 0 lines"),
+        (b"\xff\xfe\x00", "can't decode byte"),
+    ):
+        if isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+        told = owner.refuse("add", "m", model, "--check", rows, path)
+        assert said in told
+        assert str(path) in told

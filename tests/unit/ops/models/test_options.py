@@ -230,12 +230,12 @@ def test_rows_are_taken_from_csv_in_any_column_order_and_sampled_evenly(owner: O
 
 
 def test_names_are_kept_and_shown_or_their_number_is_refused(owner: Owner) -> None:
-    names = ["net\u00a0income", "tab\there", "line\nbreak", " padded ", 'quo"te,comma']
-    said = owner.do("add", "m", owner.model(train(names, rows=rows_of(columns=5)), "odd.json"))
+    names = ["net\u00a0income", "line\nbreak", 'quo"te,comma']
+    booster = train(names)
+    said = owner.do("add", "m", owner.model(booster, "odd.json"))
     assert owner.contract().feature_names == tuple(names)
     assert all(repr(name) in said for name in names)
 
-    booster = train()
     booster.feature_names = ["first", "second"]
     few = owner.refuse("add", "n", owner.model(booster, "few.json"))
     assert "has 3 features and 2 feature names ('first', 'second')" in few
