@@ -18,7 +18,6 @@ from ops.lab.rows import Form, read_result
 from ops.lab.trial_appliance import Appliance, TrialError
 from ops.run.local_api import local_address
 from shapbox import NoAnswerError, RefusedError, Shapbox
-from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.models.version import ModelVersion
 from shared.settings import Settings
@@ -41,9 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     settings = Settings.from_environment(os.environ)
+    name = options.model or settings.default_model or "breast-cancer"
+    model = ModelCatalog.load(settings.models_dir).get(name)
+    if model.examples_path is None:
+        raise TrialError(f"{model.id} has no example rows: choose another one with --model.")
     with _reached(settings) as box:
-        model = options.model or settings.default_model or "breast-cancer"
-        _demonstrate(box, _find_model(box, settings, model), options.rows, options.output)
+        if model.contract.sha256 not in [one["sha256"] for one in box.models()]:
+            raise TrialError(f"The appliance does not serve the {model.id} that lies in {model.folder}.")
+        _demonstrate(box, model, options.rows, options.output)
     return 0
 
 
@@ -74,18 +78,6 @@ def _key(settings: Settings) -> str:
         return settings.api_key or path.read_text(encoding="ascii").strip()
     except OSError as fault:
         raise TrialError(f"The key cannot be read from {path}: set API_KEY, or DATA_DIR.") from fault
-
-
-def _find_model(box: Shapbox, settings: Settings, wanted: str) -> ModelVersion:
-    """Return our copy of the served model. Raises TrialError if the two differ."""
-    activations = Activations.read(settings.activations_file)
-    model = ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations).get(wanted)
-    if model.examples_path is None:
-        raise TrialError(f"{model.id} has no example rows: choose another one with --model.")
-    theirs = [one["sha256"] for one in box.models() if f"{one['name']}@{one['version']}" == model.id]
-    if model.contract.sha256 not in theirs:
-        raise TrialError(f"The appliance does not serve the {model.id} that lies in {model.folder}.")
-    return model
 
 
 def _demonstrate(box: Shapbox, model: ModelVersion, count: int, output: Path) -> None:

@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ NOT_NOW = frozenset({429, 503, 507})
 BROKEN_PAUSE, MOST_PAUSE = 0.3, 10.0
 #: Seconds that one look at a job waits for its end.
 WAIT_SECONDS = 5
+#: Seconds that the last jobs have to end, and between two looks at the progress.
+LAST_JOBS_SECONDS, SHOW_SECONDS = 180.0, 0.5
 
 
 @dataclass(slots=True)
@@ -106,7 +108,18 @@ class Load:
         for thread in self._threads:
             thread.start()
 
-    def finish(self, seconds: float) -> None:
+    def work(
+        self, clients: Sequence[Iterator[PlannedJob]], seconds: float, say: Callable[[str], None]
+    ) -> None:
+        """Keep the load up for so long, or until something is found, and wait for the last jobs."""
+        started = time.monotonic()
+        self.start(clients)
+        while (passed := time.monotonic() - started) < seconds and not self.ledger.findings:
+            say(f"{passed:.0f} of {seconds:.0f} s, {self.ledger.summary()}")
+            time.sleep(min(SHOW_SECONDS, seconds - passed))
+        self.finish()
+
+    def finish(self, seconds: float = LAST_JOBS_SECONDS) -> None:
         """Submit no more, and give the last jobs so long to end; those that do not are findings."""
         self.stop.set()
         deadline = time.monotonic() + seconds

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ops.lab.load import Load
-from ops.lab.memory import MB, oom_kills, program_memory, repeated, working_set
+from ops.lab.memory import oom_kills, program_memory, repeated, working_set
 from ops.lab.report import number_from_environment, progress, run_program, table, verdict
 from ops.lab.rows import RESULTS, Form, Mixture, PlannedJob, RowPool, planned_jobs
 from ops.lab.trend import WHOLE, Samples, judge
@@ -27,10 +27,6 @@ MIXTURE = Mixture(((500, 1_700, 1), (1_701, 5_800, 1), (5_801, 20_000, 1)), RESU
 SINGLE = Mixture(((1, 1, 1),), forms=(Form.JSON,))
 #: Seconds between two one-row requests of a client, and between two samples.
 ONE_ROW_PAUSE, SAMPLE_SECONDS = 0.1, 1.0
-#: Seconds of warm-up, at most, and the share of a short run.
-WARM_UP, WARM_UP_SHARE = 300.0, 0.1
-#: Seconds that clients have at the end for the job in hand.
-LAST_JOBS_SECONDS = 180.0
 #: Reasons of recycles that a worker's growth has.
 GROWN = ("self", "memory_soft", "memory_hard")
 
@@ -54,13 +50,19 @@ def soak(
     """
     print("soak: making rows, and XGBoost's own values of them", flush=True)
     pools = RowPool.shipped(max(most for _, most, _ in mixture.sizes))
-    samples = Samples(minutes, min(WARM_UP, minutes * 60 * WARM_UP_SHARE))
+    samples = Samples(minutes)
+    jobs = [planned_jobs(sorted(pools), mixture, f"soak-{client}") for client in range(JOB_CLIENTS)]
+    single = _paced(planned_jobs(sorted(pools), SINGLE, "soak-one"))
     with _appliance(settings) as appliance:
         load = Load(appliance, pools)
-        jobs = [planned_jobs(sorted(pools), mixture, f"soak-{client}") for client in range(JOB_CLIENTS)]
-        load.start([*jobs, _paced(planned_jobs(sorted(pools), SINGLE, "soak-one"))])
-        _sample(appliance, load, samples)
-        load.finish(LAST_JOBS_SECONDS)
+
+        def look() -> None:
+            measured = {(WHOLE, 0): working_set(appliance), **program_memory(appliance)}
+            samples.add(time.monotonic() - started, measured)
+
+        started = time.monotonic()
+        with repeated(look, SAMPLE_SECONDS), progress("soak") as say:
+            load.work([*jobs, single], minutes * 60, lambda text: say(f"{text}, MB: {samples.latest()}"))
         found, text = _conclude(appliance, load, samples)
         report.mkdir(parents=True, exist_ok=True)
         (report / "appliance.log").write_text(appliance.log(), encoding="utf-8")
@@ -92,22 +94,6 @@ def _paced(jobs: Iterator[PlannedJob]) -> Iterator[PlannedJob]:
         time.sleep(ONE_ROW_PAUSE)
 
 
-def _sample(appliance: Appliance, load: Load, samples: Samples) -> None:
-    """Take samples for the time of the soak."""
-    started = time.monotonic()
-
-    def look() -> None:
-        measured = {(WHOLE, 0): working_set(appliance), **program_memory(appliance)}
-        samples.add(time.monotonic() - started, measured)
-
-    with repeated(look, SAMPLE_SECONDS), progress("soak") as say:
-        while (passed := time.monotonic() - started) < samples.minutes * 60:
-            last = [(name, points[-1][1] / MB) for (name, _), points in list(samples.points.items())]
-            memory = "  ".join(f"{name} {size:.0f}" for name, size in last)
-            say(f"{passed / 60:.1f} of {samples.minutes:g} min, {load.ledger.summary()}; MB: {memory}")
-            time.sleep(min(SAMPLE_SECONDS, max(0.0, samples.minutes * 60 - passed)))
-
-
 def _conclude(appliance: Appliance, load: Load, samples: Samples) -> tuple[list[object], str]:
     """Return the faults and the report."""
     ledger, recycles, kills = load.ledger, _recycles(appliance), oom_kills(appliance)
@@ -126,14 +112,8 @@ def _conclude(appliance: Appliance, load: Load, samples: Samples) -> tuple[list[
         f"and {ledger.counts['one_row_answers']:,} single rows were explained, {ledger.counts['values_checked']:,} "
         f"values compared with XGBoost's own. Recycled workers: {recycled}."
     )
-    lines = [["MB", "first", "last", "peak", "growth an hour", "runs"]]
-    for name in samples.names():
-        growth = samples.growth(name)
-        sizes = (f"{size:.1f}" for size in samples.sizes(name))
-        grows = "not known" if growth is None else f"{growth:+.1f}"
-        lines.append([name, *sizes, grows, str(len(samples.runs(name)))])
     found = [*faults, *ledger.findings]
-    return found, "\n\n".join([happened, table(lines), *remarks, verdict(found)]) + "\n"
+    return found, "\n\n".join([happened, table(samples.table()), *remarks, verdict(found)]) + "\n"
 
 
 def _recycles(appliance: Appliance) -> dict[str, int]:

@@ -15,6 +15,8 @@ from ops.lab.memory import MB
 MOST_GROWTH = 5.0
 #: Minutes of a soak that can tell growth from noise, and the shortest part of a process's run that can, in seconds.
 TELLING_MINUTES, SHORTEST_PART = 20.0, 300.0
+#: Seconds that are not judged at the beginning of a process's run.
+WARM_UP = 300.0
 #: Parts of a run whose medians are compared: peaks do not count.
 PARTS = 10
 #: The share of a soak that must have samples: on a busy machine the last one may be late.
@@ -31,7 +33,6 @@ class Samples:
     """The memory of a soak, by program and process; the whole has process 0."""
 
     minutes: float
-    warm_up: float
     points: dict[tuple[str, int], list[Point]] = field(default_factory=dict)
 
     def add(self, seconds: float, measured: Mapping[tuple[str, int], int]) -> None:
@@ -52,10 +53,24 @@ class Samples:
         """Return the programs, and the whole last."""
         return [*sorted({name for name, _ in self.points} - {WHOLE}), WHOLE]
 
-    def sizes(self, name: str) -> tuple[float, float, float]:
-        """Return a program's first and last size and its peak, in MB."""
-        points = sorted(point for run in self.runs(name) for point in run)
-        return points[0][1] / MB, points[-1][1] / MB, max(size for _, size in points) / MB
+    def latest(self) -> str:
+        """Return the last size of each process."""
+        sizes = [(name, points[-1][1]) for (name, _), points in list(self.points.items())]
+        return "  ".join(f"{name} {size / MB:.0f}" for name, size in sizes)
+
+    def peak(self, name: str) -> float:
+        """Return a program's peak in MB."""
+        return max(size for run in self.runs(name) for _, size in run) / MB
+
+    def table(self) -> list[list[str]]:
+        """Return a line for each program: its first and last size, its peak and its growth in MB."""
+        lines = [["MB", "first", "last", "peak", "growth an hour", "runs"]]
+        for name in self.names():
+            runs, growth = self.runs(name), self.growth(name)
+            sizes = (runs[0][0][1] / MB, runs[-1][-1][1] / MB, self.peak(name))
+            grows = "not known" if growth is None else f"{growth:+.1f}"
+            lines.append([name, *(f"{size:.1f}" for size in sizes), grows, str(len(runs))])
+        return lines
 
     def growth(self, name: str) -> float | None:
         """Return the growth in MB an hour after the warm-up, each run counted by its length.
@@ -64,7 +79,7 @@ class Samples:
         """
         grown, hours = 0.0, 0.0
         for run in self.runs(name):
-            begin = self.warm_up + (run[0][0] if run[0][0] > self.warm_up else 0.0)
+            begin = WARM_UP + (run[0][0] if run[0][0] > WARM_UP else 0.0)
             part = [point for point in run if point[0] >= begin]
             if part and part[-1][0] - part[0][0] >= SHORTEST_PART:
                 grown += _growth(part)
@@ -102,9 +117,7 @@ def judge(samples: Samples) -> tuple[list[str], list[str]]:
             continue
         said = f"{name} grows by {growth:.1f} MB an hour, more than {MOST_GROWTH:.0f}"
         if name.startswith(RECYCLED) and runs > 1:
-            remarks.append(
-                f"{said}: its recycle bounds it ({runs} runs, peak {samples.sizes(name)[2]:.0f} MB)."
-            )
+            remarks.append(f"{said}: its recycle bounds it ({runs} runs, peak {samples.peak(name):.0f} MB).")
         else:
             faults.append(said)
     return faults, remarks

@@ -136,7 +136,8 @@ class Appliance:
             return [Fault("api", f"/readyz answers {said(ready)}")]
         faults = failed_probes(probes)
         known = {fault.name for fault in faults} | (BEHIND_REDIS if not probes["redis"]["ok"] else set())
-        faults += [fault for fault in causes_in(health) if fault.name not in known]
+        causes = json_of(health).get("causes", [])
+        faults += [Fault(one["cause"], one["detail"]) for one in causes if one["cause"] not in known]
         return [self._with_names(fault) if fault.name == "workers" else fault for fault in faults]
 
     def missing_workers(self) -> list[str]:
@@ -173,11 +174,6 @@ def failed_probes(probes: Mapping[str, Any]) -> list[Fault]:
     elif "redis" in names:
         names = [name for name in names if name not in BEHIND_REDIS]
     return [Fault(name, str(probes[name]["detail"])) for name in names]
-
-
-def causes_in(health: Response) -> list[Fault]:
-    """Return what /healthz says needs a restart."""
-    return [Fault(cause["cause"], cause["detail"]) for cause in json_of(health).get("causes", [])]
 
 
 def said(answer: Response) -> str:

@@ -49,7 +49,6 @@ def _checks(visit: Visit) -> Iterator[Check]:
     """Yield the checks in order, each made before the next, which may need its findings."""
     yield Check("reachable", access.reachable)
     yield Check("commit", access.commit, _REACHED)
-    yield Check("healthz", access.healthz, _REACHED)
     yield Check(READY, access.readyz, _REACHED)
     yield Check("closed", access.closed, _REACHED)
     for name in access.OPENS:

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from ops.lab.chaos.audit import audit
-from ops.lab.chaos.faults import Injector, Kind, plan_faults
-from ops.lab.load import Load
+from ops.lab.chaos.faults import Injector, plan_faults
+from ops.lab.load import SHOW_SECONDS, Load
 from ops.lab.report import number_from_environment, progress, run_program, table, verdict
 from ops.lab.rows import Mixture, RowPool, planned_jobs
 from ops.lab.trial_appliance import Appliance, TrialError
@@ -36,8 +36,6 @@ MIXTURE = Mixture(
 )
 #: Few rows of a batch, so that the larger jobs have dozens of batches to be struck in.
 SETTINGS = {"BATCH_ROWS": "500"}
-#: Seconds that the last jobs have to end, and between two looks at the progress.
-FINISH_SECONDS, PROGRESS_SECONDS = 120.0, 0.2
 
 
 def main() -> int:
@@ -71,17 +69,14 @@ def _run(folder: Path, seed: int, seconds: float) -> int:
         ledger.find("lost", "not one row could be checked")
     states = Counter(entry.state for entry in ledger.entries())
     counts = {**{f"jobs {state}": number for state, number in states.items()}, **ledger.counts}
-    faults = {f"{kind} to {program}": number for (program, kind), number in sorted(struck.items())}
-    lines = [[what, f"{number:,}"] for what, number in {**counts, **faults}.items()]
+    lines = [[what, f"{number:,}"] for what, number in {**counts, **struck}.items()]
     said = "FAILED" if ledger.findings else "passed"
     print(f"\nchaos: seed {seed}, {seconds:.0f} s, {struck.total()} faults: {said}")
     print(f"\n{table([['what', 'count'], *lines])}\n\n{verdict(ledger.findings)}", flush=True)
     return 1 if ledger.findings else 0
 
 
-def _strike_and_audit(
-    appliance: Appliance, load: Load, seed: int, seconds: float
-) -> Counter[tuple[str, Kind]]:
+def _strike_and_audit(appliance: Appliance, load: Load, seed: int, seconds: float) -> Counter[str]:
     """Return the faults that were made. Raises TrialError if there was none."""
     connection = connect(appliance.settings(), Patience.STEADY, name="chaos")
     store, models = JobStore(connection, appliance.settings()), sorted(load.pools)
@@ -94,13 +89,13 @@ def _strike_and_audit(
             while (passed := time.monotonic() - started) < seconds and not striking.done():
                 made = f"{injector.struck.total()} faults, {load.ledger.summary()}"
                 say(f"{passed:4.0f} of {seconds:.0f} s, {made}")
-                time.sleep(PROGRESS_SECONDS)
+                time.sleep(SHOW_SECONDS)
         finally:
             load.stop.set()
         striking.result()
         if not injector.struck:
             raise TrialError("not one fault was made, so nothing is shown")
-        load.finish(FINISH_SECONDS)
+        load.finish()
         load.too_late.clear()
         audit(load, store, Counters(connection), say)
     return injector.struck

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import psutil
 
@@ -26,6 +25,8 @@ from shared.redis.connection import REDIS_AWAY, RedisClient
 APPLIANCE = "appliance"
 #: How often each program is struck, in parts of the sum.
 PROGRAM_PARTS = {"worker-1": 30, "worker-2": 30, "api": 10, "redis": 14, "monitor": 10, APPLIANCE: 6}
+#: How often each signal is sent, in parts of the sum. A stopped process is continued after a while.
+SIGNAL_PARTS = {signal.SIGKILL: 60, signal.SIGSTOP: 20, signal.SIGTERM: 20}
 #: Seconds before each fault, and for which a process is stopped: up to more than a worker's lease (10 s).
 PAUSES, STOPS = (0.5, 5.0), (0.5, 14.0)
 #: Seconds to wait for a program that is just being started again, and between two looks.
@@ -34,24 +35,13 @@ AWAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
 LAST_LIFE = (MAX_DEATHS - 1) * Blame.DEATH
 
 
-class Kind(StrEnum):
-    """Kinds of faults, by signal. A stopped process is continued after a while."""
-
-    KILL = "SIGKILL"
-    STOP = "SIGSTOP"
-    TERM = "SIGTERM"
-
-
-KIND_PARTS = {Kind.KILL: 60, Kind.STOP: 20, Kind.TERM: 20}
-
-
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One fault, `pause` seconds after the last; a stop lasts `stop` seconds."""
 
     pause: float
     program: str
-    kind: Kind
+    signal: signal.Signals
     stop: float
 
 
@@ -63,9 +53,9 @@ def plan_faults(seed: int, seconds: float) -> list[Fault]:
     while elapsed < seconds:
         pause = generator.uniform(*PAUSES)
         program = generator.choices(list(PROGRAM_PARTS), list(PROGRAM_PARTS.values()))[0]
-        kind = generator.choices(list(KIND_PARTS), list(KIND_PARTS.values()))[0]
+        number = generator.choices(list(SIGNAL_PARTS), list(SIGNAL_PARTS.values()))[0]
         stop = generator.uniform(*STOPS)
-        plan.append(Fault(pause, program, kind, stop if kind is Kind.STOP else 0.0))
+        plan.append(Fault(pause, program, number, stop if number is signal.SIGSTOP else 0.0))
         elapsed += pause + plan[-1].stop
     return plan
 
@@ -79,8 +69,8 @@ class Injector:
     store: JobStore
     ledger: Ledger
     time_up: threading.Event
-    #: How many faults of each kind were made at each program.
-    struck: Counter[tuple[str, Kind]] = field(default_factory=Counter)
+    #: How many faults were made, by signal and program.
+    struck: Counter[str] = field(default_factory=Counter)
 
     def run(self, plan: Sequence[Fault]) -> None:
         """Follow the plan. Raises TrialError if a restart fails."""
@@ -88,7 +78,7 @@ class Injector:
             if self.time_up.wait(fault.pause):
                 return
             if self._strike(fault):
-                self.struck[fault.program, fault.kind] += 1
+                self.struck[f"{fault.signal.name} to {fault.program}"] += 1
             else:
                 self.ledger.count("faults that were not made, see docs/verify.md")
 
@@ -101,13 +91,13 @@ class Injector:
         if process is None:
             return False
         try:
-            if fault.kind is Kind.STOP:
+            if fault.signal is signal.SIGSTOP:
                 self._stop(fault, [process])
                 return True
             process.suspend()  # so that it takes no other batch meanwhile
-            spared = fault.kind is Kind.KILL and self._on_last_life(fault.program)
+            spared = fault.signal is signal.SIGKILL and self._on_last_life(fault.program)
             if not spared:
-                process.send_signal(signal.Signals[fault.kind])
+                process.send_signal(fault.signal)
             process.resume()
         except psutil.NoSuchProcess:
             return False
@@ -135,16 +125,14 @@ class Injector:
             self.time_up.wait(fault.stop)
 
     def _strike_all(self, fault: Fault) -> None:
-        if fault.kind is Kind.STOP:
+        if fault.signal is signal.SIGSTOP:
             self._stop(fault, self.appliance.family())
             return
-        if fault.kind is Kind.KILL:
-            self.appliance.kill()
-        else:
-            try:
-                self.appliance.stop()
-            except TrialError as trouble:
-                self.ledger.find("unexpected", f"SIGTERM to the appliance: {trouble}")
+        try:
+            end = self.appliance.kill if fault.signal is signal.SIGKILL else self.appliance.stop
+            end()
+        except TrialError as trouble:
+            self.ledger.find("unexpected", f"SIGTERM to the appliance: {trouble}")
         self.appliance.start()
 
     def _await_process(self, program: str) -> psutil.Process | None:

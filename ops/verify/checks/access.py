@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 
-from ops.verify.appliance import LOG, Fault, causes_in, json_of, said
+from ops.verify.appliance import LOG, json_of, said
 from ops.verify.report import FailedError, NotCheckedError
 from ops.verify.visit import Visit
 from shapbox import NoAnswerError
@@ -57,15 +57,6 @@ def commit(visit: Visit) -> str:
             runs[:12],
         )
     return runs[:12]
-
-
-def healthz(visit: Visit) -> str:
-    """See that it does not ask for a restart."""
-    answer = visit.appliance.get("/healthz")
-    if answer.status == 200:
-        return "no cause for a restart"
-    told = causes_in(answer) or [Fault("api", f"/healthz answers {said(answer)}")]
-    raise FailedError(f"It needs a restart. {'; '.join(map(str, told))}.", told[0].remedy)
 
 
 def readyz(visit: Visit) -> str:

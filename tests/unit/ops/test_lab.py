@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from ops.lab.chaos.__main__ import MIXTURE
-from ops.lab.chaos.faults import PROGRAM_PARTS, Kind, plan_faults
+from ops.lab.chaos.faults import PROGRAM_PARTS, SIGNAL_PARTS, plan_faults
 from ops.lab.load import Ledger
 from ops.lab.memory import MB
 from ops.lab.reference import EXACT, Matrix, compare, distance, example_rows
@@ -72,7 +72,7 @@ def test_five_minutes_meet_every_process_and_every_kind_and_a_shorter_run_begins
     seed = 1
     plan = plan_faults(seed, 300)
     assert {fault.program for fault in plan} == set(PROGRAM_PARTS)
-    assert {fault.kind for fault in plan} == set(Kind)
+    assert {fault.signal for fault in plan} == set(SIGNAL_PARTS)
     assert sum(fault.pause + fault.stop for fault in plan) >= 300
     assert plan[: len(plan_faults(seed, 60))] == plan_faults(seed, 60)
     assert plan != plan_faults(seed + 1, 300)
@@ -143,7 +143,7 @@ def series(growth_mb: float, first: int = 0, last: int = 3600) -> list[Point]:
 def test_memory_that_grows_is_a_fault_after_the_warm_up_and_for_each_process_alone(
     points: dict[tuple[str, int], list[Point]], fault: str | None, remark: str | None
 ) -> None:
-    faults, remarks = judge(Samples(60, 300, {(WHOLE, 0): series(0), **points}))
+    faults, remarks = judge(Samples(60, {(WHOLE, 0): series(0), **points}))
     assert (fault in faults[0]) if fault else not faults
     assert (remark in remarks[0]) if remark else not remarks
 
