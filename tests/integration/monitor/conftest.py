@@ -22,7 +22,7 @@ from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
-from shared.redis.connection import Patience, connect
+from shared.redis.connection import Patience, connect, texts
 from shared.settings import Settings
 from tests.support.redis_server import RedisServer
 
@@ -49,7 +49,6 @@ class Scene:
         self._stack = stack
 
     def accept(self, batches: int = 1) -> Job:
-        """Accept a job with its inputs stored."""
         job = Job(
             id=new_job_id(),
             model="wine@1",
@@ -76,32 +75,27 @@ class Scene:
     def beat(
         self, name: str = "worker-1", pid: int | None = None, host: str = HOST, token: str = "life-1"
     ) -> Heartbeat:
-        """Send a worker's heartbeat."""
         heartbeat = Heartbeat(f"{host}/{name}", host, os.getpid() if pid is None else pid, token)
         self.heartbeats.beat(heartbeat)
         return heartbeat
 
     def fall_silent(self, heartbeat: Heartbeat) -> None:
-        """Let a heartbeat's lease expire."""
         self.connection.delete(keys.heartbeat(heartbeat.name))
 
     def take(self, heartbeat: Heartbeat, job: Job, batch: int = 0) -> None:
         """Do what a worker does first: take the batch from its queue and claim it."""
-        for lane in ("interactive", "bulk"):
-            for name in self.connection.lrange(f"rq:queue:{lane}", 0, -1):
-                assert isinstance(name, bytes)
-                if name.startswith(f"{job.id}-{batch}-".encode()):
-                    self.connection.lrem(f"rq:queue:{lane}", 0, name.decode())
+        for lane in ("rq:queue:interactive", "rq:queue:bulk"):
+            for name in texts(self.connection.lrange(lane, 0, -1)):
+                if name.startswith(f"{job.id}-{batch}-"):
+                    self.connection.lrem(lane, 0, name)
         assert self.store.transitions.claim(job.id, batch, heartbeat.name, heartbeat.token) == "run"
 
     def working(self, job: Job, batch: int = 0, life: int = 1) -> subprocess.Popen[bytes]:
-        """Start a worker that holds a batch."""
         worker = self.spawn()
         self.take(self.beat(pid=worker.pid, token=f"life-{life}"), job, batch)
         return worker
 
     def waiting(self, job: Job) -> set[int]:
-        """Return the job's batches that wait."""
         return {batch for job_id, batch in self.store.queues.waiting_batches() if job_id == job.id}
 
     def counted(self, name: str) -> dict[str, float]:
@@ -110,7 +104,6 @@ class Scene:
         return {key[-1]: value for key, value in self.counters.read().items() if key[0] == name}
 
     def recovered(self) -> dict[str, float]:
-        """Return how many batches ran again, by cause."""
         return self.counted("batches_recovered_total")
 
     def blame(self, job: Job) -> int:

@@ -7,15 +7,18 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 
 from services.monitor.events.programs import Program, Programs
+from services.monitor.guard import guard as guard_module
 from services.monitor.guard import memory_decision
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge, Source
+from services.monitor.guard.process_table import send_signal
 from shared.timing import TIMING
 from tests.integration.monitor.conftest import Scene, report
 
@@ -24,6 +27,8 @@ MB = 2**20
 FAR, SOFT, HARD = Marks(100_000 * MB, None), Marks(1 * MB, None), Marks(1 * MB, 2 * MB)
 #: Seconds after which an api counts as grown here.
 GROWN_SECONDS = 0.5
+
+type Watch = Callable[[Marks], "Watched"]
 
 
 class Watched:
@@ -35,6 +40,7 @@ class Watched:
         self.small, self.large = self.run("worker-1", 20), self.run("worker-2", 60)
         self.heartbeats = {"worker-1": self.small.pid, "worker-2": self.large.pid}
         self.excused: list[int] = []
+        self.signalled: list[int] = []
         self.stopping = threading.Event()
         self.gauge = MemoryGauge(Source(None, "a test"), marks, self.programs, os.getpid())
         self.guard = Guard(
@@ -46,6 +52,11 @@ class Watched:
             self.stopping,
             replace(TIMING, api_grown_seconds=GROWN_SECONDS),
         )
+
+    def send_signal(self, pid: int, number: signal.Signals, ancestor: int) -> bool:
+        """Note whom the guard signals: a process may end only some time after."""
+        self.signalled.append(pid)
+        return send_signal(pid, number, ancestor)
 
     def run(self, name: str, megabytes: int) -> subprocess.Popen[bytes]:
         """Start a program's process, in place of the one before."""
@@ -67,11 +78,18 @@ class Watched:
         return self.scene.counted("worker_recycles_total")
 
 
-@pytest.fixture(autouse=True)
-def _small_marks(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def watch(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> Watch:
     """Count a worker of 40 MB as worth recycling, and an api of that size as grown."""
     monkeypatch.setattr(memory_decision, "WORTH_RECYCLING", 40 * MB)
     monkeypatch.setattr(memory_decision.Marks, "api", 40 * MB)
+
+    def watch(marks: Marks) -> Watched:
+        watched = Watched(scene, marks)
+        monkeypatch.setattr(guard_module, "send_signal", watched.send_signal)
+        return watched
+
+    return watch
 
 
 def ended_by(process: subprocess.Popen[bytes]) -> int:
@@ -79,9 +97,9 @@ def ended_by(process: subprocess.Popen[bytes]) -> int:
 
 
 def test_below_the_marks_or_while_everything_stops_each_program_is_measured_and_none_disturbed(
-    scene: Scene,
+    watch: Watch,
 ) -> None:
-    watched = Watched(scene, FAR)
+    watched = watch(FAR)
     watched.step()
     state = watched.gauge.state
     assert state is not None
@@ -93,44 +111,44 @@ def test_below_the_marks_or_while_everything_stops_each_program_is_measured_and_
     watched.guard._marks = HARD
     watched.stopping.set()
     watched.step()
-    assert watched.large.poll() is None
+    assert watched.large.pid not in watched.signalled
 
 
-def test_the_largest_worker_is_asked_to_leave_and_its_successor_not_while_it_is_young(scene: Scene) -> None:
-    watched = Watched(scene, SOFT)
+def test_the_largest_worker_is_asked_to_leave_and_its_successor_not_while_it_is_young(watch: Watch) -> None:
+    watched = watch(SOFT)
     watched.step()
     assert ended_by(watched.large) == signal.SIGTERM
     successor = watched.run("worker-2", 60)
     watched.heartbeats["worker-2"] = successor.pid
     watched.step(3)
-    assert successor.poll() is None
+    assert successor.pid not in watched.signalled
     assert watched.recycles() == {"memory_soft": 1}
     watched.guard._timing = replace(TIMING, young_worker_seconds=0.0)
     watched.step()
     assert ended_by(successor) == signal.SIGTERM
-    assert watched.small.poll() is None
+    assert watched.small.pid not in watched.signalled
 
 
 def test_without_a_worker_large_enough_that_is_reported_once_a_minute(
-    scene: Scene, caplog: pytest.LogCaptureFixture
+    watch: Watch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    watched = Watched(scene, SOFT)
+    watched = watch(SOFT)
     watched.gone("worker-2")
     watched.step(3)
-    assert watched.small.poll() is None
+    assert watched.small.pid not in watched.signalled
     [warning] = caplog.messages
     assert "no worker is large enough" in warning
-    assert scene.counted("memory_unrelieved_total") == {"memory_unrelieved_total": 1}
+    assert watched.scene.counted("memory_unrelieved_total") == {"memory_unrelieved_total": 1}
 
 
 @pytest.mark.parametrize(("worker_mb", "excused"), [(1, False), (1000, True)])
 def test_at_the_hard_mark_workers_are_killed_one_by_one_with_pauses_and_excused_if_they_were_small(
-    scene: Scene, worker_mb: int, *, excused: bool
+    watch: Watch, worker_mb: int, *, excused: bool
 ) -> None:
-    watched = Watched(scene, Marks(1 * MB, 2 * MB, worker_mb * MB))
+    watched = watch(Marks(1 * MB, 2 * MB, worker_mb * MB))
     watched.step(2)
     assert ended_by(watched.large) == signal.SIGKILL
-    assert watched.small.poll() is None
+    assert watched.small.pid not in watched.signalled
     assert watched.excused == ([watched.large.pid] if excused else [])
     watched.gone("worker-2")
     watched.guard._killed_at -= TIMING.futile_kill_pause_seconds
@@ -139,12 +157,12 @@ def test_at_the_hard_mark_workers_are_killed_one_by_one_with_pauses_and_excused_
     successor = watched.run("worker-1", 20)
     watched.guard._killed_at -= TIMING.kill_pause_seconds + 1  # enough after one that freed much
     watched.step()
-    assert successor.poll() is None
+    assert successor.pid not in watched.signalled
     assert watched.recycles() == {"memory_hard": 2}
 
 
-def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successor(scene: Scene) -> None:
-    watched = Watched(scene, FAR)
+def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successor(watch: Watch) -> None:
+    watched = watch(FAR)
     took = [watched.guard.takes_requests]
     watched.guard.request_recycle()
     took.append(watched.guard.takes_requests)
@@ -153,7 +171,7 @@ def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successo
     watched.gone("worker-2")
     watched.step(3)
     took.append(watched.guard.takes_requests)
-    assert watched.small.poll() is None
+    assert watched.small.pid not in watched.signalled
     watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats
     watched.step()
     took.append(watched.guard.takes_requests)
@@ -164,9 +182,9 @@ def test_an_admins_request_is_one_worker_and_the_next_one_waits_for_its_successo
 
 
 def test_a_grown_api_stays_while_a_worker_is_replaced_and_is_then_asked_to_exit_once_and_again_where_that_failed(
-    scene: Scene, monkeypatch: pytest.MonkeyPatch
+    watch: Watch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watched = Watched(scene, SOFT)
+    watched = watch(SOFT)
     api = watched.run("api", 60)
     watched.step()  # recycles the large worker
     watched.step(3, after=0.5 * GROWN_SECONDS)
@@ -174,21 +192,21 @@ def test_a_grown_api_stays_while_a_worker_is_replaced_and_is_then_asked_to_exit_
     watched.gone("worker-2")
     watched.heartbeats["worker-2"] = 1  # the successor sends heartbeats, and memory is still at its limit
     watched.step()
-    assert api.poll() is None
+    assert api.pid not in watched.signalled
     with monkeypatch.context() as patch:
         patch.setattr(watched.programs, "pid_of", lambda _name: None)
         watched.step(after=GROWN_SECONDS)
-    assert api.poll() is None
+    assert api.pid not in watched.signalled
     watched.step()
     assert ended_by(api) == signal.SIGTERM
     successor = watched.run("api", 60)
     watched.step(2, after=GROWN_SECONDS)
-    assert successor.poll() is None
-    assert sum(scene.counted("api_recycles_total").values()) == 1
+    assert successor.pid not in watched.signalled
+    assert sum(watched.scene.counted("api_recycles_total").values()) == 1
 
 
-def test_kills_that_free_nothing_do_not_protect_the_api(scene: Scene) -> None:
-    watched = Watched(scene, HARD)
+def test_kills_that_free_nothing_do_not_protect_the_api(watch: Watch) -> None:
+    watched = watch(HARD)
     watched.gone("worker-2")
     api = watched.run("api", 60)
     watched.step()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from typing import Any
 
 import pytest
 import redis
@@ -15,10 +14,8 @@ from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import MemoryGauge, Source
 from services.monitor.metrics.pulse import STALE_SECONDS, Pulse
 from services.monitor.metrics.storage_use import StorageUse
-from shared import metrics
 from shared.appliance.status import ApplianceStatus
 from shared.jobs import keys
-from shared.jobs.queue import Lane
 from shared.settings import Settings
 from tests.integration.conftest import Logged
 from tests.integration.monitor.conftest import HOST, Scene, report
@@ -86,20 +83,6 @@ def test_a_well_appliance_is_reported_with_every_programs_state_and_size(felt: F
     assert (felt.written().draining, felt.written().fatal_programs) == (True, ("api",))
 
 
-def test_a_ping_takes_as_long_as_redis_and_not_as_all_that_is_asked_after_it(
-    felt: Felt, impatient: redis.Redis, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask: Any = impatient.execute_command
-
-    def slow(*words: object, **options: object) -> object:
-        felt.now += 0.25 if words[0] == "PING" else 5
-        return ask(*words, **options)
-
-    monkeypatch.setattr(impatient, "execute_command", slow)
-    felt.after()
-    assert felt.pulse.ping_seconds == 0.25
-
-
 def test_the_absence_of_redis_is_counted_from_its_last_answer_and_nothing_is_told_of_it(
     felt: Felt, server: RedisServer, scene: Scene
 ) -> None:
@@ -137,22 +120,6 @@ def test_a_queue_of_which_living_workers_take_nothing_stands_still(felt: Felt, s
     assert felt.after().standstill_seconds > 0
     scene.heartbeats.withdraw(heartbeat.name)
     assert felt.after().standstill_seconds == 0  # that there is no worker is another matter
-
-
-def test_all_that_the_metrics_tell_of_redis_is_read(felt: Felt, scene: Scene) -> None:
-    job, heartbeat = scene.accept(3), scene.beat()
-    scene.counters.add(metrics.MEMORY_UNRELIEVED)
-    scene.counters.flush()
-    scene.connection.config_set("maxmemory", 2**30)
-    felt.after()
-    state = felt.pulse.redis_state
-    assert state is not None
-    assert state.sums["memory_unrelieved_total",] == 1
-    assert state.waiting == {Lane.INTERACTIVE: 0, Lane.BULK: 3}
-    assert state.heads[Lane.INTERACTIVE] is None
-    assert (state.heads[Lane.BULK] or "").startswith(f"{job.id}-")
-    assert state.heartbeats == {heartbeat.name: heartbeat}
-    assert 0 < state.used_bytes < state.limit_bytes == 2**30
 
 
 @pytest.mark.parametrize("counter", ["1", "many"], ids=["INFO is forbidden", "a counter is no number"])

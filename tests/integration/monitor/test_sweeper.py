@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from pathlib import Path
 
@@ -10,17 +9,14 @@ import numpy as np
 import pytest
 import redis
 
-from ops.run.embedded_redis import redis_config, redis_program
 from services.monitor import sweeper as sweeper_module
 from services.monitor.redis_upkeep import AofSync, EvictionWatch
 from services.monitor.sweeper import Sweeper
 from shared.errors import JobNotFoundError
 from shared.explanation import Explanation
-from shared.jobs.document import Job, Method, Status
+from shared.jobs.document import Job, Status
 from shared.jobs.ids import new_job_id
-from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
-from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from tests.integration.conftest import Logged
 from tests.integration.monitor.conftest import Scene
@@ -125,48 +121,35 @@ def test_early_deletion_stops_where_ended_jobs_hold_little_and_running_ones_stay
 ) -> None:
     ended, running = [finished(scene) for _ in range(4)], scene.accept()
     assert sweeper.relieve_redis(time.time() + 1) == 0  # no limit is set
-
     used = scene.connection.info("memory")["used_memory"]
     scene.connection.config_set("maxmemory", used)
     assert sweeper.relieve_redis(time.time() + 1) == 0  # four ended jobs do not fill it: something else does
     monkeypatch.setattr(sweeper_module, "JOBS_PER_STEP", 1)
     monkeypatch.setattr(sweeper_module, "ENDED_JOB_BYTES", used // 25)  # as if they were many
     assert sweeper.relieve_redis(time.time() + 1) == 2  # two of them are less than a tenth
-
-    scene.connection.config_set("maxmemory", 0)
     assert known(scene, *ended, running) == [False, False, True, True, True]
 
 
-def test_an_upload_of_an_api_that_died_goes_soon_after_the_next_one_has_started(
-    scene: Scene, payloads: Payloads
+def test_leftovers_go_sooner_once_another_api_has_started_or_while_the_disk_is_nearly_full(
+    scene: Scene, payloads: Payloads, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    now = time.time()
-    before, after = old_id(200), old_id(90)
-    for job_id in (before, after):
+    now, ids = time.time(), [old_id(seconds) for seconds in (90, 200, 300, 900)]
+    for job_id in ids:
         put_one_row(payloads, job_id)
 
     def sweep(api_started: float | None) -> int:
         made = Sweeper(scene.connection, scene.store, payloads, 24, api_started=lambda: api_started)
         return made.sweep_objects(now)
 
-    # Nobody knows; it may be on its way; it is lost.
-    assert [sweep(None), sweep(now - 30), sweep(now - 100)] == [0, 0, 1]
-    assert payloads.job_ids() == [after]
-
-
-def test_a_disk_that_is_nearly_full_makes_the_sweeper_look_at_once_and_wait_less(
-    scene: Scene, payloads: Payloads, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sweeper = Sweeper(scene.connection, scene.store, payloads, 24, settings.objects_dir)
-    sweeper.step()  # the listing: the next one is due in minutes
-    young, older = old_id(300), old_id(900)
-    for job_id in (young, older):
+    # Nobody knows; they may be on their way; they are lost.
+    assert [sweep(None), sweep(now - 30), sweep(now - 250)] == [0, 0, 2]
+    for job_id in ids[2:]:
         put_one_row(payloads, job_id)
-    sweeper.step()
-    assert sorted(payloads.job_ids()) == sorted([young, older])
+    disk = Sweeper(scene.connection, scene.store, payloads, 24, settings.objects_dir)
+    disk.step()  # lists them all: the next listing is due in minutes
     monkeypatch.setattr(sweeper_module, "PRESSED_BYTES", 2**62)
-    sweeper.step()
-    assert payloads.job_ids() == [young]
+    disk.step()
+    assert sorted(payloads.job_ids()) == sorted(ids[:3])
 
 
 def test_where_redis_refuses_writes_the_objects_go_all_the_same_and_the_records_later(
@@ -205,33 +188,6 @@ def test_the_file_that_redis_appends_to_is_synced_when_it_has_grown_or_was_rewri
     sync.step()
     assert sync._synced[0] != before
     assert len(synced) == 3
-
-
-def test_jobs_accepted_by_the_appliances_redis_outlive_its_kill(settings: Settings) -> None:
-    """With Redis's own `everysec` what it has answered may be lost for two seconds."""
-    settings.redis_dir.mkdir()
-    config = settings.run_dir / "redis.conf"
-    config.write_text(redis_config(settings), encoding="utf-8")
-    accepted: list[str] = []
-    for life in range(6):
-        with subprocess.Popen([redis_program(), str(config)], stdout=subprocess.DEVNULL) as server:
-            connection = connect(settings, Patience.STEADY, name="test")
-            until(lambda: answers(connection))  # noqa: B023  # within this turn
-            store = JobStore(connection, settings)
-            assert [job.id for job in store.active()] == accepted
-            assert len(store.queues.waiting_batches()) == 3 * life
-            job = Job(new_job_id(), "wine@1", Method.TREE_PATH_DEPENDENT, 30, 10, 13, 3)
-            store.accept(job)
-            server.kill()
-            accepted.append(job.id)
-            connection.close()
-
-
-def answers(connection: redis.Redis) -> bool:
-    try:
-        return bool(connection.ping())
-    except redis.exceptions.ConnectionError:
-        return False
 
 
 def test_a_redis_that_may_evict_is_warned_of_once_with_the_remedy(

@@ -93,7 +93,6 @@ class Scene:
         return matrix
 
     def reference(self, rows: Matrix, model: str = "wine", **what: bool) -> Any:
-        """Return XGBoost's own prediction."""
         version = self.catalog.get(model)
         data = import_xgboost().DMatrix(rows, feature_names=list(version.features), nthread=1)
         return load_booster(version.model_path).predict(data, **what)
@@ -105,11 +104,9 @@ class Scene:
         return self.store.get(job.id).status
 
     def completed(self, *jobs: Job) -> None:
-        """Wait until jobs are completed."""
-        until(lambda: all(self.status(job) is Status.COMPLETED for job in jobs))
+        until(lambda: all(self.status(job) is Status.COMPLETED for job in jobs), 180)
 
     def detail(self, job: Job, slug: str = "engine-fault") -> str:
-        """Return why a job failed."""
         failed = self.store.get(job.id)
         assert failed.status is Status.FAILED
         assert failed.error is not None
@@ -145,7 +142,6 @@ class WorkerProcess:
         return self.log_path.read_text()
 
     def end(self) -> int:
-        """Wait for its exit; return the code."""
         return self.process.wait(120)
 
 

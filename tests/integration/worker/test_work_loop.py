@@ -133,14 +133,6 @@ def test_rq_does_not_break_a_batch_off_whose_slices_together_take_longer_than_a_
     assert scene.blame(job) == 0
 
 
-def test_a_second_stop_signal_changes_nothing(make_worker: MakeWorker, scene: Scene) -> None:
-    worker, job = make_worker(), scene.accept()
-    for _ in range(2):
-        worker.request_stop(signal.SIGTERM, None)
-    worker.work(logging_level="WARNING")  # returns
-    assert scene.store.queues.waiting_batches() == {(job.id, 0)}
-
-
 # --- Returning shap's memory ---
 
 
