@@ -1,10 +1,14 @@
-"""Models as people train them, from `models add` to values over REST that fit the model."""
+"""Models as people train them, from `models add` to values over REST; those that cannot be served."""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
+import json
 import math
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +19,13 @@ from numpy.typing import NDArray
 
 from ops.lab.trial_appliance import Appliance
 from ops.models.command import run
+from shared.build import ROOT
 from tests.support.case_requests import FORMATS, distance, explained, post, post_bytes
-from tests.support.model_cases import MAKERS, STOPPED
+from tests.support.model_cases import MAKERS, STOPPED, too_few_names
 from tests.support.trained_case import ModelCase, codes_of
 
+#: Models that cannot be served, with what the reasons must say.
+REFUSED = {"five-names": "has 5 features and 2 feature names", "wine": "Restore"}
 #: How far values may be off, relative to the largest of their row and output.
 EXACT = 1e-5
 #: Seconds for a start that activates all these models on a busy machine.
@@ -37,17 +44,42 @@ def cases() -> dict[str, ModelCase]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, ModelCase]) -> Iterator[Appliance]:
-    """Import all models, compare their margins with the owner's, and serve them."""
+    """Import all models, comparing their margins with the owner's; serve them from their records."""
     folder = tmp_path_factory.mktemp("cases")
     models_dir = folder / "models"
     for name, case in cases.items():
         assert run(import_arguments(folder, name, case), models_dir) == 0, name
+    put_refused(models_dir)
     appliance = Appliance(folder / "data", {"MODELS_DIR": str(models_dir), "BATCH_ROWS": "400"})
-    appliance.start(START_SECONDS)
     try:
+        appliance.start(START_SECONDS)
+        appliance.stop()
+        appliance.start()  # from the records of the first start
         yield appliance
     finally:
         appliance.stop()
+
+
+def put_refused(models_dir: Path) -> None:
+    """Alter a shipped model, and add a model of 5 features and 2 names, of which its manifest lists 5."""
+    shutil.copytree(ROOT / "models" / "wine", models_dir / "wine")
+    with (models_dir / "wine" / "1" / "model.ubj").open("r+b") as file:
+        file.seek(100)
+        file.write(b"altered")
+    folder = models_dir / "five-names" / "1"
+    folder.mkdir(parents=True)
+    too_few_names().save_model(folder / "model.ubj")
+    manifest = {  # of format 1, as the first edition wrote them
+        "name": "five-names",
+        "version": 1,
+        "sha256": hashlib.sha256((folder / "model.ubj").read_bytes()).hexdigest(),
+        "features": ["first", "second", "third", "fourth", "fifth"],
+        "outputs": ["output"],
+        "objective": "reg:squarederror",
+        "xgboost_version": "3.4.1",
+        "training": {},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
 
 
 def import_arguments(folder: Path, name: str, case: ModelCase) -> list[str]:
@@ -61,6 +93,31 @@ def import_arguments(folder: Path, name: str, case: ModelCase) -> list[str]:
         case.background.to_csv(background, index=False)
         arguments += ["--background", str(background)]
     return arguments
+
+
+def test_models_that_cannot_be_served_are_the_only_ones_refused_and_a_second_start_verifies_nothing(
+    served: Appliance,
+) -> None:
+    ready = served.get("/readyz")
+    assert ready.status == 200
+    assert ready.json()["probes"]["models"]["refused"] == [f"{name}@1" for name in REFUSED]
+    documents = {one["name"]: one for one in served.get("/v1/models").json()["models"]}
+    assert {name for name, one in documents.items() if one["state"] == "ready"} == set(MAKERS)
+    for name, reason in REFUSED.items():
+        assert documents[name]["state"] == "refused"
+        assert reason in documents[name]["reason"]
+        refused = post_bytes(served, f"?model={name}", "text/csv", b"first\n1\n")
+        assert (refused.status, refused.json()["type"]) == (422, "/problems/model-refused")
+        assert documents[name]["reason"] in refused.json()["detail"]
+    log = served.log().splitlines()
+    assert [line for line in log if "model refused" in line and "wine@1" in line and "Restore" in line]
+    activations = [line for line in log if "models activated" in line]
+    before, after = (dict(re.findall(r"(\w+)=([\d.]+)", line)) for line in activations)
+    assert int(before["verified"]) >= len(MAKERS)  # what was altered need not be verified
+    assert int(after["verified"]) == 0
+    assert before["versions"] == after["versions"]
+    assert "Traceback" not in served.log()
+    assert len(served.worker_pids()) == 2
 
 
 @pytest.fixture(params=list(MAKERS))
