@@ -72,19 +72,25 @@ def outcome(form: str, body: bytes | io.BytesIO, spec: RowSpec, block: int = BLO
             return type(fault), None if isinstance(fault, UnreadableBodyError) else str(fault), details
 
 
+def alike(got: Any, wanted: Any) -> bool:
+    """Tell whether two outcomes are the same; a body with a faulty row that is also unreadable is refused for either."""
+    refused = isinstance(got, tuple) and isinstance(wanted, tuple)
+    return bool(got == wanted or (refused and UnreadableBodyError in {got[0], wanted[0]}))
+
+
 def outcome_of_all(form: str, body: bytes, spec: RowSpec) -> Any:
     """Read in blocks of each size, in short reads, and without the quick ways; return the one outcome."""
     wanted = outcome(form, body, spec)
     for block in BLOCKS:
-        assert outcome(form, body, spec, block) == wanted, block
-    assert outcome(form, ShortReads(body), spec) == wanted
+        assert alike(outcome(form, body, spec, block), wanted), block
+    assert alike(outcome(form, ShortReads(body), spec), wanted)
     with (
         patch.object(csv_rows, "_parse_plain", lambda *_: None),
         patch.object(request_body, "parse_plain_body", lambda _: None),
         patch.object(json_scanner, "count_rows", lambda *_: 0),
         patch.object(json_rows, "count_rows", lambda *_: 0),
     ):
-        assert outcome(form, body, spec) == wanted
+        assert alike(outcome(form, body, spec), wanted)
     return wanted
 
 
@@ -128,12 +134,7 @@ def test_stray_quotes_in_csv_are_read_alike_in_blocks_of_any_size(
     text: str, features: tuple[Feature, ...]
 ) -> None:
     spec = RowSpec(features, 1000, 1000)
-    body = (",".join(spec.names) + "\n" + text).encode()
-    wanted = outcome("csv", body, spec)
-    for block in BLOCKS:
-        got = outcome("csv", body, spec, block)
-        # A body with a faulty row and a quote that is not closed is refused for either.
-        assert got == wanted or (isinstance(got, tuple) and isinstance(wanted, tuple)), block
+    outcome_of_all("csv", (",".join(spec.names) + "\n" + text).encode(), spec)
 
 
 def test_a_stray_quote_does_not_open_a_quoted_cell() -> None:
