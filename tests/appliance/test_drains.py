@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import closing
 
 import psutil
 
-from ops.lab.trial_appliance import STOP_SECONDS, Appliance
-from shapbox import NoAnswerError, Response, Shapbox
+from ops.lab.trial_appliance import STOP_SECONDS
 from shared.jobs import keys
 from shared.redis.connection import Patience, connect
-from tests.appliance.conftest import MakeAppliance, Say
+from tests.appliance.conftest import MakeAppliance
 from tests.support.faults.placing import Faults
 from tests.support.faults.submitted import (
     BATCH_ROWS,
@@ -29,27 +27,8 @@ from tests.support.faults.submitted import (
 BATCHES, SLOW, LONG = 60, 10, 11
 
 
-def readyz(appliance: Appliance) -> Response | None:
-    """Return its answer, or None if nothing listens any more."""
-    try:
-        return Shapbox(appliance.url, "").call("GET", "/readyz", seconds=2.0)
-    except NoAnswerError:
-        return None
-
-
-def seconds_until_refused(appliance: Appliance) -> float:
-    """Return the seconds until /readyz refused new work; fail if it never did."""
-    started = time.monotonic()
-    while (answer := readyz(appliance)) is not None:
-        if answer.status == 503:
-            assert not answer.json()["probes"]["draining"]["ok"], answer
-            return time.monotonic() - started
-        time.sleep(0.02)
-    raise AssertionError(f"the api went without a word\n{appliance.log_tail()}")
-
-
 def test_a_stop_finishes_or_hands_back_what_is_in_hand_and_the_rest_waits_for_the_next_start(
-    make_appliance: MakeAppliance, faults: Faults, say: Say
+    make_appliance: MakeAppliance, faults: Faults
 ) -> None:
     first, second = (make_appliance(**faults.environment()) for _ in range(2))
     first.start()
@@ -60,14 +39,14 @@ def test_a_stop_finishes_or_hands_back_what_is_in_hand_and_the_rest_waits_for_th
     eventually(lambda: len(faults.strikes()) == 2, first.log_tail)
     family, workers = first.family(), first.worker_pids()
     assert first.process is not None
-    stopped = time.monotonic()
     first.process.send_signal(signal.SIGTERM)
-    refused = seconds_until_refused(first)
+    # The api says so before it goes.
+    refusal = eventually(lambda: answer if (answer := first.get("/readyz")).status == 503 else None)
+    assert not refusal.json()["probes"]["draining"]["ok"], refusal
     for pid in (first.process.pid, *workers):  # somebody is impatient
         if psutil.pid_exists(pid):
             os.kill(pid, signal.SIGTERM)
     assert first.process.wait(STOP_SECONDS) == 0, first.log_tail()
-    say(f"/readyz refused after {refused:.1f} s, all gone {time.monotonic() - stopped:.1f} s after SIGTERM")
     left = [one for one in family if one.is_running() and one.status() != psutil.STATUS_ZOMBIE]
     assert not left, first.log_tail()
     begun, recorded = ([step.batch for step in faults.steps(point)] for point in ("read", "recorded"))

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from itertools import pairwise
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ops.lab.memory import oom_kills, repeated, working_set
 from ops.lab.trial_appliance import Appliance, memory_cgroup
-from shared.cgroup import V1, Cgroup
 from shared.redis.connection import Patience, connect
-from tests.appliance.conftest import MakeAppliance, Say
+from tests.appliance.conftest import MakeAppliance
 from tests.support.faults.placing import Action, Faults, Strike, timed
 from tests.support.faults.submitted import (
     BATCH_ROWS,
@@ -40,37 +38,6 @@ TIMES = timed(heartbeat_interval_seconds=0.6, heartbeat_lease_seconds=3)
 HUNG_SECONDS = "5"
 #: Seconds between two looks at the working set.
 SAMPLE_SECONDS = 0.02
-
-
-class WorkingSet:
-    """The highest working set of a memory cgroup, of many looks."""
-
-    def __init__(self, folder: Path) -> None:
-        self._cgroup = Cgroup(folder, V1, None)
-        self.peak = self.looks = 0
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Look again and again while the block runs."""
-        stopped = threading.Event()
-
-        def watch() -> None:
-            while not stopped.wait(SAMPLE_SECONDS):
-                self.peak = max(self.peak, self._cgroup.working_set())
-                self.looks += 1
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            thread.join()
-
-    def oom_kills(self) -> int:
-        """Return how many processes the kernel has killed in it."""
-        lines = (self._cgroup.folder / "memory.oom_control").read_text(encoding="ascii").splitlines()
-        return int(dict(line.split() for line in lines)["oom_kill"])
 
 
 @pytest.fixture
@@ -121,11 +88,11 @@ def check_the_others(appliance: Appliance, *others: Submitted) -> None:
 
 
 def test_batches_that_blow_memory_are_given_up_one_at_a_time_and_two_at_once_and_the_container_lives(
-    make_appliance: MakeAppliance, faults: Faults, container: Path, say: Say
+    make_appliance: MakeAppliance, faults: Faults, container: Path
 ) -> None:
     appliance = make_appliance(cgroup=container, **faults.environment())
-    memory = WorkingSet(container)
-    with memory.watched():
+    looks: list[int] = []
+    with repeated(lambda: looks.append(working_set(appliance)), SAMPLE_SECONDS):
         appliance.start()
         programs = {name: appliance.pids_of(name) for name in PROGRAMS}
         actions: tuple[Action, ...] = ("steps", "once")
@@ -133,13 +100,9 @@ def test_batches_that_blow_memory_are_given_up_one_at_a_time_and_two_at_once_and
             first, bad, last = submit_three(appliance, faults, action)
             check_given_up(appliance, faults, bad)
             check_the_others(appliance, first, last)
-        say(
-            f"one at a time: highest working set {memory.peak / 2**20:.0f} MB of {CONTAINER_MB} (hard mark "
-            f"{HARD_MARK / 2**20:.0f}), {memory.looks} looks, {memory.oom_kills()} OOM kills"
-        )
-        assert memory.looks > 100
-        assert memory.oom_kills() == 0
-        assert memory.peak < HARD_MARK
+        assert len(looks) > 100
+        assert oom_kills(appliance) == 0
+        assert max(looks) < HARD_MARK
 
         with faults.held():
             bad = submit(appliance, "diabetes", BATCHES * BATCH_ROWS)
@@ -151,20 +114,18 @@ def test_batches_that_blow_memory_are_given_up_one_at_a_time_and_two_at_once_and
         assert {name: appliance.pids_of(name) for name in PROGRAMS} == programs
         appliance.stop()
     blows = sum(strike.job_id == bad.id for strike in faults.strikes())
-    say(f"two at once: highest working set {memory.peak / 2**20:.0f} MB, {memory.oom_kills()} OOM kills")
     # One batch cannot take the container over its mark. Two at once can, and the kernel may choose a worker.
-    assert memory.oom_kills() <= blows
+    assert oom_kills(appliance) <= blows
 
 
 def test_a_batch_that_hangs_in_native_code_is_killed_run_again_and_given_up_at_the_third(
-    make_appliance: MakeAppliance, faults: Faults, say: Say
+    make_appliance: MakeAppliance, faults: Faults
 ) -> None:
     appliance = make_appliance(**{**TIMES, **faults.environment()}, BATCH_TIMEOUT_SECONDS=HUNG_SECONDS)
     appliance.start()
     first, bad, last = submit_three(appliance, faults, "hanggil")
     strikes = check_given_up(appliance, faults, bad)
     check_the_others(appliance, first, last)
-    say(f"seconds between the hangs: {[round(b.at - a.at, 1) for a, b in pairwise(strikes)]}")
     with closing(connect(appliance.settings(), Patience.STEADY, name="test")) as connection:
         count = counters(connection)
     # The third gives the batch up; the two before it were killed for hanging, and run again.
