@@ -43,7 +43,7 @@ def test_a_worker_completes_a_job_in_eight_round_trips_a_batch_and_leaves_on_sig
     start: Start, scene: Scene
 ) -> None:
     worker = start()
-    before, batches = scene.connection.info("stats")["total_reads_processed"], 100
+    before, batches = scene.connection.info("stats")["total_reads_processed"], 200
 
     job = scene.accept(10 * batches)
     until(lambda: worker.log().count("batch explained") == batches)  # asks Redis nothing
