@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ops.run.data_dir import empty_folder, ensure_host_name, ensure_keys, make_folders
-from ops.run.embedded_redis import write_redis_config
 from ops.run.lock import await_orphaned_redis, hold_lock
 from ops.run.memory_limit import decide_memory_limit
 from ops.run.model_activation import activate_models
@@ -63,7 +62,6 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory_why: str)
     hold_lock(settings.data_dir)
     if settings.embedded_redis:
         await_orphaned_redis(settings.redis_dir)
-        write_redis_config(settings)
     check_ports(settings)
     if settings.redis_url is not None:
         from ops.run.remote_redis import check_redis  # noqa: PLC0415  # loads a client that no other start needs
@@ -78,7 +76,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory_why: str)
 
 
 def _complete(environment: Mapping[str, str], settings: Settings, about: dict[str, object]) -> dict[str, str]:
-    """Decide what the settings leave open, log it and `about`, and return the programs' environment."""
+    """Decide what the settings leave open and log it; return the programs' environment."""
     cpus = usable_cpus(environment)
     workers, limit, why = size(settings, cpus)
     settings = replace(settings, workers=workers, worker_memory_limit_mb=limit)

@@ -95,9 +95,9 @@ def ensure_keys(settings: Settings) -> dict[str, Path]:
 
 
 def ensure_host_name(settings: Settings) -> str:
-    """Return the name of this DATA_DIR: the hostname, which others may share, and a random part.
+    """Return the name of this DATA_DIR: the hostname and a random part.
 
-    It is kept: by it an appliance that was killed whole knows which batches are its own to give back at once.
+    Others may share the hostname. It is kept: by it an appliance that was killed whole knows which batches are its own to give back at once.
     Raises BootError if it cannot be kept.
     """
     path = settings.host_name_file

@@ -49,9 +49,9 @@ def require_ready_models(settings: Settings, activations: Activations) -> int:
 
 
 def _make_placeholders(settings: Settings, faults: list[ModelFault]) -> None:
-    """Replace each faulty model, and DEFAULT_MODEL if it is missing: there is at least one model then.
+    """Replace each faulty model, and DEFAULT_MODEL if it is missing.
 
-    XGBoost, which this needs, leaves the memory when this process becomes supervisord.
+    There is at least one model then. XGBoost, which this needs, leaves the memory when this process becomes supervisord.
     """
     models_dir, placeholders_dir = settings.models_dir, settings.placeholders_dir
     try:

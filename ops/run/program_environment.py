@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from ops.run.embedded_redis import redis_program
 from ops.run.parent_death import SUPERVISOR_PID
 from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
+from shared.errors import BootError
 from shared.settings import Role, Settings
 from shared.timing import TIMING
 
@@ -30,7 +31,7 @@ DECIDED = ("DATA_DIR", "MODELS_DIR", "WORKERS", "MEMORY_LIMIT_MB", "WORKER_MEMOR
 def program_environment(
     environment: Mapping[str, str], settings: Settings, key_files: Mapping[str, Path], host: str
 ) -> dict[str, str]:
-    """Return supervisord's environment: the settings as boot completed them, and its own variables.
+    """Return supervisord's environment: the completed settings, and its own variables.
 
     A key that boot made is passed on as the name of its file. `host` is the appliance's name.
     """
@@ -54,7 +55,13 @@ def program_environment(
 
 
 def _supervisord_variables(settings: Settings) -> dict[str, str]:
-    """Return what supervisord.conf reads."""
+    """Return what supervisord.conf reads. Raises BootError without a Redis that is needed."""
+    redis = shutil.which("redis-server") or shutil.which("valkey-server")
+    if settings.embedded_redis and redis is None:
+        raise BootError(
+            "redis-server is missing: install it (Debian, Ubuntu: apt-get install redis-server), "
+            "or set REDIS_URL to a remote Redis."
+        )
     starts = {
         "REDIS": settings.embedded_redis,
         "API": settings.role is not Role.WORKER,
@@ -63,6 +70,7 @@ def _supervisord_variables(settings: Settings) -> dict[str, str]:
     return {
         "SHAPBOX_PYTHON": sys.executable,
         "SHAPBOX_RUN_DIR": str(settings.run_dir),
-        "SHAPBOX_REDIS": redis_program() if settings.embedded_redis else "redis-server",
+        "SHAPBOX_REDIS": redis or "",
+        "SHAPBOX_REDIS_LOG_LEVEL": "notice" if settings.log_level == "DEBUG" else "warning",
         **{f"SHAPBOX_START_{name}": str(start).lower() for name, start in starts.items()},
     }

@@ -51,7 +51,9 @@ def _ask(settings: Settings) -> Exception | str:
             return fault
     if replication.get("role") == "slave":
         primary = f"{replication.get('master_host')}:{replication.get('master_port')}"
-        return f"is a read-only replica of {primary}: name that, or an address that always leads to the primary."
+        return (
+            f"is a read-only replica of {primary}: name that, or an address that always leads to the primary."
+        )
     return "is a cluster: name one that is not. All keys must be in one place." if mode == "cluster" else ""
 
 

@@ -1,4 +1,4 @@
-"""The content of the image, and one container at work: exact, in 512 MB, without privileges."""
+"""The content of the image, and one container at work in 512 MB, without privileges."""
 
 from __future__ import annotations
 

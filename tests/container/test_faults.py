@@ -1,4 +1,4 @@
-"""A container's life with stops and kills, and memory in 512 MB: the guard's actions, and the kernel's."""
+"""Stops, kills and memory in a container: the guard's actions, and the kernel's."""
 
 from __future__ import annotations
 

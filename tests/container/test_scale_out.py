@@ -45,7 +45,7 @@ class Fleet(Reached):
         address = f"127.0.0.1:{free_ports(1)[0]}"
         self.url = f"http://{address}"
         self._compose_words = compose
-        #: What .env would hold.
+        #: The lines of .env.
         self._settings: Mapping[str, str] = {
             "SHAPBOX_IMAGE": image,
             "PEERS_IMAGE": peers,

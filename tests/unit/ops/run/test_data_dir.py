@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shlex
 import socket
 import stat
 import subprocess
 import sys
 import tempfile
+from configparser import RawConfigParser
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,6 @@ from redis.backoff import ConstantBackoff
 from redis.retry import Retry
 
 from ops.run.data_dir import empty_folder, ensure_host_name, ensure_keys, make_folders
-from ops.run.embedded_redis import write_redis_config
 from ops.run.ports import check_ports
 from ops.run.program_environment import GIVE_BACK, program_environment
 from shared.appliance.program_start import host_name
@@ -155,10 +156,15 @@ def test_a_port_or_host_that_cannot_be_listened_on_is_named_with_its_setting(set
             check_ports(replace(settings, host=host, metrics_port=port))
 
 
-def test_redis_accepts_the_configuration_even_with_blanks_and_quotes_in_the_path(tmp_path: Path) -> None:
-    settings = Settings(data_dir=tmp_path / 'my "data" dir')
+def test_supervisord_starts_redis_with_its_configuration_even_with_blanks_in_the_path(tmp_path: Path) -> None:
+    settings = replace(Settings(), data_dir=tmp_path / "my data dir")
     make_folders(settings)
-    with subprocess.Popen(["redis-server", str(write_redis_config(settings))]) as server:
+    environment = program_environment(os.environ, settings, {}, "box-1")
+    programs = RawConfigParser(strict=False, comment_prefixes=(";",))
+    programs.read(ROOT / "supervisord.conf")
+    command = programs["program:redis"]["command"].replace("%(here)s", str(ROOT))
+    command = re.sub(r"%\(ENV_(\w+)\)s", lambda found: environment[found[1]], command)
+    with subprocess.Popen(shlex.split(command), cwd=ROOT, env=environment) as server:
         try:
             patience = Retry(ConstantBackoff(0.05), 1200)
             with redis.Redis(unix_socket_path=str(settings.redis_socket), retry=patience) as client:
@@ -166,5 +172,6 @@ def test_redis_accepts_the_configuration_even_with_blanks_and_quotes_in_the_path
         finally:
             server.terminate()
     wanted = {"port": "0", "appendonly": "yes", "appendfsync": "no", "save": "", "databases": "1"}
-    wanted |= {"maxmemory-policy": "noeviction", "maxmemory": str(64 * 2**20)}
+    wanted |= {"maxmemory-policy": "noeviction", "maxmemory": str(64 * 2**20), "loglevel": "warning"}
     assert {name: read[name] for name in wanted} == wanted
+    assert (settings.redis_dir / "appendonlydir").is_dir()
