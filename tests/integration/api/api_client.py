@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import falcon.testing
 
@@ -26,6 +26,7 @@ from shared.build import ROOT
 from shared.log import log_context
 from shared.settings import Settings
 from tests.support.openapi_contract import contract
+from tests.support.redis_server import until
 
 API_KEY, ADMIN_API_KEY, METRICS_TOKEN = (
     "api-key-of-the-tests",
@@ -128,23 +129,21 @@ class Process:
 
     def __init__(self, settings: Settings) -> None:
         self.port = free_ports(1)[0]
-        environment = {
-            **os.environ,
-            **GIVE_BACK,
-            "DATA_DIR": str(settings.data_dir),
-            "PORT": str(self.port),
-            "API_KEY": API_KEY,
-        }
+        addition = {"DATA_DIR": str(settings.data_dir), "PORT": str(self.port), "API_KEY": API_KEY}
+        environment = {**os.environ, **GIVE_BACK, **addition}
         self.log = Path(settings.data_dir, "api.log")
         with self.log.open("wb") as log:
             command = [sys.executable, "-m", "services.api"]
             self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=log)
         self.http = OverHttp(self.port)
 
-    def answers(self) -> bool:
-        with contextlib.suppress(OSError):
-            return self.http.get("/healthz").status == 200
-        return False
+    def __enter__(self) -> Self:
+        until(self._answers)
+        return self
+
+    def __exit__(self, *_fault: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def stop(self) -> float:
         """Return the seconds that it takes to end after SIGTERM."""
@@ -153,9 +152,10 @@ class Process:
         assert self.process.wait(60) == 0
         return time.monotonic() - started
 
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            return self.http.get("/healthz").status == 200
+        return False
 
 
 def changed(components: Components, **replaced: Any) -> Components:

@@ -41,12 +41,11 @@ from tests.integration.api.api_client import (
     METRICS_TOKEN,
     InProcess,
     OverHttp,
-    Process,
 )
 from tests.integration.api.served import Serve, Served
 from tests.support.activated import activated_catalog
 from tests.support.processes import common_folder, once
-from tests.support.redis_server import RedisServer, until
+from tests.support.redis_server import RedisServer
 
 type Values = NDArray[np.float32]
 type Finish = Callable[[Job], Values]
@@ -224,17 +223,3 @@ def nothing_is_left(components: Components) -> Callable[[], None]:
         assert list(Path(components.settings.tmp_dir).iterdir()) == []
 
     return check
-
-
-@pytest.fixture
-def start(settings: Settings) -> Iterator[Callable[[], Process]]:
-    """Start the api as a process of its own."""
-    with contextlib.ExitStack() as stack:
-
-        def begin() -> Process:
-            started = Process(settings)
-            stack.callback(started.kill)
-            until(started.answers)
-            return started
-
-        yield begin

@@ -71,9 +71,7 @@ def test_request_ids_unknown_addresses_and_caching(client: InProcess) -> None:
         assert client.get("/v1/jobs", key=key).headers["cache-control"] == "no-store"
 
 
-def test_the_console_is_open_to_all_names_no_other_host_and_nothing_else_is_served(
-    client: InProcess, components: Components
-) -> None:
+def test_only_the_consoles_files_are_open_and_name_no_host(client: InProcess, components: Components) -> None:
     files = sorted(CONSOLE.iterdir())
     assert len(files) > 3
     for path in files:
@@ -87,9 +85,7 @@ def test_the_console_is_open_to_all_names_no_other_host_and_nothing_else_is_serv
     assert routes == {"/console/{file}", "unmatched"}
 
 
-def test_the_page_may_speak_to_nobody_else_and_is_not_sent_again_to_those_who_have_it(
-    client: InProcess,
-) -> None:
+def test_the_page_speaks_to_nobody_else_and_is_sent_again_only_when_it_changed(client: InProcess) -> None:
     reply = client.get("/", key=None)
     assert (reply.status, reply.body) == (200, (CONSOLE / INDEX).read_bytes())
     policy = dict(part.split(" ", 1) for part in reply.headers["content-security-policy"].split("; "))

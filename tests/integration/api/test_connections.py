@@ -52,9 +52,7 @@ def test_a_head_has_a_deadline_however_often_a_byte_comes(serve: Serve) -> None:
     assert connection.rest() == b""
 
 
-def test_a_small_body_has_a_deadline_and_a_large_one_must_make_progress(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_has_a_deadline_that_progress_defers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     serve.times(http_body_seconds=0.5)
     monkeypatch.setattr(channel, "SLOWEST_BYTES_PER_SECOND", 100_000)
     connection = serve().connect()
@@ -77,9 +75,7 @@ def test_the_times_of_production_are_those_that_the_documentation_promises() -> 
     assert (seconds, TIMING.http_linger_seconds) == ((10, 10, 75), 30)
 
 
-def test_idle_stalled_and_lingering_connections_are_closed_though_the_clock_is_set_back(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_idle_stalled_lingering_close_on_any_clock(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(time.time(), -10)
     monkeypatch.setattr(time, "time", lambda: next(clock))
     serve.times(http_idle_seconds=0.2)
@@ -249,9 +245,7 @@ def test_a_connection_to_be_closed_is_closed_also_if_its_client_reads_late(serve
 # --- The loop ---
 
 
-def test_an_event_of_a_connection_that_was_replaced_is_not_taken_for_one_of_the_next(
-    components: Components, serve: Serve
-) -> None:
+def test_an_event_of_a_replaced_one_is_not_the_next_ones(components: Components, serve: Serve) -> None:
     """A new connection has the number of the one that it replaces."""
     serve.limits(20)
     stopped = serve(say_length)
@@ -285,9 +279,7 @@ def test_pipelined_requests_of_some_leave_their_turn_to_others(serve: Serve) -> 
         assert connection.rest().count(b"read 0") == 20
 
 
-def test_a_connection_that_cannot_be_let_in_leaves_the_listener_open(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_that_cannot_be_let_in_leaves_others_open(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     served = serve(say_length)
     with monkeypatch.context() as patch:
         patch.setattr(server, "ip_address", int)

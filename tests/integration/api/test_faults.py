@@ -91,9 +91,7 @@ def test_a_job_is_named_and_its_rows_are_kept_if_redis_goes_away_around_its_acce
 
 
 @pytest.mark.usefixtures("server")
-def test_a_redis_that_refuses_writes_is_503_with_the_reason(
-    client: InProcess, components: Components
-) -> None:
+def test_a_redis_that_refuses_writes_is_503_with_why(client: InProcess, components: Components) -> None:
     connection = components.connection
     # One that cannot save refuses writes in a transaction.
     (components.settings.redis_socket.parent / "dump.rdb").mkdir()  # where Redis would put its file
@@ -130,7 +128,7 @@ def test_a_full_disk_is_507_and_names_what_is_scarce(
     nothing_is_left()
 
 
-def test_a_retry_of_a_packed_body_gets_its_job_although_the_disk_is_full(
+def test_a_packed_retry_gets_its_job_on_a_full_disk(
     client: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     body = gzip.compress(json.dumps(BODY).encode())

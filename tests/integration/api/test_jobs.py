@@ -26,9 +26,7 @@ def rows_of(count: int) -> dict[str, Any]:
     return {"model": "diabetes", "rows": [[float(row)] * 10 for row in range(count)]}
 
 
-def test_a_submitted_job_is_accepted_with_its_address_and_document(
-    client: InProcess, components: Components
-) -> None:
+def test_a_job_is_accepted_with_its_address_and_document(client: InProcess, components: Components) -> None:
     reply = client.post_json("/v1/jobs", rows_of(25))
     assert reply.status == 202
     job = reply.json
@@ -65,9 +63,7 @@ def test_a_job_that_ends_in_time_is_answered_with_200_and_explain_with_the_value
     assert np.load(io.BytesIO(gzip.decompress(reply.body))).shape == (3, 11)
 
 
-def test_a_job_that_does_not_end_in_time_is_answered_with_202(
-    client: InProcess, components: Components
-) -> None:
+def test_a_job_that_takes_longer_is_answered_with_202(client: InProcess, components: Components) -> None:
     started = time.monotonic()
     assert client.post_json("/v1/jobs?wait=0.3", rows_of(1)).status == 202
     assert time.monotonic() - started >= 0.3
@@ -95,9 +91,7 @@ def test_waiting_for_a_job_ends_as_soon_as_the_job_does(
     timer.join()
 
 
-def test_explain_refuses_what_it_cannot_answer_before_it_works(
-    client: InProcess, nothing_is_left: Callable[[], None]
-) -> None:
+def test_explain_refuses_first_what_it_cannot(client: InProcess, nothing_is_left: Callable[[], None]) -> None:
     assert client.post_json("/v1/explain", rows_of(25), Accept="image/png").status == 406
     assert client.post_json("/v1/explain?offset=26", rows_of(25)).status == 400
     nothing_is_left()
@@ -106,9 +100,7 @@ def test_explain_refuses_what_it_cannot_answer_before_it_works(
 # --- Idempotency ---
 
 
-def test_the_same_idempotency_key_and_body_give_the_same_job_even_when_the_queue_is_full(
-    client: InProcess, components: Components
-) -> None:
+def test_a_key_sent_again_gives_its_job_on_a_full_queue(client: InProcess, components: Components) -> None:
     first, again = (client.post_json("/v1/jobs", rows_of(1500), Idempotency_Key="key-1") for _ in range(2))
     assert (first.status, again.status) == (202, 202)
     assert first.json["id"] == again.json["id"]
@@ -118,9 +110,7 @@ def test_the_same_idempotency_key_and_body_give_the_same_job_even_when_the_queue
         assert other.refusal == (422, "idempotency-conflict")
 
 
-def test_one_idempotency_key_sent_many_times_at_once_makes_one_job(
-    client: InProcess, components: Components
-) -> None:
+def test_a_key_sent_many_times_at_once_makes_one_job(client: InProcess, components: Components) -> None:
     with ThreadPoolExecutor(8) as threads:
         sent = [
             threads.submit(client.post_json, "/v1/jobs", rows_of(30), Idempotency_Key="key-1")
@@ -149,9 +139,7 @@ def test_jobs_are_listed_newest_first_page_by_page(client: InProcess) -> None:
         assert client.get(f"/v1/jobs?{query}").refusal == (400, "bad-parameter")
 
 
-def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(
-    client: InProcess, components: Components
-) -> None:
+def test_deleting_an_active_job_cancels_it(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/jobs", rows_of(25)).json
     assert client.call("DELETE", job["links"]["self"]).status == 204
     assert components.payloads.job_ids() == []
@@ -161,9 +149,7 @@ def test_deleting_an_active_job_cancels_it_and_deletes_its_rows(
     assert client.get(job["links"]["self"]).status == 404
 
 
-def test_deleting_an_ended_job_removes_all_of_it(
-    client: InProcess, components: Components, finish: Finish
-) -> None:
+def test_deleting_an_ended_job_removes_it(client: InProcess, components: Components, finish: Finish) -> None:
     job = client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").json
     finish(components.store.get(job["id"]))
     assert client.call("DELETE", job["links"]["self"]).status == 204

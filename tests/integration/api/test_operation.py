@@ -49,9 +49,7 @@ def probe(client: InProcess, name: str) -> tuple[int, bool]:
     return reply.status, reply.json["probes"][name]["ok"]
 
 
-def test_what_cannot_heal_is_unhealthy_and_a_monitor_is_missed_only_after_the_start(
-    client: InProcess, components: Components
-) -> None:
+def test_what_cannot_heal_is_unhealthy_after_the_start(client: InProcess, components: Components) -> None:
     assert client.get("/healthz", key=None).json == OK
     assert probe(client, "monitor") == (200, False)
     grow_old(components)
@@ -63,9 +61,7 @@ def test_what_cannot_heal_is_unhealthy_and_a_monitor_is_missed_only_after_the_st
         assert reply.status == (503 if cause else 200)
 
 
-def test_an_api_with_remote_workers_is_not_restarted_for_them(
-    client: InProcess, components: Components
-) -> None:
+def test_an_api_is_not_restarted_for_remote_workers(client: InProcess, components: Components) -> None:
     object.__setattr__(components, "settings", replace(components.settings, role=Role.API))
     grow_old(components)
     report(components, no_worker_seconds=31.0, standstill_seconds=31.0)
@@ -98,9 +94,7 @@ def test_readiness_names_every_probe_and_needs_a_worker_and_a_store(
     assert int(client.get("/readyz").headers["retry-after"]) >= 1
 
 
-def test_an_appliance_that_stops_takes_no_new_work_and_asks_nobody_to_leave(
-    client: InProcess, components: Components
-) -> None:
+def test_an_appliance_that_stops_takes_no_new_work(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/jobs", BODY).json
     report(components, draining=True)
     for path in ("/v1/jobs", "/v1/explain"):
@@ -155,9 +149,7 @@ def test_an_admin_sees_the_living_workers_and_asks_one_monitor_once_to_replace_t
 # --- Counters and the log ---
 
 
-def test_requests_are_counted_by_route_without_the_waits_that_clients_asked_for(
-    client: InProcess, components: Components
-) -> None:
+def test_requests_are_counted_without_their_waits(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/jobs", BODY).json
     started = time.monotonic()
     for _ in range(2):  # a wait of the request before does not count for the next one

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,11 +36,12 @@ type Rows = list[tuple[bytes, bytes]]
 
 
 @pytest.fixture
-def process(settings: Settings, start: Callable[[], Process], compiled: tuple[Path, Activations]) -> Process:
+def process(settings: Settings, compiled: tuple[Path, Activations]) -> Iterator[Process]:
     """Start an api that explains rows itself."""
     shutil.copytree(compiled[0], settings.compiled_dir)
     compiled[1].write(settings.activations_file)
-    return start()
+    with Process(settings) as process:
+        yield process
 
 
 @pytest.fixture

@@ -148,9 +148,7 @@ def test_chunks_of_any_size_with_extensions_and_a_trailer_are_read(served: Serve
         assert connection.status(GET) == 200
 
 
-def test_tiny_chunks_are_read_wherever_they_are_cut_and_mostly_without_a_call_for_each_line(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_tiny_chunks_are_read_many_at_a_time_however_they_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     lines: list[bytes] = []
     read_line = ChunkedBody._read_line
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 import socket
-import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from services.api.__main__ import main
 from services.api.components import Components
+from services.api.explain.job_waits import MOST_WAITING
 from services.api.http.channel import WAITING_BYTES
 from services.api.http.server import UNSENT_BYTES
 from services.api.results.writer import WHOLE_NUMBERS
@@ -25,13 +27,10 @@ from shared.jobs.store import JobStore
 from shared.memory import process_pss_bytes
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
-from tests.integration.api.api_client import API_KEY, NPY, OverHttp, Process, Reply
+from tests.integration.api.api_client import API_KEY, NPY, OverHttp, Process
 from tests.integration.api.served import Connection
 from tests.support.quick import check_quick_by_own_clock
-from tests.support.redis_server import RedisServer
-
-type Start = Callable[[], Process]
-type Wait = Callable[..., float]
+from tests.support.redis_server import RedisServer, until
 
 BODY = {"model": "diabetes", "rows": [[1.0] * 10]}
 MB = 2**20
@@ -43,64 +42,53 @@ ROWS = WHOLE_NUMBERS // (FEATURES + 2)
 MOST_GROWN_MB = 48
 
 
-def test_health_is_answered_while_as_many_as_may_wait_do(
-    http: OverHttp, components: Components, finish: Callable[[Job], object], wait_until: Wait
+def test_health_is_answered_while_as_many_as_may_wait_do_and_others_are_answered_at_once(
+    http: OverHttp, components: Components, finish: Callable[[Job], object]
 ) -> None:
     job = http.post_json("/v1/jobs", BODY).json
     path = f"{job['links']['self']}?wait=60"
-    threads = [threading.Thread(target=http.get, args=(path,)) for _ in range(40)]
-    for thread in threads:
-        thread.start()
-    wait_until(lambda: len(components.job_waits._waiting) >= 20)
-    assert http.get("/healthz").status == 200
-    assert any(thread.is_alive() for thread in threads)
-    finish(components.store.get(job["id"]))
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(40) as threads:
+        asked = [threads.submit(http.get, path) for _ in range(40)]
+        until(lambda: len(components.job_waits._waiting) == MOST_WAITING)
+        until(lambda: sum(one.done() for one in asked) == 40 - MOST_WAITING)
+        assert http.get("/healthz").status == 200
+        finish(components.store.get(job["id"]))
+    statuses = Counter(one.result().json["status"] for one in asked)
+    assert statuses == {"queued": 40 - MOST_WAITING, "completed": MOST_WAITING}
 
 
-def test_the_process_serves_when_redis_comes_and_lets_who_waits_go_at_its_end(
-    start: Start, server: RedisServer, wait_until: Wait
-) -> None:
-    server.kill()
-    process = start()
-    assert process.http.get("/v1/jobs").status == 503
-    server.start()
-    wait_until(lambda: process.http.get("/v1/jobs").status == 200)
-
-    def stop_one() -> float:
-        nonlocal process
-        if process.process.poll() is not None:
-            process = start()
-        accepted = len(process.http.get("/v1/jobs").json["jobs"])
-        replies: list[Reply] = []
-        waiting = threading.Thread(target=lambda: replies.append(process.http.post_json("/v1/explain", BODY)))
-        waiting.start()
-        wait_until(lambda: len(process.http.get("/v1/jobs").json["jobs"]) > accepted)
-        seconds = process.stop()
-        waiting.join()
-        assert replies[0].status == 202
-        assert "Traceback" not in process.log.read_text()
+def test_it_serves_when_redis_comes_and_lets_go_at_its_end(settings: Settings, server: RedisServer) -> None:
+    def serve_and_stop() -> float:
+        server.kill()
+        with Process(settings) as process:
+            assert process.http.get("/v1/jobs").status == 503
+            server.start()
+            until(lambda: process.http.get("/v1/jobs").status == 200)
+            accepted = len(process.http.get("/v1/jobs").json["jobs"])
+            with ThreadPoolExecutor(1) as threads:
+                waiting = threads.submit(process.http.post_json, "/v1/explain", BODY)
+                until(lambda: len(process.http.get("/v1/jobs").json["jobs"]) > accepted)
+                seconds = process.stop()
+            assert waiting.result().status == 202
+            assert "Traceback" not in process.log.read_text()
         return seconds
 
-    check_quick_by_own_clock(3, stop_one)
+    check_quick_by_own_clock(3, serve_and_stop)
 
 
-def test_the_process_ends_also_while_redis_hangs(start: Start, server: RedisServer) -> None:
+def test_the_process_ends_also_while_redis_hangs(settings: Settings, server: RedisServer) -> None:
     def stop_one() -> float:
-        process = start()
-        process.http.get("/v1/jobs")
-        server.signal(signal.SIGSTOP)
-        seconds = process.stop()
-        server.signal(signal.SIGCONT)
+        with Process(settings) as process:
+            process.http.get("/v1/jobs")
+            server.signal(signal.SIGSTOP)
+            seconds = process.stop()
+            server.signal(signal.SIGCONT)
         return seconds
 
     check_quick_by_own_clock(5, stop_one)
 
 
-def test_an_api_that_cannot_start_says_why_in_one_line(
-    settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_one_that_cannot_start_says_why(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     assert main({"DATA_DIR": str(settings.data_dir), "PORT": "70000"}) == 1
     [record] = caplog.records
     assert "PORT" in record.getMessage()
@@ -123,10 +111,12 @@ def job(store: JobStore, payloads: Payloads) -> Job:
     return job
 
 
-def test_answers_that_nobody_reads_take_a_bounded_part_of_memory_and_arrive_whole_at_last(
-    start: Start, job: Job, settings: Settings, wait_until: Wait
-) -> None:
-    process = start()
+def test_answers_that_nobody_reads_take_bounded_memory_and_arrive(job: Job, settings: Settings) -> None:
+    with Process(settings) as process:
+        check_slow_readers(process, job, settings)
+
+
+def check_slow_readers(process: Process, job: Job, settings: Settings) -> None:
     path = f"/v1/jobs/{job.id}/result"
     head = f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {API_KEY}\r\nAccept: {NPY}\r\n\r\n"
     whole = process.http.get(path, Accept=NPY).body
@@ -144,14 +134,14 @@ def test_answers_that_nobody_reads_take_a_bounded_part_of_memory_and_arrive_whol
     with ExitStack() as stack:
         clients = ask(CLIENTS)
         # Each has its answer on its way: beyond what waits in memory they wait in files.
-        wait_until(lambda: files(process, settings) > CLIENTS - 2 * WAITING_BYTES // len(whole))
+        until(lambda: files(process, settings) > CLIENTS - 2 * WAITING_BYTES // len(whole))
         assert CLIENTS * len(whole) > 1.4 * MOST_GROWN_MB * MB
         assert grown_mb() < MOST_GROWN_MB
         # By itself the system would take all of each answer.
-        wait_until(lambda: len(waiting(process.port)) == len(clients))
+        until(lambda: len(waiting(process.port)) == len(clients))
         assert max(waiting(process.port)) < 2 * UNSENT_BYTES < len(whole)
         assert all(client.answer().endswith(whole) for client in clients)
-        wait_until(lambda: files(process, settings) == 0)
+        until(lambda: files(process, settings) == 0)
         # The connections are kept, and what was sent on them leaves room for others.
         few = ask(WAITING_BYTES // len(whole) - 1)
         for client in few:
@@ -163,8 +153,8 @@ def test_answers_that_nobody_reads_take_a_bounded_part_of_memory_and_arrive_whol
 
     with ExitStack() as stack:  # clients that leave without reading
         ask(CLIENTS)
-        wait_until(lambda: files(process, settings) > CLIENTS // 2)
-    wait_until(lambda: files(process, settings) == 0)
+        until(lambda: files(process, settings) > CLIENTS // 2)
+    until(lambda: files(process, settings) == 0)
     assert process.http.get(path, Accept=NPY).body == whole
     assert grown_mb() < MOST_GROWN_MB
 

@@ -46,9 +46,7 @@ class LateSend:
         self.others_came.set()
 
 
-def test_a_body_is_asked_for_once_however_often_the_loop_is_woken_meanwhile(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_is_asked_for_once_if_the_loop_wakes(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     served = serve(say_length)
     asking = served.connect()
     assert asking.answer(ASK).endswith(b"read 0")
@@ -63,9 +61,7 @@ def test_a_body_is_asked_for_once_however_often_the_loop_is_woken_meanwhile(
     assert received.endswith(b"read 5")
 
 
-def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_loop_does_not_spin_while_a_thread_sends(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     turns: list[None] = []
     turn = wasyncore.loop
 
@@ -86,9 +82,7 @@ def test_the_loop_does_not_turn_round_and_round_while_a_thread_sends(
     assert 1 <= count < 100  # the seconds of a busy machine take some, and a busy loop thousands
 
 
-def test_an_answer_that_was_long_in_coming_is_not_taken_for_one_that_nobody_reads(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_late_answer_is_not_one_that_nobody_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     serve.times(http_idle_seconds=0.5)
     monkeypatch.setattr(server, "EXPIRY_SECONDS", 0.0)  # the loop looks at every turn
 
@@ -153,9 +147,7 @@ def test_requests_that_have_come_by_the_stop_or_during_it_are_answered(serve: Se
     assert kept.rest() == b""
 
 
-def test_what_came_after_a_last_request_does_not_delay_the_stop(
-    serve: Serve, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_follows_a_last_request_delays_no_stop(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "STOP_SECONDS", 600)  # at which a connection is given up
     served = serve(say_length)
     assert served.connect().rest(last(ASK) + ASK).endswith(b"read 0")
@@ -218,7 +210,7 @@ def fill(pipe: int) -> None:
             pass
 
 
-def test_a_stop_may_be_slow_or_come_in_the_middle_of_a_stop_or_with_a_full_pipe(
+def test_a_stop_may_be_slow_or_meet_another_or_a_full_pipe(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, again, full = (serve(say_length) for _ in range(3))
