@@ -76,6 +76,7 @@ BODIES: list[tuple[str, str | bytes, int | None, str | None, str]] = [
     ("json", '{"rows": {"0":{"age":1,"sex":1,"bmi":1}}}', 0, None, "orient='records'"),
     ("csv", f"{HEADER}1,2,3\n\n1,2\n", 1, None, "the row has 2 cells"),
     ("csv", "bmi,age,sex\n1,2,3\n4,tall,6\n", 1, "age", "'tall'"),
+    ("csv", f"{HEADER}1,?,3\n", 0, "sex", "leave the cell empty"),
     ("csv", f"{HEADER}1,-1e39,3\n", 0, "sex", "float32's range"),
     ("csv", HEADER.encode() + b"1,2,3\n" + b"1," * 1_000_000, 1, None, ""),
     *(("csv", f"{HEADER}1,2,{cell}\n", 0, "bmi", "infinity") for cell in ("inf", "-Infinity", "1e999")),
