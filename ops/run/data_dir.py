@@ -82,50 +82,38 @@ def ensure_keys(settings: Settings) -> dict[str, Path]:
         return {}
     files = {name: settings.keys_dir / name for name in KEY_NAMES if getattr(settings, name.lower()) is None}
     for path in files.values():
-        try:
-            if _text_of(path):
-                path.chmod(0o600)
-            else:
-                _write_whole(path, secrets.token_urlsafe(KEY_BYTES))
-        except (OSError, UnicodeDecodeError) as error:
-            raise BootError(
-                f"The key file {path} cannot be used ({error}): remove it and a new key is made, or set {path.name}."
-            ) from error
+        _ensure_line(path, secrets.token_urlsafe(KEY_BYTES), re.compile(".+"))
     return files
 
 
 def ensure_host_name(settings: Settings) -> str:
     """Return the name of this DATA_DIR: the hostname and a random part.
 
-    Others may share the hostname. It is kept: by it an appliance that was killed whole knows which batches are its own to give back at once.
-    Raises BootError if it cannot be kept.
+    Others may share the hostname. It is kept: by it an appliance that was killed whole knows which batches are its own
+    to give back at once.
     """
-    path = settings.host_name_file
+    hostname = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:40]
+    return _ensure_line(settings.host_name_file, f"{hostname}-{secrets.token_hex(NAME_BYTES)}", NAME_PATTERN)
+
+
+def _ensure_line(path: Path, line: str, pattern: re.Pattern[str]) -> str:
+    """Return the line in a private file, or write this one where none fits. Raises BootError."""
+    draft = path.with_name(f".{path.name}.new")
     try:
-        name = _text_of(path, errors="replace")
-        if not NAME_PATTERN.fullmatch(name):
-            hostname = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:40]
-            name = f"{hostname}-{secrets.token_hex(NAME_BYTES)}"
-            _write_whole(path, name)
+        kept = path.read_text(encoding="ascii", errors="replace").strip() if path.is_file() else ""
+        if pattern.fullmatch(kept):
+            path.chmod(0o600)
+            return kept
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(f"{line}\n")
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)  # a start that is killed before leaves no half of it
     except OSError as error:
         raise BootError(
-            f"The appliance's name cannot be kept in {path} ({error.strerror or error}): "
-            "remove what is there, or make room on its disk."
+            f"{path} cannot be read or kept ({error.strerror or error}): remove what is there, and boot makes a new one, "
+            "or make room on its disk."
         ) from error
-    return name
-
-
-def _text_of(path: Path, errors: str = "strict") -> str:
-    return path.read_text(encoding="ascii", errors=errors).strip() if path.is_file() else ""
-
-
-def _write_whole(path: Path, line: str) -> None:
-    """Write a private file: a start that is killed here leaves no half of it."""
-    draft = path.with_name(f".{path.name}.new")
-    draft.unlink(missing_ok=True)
-    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(f"{line}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
+    return line
