@@ -1,4 +1,4 @@
-"""`python -m ops.render.deploy` in a clone of this repository, with a fake Render API."""
+"""Deploys of a clone of this repository, with a fake Render API."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from tests.integration.deploy.fake_render import (
     FakeRender,
 )
 
-#: The files of a deploy: all that its preflight checks, and those models that it need not try.
-TAKEN = ("ops", "shared", "services", "models", "render.yaml", "Dockerfile", "supervisord.conf", ".gitignore")
-LEFT_OUT = ("__pycache__", "wine", "breast-cancer")
+#: The files that a preflight checks, and models that it need not try.
+TAKEN = ("models", "ops/render", "render.yaml", "Dockerfile", ".gitignore")
+LEFT_OUT = ("*.py", "__pycache__", "wine", "breast-cancer")
 SECRETS = (KEY, READING_KEY, UNKNOWN_KEY, HOOK_KEY, *VARIABLES.values())
 IDENTITY = ("user.name=tests", "user.email=tests@localhost", "init.defaultBranch=main")
 

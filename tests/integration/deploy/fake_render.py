@@ -5,6 +5,7 @@ It keeps services, deploys and their order; a deploy takes one step each time th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -232,5 +233,6 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": "application/json", **headers}.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        with contextlib.suppress(ConnectionError):  # after Ctrl-C
+            self.end_headers()
+            self.wfile.write(content)
