@@ -7,7 +7,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import pytest
@@ -95,6 +96,12 @@ def script() -> Iterator[Script]:
         yield script
         listener.shutdown(socket.SHUT_RDWR)
     thread.join()
+
+
+def in_thread[T](act: Callable[[], T]) -> T:
+    """Call something that runs an event loop: in the main thread, tests of the console have one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(act).result()
 
 
 def reply(status: int, body: bytes = b"{}", **headers: str) -> bytes:

@@ -11,6 +11,7 @@ import pytest
 
 from ops.lab.trial_appliance import Appliance
 from shapbox import AsyncShapbox, RefusedError, Shapbox, flows
+from tests.client.conftest import in_thread
 from tests.support.client import stopped
 from tests.support.trained_case import ModelCase
 
@@ -99,4 +100,4 @@ def test_the_asynchronous_client_does_the_same(appliance: Appliance, tmp_path: P
             assert (await box.call("GET", f"/v1/jobs/{job.id}")).status == 404
             assert repr(job).startswith("AsyncJob('")
 
-    asyncio.run(use())
+    in_thread(lambda: asyncio.run(use()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import re
@@ -18,6 +19,7 @@ import pytest
 
 from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
+from tests.client.conftest import in_thread
 
 #: A block: its language, and its text.
 BLOCK = re.compile(r"^```(python|text|sh|json)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -47,7 +49,8 @@ def test_every_block_of_a_page_does_what_it_says(
     for language, text in blocks:
         if language == "python":
             with contextlib.redirect_stdout(io.StringIO()) as output:
-                exec(compile(text.replace(URL, appliance.url), page, "exec"), names)
+                code = compile(text.replace(URL, appliance.url), page, "exec")
+                in_thread(functools.partial(exec, code, names))
             printed = output.getvalue()
         elif language == "sh":
             ran = ["/bin/sh", "-ec", text.replace(URL, appliance.url)]

@@ -24,7 +24,7 @@ from ops.lab.trial_appliance import Appliance
 from shapbox import AsyncShapbox, NoAnswerError, RefusedError, Shapbox
 from shapbox.exchange import Address
 from shared.build import ROOT, VERSION
-from tests.client.conftest import Script, reply
+from tests.client.conftest import Script, in_thread, reply
 
 MODELS = reply(200, b'{"models": []}')
 JOB = b'{"id": "a1", "status": "%b", "model": "m@1", "batches": {"total": 1, "completed": 0}}'
@@ -44,7 +44,7 @@ def models_of(request: pytest.FixtureRequest) -> Any:
             return await box.models()
 
     if request.param == "asynchronous":
-        return lambda url, patience=30.0: asyncio.run(ask(url, patience))
+        return lambda url, patience=30.0: in_thread(lambda: asyncio.run(ask(url, patience)))
     return lambda url, patience=30.0: Shapbox(url, "key", patience=patience).models()
 
 
@@ -110,19 +110,16 @@ def test_other_refusals_are_final_and_patience_ends(script: Script, models_of: A
     script.responses += [reply(301, b"<html>", Location="https://shap.example.com/")]
     with pytest.raises(RefusedError, match=r"redirected to https://shap.example.com/"):
         models_of(script.url)
+    problem = {"detail": "no", "errors": ["x", {"row": 1, "new": 2}]}  # another server's
+    script.responses += [reply(400, json.dumps(problem).encode())]
+    with pytest.raises(RefusedError) as refusal:
+        models_of(script.url)
+    assert [(error.row, error.column) for error in refusal.value.errors] == [(1, None)]
     script.responses += [reply(503, Retry_After="60"), b""]
     with pytest.raises(RefusedError):
         models_of(script.url)
     with pytest.raises(NoAnswerError):
         models_of(script.url, patience=0)
-
-
-def test_another_servers_errors_are_no_fault_of_the_client(script: Script) -> None:
-    problem = {"detail": "no", "errors": ["x", {"row": 1, "new": 2}]}
-    script.responses.append(reply(400, json.dumps(problem).encode()))
-    with pytest.raises(RefusedError) as refusal:
-        Shapbox(script.url, "key").models()
-    assert [(error.row, error.column) for error in refusal.value.errors] == [(1, None)]
 
 
 def test_a_job_is_submitted_once_however_often_it_is_sent(script: Script) -> None:
@@ -203,15 +200,14 @@ def test_waiting_pauses_where_the_appliance_does_not(script: Script, monkeypatch
         ("localhost:10000", "secret", "begins with http"),
     ],
 )
-def test_a_wrong_address_or_key_is_refused_and_not_shown(url: str, key: str, said: str) -> None:
+def test_wrong_addresses_and_keys_are_refused_and_certificates_verified(
+    url: str, key: str, said: str
+) -> None:
     with pytest.raises(ValueError, match=said) as refusal:
         Address(url, key)
     assert "secret" not in str(refusal.value)
-
-
-@pytest.mark.parametrize("url", ["https://shap.example.com", "HTTPS://shap.example.com"])
-def test_certificates_are_verified_however_https_is_written(url: str) -> None:
-    assert Address(url, "key").http_options["verify"]
+    for https in ("https://shap.example.com", "HTTPS://shap.example.com"):
+        assert Address(https, "key").http_options["verify"]
 
 
 def test_the_package_has_the_appliances_version_and_needs_python_3_10_httpx_and_numpy_only() -> None:

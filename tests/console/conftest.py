@@ -6,27 +6,26 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from playwright.sync_api import Browser, expect
 
 from ops.console_visit import PATIENCE, Visit, chromium, find_chromium
 from ops.lab.trial_appliance import Appliance
 from shared.build import ROOT
-from shared.engines.lean_xgboost import import_xgboost
-from shared.models.contract import Contract, Feature, Kind, Trees
+from shared.models.contract import Feature, Kind
 from shared.models.store import ModelDraft, write_model_folder
+from tests.support.activated import contract_of
+from tests.support.boosters import train
 
 #: Set where a missing Chromium is a failure (.ci/run).
 REQUIRED = "SHAPBOX_CONSOLE_TESTS"
 #: Rows of a batch: few, so that a job of examples has several batches.
 BATCH_ROWS = 50
-#: Labels of the model with categories, and its trees.
-LABELS, TERMS, ROUNDS = ("own", "rent, shared", "flat "), (10, 20, 30), 5
+#: Labels of the model with categories.
+LABELS = ("own", "rent, shared", "flat ")
 
 #: Opens a console in a new browser context, signed in unless `key` is None; options such as color_scheme="dark".
 OpenConsole = Callable[..., Visit]
@@ -46,36 +45,13 @@ def browser() -> Iterator[Browser]:
 
 
 def add_models(models: Path) -> None:
-    """Add three models to the shipped ones.
-
-    One has categories, one is the same without examples, and one is broken.
-    """
-    xgboost = import_xgboost()
+    """Add one with categories, the same without examples, and a broken one to the shipped models."""
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    chance = np.random.default_rng(5)
-    home, amount, term = chance.integers(0, 3, 200), chance.normal(size=200), chance.integers(0, 3, 200)
-    rows, target = np.column_stack([home, amount, term]), home * 3 + amount + (term == 1) * 2
-    kinds = {"feature_types": ["c", "float", "c"], "enable_categorical": True}
-    matrix = xgboost.DMatrix(rows, target, nthread=1, **kinds)
-    model = bytes(xgboost.train({"max_depth": 4, "nthread": 1}, matrix, ROUNDS).save_raw("ubj"))
-    labelled = (
-        Feature("home", Kind.CATEGORY, LABELS),
-        Feature("amount"),
-        Feature("term", Kind.CATEGORY, TERMS),
-    )
-    loans = Contract(
-        name="loans",
-        version=1,
-        sha256="",
-        features=labelled,
-        outputs=("risk",),
-        objective="reg:squarederror",
-        library_version=str(xgboost.__version__),
-        trees=Trees(ROUNDS, ROUNDS),
-        training={},
-    )
-    write_model_folder(models, ModelDraft(loans, model, examples=rows.astype(np.float32)))
-    write_model_folder(models, ModelDraft(replace(loans, name="unseen"), model))
+    booster, rows = train(4, 5, 3, categories=len(LABELS))
+    features = (Feature("home", Kind.CATEGORY, LABELS), Feature("amount"), Feature("term"))
+    for name, examples in (("loans", rows), ("unseen", None)):
+        contract = contract_of(booster, name, features=features)
+        write_model_folder(models, ModelDraft(contract, bytes(booster.save_raw("ubj")), examples=examples))
     shutil.copytree(models / "wine/1", models / "broken/3")  # its manifest names wine@1
 
 

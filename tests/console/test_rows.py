@@ -115,7 +115,7 @@ def test_only_available_versions_methods_and_examples_are_offered(console: Visit
     expect(interventional).to_be_hidden()
     expect(console.page.get_by_label("Path dependent")).to_be_checked()
     choices = console.page.locator(".choices")
-    expect(choices).to_contain_text("3 features, 1 output, 2 categories")
+    expect(choices).to_contain_text("3 features, 1 output, 1 category")
     expect(choices).to_contain_text(re.compile("Interventional is not offered: .*background rows"))
 
     console.page.select_option("#model", "unseen@1")
