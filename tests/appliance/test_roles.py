@@ -99,12 +99,13 @@ class Fleet:
         return counted
 
     def _end(self) -> None:
+        written = ""
         for appliance in self.appliances:
-            written = appliance.log() + "".join(str(process.cmdline()) for process in appliance.family())
+            written += appliance.log() + "".join(str(process.cmdline()) for process in appliance.family())
             appliance.kill()
-            assert PASSWORD not in written
-            assert "p%40ss" not in written
         self.redis.kill()
+        assert PASSWORD not in written
+        assert "p%40ss" not in written
 
 
 @pytest.fixture(scope="module")

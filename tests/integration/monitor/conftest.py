@@ -6,7 +6,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -18,12 +17,12 @@ from services.monitor.events.programs import Program, Programs
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.jobs import keys
-from shared.jobs.document import Job, Method
-from shared.jobs.ids import new_job_id
+from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect, texts
 from shared.settings import Settings
+from tests.support.jobs import a_job
 from tests.support.redis_server import RedisServer
 
 HOST = "this-machine"
@@ -49,17 +48,7 @@ class Scene:
         self._stack = stack
 
     def accept(self, batches: int = 1) -> Job:
-        job = Job(
-            id=new_job_id(),
-            model="wine@1",
-            method=Method.TREE_PATH_DEPENDENT,
-            rows=batches * 10,
-            batch_rows=10,
-            features=2,
-            outputs=1,
-            created_at=time.time(),
-            request="r-1",
-        )
+        job = a_job(batches * 10, features=2, outputs=1, request="r-1")
         for batch in range(batches):
             self.payloads.put_rows(job, batch, np.zeros((10, 2), np.float32))
         return self.store.accept(job).job

@@ -12,7 +12,7 @@ from shared.jobs.queue import Lane
 from shared.jobs.store import Idempotency, JobStore
 from shared.jobs.transitions import Claim, Completion
 from shared.settings import Settings
-from tests.integration.shared.jobs import a_job
+from tests.support.jobs import a_job
 
 
 def test_an_accepted_job_is_visible_and_its_batches_wait_in_the_lane_of_its_size(store: JobStore) -> None:

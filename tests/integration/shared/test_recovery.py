@@ -9,7 +9,7 @@ from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 from tests.integration.conftest import Logged
-from tests.integration.shared.jobs import a_job
+from tests.support.jobs import a_job
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Claim, Completion, Release
 from shared.redis.capacity import RedisCapacity
-from tests.integration.shared.jobs import a_job
+from tests.support.jobs import a_job
 
 MB = 2**20
 

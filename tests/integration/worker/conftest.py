@@ -7,7 +7,6 @@ import secrets
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from threading import Event
@@ -25,15 +24,14 @@ from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.build import ROOT
 from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.explanation import Explanation, Matrix
-from shared.interactions import Interactions
 from shared.jobs import keys
-from shared.jobs.document import Job, Method, Status
-from shared.jobs.ids import new_job_id
+from shared.jobs.document import Job, Status
 from shared.jobs.recovery import Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.models.catalog import ModelCatalog
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
+from tests.support.jobs import a_job
 from tests.support.redis_server import RedisServer, until
 
 #: The worker's own entry point, after some changes.
@@ -56,29 +54,12 @@ class Scene:
         self.catalog = ModelCatalog.load(ROOT / "models")
         self.recovery, self.heartbeats = Recovery(connection, store), Heartbeats(connection)
 
-    def accept(
-        self,
-        rows: Matrix | int = 10,
-        model: str = "wine",
-        method: Method = Method.TREE_PATH_DEPENDENT,
-        batch_rows: int = 10,
-        interactions: Interactions | None = None,
-    ) -> Job:
-        """Accept a job of these rows, or of so many."""
+    def accept(self, rows: Matrix | int = 10, model: str = "wine", **more: Any) -> Job:
+        """Accept a job of these rows, or of so many; `more` are its other fields."""
         version = self.catalog.get(model)
         matrix = np.zeros((rows, len(version.features)), np.float32) if isinstance(rows, int) else rows
-        job = Job(
-            id=new_job_id(),
-            model=version.id,
-            method=method,
-            rows=len(matrix),
-            batch_rows=batch_rows,
-            features=len(version.features),
-            outputs=len(version.outputs),
-            created_at=time.time(),
-            request="r-1",
-            interactions=interactions,
-        )
+        shape = {"features": len(version.features), "outputs": len(version.outputs)}
+        job = a_job(len(matrix), model=version.id, request="r-1", **shape, **more)
         for batch in range(job.batches):
             wanted = job.rows_of(batch)
             self.payloads.put_rows(job, batch, matrix[wanted.start : wanted.stop])

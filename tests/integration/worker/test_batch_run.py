@@ -40,7 +40,7 @@ def test_values_are_xgboosts_own_and_interventional_ones_add_up_from_the_backgro
     runner: BatchRunner, scene: Scene, model: str
 ) -> None:
     rows = scene.examples(model)
-    job, other = scene.accept(rows, model), scene.accept(rows[:5], model, Method.INTERVENTIONAL)
+    job, other = scene.accept(rows, model), scene.accept(rows[:5], model, method=Method.INTERVENTIONAL)
     outcomes = [runner.run(job.id, batch) for batch in range(job.batches)]
     assert outcomes == [Completion.RECORDED, Completion.RECORDED, Completion.COMPLETED]
     stored, wanted = scene.result(job), scene.reference(rows, model, pred_contribs=True)
