@@ -1,4 +1,4 @@
-"""What a request passes through from the socket to its response, and what it holds meanwhile."""
+"""The files that a request passes through, and the memory that it holds meanwhile."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ def category(name: str, *labels: Label) -> Feature:
 
 
 def read_json(stream: BinaryIO, spec: RowSpec) -> Iterator[Floats]:
-    """Read options, then rows, as the api does: a small plain body at once, any other from the stream."""
+    """Read options, then rows, as the api does: a small plain body at once."""
     with RequestBody(stream, "application/json", None, 10**9) as body:
         _ = body.options
         yield from body.chunks(spec)

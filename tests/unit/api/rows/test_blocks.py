@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as np_st
 
 from services.api.rows import csv_rows, json_rows, json_scanner, line_blocks, request_body
 from services.api.rows.json_body import read_json_options
+from services.api.rows.json_scanner import BETWEEN_LINES, count_rows
 from services.api.rows.request_body import parse_plain_body
 from services.api.rows.row_spec import BLOCK_BYTES, RowSpec
 from shared.errors import ShapboxError, UnprocessableError, UnreadableBodyError
@@ -73,13 +74,13 @@ def outcome(form: str, body: bytes | io.BytesIO, spec: RowSpec, block: int = BLO
 
 
 def alike(got: Any, wanted: Any) -> bool:
-    """Tell whether two outcomes are the same; a body with a faulty row that is also unreadable is refused for either."""
+    """Tell whether outcomes are the same, or refusals of a faulty and unreadable body."""
     refused = isinstance(got, tuple) and isinstance(wanted, tuple)
     return bool(got == wanted or (refused and UnreadableBodyError in {got[0], wanted[0]}))
 
 
 def outcome_of_all(form: str, body: bytes, spec: RowSpec) -> Any:
-    """Read in blocks of each size, in short reads, and without the quick ways; return the one outcome."""
+    """Return the one outcome of blocks of each size, short reads, and the careful ways."""
     wanted = outcome(form, body, spec)
     for block in BLOCKS:
         assert alike(outcome(form, body, spec, block), wanted), block
@@ -244,6 +245,16 @@ def test_the_same_matrix_comes_out_of_all_readers_whatever_the_chunks(
         np.testing.assert_array_equal(np.concatenate(chunks), matrix)
         assert all(len(chunk) == chunk_rows for chunk in chunks[:-1])
         assert all(chunk.flags.c_contiguous and chunk.dtype == np.float32 for chunk in chunks)
+
+
+def test_other_texts_do_not_count_as_usual_rows() -> None:
+    others = [
+        *("", "1,2", "[1,2", "1,2]", "[1,[2]]", "[[1,2]]", "[1],2,[3]", "[1] [2]", "[1],,[2]", "[1],[2],"),
+        *("[1],2", "[1], [2],[3]", '["]"]', '["1]', '{"a":1}}', '{"[":1}'),
+    ]
+    assert [text for text in others if count_rows(text.encode())] == []
+    on_lines = {"[1]\n[2]": 2, "[1]\r\n[2]": 2, "[1],[2]": 0, '{"a":1}\n[2]\n[3]': 0}
+    assert {text: count_rows(text.encode(), BETWEEN_LINES) for text in on_lines} == on_lines
 
 
 @pytest.mark.parametrize("form", ["json", "ndjson"])
