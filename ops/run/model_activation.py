@@ -37,29 +37,17 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     if library is None:
         _log.warning("the kernels of the compiled engine are not built: XGBoost and shap explain everything")
     engine = XGBOOST if library is None else library.kernels()[0].engine
-    known = Activations.read(settings.activations_file).versions
-    build, began, verified = _build_digest(settings, library), time.monotonic(), 0
-    records, wanted = _refused(faults), {settings.activations_file}
-    faulty = {fault.folder for fault in faults}
+    faulty, began = {fault.folder for fault in faults}, time.monotonic()
+    versions = [read_version(one) for one in version_folders(settings.models_dir) if one not in faulty]
+    records = _refused(faults)
     try:
-        for version in (
-            read_version(one) for one in version_folders(settings.models_dir) if one not in faulty
-        ):
-            # It names everything that the outcome depends on: the manifest has the hashes of the files.
-            key = hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
-            record = known.get(version.id)
-            if record is None or record.key != key or not _has_tables(version, record, settings):
-                record = _activate(version, settings, key)
-                verified += 1
-                # At once: the start after one that was killed goes on with the next model.
-                Activations(engine, {**known, **records, version.id: record}).write(settings.activations_file)
-            records[version.id] = record
-            wanted |= {*_tables(version, record, settings).values()}
+        verified = _ensure_records(settings, versions, records, engine, _build_digest(settings, library))
         activations = Activations(engine, records)
         activations.write(settings.activations_file)
-        for path in settings.compiled_dir.iterdir():
+        wanted = {path for one in versions for path in _tables(one, records[one.id], settings).values()}
+        for path in {*settings.compiled_dir.iterdir()} - wanted - {settings.activations_file}:
             # Tables without a version, those of other formats, and half-written ones.
-            if path not in wanted and path.is_file():
+            if path.is_file():
                 path.unlink(missing_ok=True)
     except OSError as error:
         raise BootError(f"{settings.compiled_dir} cannot be written: {error.strerror or error}.") from error
@@ -67,6 +55,28 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     _log.info("models activated", extra={"verified": verified, "versions": len(records), "seconds": seconds})
     _tell(activations)
     return activations
+
+
+def _ensure_records(
+    settings: Settings,
+    versions: list[ModelVersion],
+    records: dict[str, VersionRecord],
+    engine: str,
+    build: str,
+) -> int:
+    """Add each version's record, known or new; return how many are new."""
+    known, new = Activations.read(settings.activations_file).versions, 0
+    for version in versions:
+        # It names everything that the outcome depends on: the manifest has the hashes of the files.
+        key = hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
+        record = known.get(version.id)
+        if record is None or record.key != key or not _has_tables(version, record, settings):
+            record = _activate(version, settings, key)
+            new += 1
+            # At once: the start after one that was killed goes on with the next model.
+            Activations(engine, {**known, **records, version.id: record}).write(settings.activations_file)
+        records[version.id] = record
+    return new
 
 
 def _refused(faults: list[ModelFault]) -> dict[str, VersionRecord]:
