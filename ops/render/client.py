@@ -135,7 +135,7 @@ class Service:
         return next(iter(self.deploys(status="live", limit=1)), None)
 
     def order(self, what: str, **body: str) -> Deploy | None:
-        """Order `deploys` of a commitId, or the `rollback` to a deployId; None if no deploy is named."""
+        """Order `deploys` of a commitId or `rollback` to a deployId; None if none is named."""
         answer = self.render.order(f"{self._path}/{what}", body)
         return Deploy.read(answer) if isinstance(answer, Mapping) and "id" in answer else None
 

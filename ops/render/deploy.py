@@ -1,31 +1,22 @@
-"""`python -m ops.render.deploy`: deploys the checked-out commit to Render and verifies it.
-
-docs/deploy-render.md lists its variables: SERVICE, RENDER_API_KEY, ROLLBACK=no, VERIFY=no and more.
-"""
+"""`python -m ops.render.deploy`: deploys the checked-out commit to Render and verifies it."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import os
 import sys
-import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
 from ops.render.blueprint import read_blueprint
 from ops.render.calls import RenderError
 from ops.render.client import Render, Service
 from ops.render.deployment import Deployment
-from ops.render.display import Display
+from ops.render.display import Display, run_tool
 from ops.render.hook import deploy_by_hook
 from ops.render.options import ExitCode, Options
 from ops.render.preflight import BLUEPRINT, passed, run_preflight
 from ops.render.repository import git
 from ops.verify.report import table
-from shared.build import ROOT
-from shared.errors import SettingsError
 from shared.settings import KEY_NAMES
 
 #: Names whose values make passes on in its own arguments, which everybody on the machine can read.
@@ -39,31 +30,11 @@ If it exists under another name: make deploy SERVICE=NAME-OR-ID.
 If another workspace has it: take a key that sees that one."""
 
 
-def main(
-    words: Sequence[str] | None = None,
-    environment: Mapping[str, str] = os.environ,
-    output: TextIO = sys.stdout,
-    root: Path = ROOT,
-) -> int:
-    """Deploy; return the exit code. No output holds a secret, not even an unexpected traceback."""
-    argparse.ArgumentParser(prog="python -m ops.render.deploy", description=__doc__).parse_args(words)
-    display, code, said = Display(output), ExitCode.FAILED, ""
-    try:
-        return deploy(environment, display, root)
-    except SettingsError as fault:
-        code, said = ExitCode.UNUSABLE, str(fault)
-    except RenderError as fault:
-        said = str(fault)
-    except KeyboardInterrupt:
-        code, said = ExitCode.INTERRUPTED, "Interrupted."
-    except Exception:  # noqa: BLE001  # its text could hold a secret
-        said = traceback.format_exc()
-    display.say(said)
-    return code
-
-
 def deploy(environment: Mapping[str, str], display: Display, root: Path) -> ExitCode:
-    """Check everything, then deploy the commit of `root`. Raises SettingsError or RenderError."""
+    """Check everything, then deploy the commit that is checked out, and verify it.
+
+    Raises SettingsError or RenderError.
+    """
     if any(name in environment.get("MAKEFLAGS", "") for name in SECRET_NAMES):
         display.say(
             "Warning: make's own command line shows this secret to all users here: export it instead."
@@ -114,4 +85,4 @@ def _keys(service: Service, options: Options, display: Display) -> dict[str, str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(deploy))

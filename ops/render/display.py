@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import argparse
+import os
+import sys
 import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TextIO
+
+from ops.render.calls import RenderError
+from ops.render.options import ExitCode
+from shared.build import ROOT
+from shared.errors import SettingsError
 
 #: Replaces a secret. One of fewer characters would blot out words.
 HIDDEN, SHORTEST = "[secret]", 6
@@ -47,3 +58,28 @@ class Display:
             text = text.replace(secret, HIDDEN)
         self._output.write(text)
         self._output.flush()
+
+
+def run_tool(
+    work: Callable[[Mapping[str, str], Display, Path], ExitCode],
+    words: Sequence[str] | None = None,
+    environment: Mapping[str, str] = os.environ,
+    output: TextIO = sys.stdout,
+    root: Path = ROOT,
+) -> int:
+    """Run a program; return its exit code. No output holds a secret, not even an unexpected traceback."""
+    about = f"{(work.__doc__ or '').splitlines()[0]} docs/deploy-render.md lists its variables."
+    argparse.ArgumentParser(description=about).parse_args(words)
+    display, code, said = Display(output), ExitCode.FAILED, ""
+    try:
+        return work(environment, display, root)
+    except SettingsError as fault:
+        code, said = ExitCode.UNUSABLE, str(fault)
+    except RenderError as fault:
+        said = str(fault)
+    except KeyboardInterrupt:
+        code, said = ExitCode.INTERRUPTED, "Interrupted."
+    except Exception:  # noqa: BLE001  # its text could hold a secret
+        said = traceback.format_exc()
+    display.say(said)
+    return code

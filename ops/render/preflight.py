@@ -5,28 +5,23 @@ With RENDER_API_KEY Render validates the blueprint as well. IMAGE=no leaves the 
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TextIO
 
 from ops.models.folder import verify_models
 from ops.render.blueprint import ALLOWS, Blueprint, Fault, read_blueprint
 from ops.render.calls import RenderError
 from ops.render.client import Render
-from ops.render.display import Display
+from ops.render.display import Display, run_tool
 from ops.render.image_trial import check_image
 from ops.render.options import ExitCode, Options
 from ops.render.repository import check_pushed, check_tree
 from ops.verify.report import CheckResult, FailedError, Verdict, make_check, table
 from ops.verify.visit import ignore_progress
-from shared.build import ROOT
-from shared.errors import SettingsError
 from shared.models.version import version_folders
 
 #: The blueprint of one container; further ones lie in ops/render.
@@ -107,21 +102,13 @@ def passed(results: Sequence[CheckResult]) -> bool:
     return all(result.verdict is not Verdict.FAIL for result in results)
 
 
-def main(
-    words: Sequence[str] | None = None,
-    environment: Mapping[str, str] = os.environ,
-    output: TextIO = sys.stdout,
-    root: Path = ROOT,
-) -> int:
-    """Make every check, and print what was found."""
-    argparse.ArgumentParser(prog="python -m ops.render.preflight", description=__doc__).parse_args(words)
-    display = Display(output)
-    try:
-        service = read_blueprint(root / BLUEPRINT, root).web_service
-        options = Options.read(environment, service, deploying=False)
-    except SettingsError as fault:
-        display.say(str(fault))
-        return ExitCode.UNUSABLE
+def preflight(environment: Mapping[str, str], display: Display, root: Path) -> ExitCode:
+    """Check everything before a deploy, and print what must be corrected.
+
+    Raises SettingsError.
+    """
+    service = read_blueprint(root / BLUEPRINT, root).web_service
+    options = Options.read(environment, service, deploying=False)
     display.hide(*options.secrets)
     results = run_preflight(options, root)
     display.say(table(results))
@@ -129,4 +116,4 @@ def main(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tool(preflight))

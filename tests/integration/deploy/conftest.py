@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ops.lab.trial_appliance import environment_without_settings
-from ops.render.deploy import main
+from ops.render.deploy import deploy
+from ops.render.display import run_tool
 from shared.build import ROOT
 from tests.integration.deploy.fake_render import (
     HOOK_KEY,
@@ -82,7 +83,7 @@ class Deployer:
     def deploy(self, **settings: str) -> tuple[int, str]:
         """Deploy in this process; return the exit code and the output."""
         output = io.StringIO()
-        code = main([], self.environment(**settings), output, self.checkout.folder)
+        code = run_tool(deploy, [], self.environment(**settings), output, self.checkout.folder)
         assert_without_secrets(output.getvalue())
         return code, output.getvalue()
 

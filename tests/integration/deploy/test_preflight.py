@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from ops.render.blueprint import read_blueprint
+from ops.render.display import run_tool
 from ops.render.options import Options
-from ops.render.preflight import check_blueprint, check_models, main, run_preflight
+from ops.render.preflight import check_blueprint, check_models, preflight, run_preflight
 from ops.render.repository import check_pushed, check_tree
 from ops.verify.report import FailedError, Verdict
 from tests.integration.deploy.conftest import Checkout, Deployer
@@ -33,14 +34,14 @@ def test_everything_that_is_wrong_is_told_at_once_and_ends_with_1(clone: Checkou
     clone.git("commit", "-q", "-am", "all of it wrong")
     (clone.folder / "untracked").touch()
     output = io.StringIO()
-    assert main([], {"IMAGE": "no"}, output, clone.folder) == 1
+    assert run_tool(preflight, [], {"IMAGE": "no"}, output, clone.folder) == 1
     told = output.getvalue()
     failed = [line.split()[1] for line in told.splitlines() if line.startswith("FAIL")]
     assert failed == ["tree", "pushed", "models", "blueprint"]
     for said in ("untracked", "git push origin", "diabetes@1", "unquoted off", "sizeGB is 0"):
         assert said in told
     assert told.count("> ") >= len(failed)
-    assert main([], {"IMAGE": "perhaps"}, output, clone.folder) == 2
+    assert run_tool(preflight, [], {"IMAGE": "perhaps"}, output, clone.folder) == 2
     assert "placeholders will answer" in check_models(clone.folder / "models", fallback_allowed=True)
 
 

@@ -7,11 +7,11 @@ from functools import partial
 
 import pytest
 
-from ops.render import deploy
 from ops.render.calls import RenderError
 from ops.render.client import Deploy, Service
-from ops.render.display import HIDDEN, Display
-from ops.render.options import Options
+from ops.render.deploy import deploy
+from ops.render.display import HIDDEN, Display, run_tool
+from ops.render.options import ExitCode, Options
 from shared.errors import SettingsError
 
 KEY = "rnd_0123456789"
@@ -75,20 +75,20 @@ def test_an_answer_that_is_no_deploy_or_service_is_told_so() -> None:
                 read(document)
 
 
-def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(_environment: object, display: Display, _root: object) -> int:
+def test_an_unexpected_fault_is_shown_without_the_secret_in_its_text() -> None:
+    def fail(_environment: object, display: Display, _root: object) -> ExitCode:
+        """Fail."""
         display.hide(KEY)
         raise ValueError(f"nobody expected {KEY}")
 
-    monkeypatch.setattr(deploy, "deploy", fail)
     output = io.StringIO()
-    assert deploy.main([], {}, output) == 1
+    assert run_tool(fail, [], {}, output) == 1
     assert "ValueError" in output.getvalue()
     assert KEY not in output.getvalue()
 
 
 def test_a_key_on_makes_own_command_line_is_warned_of() -> None:
     output = io.StringIO()
-    assert deploy.main([], {"MAKEFLAGS": f" -- RENDER_API_KEY={KEY}"}, output) == 2
+    assert run_tool(deploy, [], {"MAKEFLAGS": f" -- RENDER_API_KEY={KEY}"}, output) == 2
     assert "make's own command line" in output.getvalue()
     assert KEY not in output.getvalue()
