@@ -30,12 +30,22 @@ KINDS: dict[str, dict[str, Any]] = {
     "categories one by one": {"depth": 4, "features": 4, "categories": 5, "max_cat_to_onehot": 8},
     "leaves in loss order": {"depth": 0, "features": 5, "grow_policy": "lossguide", "max_leaves": 20},
 }
-_ALSO = ("one output", "features repeated on a path", "several classes", "dart", "categories in a set")
+#: Kinds whose trees have tables against a background as they are.
+_SHALLOW = (
+    "one output",
+    "features repeated on a path",
+    "several classes",
+    "several targets",
+    "a single leaf in each tree",
+    "a forest in each round",
+    "dart",
+    "categories in a set",
+)
 #: Kinds that have tables against a background.
 WITH_BACKGROUND: dict[str, dict[str, Any]] = {
     "seven bits": {"depth": 7, "features": 7, "min_child_weight": 0},
     "eight bits": {"depth": 9, "features": 9, "min_child_weight": 0},
-    **{kind: KINDS[kind] for kind in _ALSO},
+    **{kind: KINDS[kind] for kind in _SHALLOW},
 }
 _EDGES = (
     0.0,

@@ -54,8 +54,9 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
     assert payloads.summary_arrays(LARGE, 2) == []
     spans = payloads.interaction_spans(with_pairs, 2, [range(2), range(3, 4)])
     np.testing.assert_array_equal(np.concatenate(spans), [0, 1, 3])
-    payloads.put_rows(SMALL, 0, ROWS)
-    payloads.put_result(SMALL, 0, ROWS, VALUES)
+    payloads.put_completed(SMALL, ROWS, VALUES)
+    for side in ("input", "result"):  # as in earlier versions
+        assert server.objects(f"shapbox/jobs/{SMALL.id}/{side}/000000.npy") == 1
     np.testing.assert_array_equal(payloads.result(SMALL, 0).array, VALUES.array)
     moved = replace(SMALL, id="c" * 32)
     payloads.write(f"jobs/{moved.id}.npy", encoded(ROWS))  # moved from a local store

@@ -141,27 +141,10 @@ def test_a_small_job_of_an_earlier_version_is_read_completed_and_deleted(
         assert files(settings) == payloads.job_ids() == []
 
 
-def test_a_remote_store_keeps_the_layout_of_earlier_versions_and_takes_a_local_stores_small_jobs(
-    tmp_path: Path,
-) -> None:
-    for completed in (False, True):
-        store = MemoryStore()
-        payloads = Payloads(store)
-        if completed:
-            payloads.put_completed(SMALL, ROWS, VALUES)
-        else:
-            payloads.put_rows(SMALL, 0, ROWS)
-            payloads.put_result(SMALL, 0, ROWS, VALUES)
-        stored = [entry["path"] for some in store.list() for entry in some]
-        assert sorted(stored) == [f"jobs/{SMALL.id}/{side}/000000.npy" for side in ("input", "result")]
-        assert_same(payloads.rows(SMALL, 0), ROWS)
-        assert_same(payloads.result(SMALL, 0).array, VALUES.array)
-        with pytest.raises(PayloadMissingError, match="input/000000"):
-            payloads.rows(replace(SMALL, id="b" * 32), 0)
-    local = Payloads.open(Settings(storage_url=f"file://{tmp_path}"))
+def test_a_local_stores_small_jobs_can_be_moved_to_a_remote_store(tmp_path: Path) -> None:
+    local, remote = Payloads.open(Settings(storage_url=f"file://{tmp_path}")), Payloads(MemoryStore())
     local.put_rows(PAIRS, 0, ROWS)
     local.put_result(PAIRS, 0, ROWS, VALUES, interactions=MATRICES)
-    remote = Payloads(MemoryStore())
     remote.write(f"jobs/{PAIRS.id}.npy", [(tmp_path / f"jobs/{PAIRS.id}.npy").read_bytes()])
     assert_stored(remote, PAIRS)
 

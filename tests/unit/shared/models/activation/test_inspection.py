@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.build import ROOT
 from shared.engines.lean_xgboost import import_xgboost, load_booster
 from shared.errors import ModelFaultError
-from shared.models.activation.contract_check import complete_contract
 from shared.models.activation.inspection import (
     ALL_ROUNDS,
     ModelInspection,
@@ -20,7 +18,6 @@ from shared.models.activation.inspection import (
     inspect_model,
     inspect_models,
 )
-from shared.models.catalog import ModelCatalog
 from shared.models.contract import Feature, Kind
 from tests.support.boosters import Floats, load, train
 
@@ -155,11 +152,3 @@ def test_a_file_that_crashes_xgboost_or_takes_for_ever_costs_only_itself(tmp_pat
     assert isinstance(finding, ModelFaultError)
     assert "was stopped after" in str(finding)
     assert time.monotonic() - begun < 60
-
-
-def test_the_shipped_models_are_what_their_manifests_say() -> None:
-    versions = ModelCatalog.load(ROOT / "models").versions()
-    assert len(versions) >= 3
-    for version in versions:
-        found = inspect_booster(load_booster(version.model_path, ALL_ROUNDS), version.model_path.name)
-        assert complete_contract(version.contract, found) == version.contract
