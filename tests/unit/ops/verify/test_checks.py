@@ -13,7 +13,7 @@ import pytest
 
 from ops.lab.memory import MB
 from ops.verify.appliance import REMEDIES, Scrape, failed_probes
-from ops.verify.checks.access import reachable
+from ops.verify.checks.access import closed, key, reachable
 from ops.verify.checks.work import OPTIONAL, failed_events, missing_metrics
 from ops.verify.report import FailedError, NotCheckedError, Verdict
 from ops.verify.run import HIDDEN, READY, Check, Series, run_verify
@@ -150,6 +150,14 @@ def test_a_certificate_must_be_trusted(
         reachable(Visit(options))
     monkeypatch.setenv("SSL_CERT_FILE", str(made.authority))
     assert reachable(Visit(options)).startswith("version 0.1.0")
+
+
+def test_an_appliance_that_is_open_to_all_is_found(server: http.server.ThreadingHTTPServer) -> None:
+    visit = Visit(VerifyOptions(f"http://127.0.0.1:{server.server_port}", {"API_KEY": KEY}))
+    with pytest.raises(FailedError, match=r"GET /v1/models without a key answers 200, and must answer 401\."):
+        closed(visit)
+    with pytest.raises(FailedError, match=r"API_KEY on GET /metrics answers 200, and must answer 403\."):
+        key("API_KEY", visit)
 
 
 def test_another_server_is_said_not_to_be_shapbox(
