@@ -45,15 +45,16 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument(
-        "parts", nargs="*", choices=[*PARTS, []], metavar="PART", help=f"any of {', '.join(PARTS)}"
-    )
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)}")
     minutes = number_from_environment(parser, "BENCH_MINUTES", MINUTES)
     parser.add_argument("--minutes", type=float, default=minutes, help="for all parts together, roughly")
     parser.add_argument("--quick", action="store_true", help="tiny models: to see that it works")
     parser.add_argument("--no-peers", action="store_true", help="ours and XGBoost alone; installs nothing")
     parser.add_argument("--write", action="store_true", help=f"measure all parts, and write docs/{PAGE.name}")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if {*options.parts} - {*PARTS}:
+        parser.error(f"name any of {', '.join(PARTS)}")
+    return options
 
 
 def _measure(options: argparse.Namespace, effort: Effort) -> int:
