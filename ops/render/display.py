@@ -67,7 +67,7 @@ def run_tool(
     output: TextIO = sys.stdout,
     root: Path = ROOT,
 ) -> int:
-    """Run a program; return its exit code. No output holds a secret, not even an unexpected traceback."""
+    """Run a program; return its exit code. Not even a traceback shows a secret."""
     about = f"{(work.__doc__ or '').splitlines()[0]} docs/deploy-render.md lists its variables."
     argparse.ArgumentParser(description=about).parse_args(words)
     display, code, said = Display(output), ExitCode.FAILED, ""
