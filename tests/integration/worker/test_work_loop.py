@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+from rq.exceptions import StopRequested
 
 from services.worker import exits, heartbeat
 from services.worker.batch import BatchRunner
@@ -102,6 +103,14 @@ def test_a_worker_exits_after_a_run_that_raised_in_order_only_if_redis_is_away(
     if not broken:
         assert scene.give_back() == 1  # still claimed by the process that is gone
     assert scene.recovery.running() == []
+
+
+def test_a_worker_whose_redis_refuses_writes_exits_in_order(make_worker: MakeWorker, scene: Scene) -> None:
+    worker = make_worker()
+    scene.connection.config_set("min-replicas-to-write", 1)
+    with pytest.raises(StopRequested):
+        worker.dequeue_job_and_maintain_ttl(5)
+    assert not worker.broken
 
 
 def test_a_worker_that_has_grown_beyond_its_limit_exits_after_its_batch(
