@@ -1,4 +1,4 @@
-"""Models as people train them, from `models add` to values over REST; those that cannot be served."""
+"""Models as people train them, from `models add` to values over REST; refused models."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def cases() -> dict[str, ModelCase]:
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, ModelCase]) -> Iterator[Appliance]:
-    """Import all models, comparing their margins with the owner's; serve them from their records."""
+    """Import all models with a check of their margins; serve them from their records."""
     folder = tmp_path_factory.mktemp("cases")
     models_dir = folder / "models"
     for name, case in cases.items():
@@ -61,7 +61,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, cases: dict[str, ModelCase]
 
 
 def put_refused(models_dir: Path) -> None:
-    """Alter a shipped model, and add a model of 5 features and 2 names, of which its manifest lists 5."""
+    """Alter a shipped model, and add a model of 5 features of which it names 2."""
     shutil.copytree(ROOT / "models" / "wine", models_dir / "wine")
     with (models_dir / "wine" / "1" / "model.ubj").open("r+b") as file:
         file.seek(100)

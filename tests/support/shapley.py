@@ -166,7 +166,7 @@ def coalitions(players: Iterable[int]) -> list[frozenset[int]]:
 
 
 def _games(booster: Any, rows: Floats) -> Iterator[tuple[Any, int, list[int], Game]]:
-    """Yield each tree, row, the tree's features, and what it is on average if some of them are known."""
+    """Yield for each tree and row the tree's features and its averages if some are known."""
     for tree in trees_of(document_of(booster)):
         leaves = np.array(tree["left_children"]) < 0
         features = sorted({f for f, leaf in zip(tree["split_indices"], leaves, strict=True) if not leaf})
@@ -195,7 +195,7 @@ def _interaction(game: Game, i: int, j: int, players: int) -> float:
 
 
 def by_subsets(booster: Any, rows: Floats, outputs: int = 1) -> tuple[Doubles, Doubles]:
-    """Values (rows x outputs x features) and interactions (one axis more, diagonal 0) by the definition."""
+    """Values (rows x outputs x features) and interactions (one axis more, diagonal 0)."""
     values = np.zeros((len(rows), outputs, rows.shape[1]))
     pairs = np.zeros((*values.shape, rows.shape[1]))
     for tree, at, features, game in _games(booster, rows):

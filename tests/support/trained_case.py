@@ -48,7 +48,7 @@ class ModelCase:
 
 
 def whole_xgboost() -> Any:
-    """Return XGBoost with its scikit-learn classes, which a lean import in this process left out."""
+    """Return XGBoost with its scikit-learn classes, which a lean import left out."""
     xgboost = import_xgboost()
     if not xgboost.compat.SKLEARN_INSTALLED:
         importlib.reload(xgboost.compat)

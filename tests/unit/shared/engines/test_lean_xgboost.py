@@ -1,4 +1,4 @@
-"""XGBoost without pandas, scikit-learn and SciPy, and on one thread: in processes of their own."""
+"""XGBoost without pandas, scikit-learn and SciPy, on one thread, in other processes."""
 
 import subprocess
 import sys

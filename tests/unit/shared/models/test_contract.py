@@ -145,7 +145,7 @@ def test_the_objective_says_how_a_margin_becomes_a_prediction() -> None:
         assert link_of(objective) == read_contract(text_of({**OLD, "objective": objective})).link == link
 
 
-#: What is refused as it stands, and the fault.
+#: Manifests that are refused as they stand, and the fault.
 BROKEN: list[tuple[bytes, str]] = [
     (b"", "it is empty"),
     (text_of(WHOLE)[:40], "it is not JSON"),
@@ -168,7 +168,7 @@ BROKEN: list[tuple[bytes, str]] = [
         )
     ),
 ]
-#: What one feature must not be.
+#: Features that are refused, and the fault.
 WRONG_FEATURES: list[tuple[Any, str]] = [
     ("alcohol", "each of 'features' must be an object"),
     ({"name": "a"}, "each of 'features' must be an object"),
@@ -186,7 +186,7 @@ WRONG_FEATURES: list[tuple[Any, str]] = [
     ),
     ({"name": "a", "kind": "category", "labels": ["x", "x"]}, "'a' has a label twice"),
 ]
-#: What a member must not be.
+#: Members and values that are refused, and the fault.
 WRONG_MEMBERS: list[tuple[str, Any, str]] = [
     ("format", 3, "its format is 3, and this version of Shapbox reads 1 to 2"),
     ("format", True, "its format is True"),

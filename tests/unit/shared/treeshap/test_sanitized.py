@@ -1,4 +1,4 @@
-"""The kernels under the address and undefined-behaviour sanitizers, in a program of their own."""
+"""The kernels under the address and undefined-behaviour sanitizers."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def sanitizer_of(compiler: str) -> str | None:
-    """Return the path of the compiler's address sanitizer, which is its name alone where there is none."""
+    """Return the path of the compiler's address sanitizer, or None."""
     command = [compiler, "-print-file-name=libasan.so"]
     path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return path if path.startswith("/") else None

@@ -88,7 +88,7 @@ def in_first_format(version: ModelVersion) -> ModelVersion:
     return read_version(version.folder)
 
 
-#: What libraries print, and a line that was cut off.
+#: Lines that libraries print, and one that was cut off.
 NOISE = r"""#!/bin/sh
 echo 123
 echo '[08:00:00] WARNING: {}'
@@ -243,7 +243,7 @@ def is_running(process: int) -> bool:
 
 
 def await_child(parent: int) -> int:
-    """Return the process id of a process's first child that inspects: it has loaded its libraries."""
+    """Return the process id of a first child that has loaded its libraries."""
     children = Path(f"/proc/{parent}/task/{parent}/children")
     for _ in range(2400):
         for child in map(int, children.read_text(encoding="ascii").split()):

@@ -1,4 +1,4 @@
-"""Which engine is found right for interventional values: tables, shap, or none; wrong ones are found."""
+"""The engine that is found right for interventional values, and wrong ones."""
 
 from __future__ import annotations
 
