@@ -1,4 +1,4 @@
-"""A real disk whose bytes or inodes run out: refusals in time, no accepted job lost, recovery by itself."""
+"""A real disk without bytes or inodes: refusals in time, no job lost, recovery by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An S3-compatible store that hangs or refuses in the middle of a job, and comes back; and a log as text."""
+"""An S3-compatible store that hangs or refuses in mid-job and comes back; a log as text."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ MB = 2**20
 
 
 class Memory:
-    """The api's PSS in MB, as the monitor says, which measures every 5 s: before all attacks, now, and at most."""
+    """The api's PSS in MB as the monitor measures it: before all attacks, now, and at most."""
 
     def __init__(self, box: Box) -> None:
         self._box = box

@@ -155,7 +155,7 @@ class _Attacker:
         self._attack = attack
         self._count = count
         self._fared = fared
-        #: What each connection has sent, and what it sends next.
+        #: How much each connection has sent, and the bytes that come next.
         self._sent: dict[socket.socket, int] = {}
         self._unsent: dict[socket.socket, memoryview] = {}
 
@@ -202,7 +202,7 @@ class _Attacker:
         return True
 
     def _is_open(self, connection: socket.socket) -> bool:
-        """Return whether the server holds it open; look at the start of its answer without reading it."""
+        """Return whether the server holds it open; look at an answer's start without reading it."""
         try:
             start = connection.recv(64, socket.MSG_PEEK)
         except BlockingIOError:

@@ -160,7 +160,7 @@ class Serve:
         self._stack = stack
 
     def __call__(self, app: App | None = None, **changes: Any) -> Served:
-        """Serve the api with other settings, or an application in its place that takes bodies at every path."""
+        """Serve the api with other settings, or an application that takes bodies at every path."""
         settings = replace(self._components.settings, **changes)
         if app is None:
             made = create_server(changed(self._components, settings=settings))

@@ -1,4 +1,4 @@
-"""The paths that each key opens, the parts that every answer has, and the files that are open to all."""
+"""The paths that each key opens, the parts of every answer, and the console's files."""
 
 from __future__ import annotations
 

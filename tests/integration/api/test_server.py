@@ -1,4 +1,4 @@
-"""The api as a process: its start without Redis, its stop, and its memory while clients do not read."""
+"""The api as a process: start without Redis, stop, and memory while clients do not read."""
 
 from __future__ import annotations
 
