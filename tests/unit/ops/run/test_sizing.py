@@ -78,6 +78,11 @@ def test_the_workers_follow_from_cpus_and_memory() -> None:
             "",
             Cpus(0.5, "the quota of cgroup v1"),
         ),
+        (
+            {"proc/self/cgroup": "0::/shapbox.service", "shapbox.service/cpu.max": "25000 100000"},
+            "",
+            Cpus(0.25, "the quota of cgroup v2"),
+        ),
         ({"cpu.max": "150000 100000"}, "0.5", Cpus(0.5, "RENDER_CPU_COUNT")),
         *(
             ({"cpu.max": "max 100000"}, count, EIGHT) for count in ("64", "nan", "-1", "many")
@@ -88,8 +93,8 @@ def test_the_cpus_are_the_least_that_anybody_gives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], given: str, cpus: Cpus
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: set(range(8)))
-    (tmp_path / "cpu").mkdir()
     for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
     assert usable_cpus({"RENDER_CPU_COUNT": given}, tmp_path, tmp_path / "proc") == cpus
 
