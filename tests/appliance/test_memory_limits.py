@@ -1,4 +1,4 @@
-"""The smallest container that boot accepts, as PID 1 in it, and what boot derives from its limit."""
+"""The smallest container that boot accepts, with supervisord as its PID 1."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def check_the_others(appliance: Appliance, *others: Submitted) -> None:
     eventually(lambda: len(appliance.worker_pids()) == 2, appliance.log_tail)
 
 
-def test_batches_that_blow_memory_are_given_up_one_at_a_time_and_two_at_once_and_the_container_lives(
+def test_batches_that_blow_memory_are_given_up_one_at_a_time_and_two_at_once_and_the_container_stays(
     make_appliance: MakeAppliance, faults: Faults, container: Path
 ) -> None:
     appliance = make_appliance(cgroup=container, **faults.environment())

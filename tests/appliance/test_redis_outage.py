@@ -1,4 +1,4 @@
-"""Under load Redis is stopped, killed and emptied, and each program restarted: no accepted job is lost."""
+"""Redis stopped, killed and emptied, and each program restarted: no job is lost."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def check_answers(load: Load) -> None:
 
 
 def check_jobs(appliance: Appliance, connection: redis.Redis, *jobs: Submitted) -> None:
-    """Fail unless every job completes with exact values, none is blamed, and nothing is left over."""
+    """Fail unless every job completes exactly, none is blamed, and nothing is left."""
     for job in jobs:
         job.check_completed()
         assert not connection.exists(keys.deaths(job.id))

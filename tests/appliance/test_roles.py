@@ -41,7 +41,7 @@ COMMON = {"shapbox_jobs_total", "shapbox_queue_batches", "shapbox_workers"}
 
 
 class Fleet:
-    """One Redis, one store, one api, and workers that come and go, each behind a network of its own."""
+    """One Redis, store and api, and workers that come and go, each behind a network."""
 
     def __init__(self, folder: Path, stack: ExitStack) -> None:
         self._folder, self._stack = folder, stack
@@ -88,7 +88,7 @@ class Fleet:
         return {step.pid for step in self.faults.steps("read") if step.job_id == job.id}
 
     def check_counted_once(self, before: dict[str, float], *jobs: Submitted) -> dict[str, float]:
-        """Fail unless each job is exact, counted once, and nothing is left; return what was counted."""
+        """Fail unless each job is exact and counted once; return the counters' growth."""
         for job in jobs:
             job.check_completed()
         with self.connection() as connection:

@@ -1,4 +1,4 @@
-"""The monitor's process, with this test as its supervisord. The tests of the appliance have the real one."""
+"""The monitor's process, with this test as its supervisord."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from shared.appliance.program_start import HOST_NAME_NAME
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
 from shared.build import ROOT
+from shared.jobs.recovery import Blame
 from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect
@@ -43,7 +44,7 @@ class Handler(SimpleXMLRPCRequestHandler):
 
 
 class Supervisord(socketserver.ThreadingMixIn, socketserver.UnixStreamServer, SimpleXMLRPCDispatcher):
-    """Runs a monitor beside an api and two workers that only sleep, lists them, and sends events."""
+    """Runs a monitor, an api and two workers that only sleep, and sends events."""
 
     daemon_threads, logRequests = True, False  # noqa: N815  # its base class's name
 
@@ -180,10 +181,11 @@ def test_a_killed_workers_batch_is_queued_again_after_its_event_and_by_a_new_mon
             fields = {"processname": name, "groupname": "worker", "expected": 0, "pid": worker.pid}
             supervisord.send("PROCESS_STATE_EXITED", from_state="RUNNING", **fields)
             until(lambda: 0 in scene.waiting(job))
+            assert scene.blame(job) == Blame.DEATH  # as the event says
             until(lambda: supervisord.value("batches_recovered_total", "worker_died") == before + 1)
     supervisord.run_all()
     until(lambda: scene.waiting(job) == {0, 1})
-    assert all(f"job={job.id} batch={batch}" in supervisord.log() for batch in (0, 1))
+    until(lambda: all(f"job={job.id} batch={batch}" in supervisord.log() for batch in (0, 1)))
     until(lambda: supervisord.status().fatal_programs == ("broken",))
 
 

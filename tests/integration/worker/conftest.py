@@ -104,7 +104,7 @@ class Scene:
         return len([self.recovery.release(orphan, blame) for orphan in orphans])
 
     def nothing_is_held(self) -> bool:
-        """Return whether no batch is claimed and all that are left to do wait: recovery has nothing to find."""
+        """Return whether no batch is claimed and all that are left to do wait."""
         todo = {(job.id, batch) for job in self.store.active() for batch in self.store.todo(job.id)}
         return self.recovery.running() == [] and todo == self.store.queues.waiting_batches()
 
@@ -154,7 +154,7 @@ def runner(scene: Scene) -> BatchRunner:
 
 @pytest.fixture
 def start(settings: Settings, server: RedisServer) -> Iterator[Start]:
-    assert server.process is not None  # and Redis outlives the workers
+    assert server.process is not None  # Redis ends after the workers
     workers: list[WorkerProcess] = []
 
     def start(changes: str = "", until_it_says: str = "worker ready", **more: str) -> WorkerProcess:

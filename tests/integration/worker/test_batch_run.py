@@ -145,7 +145,7 @@ def test_a_batch_whose_objects_alone_fail_lets_others_go_first_and_is_given_up_i
 
 
 class KilledError(BaseException):
-    """Ends a run as a kill does: nothing handles it. tests/appliance/test_placed_kills.py kills real workers."""
+    """Ends a run as a kill does. Real workers: tests/appliance/test_placed_kills.py."""
 
 
 @pytest.mark.parametrize(

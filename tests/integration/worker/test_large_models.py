@@ -1,4 +1,4 @@
-"""A large model that a 475 MB appliance compiles, with interactions, within its default limits."""
+"""A large model, compiled with interactions within the default limits."""
 
 from __future__ import annotations
 

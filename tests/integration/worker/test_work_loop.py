@@ -1,4 +1,4 @@
-"""The worker's loop in this process: the order of batches, the reasons to exit, and heartbeats."""
+"""The worker's loop in this process: order of batches, reasons to exit, heartbeats."""
 
 from __future__ import annotations
 

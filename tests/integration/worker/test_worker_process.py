@@ -1,4 +1,4 @@
-"""Worker processes as supervisord starts them: how they work, stop and restart, and return shap's memory."""
+"""Worker processes as supervisord starts them: work, stops, restarts, shap's memory."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_the_exit_code_tells_supervisord_whose_fault_it_is(
         assert raised is not None
         raise raised
 
-    # What would change this process, too.
+    # These would change this process, too.
     for name in ("configure_logging", "_offer_to_the_oom_killer"):
         monkeypatch.setattr(program, name, lambda *_, **__: None)
     monkeypatch.setattr("os.nice", lambda _niceness: None)
