@@ -189,6 +189,7 @@ def test_a_contract_file_is_kept_if_it_fits(owner: Owner, model: Path) -> None:
         ({"group": {}}, "has the unknown key 'group'. Known keys: groups, reasons"),
         ({"groups": {"x": ["nothing"]}}, "the group 'x' names 'nothing', which is no feature"),
         ({"reasons": {"a": {"code": "R"}}}, "'reasons.a' must be an object of code and text"),
+        ({"never_reasons": "a"}, "'never_reasons' must be a list"),
         ({"groups": {"x": [float("nan")]}}, "cannot be used"),
     ):
         path = owner.json("contract", {**document, **wrong})
