@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import shutil
@@ -27,7 +28,7 @@ from shared.models.activation.records import Activations
 from shared.treeshap.explainer import Explainer
 from shared.treeshap.library import find_library
 from shared.treeshap.table_file import table_path
-from tests.integration.api.api_client import NPY, InProcess, changed
+from tests.integration.api.api_client import CSV, NDJSON, NPY, InProcess, changed
 from tests.support.redis_server import RedisServer
 
 ROW = [0.5] * 10
@@ -86,6 +87,20 @@ def test_interventional_values_are_explained_inline_if_they_are_compiled(
     components.inline_models._models.pop(("diabetes@1", Method.INTERVENTIONAL))
     assert client.post_json("/v1/explain?wait=0.05", body).status == 202
     assert [job.method for job in jobs(components)] == [Method.INTERVENTIONAL]
+
+
+def test_every_kind_of_body_is_explained_alike(client: InProcess, components: Components) -> None:
+    file = io.BytesIO()
+    np.save(file, np.array([ROW], dtype=np.float32))
+    table = b"age,sex,bmi,bp,s1,s2,s3,s4,s5,s6\n" + b",".join([b"0.5"] * 10) + b"\n"
+    wanted = client.post_json("/v1/explain", {"model": "diabetes", "rows": [ROW]}).json
+    bodies = ((CSV, table), (NDJSON, json.dumps(ROW).encode()), (NPY, file.getvalue()))
+    for content_type, body in bodies:
+        path = "/v1/explain?model=diabetes"
+        assert client.post(path, body, content_type).json == wanted
+        packed = client.post(path, gzip.compress(body), content_type, Content_Encoding="gzip")
+        assert packed.json == wanted
+    assert jobs(components) == []
 
 
 def test_other_requests_go_to_the_workers(client: InProcess, components: Components) -> None:

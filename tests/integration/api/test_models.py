@@ -161,6 +161,23 @@ def test_models_and_version_tell_the_engine_of_each_method(activated: InProcess,
     assert client.get("/v1/models/wine").json["engines"] == engines
 
 
+def test_the_engine_decides_how_many_rows_a_batch_has_unless_a_setting_does(components: Components) -> None:
+    def batches(activations: Activations, batch_rows: int | None, method: Method, model: str = "wine") -> int:
+        settings = replace(components.settings, batch_rows=batch_rows)
+        catalog = ModelCatalog.load(settings.models_dir, activations=activations)
+        client = InProcess(create_app(changed(components, settings=settings, catalog=catalog)))
+        rows = [[0.5] * len(catalog.get(model).features)] * 1200
+        job = client.post_json("/v1/jobs", {"model": model, "rows": rows, "method": method}).json
+        return int(job["batches"]["total"])
+
+    paths, interventional = Method
+    assert batches(ACTIVATIONS, None, paths) == batches(ACTIVATIONS, None, interventional, "diabetes") == 1
+    # XGBoost and shap take longer.
+    assert batches(Activations(), None, paths) == 3
+    assert batches(ACTIVATIONS, None, interventional) >= 3
+    assert batches(ACTIVATIONS, 100, paths) == batches(Activations(), 100, paths) == 12
+
+
 def test_a_refused_method_is_refused_with_its_reason_before_rows_are_read(
     activated: InProcess, components: Components, nothing_is_left: Callable[[], None]
 ) -> None:

@@ -77,6 +77,14 @@ def test_what_is_sent_counts_until_its_buffer_goes_and_a_file_does_not(
     buffer.close()
 
 
+def test_small_answers_are_left_where_they_are() -> None:
+    small = OverflowableBuffer(2**20)
+    small.append(b"small")
+    waiting = channel_with(small)
+    waiting._bound_memory()
+    assert (waiting.kept_bytes, small.buf, small.get()) == (0, None, b"small")
+
+
 # The file that could not be written is closed by Python, which cannot write its rest either.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("order", [1, -1])
