@@ -6,6 +6,7 @@ PSS divides every page among the processes that map it. The sum over processes t
 from __future__ import annotations
 
 import ctypes
+import errno
 from pathlib import Path
 
 #: The kernel's files about processes.
@@ -20,6 +21,17 @@ SOFT_SHARE = 475 / 512
 HARD_SHARE = 0.97
 #: The share of MEMORY_LIMIT_MB that the compiled models which the api maps may take.
 MAPPED_SHARE = 0.25
+
+
+#: Parts of the messages by which Python and native libraries report that memory ran out (XGBoost, the system, orjson).
+OUT_OF_MEMORY = ("MemoryError", "bad_alloc", "annot allocate memory", "ot enough memory")
+
+
+def ran_out_of_memory(fault: BaseException | str) -> bool:
+    """Return whether an exception, or the last words of a process, say that memory ran out."""
+    if isinstance(fault, OSError) and fault.errno == errno.ENOMEM:
+        return True
+    return isinstance(fault, MemoryError) or any(words in str(fault) for words in OUT_OF_MEMORY)
 
 
 def process_pss_bytes(pid: int, proc: Path = PROC) -> int:

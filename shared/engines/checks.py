@@ -11,7 +11,6 @@ the engine computes in another way (from the trees' leaves, not from the values)
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -19,6 +18,7 @@ import numpy as np
 
 from shared.errors import EngineFaultError, ShapboxError
 from shared.explanation import Explanation, Matrix
+from shared.memory import ran_out_of_memory
 
 #: The largest residual that is accepted.
 TOLERANCE = 1e-4
@@ -26,8 +26,6 @@ TOLERANCE = 1e-4
 CERTAIN = 1e-5
 #: Numbers that are checked at once: they stay in a processor's cache.
 _NUMBERS_AT_ONCE = 1 << 16
-#: Parts of the messages by which native libraries report that memory ran out, without a MemoryError.
-_OUT_OF_MEMORY = ("bad_alloc", "annot allocate memory")
 #: The advice for every fault of an engine.
 ADVICE = (
     "This is a fault of the engine: please report it, with the model if you can. Until then another method may explain the "
@@ -68,7 +66,7 @@ class EngineCalls:
         except (ShapboxError, MemoryError):
             raise
         except Exception as fault:
-            if _ran_out_of_memory(fault):
+            if ran_out_of_memory(fault):
                 raise MemoryError(str(fault)) from fault
             raise EngineFaultError(
                 f"The {self.engine} engine failed while it explained rows of model {self.model} "
@@ -90,12 +88,6 @@ class EngineCalls:
 
     def _note(self, residual: float) -> None:
         self.largest_residual = max(self.largest_residual, residual)
-
-
-def _ran_out_of_memory(fault: Exception) -> bool:
-    if isinstance(fault, OSError) and fault.errno == errno.ENOMEM:
-        return True
-    return any(words in str(fault) for words in _OUT_OF_MEMORY)
 
 
 def check_sums(explanation: Explanation, first_row: int = 0) -> float:

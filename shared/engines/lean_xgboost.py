@@ -18,6 +18,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from shared.errors import ModelFaultError
+from shared.memory import ran_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,8 +36,6 @@ SPARSE_QUESTIONS = ("is_scipy_csr", "is_scipy_csc", "is_scipy_coo")
 
 #: Threads of one process: more of them make a machine with few cores slower, not faster.
 THREADS = 1
-#: A part of XGBoost's message about a failed allocation.
-OUT_OF_MEMORY = "bad_alloc"
 
 _import_lock = threading.Lock()
 
@@ -108,7 +107,7 @@ def load_booster(path: Path, trees: Trees | None = None) -> Any:
         booster.load_model(bytearray(content))
     except (xgboost.core.XGBoostError, ValueError, TypeError) as error:
         said = (str(error).strip().splitlines() or ["no reason given"])[0]
-        if OUT_OF_MEMORY in str(error):
+        if ran_out_of_memory(error):
             raise MemoryError(said) from error
         raise ModelFaultError(
             f"{path.name} cannot be loaded by XGBoost {xgboost.__version__}: {said}"

@@ -11,10 +11,11 @@ import numpy as np
 
 from shared.batch_plan import ROWS
 from shared.engines.checks import check_interactions
-from shared.engines.lean_xgboost import OUT_OF_MEMORY, THREADS, import_xgboost, load_booster
+from shared.engines.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import EngineError
 from shared.explanation import Explanation, Matrix
 from shared.interactions import Interactions
+from shared.memory import ran_out_of_memory
 from shared.models.version import ModelVersion
 from shared.treeshap.top_k import every_pair, put_top_pairs, slices
 
@@ -80,7 +81,7 @@ class XGBoostEngine:
         except self._xgboost.core.XGBoostError as fault:
             # XGBoost puts its stack trace into the message.
             reason = str(fault).strip().partition("\n")[0]
-            if OUT_OF_MEMORY in str(fault):
+            if ran_out_of_memory(fault):
                 raise MemoryError(reason) from fault
             raise EngineError(f"XGBoost cannot explain this model: {reason}") from fault
         return values

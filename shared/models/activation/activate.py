@@ -16,13 +16,12 @@ from typing import Any
 import orjson
 
 from shared.build import ROOT
+from shared.memory import ran_out_of_memory
 from shared.models.activation.records import ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.version import ModelVersion
 
 #: A child's limit of wall time, in times its limit of processor time: others may use the processors.
 CLOCK_TIMES = 5
-#: Parts of the last messages of native code and Python where memory ran out.
-_OUT_OF_MEMORY = ("bad_alloc", "MemoryError", "Cannot allocate memory")
 #: One thread and one heap for a child's libraries: the cap counts reserved memory even if it is unused.
 _LEAN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TQDM_DISABLE": "1"}
 #: The beginnings of variables that a child gets: it reads an untrusted file, and needs no keys.
@@ -110,7 +109,7 @@ class _Children:
 
     def _failure(self, code: int, errors: str, *, late: bool) -> str:
         found, step, limits = self.findings, self.findings.step, self.limits
-        if found.out_of_memory or any(word in errors for word in _OUT_OF_MEMORY):
+        if found.out_of_memory or ran_out_of_memory(errors):
             return (
                 f"its {step} needs more than {limits.memory_mb} MB of memory (ACTIVATION_MEMORY_MB): use fewer or "
                 f"shallower trees, or raise the setting where there is more memory{_damaged(step)}"

@@ -21,6 +21,7 @@ import numpy as np
 from shared.build import ROOT
 from shared.engines.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import ModelFaultError
+from shared.memory import ran_out_of_memory
 from shared.models.activation.features import features_of
 from shared.models.contract import Feature, Kind, Trees
 from shared.ubjson import read_ubjson
@@ -130,7 +131,7 @@ def convert_model(source: Path, target: Path) -> ModelInspection:
 def inspect_booster(booster: Any, file: str) -> ModelInspection:
     """Describe a loaded booster, after it has explained one row of missing values.
 
-    Raises ModelFaultError, naming `file`, if that fails or the values do not add up.
+    Raises ModelFaultError, naming `file`, if that fails or the values do not add up, and MemoryError.
     """
     try:
         learner = read_ubjson(bytes(booster.save_raw("ubj")))["learner"]
@@ -138,6 +139,8 @@ def inspect_booster(booster: Any, file: str) -> ModelInspection:
         objective = str(learner["objective"]["name"])
         training = _training_of(booster, learner["gradient_booster"])
     except (KeyError, TypeError, ValueError, OverflowError) as error:
+        if ran_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         raise ModelFaultError(f"{file} has a description that cannot be read: {error!r}") from error
     return ModelInspection(
         features=features,
@@ -173,6 +176,8 @@ def _try_out(booster: Any, features: int, file: str) -> int:
         margins = np.atleast_2d(booster.predict(row, output_margin=True, validate_features=False))
         values = booster.predict(row, pred_contribs=True, validate_features=False)
     except (xgboost.core.XGBoostError, ValueError) as error:
+        if ran_out_of_memory(error):
+            raise MemoryError(str(error)) from error
         raise ModelFaultError(f"{file} cannot be explained: {_first_line(error)}") from error
     off = np.abs(values.reshape(margins.shape[1], features + 1).sum(axis=1) - margins[0])
     if not np.all(off <= ADDITIVITY_TOLERANCE * (1 + np.abs(margins[0]))):
