@@ -22,7 +22,6 @@ FOLDERS = ("container", "appliance", "watch", "console", "client", "clients", "i
 LONGEST = (
     "test_real_alerts",
     "test_health_states",
-    "test_scale_out",
     "test_http_attacks",
     "test_disk",
     "test_generated_clients",
@@ -32,13 +31,9 @@ TOGETHER = ("console", "client", "clients")
 #: Files whose tests share nothing: each may run in any process. All other files stay in one.
 APART = (
     "appliance/test_chaos.py",
-    "appliance/test_drains.py",
-    "appliance/test_memory_limits.py",
+    "appliance/test_failover.py",
     "appliance/test_poison.py",
-    "appliance/test_redis_outage.py",
-    "appliance/test_roles.py",
     "container/test_faults.py",
-    "container/test_root_disk.py",
 )
 #: Files whose tests follow each other: what one of them provokes would be seen by another.
 IN_ORDER = ("test_real_alerts",)
