@@ -154,6 +154,7 @@ def shared() -> Iterator[Supervisord]:
         stack.callback(supervisord.server_close)
         stack.callback(supervisord.shutdown)
         yield supervisord
+        supervisord.run_all()
         supervisord.children["monitor"].terminate()
         assert supervisord.end("monitor") == 0
 
