@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -70,6 +71,10 @@ def _awaited(method: Callable[Concatenate[F, P], Flow[T]]) -> Callable[Concatena
     async def call(one: _Runs[F], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return await one.connection.run(method(one.flows, *args, **kwargs))
 
+    shown = inspect.signature(method).replace(
+        return_annotation=inspect.Signature.empty
+    )  # which names the flow
+    call.__signature__ = shown  # type: ignore[attr-defined]  # what `help` shows
     return call
 
 

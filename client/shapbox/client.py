@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -70,6 +71,10 @@ def _blocking(method: Callable[Concatenate[F, P], Flow[T]]) -> Callable[Concaten
     def call(one: _Runs[F], /, *args: P.args, **kwargs: P.kwargs) -> T:
         return one.connection.run(method(one.flows, *args, **kwargs))
 
+    shown = inspect.signature(method).replace(
+        return_annotation=inspect.Signature.empty
+    )  # which names the flow
+    call.__signature__ = shown  # type: ignore[attr-defined]  # what `help` shows
     return call
 
 

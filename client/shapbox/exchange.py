@@ -87,24 +87,24 @@ class Download:
     """Takes the chunks of a response's body."""
 
     def __init__(self, request: Request, answer: httpx.Response) -> None:
-        self._status = answer.status_code
-        self._headers = {name.lower(): value for name, value in answer.headers.items()}
+        self._answer = answer
+        saved = request.sink if answer.status_code == 200 else None
+        self._show = request.show if saved else None
         self._kept = io.BytesIO()
-        self._show = request.show if request.sink and self._status == 200 else None
-        self._sink = request.sink if request.sink and self._status == 200 else self._kept
-        if self._sink is not self._kept:  # an earlier attempt may have written to it
-            self._sink.seek(0)
-            self._sink.truncate()
+        self._sink = saved or self._kept
+        self._sink.seek(0)
+        self._sink.truncate()  # an earlier attempt may have written to it
 
     def write(self, chunk: bytes) -> None:
         """Take the next chunk."""
         self._sink.write(chunk)
         if self._show:
-            self._show(self._sink.tell(), int(self._headers.get("content-length", 0)))
+            self._show(self._sink.tell(), int(self._answer.headers.get("content-length", 0)))
 
     def response(self) -> Response:
         """Return the response; the body is empty if it went to the request's sink."""
-        return Response(self._status, self._headers, self._kept.getvalue())
+        headers = {name.lower(): value for name, value in self._answer.headers.items()}
+        return Response(self._answer.status_code, headers, self._kept.getvalue())
 
 
 class Address:

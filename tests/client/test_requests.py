@@ -167,7 +167,7 @@ def test_cancelling_looks_at_the_job_before_each_attempt(
     script.responses += [reply(200, JOB % b"queued"), reply(200, JOB % b"running"), *answers]
     job = Shapbox(script.url, "key").job("a1")
     if answers[-1] in {reply(403), reply(404)}:
-        with pytest.raises(RefusedError, match="40[34]"):
+        with pytest.raises(RefusedError, match=r"40[34]"):
             job.cancel()
     else:
         job.cancel()
