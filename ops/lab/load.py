@@ -36,25 +36,13 @@ class Entry:
     said: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that should not be."""
-
-    kind: str
-    said: str
-    job_id: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.job_id + ' ' if self.job_id else ''}{self.said}"
-
-
 class Ledger:
     """The accepted jobs, counts of everything, and what was found wrong. For all threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._entries: dict[str, Entry] = {}
-        self.findings: list[Finding] = []
+        self.findings: list[str] = []
         self.counts: Counter[str] = Counter()
 
     def accept(self, job_id: str, planned: PlannedJob) -> Entry:
@@ -68,7 +56,7 @@ class Ledger:
     def find(self, kind: str, said: str, job_id: str = "") -> None:
         """Note what should not be."""
         with self._lock:
-            self.findings.append(Finding(kind, said, job_id))
+            self.findings.append(f"{kind}: {job_id + ' ' if job_id else ''}{said}")
 
     def count(self, what: str, number: int = 1) -> None:
         """Count something."""

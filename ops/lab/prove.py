@@ -95,7 +95,7 @@ def prove_load(box: Box, version: ModelVersion, matrix: Matrix, minutes: float) 
         jobs = [planned_jobs([version.id], mixture, f"prove-{client}") for client in range(CLIENTS)]
         load.work(jobs, minutes * 60, lambda text: say(f"{text}, peak {_mb(peak.highest)}"))
     seconds, checked = time.monotonic() - started, ledger.counts["rows_checked"]
-    faults = [str(finding) for finding in ledger.findings]
+    faults = list(ledger.findings)
     if not 0 < peak.highest < MOST_MB * MB:
         faults.append(f"the peak under load is {_mb(peak.highest)}, and {MOST_MB} MB are promised")
     if not checked:

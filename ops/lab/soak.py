@@ -63,6 +63,7 @@ def soak(
         started = time.monotonic()
         with repeated(look, SAMPLE_SECONDS), progress("soak") as say:
             load.work([*jobs, single], minutes * 60, lambda text: say(f"{text}, MB: {samples.latest()}"))
+        look()  # the last one of a busy machine may be seconds ago
         found, text = _conclude(appliance, load, samples)
         report.mkdir(parents=True, exist_ok=True)
         (report / "appliance.log").write_text(appliance.log(), encoding="utf-8")
@@ -94,7 +95,7 @@ def _paced(jobs: Iterator[PlannedJob]) -> Iterator[PlannedJob]:
         time.sleep(ONE_ROW_PAUSE)
 
 
-def _conclude(appliance: Appliance, load: Load, samples: Samples) -> tuple[list[object], str]:
+def _conclude(appliance: Appliance, load: Load, samples: Samples) -> tuple[list[str], str]:
     """Return the faults and the report."""
     ledger, recycles, kills = load.ledger, _recycles(appliance), oom_kills(appliance)
     faults, remarks = judge(samples)
