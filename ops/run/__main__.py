@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ops.run.append_only_file import mend_append_only_file
 from ops.run.data_dir import empty_folder, ensure_host_name, ensure_keys, make_folders
 from ops.run.lock import await_orphaned_redis, hold_lock
 from ops.run.memory_limit import decide_memory_limit
@@ -62,6 +63,7 @@ def prepare(environment: Mapping[str, str], settings: Settings, memory_why: str)
     hold_lock(settings.data_dir)
     if settings.embedded_redis:
         await_orphaned_redis(settings.redis_dir)
+        mend_append_only_file(settings.redis_dir)
     check_ports(settings)
     if settings.redis_url is not None:
         from ops.run.remote_redis import check_redis  # noqa: PLC0415  # loads a client that no other start needs

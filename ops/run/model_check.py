@@ -9,7 +9,7 @@ from shared.errors import BootError, ModelFaultError, ModelNotFoundError, ModelR
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog, ModelFault, find_faults
 from shared.models.placeholder import write_placeholder, write_placeholders
-from shared.models.version import version_folders
+from shared.models.version import LOST_AND_FOUND, version_folders
 from shared.settings import Settings
 
 #: The name of a placeholder where no model is known.
@@ -25,6 +25,8 @@ def check_models(settings: Settings) -> list[ModelFault]:
 
     Raises BootError, which names each faulty model and the remedy, if no model is left.
     """
+    if (settings.models_dir / LOST_AND_FOUND).exists():
+        _log.info("MODELS_DIR/%s is skipped: it belongs to the file system", LOST_AND_FOUND)
     shutil.rmtree(settings.placeholders_dir, ignore_errors=True)  # a repaired model is used again
     faults = find_faults(settings.models_dir)
     if settings.allow_fallback_model:

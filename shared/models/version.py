@@ -126,6 +126,10 @@ def read_version(folder: Path) -> ModelVersion:
     return ModelVersion(manifest, folder)
 
 
+#: The folder that file systems keep for themselves at the top of a disk, where no model can be.
+LOST_AND_FOUND = "lost+found"
+
+
 def version_folders(root: Path) -> Iterator[Path]:
     """Every folder NAME/VERSION under `root`, sorted; none if there is no such folder."""
     for name in _folders_in(root):
@@ -137,4 +141,7 @@ def version_folders(root: Path) -> Iterator[Path]:
 def _folders_in(root: Path) -> list[Path]:
     if not root.is_dir():
         return []
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "_")))
+    folders = (path for path in root.iterdir() if path.is_dir())
+    return sorted(
+        path for path in folders if path.name != LOST_AND_FOUND and not path.name.startswith((".", "_"))
+    )

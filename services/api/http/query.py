@@ -11,7 +11,7 @@ from typing import Any
 from shared.errors import BadParameterError
 
 #: Seconds that one request may wait for a job, at most.
-MAX_WAIT = 60
+MAX_WAIT = 50
 
 _WAIT_PREFERENCE = re.compile(r'wait\s*=\s*"?(\d{1,9})"?\s*')
 _WHOLE = re.compile(r"\d{1,15}", re.ASCII)

@@ -60,8 +60,6 @@ class ConsoleResource:
         resp.set_header("Cache-Control", "no-cache")
         resp.etag = found.etag
         resp.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        resp.set_header("Referrer-Policy", "no-referrer")
         if {found.etag, "*"} & set(req.if_none_match or ()):
             resp.status = 304
             return

@@ -50,6 +50,4 @@ class DocsResource:
         """Respond with the page."""
         resp.content_type = "text/html; charset=utf-8"
         resp.set_header("Content-Security-Policy", CONTENT_SECURITY_POLICY)
-        resp.set_header("X-Content-Type-Options", "nosniff")
-        resp.set_header("Referrer-Policy", "no-referrer")
         resp.data = self._page

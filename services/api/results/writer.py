@@ -10,7 +10,7 @@ from typing import Any
 
 from services.api.http.concurrency_limits import ConcurrencyLimit
 from services.api.http.problems import JobCancelledError, JobFailedError
-from services.api.http.query import RowRange
+from services.api.http.query import MAX_WAIT, RowRange
 from services.api.results.csv_format import write_csv
 from services.api.results.json_format import write_json, write_ndjson
 from services.api.results.negotiation import acceptable, accepts_gzip, gzip_stream, not_acceptable
@@ -185,5 +185,5 @@ def _require_result(job: Job) -> None:
     done = job.batches - job.todo
     raise ResultNotReadyError(
         f"The job is {job.status}: {done} of {job.batches} batches are done. Try again later, or wait with "
-        f"GET /v1/jobs/{job.id}?wait=60."
+        f"GET /v1/jobs/{job.id}?wait={MAX_WAIT}."
     )

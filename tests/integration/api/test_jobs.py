@@ -52,7 +52,7 @@ def test_a_job_that_ends_in_time_is_answered_with_200_and_explain_with_the_value
     assert (reply.status, reply.json["status"]) == (200, "completed")
     assert reply.headers["preference-applied"] == "wait=20"
     reply = client.post_json("/v1/jobs", rows_of(1), Prefer="wait=100000")
-    assert reply.headers["preference-applied"] == "wait=60"
+    assert reply.headers["preference-applied"] == "wait=50"
 
     reply = client.post_json("/v1/explain", rows_of(25))
     assert reply.status == 200
