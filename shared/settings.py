@@ -7,6 +7,7 @@ how secrets are passed.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -20,6 +21,8 @@ from shared.redis.url import check_redis_url
 
 #: Bytes that the path of a folder for unix sockets may have on Linux.
 MAX_SOCKET_FOLDER_BYTES = 80
+#: A path for sockets that every program reads as it is.
+SAFE_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 #: Where sockets are placed otherwise. Not TMPDIR, which differs between boot and the programs.
 SHORT_FOLDER = Path("/tmp")  # noqa: S108  # boot refuses a folder there that belongs to someone else
 
@@ -121,10 +124,11 @@ class Settings:
     def run_dir(self) -> Path:
         """The folder of sockets, the lock and generated configuration.
 
-        It is under DATA_DIR, or in SHORT_FOLDER if that path is too long for a unix socket.
+        It is under DATA_DIR, or in SHORT_FOLDER if that path is too long for a unix socket, or has characters that Redis,
+        RQ or supervisord would read as something else (`CLIENT LIST` separates its fields by spaces and `=`).
         """
         folder = self.data_dir.absolute() / "run"
-        if len(bytes(folder)) <= MAX_SOCKET_FOLDER_BYTES:
+        if len(bytes(folder)) <= MAX_SOCKET_FOLDER_BYTES and SAFE_PATH.fullmatch(str(folder)):
             return folder
         digest = hashlib.sha256(bytes(folder)).hexdigest()[:12]
         return SHORT_FOLDER / f"shapbox-{digest}"

@@ -40,6 +40,16 @@ def make_folders(settings: Settings) -> None:
                 f"DATA_DIR cannot be used: {folder} cannot be made or written ({error.strerror or error}). "
                 f"{_remedy(error, folder, data_dir)}, or set DATA_DIR to another folder."
             ) from error
+    if settings.embedded_redis:
+        _link_redis(settings)
+
+
+def _link_redis(settings: Settings) -> None:
+    """Link Redis's folder from the run folder, whose path supervisord.conf and Redis read as it is."""
+    link = settings.run_dir / settings.redis_dir.name
+    if not (link.is_symlink() and link.readlink() == settings.redis_dir):
+        link.unlink(missing_ok=True)
+        link.symlink_to(settings.redis_dir)
 
 
 def _make_private(folder: Path) -> None:
@@ -56,7 +66,7 @@ def _make_private(folder: Path) -> None:
 def _remedy(error: OSError, folder: Path, data_dir: Path) -> str:
     """Say what makes a folder usable, as the beginning of a sentence."""
     if not folder.is_relative_to(data_dir):
-        return f"Sockets go there, since DATA_DIR's path is long: make {folder.parent} writable"
+        return f"Sockets go there, since DATA_DIR's path is long or has special characters: make {folder.parent} writable"
     if error.errno not in {errno.EACCES, errno.EPERM}:
         return f"Mount a writable disk with free space on {data_dir}"
     user, place = f"{os.geteuid()}:{os.getegid()}", shlex.quote(str(data_dir))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from ops.run.parent_death import SUPERVISOR_PID
+from ops.run.redis_program import redis_program
 from shared.appliance.program_start import HOST_NAME_NAME, START_SECONDS_NAME
-from shared.errors import BootError
 from shared.settings import Role, Settings
 from shared.timing import TIMING
 
@@ -56,12 +55,6 @@ def program_environment(
 
 def _supervisord_variables(settings: Settings) -> dict[str, str]:
     """Return what supervisord.conf reads. Raises BootError without a Redis that is needed."""
-    redis = shutil.which("redis-server") or shutil.which("valkey-server")
-    if settings.embedded_redis and redis is None:
-        raise BootError(
-            "redis-server is missing: install it (Debian, Ubuntu: apt-get install redis-server), "
-            "or set REDIS_URL to a remote Redis."
-        )
     starts = {
         "REDIS": settings.embedded_redis,
         "API": settings.role is not Role.WORKER,
@@ -70,7 +63,7 @@ def _supervisord_variables(settings: Settings) -> dict[str, str]:
     return {
         "SHAPBOX_PYTHON": sys.executable,
         "SHAPBOX_RUN_DIR": str(settings.run_dir),
-        "SHAPBOX_REDIS": redis or "",
+        "SHAPBOX_REDIS": redis_program() if settings.embedded_redis else "",
         "SHAPBOX_REDIS_LOG_LEVEL": "notice" if settings.log_level == "DEBUG" else "warning",
         **{f"SHAPBOX_START_{name}": str(start).lower() for name, start in starts.items()},
     }
