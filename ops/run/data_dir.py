@@ -45,7 +45,7 @@ def make_folders(settings: Settings) -> None:
 
 
 def _link_redis(settings: Settings) -> None:
-    """Link Redis's folder from the run folder, whose path supervisord.conf and Redis read as it is."""
+    """Link Redis's folder from the run folder, whose path programs read as it is."""
     link = settings.run_dir / settings.redis_dir.name
     if not (link.is_symlink() and link.readlink() == settings.redis_dir):
         link.unlink(missing_ok=True)

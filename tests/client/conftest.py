@@ -99,7 +99,7 @@ def script() -> Iterator[Script]:
 
 
 def in_thread[T](act: Callable[[], T]) -> T:
-    """Call something that runs an event loop: in the main thread, tests of the console have one."""
+    """Run what needs an event loop of its own: tests of the console have one in the main thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(act).result()
 

@@ -45,7 +45,7 @@ def browser() -> Iterator[Browser]:
 
 
 def add_models(models: Path) -> None:
-    """Add one with categories, the same without examples, and a broken one to the shipped models."""
+    """Add a model with categories, one without examples and a broken one to the shipped models."""
     shutil.copytree(ROOT / "models", models, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     booster, rows = train(4, 5, 3, categories=len(LABELS))
     features = (Feature("home", Kind.CATEGORY, LABELS), Feature("amount"), Feature("term"))
