@@ -99,7 +99,7 @@ def script() -> Iterator[Script]:
 
 
 def in_thread[T](act: Callable[[], T]) -> T:
-    """Run what needs an event loop of its own: tests of the console have one in the main thread."""
+    """Run what needs its own event loop: tests of the console have one in the main thread."""
     with ThreadPoolExecutor(1) as pool:
         return pool.submit(act).result()
 
