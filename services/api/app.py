@@ -14,7 +14,6 @@ from services.api.http import problems
 from services.api.http.access_log import AccessLog, RouteNote
 from services.api.http.admission import Admission
 from services.api.http.authentication import KeyRing
-from services.api.http.safe_headers import SafeHeaders
 from services.api.http.server import Server
 from services.api.resources.appliance import ApplianceResource
 from services.api.resources.console import ConsoleResource
@@ -67,7 +66,7 @@ def routes(components: Components) -> dict[str, Any]:
 
 def create_app(components: Components, router: CompiledRouter | None = None) -> AccessLog:
     """Build the WSGI application. Its background threads are not started by this."""
-    middleware = [SafeHeaders(), KeyRing(components.settings), RouteNote()]
+    middleware = [KeyRing(components.settings), RouteNote()]
     app = falcon.App(middleware=middleware, router=router)
     app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=orjson.dumps)
     problems.install(app)

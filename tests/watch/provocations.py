@@ -14,6 +14,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import redis
+
+from ops.lab.trial_appliance import Appliance
 from shapbox import NoAnswerError
 
 #: Takes memory in its cgroup until the working set is as large as it is told, and holds it.
@@ -55,6 +58,24 @@ def eaten_memory(cgroup: Path, working_set: int) -> Iterator[None]:
     finally:
         eater.kill()
         eater.wait()
+
+
+@contextmanager
+def replicating(appliance: Appliance) -> Iterator[None]:
+    """Make the appliance's Redis a replica of nothing, which refuses writes."""
+    with redis.Redis(unix_socket_path=str(appliance.settings().redis_socket)) as client:
+        client.replicaof("127.0.0.1", 1)
+        try:
+            yield
+        finally:
+            client.replicaof("NO", "ONE")
+
+
+def kill_workers(appliance: Appliance) -> None:
+    """Kill all workers, whether or not they have a batch."""
+    for pid in appliance.worker_pids():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @contextmanager

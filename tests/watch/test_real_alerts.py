@@ -26,7 +26,14 @@ from tests.support.faults.submitted import Submitted, eventually, shaken_example
 from tests.support.faults.supervised import Supervisor
 from tests.support.shipped import annotation_expressions, exported, panel_expressions, rules
 from tests.support.small_disk import small_disk
-from tests.watch.provocations import eaten_memory, filled_disk, pulsed, repeatedly
+from tests.watch.provocations import (
+    eaten_memory,
+    filled_disk,
+    kill_workers,
+    pulsed,
+    repeatedly,
+    replicating,
+)
 from tests.watch.real_prometheus import Prometheus, filled_in, program, promtool, running
 
 #: MB of the container, and the working set at which memory is at its limit but not at the hard mark.
@@ -52,7 +59,10 @@ STUCK = {
 }
 FULL = {f"Shapbox{name}" for name in ("DiskFilling", "DiskFull", "MemoryNearLimit", "MemoryUnrelieved")}
 SLOWNESS, WAITING = {"ShapboxRedisNearlyFull", "ShapboxSlowAnswers"}, {"ShapboxOldestBatchTooOld"}
-ABSENCE = {f"Shapbox{name}" for name in ("RedisDown", "RedisSlow", "ProgramDown", "Down")}
+ABSENCE = {
+    f"Shapbox{name}"
+    for name in ("RedisDown", "RedisReadOnly", "RedisSlow", "ProgramDown", "WorkerCrashes", "Down")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +116,7 @@ def test_a_well_appliance_gives_every_metric_and_every_panel_data_and_no_alert(w
     models = appliance.get("/v1/models").json()["models"]
     assert [model["name"] for model in models if model["fallback"]] == [DAMAGED]
     assert "fallback" in appliance.get("/readyz").body.decode()
-    assert "a placeholder model replaces a faulty one" in appliance.log()
+    assert f"a placeholder model is served as {DAMAGED}@1" in appliance.log()
     histograms = {"shapbox_batch_seconds", "shapbox_job_seconds", "shapbox_http_request_seconds"}
     assert prometheus.types() == {
         name: "counter" if name.endswith("_total") else "histogram" if name in histograms else "gauge"
@@ -218,7 +228,11 @@ def test_what_is_away_fires(watched: Watched) -> None:
             prometheus.wait_for({"ShapboxRedisSlow", "ShapboxProgramDown"}, begun)
         with stopped(redis_pid):
             prometheus.wait_for({"ShapboxRedisDown"}, begun)
-        supervisor.start("worker")  # for tests that follow
+        supervisor.start("worker")
+    with replicating(appliance):
+        prometheus.wait_for({"ShapboxRedisReadOnly"}, begun)
+    with repeatedly(lambda: kill_workers(appliance), 2.0):
+        prometheus.wait_for({"ShapboxWorkerCrashes"}, begun)
     [monitor] = appliance.pids_of("services.monitor")
     with stopped(monitor):
         prometheus.wait_for({"ShapboxDown"}, begun)

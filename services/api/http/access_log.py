@@ -22,6 +22,8 @@ from shared.log import add_to_log_context
 REQUEST_ID, ROUTE, REFUSAL = "shapbox.request_id", "shapbox.route", "shapbox.refusal"
 #: The route's label of requests without one.
 UNMATCHED = "unmatched"
+#: An answer that is opened as a page may load nothing and be in no frame. The console and /docs have their own policy.
+POLICY = "default-src 'none'; frame-ancestors 'none'"
 
 _CLIENT_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
@@ -124,7 +126,7 @@ class _Answer:
 
 
 class RouteNote:
-    """Falcon middleware that notes the URI template for the counters, and the job for the log."""
+    """Falcon middleware: the template for the counters, the job for the log, headers for all."""
 
     def process_request(self, req: Any, _resp: Any) -> None:
         """Raise the error of a request that the server refused."""
@@ -137,7 +139,11 @@ class RouteNote:
             add_to_log_context(job=job_id)
 
     def process_response(self, req: Any, resp: Any, _resource: Any, _succeeded: bool) -> None:  # noqa: FBT001  # falcon's
-        """Note the template, and keep answers about jobs out of every cache."""
+        """Note the template, and set the headers that keep caches and browsers from misuse."""
         req.env[ROUTE] = req.uri_template
+        resp.set_header("X-Content-Type-Options", "nosniff")
+        resp.set_header("Referrer-Policy", "no-referrer")
+        if resp.get_header("Content-Security-Policy") is None:
+            resp.set_header("Content-Security-Policy", POLICY)
         if req.path.startswith("/v1"):
             resp.set_header("Cache-Control", "no-store")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from services.api.http.safe_headers import POLICY
+from services.api.http.access_log import POLICY
 from tests.integration.api.api_client import Client
 
 
