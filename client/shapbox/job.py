@@ -13,11 +13,11 @@ from urllib.parse import quote
 
 import numpy as np
 
-from shapbox.errors import NoAnswerError, RefusedError
+from shapbox.errors import RefusedError
 from shapbox.exchange import Request, Response
 from shapbox.explanation import Explanation
 from shapbox.progress import Progress, showing
-from shapbox.repeats import Flow, Pause, Repeats
+from shapbox.repeats import Flow, Pause
 from shapbox.rows import media_type_of
 
 if TYPE_CHECKING:
@@ -140,19 +140,13 @@ class JobFlows:
             part.unlink(missing_ok=True)
 
     def cancel(self) -> Flow[None]:
-        """Cancel the job unless it has ended.
-
-        The appliance deletes a job that ends at the same moment; RefusedError with the status 404 tells of that.
-        """
-        repeats = Repeats(self._box.patience)
-        while True:
-            # Each time, as a broken request may have cancelled the job, and a second one would delete it.
-            yield from self._look()
-            if self.ended:
-                return
-            answer = yield Request("DELETE", self._path)
-            if isinstance(answer, NoAnswerError) or answer.status >= 300:
-                yield repeats.pause(answer)
+        """Cancel the job; one that has ended stays as it is."""
+        try:
+            yield from self._box.ask(Request("DELETE", f"{self._path}?cancel=true"))
+        except RefusedError as refusal:
+            if refusal.status != 409:
+                raise
+        yield from self._look()
 
     def delete(self) -> Flow[None]:
         """Delete the job, its rows and its values; an active job is cancelled first."""

@@ -20,7 +20,7 @@ from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
 from services.api.results.writer import Writer, completed
 from services.api.rows.readers import choose_reader
-from shared.errors import BadParameterError, NotFoundError
+from shared.errors import BadParameterError, ConflictError, NotFoundError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
 
@@ -78,12 +78,16 @@ class JobResource(Resource, access=Access.JOBS):
     def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
         """Cancel an active job: its rows are deleted, its document stays until it expires.
 
-        A job that has ended is deleted altogether.
+        A job that has ended is deleted altogether, unless the client only wants to cancel.
         """
-        Query(req)
+        only_cancels = Query(req, "cancel").flag("cancel")
         store, payloads = self._components.store, self._components.payloads
         store.get(job_id)
         if not store.cancel(job_id):
+            if only_cancels:
+                raise ConflictError(
+                    f"The job has ended: it is {store.get(job_id).status}. Nothing was deleted."
+                )
             # First: on a full disk, the room of the objects is what lets Redis forget the job.
             payloads.delete_job(job_id)
             store.transitions.forget(job_id)

@@ -141,9 +141,10 @@ def test_jobs_are_listed_newest_first_page_by_page(client: InProcess) -> None:
 
 def test_deleting_an_active_job_cancels_it(client: InProcess, components: Components) -> None:
     job = client.post_json("/v1/jobs", rows_of(25)).json
-    assert client.call("DELETE", job["links"]["self"]).status == 204
+    assert client.call("DELETE", f"{job['links']['self']}?cancel=true").status == 204
     assert components.payloads.job_ids() == []
     assert client.get(job["links"]["self"]).json["status"] == "cancelled"
+    assert client.call("DELETE", f"{job['links']['self']}?cancel=true").refusal == (409, "conflict")
     assert client.get(job["links"]["result"]).refusal == (409, "job-cancelled")
     assert client.call("DELETE", job["links"]["self"]).status == 204
     assert client.get(job["links"]["self"]).status == 404
@@ -152,6 +153,8 @@ def test_deleting_an_active_job_cancels_it(client: InProcess, components: Compon
 def test_deleting_an_ended_job_removes_it(client: InProcess, components: Components, finish: Finish) -> None:
     job = client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").json
     finish(components.store.get(job["id"]))
+    assert client.call("DELETE", f"{job['links']['self']}?cancel=true").refusal == (409, "conflict")
+    assert client.get(job["links"]["result"]).status == 200
     assert client.call("DELETE", job["links"]["self"]).status == 204
     assert components.payloads.job_ids() == []
     assert client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").json["id"] != job["id"]
