@@ -47,6 +47,13 @@ class Role(StrEnum):
     WORKER = "worker"
 
 
+class Durability(StrEnum):
+    """What an accepted job outlives: the end of any process or of the container, or a power cut as well."""
+
+    PROCESS = "process"
+    POWER = "power"
+
+
 class LogFormat(StrEnum):
     """The format of log lines."""
 
@@ -81,6 +88,7 @@ class Settings:
     batch_timeout_seconds: Annotated[int, parse.whole(1, 3600)] = 60
     activation_memory_mb: Annotated[int | None, parse.whole(LEAST_ACTIVATION_MB, 1_048_576)] = None
     activation_seconds: Annotated[int, parse.whole(1, 3600)] = 120
+    durability: Annotated[Durability, parse.member_of(Durability)] = Durability.PROCESS
     result_ttl_hours: Annotated[float, parse.hours] = 24.0
     default_model: Annotated[str | None, str] = None
     allow_fallback_model: Annotated[bool, parse.flag] = False

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from ops.run.redis_program import redis_program
 from shared.errors import BootError
+from shared.redis.aof_sync import FOLDER
 
-#: Redis's folder for the parts of the file, in its working folder, and the list of the parts.
-FOLDER, MANIFEST = "appendonlydir", "appendonly.aof.manifest"
+#: The list of the file's parts, in their folder.
+MANIFEST = "appendonly.aof.manifest"
 #: A part's name: its number, and whether others build on it (base) or it holds the commands since (incr).
 _PART = re.compile(r"appendonly\.aof\.(\d+)\.(base|incr)\.(?:rdb|aof)")
 #: Of the checker's report on one part: its name, its size, and where it is sound up to.

@@ -14,9 +14,9 @@ from contextlib import closing
 import redis
 
 from shared.errors import BootError
-from shared.redis.connection import REDIS_AWAY, Patience, connect
+from shared.redis.connection import REDIS_AWAY, Patience, RedisClient, connect
 from shared.redis.url import public_address, tls_files
-from shared.settings import Settings
+from shared.settings import Durability, Settings
 
 #: Seconds after which nobody is waited for: a name server may take its time.
 PROBE_SECONDS = 6.0
@@ -47,6 +47,7 @@ def _ask(settings: Settings) -> Exception | str:
         try:
             mode = connection.info("server").get("redis_mode")
             replication = connection.info("replication")
+            syncs = _fsync_policy(connection) if settings.durability is Durability.POWER else "always"
         except Exception as fault:  # noqa: BLE001  # the programs will see for themselves
             return fault
     if replication.get("role") == "slave":
@@ -54,7 +55,19 @@ def _ask(settings: Settings) -> Exception | str:
         return (
             f"is a read-only replica of {primary}: name that, or an address that always leads to the primary."
         )
+    if syncs != "always":
+        return f"has appendfsync {syncs}, and DURABILITY=power needs `always`: set it there, or unset DURABILITY."
     return "is a cluster: name one that is not. All keys must be in one place." if mode == "cluster" else ""
+
+
+def _fsync_policy(connection: RedisClient) -> str:
+    """Return when Redis syncs its file. One that does not tell, as hosted ones, is believed, with a warning."""
+    try:
+        found = connection.config_get("append*")
+    except redis.exceptions.ResponseError as fault:
+        _log.warning("Redis does not say whether it syncs each write, as DURABILITY=power needs: %s", fault)
+        return "always"
+    return str(found["appendfsync"]) if found.get("appendonly") == "yes" else "no (no append-only file)"
 
 
 def _refusal(fault: Exception) -> str | None:

@@ -18,7 +18,7 @@ from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.storage_use import StorageUse
 from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
-from services.monitor.redis_upkeep import AofSync, EvictionWatch
+from services.monitor.redis_upkeep import EvictionWatch
 from services.monitor.sweeper import Sweeper
 from shared.appliance.counters import Counters
 from shared.appliance.recycle_requests import RecycleRequests
@@ -28,6 +28,7 @@ from shared.jobs.store import JobStore
 from shared.models.activation.records import Activations
 from shared.models.catalog import ModelCatalog
 from shared.objects.object_store import ObjectStore
+from shared.redis.aof_sync import AofSync
 from shared.redis.connection import Patience, connect
 from shared.settings import Role, Settings
 from shared.timing import TIMING

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from obstore.store import LocalStore, from_url
 
 from shared.disk import free_space
 from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
-from shared.settings import Settings
+from shared.settings import Durability, Settings
 
 #: The messages of S3, GCS and Azure when the whole bucket is missing, not an object.
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
@@ -39,8 +40,10 @@ REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
 class ObjectStore:
     """Methods may raise StorageUnavailableError; those that write, StorageFullError as well."""
 
-    def __init__(self, store: Any) -> None:
+    def __init__(self, store: Any, *, synced: bool = False) -> None:
+        """Use a store of obstore; `synced`: files are on the disk before a write returns."""
         self._store = store
+        self._synced = synced
         local = isinstance(store, LocalStore) and store.prefix is not None
         self._folder = Path(store.prefix) if local else None
 
@@ -51,7 +54,8 @@ class ObjectStore:
         Raises SettingsError if STORAGE_URL or its environment variables are invalid.
         """
         if (folder := settings.local_objects_dir) is not None:
-            return cls(LocalStore(folder, mkdir=True))
+            synced = settings.durability is Durability.POWER
+            return cls(LocalStore(folder, mkdir=True), synced=synced)
         assert settings.storage_url is not None
         try:
             store = from_url(
@@ -71,6 +75,8 @@ class ObjectStore:
         """Write an object atomically."""
         with self._access(path):
             obstore.put(self._store, path, list(parts))
+            if self._synced and self._folder is not None:
+                _sync(self._folder, path)
 
     def read(self, path: str, start: int = 0) -> memoryview:
         """Return an object's bytes from `start`. Raises PayloadMissingError if it does not exist."""
@@ -152,6 +158,17 @@ class ObjectStore:
                     f"The disk {what}, so nothing was stored. Delete jobs or enlarge the disk."
                 ) from fault
             raise StorageUnavailableError(f"The object store failed: {_first_line(fault)}") from fault
+
+
+def _sync(folder: Path, path: str) -> None:
+    """Sync a file, and the folders that hold its name."""
+    for place in (folder / path, *(folder / parent for parent in Path(path).parents)):
+        with contextlib.suppress(FileNotFoundError):  # its job was deleted meanwhile
+            descriptor = os.open(place, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def _delete_files(folder: Path) -> None:

@@ -15,7 +15,7 @@ from shared.settings import Settings
 class RedisServer:
     """Listens on the settings' unix socket and writes an append-only file like the appliance.
 
-    With Redis's own `everysec` what it has answered may reach the file two seconds later: services/monitor/redis_upkeep.py.
+    With Redis's own `everysec` what it has answered may reach the file two seconds later: shared/redis/aof_sync.py.
     """
 
     def __init__(self, settings: Settings) -> None:

@@ -23,8 +23,9 @@ from shared.jobs.ids import new_job_id
 from shared.jobs.store import Accepted, JobStore
 from shared.log import add_to_log_context
 from shared.objects.payloads import Payloads
+from shared.redis.aof_sync import AofSync, GroupSync
 from shared.redis.connection import redis_needed
-from shared.settings import Settings
+from shared.settings import Durability, Settings
 
 #: Bytes of a body above which room in the queue is checked before its rows are stored.
 LARGE_BODY = 64 * 1024
@@ -43,6 +44,8 @@ class QueuedExecutor:
     def __init__(
         self, settings: Settings, store: JobStore, payloads: Payloads, reservations: ResultReservations
     ) -> None:
+        local_power = settings.durability is Durability.POWER and settings.embedded_redis
+        self._sync = GroupSync(AofSync(settings.redis_dir)) if local_power else None
         self._settings = settings
         self._store = store
         self._payloads = payloads
@@ -61,8 +64,7 @@ class QueuedExecutor:
         with self._stored_or_removed(job_id):
             job = self._store_rows(task, job_id)
             task.wanted.of(job.rows)
-            with redis_needed(UNCERTAIN):
-                accepted = self._store.accept(job, task.idempotency)
+            accepted = self._accept(task, job)
         return self._note(job, accepted)
 
     def keep(self, task: Task, job: Job, rows: Matrix, explanation: Explanation) -> Inline | Job:
@@ -74,11 +76,23 @@ class QueuedExecutor:
         with self._stored_or_removed(job.id):
             self._reservations.reserve(job.id, Need.of_batch(job, len(rows)))
             self._payloads.put_completed(job, rows, explanation)
-            with redis_needed(UNCERTAIN):
-                accepted = self._store.accept(job, task.idempotency)
+            accepted = self._accept(task, job)
         self._reservations.release(job.id)  # it is on the disk already
         found = self._note(job, accepted)
         return Inline(task.plan, explanation, found) if accepted.created else found
+
+    def _accept(self, task: Task, job: Job) -> Accepted:
+        """Make the job visible; with DURABILITY=power return when that is on the disk."""
+        with redis_needed(UNCERTAIN):
+            accepted = self._store.accept(job, task.idempotency)
+        if self._sync is not None:
+            try:
+                self._sync.wait()
+            except OSError as fault:
+                raise RedisUnavailableError(
+                    f"Redis's file cannot be synced ({fault}). {UNCERTAIN}"
+                ) from fault
+        return accepted
 
     def _note(self, job: Job, accepted: Accepted) -> Job:
         add_to_log_context(job=accepted.job.id)

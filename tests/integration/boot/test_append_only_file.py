@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from ops.run.append_only_file import FOLDER, MANIFEST, mend_append_only_file
+from ops.run.append_only_file import MANIFEST, mend_append_only_file
 from shared.errors import BootError
+from shared.redis.aof_sync import FOLDER
 from shared.settings import Settings
 from tests.support.redis_server import RedisServer
 
