@@ -48,7 +48,7 @@ class Role(StrEnum):
 
 
 class Durability(StrEnum):
-    """What an accepted job outlives: the end of any process or of the container, or a power cut as well."""
+    """Whether an accepted job survives the end of processes only, or a power cut as well."""
 
     PROCESS = "process"
     POWER = "power"

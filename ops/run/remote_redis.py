@@ -61,7 +61,7 @@ def _ask(settings: Settings) -> Exception | str:
 
 
 def _fsync_policy(connection: RedisClient) -> str:
-    """Return when Redis syncs its file. One that does not tell, as hosted ones, is believed, with a warning."""
+    """Return when Redis syncs its file. One that does not tell is believed, with a warning."""
     try:
         found = connection.config_get("append*")
     except redis.exceptions.ResponseError as fault:

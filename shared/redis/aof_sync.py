@@ -2,7 +2,7 @@
 
 Redis's own `appendfsync everysec` delays a write while an fsync runs, for up to two seconds after it was answered: a kill
 -9 in that moment loses an accepted job. `always` ends Redis when the disk is full. With `appendfsync no` each write reaches
-the kernel before its answer, and the kernel keeps it when Redis dies. What is here does the rest, against a power cut.
+the kernel before its answer, and the kernel keeps it when Redis dies. These classes do the rest, against a power cut.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ FOLDER = "appendonlydir"
 
 
 class AofSync:
-    """Syncs the parts that Redis has appended to since the last time. One thread at a time calls `step`."""
+    """Syncs the parts that have grown since the last time. One thread at a time calls `step`."""
 
     def __init__(self, redis_dir: Path) -> None:
         self._folder = redis_dir / FOLDER
