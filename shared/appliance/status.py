@@ -40,8 +40,6 @@ class ApplianceStatus:
     written_at: float
     #: Seconds since Redis last answered.
     redis_down_seconds: float = 0.0
-    #: Whether Redis accepted the last write; true while it does not answer.
-    redis_writable: bool = True
     #: Seconds without any live worker, on any machine, other than those that crash again and again. Not counted while
     #: Redis is away, since then it is unknown.
     no_worker_seconds: float = 0.0

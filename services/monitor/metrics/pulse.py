@@ -120,7 +120,6 @@ class Pulse:
         return ApplianceStatus(
             written_at=time.time(),
             redis_down_seconds=0.0 if self.redis_up else self._clock() - self._last_answer,
-            redis_writable=self.redis_writable or not self.redis_up,
             no_worker_seconds=self._no_worker_seconds,
             crashing_workers=tuple(sorted(self._programs.crashing())),
             standstill_seconds=self._standstill_seconds,
