@@ -106,7 +106,8 @@ def components(
     components.job_waits.start()
     yield components
     components.stop()
-    components.job_waits.join()
+    assert components.job_waits._thread is not None
+    components.job_waits._thread.join(30)  # it would log into other tests
     impatient.close()
 
 
