@@ -288,6 +288,8 @@ def _few_inodes(box: Appliance) -> Iterator[None]:
     def allow(inodes: int) -> None:
         subprocess.run(["mount", "-o", f"remount,nr_inodes={inodes}", str(box.data_dir)], check=True)
 
+    kill_api(box)  # it would hold the room of deleted jobs until it looks again
+    until("ready", lambda: is_ready(box), GENEROUS, box)
     used = os.statvfs(box.data_dir).f_files - free_inodes(box)
     allow(used + RESERVE_INODES + INODES)
     yield
