@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import redis
@@ -31,6 +32,21 @@ INTERACTIVE_STREAK = 8
 SHAP_WAIT_SECONDS = 1
 #: The names of a queue entry's arguments in the log.
 ID_NAMES = ("job", "batch", "request")
+
+
+@contextlib.contextmanager
+def _ended_by_outages() -> Iterator[None]:
+    """Have RQ's loop end in order where Redis is away or refuses writes: a fresh process connects anew.
+
+    A batch that was taken and is not claimed yet is found again by shared.jobs.recovery.
+    """
+    try:
+        yield
+    except redis.RedisError as fault:
+        if not is_outage(fault):
+            raise
+        logger.warning("worker exits and starts again: Redis is away", extra={"cause": str(fault)})
+        raise StopRequested from fault
 
 
 class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
@@ -86,7 +102,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         self._heartbeat.state = "busy"
         ids = dict(zip(ID_NAMES, job.args, strict=False))  # an earlier version sent two
         self._ids = {"request": ids.pop("request", ""), **ids}
-        with log_context(**self._ids):
+        with log_context(**self._ids), _ended_by_outages():
             super().execute_job(job, queue)
         self._heartbeat.state = "idle"
         if self._has_grown() or self._runner.stopping.is_set() or self._returns_shap():
@@ -127,7 +143,12 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         if pipeline is None and time.monotonic() - self._registered < TIMING.rq_registration_seconds:
             return
         self._registered = time.monotonic()
-        super().heartbeat(timeout, pipeline)
+        try:
+            super().heartbeat(timeout, pipeline)
+        except redis.ResponseError as fault:  # where Redis is away, RQ waits for it
+            if not is_outage(fault):
+                raise
+            logger.debug("RQ's registration is not renewed", extra={"cause": str(fault)})
 
     def set_state(self, state: str, pipeline: Any = None) -> None:
         """Remember the state without telling Redis: our heartbeat holds it."""
@@ -171,12 +192,8 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         try:
             if self._stop_requested:  # the signal came just before
                 raise StopRequested
-            return super().dequeue_job_and_maintain_ttl(timeout, idle_seconds)
-        except redis.RedisError as fault:  # RQ itself waits for a Redis that is away
-            if not is_outage(fault):
-                raise
-            logger.warning("worker exits and starts again: Redis refuses writes", extra={"cause": str(fault)})
-            raise StopRequested from fault
+            with _ended_by_outages():  # RQ itself waits for a Redis that is away
+                return super().dequeue_job_and_maintain_ttl(timeout, idle_seconds)
         finally:
             self._dequeuing = False
 
