@@ -36,9 +36,9 @@ ID_NAMES = ("job", "batch", "request")
 
 @contextlib.contextmanager
 def _ended_by_outages() -> Iterator[None]:
-    """Have RQ's loop end in order where Redis is away or refuses writes: a fresh process connects anew.
+    """End RQ's loop in order where Redis is away or refuses writes.
 
-    A batch that was taken and is not claimed yet is found again by shared.jobs.recovery.
+    A fresh process connects anew. A batch that was taken and is not claimed yet is found again by shared.jobs.recovery.
     """
     try:
         yield
