@@ -112,7 +112,7 @@ COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-f
 	--python-version 3.12
 
 models: setup-dev ## train the shipped models again
-	@$(PY) models/train.py
+	@$(PY) -m models.train
 
 setup: python ## Python, packages, redis-server, a font and kernels, if they are missing
 	@$(ANY_PYTHON) -m ops.setup_machine
