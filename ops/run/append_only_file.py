@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import shutil
 import subprocess
 from datetime import UTC, datetime
@@ -41,7 +42,7 @@ def mend_append_only_file(redis_dir: Path) -> None:
     if not manifest.exists():
         return
     if not manifest.read_bytes().strip(b"\0\n "):
-        _write_manifest(folder, _copy(folder))
+        _write_manifest(folder)
     checked = _check(manifest)
     if checked.returncode == 0:
         return
@@ -56,6 +57,7 @@ def mend_append_only_file(redis_dir: Path) -> None:
     copy = _copy(folder)
     fixed = _check(manifest, "--fix")
     if fixed.returncode != 0:
+        shutil.rmtree(copy)  # a platform starts us again and again, and each start would leave one more
         raise BootError(_refusal(manifest, f"{part.name} cannot be mended", fixed.stdout))
     _log.error(
         "Redis's file was damaged at its end, as by a power cut: the end was removed",
@@ -87,7 +89,7 @@ def _first_fault(data: bytes, sound: int) -> int:
     return place
 
 
-def _write_manifest(folder: Path, copy: Path) -> None:
+def _write_manifest(folder: Path) -> None:
     """Write the manifest from the names of the parts. Raises BootError if they are ambiguous."""
     parts = sorted(
         (match[2], int(match[1]), match[0])
@@ -103,7 +105,9 @@ def _write_manifest(folder: Path, copy: Path) -> None:
             )
         )
     lines = [f"file {name} seq {number} type {kind[0]}\n" for kind, number, name in parts]
-    (folder / MANIFEST).write_text("".join(lines), encoding="ascii")
+    copy, draft = _copy(folder), folder / "manifest.new"
+    draft.write_text("".join(lines), encoding="ascii")
+    draft.replace(folder / MANIFEST)  # a start that is killed before leaves no half of it
     _log.error(
         "The list of Redis's files was empty, as by a power cut: it was written anew",
         extra={"copy": str(copy)},
@@ -124,11 +128,12 @@ def _copy(folder: Path) -> Path:
 
 def _refusal(manifest: Path, what: str, said: str) -> str:
     folder = manifest.parent
+    place, aside, damaged = (shlex.quote(f"{folder}{end}") for end in ("", "-copy", "-damaged"))
     return (
         f"Redis cannot read its file in {folder}: {what}. Nothing was changed. Choose one:\n"
         "  - restore a backup of DATA_DIR/redis (docs/operate.md);\n"
-        f"  - keep what comes before the damage and lose the jobs after it: cp -a {folder} {folder}-copy && "
-        f"redis-check-aof --fix {manifest}\n"
-        f"  - start without any job: mv {folder} {folder}-damaged\n"
+        f"  - keep what comes before the damage and lose the jobs after it: cp -a {place} {aside} && "
+        f"redis-check-aof --fix {shlex.quote(str(manifest))}\n"
+        f"  - start without any job: mv {place} {damaged}\n"
         f"redis-check-aof says: {said.strip().splitlines()[-1] if said.strip() else 'nothing'}"
     )
