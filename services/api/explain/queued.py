@@ -85,6 +85,14 @@ class QueuedExecutor:
         """Make the job visible; with DURABILITY=power return when that is on the disk."""
         with redis_needed(UNCERTAIN):
             accepted = self._store.accept(job, task.idempotency)
+        self.sync()
+        return accepted
+
+    def sync(self) -> None:
+        """With DURABILITY=power return when the jobs that are visible now are on the disk.
+
+        Raises RedisUnavailableError if the disk fails.
+        """
         if self._sync is not None:
             try:
                 self._sync.wait()
@@ -92,7 +100,6 @@ class QueuedExecutor:
                 raise RedisUnavailableError(
                     f"Redis's file cannot be synced ({fault}). {UNCERTAIN}"
                 ) from fault
-        return accepted
 
     def _note(self, job: Job, accepted: Accepted) -> Job:
         add_to_log_context(job=accepted.job.id)

@@ -63,6 +63,7 @@ class Submission:
             if idempotency:
                 job = store.known(idempotency)
                 if job is not None:
+                    self._queued.sync()  # the request that made it may still wait for the disk
                     add_to_log_context(job=job.id)
                     return job
             self._components.draining.require_open()

@@ -161,3 +161,15 @@ def test_deleting_an_ended_job_removes_it(client: InProcess, components: Compone
     for path in (job["links"]["self"], job["links"]["result"], "/v1/jobs/x", "/v1/jobs/..%2f..%2fetc"):
         assert client.get(path).status == 404
     assert client.call("DELETE", job["links"]["self"]).slug == "job-not-found"
+
+
+def test_no_answer_tells_of_a_job_that_cannot_be_synced(client: InProcess, components: Components) -> None:
+    class Broken:
+        def wait(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    assert client.post_json("/v1/jobs", rows_of(5), Idempotency_Key="key-1").status == 202
+    components.submission._queued._sync = Broken()  # type: ignore[assignment]
+    for key in ("key-1", "key-2"):  # one that is known, and a new one
+        refused = client.post_json("/v1/jobs", rows_of(5), Idempotency_Key=key)
+        assert refused.refusal == (503, "redis-unavailable")
