@@ -128,8 +128,20 @@ def test_an_ended_workers_batch_is_queued_again_and_blamed_for_what_it_may_have_
     assert scene.heartbeats.alive() == {}
     assert scene.recovered() == {cause: 1}
     assert scene.blame(job) == blame
+    assert scene.counted("worker_crashes_total") == {}  # a batch may be to blame
     [line] = logged("batch runs again")
     assert line.endswith(f" request=r-1 job={job.id} batch=0 cause={cause}")
+
+
+def test_a_worker_that_ends_without_a_batch_has_crashed_unless_it_was_told_to_end(
+    scene: Scene, rescue: Rescue
+) -> None:
+    for number, in_order in enumerate((True, False)):
+        worker = scene.spawn()
+        scene.beat(pid=worker.pid, token=f"life-{number}")
+        rescue.step()
+        end(rescue, worker, worker.pid, in_order=in_order)
+    assert scene.counted("worker_crashes_total") == {"worker_crashes_total": 1}
 
 
 @pytest.mark.parametrize("pid", [NOBODY, None])
