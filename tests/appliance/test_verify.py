@@ -167,7 +167,8 @@ def test_an_interrupted_visit_leaves_no_job(
 
 
 def test_workers_that_hang_in_the_middle_of_it_are_the_one_cause(appliance: Appliance) -> None:
-    options = replace(options_for(appliance), answer_seconds=ANSWER_SECONDS, ready_seconds=1)
+    options = replace(options_for(appliance), answer_seconds=ANSWER_SECONDS)
+    await_workers(appliance, 2)
     hung = appliance.worker_pids()
     with stopped(*hung):
         report = run_verify(options)
@@ -175,9 +176,9 @@ def test_workers_that_hang_in_the_middle_of_it_are_the_one_cause(appliance: Appl
         os.kill(hung[0], signal.SIGCONT)
         await_workers(appliance, 1)
         with pytest.raises(FailedError, match=r"A worker is dead: worker-\d runs and says nothing"):
-            workers(Visit(options))
+            workers(Visit(replace(options, ready_seconds=1)))
     await_workers(appliance, 2)
-    assert of(report, Verdict.FAIL) == {"job"}
+    assert of(report, Verdict.FAIL) == {"job"}, report
     said = said_of(report, "job")
     assert "is queued after" in said
     assert "workers: 0 workers are alive; worker-1 runs and says nothing (stopped, or hung); worker-2" in said

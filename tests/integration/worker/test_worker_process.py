@@ -10,7 +10,7 @@ import pytest
 from services.worker import __main__ as program
 from shared.appliance.counters import Counters
 from shared.errors import ModelFaultError
-from shared.jobs.document import Job, Method
+from shared.jobs.document import Job, Method, Status
 from shared.jobs.recovery import Blame
 from shared.memory import process_pss_bytes
 from shared.redis.connection import REDIS_AWAY
@@ -115,7 +115,9 @@ def test_a_worker_waits_for_redis_at_its_start_and_comes_back_when_redis_does(
     until(lambda: worker.process.poll() is not None or "edis" in worker.log().partition("worker ready")[2])
     server.start()
     job = scene.accept(30)
-    if worker.process.poll() is not None:  # it may leave: supervisord starts it again
+    # It may leave, now or later: supervisord starts it again.
+    until(lambda: worker.process.poll() is not None or scene.status(job) is Status.COMPLETED, 180)
+    if worker.process.poll() is not None:
         start()
     scene.completed(job)
 
