@@ -19,6 +19,7 @@ from services.api.capacity.disk import DiskReservation
 from services.api.http.access_log import REFUSAL
 from services.api.http.chunked_body import ChunkedBody
 from services.api.http.concurrency_limits import BusyError
+from services.api.http.proxies import ORIGIN, Outside
 from shared.errors import HttpError, ShapboxError, StorageFullError
 from shared.log import log_context
 from shared.timing import TIMING
@@ -33,11 +34,15 @@ SLOWEST_BYTES_PER_SECOND = 1024
 #: Bytes of all answers that wait in memory for their clients, beyond which they wait in files.
 WAITING_BYTES = 8 * 2**20
 
+_REQUEST_LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Z-]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n")
 #: A head of at most 128 fields that waitress parses in linear time: without long blanks and folded lines.
 _HEAD = re.compile(
-    rb"[!#$%&'*+.^_`|~0-9A-Z-]+ [!-~\x80-\xff]+ HTTP/1\.[01]\r\n"
-    rb"(?:[!-9;-~]+:[ \t]{0,64}(?:[!-~\x80-\xff][\t -~\x80-\xff]*)?\r\n){0,128}\r\n"
+    _REQUEST_LINE.pattern + rb"(?:[!-9;-~]+:[ \t]{0,64}(?:[!-~\x80-\xff][\t -~\x80-\xff]*)?\r\n){0,128}\r\n"
 )
+#: A character that no head contains, or the end of a line that is not CRLF.
+_CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?=[^\n])")
+#: The first byte of a TLS handshake.
+_TLS = b"\x16"
 _TRANSFER_CODING = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*)", re.IGNORECASE)
 _log = logging.getLogger("shapbox.http")
 
@@ -48,9 +53,11 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
     body_rcv: Any
     header_plus: bytes
     refusal: ShapboxError | None = None
+    outside: Outside | None = None
     #: The attributes of a request that cannot be parsed.
     command, path, request_uri, query, url_scheme, version = "-", "/", "/", "", "http", "1.1"
     _reservation: Any = None
+    _line_is_read = False
 
     def __init__(self, adj: Any) -> None:
         super().__init__(adj)
@@ -88,6 +95,7 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
         self.header_plus = head + end
         if len(self.header_plus) > HEAD_BYTES:
             raise HttpError(431, "headers-too-large", f"The head is larger than {HEAD_BYTES // 1024} KB.")
+        self._check_begun(before)
         if end:
             self._parse(head + end)
             self._reservation = admit(self)
@@ -100,6 +108,17 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             self.deadline = time.monotonic() + TIMING.http_body_seconds
             self.header_plus = b""
         return len(head + end) - before
+
+    def _check_begun(self, before: int) -> None:
+        """Raise ParsingError for what cannot become a head: its end, as we read it, may never come."""
+        if self.header_plus.startswith(_TLS):
+            raise ParsingError("it is a TLS handshake, and this port takes http:// only")
+        if _CONTROL.search(self.header_plus, max(0, before - 1)):
+            raise ParsingError("the head has a control character, or a line that does not end with CRLF")
+        if not self._line_is_read and b"\r\n" in self.header_plus:
+            self._line_is_read = True
+            if not _REQUEST_LINE.match(self.header_plus):
+                raise ParsingError("its first line is not METHOD PATH HTTP/1.1 (or 1.0)")
 
     def _parse(self, head: bytes) -> None:
         if not _HEAD.fullmatch(head):
@@ -115,8 +134,8 @@ class RequestParser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no
             raise ParsingError("HTTP/1.0 has no Transfer-Encoding")
         if "," in self.headers.get("HOST", "," if self.version == "1.1" else ""):
             raise ParsingError("there must be one Host header")
-        if codings and self.headers.pop("CONTENT_LENGTH", None):  # a proxy may see another end of the body
-            self.headers["CONNECTION"] = "close"
+        if codings and "CONTENT_LENGTH" in self.headers:  # a proxy may see another end of the body
+            raise ParsingError("it has both Transfer-Encoding and Content-Length")
 
     def _read_body(self, data: bytes) -> int:
         taken = int(self.body_rcv.received(data))
@@ -132,11 +151,13 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
     """Answers a request by the application, also one that is refused."""
 
     def get_environment(self) -> dict[str, Any]:
-        """Return the WSGI environment, with the refusal in it."""
+        """Return the WSGI environment, with what proxies tell and the refusal in it."""
         environ: dict[str, Any] = super().get_environment()
         if self.request.error:  # of waitress: the application has failed
             self.request.refuse(ShapboxError())
-        return environ | {REFUSAL: self.request.refusal}
+        outside = self.request.outside or Outside(self.channel.addr[0])  # none of a malformed head
+        told = {"SCRIPT_NAME": outside.prefix, "REMOTE_ADDR": outside.client, ORIGIN: outside.origin}
+        return environ | told | {REFUSAL: self.request.refusal}
 
     def set_close_on_finish(self) -> None:
         """Close after this answer, but not because it has neither body nor length."""
@@ -229,6 +250,8 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
                 self._answer(self.request)
 
     def _admit(self, request: RequestParser) -> DiskReservation | None:
+        request.outside = outside = self._owner.proxies.outside(self.addr[0], request.headers)
+        request.path = outside.own_path(request.path)
         if self.health_only and request.path not in {"/healthz", "/readyz"}:
             self._owner.admit(self)  # there may be room by now
             if self.health_only:

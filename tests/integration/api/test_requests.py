@@ -18,7 +18,7 @@ from services.api.http import channel
 from services.api.http.admission import Admission
 from services.api.http.chunked_body import ChunkedBody
 from tests.integration.api.api_client import CSV, METRICS_TOKEN
-from tests.integration.api.served import BODY, GET, KEYED, Served, last, statuses
+from tests.integration.api.served import BODY, GET, KEYED, Serve, Served, last, statuses
 from tests.integration.conftest import Logged
 from tests.support.openapi_contract import contract
 
@@ -68,10 +68,15 @@ EXCHANGES: list[tuple[list[int], bytes]] = [
     ),
     ([431], ROOT + b"X-Long: " + b"x" * 70_000 + b"\r\n\r\n"),
     ([501], POST + b"Transfer-Encoding: br\r\n\r\n"),
+    *(
+        ([404], target + b" HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        for target in (b"OPTIONS *", b"CONNECT host:443", b"GET /%00")
+    ),
     # Usual ones, also in unusual forms
     *(
         ([200], last(head + b"\r\n\r\n"))
         for head in (
+            b"OPTIONS /version HTTP/1.1\r\nHost: x",
             GET[:-4] + b"\r\nX: a" * 120,
             GET[:-4] + b"\r\nX:\t a  b \t\r\nY:",
             b"\r\n\r\n" + GET[:-4],
@@ -84,13 +89,8 @@ EXCHANGES: list[tuple[list[int], bytes]] = [
     ([202], last(CHUNKED) + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)),
     # A GET with a body needs no Content-Type.
     ([200] * 3, (KEYED.replace(b"POST", b"GET") + b"Content-Length: 2\r\n\r\n{}") * 2 + LAST),
-    # No part of a request is taken for another one. An ambiguous end of a body is read as chunks, and closes.
-    (
-        [202],
-        CHUNKED.replace(b"Transfer", b"Content-Length: 4\r\nTransfer")
-        + b"%x\r\n%b\r\n0\r\n\r\n" % (len(BODY), BODY)
-        + LAST,
-    ),
+    # No part of a request is taken for another one, and the end of a body is not ambiguous.
+    ([400], CHUNKED.replace(b"Transfer", b"Content-Length: 4\r\nTransfer") + b"0\r\n\r\n" + LAST),
     *(
         ([400], KEYED + fields + b"\r\n\r\nabcd" + LAST)
         for fields in (
@@ -133,6 +133,35 @@ def test_each_request_gets_the_answers_that_are_its_own(served: Served) -> None:
             assert request_id
             contract().check_problem(wanted[-1], request_id[1].decode(), json.loads(body))
     assert served.http.call("BREW", "/v1/jobs").slug == "bad-request"
+
+
+#: The begin of a TLS handshake with a server's name (RFC 8446).
+TLS_HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(range(32)) + b"\x00\x00\x04\x13\x01\x13\x02"
+
+
+def test_what_can_become_no_head_is_answered_at_once_counted_and_no_error_of_ours(
+    serve: Serve, components: Components, logged: Logged
+) -> None:
+    serve.times(http_head_seconds=3600)  # nothing waits for the end of a head
+    served = serve()
+    begun = (
+        *(TLS_HELLO, GET.replace(b"\r\n", b"\n"), GET[:-4] + b"\n", GET[:-2] + b"X: a\n", b"GET /\r\n"),
+        *(b"GET / HTTP/2.0\r\n", b"PRI * HTTP/2.0\r\n", GET[:8] + b"\x00", GET[:-2] + b"X: \x00", b"GET /\n"),
+        *(GET[:-2] + b"X: a\rY", b"*1\r\n$4\r\nPING\r\n", b"SSH-2.0-OpenSSH_9.9\r\n"),
+    )
+    for sent in begun:
+        received = served.connect().rest(sent)
+        assert statuses(received) == [400], sent
+        assert b"application/problem+json" in received
+    assert b"TLS handshake" in served.connect().rest(TLS_HELLO)
+    slow = served.connect()
+    for byte in GET[:-3] + b"X":  # the CR and what follows it arrive apart
+        slow.sendall(bytes([byte]))
+        time.sleep(0.001)
+    assert slow.status() == 400
+    components.counters.flush()
+    assert components.counters.read()["http_requests_total", "other", "unmatched", "400"] == len(begun) + 2
+    assert logged("Traceback") == logged("ERROR") == []
 
 
 @pytest.mark.parametrize("extension", [b"", b";name=value"])
