@@ -36,7 +36,9 @@ ACTIVATION_BASE_MB, LEAST_ACTIVATION_MB = 175, 64
 KEY_NAMES = ("API_KEY", "ADMIN_API_KEY", "METRICS_TOKEN")
 
 #: From where proxies connect, also Render's and Docker's: nobody's address on the Internet.
-PRIVATE_NETWORKS = parse.networks("10.0.0.0/8, 100.64.0.0/10, 172.16.0.0/12, 192.168.0.0/16, fc00::/7")
+PRIVATE_NETWORKS = parse.networks(
+    "10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, ::1, fc00::/7"
+)
 
 
 class Role(StrEnum):
@@ -95,6 +97,7 @@ class Settings:
     metrics_port: Annotated[int, parse.whole(1, 65535)] = 9464
     max_connections_per_address: Annotated[int, parse.whole(1, 1_000_000)] = 100
     trusted_proxies: Annotated[parse.Networks, parse.networks] = PRIVATE_NETWORKS
+    url_prefix: Annotated[str, parse.url_prefix] = ""
     log_format: Annotated[LogFormat, parse.member_of(LogFormat)] = LogFormat.TEXT
     log_level: Annotated[str, parse.log_level] = "INFO"
 

@@ -32,7 +32,7 @@ def render_docs(document: Part) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,">'
         f"<title>{title}</title><style>{style}</style></head><body>"
         f"<header><h1>{title} <small>{escape(info['version'])}</small></h1>{_prose(info['description'])}"
-        '<p>Programs read <a href="/openapi.json">/openapi.json</a>.</p></header>'
+        '<p>Programs read <a href="openapi.json">/openapi.json</a>.</p></header>'
         f'<nav><ul>{links}<li><a href="#schemas">Schemas</a></li></ul></nav><main>{sections}'
         f'<section id="schemas"><h2>Schemas</h2>{schemas}</section></main></body></html>\n'
     )

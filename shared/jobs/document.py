@@ -86,8 +86,9 @@ class Job:
         values = {one.name: texts[one.name] for one in fields(cls) if one.name in texts}
         return cls(todo=todo, **{name: _PARSERS.get(name, str)(text) for name, text in values.items()})
 
-    def document(self) -> dict[str, Any]:
-        """Return the job document of the REST contract."""
+    def document(self, prefix: str = "") -> dict[str, Any]:
+        """Return the job document of the REST contract; its links begin with URL_PREFIX."""
+        path = f"{prefix}/v1/jobs/{self.id}"
         document: dict[str, Any] = {
             "id": self.id,
             "status": self.status.value,
@@ -100,7 +101,7 @@ class Job:
             "finished_at": rfc3339(self.finished_at),
             "error": self.error,
             "largest_residual": self.largest_residual,
-            "links": {"self": f"/v1/jobs/{self.id}", "result": f"/v1/jobs/{self.id}/result"},
+            "links": {"self": path, "result": f"{path}/result"},
         }
         if self.fallback:
             document["fallback"] = True

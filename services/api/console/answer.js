@@ -1,11 +1,11 @@
 // The result of a completed job: ranked features, three plots, and the values as files.
 
-import { getJson } from "/console/api.js";
-import { button, el, field, replace, segments, setText } from "/console/elements.js";
-import { featureTable } from "/console/features.js";
-import { count, value } from "/console/figures.js";
-import { problemBox } from "/console/messages.js";
-import { makePlot, saveButton } from "/console/plot.js";
+import { getJson } from "./api.js";
+import { button, el, field, replace, segments, setText } from "./elements.js";
+import { featureTable } from "./features.js";
+import { count, value } from "./figures.js";
+import { problemBox } from "./messages.js";
+import { makePlot, saveButton } from "./plot.js";
 
 const FORMATS = { CSV: "text/csv", NPY: "application/x-npy", JSON: "application/json" };
 // Lines of a plot that has one for each feature.

@@ -2,6 +2,8 @@
 
 // Seconds until a call without a response is aborted.
 const TIMEOUT = 15;
+// The address of the appliance, which may have a path: paths without a slash in front begin there.
+const BASE = new URL("..", import.meta.url);
 
 // The key is kept in this variable only: no other script can read it, and a reload forgets it.
 let key = null;
@@ -28,7 +30,7 @@ export async function call(path, { method = "GET", accept = "*/*", as = key, sec
   const headers = { Accept: accept, ...(as !== null && { Authorization: `Bearer ${as}` }) };
   const signal = AbortSignal.timeout(seconds * 1000);
   const options = { method, headers, cache: "no-store", credentials: "omit", signal };
-  const response = await fetch(path, options).catch(() => Promise.reject(noResponse()));
+  const response = await fetch(new URL(path, BASE), options).catch(() => Promise.reject(noResponse()));
   if (!response.ok) throw refusal(response.status, await response.text().catch(() => ""), as);
   return response;
 }
@@ -42,7 +44,7 @@ export function send(path, body, contentType, onProgress) {
   const as = key;
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("POST", path);
+    request.open("POST", new URL(path, BASE));
     request.setRequestHeader("Authorization", `Bearer ${as}`);
     request.setRequestHeader("Content-Type", contentType);
     request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0);

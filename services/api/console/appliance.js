@@ -1,7 +1,7 @@
 // The appliance beside the work: its memory by program, its queue, and how Redis and the disk are doing.
 
-import { card, el, replace, setBadge, setText } from "/console/elements.js";
-import { count, duration, megabytes, size } from "/console/figures.js";
+import { card, el, replace, setBadge, setText } from "./elements.js";
+import { count, duration, megabytes, size } from "./figures.js";
 
 const STATES = {
   RUNNING: ["running", "good"],

@@ -1,7 +1,7 @@
 // The model and the method. Only methods that the model can be explained with are offered.
 
-import { el, field, segments, setText } from "/console/elements.js";
-import { counted } from "/console/figures.js";
+import { el, field, segments, setText } from "./elements.js";
+import { counted } from "./figures.js";
 
 export const METHODS = {
   tree_path_dependent: {

@@ -1,10 +1,10 @@
 // The form that creates a job: the model and method, and the rows.
 
-import { getJson, send } from "/console/api.js";
-import { makeChoices } from "/console/choices.js";
-import { button, card, el, field, replace, table } from "/console/elements.js";
-import { announce, problemBox } from "/console/messages.js";
-import { csvLine, EXTENSIONS, fromExamples, fromFile, fromText } from "/console/rows.js";
+import { getJson, send } from "./api.js";
+import { makeChoices } from "./choices.js";
+import { button, card, el, field, replace, table } from "./elements.js";
+import { announce, problemBox } from "./messages.js";
+import { csvLine, EXTENSIONS, fromExamples, fromFile, fromText } from "./rows.js";
 
 const HINT =
   "The first line holds the feature names, in any order. Write categories as labels, and leave the cell of a missing value empty. NDJSON and NPY files work too.";
@@ -12,7 +12,7 @@ const HINT =
 export function explain() {
   const place = el("div");
   const show = ({ models }) => replace(place, form(models));
-  getJson("/v1/models").then(show, (error) => replace(place, problemBox(error)));
+  getJson("v1/models").then(show, (error) => replace(place, problemBox(error)));
   return card("explain", "Explain rows", null, place);
 }
 
@@ -98,7 +98,7 @@ function form(models) {
       progress.value = share;
     };
     try {
-      const job = await send(`/v1/jobs?${query}`, source.body, source.mediaType, advance);
+      const job = await send(`v1/jobs?${query}`, source.body, source.mediaType, advance);
       askForRows();
       location.hash = `#/jobs/${job.id}`;
     } catch (error) {

@@ -1,7 +1,7 @@
 // The features ranked by their effect on the output: its mean size, and its direction.
 
-import { button, el, replace } from "/console/elements.js";
-import { counted, value } from "/console/figures.js";
+import { button, el, replace } from "./elements.js";
+import { counted, value } from "./figures.js";
 
 // Features shown at first.
 const FIRST = 12;

@@ -1,11 +1,11 @@
 // One job: its progress while it is active, then its result.
 
-import { answer } from "/console/answer.js";
-import { getJson } from "/console/api.js";
-import { el, replace, setText } from "/console/elements.js";
-import { count, counted, duration } from "/console/figures.js";
-import { factsOf, isActive, removeButton, secondsOf, showStatus } from "/console/jobs.js";
-import { announce, problemBox } from "/console/messages.js";
+import { answer } from "./answer.js";
+import { getJson } from "./api.js";
+import { el, replace, setText } from "./elements.js";
+import { count, counted, duration } from "./figures.js";
+import { factsOf, isActive, removeButton, secondsOf, showStatus } from "./jobs.js";
+import { announce, problemBox } from "./messages.js";
 
 // Seconds between the first readings of an active job.
 const SOON = 0.25;
@@ -35,7 +35,7 @@ export function jobView(id) {
   async function show() {
     if (ended) return undefined;
     try {
-      const job = await getJson(`/v1/jobs/${id}`);
+      const job = await getJson(`v1/jobs/${id}`);
       if (!ended) showJob(job);
     } catch (error) {
       ended = error.status === 404 || error.status === 400;

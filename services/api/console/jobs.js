@@ -1,13 +1,13 @@
 // The list of jobs, newest first, one page at a time, and what a job's own view shares with it.
 
-import { call, getJson } from "/console/api.js";
-import { METHODS } from "/console/choices.js";
-import { button, card, el, replace, setBadge, setText } from "/console/elements.js";
-import { ago, count, counted, duration } from "/console/figures.js";
-import { announce, ask, problemBox } from "/console/messages.js";
+import { call, getJson } from "./api.js";
+import { METHODS } from "./choices.js";
+import { button, card, el, replace, setBadge, setText } from "./elements.js";
+import { ago, count, counted, duration } from "./figures.js";
+import { announce, ask, problemBox } from "./messages.js";
 
 const TONES = { running: "busy", completed: "good", failed: "bad" };
-const FIRST = "/v1/jobs?limit=8";
+const FIRST = "v1/jobs?limit=8";
 // Milliseconds between two readings while no job is active; a change of the counts causes one at once.
 const IDLE = 30_000;
 

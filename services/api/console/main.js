@@ -1,12 +1,12 @@
 // Decides which view is shown, polls the appliance for it, and keeps the header up to date.
 
-import { getJson, isSignedIn, useKey } from "/console/api.js";
-import { memory, queue } from "/console/appliance.js";
-import { el, replace, setBadge } from "/console/elements.js";
-import { explain } from "/console/explain.js";
-import { jobView } from "/console/job.js";
-import { jobList } from "/console/jobs.js";
-import { signIn } from "/console/sign_in.js";
+import { getJson, isSignedIn, useKey } from "./api.js";
+import { memory, queue } from "./appliance.js";
+import { el, replace, setBadge } from "./elements.js";
+import { explain } from "./explain.js";
+import { jobView } from "./job.js";
+import { jobList } from "./jobs.js";
+import { signIn } from "./sign_in.js";
 
 // Seconds between two readings of the appliance's state, and at most while it fails to answer.
 const INTERVAL = 1;
@@ -33,7 +33,7 @@ async function poll() {
   const lost = byId("connection");
   let responded = false;
   try {
-    const appliance = await getJson("/v1/appliance");
+    const appliance = await getJson("v1/appliance");
     responded = true;
     lost.hidden = true;
     if (!isSignedIn()) return;
@@ -112,7 +112,7 @@ function showTheme() {
 }
 
 async function showBuild() {
-  const { version, commit, xgboost, shap } = await getJson("/version", { as: null });
+  const { version, commit, xgboost, shap } = await getJson("version", { as: null });
   const build = commit === "unknown" ? "" : ` (${commit.slice(0, 7)})`;
   byId("build").textContent = `Shapbox ${version}${build} · XGBoost ${xgboost} · shap ${shap}`;
 }

@@ -1,6 +1,6 @@
 // Problems, questions, and announcements for screen readers.
 
-import { el, table } from "/console/elements.js";
+import { el, table } from "./elements.js";
 
 export function announce(text) {
   document.getElementById("announcements").textContent = text;

@@ -1,8 +1,8 @@
 // One plot of a job, drawn by the appliance, and buttons that save files of a job.
 
-import { call } from "/console/api.js";
-import { button, el, replace, setText } from "/console/elements.js";
-import { problemBox } from "/console/messages.js";
+import { call } from "./api.js";
+import { button, el, replace, setText } from "./elements.js";
+import { problemBox } from "./messages.js";
 
 // Seconds until a plot, and a file to save, is given up: a large job on a busy machine takes long.
 const PLOT_TIMEOUT = 60;

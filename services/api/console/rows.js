@@ -1,7 +1,7 @@
 // Where rows come from: the model's examples, a file, or pasted text. Each has a body, a media type and a preview.
 
-import { call } from "/console/api.js";
-import { counted, size } from "/console/figures.js";
+import { call } from "./api.js";
+import { counted, size } from "./figures.js";
 
 const MEDIA_TYPES = {
   ".csv": "text/csv",
@@ -18,7 +18,7 @@ const BYTES = 64 * 1024;
 const EXAMPLES = 1000;
 
 export async function fromExamples(model) {
-  const path = `/v1/models/${encodeURIComponent(model)}/examples?limit=${EXAMPLES}`;
+  const path = `v1/models/${encodeURIComponent(model)}/examples?limit=${EXAMPLES}`;
   const body = await (await call(path, { accept: "text/csv" })).text();
   return { ...fromCsv("Example rows", body), examples: true };
 }

@@ -1,8 +1,8 @@
 // The first page: what this is, and the field for the key.
 
-import { call, Problem, useKey } from "/console/api.js";
-import { el, field, replace } from "/console/elements.js";
-import { problemBox } from "/console/messages.js";
+import { call, Problem, useKey } from "./api.js";
+import { el, field, replace } from "./elements.js";
+import { problemBox } from "./messages.js";
 
 const REFUSALS = {
   401: { title: "Unknown key", message: "Check that the key is complete and belongs to this appliance." },
@@ -31,7 +31,7 @@ export function signIn(reason) {
     try {
       // Other characters cannot be sent in a header.
       if (!/^[\x21-\x7e]+$/.test(given)) throw new Problem({}, 401);
-      await call("/v1/appliance", { as: given });
+      await call("v1/appliance", { as: given });
       useKey(given);
     } catch (error) {
       replace(problem, problemBox(REFUSALS[error.status] ?? error));

@@ -18,8 +18,12 @@ from shared.appliance.counters import Counters
 from shared.jobs.ids import is_job_id
 from shared.log import add_to_log_context
 
-#: Where the WSGI environment holds a request's id, the URI template of its route, and the server's reason to refuse it.
-REQUEST_ID, ROUTE, REFUSAL = "shapbox.request_id", "shapbox.route", "shapbox.refusal"
+#: Where the WSGI environment holds a request's id, the URI template of its route, the server's reason to refuse it, and
+#: the name of its key.
+REQUEST_ID, ROUTE, REFUSAL, KEY_NAME = (
+    *("shapbox.request_id", "shapbox.route", "shapbox.refusal"),
+    "shapbox.key_name",
+)
 #: The route's label of requests without one.
 UNMATCHED = "unmatched"
 #: An answer that is opened as a page may load nothing and be in no frame. The console and /docs have their own policy.
@@ -118,7 +122,12 @@ class _Answer:
         self.counters.add(metrics.HTTP_REQUESTS, label, route, self.status)
         self.counters.observe(metrics.HTTP_REQUEST_SECONDS, self.seconds, route)
         level = logging.DEBUG if route in _QUIET_ROUTES and self.status == "200" else logging.INFO
-        extra = {"seconds": round(time.perf_counter() - self.started, 4), "bytes": self.sent}
+        extra = {
+            "client": self.environ.get("REMOTE_ADDR"),
+            "key": self.environ.get(KEY_NAME) or "none",
+            "seconds": round(time.perf_counter() - self.started, 4),
+            "bytes": self.sent,
+        }
         if self.broken:
             extra["broken"] = True
         path = quote(self.environ.get("PATH_INFO", ""))

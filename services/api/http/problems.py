@@ -14,6 +14,7 @@ import redis
 
 from services.api.http.access_log import REQUEST_ID
 from shared.errors import EngineFaultError, InvalidRowsError, RedisUnavailableError, ShapboxError
+from shared.jobs.document import Job
 from shared.redis.connection import redis_needed
 
 MEDIA_TYPE = "application/problem+json"
@@ -33,19 +34,19 @@ _RESULT_HEADERS = (
 _log = logging.getLogger("shapbox.problems")
 
 
-class ProblemWithMembersError(ShapboxError):
-    """An error whose document has members of its own."""
+class EndedWithoutResultError(ShapboxError):
+    """The job has ended without a result. The problem's member `job` is its document."""
 
-    def __init__(self, message: str, members: dict[str, Any]) -> None:
+    def __init__(self, message: str, job: Job) -> None:
         super().__init__(message)
-        self.members = members
+        self.job = job
 
 
-class JobFailedError(ProblemWithMembersError, status=409, title="The job has failed"):
-    """The job has failed, so there is no result. The member `job`, its document, says why."""
+class JobFailedError(EndedWithoutResultError, status=409, title="The job has failed"):
+    """The job has failed, so there is no result. Its document says why."""
 
 
-class JobCancelledError(ProblemWithMembersError, status=409, title="The job was cancelled"):
+class JobCancelledError(EndedWithoutResultError, status=409, title="The job was cancelled"):
     """The job was cancelled, so there is no result."""
 
 
@@ -66,15 +67,15 @@ def _answer_error(req: Any, resp: Any, fault: Exception, _params: dict[str, Any]
         resp.set_header("WWW-Authenticate", _CHALLENGE)
     if error.retry_after is not None:
         resp.set_header("Retry-After", str(error.retry_after))
-    detail, members = str(error), {}
+    detail, members = str(error), dict[str, Any]()
     if error.status == 500 and not isinstance(
         error, EngineFaultError
     ):  # an engine's reason is for the client
         detail = f"This is not your fault. The operator finds the reason in the log, at request {req.env[REQUEST_ID]}."
     if isinstance(error, InvalidRowsError):
         members = {"errors": [asdict(row) for row in error.errors]}
-    elif isinstance(error, ProblemWithMembersError):
-        members = error.members
+    elif isinstance(error, EndedWithoutResultError):
+        members = {"job": error.job.document(req.root_path)}
     _answer(req, resp, error.status, error.slug, error.title, detail, members)
 
 
@@ -96,7 +97,8 @@ def _answer_falcon(req: Any, resp: Any, error: Any, _params: dict[str, Any]) -> 
     for name, value in headers.items():
         resp.set_header(name, value)
     if status == 404:
-        title, detail = "Not found", f"{req.path[:200]} does not exist. /docs lists all addresses."
+        title = "Not found"
+        detail = f"{req.path[:200]} does not exist. {req.root_path}/docs lists all addresses."
     elif status == 405:
         title, detail = "Method not allowed", f"{req.path[:200]} accepts {headers.get('Allow', '')}."
     _answer(req, resp, status, re.sub(r"[^a-z0-9]+", "-", phrase.lower()), title, detail)

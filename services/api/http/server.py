@@ -22,6 +22,7 @@ from services.api.http.access_log import AccessLog
 from services.api.http.admission import Admission
 from services.api.http.channel import Channel, wake
 from services.api.http.concurrency_limits import CONNECTIONS, RESERVED_CONNECTIONS, THREADS
+from services.api.http.proxies import Proxies
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.errors import HttpError
@@ -52,6 +53,7 @@ class Server:
 
     def __init__(self, app: AccessLog, admission: Admission, settings: Settings, counters: Counters) -> None:
         self.admission = admission
+        self.proxies = Proxies(settings)
         self._settings = settings
         self._counters = counters
         self._parts: dict[int, Any] = {}

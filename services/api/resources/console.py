@@ -53,6 +53,10 @@ class ConsoleResource:
 
     def on_get(self, req: Any, resp: Any, file: str = INDEX) -> None:
         """Answer with a file. Raises falcon.HTTPNotFound."""
+        if not req.env["PATH_INFO"]:  # the prefix without a slash, which relative links would lead away from
+            resp.status = 308
+            resp.set_header("Location", f"{req.root_path}/")
+            return
         found = self._files.get(file)
         if found is None:
             raise falcon.HTTPNotFound

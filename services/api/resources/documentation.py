@@ -9,6 +9,7 @@ import orjson
 
 from services.api.docs_page import render_docs
 from services.api.http.authentication import Access
+from services.api.http.proxies import ORIGIN
 
 #: The page may load its own style and nothing else.
 CONTENT_SECURITY_POLICY = (
@@ -25,17 +26,23 @@ def load_document() -> dict[str, Any]:
 
 
 class OpenApiResource:
-    """The OpenAPI document."""
+    """The OpenAPI document, with the address under which the client reaches the api."""
 
     access = Access.OPEN
 
     def __init__(self) -> None:
-        self._document = orjson.dumps(load_document())
+        self._document = load_document()
+        self._text = orjson.dumps(self._document)
 
-    def on_get(self, _req: Any, resp: Any) -> None:
+    def on_get(self, req: Any, resp: Any) -> None:
         """Respond with the document."""
         resp.content_type = "application/json"
-        resp.data = self._document
+        resp.set_header("Cache-Control", "no-cache")  # no proxy gives one client's address to another
+        if url := req.env.get(ORIGIN, "") + req.root_path:
+            (server,) = self._document["servers"]
+            resp.data = orjson.dumps(self._document | {"servers": [server | {"url": url}]})
+        else:
+            resp.data = self._text
 
 
 class DocsResource:

@@ -36,11 +36,11 @@ class ExplainResource(Resource, access=Access.JOBS):
         else:
             job = self._components.job_waits.wait_for_accepted(outcome, wait.seconds)
             if not job.status.ended:
-                give_job(resp, job, 202)
+                give_job(req, resp, job, 202)
                 return
             self._components.responses.give_stored(resp, writer, job)
         if job is not None:
-            resp.set_header("Content-Location", f"/v1/jobs/{job.id}/result")
+            resp.set_header("Content-Location", f"{req.root_path}/v1/jobs/{job.id}/result")
 
     def _give_inline(self, resp: Any, writer: Writer, inline: Inline) -> None:
         plan, wanted = inline.plan, writer.rows.of(len(inline.explanation))

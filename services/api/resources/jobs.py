@@ -47,7 +47,7 @@ class JobsResource(Resource, access=Access.JOBS):
         if wait.seconds:
             job = self._components.job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
-        give_job(resp, job, 200 if wait.seconds and job.status.ended else 202)
+        give_job(req, resp, job, 200 if wait.seconds and job.status.ended else 202)
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List jobs, newest first."""
@@ -60,8 +60,9 @@ class JobsResource(Resource, access=Access.JOBS):
         page = self._components.store.page(status, limit, cursor)
         following = None
         if page.cursor is not None:
-            following = "/v1/jobs?" + urlencode(req.params | {"limit": limit, "cursor": page.cursor})
-        resp.media = {"jobs": [job.document() for job in page.jobs], "next": following}
+            query_string = urlencode(req.params | {"limit": limit, "cursor": page.cursor})
+            following = f"{req.root_path}/v1/jobs?{query_string}"
+        resp.media = {"jobs": [job.document(req.root_path) for job in page.jobs], "next": following}
 
 
 class JobResource(Resource, access=Access.JOBS):
@@ -73,7 +74,7 @@ class JobResource(Resource, access=Access.JOBS):
         job = self._components.store.get(job_id)
         job = self._components.job_waits.wait(job, wait.seconds)
         wait.acknowledge(resp)
-        resp.media = job.document()
+        resp.media = job.document(req.root_path)
 
     def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
         """Cancel an active job: its rows are deleted, its document stays until it expires.
@@ -145,8 +146,8 @@ class PlotResource(Resource, access=Access.JOBS):
         resp.data = picture
 
 
-def give_job(resp: Any, job: Job, status: int) -> None:
+def give_job(req: Any, resp: Any, job: Job, status: int) -> None:
     """Answer with a job document and its address."""
     resp.status = status
-    resp.set_header("Location", f"/v1/jobs/{job.id}")
-    resp.media = job.document()
+    resp.media = job.document(req.root_path)
+    resp.set_header("Location", resp.media["links"]["self"])

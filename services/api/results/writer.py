@@ -174,13 +174,12 @@ def completed(store: JobStore, job: Job) -> Iterator[None]:
 def _require_result(job: Job) -> None:
     if job.status is Status.COMPLETED:
         return
-    members = {"job": job.document()}
     if job.status is Status.FAILED:
         reason = (job.error or {}).get("detail", "the reason is not known")
-        raise JobFailedError(f"The job failed, so it has no result: {reason}", members)
+        raise JobFailedError(f"The job failed, so it has no result: {reason}", job)
     if job.status is Status.CANCELLED:
         raise JobCancelledError(
-            "The job was cancelled, so it has no result. Submit the rows again if you need one.", members
+            "The job was cancelled, so it has no result. Submit the rows again if you need one.", job
         )
     done = job.batches - job.todo
     raise ResultNotReadyError(
