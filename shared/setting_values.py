@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -9,7 +10,13 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 #: A shorter key can be guessed.
 SHORTEST_KEY = 16
 STORAGE_SCHEMES = ("s3", "gs", "az", "file", "http", "https")
+#: The first segments of the api's own paths, which a prefix must not begin with.
+OWN_SEGMENTS = frozenset({"console", "docs", "healthz", "metrics", "openapi.json", "readyz", "v1", "version"})
+MAX_PREFIX = 100
 TRUE, FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
+
+#: Segments of letters that need no quotes anywhere, and neither `.` nor `..`.
+_PREFIX = re.compile(r"(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._~-]+)+")
 
 type Networks = tuple[IPv4Network | IPv6Network, ...]
 
@@ -82,6 +89,21 @@ def storage_url(text: str) -> str:
     elif rest.startswith("/") or not rest:
         raise ValueError(f"the address names no bucket: write {scheme}://BUCKET or {scheme}://BUCKET/FOLDER")
     return text
+
+
+def url_prefix(text: str) -> str:
+    """Parse the path before the api's own paths; return it without a slash at its end."""
+    prefix = text.rstrip("/")
+    if not prefix:
+        return ""
+    if len(prefix) > MAX_PREFIX or not _PREFIX.fullmatch(prefix):
+        raise ValueError(
+            f"{text[:MAX_PREFIX]!r} is not a path such as /shap, of letters, digits and - . _ ~, and at most "
+            f"{MAX_PREFIX} characters"
+        )
+    if (first := prefix.split("/")[1]) in OWN_SEGMENTS:
+        raise ValueError(f"/{first} is a path of the api itself: choose another one")
+    return prefix
 
 
 def networks(text: str) -> Networks:
