@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network
+
+from shared.network import network
 
 #: A shorter key can be guessed.
 SHORTEST_KEY = 16
@@ -111,7 +113,7 @@ def networks(text: str) -> Networks:
     if text == "none":
         return ()
     try:
-        return tuple(ip_network(part.strip()) for part in text.split(","))
+        return tuple(network(part.strip()) for part in text.split(","))
     except ValueError as fault:
         raise ValueError(
             f"{fault}: write addresses or networks such as 10.0.0.0/8, separated by commas, or none"

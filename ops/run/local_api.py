@@ -5,15 +5,15 @@ from __future__ import annotations
 import http.client
 from urllib.parse import urlsplit
 
+from shared.network import is_everywhere
 from shared.settings import Settings
-
-#: The addresses that a server binds for "every address": a client calls the loopback address instead.
-_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "[::1]", "": "127.0.0.1"}  # noqa: S104  # compared, not bound
 
 
 def local_address(settings: Settings) -> str:
     """Return the appliance's address without a slash at its end."""
-    host = _EVERYWHERE.get(settings.host) or (f"[{settings.host}]" if ":" in settings.host else settings.host)
+    # A listener on `::` takes IPv4 as well, also in a container without IPv6 addresses.
+    host = "127.0.0.1" if is_everywhere(settings.host) else settings.host
+    host = f"[{host}]" if ":" in host else host
     return f"http://{host}:{settings.port}"
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import socket
 
 from shared.errors import BootError
+from shared.network import listen
 from shared.settings import Role, Settings
 
 
@@ -17,8 +17,8 @@ def check_ports(settings: Settings) -> None:
     host = settings.host
     for name, port in wanted.items():
         try:
-            where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            socket.create_server(where[4], family=where[0]).close()
+            for listener in listen(host, port):
+                listener.close()
         except OSError as error:  # an unknown name as well
             if error.errno == errno.EADDRINUSE:
                 other = port + 1 if port < 65535 else port - 1
@@ -28,5 +28,7 @@ def check_ports(settings: Settings) -> None:
             elif error.errno == errno.EACCES:
                 remedy = f"{name}: port {port} is for root only: set {name} to one from 1024 on."
             else:
-                remedy = f"HOST: {host} cannot be listened on ({error.strerror}): use 127.0.0.1 or 0.0.0.0."
+                remedy = (
+                    f"HOST: {host} cannot be listened on ({error.strerror}): use 127.0.0.1, 0.0.0.0 or ::."
+                )
             raise BootError(remedy) from error

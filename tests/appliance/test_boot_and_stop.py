@@ -13,6 +13,8 @@ import psutil
 import pytest
 
 from ops.lab.trial_appliance import Appliance
+from ops.run import healthcheck
+from shapbox import Shapbox
 from tests.appliance.conftest import MakeAppliance
 from tests.support.client import until
 from tests.support.quick import slowness
@@ -23,11 +25,15 @@ def test_in_a_data_dir_too_deep_for_sockets_kills_and_stops_leave_nothing_and_th
 ) -> None:
     deep = tmp_path / ("deep" * 20) / "data"
     deep.parent.mkdir()
-    appliance = Appliance(deep)
+    appliance = Appliance(deep, {"HOST": "::"})
     try:
         appliance.start()
         assert not (deep / "run").exists()
         assert appliance.get("/healthz").status == 200
+        assert healthcheck.fault(appliance.settings()) is None
+        for url, path in ((appliance.url, "/healthz"), (appliance.metrics_url, "/metrics")):
+            assert Shapbox(url.replace("127.0.0.1", "[::1]"), "").call("GET", path).status == 200
+        until("announced", lambda: f"is ready at {appliance.url}" in appliance.log(), appliance=appliance)
         key, family = appliance.api_key, appliance.family()
         assert appliance.process is not None
         appliance.process.kill()

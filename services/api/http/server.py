@@ -28,6 +28,7 @@ from shared.appliance.counters import Counters
 from shared.errors import HttpError
 from shared.metrics import ClosedConnection
 from shared.settings import Settings
+from shared.network import client_address, listen
 from shared.timing import TIMING
 
 #: Bytes that are read at a time, and of an answer that are sent at a time.
@@ -163,7 +164,8 @@ class Server:
                 listener.set_socket_options(accepted[0])
             except OSError:  # the client has left meanwhile
                 return
-            channel = Channel(listener, *accepted, listener.adj, map=self._parts, owner=self)
+            connection, address = accepted[0], client_address(accepted[1])
+            channel = Channel(listener, connection, address, listener.adj, map=self._parts, owner=self)
             with _closed_on_fault(channel):
                 self.admit(channel)
 

@@ -26,13 +26,12 @@ from shared.metrics import BUCKETS, METRICS, PREFIX, Metric, MetricKind
 from shared.models.activation.records import ExplanationKind
 from shared.models.catalog import RefusedModel
 from shared.models.version import ModelVersion
+from shared.network import is_everywhere
 from shared.settings import Settings
 
 #: The name of a metric, or part of one, and the values of its labels.
 type Key = tuple[str, ...]
 
-#: The addresses that mean "all interfaces".
-EVERYWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  # compared with, not bound to
 #: The histograms' upper bounds, as labels.
 BOUNDS = (*(str(bound) for bound in BUCKETS), "+Inf")
 #: The families of counters and histograms; all others are gauges.
@@ -58,7 +57,7 @@ def serve_metrics(settings: Settings, collector: Collector) -> Any:
     """
     registry = CollectorRegistry()
     registry.register(collector)
-    address = settings.host if settings.host in EVERYWHERE else "127.0.0.1"
+    address = settings.host if is_everywhere(settings.host) else "127.0.0.1"
     try:
         server, _ = start_http_server(settings.metrics_port, address, registry)
     except OSError as fault:

@@ -8,7 +8,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from types import SimpleNamespace
 from typing import Any
 
@@ -187,8 +187,10 @@ class Serve:
         self._patch.setattr(server, "RESERVED_CONNECTIONS", reserved)
         self._patch.setattr(server, "FRESH_SECONDS", fresh_seconds)
         if remote:
-            address = type("Remote", (IPv4Address,), {"is_loopback": False})
-            self._patch.setattr(server, "ip_address", address)
+            remote_address = type("Remote", (IPv4Address,), {"is_loopback": False})
+            self._patch.setattr(
+                server, "ip_address", lambda text: ip_address(text) if ":" in text else remote_address(text)
+            )
 
     def closed(self) -> dict[str, int]:
         """Return how many connections were closed for which reason."""

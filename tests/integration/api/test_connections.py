@@ -6,14 +6,17 @@ import contextlib
 import itertools
 import socket
 import time
+from collections.abc import Iterable
 from ipaddress import ip_network
+from typing import Any
 
 import pytest
 
 from services.api.components import Components
 from services.api.http import channel, server
-from services.api.http.access_log import AccessLog
+from services.api.http.access_log import AccessLog, StartResponse
 from services.api.http.concurrency_limits import CONNECTIONS
+from shared.setting_values import networks
 from shared.timing import TIMING
 from tests.integration.api.served import (
     ASK,
@@ -172,6 +175,30 @@ def test_one_address_has_its_own_limit_unless_it_is_a_trusted_proxy(serve: Serve
         assert [connection.rest() for connection in connections[:evicted]] == [b""] * evicted
         assert {connection.status(GET) for connection in connections[evicted:]} == {200}
         assert serve.closed().get("evicted", 0) == evicted
+
+
+def test_every_address_is_served_in_both_families_and_an_ipv4_client_has_its_ipv4_address(
+    serve: Serve,
+) -> None:
+    seen: list[str] = []
+
+    def note(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        seen.append(environ["REMOTE_ADDR"])
+        return say_length(environ, start_response)
+
+    serve.limits(100, remote=True)
+    served = serve(note, host="::", max_connections_per_address=4, trusted_proxies=networks("none"))
+    with socket.create_connection(("::1", served.port)) as six:
+        six.sendall(ASK)
+        assert six.recv(1000).endswith(b"read 0")
+    connections = served.connect_many(5)
+    assert connections[-1].answer(ASK).endswith(b"read 0")
+    assert seen == ["::1", "127.0.0.1"]
+    assert connections[0].rest() == b""  # the limit of an address
+    trusted = serve(
+        host="::", max_connections_per_address=4, trusted_proxies=networks("::ffff:127.0.0.0/104")
+    )
+    assert {connection.status(GET) for connection in trusted.connect_many(6)} == {200}
 
 
 def test_connections_that_do_nothing_keep_nobody_out(serve: Serve) -> None:

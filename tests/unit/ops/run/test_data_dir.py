@@ -148,6 +148,8 @@ def test_a_port_or_host_that_cannot_be_listened_on_is_named_with_its_setting(set
         port = int(listener.getsockname()[1])
         with pytest.raises(BootError, match=rf"^METRICS_PORT: port {port} .* set METRICS_PORT="):
             check_ports(replace(settings, metrics_port=port))
+        with pytest.raises(BootError, match=f"port {port} on :: is taken"):
+            check_ports(replace(settings, host="::", metrics_port=port))
     for host in ("192.0.2.1", "no such host"):
         with pytest.raises(BootError, match=r"HOST: .*use 127"):
             check_ports(replace(settings, host=host, metrics_port=port))

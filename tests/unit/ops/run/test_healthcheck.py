@@ -76,7 +76,8 @@ def test_a_container_without_api_is_judged_by_what_its_monitor_found(tmp_path: P
 def test_an_address_for_everybody_is_called_by_loopback() -> None:
     for host, address in (
         ("0.0.0.0", "127.0.0.1"),
-        ("::", "[::1]"),
+        ("::", "127.0.0.1"),
+        ("0::0", "127.0.0.1"),
         ("fd00::1", "[fd00::1]"),
         ("10.0.0.7", "10.0.0.7"),
     ):
