@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
+from shared.child_environment import child_environment
+
 #: The version of Shapbox, the same as in pyproject.toml.
 VERSION = "0.2.0"
 #: The folder that holds the packages, the models and supervisord.conf.
@@ -21,7 +23,7 @@ def git_commit(environment: Mapping[str, str]) -> str:
     command = ["git", "-C", str(ROOT), "rev-parse", "HEAD"]
     try:
         return subprocess.check_output(  # noqa: S603  # fixed arguments, no shell
-            command, stderr=subprocess.DEVNULL, text=True, timeout=2
+            command, stderr=subprocess.DEVNULL, env=child_environment(environment), text=True, timeout=2
         ).strip()
     except (OSError, subprocess.SubprocessError):
         return "unknown"

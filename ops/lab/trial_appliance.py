@@ -45,9 +45,17 @@ class Appliance(Reached):
     kept_models: ClassVar[Path | None] = None
 
     def __init__(
-        self, data_dir: Path, settings: Mapping[str, str] | None = None, cgroup: Path | None = None
+        self,
+        data_dir: Path,
+        settings: Mapping[str, str] | None = None,
+        cgroup: Path | None = None,
+        *,
+        checkout: Path | None = None,
     ) -> None:
+        """`checkout` is another copy of this repository, with an environment in .venv."""
         self.cgroup = cgroup
+        self._root = checkout or ROOT
+        self._python = sys.executable if checkout is None else str(checkout / ".venv" / "bin" / "python")
         self.data_dir = data_dir
         self.log_path = data_dir.with_name(f"{data_dir.name}.log")
         port, metrics_port = free_ports()
@@ -69,7 +77,7 @@ class Appliance(Reached):
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command,
-                cwd=ROOT,
+                cwd=self._root,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -120,7 +128,7 @@ class Appliance(Reached):
         """Boot with the same settings, for starts that are expected to be refused or only checked."""
         return subprocess.run(
             [*self._command(), *arguments],
-            cwd=ROOT,
+            cwd=self._root,
             env=self.environment,
             capture_output=True,
             text=True,
@@ -180,7 +188,7 @@ class Appliance(Reached):
     def _command(self) -> list[str]:
         """Return the command that boots it, with compiled models where some are kept."""
         self._take_kept_models()
-        boot = [sys.executable, "-m", "ops.run"]
+        boot = [self._python, "-m", "ops.run"]
         if self.cgroup is None:
             return boot
         # The shell joins the cgroup and becomes the appliance: all its children are born inside.

@@ -17,7 +17,7 @@ from ops.run.model_activation import activate_models
 from ops.run.model_check import check_models, require_ready_models
 from ops.run.plain_user import become_plain_user
 from ops.run.ports import check_ports
-from ops.run.program_environment import program_environment
+from ops.run.program_environment import program_environment, supervisord_environment
 from ops.run.sizing import shortcomings, size, usable_cpus
 from shared.build import ROOT
 from shared.cgroup import find_cgroup
@@ -106,14 +106,14 @@ def _complete(environment: Mapping[str, str], settings: Settings, about: dict[st
 
 
 def become_supervisord(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Turn this process into supervisord: it keeps the process id and the lock."""
+    """Turn this process into supervisord: it keeps the process id and the lock, and passes `environment` on."""
     words = [sys.executable, "-m", "ops.run.supervision", settings.log_format.value, settings.log_level]
     words += ["--nodaemon", "--configuration", str(ROOT / "supervisord.conf")]
     if os.geteuid() == 0:
         words += ["--user", "root"]  # said aloud, or supervisord warns
     sys.stdout.flush()
     os.chdir(ROOT)
-    os.execve(words[0], words, environment)  # noqa: S606  # no shell in between
+    os.execve(words[0], words, supervisord_environment(environment))  # noqa: S606  # no shell in between
 
 
 def _tell_refusal(error: ShapboxError) -> None:

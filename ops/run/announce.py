@@ -37,7 +37,7 @@ def main() -> int:
         _log.error("the appliance did not become ready", extra={"after_seconds": GIVE_UP_SECONDS})
         return 1
     if settings.log_format is LogFormat.JSON:
-        address, file = local_address(settings), _key_file(settings, os.environ)
+        address, file = local_address(settings), _key_file(os.environ)
         _log.info("ready", extra={"address": address, "docs": f"{address}/docs", "key_file": file})
     else:
         # In one write: lines of other programs must not come in between.
@@ -58,16 +58,15 @@ def _ready(settings: Settings) -> bool:
     return False
 
 
-def _key_file(settings: Settings, environment: Mapping[str, str]) -> Path | None:
-    """Return the file of API_KEY, given or generated; None if API_KEY is set."""
-    if given := environment.get("API_KEY_FILE", "").strip():
-        return Path(given)
-    return None if environment.get("API_KEY", "").strip() else settings.keys_dir / "API_KEY"
+def _key_file(environment: Mapping[str, str]) -> Path | None:
+    """Return the file of API_KEY, which boot names if it made the key; None if API_KEY is set."""
+    given = environment.get("API_KEY_FILE", "").strip()
+    return Path(given) if given else None
 
 
 def announcement(settings: Settings, environment: Mapping[str, str]) -> str:
     """Return the text for a person: address, key, docs and a call to paste."""
-    address, file = local_address(settings), _key_file(settings, environment)
+    address, file = local_address(settings), _key_file(environment)
     here = Path.cwd()
     if file and file.is_relative_to(here):
         file = file.relative_to(here)

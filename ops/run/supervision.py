@@ -10,12 +10,15 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from supervisor import dispatchers, loggers, process, supervisord
 
 from ops.run.output import LineStream
 from ops.run.patient_output import PatientOutput
+from ops.run.program_environment import needed_by, passed_on
 from shared.log import configure_logging, line_formatter
 from shared.settings import LogFormat, Settings
 
@@ -33,6 +36,8 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
     #: Set before the options are read, since supervisord makes them itself.
     log_format = LogFormat.TEXT
     log_level = logging.INFO
+    #: What the programs may need.
+    environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,6 +64,10 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
         handler = _Handler(self)
         handler.setLevel(max(self.loglevel, self.log_level))
         self.logger.addHandler(handler)
+
+    def execve(self, filename: str, argv: list[str], env: dict[str, str]) -> None:
+        """Become a program, with the variables that it reads."""
+        super().execve(filename, argv, needed_by(env["SUPERVISOR_GROUP_NAME"], {**self.environment, **env}))
 
     def line(self, level: int, message: str, **fields: object) -> bytes:
         """Return a line of supervisord's own."""
@@ -161,6 +170,7 @@ def main(log_format: str, log_level: str) -> None:
     configure_logging(settings, "supervisor", sys.stdout)  # for what nobody catches
     Options.log_format = settings.log_format
     Options.log_level = logging.getLevelNamesMapping()[log_level]
+    Options.environment = passed_on()
     # supervisord makes these itself, by these names.
     supervisord.ServerOptions, process.Subprocess, dispatchers.POutputDispatcher = Options, Program, Output
     supervisord.main(sys.argv[3:])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ops.lab.network import Network
 from ops.lab.trial_appliance import Appliance
 from ops.run.announce import announcement
 from shared.redis.connection import Patience, connect
@@ -17,7 +18,6 @@ from tests.appliance.conftest import MakeAppliance, Say
 from tests.support.client import check_refusal, offer, until
 from tests.support.faults.placing import Faults, timed
 from tests.support.faults.submitted import BATCH_ROWS, counters, nothing_is_left, shaken_examples, submit
-from tests.support.remote.network import Network
 from tests.support.remote.s3_server import SECRET_KEY, S3Server
 
 #: Batches of the job, those that hold both workers up for seconds, and that are recorded before the store is away.
@@ -111,7 +111,9 @@ def test_a_job_outlives_a_store_that_hangs_one_that_refuses_and_comes_back(
 
 def check_log(appliance: Appliance) -> None:
     """Check that each line has a head or belongs to the one above, and that no secret is told."""
-    log, announced = appliance.log(), announcement(appliance.settings(), appliance.environment)
+    settings = appliance.settings()
+    told = {"API_KEY_FILE": str(settings.keys_dir / "API_KEY")}  # by boot, which made it
+    log, announced = appliance.log(), announcement(settings, told)
     assert SECRET_KEY not in log
     assert log.count(announced) == 1
     heads = set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from typing import Any
 import orjson
 
 from shared.build import ROOT
+from shared.child_environment import child_environment
 from shared.memory import ran_out_of_memory
 from shared.models.activation.records import ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.version import ModelVersion
@@ -24,8 +24,6 @@ from shared.models.version import ModelVersion
 CLOCK_TIMES = 5
 #: One thread and one heap for a child's libraries: the cap counts reserved memory even if it is unused.
 _LEAN = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "1", "TQDM_DISABLE": "1"}
-#: The beginnings of variables that a child gets: it reads an untrusted file, and needs no keys.
-_KEPT = ("PATH", "HOME", "LANG", "LC_", "TMPDIR", "PYTHON", "LD_", "OPENBLAS_", "GLIBC_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,7 @@ class _Children:
         with subprocess.Popen(  # noqa: S603  # this Python and our module, no shell
             command,
             cwd=ROOT,
-            env=child_environment(os.environ),  # noqa: TID251  # passed on to a child
+            env=child_environment() | _LEAN,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -132,11 +130,6 @@ class _Children:
 def _damaged(step: str) -> str:
     """Return another possible cause where a model was not even loaded."""
     return "; or the file is damaged: save the model again" if step == "inspection" else ""
-
-
-def child_environment(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return a child's environment, without keys, tokens and addresses."""
-    return {name: value for name, value in environment.items() if name.startswith(_KEPT)} | _LEAN
 
 
 def activate_version(version: ModelVersion, compiled_dir: Path, limits: Limits, key: str) -> VersionRecord:

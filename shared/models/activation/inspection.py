@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from shared.build import ROOT
+from shared.child_environment import child_environment
 from shared.engines.lean_xgboost import THREADS, import_xgboost, load_booster
 from shared.errors import ModelFaultError
 from shared.memory import ran_out_of_memory
@@ -106,6 +107,7 @@ def run_module(module: str, arguments: Sequence[str], timeout: float) -> tuple[l
         done = subprocess.run(  # noqa: S603 - this very Python and a module of ours, no shell
             [sys.executable, "-m", module, *arguments],
             cwd=ROOT,
+            env=child_environment(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             timeout=timeout,

@@ -14,6 +14,7 @@ import threading
 from services.api.http.concurrency_limits import BusyError
 from services.api.results.plots.svg import Drawing
 from shared.build import ROOT
+from shared.child_environment import child_environment
 from shared.errors import NotAcceptableError
 from shared.font import FILE, PACKAGE, find_font
 
@@ -42,7 +43,13 @@ def render_png(drawing: Drawing) -> bytes:
     try:
         with _one:
             return subprocess.run(  # noqa: S603  # our own module, and no shell
-                command, input=drawing.svg(), stdout=subprocess.PIPE, cwd=ROOT, timeout=TIMEOUT, check=True
+                command,
+                input=drawing.svg(),
+                stdout=subprocess.PIPE,
+                cwd=ROOT,
+                env=child_environment(),
+                timeout=TIMEOUT,
+                check=True,
             ).stdout
     except subprocess.TimeoutExpired as fault:
         raise BusyError(f"The picture took more than {TIMEOUT:g} s. Request fewer lines, or SVG.") from fault

@@ -16,9 +16,10 @@ import orjson
 import pytest
 
 from shared.build import ROOT
+from shared.child_environment import child_environment
 from shared.engines.compiled_engine import tables_path
 from shared.jobs.document import Method
-from shared.models.activation.activate import Limits, activate_version, child_environment
+from shared.models.activation.activate import Limits, activate_version
 from shared.models.activation.records import SHAP, ExplanationKind, State, VersionRecord, is_compiled
 from shared.models.contract import Trees, TreesReason
 from shared.models.version import ModelVersion, read_version
