@@ -89,7 +89,7 @@ class AsyncShapbox:
         self.url = address.url
         self.connection = AsyncConnection(address)
         self.close = self.connection.close
-        self.flows = Flows(patience, functools.partial(AsyncJob, self.connection))
+        self.flows = Flows(address, patience, functools.partial(AsyncJob, self.connection))
 
     models = _awaited(Flows["AsyncJob"].models)
     explain = _awaited(Flows["AsyncJob"].explain)

@@ -90,7 +90,7 @@ class Shapbox:
         self.url = address.url
         self.connection = Connection(address)
         self.close = self.connection.close
-        self.flows = Flows(patience, functools.partial(Job, self.connection))
+        self.flows = Flows(address, patience, functools.partial(Job, self.connection))
 
     models = _blocking(Flows["Job"].models)
     explain = _blocking(Flows["Job"].explain)

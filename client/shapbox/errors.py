@@ -21,6 +21,10 @@ class NoAnswerError(ShapboxError, ConnectionError):
     """The appliance did not answer, or the connection broke before the answer was complete."""
 
 
+class LinkError(ShapboxError):
+    """A link of the appliance leads elsewhere, so the key is not sent there."""
+
+
 class RowsError(ShapboxError, ValueError):
     """Rows that cannot be sent, such as an array of dates."""
 

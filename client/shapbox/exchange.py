@@ -8,11 +8,11 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from shapbox.errors import NoAnswerError
+from shapbox.errors import LinkError, NoAnswerError
 
 VERSION = "0.2.0"
 #: The appliance's address if neither the argument nor SHAPBOX_URL names one: that of `make run`.
@@ -139,6 +139,16 @@ class Address:
             options["verify"] = httpx.create_ssl_context()
             options["verify"].load_default_certs()  # the system's, with those of private authorities
         return options
+
+    def own_path(self, link: str) -> str:
+        """Return what follows this address in a link. Raises LinkError if it leads elsewhere."""
+        whole = urljoin(f"{self.url}/", link)
+        if not whole.startswith(f"{self.url}/"):
+            raise LinkError(
+                f"The appliance's link {link} leads to {whole}, and not below {self.url}. Behind a proxy, the appliance "
+                "needs URL_PREFIX, or the proxy's X-Forwarded-Prefix."
+            )
+        return whole.removeprefix(self.url)
 
     def prepare(self, request: Request) -> httpx.Request:
         """Return the request as httpx sends it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from shapbox.data import data_of
 from shapbox.errors import NoAnswerError
-from shapbox.exchange import Body, Request, Response
+from shapbox.exchange import Address, Body, Request, Response
 from shapbox.explanation import Explanation
 from shapbox.job import TRANSFER_SECONDS, Document, JobFlows
 from shapbox.progress import Progress, showing
@@ -35,7 +35,8 @@ _JSON = "application/json"
 class Flows(Generic[J]):
     """The calls of a client. A request is repeated for `patience` seconds."""
 
-    def __init__(self, patience: float, make_job: Callable[[JobFlows], J]) -> None:
+    def __init__(self, address: Address, patience: float, make_job: Callable[[JobFlows], J]) -> None:
+        self._address = address
         self.patience = patience
         self._make_job = make_job
         self._models: dict[str, Document] = {}
@@ -84,7 +85,8 @@ class Flows(Generic[J]):
         """
         query = {"limit": _PAGE} if status is None else {"limit": _PAGE, "status": status}
         page = yield from self.get(path or f"/v1/jobs?{urlencode(query)}")
-        return [self._make_job(JobFlows(self, document)) for document in page["jobs"]], page["next"]
+        following = None if page["next"] is None else self._address.own_path(page["next"])
+        return [self._make_job(JobFlows(self, document)) for document in page["jobs"]], following
 
     def job(self, job_id: str) -> Flow[J]:
         """Return a job by its id."""

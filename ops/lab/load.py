@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import threading
 import time
 from collections import Counter
@@ -254,9 +255,8 @@ class Load:
 def accepted_id(answer: Response) -> str | None:
     """Return the id of the job that an answer tells of, if it does."""
     for name in ("content-location", "location"):
-        parts = answer.headers.get(name, "").split("/")
-        if parts[:3] == ["", "v1", "jobs"]:
-            return parts[3]
+        if found := re.search(r"/v1/jobs/(\w+)", answer.headers.get(name, "")):
+            return found[1]
     if answer.status == 409:  # /v1/explain of a job that failed or was cancelled: accepted nevertheless
         job_id = answer.json().get("job", {}).get("id")
         return None if job_id is None else str(job_id)

@@ -59,12 +59,16 @@ class Jobs:
             self._conclude(job_id)
         return answer.body, took
 
-    def submit(self, model: Contract, rows: Matrix) -> str:
-        """Send rows as a job and return its id. Raises RefusedError."""
+    def offer(self, model: Contract, rows: Matrix) -> Response:
+        """Send rows as a job and return the answer. Raises RefusedError."""
         answer, job_id = self._send("/v1/jobs", model, rows)
         if job_id is None:
             raise FailedError(f"POST /v1/jobs tells of no job: {answer}.", LOG)
-        return job_id
+        return answer
+
+    def submit(self, model: Contract, rows: Matrix) -> str:
+        """Send rows as a job and return its id. Raises RefusedError."""
+        return str(self.offer(model, rows).json()["id"])
 
     def finish(self, job_id: str, jobs: int = 1) -> bytes:
         """Wait for the end of one of so many jobs, return its result and delete it.

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from ops.verify.appliance import JOBS_KEYS, LOG, METRICS_KEYS
 from ops.verify.checks import access, work
+from ops.verify.checks.links import links
 from ops.verify.report import CheckResult, FailedError, Report, Verdict, make_check
 from ops.verify.visit import VerifyOptions, Visit
 from shapbox import RefusedError
@@ -62,6 +63,7 @@ def _checks(visit: Visit) -> Iterator[Check]:
     working = (*with_jobs, "models")
     for model in visit.served:
         yield Check(model.id, partial(work.model, model), working)
+    yield Check("links", links, working)
     yield Check("job", work.job, working)
     yield Check("latency", work.latency, working)
     yield Check("recycle", work.recycle, (*working, "ADMIN_API_KEY", "metrics", "workers"))

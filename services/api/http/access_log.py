@@ -18,12 +18,10 @@ from shared.appliance.counters import Counters
 from shared.jobs.ids import is_job_id
 from shared.log import add_to_log_context
 
-#: Where the WSGI environment holds a request's id, the URI template of its route, the server's reason to refuse it, and
-#: the name of its key.
-REQUEST_ID, ROUTE, REFUSAL, KEY_NAME = (
-    *("shapbox.request_id", "shapbox.route", "shapbox.refusal"),
-    "shapbox.key_name",
-)
+#: Where the WSGI environment holds a request's id, the URI template of its route, and the server's reason to refuse it.
+REQUEST_ID, ROUTE, REFUSAL = "shapbox.request_id", "shapbox.route", "shapbox.refusal"
+#: Where it holds the name of the request's key: that of a setting, or None.
+KEY_NAME = "shapbox.key_name"
 #: The route's label of requests without one.
 UNMATCHED = "unmatched"
 #: An answer that is opened as a page may load nothing and be in no frame. The console and /docs have their own policy.
