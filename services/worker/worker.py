@@ -97,6 +97,16 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         bulk_first = self._streak >= INTERACTIVE_STREAK
         self._ordered_queues = list(reversed(self.queues)) if bulk_first else self.queues[:]
 
+    def check_for_suspension(self, burst: bool) -> None:  # noqa: FBT001  # RQ calls it
+        """Wait while `rq suspend` holds; this begins each turn of RQ's loop, with a write to Redis."""
+        with _ended_by_outages():
+            super().check_for_suspension(burst)
+
+    def run_maintenance_tasks(self) -> None:
+        """Clean RQ's registries, at the start and then every ten minutes."""
+        with _ended_by_outages():
+            super().run_maintenance_tasks()
+
     def execute_job(self, job: Any, queue: Queue) -> None:
         """Run one batch, then decide whether to exit."""
         self._heartbeat.state = "busy"
