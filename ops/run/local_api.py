@@ -10,11 +10,11 @@ from shared.settings import Settings
 
 
 def local_address(settings: Settings) -> str:
-    """Return the appliance's address without a slash at its end."""
+    """Return the appliance's address, with URL_PREFIX and without a slash at its end."""
     # A listener on `::` takes IPv4 as well, also in a container without IPv6 addresses.
     host = "127.0.0.1" if is_everywhere(settings.host) else settings.host
     host = f"[{host}]" if ":" in host else host
-    return f"http://{host}:{settings.port}"
+    return f"http://{host}:{settings.port}{settings.url_prefix}"
 
 
 def ask(settings: Settings, path: str, seconds: float = 2.0) -> tuple[int, str] | None:
