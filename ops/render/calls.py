@@ -1,4 +1,4 @@
-"""Calls of Render's API: repeated where that is safe, within Render's rate limits.
+"""Calls of Render's API: each with a deadline, repeated where that is safe, within Render's rate limits.
 
 A question may be repeated. An order (POST) is repeated only where it certainly was not carried out: no connection was
 made, or it was refused for the rate. Otherwise its error is `uncertain`, and the order must be looked up.
@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+
+from shared.deadline import within
 
 #: Errors of a call of which nothing has been sent.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
@@ -41,7 +43,10 @@ class RenderError(Exception):
 
 
 class Calls:
-    """Speaks to `address`. `notice` is told of every wait; `poll` is the first one, in seconds."""
+    """Speaks to `address`. `notice` is told of every wait; `poll` is the first one, in seconds.
+
+    Each attempt has `seconds` for all of it, from the name server's answer to the last byte.
+    """
 
     def __init__(
         self,
@@ -54,9 +59,11 @@ class Calls:
         seconds: float = 30.0,
     ) -> None:
         self._waits = [min(poll * 2**attempt, LONGEST_WAIT) for attempt in range(attempts - 1)]
-        self._notice = notice
+        self._notice, self._seconds = notice, seconds
         headers = {"Accept": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
-        self._client = httpx.Client(base_url=address, headers=headers, timeout=seconds)
+        self._client = httpx.Client(
+            base_url=address, headers=headers, timeout=httpx.Timeout(seconds, connect=seconds / 3)
+        )
 
     def close(self) -> None:
         """Close the connections."""
@@ -82,11 +89,13 @@ class Calls:
         for wait in [*self._waits, None]:
             asked: float | None = None
             try:
-                answer = self._client.request(method, path, **what)
-            except httpx.HTTPError as fault:  # its text is not shown: the address may hold a secret
+                answer = within(self._seconds, lambda: self._client.request(method, path, **what))
+            except (TimeoutError, httpx.HTTPError) as fault:
+                # Its text is not shown: the address may hold a secret.
+                is_late = isinstance(fault, TimeoutError | httpx.TimeoutException)
                 kind = (
-                    "does not answer in time"
-                    if isinstance(fault, httpx.TimeoutException)
+                    f"does not answer in time, {self._seconds:g} s at most"
+                    if is_late
                     else "cannot be reached"
                 )
                 trouble, unheard = f"Render {kind} ({type(fault).__name__})", isinstance(fault, NOT_SENT)

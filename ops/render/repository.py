@@ -12,8 +12,14 @@ from ops.verify.report import FailedError
 SECONDS = 30.0
 #: Changed files that are named.
 NAMED = 5
-#: Keeps git from asking for a password, which nobody might be there to give.
-UNASKED = {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=10"}
+#: Keeps git from asking for a password, which nobody might be there to give, and from waiting for a remote that says
+#: nothing, or less than 1 KB/s: git's own helpers go on after git has been stopped.
+UNASKED = {
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_SSH_COMMAND": "ssh -o BatchMode=yes -o ConnectTimeout=10 -o ServerAliveInterval=10",
+    "GIT_HTTP_LOW_SPEED_LIMIT": "1000",
+    "GIT_HTTP_LOW_SPEED_TIME": "20",
+}
 
 
 def git(root: Path, *words: str) -> str | None:

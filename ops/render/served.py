@@ -14,6 +14,7 @@ from ops.verify.run import run_verify
 from ops.verify.visit import VerifyOptions, ignore_progress
 from shapbox import NoAnswerError, Response, Shapbox
 from shared.build import ROOT
+from shared.deadline import within
 
 #: Seconds for one answer.
 ANSWER_SECONDS = 10.0
@@ -35,13 +36,13 @@ class Served:
 
 
 def look(url: str) -> Served:
-    """Ask /version, /healthz and /readyz once each; never fails."""
+    """Ask /version, /healthz and /readyz once each; never fails, and never takes longer than their deadlines."""
     box = Shapbox(url, "")
 
     def get(path: str) -> Response | None:
         try:
-            return box.call("GET", path, seconds=ANSWER_SECONDS)
-        except NoAnswerError:
+            return within(ANSWER_SECONDS, lambda: box.call("GET", path, seconds=ANSWER_SECONDS))
+        except (NoAnswerError, TimeoutError):
             return None
 
     version, *health = map(get, ("/version", "/healthz", "/readyz"))

@@ -43,7 +43,9 @@ def test_a_question_without_an_answer_is_repeated_and_an_order_is_not() -> None:
         silent.listen(16)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         calls = Calls(address, KEY, 0.01, print, attempts=3, seconds=0.1)
-        with pytest.raises(RenderError, match=r"does not answer in time .*, 3 times in a row") as unanswered:
+        with pytest.raises(
+            RenderError, match=r"does not answer in time.*, 3 times in a row"
+        ) as unanswered:
             calls.ask("GET", "services")
         assert (unanswered.value.status, unanswered.value.uncertain) == (0, False)
         assert connections(silent) == 3
@@ -52,6 +54,36 @@ def test_a_question_without_an_answer_is_repeated_and_an_order_is_not() -> None:
         assert unknown.value.uncertain
         assert connections(silent) == 1
         calls.close()
+
+
+@pytest.mark.parametrize(
+    "head", [b"HTTP/1.1 200 OK\r\nX: ", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_an_answer_that_trickles_has_a_deadline_in_its_head_and_in_its_body(head: bytes) -> None:
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        trickling = threading.Thread(target=_trickle, args=(server, head, ended))
+        trickling.start()
+        calls = Calls(f"http://127.0.0.1:{server.getsockname()[1]}", KEY, 0.01, print, attempts=1, seconds=1)
+        try:
+            with pytest.raises(RenderError, match=r"does not answer in time, 1 s at most \(TimeoutError") as late:
+                calls.order("deploys")
+        finally:
+            ended.set()
+            trickling.join()
+            calls.close()
+    assert late.value.uncertain
+
+
+def _trickle(server: socket.socket, head: bytes, ended: threading.Event) -> None:
+    """Send a byte in a tenth of the client's patience, until it has left or long after."""
+    connection, _ = server.accept()
+    with connection:
+        connection.sendall(head)
+        for _ in range(300):
+            if ended.wait(0.1):
+                return
+            connection.sendall(b"x")
 
 
 def test_an_order_that_could_not_be_sent_is_sent_again() -> None:
