@@ -68,5 +68,7 @@ ARG SHAPBOX_BOOT_USER=10001:10001
 USER ${SHAPBOX_BOOT_USER}
 VOLUME /data
 EXPOSE 10000
-HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 CMD ["python", "-m", "ops.run.healthcheck"]
+# A success ends the start period. Without an api nothing answers before the models are activated, and an api alone answers
+# that it is starting.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=15m --retries=3 CMD ["python", "-m", "ops.run.healthcheck"]
 ENTRYPOINT ["python", "-m", "ops.run"]

@@ -164,6 +164,10 @@ class StorageUnavailableError(
     """The object store does not answer, or fails."""
 
 
+class StartingError(ShapboxError, status=503, title="The appliance is starting", retry_after=5):
+    """Boot is activating models, or the api is starting. Raised by nobody: ops/run/starting_answers.py answers it."""
+
+
 class DrainingError(ShapboxError, status=503, title="The appliance is stopping", retry_after=10):
     """The appliance is stopping and accepts no new work."""
 

@@ -160,6 +160,21 @@ class Settings:
         return self.run_dir / "status.json"
 
     @property
+    @property
+    def starting_socket(self) -> Path:
+        """Where the api takes the listening sockets from the program that answers until then."""
+        return self.run_dir / "starting.sock"
+
+    @property
+    def load_file(self) -> Path:
+        """The api's connections and waiting requests, for the monitor's metrics."""
+        return self.run_dir / "load"
+
+    @property
+    def api_files(self) -> int:
+        """The files that the api may have open: a socket for each connection, a body or answer that waits, and others."""
+        return 2 * (self.max_connections + RESERVED_CONNECTIONS) + 100
+
     def keys_dir(self) -> Path:
         """The generated keys, one file each, mode 0600."""
         return self.data_dir.absolute() / "keys"

@@ -11,20 +11,22 @@ from dataclasses import replace
 
 from ops.run.append_only_file import mend_append_only_file
 from ops.run.data_dir import empty_folder, ensure_host_name, ensure_keys, make_folders
+from ops.run.file_limit import raise_file_limit
 from ops.run.lock import await_orphaned_redis, hold_lock
 from ops.run.memory_limit import decide_memory_limit
-from ops.run.model_activation import activate_models
+from ops.run.model_activation import activate_models, tell_nobody
 from ops.run.model_check import check_models, require_ready_models
 from ops.run.plain_user import become_plain_user
 from ops.run.ports import check_ports
 from ops.run.program_environment import program_environment, supervisord_environment
 from ops.run.sizing import shortcomings, size, usable_cpus
+from ops.run.starting import start_answering
 from shared.build import ROOT
 from shared.cgroup import find_cgroup
 from shared.errors import ShapboxError
 from shared.log import configure_logging
 from shared.redis.url import public_address
-from shared.settings import LogFormat, Settings
+from shared.settings import LogFormat, Role, Settings
 
 #: The exit code of an appliance that cannot start as it is set up: starting it again changes nothing.
 CANNOT_START = 2
@@ -44,7 +46,7 @@ def main() -> int:
         settings = Settings.from_environment(environment)
         configure_logging(settings, "boot", sys.stdout)
         memory.check(settings)
-        programs = prepare(environment, settings, memory.why)
+        programs = prepare(environment, settings, memory.why, answers=not options.check)
     except ShapboxError as error:
         _tell_refusal(error)
         return CANNOT_START
@@ -54,22 +56,28 @@ def main() -> int:
     return 0
 
 
-def prepare(environment: Mapping[str, str], settings: Settings, memory_why: str) -> dict[str, str]:
+def prepare(
+    environment: Mapping[str, str], settings: Settings, memory_why: str, *, answers: bool
+) -> dict[str, str]:
     """Check and prepare everything that the programs rely on; return their environment.
 
-    The steps are in the order in which they can fail. Raises ShapboxError with what to do.
+    The steps are in the order in which they can fail. `answers`: clients get an answer while models are activated, but not
+    earlier, so that no platform takes a start for well that is about to be refused. Raises ShapboxError with what to do.
     """
     make_folders(settings)
     hold_lock(settings.data_dir)
     if settings.embedded_redis:
         await_orphaned_redis(settings.redis_dir)
         mend_append_only_file(settings.redis_dir)
+    raise_file_limit(settings)
     check_ports(settings)
     if settings.redis_url is not None:
         from ops.run.remote_redis import check_redis  # noqa: PLC0415  # loads a client that no other start needs
 
         check_redis(settings, settings.redis_url)
-    activations = activate_models(settings, check_models(settings))
+    faults = check_models(settings)
+    tell_step = start_answering(settings) if answers and settings.role is not Role.WORKER else tell_nobody
+    activations = activate_models(settings, faults, tell_step)
     models = require_ready_models(settings, activations)
     empty_folder(settings.tmp_dir)
     settings.status_file.unlink(missing_ok=True)  # it is from the previous run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import orjson
 from shared.build import ROOT, library_versions
 from shared.errors import BootError
 from shared.jobs.document import Method
-from shared.models.activation.activate import Limits, activate_version
+from shared.models.activation.activate import CLOCK_TIMES, Limits, activate_version
 from shared.models.activation.records import XGBOOST, Activations, State, VersionRecord, is_compiled
 from shared.models.catalog import ModelFault, manifest_digest, with_record
 from shared.models.contract import is_model_folder
@@ -22,13 +23,23 @@ from shared.settings import Settings
 from shared.treeshap.library import LIBRARY, Library, find_library
 from shared.treeshap.table_file import TableFileError, read_tables, table_path
 
+#: The children that one activation takes, one after the other, at most, and seconds that boot adds to their time limits.
+CHILDREN, SPARE_SECONDS = 4, 60.0
+#: Is told what begins, and within how many seconds it ends.
+type Step = Callable[[str, float], None]
 #: The code that an activation's outcome depends on.
 CODE = ("shared", "services/worker")
 
 _log = logging.getLogger(__name__)
 
 
-def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations:
+def tell_nobody(_what: str, _seconds: float) -> None:
+    """Ignore a step."""
+
+
+def activate_models(
+    settings: Settings, faults: list[ModelFault], tell_step: Step = tell_nobody
+) -> Activations:
     """Activate every version that needs it; refuse those with `faults` in their files.
 
     A version that is refused affects no other. Raises BootError if the record cannot be written.
@@ -41,7 +52,8 @@ def activate_models(settings: Settings, faults: list[ModelFault]) -> Activations
     versions = [read_version(one) for one in version_folders(settings.models_dir) if one not in faulty]
     records = _refused(faults)
     try:
-        verified = _ensure_records(settings, versions, records, engine, _build_digest(settings, library))
+        build = _build_digest(settings, library)
+        verified = _ensure_records(settings, versions, records, engine, build, tell_step)
         activations = Activations(engine, records)
         activations.write(settings.activations_file)
         wanted = {path for one in versions for path in _tables(one, records[one.id], settings).values()}
@@ -63,20 +75,28 @@ def _ensure_records(
     records: dict[str, VersionRecord],
     engine: str,
     build: str,
+    tell_step: Step,
 ) -> int:
     """Add each version's record, known or new; return how many are new."""
-    known, new = Activations.read(settings.activations_file).versions, 0
+    known = dict(Activations.read(settings.activations_file).versions)
+    new: list[tuple[ModelVersion, str]] = []
     for version in versions:
         # It names everything that the outcome depends on: the manifest has the hashes of the files.
         key = hashlib.sha256(f"{build} {manifest_digest(version.folder)}".encode()).hexdigest()
         record = known.get(version.id)
         if record is None or record.key != key or not _has_tables(version, record, settings):
-            record = _activate(version, settings, key)
-            new += 1
-            # At once: the start after one that was killed goes on with the next model.
-            Activations(engine, {**known, **records, version.id: record}).write(settings.activations_file)
-        records[version.id] = record
-    return new
+            new.append((version, key))
+    longest = CHILDREN * CLOCK_TIMES * settings.activation_seconds + SPARE_SECONDS
+    for number, (version, key) in enumerate(new, 1):
+        about = {"model": version.id, "number": f"{number} of {len(new)}"}
+        tell_step(f"Model {about['number']}, {version.id}, is being activated.", longest)
+        _log.info("activating a model", extra=about)
+        record = known[version.id] = _activate(version, settings, key)
+        _log.info("model activated", extra={**about, "state": record.state.value, "seconds": record.seconds})
+        # At once: the start after one that was killed goes on with the next model.
+        Activations(engine, {**known, **records}).write(settings.activations_file)
+    records.update((version.id, known[version.id]) for version in versions)
+    return len(new)
 
 
 def _refused(faults: list[ModelFault]) -> dict[str, VersionRecord]:

@@ -25,6 +25,7 @@ from services.api.http.concurrency_limits import CONNECTIONS, RESERVED_CONNECTIO
 from services.api.http.proxies import Proxies
 from shared import metrics
 from shared.appliance.counters import Counters
+from shared.appliance.handover import take_listeners
 from shared.errors import HttpError
 from shared.metrics import ClosedConnection
 from shared.settings import Settings
@@ -64,9 +65,8 @@ class Server:
         first = create_server(
             app,
             map=self._parts,
-            host=settings.host,
-            port=settings.port,
-            threads=THREADS,
+            sockets=take_listeners(settings.starting_socket) or listen(settings.host, settings.port),
+            threads=WORKING_THREADS + settings.max_waiting_requests,
             ident="",
             log_socket_errors=False,
             recv_bytes=READ_BYTES,
