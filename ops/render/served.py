@@ -27,10 +27,12 @@ class Served:
     commit: str | None
     healthy: bool
     ready: bool
+    #: Whether it is still starting, and says that it gets on.
+    starting: bool = False
 
     def __str__(self) -> str:
         if self.commit is None:
-            return "no appliance answers"
+            return "an appliance is starting" if self.starting else "no appliance answers"
         health = ("healthy and ready" if self.ready else "healthy") if self.healthy else "not healthy"
         return f"commit {self.commit[:7]} answers, {health}"
 
@@ -50,7 +52,9 @@ def look(url: str) -> Served:
         commit = str(version.json()["commit"]) if version else None
     except (ValueError, KeyError, TypeError):
         commit = None
-    return Served(commit, *(one is not None and one.status == 200 for one in health))
+    healthy, ready = (one is not None and one.status == 200 for one in health)
+    starting = healthy and health[0] is not None and b'"starting"' in health[0].body
+    return Served(commit, healthy, ready, starting)
 
 
 def await_commit(
@@ -60,6 +64,8 @@ def await_commit(
     deadline = time.monotonic() + seconds
     while True:
         served = look(url)
+        if served.starting:  # it activates models, for which /healthz sets a limit
+            deadline = time.monotonic() + seconds
         show(f"waiting for {commit[:7]}: {served}")
         if (served.commit == commit and served.ready) or time.monotonic() > deadline:
             return served
