@@ -85,9 +85,9 @@ def forest_of(document: Any) -> Forest:
             for described, output, weight in zip(model["trees"], model["tree_info"], weights, strict=True)
             for tree in _read_tree(described, int(output), np.float32(weight))
         )
-    except (KeyError, TypeError, ValueError, IndexError) as error:
+        forest = Forest(int(facts["num_feature"]), outputs, trees)
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
         raise NotCoveredError(f"its description is not understood: {type(error).__name__} {error}") from error
-    forest = Forest(int(facts["num_feature"]), outputs, trees)
     _check(forest)
     return forest
 
@@ -134,7 +134,11 @@ def _read_categories(document: Any) -> dict[int, NDArray[np.int64]]:
         document.get("categories_sizes", ()),
         strict=True,
     )
-    found = {int(node): every[begin : begin + size] for node, begin, size in spans}
+    found: dict[int, NDArray[np.int64]] = {}
+    for node, begin, size in spans:
+        if not 0 <= begin <= begin + size <= len(every):
+            raise NotCoveredError("a set of categories is not in the list of all")
+        found[int(node)] = every[begin : begin + size]
     split_types = document.get("split_type", ())
     if {node for node, kind in enumerate(split_types) if kind} != set(found):
         raise NotCoveredError("its categorical splits are not understood")
@@ -145,8 +149,10 @@ def _check(forest: Forest) -> None:
     for tree in forest.trees:
         inner = tree.left >= 0
         columns = (tree.right, tree.feature, tree.value, tree.default_left, tree.cover)
-        if not len(tree.left) or any(len(column) != len(tree.left) for column in columns):
+        if not tree.left.size or any(column.shape != (tree.left.size,) for column in (tree.left, *columns)):
             raise NotCoveredError("a tree's columns are not of one length")
+        if not _is_tree(tree):
+            raise NotCoveredError("a node is not the child of one node, or there is none")
         if not 0 <= tree.output < forest.outputs:
             raise NotCoveredError("a tree belongs to no output")
         if np.any((tree.feature[inner] < 0) | (tree.feature[inner] >= forest.features)):
@@ -157,3 +163,16 @@ def _check(forest: Forest) -> None:
             raise NotCoveredError("a node's cover is not a number from 0 on")
         if any(np.any((s < 0) | (s >= CATEGORIES_END)) for s in tree.categories.values()):
             raise NotCoveredError("a category is out of range")
+
+
+def _is_tree(tree: Tree) -> bool:
+    """Whether what begins at the root is a tree: no node has two parents, and the root has none.
+
+    Nodes that were pruned may be left over elsewhere.
+    """
+    inner = tree.left >= 0
+    children = np.concatenate([tree.left[inner], tree.right[inner]])
+    if np.any((children < 0) | (children >= len(tree.left))):
+        return False
+    parents = np.bincount(children, minlength=len(tree.left))
+    return bool(parents[0] == 0 and np.all(parents < 2))

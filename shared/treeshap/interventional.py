@@ -108,6 +108,7 @@ def _goes_left(compiled: Compiled, node: Any, x: NDArray[np.float32]) -> NDArray
     left: NDArray[np.bool_] = x < node["threshold"]
     if node["flags"] & layout.CATEGORICAL:
         words = compiled.categories[node["categories"] : node["categories"] + node["words"]]
+        words = np.append(words, np.uint32(0))  # the set may be empty
         valid = (x >= 0) & (x < min(32 * len(words), CATEGORIES_END))
         category = np.where(valid, x, 0).astype(np.int64)
         left = ~(valid & (words[category // 32] >> (category % 32).astype(np.uint32) & 1).astype(np.bool_))

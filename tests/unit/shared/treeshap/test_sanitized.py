@@ -15,15 +15,9 @@ from shared.treeshap import build
 from shared.treeshap.interventional import against_background
 from shared.treeshap.table_file import write_tables
 from tests.support.boosters import train
+from tests.support.sanitizers import SANITIZERS, sanitizer_of
 from tests.unit.conftest import REQUIRED
 
-SANITIZERS = (
-    "-O0",
-    "-g",
-    "-fsanitize=address,undefined",
-    "-fno-sanitize-recover=all",
-    "-fno-omit-frame-pointer",
-)
 MODELS: dict[str, dict[str, Any]] = {
     "tables": {"depth": 6, "trees": 3, "features": 8},
     "repeated": {"depth": 7, "trees": 3, "features": 2},
@@ -33,13 +27,6 @@ MODELS: dict[str, dict[str, Any]] = {
     "categories": {"depth": 4, "trees": 3, "features": 3, "categories": 40, "max_cat_to_onehot": 1},
     "leaves": {"depth": 3, "trees": 2, "features": 3, "gamma": 1e9},
 }
-
-
-def sanitizer_of(compiler: str) -> str | None:
-    """Return the path of the compiler's address sanitizer, or None."""
-    command = [compiler, "-print-file-name=libasan.so"]
-    path = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-    return path if path.startswith("/") else None
 
 
 def run(preload: str, library: Path, *options: str) -> subprocess.CompletedProcess[str]:
