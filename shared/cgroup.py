@@ -77,6 +77,24 @@ def find_cpu_quota(cgroups: Path = CGROUPS, proc: Path = PROC) -> CpuQuota | Non
     return None
 
 
+@dataclass(frozen=True, slots=True)
+class TaskLimit:
+    """The processes and threads that a cgroup may have, and those that it has."""
+
+    version: int
+    most: int
+    present: int
+
+
+def find_task_limit(cgroups: Path = CGROUPS, proc: Path = PROC) -> TaskLimit | None:
+    """Return the limit of this process's cgroup, or None."""
+    for folder, files in _candidates("pids", cgroups, proc):
+        with contextlib.suppress(OSError, ValueError):
+            present, most = _number(folder / "pids.current"), _limit(folder / "pids.max")
+            return None if most is None else TaskLimit(files.version, most, present)
+    return None
+
+
 def usable_processors(cgroups: Path = CGROUPS, proc: Path = PROC) -> int:
     """Return how many threads can run at a time, by the scheduler and the cgroup's CPU quota."""
     processors = len(os.sched_getaffinity(0))

@@ -18,6 +18,7 @@ from ops.run.model_activation import activate_models, tell_nobody
 from ops.run.model_check import check_models, require_ready_models
 from ops.run.plain_user import become_plain_user
 from ops.run.ports import check_ports
+from ops.run.process_limit import check_process_limit
 from ops.run.program_environment import program_environment, supervisord_environment
 from ops.run.sizing import shortcomings, size, usable_cpus
 from ops.run.starting import start_answering
@@ -71,6 +72,7 @@ def prepare(
         mend_append_only_file(settings.redis_dir)
     raise_file_limit(settings)
     check_ports(settings)
+    check_process_limit(settings, size(settings, usable_cpus(environment)).workers)
     if settings.redis_url is not None:
         from ops.run.remote_redis import check_redis  # noqa: PLC0415  # loads a client that no other start needs
 
