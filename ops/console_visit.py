@@ -6,7 +6,6 @@ import contextlib
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, ConsoleMessage, Page, Request, expect, sync_playwright
 
@@ -49,7 +48,7 @@ class Visit:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        #: Complaints of the browser and the scripts, and requests to other hosts.
+        #: Complaints of the browser and the scripts, and requests that lead elsewhere.
         self.faults: list[str] = []
         page.set_default_timeout(PATIENCE)
         page.on("console", self._heed_message)
@@ -110,6 +109,5 @@ class Visit:
             self.faults.append(f"{message.type}: {message.text}")
 
     def _heed_request(self, request: Request) -> None:
-        parts = urlsplit(request.url)
-        if parts.scheme not in {"blob", "data"} and f"{parts.scheme}://{parts.netloc}" != self.url:
-            self.faults.append(f"request to another host: {request.url}")
+        if not f"{request.url}/".startswith((f"{self.url}/", "blob:", "data:")):
+            self.faults.append(f"request to another address: {request.url}")

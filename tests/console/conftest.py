@@ -73,14 +73,16 @@ def appliance(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
 @pytest.fixture
 def open_console(browser: Browser, appliance: Appliance) -> Iterator[OpenConsole]:
-    """Open consoles. Fails if one of them logged an error or contacted another host."""
+    """Open consoles. Fails if one of them logged an error or left the appliance's address."""
     visits: list[Visit] = []
 
-    def open_it(place: str = "", *, key: str | None = appliance.api_key, **options: Any) -> Visit:
+    def open_it(
+        place: str = "", *, url: str = appliance.url, key: str | None = appliance.api_key, **options: Any
+    ) -> Visit:
         context = contexts.enter_context(
             browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         )
-        visit = Visit(context.new_page(), appliance.url)
+        visit = Visit(context.new_page(), url)
         visits.append(visit)
         visit.open(place)
         if key is not None:

@@ -1,4 +1,4 @@
-"""What the headers of proxies say, and from whom they are believed."""
+"""Headers of proxies: their meaning, and from whom they are believed."""
 
 from __future__ import annotations
 
