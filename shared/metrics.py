@@ -119,6 +119,10 @@ HTTP_CONNECTIONS_CLOSED = _counter(
 LARGEST_RESIDUAL = Metric(
     "largest_residual",
     MetricKind.MAXIMUM,
+HTTP_WAITS_REFUSED = _counter(
+    "http_waits_refused_total", "Requests that were answered without their wait: MAX_WAITING_REQUESTS waited."
+)
+
     "The largest residual of a model's values since the data folder was created; results beyond 1e-4 are refused.",
     ("model",),
 )
@@ -164,6 +168,10 @@ REDIS_MEMORY_LIMIT = _gauge(
 QUEUE_LIMIT = _gauge("queue_limit_batches", "Batches that may wait before jobs are refused with 429.")
 QUEUE_BATCHES = _gauge("queue_batches", "Batches that wait, by queue.", "queue")
 QUEUE_OLDEST = _gauge("queue_oldest_seconds", "Age of the job whose batch is next, by queue.", "queue")
+HTTP_CONNECTIONS = _gauge("http_connections", "Open connections to the api.")
+HTTP_CONNECTIONS_LIMIT = _gauge("http_connections_limit", "MAX_CONNECTIONS.")
+HTTP_WAITS = _gauge("http_waits", "Requests that wait for a job.")
+HTTP_WAITS_LIMIT = _gauge("http_waits_limit", "MAX_WAITING_REQUESTS.")
 WORKERS = _gauge("workers", "Live workers, by state.", "state", known=("idle", "busy"))
 
 #: All of them.

@@ -40,6 +40,9 @@ PRIVATE_NETWORKS = parse.networks(
     "10.0.0.0/8, 100.64.0.0/10, 127.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, ::1, fc00::/7"
 )
 
+#: Connections beyond MAX_CONNECTIONS that loopback and health checks may open.
+RESERVED_CONNECTIONS = 32
+
 
 class Role(StrEnum):
     """The programs that this container runs."""
@@ -95,7 +98,10 @@ class Settings:
     default_model: Annotated[str | None, str] = None
     allow_fallback_model: Annotated[bool, parse.flag] = False
     metrics_port: Annotated[int, parse.whole(1, 65535)] = 9464
+    max_connections: Annotated[int, parse.whole(10, 10_000)] = 300
     max_connections_per_address: Annotated[int, parse.whole(1, 1_000_000)] = 100
+    max_waiting_requests: Annotated[int, parse.whole(1, 200)] = 24
+    idle_timeout_seconds: Annotated[int, parse.whole(5, 3600)] = 75
     trusted_proxies: Annotated[parse.Networks, parse.networks] = PRIVATE_NETWORKS
     url_prefix: Annotated[str, parse.url_prefix] = ""
     log_format: Annotated[LogFormat, parse.member_of(LogFormat)] = LogFormat.TEXT
@@ -155,12 +161,6 @@ class Settings:
         return self.run_dir / "supervisor.sock"
 
     @property
-    def status_file(self) -> Path:
-        """The monitor's last report, for the api's health endpoints."""
-        return self.run_dir / "status.json"
-
-    @property
-    @property
     def starting_socket(self) -> Path:
         """Where the api takes the listening sockets from the program that answers until then."""
         return self.run_dir / "starting.sock"
@@ -175,6 +175,12 @@ class Settings:
         """The files that the api may have open: a socket for each connection, a body or answer that waits, and others."""
         return 2 * (self.max_connections + RESERVED_CONNECTIONS) + 100
 
+    @property
+    def status_file(self) -> Path:
+        """The monitor's last report, for the api's health endpoints."""
+        return self.run_dir / "status.json"
+
+    @property
     def keys_dir(self) -> Path:
         """The generated keys, one file each, mode 0600."""
         return self.data_dir.absolute() / "keys"

@@ -87,8 +87,6 @@ class Timing:
     http_head_seconds: float = 10.0
     #: For a body, in addition to what it takes at the slowest rate that is accepted.
     http_body_seconds: float = 10.0
-    #: In which a client sends nothing and takes nothing of its answer, after which its connection is closed.
-    http_idle_seconds: float = 75.0
     #: After the last answer of a connection, in which what the client still sends is dropped, so that it hears the answer.
     http_linger_seconds: float = 30.0
 

@@ -17,7 +17,7 @@ from shapbox.errors import RefusedError
 from shapbox.exchange import Request, Response
 from shapbox.explanation import Explanation
 from shapbox.progress import Progress, showing
-from shapbox.repeats import Flow, Pause
+from shapbox.repeats import Flow, Pause, retry_after
 from shapbox.rows import media_type_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ Document = dict[str, Any]
 ENDED = frozenset({"completed", "failed", "cancelled"})
 #: Seconds that one look at a job waits for its end, and with a progress display.
 _WAIT, _WAIT_SHOWN = 30.0, 1.0
-#: Seconds until a job is looked at again if the appliance did not wait, as it does for 24 clients at a time.
+#: Seconds until a job is looked at again if the appliance did not wait, and does not say when.
 _LOOK_SECONDS = 1.0
 #: Seconds that the answer to a look may take longer than its wait, and if the caller's time is limited.
 _ANSWER_SECONDS, _LIMITED_ANSWER_SECONDS = 30.0, 5.0
@@ -89,7 +89,7 @@ class JobFlows:
                     return
                 begun = time.monotonic()
                 wait = max(0.0, min(_WAIT_SHOWN if progress else _WAIT, until - begun))
-                yield from self._look(wait, until)
+                answer = yield from self._look(wait, until)
                 now = time.monotonic()
                 if now >= until and not self.ended:
                     raise TimeoutError(
@@ -97,7 +97,7 @@ class JobFlows:
                     )
                 if now - begun < wait / 2 and not self.ended:
                     spread = random.uniform(1, 1.2)  # noqa: S311  # so that clients do not come all at once
-                    yield Pause(min(_LOOK_SECONDS * spread, until - now))
+                    yield Pause(min(retry_after(answer, _LOOK_SECONDS) * spread, until - now))
 
     def result(self) -> Flow[Explanation]:
         """Wait, and return the explanation. Raises RefusedError if the job failed or was cancelled."""
@@ -157,10 +157,12 @@ class JobFlows:
             if refusal.status != 404:
                 raise
 
-    def _look(self, wait: float = 0.0, until: float = math.inf) -> Flow[None]:
+    def _look(self, wait: float = 0.0, until: float = math.inf) -> Flow[Response]:
         seconds = wait + (_ANSWER_SECONDS if until == math.inf else _LIMITED_ANSWER_SECONDS)
         request = Request("GET", f"{self._path}?wait={wait:.3f}", {"Accept": _JSON}, seconds=seconds)
-        self.document = dict((yield from self._box.ask(request, until)).json())
+        answer = yield from self._box.ask(request, until)
+        self.document = dict(answer.json())
+        return answer
 
     def _result(self, accept: str, query: str = "", **more: Any) -> Flow[Response]:
         headers, path = {"Accept": accept}, f"{self._path}/result{query}"

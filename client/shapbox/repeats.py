@@ -35,6 +35,13 @@ class Pause:
 Flow = Generator["Request | Pause", Any, T]
 
 
+def retry_after(answer: Response, default: float) -> float:
+    """Return the seconds after which an appliance wants to be asked again."""
+    with contextlib.suppress(ValueError):  # a proxy may send a date
+        return max(0.0, float(answer.headers.get("retry-after", default)))
+    return default
+
+
 class Repeats:
     """Repetitions for `patience` seconds, but not after `until` on the monotonic clock."""
 
@@ -62,8 +69,7 @@ class Repeats:
             fault = answer
         else:
             fault, final = RefusedError.of(answer), answer.status not in NOT_NOW
-            with contextlib.suppress(ValueError):  # a proxy may send a date
-                delay = max(0.0, float(answer.headers.get("retry-after", delay)))
+            delay = retry_after(answer, delay)
         now = time.monotonic()
         if final or now + delay > self._end:
             raise fault

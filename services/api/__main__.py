@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -13,6 +14,7 @@ from services.api.app import create_server
 from services.api.background import Background
 from services.api.components import Components
 from services.api.http.server import Server
+from shared.appliance.api_load import ApiLoad
 from shared.build import git_commit
 from shared.errors import ShapboxError
 from shared.log import configure_logging
@@ -46,7 +48,7 @@ def main(environment: Mapping[str, str]) -> int:
         _log.critical("the api cannot start: %s", fault)
         return 1
     duties = [
-        Background("counters", FLUSH_SECONDS, components.counters.flush),
+        Background("counters", FLUSH_SECONDS, lambda: _report(components, server)),
         Background("storage probe", TIMING.storage_probe_seconds, components.probe.refresh),
         Background(
             "result reservations",
@@ -64,11 +66,19 @@ def _assemble(settings: Settings, commit: str) -> Components:
         settings,
         connect(settings, Patience.IMPATIENT, name="api"),
         connect(settings, Patience.STEADY, name="api-background"),
-        Payloads.open(settings),
+        Payloads.open(settings, patient=False),
         ModelCatalog.load(settings.models_dir, settings.placeholders_dir, activations),
         commit,
         activations,
     )
+
+
+def _report(components: Components, server: Server) -> None:
+    """Tell the monitor of the load, and Redis of the counts."""
+    load = ApiLoad(len(server.channels), components.job_waits.waiting)
+    with contextlib.suppress(OSError):  # a full disk: the monitor knows none then
+        load.write(components.settings.load_file)
+    components.counters.flush()
 
 
 def _serve(components: Components, server: Server, duties: list[Background]) -> int:

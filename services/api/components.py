@@ -50,8 +50,14 @@ class Components:
         self.heartbeats = Heartbeats(connection)
         self.status = StatusFile(settings.status_file)
         self.draining = Draining(self.status)
-        self.job_waits = JobWaits(background_connection, self.store, self.draining.stopping)
         self.counters = Counters(background_connection)
+        self.job_waits = JobWaits(
+            background_connection,
+            self.store,
+            self.counters,
+            self.draining.stopping,
+            settings.max_waiting_requests,
+        )
         self.probe = StorageProbe(payloads)
         self.redis_probe = RedisProbe(connection)
         self.upload_disk = UploadDisk(settings.tmp_dir, settings.max_body_mb)

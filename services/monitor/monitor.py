@@ -202,5 +202,5 @@ class Monitor:
             self._storage,
             self._programs,
             self._pulse,
-            None if settings.role is Role.WORKER else settings.max_queued_batches,
+            settings,
         )

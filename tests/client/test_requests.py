@@ -186,10 +186,12 @@ def test_a_limited_wait_ends_though_the_appliance_is_away(script: Script) -> Non
 def test_waiting_pauses_where_the_appliance_does_not(script: Script, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses: list[float] = []
     monkeypatch.setattr("shapbox.client.time.sleep", pauses.append)
-    script.responses += [*[reply(200, JOB % b"queued")] * 4, reply(200, JOB % b"completed")]
+    cut_short = reply(200, JOB % b"queued", Retry_After="7")
+    script.responses += [*[reply(200, JOB % b"queued")] * 3, cut_short, reply(200, JOB % b"completed")]
     Shapbox(script.url, "key").job("a1").wait()
     assert len(pauses) == 3
-    assert min(pauses) >= 1
+    assert 1 <= min(pauses) < 2
+    assert pauses[-1] >= 7
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,8 @@ DAMAGED = "diabetes"
 LEAKS, PLENTY = 24, 8
 #: Only the alert about the placeholder, which is there from the start, fires in an appliance that is well otherwise.
 ALWAYS = {"ShapboxFallbackModel"}
+#: Clients that wait for a job: more than MAX_WAITING_REQUESTS.
+WAITERS = 30
 #: Seconds of load in which nothing else may have fired.
 WELL_SECONDS = 8
 #: Seconds after which a worker that has nothing to do is there to stay.
@@ -55,7 +57,8 @@ SETTLING_SECONDS = 2.0
 #: The alerts that the tests below provoke: all.
 FAILURES = {f"Shapbox{name}" for name in ("PoisonBatch", "EngineFault", "JobsFail", "RecycleStorm", "Errors")}
 STUCK = {
-    f"Shapbox{name}" for name in ("NoWorkers", "WorkerSilent", "QueueStuck", "QueueNearlyFull", "Refusals")
+    f"Shapbox{name}"
+    for name in ("NoWorkers", "WorkerSilent", "QueueStuck", "QueueNearlyFull", "Refusals", "TooManyClients")
 }
 FULL = {f"Shapbox{name}" for name in ("DiskFilling", "DiskFull", "MemoryNearLimit", "MemoryUnrelieved")}
 SLOWNESS, WAITING = {"ShapboxRedisNearlyFull", "ShapboxSlowAnswers"}, {"ShapboxOldestBatchTooOld"}
@@ -178,6 +181,7 @@ def test_what_stands_still_and_what_is_full_fires(watched: Watched) -> None:
         sent = fill_queue(appliance)
         with (
             repeatedly(lambda: offer(appliance, the_model("wine"), sent[0].rows), 0.1),
+            repeatedly(lambda: appliance.get(f"/v1/jobs/{sent[0].id}?wait=2"), 0.1, clients=WAITERS),
             eaten_memory(watched.cgroup, PRESSED_BYTES),
             filled_disk(appliance.data_dir, RESERVE_BYTES - 2**20),
         ):

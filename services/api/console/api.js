@@ -17,12 +17,13 @@ export function useKey(given, reason) {
 }
 
 export class Problem extends Error {
-  constructor(document, status) {
+  constructor(document, status, retryAfter = null) {
     super(document.detail || document.title || `The appliance responded with status ${status}.`);
     this.status = status;
     this.title = document.title || "The request failed";
     this.errors = document.errors || [];
     this.requestId = document.request_id;
+    this.retryAfter = Number(retryAfter) || 0; // seconds
   }
 }
 
@@ -31,7 +32,7 @@ export async function call(path, { method = "GET", accept = "*/*", as = key, sec
   const signal = AbortSignal.timeout(seconds * 1000);
   const options = { method, headers, cache: "no-store", credentials: "omit", signal };
   const response = await fetch(new URL(path, BASE), options).catch(() => Promise.reject(noResponse()));
-  if (!response.ok) throw refusal(response.status, await response.text().catch(() => ""), as);
+  if (!response.ok) throw refusal(response, await response.text().catch(() => ""), as);
   return response;
 }
 
@@ -50,7 +51,7 @@ export function send(path, body, contentType, onProgress) {
     request.upload.onprogress = ({ loaded, total }) => onProgress(total ? loaded / total : 0);
     request.onerror = () => reject(noResponse());
     request.onload = () => {
-      if (request.status >= 400) reject(refusal(request.status, request.responseText, as));
+      if (request.status >= 400) reject(refusal(request, request.responseText, as));
       else resolve(new Response(request.responseText).json());
     };
     request.send(body);
@@ -66,12 +67,12 @@ const noResponse = () =>
     0,
   );
 
-function refusal(status, text, as) {
+function refusal({ status, headers }, text, as) {
   // A key that opened the console and is refused now was replaced in the meantime.
   if (status === 401 && as !== null && as === key)
     useKey(null, "This key is no longer valid. Sign in with the current key.");
   try {
-    return new Problem(JSON.parse(text), status);
+    return new Problem(JSON.parse(text), status, headers?.get("Retry-After"));
   } catch {
     return new Problem({}, status);
   }

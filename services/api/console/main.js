@@ -43,7 +43,7 @@ async function poll() {
   } catch (error) {
     if (error.status === undefined) console.error(error);
     lost.hidden = responded || (error.status > 0 && error.status < 500);
-    delay = Math.min(SLOWEST, Math.max(INTERVAL, 2 * delay));
+    delay = Math.min(SLOWEST, Math.max(INTERVAL, 2 * delay, error.retryAfter ?? 0));
   }
   // Another one has begun meanwhile, by a change of the view, and goes on.
   if (mine !== polls) return;

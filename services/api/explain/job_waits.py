@@ -10,18 +10,21 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from typing import Any, NamedTuple
 
 import redis
 
 from services.api.http.access_log import requested_wait
+from shared import metrics
+from shared.appliance.counters import Counters
 from shared.errors import JobNotFoundError, RedisUnavailableError
 from shared.jobs import keys
 from shared.jobs.document import Job
 from shared.jobs.store import JobStore
 from shared.redis.connection import RedisClient, redis_needed
 
-#: Requests that may wait at a time. The server has more threads, so that other requests are always answered.
-MOST_WAITING = 24
+#: Seconds after which a client may ask again whose wait was cut short.
+RETRY_SECONDS = 2
 #: Seconds after which a waiter reads the job's state anyway.
 LOOK_SECONDS = 0.5
 #: Seconds of one listening call, which is how soon the thread ends when it is told to.
@@ -32,15 +35,35 @@ PAUSE_SECONDS = 0.5
 _log = logging.getLogger("shapbox.job_waits")
 
 
+class Waited(NamedTuple):
+    """A job after a wait, and whether the wait ended before its time although the job had not."""
+
+    job: Job
+    cut_short: bool = False
+
+    def acknowledge(self, resp: Any) -> None:
+        """Tell a client whose wait was cut short when to ask again."""
+        if self.cut_short:
+            resp.set_header("Retry-After", str(RETRY_SECONDS))
+
+
 class JobWaits:
     """Waits for jobs. `connection` is used by the listening thread alone."""
 
-    def __init__(self, connection: RedisClient, store: JobStore, stopping: threading.Event) -> None:
-        """Stop waiting once `stopping` is set; call `wake_all` then."""
+    def __init__(
+        self,
+        connection: RedisClient,
+        store: JobStore,
+        counters: Counters,
+        stopping: threading.Event,
+        most_waiting: int,
+    ) -> None:
+        """Let so many requests wait at a time. Stop waiting once `stopping` is set; call `wake_all` then."""
         self._redis = connection
         self._store = store
+        self._counters = counters
         self._stopping = stopping
-        self._places = threading.BoundedSemaphore(MOST_WAITING)
+        self._places = threading.BoundedSemaphore(most_waiting)
         #: The job that each waiter waits for. Every access is a single operation of dict, and so atomic.
         self._waiting: dict[threading.Event, str] = {}
         self._thread: threading.Thread | None = None
@@ -55,14 +78,22 @@ class JobWaits:
         if self._thread:
             self._thread.join(2 * LISTEN_SECONDS)
 
-    def wait(self, job: Job, seconds: float) -> Job:
+    @property
+    def waiting(self) -> int:
+        """How many requests wait."""
+        return len(self._waiting)
+
+    def wait(self, job: Job, seconds: float) -> Waited:
         """Return the job as it is when it has ended, or after so many seconds.
 
-        Returns at once if too many wait already. Raises RedisUnavailableError, and JobNotFoundError if the job is
-        deleted meanwhile.
+        The wait is cut short if too many wait already, or the api stops. Raises RedisUnavailableError, and
+        JobNotFoundError if the job is deleted meanwhile.
         """
-        if job.status.ended or seconds <= 0 or not self._places.acquire(blocking=False):
-            return job
+        if job.status.ended or seconds <= 0:
+            return Waited(job)
+        if not self._places.acquire(blocking=False):
+            self._counters.add(metrics.HTTP_WAITS_REFUSED)
+            return Waited(job, cut_short=True)
         woken = threading.Event()
         try:
             self._waiting[woken] = job.id
@@ -71,26 +102,28 @@ class JobWaits:
             del self._waiting[woken]
             self._places.release()
 
-    def wait_for_accepted(self, job: Job, seconds: float) -> Job:
+    def wait_for_accepted(self, job: Job, seconds: float) -> Waited:
         """Wait for a job that was accepted just now: in any case the client must learn its id."""
         try:
             return self.wait(job, seconds)
         except (RedisUnavailableError, JobNotFoundError):
-            return job
+            return Waited(job, cut_short=True)
 
     def wake_all(self) -> None:
         """Let all waiters read their job's state at once."""
         for event in list(self._waiting):
             event.set()
 
-    def _watch(self, job_id: str, woken: threading.Event, deadline: float) -> Job:
+    def _watch(self, job_id: str, woken: threading.Event, deadline: float) -> Waited:
         while True:
             woken.clear()
             with redis_needed():
                 job = self._store.get(job_id)
             left = deadline - time.monotonic()
-            if job.status.ended or left <= 0 or self._stopping.is_set():
-                return job
+            if job.status.ended or left <= 0:
+                return Waited(job)
+            if self._stopping.is_set():
+                return Waited(job, cut_short=True)
             with requested_wait():
                 woken.wait(min(left, LOOK_SECONDS))
 

@@ -1,8 +1,7 @@
 """Limits the requests of a kind at a time, so that short ones always find a thread.
 
-An api has 56 threads that answer requests. At most 24 of them wait for jobs (MAX_WAITING in job_waits), 12 send large
-results, 8 read large bodies, and 8 make plots and summaries: 52. The other 4 are left to short requests, such as health
-checks.
+An api has MAX_WAITING_REQUESTS threads for requests that wait for jobs, and 32 others. Of these, 12 send large results, 8
+read large bodies, and 8 make plots and summaries: 28. The other 4 are left to short requests, such as health checks.
 """
 
 from __future__ import annotations
@@ -11,10 +10,8 @@ import threading
 
 from shared.errors import ShapboxError
 
-THREADS = 56
+WORKING_THREADS = 32
 STREAMS, UPLOADS, PLOTS = 12, 8, 8
-#: Open connections, and those beyond that loopback and health checks may open.
-CONNECTIONS, RESERVED_CONNECTIONS = 300, 32
 
 
 class BusyError(ShapboxError, status=503, title="Too many such requests at a time", retry_after=2):

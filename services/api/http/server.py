@@ -21,15 +21,15 @@ from services.api.capacity.disk import SMALL_BODY
 from services.api.http.access_log import AccessLog
 from services.api.http.admission import Admission
 from services.api.http.channel import Channel, wake
-from services.api.http.concurrency_limits import CONNECTIONS, RESERVED_CONNECTIONS, THREADS
+from services.api.http.concurrency_limits import WORKING_THREADS
 from services.api.http.proxies import Proxies
 from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.handover import take_listeners
 from shared.errors import HttpError
 from shared.metrics import ClosedConnection
-from shared.settings import Settings
 from shared.network import client_address, listen
+from shared.settings import RESERVED_CONNECTIONS, Settings
 from shared.timing import TIMING
 
 #: Bytes that are read at a time, and of an answer that are sent at a time.
@@ -129,13 +129,14 @@ class Server:
         others = [channel for channel in self.channels if channel is not new]
         own = [] if shared else [channel for channel in others if channel.addr[0] == new.addr[0]]
         full = own if len(own) >= self._settings.max_connections_per_address else others
-        if full is others and len(others) < CONNECTIONS:
+        most = self._settings.max_connections
+        if full is others and len(others) < most:
             return
         # Nobody waits for an answer of these, and no body comes in with a valid key.
         free = [one for one in full if not (one.requests or (one.request and one.request.headers_finished))]
         if free:
             self._close(min(free, key=_usefulness), ClosedConnection.EVICTED)
-        elif len(others) < CONNECTIONS + RESERVED_CONNECTIONS:
+        elif len(others) < most + RESERVED_CONNECTIONS:
             new.health_only = not address.is_loopback
         else:
             self._close(new, ClosedConnection.REFUSED)
@@ -176,7 +177,7 @@ class Server:
         silence = now - channel.last_activity  # asked last: a thread may just have begun to send
         if channel.request and now > channel.request.deadline:
             channel.refuse(HttpError(408, "request-timeout", "The request took too long to arrive."))
-        elif (waits_for_client and silence > TIMING.http_idle_seconds) or (
+        elif (waits_for_client and silence > self._settings.idle_timeout_seconds) or (
             channel.lingering and now - channel.since > TIMING.http_linger_seconds
         ):
             self._close(channel, ClosedConnection.TIMEOUT)

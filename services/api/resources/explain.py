@@ -34,8 +34,10 @@ class ExplainResource(Resource, access=Access.JOBS):
             self._give_inline(resp, writer, outcome)
             job = outcome.job
         else:
-            job = self._components.job_waits.wait_for_accepted(outcome, wait.seconds)
+            waited = self._components.job_waits.wait_for_accepted(outcome, wait.seconds)
+            job = waited.job
             if not job.status.ended:
+                waited.acknowledge(resp)
                 give_job(req, resp, job, 202)
                 return
             self._components.responses.give_stored(resp, writer, job)

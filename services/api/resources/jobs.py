@@ -44,10 +44,11 @@ class JobsResource(Resource, access=Access.JOBS):
         outcome = self._components.submission.submit(req, query, waits=wait.seconds > 0)
         job = outcome.job if isinstance(outcome, Inline) else outcome
         assert job is not None  # only a request for values keeps none
-        if wait.seconds:
-            job = self._components.job_waits.wait_for_accepted(job, wait.seconds)
+        waited = self._components.job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
         give_job(req, resp, job, 200 if wait.seconds and job.status.ended else 202)
+        waited.acknowledge(resp)
+        job = waited.job
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List jobs, newest first."""
@@ -72,9 +73,10 @@ class JobResource(Resource, access=Access.JOBS):
         """Answer with the job document, at the job's end if the client waits for that."""
         wait = read_wait(Query(req, "wait"), req.get_header("Prefer"))
         job = self._components.store.get(job_id)
-        job = self._components.job_waits.wait(job, wait.seconds)
+        waited = self._components.job_waits.wait(job, wait.seconds)
         wait.acknowledge(resp)
-        resp.media = job.document(req.root_path)
+        waited.acknowledge(resp)
+        resp.media = waited.job.document(req.root_path)
 
     def on_delete(self, req: Any, resp: Any, job_id: str) -> None:
         """Cancel an active job: its rows are deleted, its document stays until it expires.

@@ -19,6 +19,7 @@ from services.monitor.guard.memory_gauge import MemoryGauge
 from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.storage_use import StorageUse
 from shared import metrics
+from shared.appliance.api_load import ApiLoad
 from shared.build import VERSION, library_versions
 from shared.errors import BootError
 from shared.jobs.ids import made_at
@@ -27,7 +28,7 @@ from shared.models.activation.records import ExplanationKind
 from shared.models.catalog import RefusedModel
 from shared.models.version import ModelVersion
 from shared.network import is_everywhere
-from shared.settings import Settings
+from shared.settings import Role, Settings
 
 #: The name of a metric, or part of one, and the values of its labels.
 type Key = tuple[str, ...]
@@ -71,8 +72,8 @@ def serve_metrics(settings: Settings, collector: Collector) -> Any:
 class MonitorCollector(Collector):
     """Facts, measurements of this machine, and the last reading of Redis.
 
-    `queue_limit` is MAX_QUEUED_BATCHES. Without it the collector reports only whether Redis answers, as for containers
-    without an api: sums, queues and workers are shared, and would count N times if N containers exported them.
+    For a container without an api the collector reports only whether Redis answers: sums, queues and workers are shared,
+    and would count N times if N containers exported them.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class MonitorCollector(Collector):
         storage: StorageUse,
         programs: Programs,
         pulse: Pulse,
-        queue_limit: int | None,
+        settings: Settings,
     ) -> None:
         self._facts = facts
         self._zeros = zeros
@@ -91,11 +92,12 @@ class MonitorCollector(Collector):
         self._storage = storage
         self._programs = programs
         self._pulse = pulse
-        self._queue_limit = queue_limit
+        self._settings = settings
+        self._queue_limit = None if settings.role is Role.WORKER else settings.max_queued_batches
 
     def collect(self) -> Iterator[Family]:
         """Yield the families; unknown values are left out."""
-        return families(self._of_redis() | self._of_machine() | self._facts)
+        return families(self._of_redis() | self._of_machine() | self._of_api() | self._facts)
 
     def _of_machine(self) -> Numbers:
         """Return memory, disk and programs: what is known without Redis."""
@@ -115,6 +117,17 @@ class MonitorCollector(Collector):
             numbers.put(metrics.STORAGE_FREE_INODES, disk.inodes)
         for name, state_of_program in self._programs.states().items():
             numbers.put(metrics.PROGRAM_UP, state_of_program == RUNNING, name)
+        return numbers
+
+    def _of_api(self) -> Numbers:
+        """Return the use of the api's limits, as it wrote it last."""
+        numbers = Numbers()
+        if self._settings.role is not Role.WORKER:
+            numbers.put(metrics.HTTP_CONNECTIONS_LIMIT, self._settings.max_connections)
+            numbers.put(metrics.HTTP_WAITS_LIMIT, self._settings.max_waiting_requests)
+        if (load := ApiLoad.read(self._settings.load_file)) is not None:
+            numbers.put(metrics.HTTP_CONNECTIONS, load.connections)
+            numbers.put(metrics.HTTP_WAITS, load.waits)
         return numbers
 
     def _of_redis(self) -> Numbers:

@@ -158,10 +158,11 @@ class Serve:
         self._components = components
         self._patch = patch
         self._stack = stack
+        self._limits: dict[str, Any] = {}
 
     def __call__(self, app: App | None = None, **changes: Any) -> Served:
         """Serve the api with other settings, or an application that takes bodies at every path."""
-        settings = replace(self._components.settings, **changes)
+        settings = replace(self._components.settings, **self._limits | changes)
         if app is None:
             made = create_server(changed(self._components, settings=settings))
         else:
@@ -183,7 +184,7 @@ class Serve:
         self, connections: int, reserved: int = 0, fresh_seconds: float = 2.0, *, remote: bool = False
     ) -> None:
         """Set how many connections there may be; `remote`: loopback counts as any address."""
-        self._patch.setattr(server, "CONNECTIONS", connections)
+        self._limits = {"max_connections": connections}
         self._patch.setattr(server, "RESERVED_CONNECTIONS", reserved)
         self._patch.setattr(server, "FRESH_SECONDS", fresh_seconds)
         if remote:

@@ -15,8 +15,8 @@ import pytest
 from services.api.components import Components
 from services.api.http import channel, server
 from services.api.http.access_log import AccessLog, StartResponse
-from services.api.http.concurrency_limits import CONNECTIONS
 from shared.setting_values import networks
+from shared.settings import Settings
 from shared.timing import TIMING
 from tests.integration.api.served import (
     ASK,
@@ -74,15 +74,15 @@ def test_a_body_has_a_deadline_that_progress_defers(serve: Serve, monkeypatch: p
 
 
 def test_the_times_of_production_are_those_that_the_documentation_promises() -> None:
-    seconds = (TIMING.http_head_seconds, TIMING.http_body_seconds, TIMING.http_idle_seconds)
+    seconds = (TIMING.http_head_seconds, TIMING.http_body_seconds, Settings().idle_timeout_seconds)
     assert (seconds, TIMING.http_linger_seconds) == ((10, 10, 75), 30)
 
 
 def test_idle_stalled_lingering_close_on_any_clock(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(time.time(), -10)
     monkeypatch.setattr(time, "time", lambda: next(clock))
-    serve.times(http_idle_seconds=0.2)
-    served = serve()
+    serve.times()
+    served = serve(idle_timeout_seconds=0.2)
     idle = served.connect()
     assert idle.status(GET) == 200
     assert idle.rest() == b""
@@ -203,7 +203,7 @@ def test_every_address_is_served_in_both_families_and_an_ipv4_client_has_its_ipv
 
 def test_connections_that_do_nothing_keep_nobody_out(serve: Serve) -> None:
     served = serve()
-    for connection in served.connect_many(CONNECTIONS + 100):
+    for connection in served.connect_many(Settings().max_connections + 100):
         connection.sendall(GET[:10])
     assert served.http.get("/version").status == 200
 
@@ -254,7 +254,7 @@ def test_a_connection_that_was_just_opened_is_not_closed_for_answers_that_nobody
 
 
 def test_a_connection_to_be_closed_is_closed_also_if_its_client_reads_late(serve: Serve) -> None:
-    serve.times(http_idle_seconds=5)
+    serve.times()
     # So much is sent at once, but nothing can be written after it until half is read.
     size = server.UNSENT_BYTES * 7 // 8
     served = serve(say_much(size))

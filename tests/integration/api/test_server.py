@@ -16,7 +16,6 @@ import pytest
 
 from services.api.__main__ import main
 from services.api.components import Components
-from services.api.explain.job_waits import MOST_WAITING
 from services.api.http.channel import WAITING_BYTES
 from services.api.http.server import UNSENT_BYTES
 from services.api.results.writer import WHOLE_NUMBERS
@@ -25,6 +24,7 @@ from shared.jobs.document import Job, Method
 from shared.jobs.ids import new_job_id
 from shared.jobs.store import JobStore
 from shared.memory import process_pss_bytes
+from shared.metrics import HTTP_WAITS_REFUSED
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from tests.integration.api.api_client import API_KEY, NPY, OverHttp, Process
@@ -46,15 +46,23 @@ def test_health_is_answered_while_as_many_as_may_wait_do_and_others_are_answered
     http: OverHttp, components: Components, finish: Callable[[Job], object]
 ) -> None:
     job = http.post_json("/v1/jobs", BODY).json
-    path = f"{job['links']['self']}?wait=60"
+    path, most = f"{job['links']['self']}?wait=60", components.settings.max_waiting_requests
     with ThreadPoolExecutor(40) as threads:
         asked = [threads.submit(http.get, path) for _ in range(40)]
-        until(lambda: len(components.job_waits._waiting) == MOST_WAITING)
-        until(lambda: sum(one.done() for one in asked) == 40 - MOST_WAITING)
+        until(lambda: components.job_waits.waiting == most)
+        until(lambda: sum(one.done() for one in asked) == 40 - most)
         assert http.get("/healthz").status == 200
+        for refused in (
+            http.post_json("/v1/jobs?wait=50", BODY),
+            http.post_json("/v1/explain?interactions=true", BODY),
+        ):
+            assert (refused.status, refused.headers["retry-after"]) == (202, "2")
+            assert refused.headers["location"] == refused.json["links"]["self"]
         finish(components.store.get(job["id"]))
-    statuses = Counter(one.result().json["status"] for one in asked)
-    assert statuses == {"queued": 40 - MOST_WAITING, "completed": MOST_WAITING}
+    answers = Counter((one.result().json["status"], one.result().headers.get("retry-after")) for one in asked)
+    assert answers == {("queued", "2"): 40 - most, ("completed", None): most}
+    components.counters.flush()
+    assert components.counters.read()[HTTP_WAITS_REFUSED.name,] == 40 - most + 2
 
 
 def test_it_serves_when_redis_comes_and_lets_go_at_its_end(settings: Settings, server: RedisServer) -> None:

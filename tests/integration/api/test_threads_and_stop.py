@@ -83,7 +83,7 @@ def test_the_loop_does_not_spin_while_a_thread_sends(serve: Serve, monkeypatch: 
 
 
 def test_a_late_answer_is_not_one_that_nobody_reads(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    serve.times(http_idle_seconds=0.5)
+    serve.times()
     monkeypatch.setattr(server, "EXPIRY_SECONDS", 0.0)  # the loop looks at every turn
 
     def say_late(_environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
@@ -94,7 +94,7 @@ def test_a_late_answer_is_not_one_that_nobody_reads(serve: Serve, monkeypatch: p
         yield b"x" * 100_000
 
     late = LateSend(monkeypatch)
-    served = serve(say_late)
+    served = serve(say_late, idle_timeout_seconds=0.5)
     asking = served.connect()
     asking.sendall(last(ASK))
     late.let_others_come(served)

@@ -25,6 +25,7 @@ from ops.lab.trial_appliance import free_ports
 from services.monitor.events.listener import STOPPING
 from services.monitor.events.programs import SHUTDOWN_STATE
 from shared import metrics
+from shared.appliance.api_load import ApiLoad
 from shared.appliance.program_start import HOST_NAME_NAME
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
@@ -199,11 +200,13 @@ def test_every_metric_is_exported(supervisord: Supervisord) -> None:
     scene.counters.flush()
     scene.connection.config_set("maxmemory", 2**30)
     scene.beat(pid=supervisord.children["worker-1"].pid)
+    ApiLoad(3, 2).write(supervisord.settings.load_file)
     until(lambda: supervisord.value("storage_bytes") is not None)
     until(lambda: (supervisord.value("queue_batches", "bulk") or 0) >= 3)
     until(lambda: supervisord.value("workers", "idle") == 1)
     until(lambda: supervisord.value("program_up", "worker-2") == 1)
     found = supervisord.scrape()
+    assert (supervisord.value("http_connections"), supervisord.value("http_waits")) == (3, 2)
     names = {name.removesuffix("_bucket").removesuffix("_count").removesuffix("_sum") for name, *_ in found}
     without_limits = {"memory_container_limit_bytes", "worker_memory_limit_bytes"}
     assert {metric.name for metric in metrics.METRICS} - names <= without_limits

@@ -155,6 +155,28 @@ def test_a_port_or_host_that_cannot_be_listened_on_is_named_with_its_setting(set
             check_ports(replace(settings, host=host, metrics_port=port))
 
 
+def test_the_limit_of_open_files_is_raised_to_what_connections_need_or_refused() -> None:
+    program = """
+import resource, sys
+from ops.run.file_limit import raise_file_limit
+from shared.errors import BootError
+from shared.settings import Settings
+try:
+    for limits in ((64, 3000), (64, 2000)):
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        raise_file_limit(Settings(max_connections=1000))
+        print(*resource.getrlimit(resource.RLIMIT_NOFILE))
+except BootError as error:
+    print(error)
+"""
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    raised, refused = ran.stdout.splitlines()
+    assert raised == "2164 3000"
+    assert "MAX_CONNECTIONS=1000 needs up to 2164 open files, and the hard limit is 2000" in refused
+
+
 def test_supervisord_starts_redis_with_its_configuration_even_with_blanks_in_the_path(tmp_path: Path) -> None:
     settings = replace(Settings(), data_dir=tmp_path / "my data dir")
     make_folders(settings)
