@@ -14,7 +14,7 @@ from itertools import batched
 from pathlib import Path
 
 from shared.disk import RESERVE_BYTES, RESERVE_INODES, free_space
-from shared.errors import JobNotFoundError
+from shared.errors import JobNotFoundError, PayloadMissingError
 from shared.jobs import keys
 from shared.jobs.document import Status
 from shared.jobs.ids import is_job_id, made_at
@@ -198,7 +198,7 @@ class Sweeper:
     def _is_cancelled(self, job_id: str, now: float) -> bool:
         try:
             job = self._store.get(job_id)
-        except JobNotFoundError:  # deleted at this moment: the next listing decides
+        except (JobNotFoundError, PayloadMissingError):  # deleted now: the next listing decides; or damaged
             return False
         return job.status is Status.CANCELLED and now - (job.finished_at or now) > TIMING.cancelled_seconds
 

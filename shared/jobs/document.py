@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from shared.errors import PayloadMissingError
 from shared.interactions import Interactions
 
 
@@ -72,19 +74,35 @@ class Job:
         return range(start, min(start + self.batch_rows, self.rows))
 
     def to_hash(self) -> dict[Any, Any]:
-        """Return the fields as Redis keeps them, without those that are None.
+        """Return the fields as Redis keeps them, without those that are None, and their checksum.
 
         `todo` is kept as a set of its own.
         """
         values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "todo"}
-        return {name: _to_text(value) for name, value in values.items() if value is not None}
+        texts = {name: _to_text(value) for name, value in values.items() if value is not None}
+        return texts | {_CHECKSUM: _checksum(texts)}
 
     @classmethod
     def from_hash(cls, hash_: Mapping[bytes, bytes], todo: int) -> Job:
-        """Read the fields that `to_hash` and the transitions wrote."""
-        texts = {name.decode(): text.decode() for name, text in hash_.items() if text}
-        values = {one.name: texts[one.name] for one in fields(cls) if one.name in texts}
-        return cls(todo=todo, **{name: _PARSERS.get(name, str)(text) for name, text in values.items()})
+        """Read the fields that `to_hash` and the transitions wrote.
+
+        Raises PayloadMissingError if they are damaged. Records of earlier versions have no checksum.
+        """
+        try:
+            texts = {name.decode(): text.decode() for name, text in hash_.items() if text}
+            values = {one.name: texts[one.name] for one in fields(cls) if one.name in texts}
+            parsed = {name: _PARSERS.get(name, str)(text) for name, text in values.items()}
+            job = cls(todo=todo, **parsed)
+            sizes = (job.rows, job.batch_rows, job.features, job.outputs)
+            sound = min(sizes) > 0 and max(sizes) < _ANY_SIZE
+            sound &= texts.get(_CHECKSUM, _checksum(texts)) == _checksum(texts)
+            for time in (job.created_at, job.started_at, job.finished_at):
+                rfc3339(time)
+        except (ValueError, TypeError, ArithmeticError, OSError) as fault:
+            raise PayloadMissingError(DAMAGED_RECORD) from fault
+        if not sound:
+            raise PayloadMissingError(DAMAGED_RECORD)
+        return job
 
     def document(self, prefix: str = "") -> dict[str, Any]:
         """Return the job document of the REST contract; its links begin with URL_PREFIX."""
@@ -112,6 +130,15 @@ class Job:
         return document
 
 
+#: The field with the checksum of those that never change after a job was accepted.
+_CHECKSUM = "checksum"
+_CHANGING = frozenset({_CHECKSUM, "status", "started_at", "finished_at", "error", "largest_residual"})
+#: More rows, features or outputs than any job has.
+_ANY_SIZE = 2**53
+#: What is wrong with a record that cannot be read, and what to do.
+DAMAGED_RECORD = "The job's record in Redis is damaged. Delete the job and send its rows again."
+
+
 #: The parsers of stored fields that are not text.
 _PARSERS: dict[str, Callable[[str], Any]] = {
     "method": Method,
@@ -128,6 +155,12 @@ _PARSERS: dict[str, Callable[[str], Any]] = {
     "interactions": Interactions.of_text,
     "largest_residual": float,
 }
+
+
+def _checksum(texts: Mapping[str, str]) -> str:
+    """Return the CRC-32 of the fields that never change."""
+    lasting = sorted((name, text) for name, text in texts.items() if text and name not in _CHANGING)
+    return f"{zlib.crc32(repr(lasting).encode()):08x}"
 
 
 def _to_text(value: str | float | Interactions) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable
 from enum import StrEnum
@@ -17,6 +18,8 @@ from shared.redis.connection import RedisClient
 TASK = "services.worker.task.explain_batch"
 #: Seconds for which RQ keeps its record of a batch that failed: our own state tells why.
 FAILURE_TTL = 3600
+#: An entry's name: the job, the batch, and something random.
+_ENTRY = re.compile(rb"([0-9a-f]+)-(\d{1,9})-[0-9a-f]+")
 #: RQ's record of a running batch expires after this many times BATCH_TIMEOUT_SECONDS. The monitor ends hung workers.
 TIMEOUT_TIMES = 10
 
@@ -65,9 +68,11 @@ class BatchQueues:
         return self._of_each("llen")
 
     def waiting_batches(self) -> set[tuple[str, int]]:
-        """Return (job id, batch) of all that wait."""
-        names = [name.decode() for waiting in self._of_each("lrange", 0, -1).values() for name in waiting]
-        return {(job_id, int(batch)) for job_id, batch, _ in (name.split("-") for name in names)}
+        """Return (job id, batch) of all that wait. A damaged entry is none: its batch is lost."""
+        names = [
+            _ENTRY.fullmatch(name) for waiting in self._of_each("lrange", 0, -1).values() for name in waiting
+        ]
+        return {(name[1].decode(), int(name[2])) for name in names if name}
 
     def heads(self) -> dict[Lane, str | None]:
         """Return the entry at the head of each lane, JOB-BATCH-RANDOM."""

@@ -17,9 +17,9 @@ from typing import Any
 import orjson
 
 from shared.appliance.heartbeats import Heartbeat
-from shared.errors import JobNotFoundError
+from shared.errors import JobNotFoundError, PayloadMissingError
 from shared.jobs import keys
-from shared.jobs.document import Job
+from shared.jobs.document import DAMAGED_RECORD, Job
 from shared.jobs.store import JobStore
 from shared.jobs.transitions import Release
 from shared.log import log_context
@@ -65,8 +65,15 @@ class Recovery:
         self._suspects: set[tuple[str, int]] = set()
 
     def running(self) -> list[Running]:
-        """Return all batches that workers hold."""
-        return [_running(field, raw) for field, raw in self._redis.hgetall(keys.RUNNING).items()]
+        """Return all batches that workers hold. A damaged record is removed: its batch is lost, and runs again."""
+        records = self._redis.hgetall(keys.RUNNING)
+        found = {field: _running(field, raw) for field, raw in records.items()}
+        for field in (field for field, held in found.items() if held is None):
+            logger.error(
+                "the record of a running batch was damaged, and was removed", extra={"record": str(field)}
+            )
+            self._redis.hdel(keys.RUNNING, field)
+        return [held for held in found.values() if held is not None]
 
     def orphans(self, alive: Mapping[str, Heartbeat]) -> list[Running]:
         """Return the batches whose holder is not in `alive`, or is there with another token."""
@@ -90,7 +97,7 @@ class Recovery:
         """Give back a batch whose holder no longer runs it."""
         try:
             job = self._store.get(orphan.job_id)
-        except JobNotFoundError:
+        except (JobNotFoundError, PayloadMissingError):
             job = None
         outcome = self._store.transitions.release(
             orphan.job_id,
@@ -115,6 +122,8 @@ class Recovery:
         missing twice in a row. With `at_once`, for when a worker is known to have died, both searches follow each other. A
         batch that is queued twice runs once: the second claim is refused.
         """
+        for job_id in self._store.damaged():
+            self._fail_damaged(job_id)
         missing = self._missing()
         if at_once and missing:
             # Another worker may be about to claim a batch.
@@ -132,7 +141,7 @@ class Recovery:
     def _missing(self) -> set[tuple[str, int]]:
         # Queues are read before claims: moving forward, a batch is found in one of them. One that is released in between
         # is queued twice, and its second claim refused.
-        todo = {(job.id, batch) for job in self._store.active() for batch in self._store.todo(job.id)}
+        todo = {(job.id, batch) for job in self._store.active() for batch in self._todo(job)}
         if not todo:
             return set()
         queued = self._store.queues.waiting_batches()
@@ -141,12 +150,35 @@ class Recovery:
         undone = {job_id: self._store.todo(job_id) for job_id in {job_id for job_id, _ in missing}}
         return {(job_id, batch) for job_id, batch in missing if batch in undone[job_id]}
 
+    def _todo(self, job: Job) -> set[int]:
+        """Return the batches that a job has left to do; fail it if one of them is not there."""
+        try:
+            todo = self._store.todo(job.id)
+        except ValueError:
+            todo = {-1}
+        if todo <= set(range(job.batches)):
+            return todo
+        self._fail_damaged(job.id)
+        return set()
 
-def _running(field: Any, raw: Any) -> Running:
-    job_id, batch = field.decode().split(":")
-    holder = orjson.loads(raw)
-    request = holder.get("request", "")  # absent in entries of earlier versions
-    return Running(job_id, int(batch), request, holder["owner"], holder["token"], float(holder["since"]), raw)
+    def _fail_damaged(self, job_id: str) -> None:
+        """Fail a job that nobody could ever complete."""
+        if self._store.fail(job_id, PayloadMissingError.slug, DAMAGED_RECORD):
+            names = {"problem": PayloadMissingError.slug, "detail": DAMAGED_RECORD}
+            with log_context(job=job_id):
+                logger.error("job failed", extra=names)
+
+
+def _running(field: Any, raw: Any) -> Running | None:
+    """Read a batch's holder; None if the record is damaged."""
+    try:
+        job_id, batch = field.decode().split(":")
+        holder = orjson.loads(raw)
+        request = holder.get("request", "")  # absent in entries of earlier versions
+        since = float(holder["since"])
+        return Running(job_id, int(batch), request, holder["owner"], holder["token"], since, raw)
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def _poison_problem(job: Job | None, batch: int) -> bytes:

@@ -13,7 +13,13 @@ import orjson
 import redis
 
 from shared import metrics
-from shared.errors import IdempotencyConflictError, JobNotFoundError, QueueFullError, TooManyRowsError
+from shared.errors import (
+    IdempotencyConflictError,
+    JobNotFoundError,
+    PayloadMissingError,
+    QueueFullError,
+    TooManyRowsError,
+)
 from shared.jobs import keys
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
@@ -161,26 +167,40 @@ class JobStore:
         return job
 
     def get(self, job_id: str) -> Job:
-        """Return a job. Raises JobNotFoundError."""
-        jobs = self._read([job_id]) if is_job_id(job_id) else []
-        if not jobs:
-            raise JobNotFoundError("No job has this id. It never existed, was deleted, or has expired.")
-        return jobs[0]
+        """Return a job. Raises JobNotFoundError, and PayloadMissingError if its record is damaged."""
+        for _, fields, todo in self._records([job_id]) if is_job_id(job_id) else ():
+            return Job.from_hash(fields, todo)
+        raise JobNotFoundError("No job has this id. It never existed, was deleted, or has expired.")
 
     def page(self, status: Status | None, limit: int, cursor: str | None) -> Page:
-        """Return up to `limit` jobs, newest first, after `cursor` (the last id before)."""
+        """Return up to `limit` jobs, newest first, after `cursor` (the last id before).
+
+        Those whose records are damaged are left out.
+        """
         index = keys.with_status(status) if status else keys.JOBS
         newest = f"({cursor}" if cursor else "+"
         ids = texts(self._redis.zrevrangebylex(index, newest, "-", start=0, num=limit + 1))
         return Page(self._read(ids[:limit]), ids[limit - 1] if len(ids) > limit else None)
 
     def active(self) -> list[Job]:
-        """Return all jobs that are queued or running, oldest first."""
+        """Return all jobs that are queued or running, oldest first, but those whose records are damaged."""
+        return [job for job in self._read(self._active_ids()) if not job.status.ended]
+
+    def damaged(self) -> list[str]:
+        """Return the ids of active jobs whose records are damaged: Redis's file has no checksums."""
+        found = []
+        for job_id, fields, todo in self._records(self._active_ids()):
+            try:
+                Job.from_hash(fields, todo)
+            except PayloadMissingError:
+                found.append(job_id)
+        return found
+
+    def _active_ids(self) -> list[str]:
         with self._redis.pipeline(transaction=False) as pipe:
             for status in (Status.QUEUED, Status.RUNNING):
                 pipe.zrange(keys.with_status(status), 0, -1)
-            ids = sorted(i for some in pipe.execute() for i in texts(some))
-        return [job for job in self._read(ids) if not job.status.ended]
+            return sorted(i for some in pipe.execute() for i in texts(some))
 
     def requests(self, job_ids: Sequence[str]) -> dict[str, str]:
         """Return the request id of each job that exists, by job id."""
@@ -211,7 +231,7 @@ class JobStore:
             return dict(zip(Status, pipe.execute(), strict=True))
 
     def todo(self, job_id: str) -> set[int]:
-        """Return the batches of a job whose results are not recorded yet."""
+        """Return the batches of a job whose results are not recorded yet. Raises ValueError if damaged."""
         return {int(batch) for batch in self._redis.smembers(keys.todo(job_id))}
 
     def _write(self, pipe: redis.client.Pipeline, job: Job, idempotency: Idempotency | None) -> None:
@@ -230,6 +250,14 @@ class JobStore:
         self.queues.enqueue(job, range(job.todo), pipe)
 
     def _read(self, job_ids: Sequence[str]) -> list[Job]:
+        """Return the jobs that there are, but those whose records are damaged."""
+        jobs = []
+        for _, fields, todo in self._records(job_ids):
+            with contextlib.suppress(PayloadMissingError):
+                jobs.append(Job.from_hash(fields, todo))
+        return jobs
+
+    def _records(self, job_ids: Sequence[str]) -> list[tuple[str, dict[bytes, bytes], int]]:
         # Not in a transaction, which Redis refuses when its memory is full, even for reading. In this order a job may
         # show its last batch before its end, but never its end before its last batch.
         with self._redis.pipeline(transaction=False) as pipe:
@@ -237,5 +265,5 @@ class JobStore:
                 pipe.hgetall(keys.job(job_id))
                 pipe.scard(keys.todo(job_id))
             answers = pipe.execute()
-        pairs = zip(answers[::2], answers[1::2], strict=True)
-        return [Job.from_hash(fields, todo) for fields, todo in pairs if fields]
+        records = zip(job_ids, answers[::2], answers[1::2], strict=True)
+        return [record for record in records if record[1]]

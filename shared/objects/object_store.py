@@ -27,6 +27,8 @@ from shared.settings import Durability, Settings
 
 #: The messages of S3, GCS and Azure when the whole bucket is missing, not an object.
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
+#: The messages of a folder, S3, GCS and Azure when an object ends before a requested range.
+TOO_SHORT = ("range was invalid", "Invalid range", "InvalidRange", "status 416")
 #: Objects per delete request, at most.
 DELETE_CHUNK = 500
 #: Numbers of a job's unfinished files (`ID.npy#1` and on) that are always tried, since kills may have left gaps, and the
@@ -84,8 +86,20 @@ class ObjectStore:
         with self._access(path):
             return memoryview(obstore.get(self._store, path, options=options).bytes())
 
+    def read_start(self, path: str, size: int) -> tuple[memoryview, int]:
+        """Return up to `size` first bytes of an object, and how many it has.
+
+        Raises PayloadMissingError if it does not exist or is empty.
+        """
+        with self._access(path):
+            found = obstore.get(self._store, path, options={"range": (0, size)})
+            return memoryview(found.bytes()), found.meta["size"]
+
     def read_ranges(self, path: str, ranges: Sequence[range]) -> list[memoryview]:
-        """Return ranges of an object's bytes. Raises PayloadMissingError if it does not exist."""
+        """Return ranges of an object's bytes, which must lie within it: obstore panics at others.
+
+        Raises PayloadMissingError if it does not exist.
+        """
         with self._access(path):
             found = obstore.get_ranges(
                 self._store,
@@ -151,6 +165,8 @@ class ObjectStore:
                 if path is None:
                     raise
                 raise PayloadMissingError(f"Object {path} is not in the object store.") from None
+            if path is not None and any(words in str(fault) for words in TOO_SHORT):
+                raise PayloadMissingError(f"Object {path} is shorter than it should be.") from fault
             if getattr(fault, "errno", None) == errno.ENOSPC or "No space left" in str(fault):
                 space = free_space(self._folder)
                 what = "has no free inodes" if space and space.inodes == 0 else "is full"

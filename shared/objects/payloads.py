@@ -6,14 +6,21 @@ remote store, has an object for each batch and side: `jobs/JOB/input/000007.npy`
 summary follows the values) and, if the job has interactions, `jobs/JOB/interactions/000007.npy`. Every array has its own header,
 as repeated np.save calls write it. A bucket has no inodes, and GCS allows one write per second of the same object.
 
+A header ends with a comment, the checksum of the array: `# 0123abcd`. NumPy and earlier versions of Shapbox ignore it, and
+arrays of earlier versions have none. It is the CRC-32 of the header before it and of the CRC-32 of each 64 KB of the array. An
+object of interactions has these after the array, as a second one: so spans of it are checked without reading the rest.
+
 Jobs of one batch are found in both layouts: an earlier version, or another SMALL_BYTES, may have stored them otherwise.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import math
+import re
+import zlib
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -27,9 +34,18 @@ from shared.objects.object_store import ObjectStore
 
 #: A local store keeps a job of one batch as one object if its arrays together are no larger than this.
 SMALL_BYTES = 64 * 1024
-#: Arrays' headers are never longer: ours have 128 bytes.
-HEADER_BYTES = 1024
 FLOAT32 = np.dtype(np.float32)
+#: Bytes of an array that have a CRC-32 of their own.
+CHECKED_BYTES = 64 * 1024
+_CHECKS = np.dtype("<u4")
+#: An array's header: its length, type, shape, and checksum.
+_HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(..)\{'descr': '(<[fu][48])', 'fortran_order': False, 'shape': \((\d{1,15}(?:, \d{1,15})*),?\), \} *"
+    rb"(?:# ([0-9a-f]{8}))?\n",
+    re.DOTALL,
+)
+#: Bytes of a header that its checksum takes: the comment and the line end.
+_CHECKSUM_BYTES = 11
 
 type Side = Literal["input", "result", "interactions"]
 
@@ -69,7 +85,7 @@ class Payloads(ObjectStore):
             self.write(_small_path(job), encoded(rows, explanation.array, *pairs))
             return
         for array in pairs:
-            self.write(_path(job, "interactions", batch), encoded(array))
+            self.write(_path(job, "interactions", batch), encoded(array, _block_checks(_bytes_of(array))))
         self.write(_path(job, "result", batch), encoded(explanation.array, *summary))
 
     def put_completed(self, job: Job, rows: Matrix, explanation: Explanation) -> None:
@@ -97,18 +113,43 @@ class Payloads(ObjectStore):
         """Return spans of a batch's interactions, given by index, without reading the rest."""
         assert job.interactions is not None
         shape = job.interactions.shape(len(job.rows_of(batch)), job.features, job.outputs)
-        path, begin = _path(job, "interactions", batch), len(_header(FLOAT32, shape))
-        size = FLOAT32.itemsize
-        ranges = [range(begin + size * span.start, begin + size * span.stop) for span in spans]
         try:
-            parts = self.read_ranges(path, ranges)
+            return self._read_spans(_path(job, "interactions", batch), shape, spans)
         except PayloadMissingError:  # a small job's interactions are in its one object
+            if job.batches > 1:
+                raise
             numbers = self._read_array(job, "interactions", batch, shape).reshape(-1)
             return [numbers[span.start : span.stop] for span in spans]
-        arrays = [np.frombuffer(part, dtype=FLOAT32) for part in parts]
-        if [len(array) for array in arrays] != [len(span) for span in spans]:
-            raise PayloadMissingError(f"Object {path} is shorter than an array of shape {shape}.")
-        return arrays
+
+    def _read_spans(self, path: str, shape: tuple[int, ...], spans: Sequence[range]) -> list[Matrix]:
+        """Return spans of an array, of which whole blocks are read and checked."""
+        begin, size = len(_header(FLOAT32, shape)), FLOAT32.itemsize
+        end = begin + size * math.prod(shape)
+        head, length = self.read_start(path, begin)
+        header = _HEADER.fullmatch(head)
+        if header is None or header[0][:-_CHECKSUM_BYTES] != _header(FLOAT32, shape)[:-_CHECKSUM_BYTES]:
+            raise PayloadMissingError(f"Object {path} is damaged, or no array of shape {shape}.")
+        blocks = [_blocks_of(range(size * span.start, size * span.stop), end - begin) for span in spans]
+        wanted = [range(begin + some.start, begin + some.stop) for some in blocks]
+        if header[4]:  # not of an earlier version
+            count = -(-(end - begin) // CHECKED_BYTES)
+            first = end + len(_header(_CHECKS, (count,)))
+            wanted.append(range(first, first + count * _CHECKS.itemsize))
+        if wanted[-1].stop > length:
+            raise PayloadMissingError(f"Object {path} is damaged: it has {length} bytes, too few.")
+        parts = self.read_ranges(path, wanted)
+        if header[4]:
+            checks = parts.pop()
+            _verify(header, checks, path)
+            known = np.frombuffer(checks, dtype=_CHECKS)
+            for some, part in zip(blocks, parts, strict=True):
+                own, at = _block_checks(part), some.start // CHECKED_BYTES
+                if not np.array_equal(own, known[at : at + len(own)]):
+                    raise _damaged(path)
+        return [
+            np.frombuffer(part, dtype=FLOAT32, count=len(span), offset=size * span.start - some.start)
+            for span, some, part in zip(spans, blocks, parts, strict=True)
+        ]
 
     def _read_array(self, job: Job, side: Side, batch: int, shape: tuple[int, ...]) -> Matrix:
         data, path, place = self._find(job, side, batch)
@@ -147,7 +188,9 @@ def _result_shape(job: Job, batch: int) -> tuple[int, int, int]:
     return Explanation.shape_of(len(job.rows_of(batch)), job.outputs, job.features)
 
 
+@functools.lru_cache(maxsize=256)
 def _header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """Return an array's header, with blanks in place of the checksum."""
     header = io.BytesIO()
     fields = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(header, fields)
@@ -158,28 +201,56 @@ def encoded(matrix: Matrix, *others: NDArray[Any]) -> list[bytes | memoryview]:
     """Return an object's parts without copying: that takes longer than storing a large batch."""
     parts: list[bytes | memoryview] = []
     for array in (np.asarray(matrix, dtype=FLOAT32), *others):
-        flat = np.ascontiguousarray(array).reshape(-1)
-        parts += (_header(array.dtype, array.shape), memoryview(flat.view(np.uint8)))
+        header, content = _header(array.dtype, array.shape)[:-_CHECKSUM_BYTES], _bytes_of(array)
+        parts += (header + b"# %08x\n" % _checksum(header, _block_checks(content).data), content)
     return parts
 
 
+def _bytes_of(array: NDArray[Any]) -> memoryview:
+    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+
+
+def _block_checks(content: memoryview) -> NDArray[np.uint32]:
+    """Return the CRC-32 of each block, the last of which may be short."""
+    starts = range(0, len(content), CHECKED_BYTES)
+    return np.array([zlib.crc32(content[at : at + CHECKED_BYTES]) for at in starts], dtype=_CHECKS)
+
+
+def _checksum(header: bytes, checks: memoryview) -> int:
+    return zlib.crc32(checks, zlib.crc32(header))
+
+
+def _blocks_of(span: range, size: int) -> range:
+    """Return the whole blocks that hold a span of bytes, up to the array's `size`."""
+    begin = span.start // CHECKED_BYTES * CHECKED_BYTES
+    return range(begin, min(-(-span.stop // CHECKED_BYTES) * CHECKED_BYTES, size))
+
+
+def _verify(header: re.Match[bytes], checks: memoryview, path: str) -> None:
+    """Raise PayloadMissingError unless a header with these checks of its blocks has its checksum."""
+    if _checksum(header[0][:-_CHECKSUM_BYTES], checks) != int(header[4], 16):
+        raise _damaged(path)
+
+
 def _decoded(data: memoryview, path: str) -> list[NDArray[Any]]:
-    """Return an object's arrays, read-only."""
+    """Return an object's arrays, read-only and checked."""
     arrays: list[NDArray[Any]] = []
     place = 0
     while place < len(data):
-        header = io.BytesIO(data[place : place + HEADER_BYTES])
-        try:
-            version = np.lib.format.read_magic(header)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(header)
-            begin, count = place + header.tell(), math.prod(shape)
-            array = np.frombuffer(data, dtype=dtype, count=count, offset=begin).reshape(shape)
-        except ValueError as fault:
-            raise PayloadMissingError(
-                f"Object {path} is damaged: it is no array that Shapbox wrote."
-            ) from fault
-        if version != (1, 0):
-            raise PayloadMissingError(f"Object {path} was written by another version of Shapbox.")
-        arrays.append(array)
-        place = begin + count * dtype.itemsize
+        header = _HEADER.match(data, place)
+        if header is None or len(header[0]) != 10 + int.from_bytes(header[1], "little"):
+            raise _damaged(path)
+        dtype, shape = np.dtype(header[2].decode()), tuple(map(int, header[3].split(b",")))
+        begin, end = header.end(), header.end() + math.prod(shape) * dtype.itemsize
+        if end > len(data):
+            raise _damaged(path)
+        content = data[begin:end]
+        if header[4]:
+            _verify(header, _block_checks(content).data, path)
+        arrays.append(np.frombuffer(content, dtype=dtype).reshape(shape))
+        place = end
     return arrays
+
+
+def _damaged(path: str) -> PayloadMissingError:
+    return PayloadMissingError(f"Object {path} is damaged: it is no array that Shapbox wrote.")

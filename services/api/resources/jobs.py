@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any
 from urllib.parse import urlencode
@@ -20,7 +21,7 @@ from services.api.results.result import JobNames
 from services.api.results.summaries import summary_document
 from services.api.results.writer import Writer, completed
 from services.api.rows.readers import choose_reader
-from shared.errors import BadParameterError, ConflictError, NotFoundError
+from shared.errors import BadParameterError, ConflictError, NotFoundError, PayloadMissingError
 from shared.jobs.document import Job, Status
 from shared.jobs.ids import is_job_id
 
@@ -85,7 +86,8 @@ class JobResource(Resource, access=Access.JOBS):
         """
         only_cancels = Query(req, "cancel").flag("cancel")
         store, payloads = self._components.store, self._components.payloads
-        store.get(job_id)
+        with contextlib.suppress(PayloadMissingError):  # a damaged record can be deleted
+            store.get(job_id)
         if not store.cancel(job_id):
             if only_cancels:
                 raise ConflictError(

@@ -3,6 +3,7 @@ import redis
 
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
+from shared.errors import JobNotFoundError, PayloadMissingError
 from shared.jobs.document import Job, Status
 from shared.jobs.queue import Lane
 from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
@@ -165,3 +166,40 @@ def test_a_batch_that_a_living_worker_claims_meanwhile_or_of_an_ended_job_is_not
     store.cancel(job.id)
     assert release_all(recovery, heartbeats) == [Release.ENDED]
     assert recovery.requeue_lost(at_once=True) == []
+
+
+def test_a_job_whose_record_is_damaged_fails_and_neither_it_nor_a_damaged_claim_hides_others(
+    recovery: Recovery, store: JobStore, connection: redis.Redis, logged: Logged
+) -> None:
+    """Redis's file has no checksums: a bit may flip there."""
+    changed: list[tuple[bytes, bytes]] = [(b"model", b"wine@3"), (b"rows", b"70"), (b"status", b"quetfd")]
+    changed += [
+        (b"created_at", b"x"),
+        (b"interactions", b"4"),
+        (b"checksum", b"01234567"),
+        (b"batch_rows", b""),
+    ]
+    damaged = [store.accept(a_job()).job for _ in changed]
+    for job, (name, value) in zip(damaged, changed, strict=True):
+        connection.hset(f"shapbox:job:{job.id}", name.decode(), value)
+    undone = store.accept(a_job()).job
+    connection.srem(f"shapbox:todo:{undone.id}", 1)
+    connection.sadd(f"shapbox:todo:{undone.id}", "q")
+    sound = store.accept(a_job()).job
+    take(store, connection, sound)
+    connection.lpush("rq:queue:bulk", b"\xffthis is no entry")
+    connection.hset("shapbox:running", f"{sound.id}:1", '{"owner": "w", "token"')
+
+    assert [job.id for job in store.page(None, 99, None).jobs] == [sound.id, undone.id]
+    assert recovery.running() == []
+    assert logged("record of a running batch was damaged")
+    recovery.requeue_lost()
+    assert recovery.requeue_lost() == [(store.get(sound.id), batch) for batch in range(3)]
+    assert store.active() == [store.get(sound.id)]
+    assert store.get(undone.id).status is Status.FAILED
+    for job in damaged:
+        with pytest.raises(PayloadMissingError, match="Delete the job"):
+            store.get(job.id)
+        assert store.transitions.forget(job.id)
+    with pytest.raises(JobNotFoundError):
+        store.get(damaged[0].id)

@@ -38,7 +38,7 @@ def parameters(data: bytes) -> None:
     lines = data.decode("latin-1").replace("\r", "").split("\n")
     names = ("Prefer", "Accept", "Accept-Encoding", "Content-Type", "Authorization")
     headers = dict(zip(names, lines[1:], strict=False))
-    environ = falcon.testing.create_environ(query_string=lines[0])
+    environ = falcon.testing.create_environ(query_string=lines[0].lstrip("?"))
     request = falcon.Request(environ)
     known = (*OPTIONS, "wait", "offset", "limit", "status")
     query = _refused_or(lambda: Query(request, *known))

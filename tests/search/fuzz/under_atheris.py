@@ -5,7 +5,7 @@ import sys
 
 import atheris  # type: ignore[import-untyped]  # installed by __main__, where it is needed
 
-with atheris.instrument_imports(include=["services", "shared", "ops"]):
+with atheris.instrument_imports(include=["services", "shared", "ops", "waitress"]):
     from tests.search.fuzz.targets import TARGETS
 
 if __name__ == "__main__":

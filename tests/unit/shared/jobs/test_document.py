@@ -13,7 +13,7 @@ def test_a_job_reads_back_from_its_hash_and_one_of_before_lacks_what_is_new() ->
     changes: list[dict[str, Any]] = [{"fallback": True, "request": "r1"}]
     changes += [{"interactions": some} for some in (None, Interactions(), Interactions(top_pairs=7))]
     changes += [{"largest_residual": some} for some in (None, 0.0, 3.1e-07)]
-    new = (b"interactions", b"largest_residual")
+    new = (b"interactions", b"largest_residual", b"checksum")
     for change in changes:
         job = replace(JOB, **change)
         fields = {name.encode(): str(value).encode() for name, value in job.to_hash().items()}

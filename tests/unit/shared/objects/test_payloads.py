@@ -1,5 +1,6 @@
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -295,3 +296,42 @@ def test_stores_can_be_probed_at_the_same_time(payloads: Payloads) -> None:
     with ThreadPoolExecutor(4) as threads:
         for probe in [threads.submit(payloads.probe) for _ in range(40)]:
             probe.result()
+
+
+def test_arrays_can_be_read_by_numpy_and_those_of_earlier_versions_have_no_checksum(
+    payloads: Payloads, settings: Settings
+) -> None:
+    whole = replace(LARGE, interactions=Interactions())
+    for job in (PAIRS, whole):
+        payloads.put_rows(job, 0, ROWS)
+        payloads.put_result(job, 0, ROWS, VALUES, interactions=MATRICES)
+    for path in settings.objects_dir.rglob("*.npy"):
+        with path.open("rb") as file:
+            assert np.load(file).dtype == np.float32
+        unchecked = re.sub(rb"# [0-9a-f]{8}\n", b" " * 10 + b"\n", path.read_bytes())
+        path.write_bytes(unchecked[: 128 + MATRICES.nbytes] if "/interactions/" in str(path) else unchecked)
+    for job in (PAIRS, whole):
+        assert_stored(payloads, job)
+
+
+def test_spans_of_a_large_array_are_checked_by_the_blocks_that_hold_them(
+    payloads: Payloads, settings: Settings
+) -> None:
+    job = replace(LARGE, features=200, interactions=Interactions())
+    matrices = np.arange(2 * 201 * 201, dtype=np.float32).reshape(2, 1, 201, 201)
+    payloads.put_result(
+        job, 0, np.ones((2, 200), np.float32), Explanation.empty(2, 1, 200), interactions=matrices
+    )
+    path = settings.objects_dir / f"jobs/{job.id}/interactions/000000.npy"
+    stored = path.read_bytes()
+    spans = [range(16_380, 16_390), range(matrices.size - 3, matrices.size)]  # of two blocks, and of the last
+    for span, numbers in zip(spans, payloads.interaction_spans(job, 0, spans), strict=True):
+        assert_same(numbers, matrices.ravel()[span.start : span.stop])
+    for place in (50, 128, 128 + 2 * 65_536 - 1, 128 + matrices.nbytes - 1, len(stored) - 1):
+        path.write_bytes(stored[:place] + bytes([stored[place] ^ 1]) + stored[place + 1 :])
+        with pytest.raises(PayloadMissingError, match="damaged"):
+            payloads.interaction_spans(job, 0, spans)
+    for length in (1, 128, len(stored) // 2, 128 + matrices.nbytes, len(stored) - 1):
+        path.write_bytes(stored[:length])  # obstore panics at ranges beyond the end
+        with pytest.raises(PayloadMissingError, match="damaged"):
+            payloads.interaction_spans(job, 0, spans)
