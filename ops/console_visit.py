@@ -48,7 +48,7 @@ class Visit:
     def __init__(self, page: Page, url: str) -> None:
         self.page = page
         self.url = url
-        #: Complaints of the browser and the scripts, and requests that lead elsewhere.
+        #: Complaints of the browser and the scripts, and requests to other addresses.
         self.faults: list[str] = []
         page.set_default_timeout(PATIENCE)
         page.on("console", self._heed_message)

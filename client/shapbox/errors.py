@@ -22,7 +22,7 @@ class NoAnswerError(ShapboxError, ConnectionError):
 
 
 class LinkError(ShapboxError):
-    """A link of the appliance leads elsewhere, so the key is not sent there."""
+    """A link of the appliance leads to another address, where the key is not sent."""
 
 
 class RowsError(ShapboxError, ValueError):

@@ -35,6 +35,17 @@ class Body:
     encoding: str | None = None
 
 
+@dataclass
+class Received:
+    """The bytes of a successful answer that have arrived, over all attempts.
+
+    Without an entity tag the next attempt starts anew.
+    """
+
+    body: BinaryIO = field(default_factory=io.BytesIO)
+    tag: str | None = None
+
+
 @dataclass(frozen=True)
 class Request:
     """A request to an appliance. A successful answer's body goes to `sink`, if there is one."""
@@ -46,6 +57,7 @@ class Request:
     seconds: float = 60.0
     sink: BinaryIO | None = None
     show: Show | None = None
+    received: Received = field(default_factory=Received)
 
 
 @dataclass(frozen=True)
@@ -87,24 +99,42 @@ class Download:
     """Takes the chunks of a response's body."""
 
     def __init__(self, request: Request, answer: httpx.Response) -> None:
-        self._answer = answer
-        saved = request.sink if answer.status_code == 200 else None
-        self._show = request.show if saved else None
-        self._kept = io.BytesIO()
-        self._sink = saved or self._kept
-        self._sink.seek(0)
-        self._sink.truncate()  # an earlier attempt may have written to it
+        """Take the head. Raises httpx.RemoteProtocolError for another part than the requested one."""
+        self._answer, received = answer, request.received
+        self._before = 0
+        self._sink: BinaryIO = io.BytesIO()
+        if answer.status_code == 200:
+            self._sink = request.sink or received.body
+            self._sink.seek(0)
+            self._sink.truncate()  # an earlier attempt may have written to it
+            received.body, received.tag = self._sink, _strong_tag(answer)
+        elif answer.status_code == 206 and received.tag is not None:
+            self._sink, self._before = received.body, received.body.tell()
+            if not answer.headers.get("content-range", "").startswith(f"bytes {self._before}-"):
+                received.tag = None
+                raise httpx.RemoteProtocolError("the response is another part than the requested one")
+        elif answer.status_code == 416:
+            received.tag = None
+        self._show = request.show if self._sink is request.sink else None
 
     def write(self, chunk: bytes) -> None:
         """Take the next chunk."""
         self._sink.write(chunk)
         if self._show:
-            self._show(self._sink.tell(), int(self._answer.headers.get("content-length", 0)))
+            length = int(self._answer.headers.get("content-length", 0))
+            self._show(self._sink.tell(), length and self._before + length)
 
     def response(self) -> Response:
         """Return the response; the body is empty if it went to the request's sink."""
         headers = {name.lower(): value for name, value in self._answer.headers.items()}
-        return Response(self._answer.status_code, headers, self._kept.getvalue())
+        body = self._sink.getvalue() if isinstance(self._sink, io.BytesIO) else b""
+        return Response(self._answer.status_code, headers, body)
+
+
+def _strong_tag(answer: httpx.Response) -> str | None:
+    """Return the entity tag of an answer whose rest can be requested after a break."""
+    tag = answer.headers.get("etag", "")
+    return tag if tag.startswith('"') and answer.headers.get("accept-ranges") == "bytes" else None
 
 
 class Address:
@@ -141,7 +171,7 @@ class Address:
         return options
 
     def own_path(self, link: str) -> str:
-        """Return what follows this address in a link. Raises LinkError if it leads elsewhere."""
+        """Return what follows this address in a link. Raises LinkError for another address."""
         whole = urljoin(f"{self.url}/", link)
         if not whole.startswith(f"{self.url}/"):
             raise LinkError(
@@ -159,6 +189,9 @@ class Address:
                 {f"Content-{name}": str(value) for name, value in known.items() if value is not None}
             )
         headers.update(dict(request.headers))
+        received = request.received
+        if received.tag is not None:
+            headers.update({"Range": f"bytes={received.body.tell()}-", "If-Range": received.tag})
         upload = Upload(body, None if request.sink else request.show)
         timeout = {"timeout": httpx.Timeout(request.seconds).as_dict()}
         prepared = httpx.Request(

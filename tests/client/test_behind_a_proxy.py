@@ -1,4 +1,4 @@
-"""An appliance behind Debian's nginx with TLS and under a path, as docs/behind-a-proxy.md shows it."""
+"""Clients and verify through Debian's nginx with TLS, under a path."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The links that clients follow: behind a proxy under a path, they lead elsewhere if a header is missing."""
+"""The links that clients follow, which are wrong where a proxy does not name its path."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Links:
         self.followed = 0
 
     def path(self, name: str, link: str, page: str = "") -> str:
-        """Return what follows the address in a link of one of its pages. Raises FailedError if it leads elsewhere."""
+        """Return what follows the address in a page's link. Raises FailedError for another one."""
         whole, base = self._base.join(page).join(link), self._base
         place = (whole.scheme, whole.host, whole.port)
         if place != (base.scheme, base.host, base.port) or not whole.path.startswith(base.path):
@@ -38,7 +38,7 @@ class Links:
         return "/" + whole.raw_path.decode().removeprefix(base.path)
 
     def follow(self, name: str, link: str, key: str | None = None) -> Response:
-        """Return what is at a link. Raises FailedError if it leads elsewhere, or to nothing."""
+        """Return the answer at a link. Raises FailedError unless it is 200 and below the address."""
         path = self.path(name, link)
         answer = self._appliance.get(path, key)
         if answer.status != 200:
@@ -47,7 +47,7 @@ class Links:
 
 
 def links(visit: Visit) -> str:
-    """Follow the links of jobs and of the list, those of the console's page, and the document's address."""
+    """Follow the links of jobs, of their list, of the console's page and of /openapi.json."""
     found, key = Links(visit), visit.appliance.take(JOBS_KEYS)
     asked = visit.expect_of_sound(1)[0]
     accepted = [visit.jobs.offer(asked.model, asked.rows) for _ in range(2)]

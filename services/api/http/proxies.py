@@ -34,7 +34,7 @@ class Outside:
     origin: str = ""
 
     def own_path(self, path: str) -> str:
-        """Return a path without the prefix, if the proxy left it; empty for the prefix alone."""
+        """Return a path without the prefix, if it has it; empty for the prefix alone."""
         whole = "/" + path.lstrip("/")
         if self.prefix and f"{whole}/".startswith(f"{self.prefix}/"):
             return whole.removeprefix(self.prefix)
@@ -53,7 +53,7 @@ class Proxies:
         return any(address in network for network in self._networks)
 
     def outside(self, peer: str, headers: Mapping[str, str]) -> Outside:
-        """Return a request as its client made it. `peer` is the address that the connection comes from."""
+        """Return a request as its client made it; the connection comes from `peer`."""
         address = plain_address(peer)
         if not self.trusts(address):
             return Outside(str(address), self._prefix)

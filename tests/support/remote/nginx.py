@@ -22,7 +22,7 @@ from tests.support.remote.certificates import Certificates
 #: Set where a missing nginx is a failure (.ci/run).
 REQUIRED = "SHAPBOX_PROXY_TESTS"
 PAGE = ROOT / "docs" / "behind-a-proxy.md"
-#: What nginx needs around the page's part, which Debian's nginx.conf gives: folders that it may write to.
+#: The rest of the configuration, which Debian's nginx.conf has, with folders that a test may write to.
 AROUND = """
 user root;
 daemon off;
@@ -56,7 +56,7 @@ def find_nginx() -> str:
 def nginx_before(
     appliance: str, folder: Path, certificates: Certificates, *changes: tuple[str, str]
 ) -> Iterator[str]:
-    """Run the page's nginx in front of an appliance's address; yield the address that clients use.
+    """Run the page's nginx in front of an appliance; yield the address for clients.
 
     `changes` are replacements in the page's configuration.
     """
