@@ -19,6 +19,14 @@ CHOICES = {"ssl_cert_reqs": ("required", "optional", "none"), "ssl_min_version":
 #: The port if none is given.
 DEFAULT_PORT = 6379
 
+#: What to do where an address names no single primary.
+ONE_PRIMARY = (
+    "write redis://HOST:PORT/0 with one address that always leads to the primary, such as the primary endpoint of your "
+    "provider, a Service of Kubernetes, or a proxy"
+)
+#: What to do instead of a Cluster.
+NO_CLUSTER = "all keys must be in one place: write redis://HOST:PORT/0 of a Redis whose cluster mode is off"
+
 _ENCODE = (
     "percent-encode special characters in the password: / as %2F, # as %23, ? as %3F, @ as %40, and so on"
 )
@@ -26,6 +34,11 @@ _ENCODE = (
 
 def check_redis_url(text: str) -> str:
     """Return a valid address. Raises ValueError, which says what to do."""
+    scheme = text.partition("://")[0].lower()
+    if "sentinel" in scheme:
+        raise ValueError(f"Shapbox does not ask Sentinels for the primary: {ONE_PRIMARY}")
+    if "cluster" in scheme:
+        raise ValueError(f"Shapbox does not work on a Redis Cluster: {NO_CLUSTER}")
     try:
         parts = urlsplit(text)
     except ValueError:  # as with a bracket in a password
@@ -61,6 +74,8 @@ def tls_files(text: str) -> dict[str, str]:
 
 
 def _check_place(parts: SplitResult) -> None:
+    if "," in parts.netloc.rpartition("@")[2]:
+        raise ValueError(f"the address names several hosts: {ONE_PRIMARY}")
     try:
         port = parts.port
     except ValueError:

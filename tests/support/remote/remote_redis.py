@@ -62,3 +62,15 @@ class RemoteRedis:
         words += ["--tls-key-file", str(self.certificates.key)]
         words += ["--tls-ca-cert-file", str(self.certificates.authority)]
         return [*words, *self._options]
+
+
+class RemoteSentinel(RemoteRedis):
+    """A Sentinel, which watches nothing and asks for no password."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, tls=False, password="")
+
+    def _command(self) -> list[str]:
+        configuration = self._folder / "sentinel.conf"
+        configuration.touch()
+        return ["redis-server", str(configuration), "--sentinel", "--port", str(self.port)]

@@ -14,7 +14,7 @@ def test_the_usual_forms_are_taken_as_they_are() -> None:
     for url in (
         "redis://redis",
         "redis://redis:6379/0",
-        f"redis://:{SECRET}@redis:6379/2",
+        f"redis://:{SECRET},x@redis:6379/2",
         f"rediss://user:{SECRET}%2F%23@redis.example:6380/0?{more}",
         f"rediss://default:{SECRET}@redis.example?ssl_cert_reqs=none",
         f"redis://redis?password={SECRET}&db=3",
@@ -31,6 +31,13 @@ def test_the_usual_forms_are_taken_as_they_are() -> None:
     ("url", "said"),
     [
         (f"https://:{SECRET}@redis", "must start with one of redis://"),
+        (f"redis+sentinel://:{SECRET}@one:26379/mymaster/0", "does not ask Sentinels"),
+        (f"rediss+sentinel://:{SECRET}@one:26379,two:26379/mymaster", "does not ask Sentinels"),
+        (f"sentinel://:{SECRET}@one:26379", "one address that always leads to the primary"),
+        (f"redis+cluster://:{SECRET}@one:6379,two:6379", "cluster mode is off"),
+        (f"rediss-cluster://:{SECRET}@one:6379", "cluster mode is off"),
+        (f"redis://:{SECRET}@one:6379,two:6379/0", "several hosts"),
+        (f"rediss://:{SECRET}@one,two:6379", "several hosts"),
         (f"redis://:{SECRET}/x@redis:6379", "percent-encode"),
         (f"redis://:{SECRET}#x@redis:6379", "percent-encode"),
         (f"redis://:{SECRET}?x@redis:6379", "percent-encode"),
