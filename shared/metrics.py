@@ -108,6 +108,9 @@ ENGINE_FAULTS = _counter(
     "Batches and requests that failed because an engine failed, or its values did not add up to the margin.",
     "model",
 )
+STORAGE_FAULTS = _counter(
+    "storage_faults_total", "Probes of the object store that failed for another reason than a full disk."
+)
 HTTP_REQUESTS = _counter("http_requests_total", "Answered HTTP requests.", "method", "route", "status")
 HTTP_CONNECTIONS_CLOSED = _counter(
     "http_connections_closed_total",

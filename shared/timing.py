@@ -80,7 +80,15 @@ class Timing:
     #: Between two probes of the object store.
     storage_probe_seconds: float = 5.0
     #: After which the last probe no longer counts: the store hangs.
-    storage_probe_max_age_seconds: float = 75.0
+    storage_probe_max_age_seconds: float = 30.0
+
+    # --- A remote object store ---
+    #: In which it must answer the api, before a request is refused: 3 s with a second try after an error.
+    storage_answer_seconds: float = 2.4
+    #: For one try of a worker or the monitor, and for all tries of a request: a worker must notice an unreachable store
+    #: long before BATCH_TIMEOUT_SECONDS makes it count as hung.
+    storage_try_seconds: float = 5.0
+    storage_patience_seconds: float = 12.0
 
     # --- Connections to the api ---
     #: For the whole head of a request.

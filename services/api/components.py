@@ -58,7 +58,7 @@ class Components:
             self.draining.stopping,
             settings.max_waiting_requests,
         )
-        self.probe = StorageProbe(payloads)
+        self.probe = StorageProbe(payloads, self.counters)
         self.redis_probe = RedisProbe(connection)
         self.upload_disk = UploadDisk(settings.tmp_dir, settings.max_body_mb)
         self.result_reservations = ResultReservations(settings.local_objects_dir)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from itertools import batched
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import obstore
 from obstore.exceptions import BaseError as ObstoreError
@@ -23,20 +23,27 @@ from obstore.store import LocalStore, from_url
 
 from shared.disk import free_space
 from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
+from shared.timing import TIMING
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 from shared.settings import Durability, Settings
 
 #: The messages of S3, GCS and Azure when the whole bucket is missing, not an object.
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
 #: The messages of a folder, S3, GCS and Azure when an object ends before a requested range.
 TOO_SHORT = ("range was invalid", "Invalid range", "InvalidRange", "status 416")
+#: The bytes of a probe.
+PROBE = b"shapbox"
 #: Objects per delete request, at most.
 DELETE_CHUNK = 500
 #: Numbers of a job's unfinished files (`ID.npy#1` and on) that are always tried, since kills may have left gaps, and the
 #: seconds after which such a file is no write in progress.
 STAGED_FILES, STAGED_SECONDS = 4, 60.0
-#: For one request to a remote store: its time limit, its retries, and the time limit of all tries together. A worker
-#: must notice an unreachable store long before BATCH_TIMEOUT_SECONDS makes it count as hung.
-REMOTE_TIMEOUT, REMOTE_RETRIES, REMOTE_PATIENCE = "5s", 2, timedelta(seconds=12)
+#: Further tries of a request to a remote store, and seconds after which the api begins none.
+REMOTE_RETRIES, RETRY_SECONDS = 2, 0.5
+#: Seconds that the api gives a large answer that keeps coming.
+TRANSFER_SECONDS = 60
 
 
 class ObjectStore:
@@ -50,21 +57,21 @@ class ObjectStore:
         self._folder = Path(store.prefix) if local else None
 
     @classmethod
-    def open(cls, settings: Settings) -> Self:
+    def open(cls, settings: Settings, *, patient: bool = True) -> Self:
         """Open the store of the settings without connecting; create a local folder if missing.
 
-        Raises SettingsError if STORAGE_URL or its environment variables are invalid.
+        `patient`: nobody waits for a remote store's answer, as in the api. Raises SettingsError if STORAGE_URL or its environment variables are invalid.
         """
         if (folder := settings.local_objects_dir) is not None:
             synced = settings.durability is Durability.POWER
             return cls(LocalStore(folder, mkdir=True), synced=synced)
         assert settings.storage_url is not None
+        retries = TIMING.storage_patience_seconds if patient else RETRY_SECONDS
         try:
             store = from_url(
                 settings.storage_url,
-                # These replace AWS_ALLOW_HTTP and the like: an endpoint of http:// is permission enough.
-                client_options={"timeout": REMOTE_TIMEOUT, "allow_http": True},
-                retry_config={"max_retries": REMOTE_RETRIES, "retry_timeout": REMOTE_PATIENCE},
+                client_options=_client_options(patient=patient),
+                retry_config={"max_retries": REMOTE_RETRIES, "retry_timeout": timedelta(seconds=retries)},
             )
         except (ObstoreError, ValueError) as fault:
             raise SettingsError(
@@ -136,11 +143,13 @@ class ObjectStore:
         return sorted({name.partition(".")[0] for name in names})
 
     def probe(self) -> None:
-        """Write and delete a small object."""
+        """Write, read and delete a small object."""
         with self._access():
-            obstore.put(self._store, "probe", b"shapbox")
+            obstore.put(self._store, "probe", PROBE)
             with contextlib.suppress(FileNotFoundError):  # another process is probing, too
                 obstore.delete(self._store, "probe")
+                if obstore.get(self._store, "probe").bytes() != PROBE:
+                    raise StorageUnavailableError("The object store returned other bytes than were written.")
 
     def _delete(self, paths: Sequence[str]) -> None:
         """Delete objects of which some may be missing."""
@@ -200,6 +209,17 @@ def _delete_files(folder: Path) -> None:
             if number >= STAGED_FILES:
                 return
 
+
+
+def _client_options(*, patient: bool) -> ClientConfig:
+    """Return the options of one try: the api gives up a store that is silent, not a large object."""
+    # This replaces AWS_ALLOW_HTTP and the like: an endpoint of http:// is permission enough.
+    options: ClientConfig = {"allow_http": True}
+    if patient:
+        return {**options, "timeout": f"{TIMING.storage_try_seconds}s"}
+    silence = f"{TIMING.storage_answer_seconds}s"
+    limits: ClientConfig = {"connect_timeout": silence, "read_timeout": silence}
+    return {**options, **limits, "timeout": f"{TRANSFER_SECONDS}s"}
 
 def _only_missing(_function: Any, _path: str, fault: BaseException) -> None:
     """Ignore a concurrent deletion, or a late result, which the sweeper finds."""

@@ -22,8 +22,8 @@ from tests.support.remote.s3_server import SECRET_KEY, S3Server
 
 #: Batches of the job, those that hold both workers up for seconds, and that are recorded before the store is away.
 BATCHES, SLOW_BATCHES, RECORDED = 20, (6, 7, 13, 14), {"hangs": 2, "refuses": 9}
-#: Seconds for which the store is away: longer than one batch's patience with it.
-AWAY_SECONDS = {"hangs": 12.0, "refuses": 4.0}
+#: Seconds of one batch's patience with the store, and for which it is away.
+PATIENCE_SECONDS, AWAY_SECONDS = 2.0, 3.0
 #: A line of text: time, level, who, what. Below it only what belongs to it, indented.
 TEXT_LINE = re.compile(r"  .*|\d\d:\d\d:\d\d (?:DEBUG|INFO|WARNING|ERROR|CRITICAL) +([a-z]+)(?:-\d+)? +\S.*")
 
@@ -70,7 +70,8 @@ def storage_fault(appliance: Appliance) -> str | None:
 def test_a_job_outlives_a_store_that_hangs_one_that_refuses_and_comes_back(
     make_appliance: MakeAppliance, store: Store, faults: Faults, say: Say
 ) -> None:
-    times = timed(storage_pause_seconds=1.0, storage_probe_seconds=1.0)
+    patience = {"storage_try_seconds": PATIENCE_SECONDS, "storage_patience_seconds": PATIENCE_SECONDS}
+    times = timed(storage_pause_seconds=1.0, storage_probe_seconds=1.0, **patience)
     settings = {**faults.environment(), **times, **store.server.settings(store.network.port)}
     appliance = make_appliance(**settings)
     appliance.start()
@@ -87,7 +88,7 @@ def test_a_job_outlives_a_store_that_hangs_one_that_refuses_and_comes_back(
             refused = offer(appliance, job.version, shaken_examples(job.version, 5))
             check_refusal(refused, 503, "storage-unavailable")
             assert appliance.get("/healthz").status == 200
-            time.sleep(max(0.0, AWAY_SECONDS[how] - (time.monotonic() - gone)))
+            time.sleep(max(0.0, AWAY_SECONDS - (time.monotonic() - gone)))
             seen = job.document()
         assert seen["status"] == "running"
         assert seen["batches"]["completed"] < BATCHES

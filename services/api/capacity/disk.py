@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Self
 from weakref import WeakKeyDictionary
 
+from shared import metrics
+from shared.appliance.counters import Counters
 from shared.disk import free_space
-from shared.errors import BodyTooLargeError, ShapboxError, StorageFullError
+from shared.errors import BodyTooLargeError, ShapboxError, StorageFullError, StorageUnavailableError
 from shared.objects.payloads import Payloads
 from shared.settings import Settings
 from shared.timing import TIMING
@@ -95,8 +97,9 @@ class DiskReservation:
 class StorageProbe:
     """Probes the store in the background, so that a health answer never waits for it."""
 
-    def __init__(self, payloads: Payloads) -> None:
+    def __init__(self, payloads: Payloads, counters: Counters) -> None:
         self._payloads = payloads
+        self._counters = counters
         #: When the last probe ended, on the monotonic clock, and what was wrong.
         self._last: tuple[float, str | None] | None = None
 
@@ -107,6 +110,8 @@ class StorageProbe:
             self._payloads.probe()
         except ShapboxError as fault:
             found = str(fault)
+            if isinstance(fault, StorageUnavailableError):  # not a full disk
+                self._counters.add(metrics.STORAGE_FAULTS)
         self._last = (time.monotonic(), found)
 
     def fault(self) -> str | None:

@@ -16,7 +16,7 @@ from services.api.capacity.disk import require_disk
 from services.api.capacity.results import Need, ResultReservations
 from services.api.explain.plan import Inline, Task
 from services.api.rows.chunks import Matrix
-from shared.errors import RedisUnavailableError, ShapboxError
+from shared.errors import RedisUnavailableError, ShapboxError, StorageUnavailableError
 from shared.explanation import Explanation
 from shared.jobs.document import Job
 from shared.jobs.ids import new_job_id
@@ -132,6 +132,10 @@ class QueuedExecutor:
             # Whether the transaction was carried out cannot be known, and an accepted job must keep its
             # rows. If it was not, the sweeper finds rows without a job.
             self._reservations.settle(job_id)
+            raise
+        except StorageUnavailableError:
+            # Removing rows would wait for the store as long again. The sweeper removes them.
+            self._reservations.release(job_id)
             raise
         except BaseException:
             self._remove(job_id)

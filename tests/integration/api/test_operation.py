@@ -88,6 +88,8 @@ def test_readiness_names_every_probe_and_needs_a_worker_and_a_store(
     monkeypatch.setattr(type(components.payloads), "probe", away)
     components.probe.refresh()
     assert probe(client, "storage") == (503, False)
+    components.counters.flush()
+    assert components.counters.read()["storage_faults_total",] == 1
     assert client.get("/readyz").json["probes"]["storage"]["detail"].endswith("refused")
     components.heartbeats.withdraw("worker-1")
     assert probe(client, "workers") == (503, False)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,6 +72,31 @@ def test_what_is_stored_comes_back_and_a_deleted_job_leaves_nothing(
         assert server.objects() == left
     payloads.probe()
     assert server.objects() == 0
+
+
+def test_a_store_that_hangs_is_given_up_where_a_client_waits(server: S3Server, remote: Settings) -> None:
+    payloads = Payloads.open(remote, patient=False)
+    payloads.put_rows(LARGE, 0, ROWS)  # so that connections are kept
+
+    def refused_after(use: Callable[[], object]) -> float:
+        started = time.monotonic()
+        with pytest.raises(StorageUnavailableError):
+            use()
+        return time.monotonic() - started
+
+    uses = (
+        lambda: payloads.put_rows(LARGE, 0, ROWS),
+        lambda: payloads.rows(LARGE, 0),
+        lambda: payloads.delete_job(LARGE.id),
+    )
+    server.hold()
+    try:
+        with ThreadPoolExecutor(len(uses)) as threads:
+            seconds = list(threads.map(refused_after, uses))
+    finally:
+        server.let_go()
+    assert min(seconds) < 5  # 3 s are promised, on a machine that does nothing else
+    payloads.delete_job(LARGE.id)
 
 
 def test_a_store_that_cannot_be_reached_is_at_fault_and_says_so_in_one_line_without_a_secret(

@@ -9,9 +9,11 @@ import pytest
 
 from services.api.capacity import disk
 from services.api.capacity.disk import BYTES_PER_BODY_BYTE, SMALL_BODY, StorageProbe, UploadDisk, require_disk
+from shared.appliance.counters import Counters
 from shared.disk import RESERVE_BYTES, RESERVE_INODES, FreeSpace
 from shared.errors import BodyTooLargeError, StorageFullError
 from shared.objects.payloads import Payloads
+from shared.redis.connection import Patience, connect
 from shared.settings import Settings
 from shared.timing import TIMING
 
@@ -105,7 +107,8 @@ def test_a_body_is_too_large_by_what_it_announces_and_by_what_it_has(tmp_path: P
 def test_a_store_that_hangs_or_fails_is_a_finding_until_it_works_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    probe = StorageProbe(Payloads.open(settings))
+    counters = Counters(connect(settings, Patience.STEADY, name="test"))  # which is not there
+    probe = StorageProbe(Payloads.open(settings), counters)
     assert probe.fault() == "not probed yet"
     probe.refresh()
     assert probe.fault() is None
