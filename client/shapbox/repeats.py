@@ -16,8 +16,9 @@ from shapbox.exchange import Request, Response
 
 T = TypeVar("T")
 
-#: Responses that say "not now" and changed nothing, and those of a proxy that cannot reach the appliance.
-NOT_NOW = frozenset({429, 502, 503, 504, 507})
+#: Responses that say "not now" and changed nothing, those of a proxy that cannot reach the appliance, and that a broken
+#: download cannot be continued.
+NOT_NOW = frozenset({416, 429, 502, 503, 504, 507})
 #: Seconds until a request is sent again, if the response does not say: at first, and at most.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 8.0
 

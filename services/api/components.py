@@ -76,7 +76,7 @@ class Components:
     @functools.cached_property
     def responses(self) -> ResultResponses:
         """Writes results into responses."""
-        return ResultResponses(self.store, self.payloads, self.catalog, self.streams)
+        return ResultResponses(self.store, self.payloads, self.catalog, self.streams, self.commit)
 
     def stop(self) -> None:
         """Refuse new work, and end all waits for jobs."""

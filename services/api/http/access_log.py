@@ -22,6 +22,8 @@ from shared.log import add_to_log_context
 REQUEST_ID, ROUTE, REFUSAL = "shapbox.request_id", "shapbox.route", "shapbox.refusal"
 #: Where it holds the name of the request's key: that of a setting, or None.
 KEY_NAME = "shapbox.key_name"
+#: Where it holds a function that says whether the client has closed its connection.
+CLIENT_LEFT = "shapbox.client_left"
 #: The route's label of requests without one.
 UNMATCHED = "unmatched"
 #: An answer that is opened as a page may load nothing and be in no frame. The console and /docs have their own policy.

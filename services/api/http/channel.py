@@ -16,7 +16,7 @@ from waitress.parser import HTTPRequestParser, ParsingError
 from waitress.task import WSGITask
 
 from services.api.capacity.disk import DiskReservation
-from services.api.http.access_log import REFUSAL
+from services.api.http.access_log import CLIENT_LEFT, REFUSAL
 from services.api.http.chunked_body import ChunkedBody
 from services.api.http.concurrency_limits import BusyError
 from services.api.http.proxies import ORIGIN, Outside
@@ -157,7 +157,7 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
             self.request.refuse(ShapboxError())
         outside = self.request.outside or Outside(self.channel.addr[0])  # none of a malformed head
         told = {"SCRIPT_NAME": outside.prefix, "REMOTE_ADDR": outside.client, ORIGIN: outside.origin}
-        return environ | told | {REFUSAL: self.request.refusal}
+        return environ | told | {REFUSAL: self.request.refusal, CLIENT_LEFT: self.channel.client_left}
 
     def set_close_on_finish(self) -> None:
         """Close after this answer, but not because it has neither body nor length."""
@@ -204,6 +204,15 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
     def lingering(self) -> bool:
         """Whether it has sent its last answer, and drops what its client still sends."""
         return bool(self.close_when_flushed and not self.total_outbufs_len)
+
+    def client_left(self) -> bool:
+        """Return whether the client has ended its side; asked by the thread that works on its answer."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
+        except BlockingIOError:
+            return False
+        except (OSError, AttributeError):  # reset or closed
+            return True
 
     def readable(self) -> bool:
         """Return whether the loop reads it, also to drop what comes after the last request."""

@@ -23,10 +23,12 @@ MEDIA_TYPE = "application/problem+json"
 _CHALLENGE = 'Bearer realm="shapbox"'
 #: Headers that describe a result, which a problem document must not have.
 _RESULT_HEADERS = (
+    "Accept-Ranges",
     "Content-Disposition",
     "Content-Encoding",
     "Content-Length",
     "Content-Location",
+    "ETag",
     "Location",
     "Preference-Applied",
     "Vary",

@@ -16,12 +16,28 @@ def write_npy(result: Result) -> Iterator[bytes]:
     The axis of outputs is left out for a model with one output.
     """
     yield _header(result)
+    yield from _write_rows(result)
+
+
+def _write_rows(result: Result) -> Iterator[bytes]:
     if result.with_interactions is not None:
         for span in result.with_interactions.spans():
             yield span.astype("<f4", copy=False).tobytes()
         return
     for block in result.explanations():
         yield block.contributions.astype("<f4", copy=False).tobytes()
+
+
+def seek_npy(result: Result, position: int) -> tuple[Iterator[bytes], int]:
+    """Return what `write_npy` writes from a place on that is at most `position`, and this place.
+
+    Rows before it are not read.
+    """
+    header, row_bytes = len(_header(result)), 4 * int(np.prod(_shape(result)[1:], dtype=np.int64))
+    if position < header:
+        return write_npy(result), 0
+    rows = (position - header) // row_bytes
+    return _write_rows(result.after(rows)), header + rows * row_bytes
 
 
 def measure_npy(result: Result) -> int:

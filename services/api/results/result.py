@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -140,6 +140,8 @@ class Result:
     explanations: Callable[[], Iterator[Explanation]]
     #: The same rows if their interactions are to be written, too.
     with_interactions: StoredRows | None = None
+    #: The same rows if they are read from the object store.
+    source: StoredRows | None = None
 
     @classmethod
     def stored(cls, rows: StoredRows, names: JobNames, *, interactions: bool) -> Result:
@@ -153,4 +155,17 @@ class Result:
             rows=len(rows.wanted),
             explanations=rows.explanations,
             with_interactions=rows if interactions else None,
+            source=rows,
+        )
+
+    def after(self, rows: int) -> Result:
+        """Return a stored result without its first rows."""
+        assert self.source is not None
+        left = replace(self.source, wanted=self.source.wanted[rows:])
+        return replace(
+            self,
+            rows=len(left.wanted),
+            explanations=left.explanations,
+            with_interactions=self.with_interactions and left,
+            source=left,
         )

@@ -87,6 +87,9 @@ def test_matrices_come_beside_the_values_in_shaps_shape_and_in_npy_in_xgboosts(
         for offset, limit in ((0, 20), (0, 1), (5, 9), (13, 7), (20, 5)):
             reply = client.get(f"{path}?offset={offset}&limit={limit}", Accept=NPY)
             assert int(reply.headers["content-length"]) == len(reply.body)
+            place = len(reply.body) // 3
+            part = client.get(f"{path}?offset={offset}&limit={limit}", Accept=NPY, Range=f"bytes={place}-")
+            assert part.body == reply.body[place:]
             page = wanted[offset : offset + limit]
             np.testing.assert_array_equal(
                 np.load(io.BytesIO(reply.body)), page[:, 0] if outputs == 1 else page

@@ -4,6 +4,7 @@ import contextlib
 import csv
 import gzip
 import io
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -12,11 +13,16 @@ import numpy as np
 import pytest
 
 from services.api.components import Components
+from services.api.http.access_log import StartResponse
 from services.api.http.concurrency_limits import STREAMS
 from services.api.results import writer
+from services.api.results.ranges import cut, measure
 from shapbox import NoAnswerError
+from shared.errors import HttpError
 from shared.jobs.document import Job
 from tests.integration.api.api_client import API_KEY, CSV, JSON, NDJSON, NPY, InProcess, OverHttp
+from tests.integration.api.served import ASK, Serve, say_length
+from tests.support.redis_server import until
 
 type Values = np.ndarray[Any, np.dtype[np.float32]]
 type Done = Callable[[str, int], tuple[str, Values]]
@@ -120,6 +126,103 @@ def test_a_large_result_is_streamed_over_http_and_too_many_at_a_time_are_put_off
         reply = http.get(path)
     assert reply.refusal == (503, "busy")
     assert "content-disposition" not in reply.headers
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+def test_each_part_of_a_result_is_that_of_the_whole_and_only_one_part_is_given(
+    client: InProcess, done: Done, monkeypatch: pytest.MonkeyPatch, *, is_streamed: bool
+) -> None:
+    monkeypatch.setattr(writer, "WHOLE_NUMBERS", 100 if is_streamed else 10**6)
+    tags = set()
+    for model, query in (("diabetes", ""), ("wine", ""), ("wine", "?offset=7&limit=40")):
+        path = done(model, 55)[0] + query
+        for accept in (JSON, NDJSON, CSV, NPY):
+            whole = client.get(path, Accept=accept)
+            tag, length, body = whole.headers["etag"], len(whole.body), whole.body
+            assert (whole.headers["accept-ranges"], tag[0]) == ("bytes", '"')
+            tags.add(tag)
+            middle, end = length // 2, length - 1
+            for asked, first, last in (
+                *(
+                    ("0-", 0, end),
+                    ("0-0", 0, 0),
+                    (f"{end}-", end, end),
+                    (f"{middle}-{middle + 99}", middle, middle + 99),
+                ),
+                *(
+                    (f"{middle}-{'9' * 40}", middle, end),
+                    ("-7", end - 6, end),
+                    (f"-{'9' * 40}", 0, end),
+                    ("130-", 130, end),
+                ),
+            ):
+                for more in ({}, {"If_Range": tag}):
+                    part = client.get(path, Accept=accept, Range=f"bytes={asked}", **more)
+                    assert (part.status, part.headers["etag"]) == (206, tag)
+                    assert part.headers["content-range"] == f"bytes {first}-{last}/{length}"
+                    assert int(part.headers["content-length"]) == last - first + 1
+                    assert part.body == body[first : last + 1], (accept, asked)
+            for asked in (f"{length}-", "-0", f"{'9' * 40}-"):
+                refused = client.get(path, Accept=accept, Range=f"bytes={asked}")
+                assert refused.refusal == (416, "range-not-satisfiable")
+                assert refused.headers["content-range"] == f"bytes */{length}"
+                assert "etag" not in refused.headers
+            for ignored in (
+                *({"Range": f"bytes={'0-0,' * 999}5-9"}, {"Range": "rows=0-1"}, {"Range": "bytes=9-3"}),
+                *(
+                    {"Range": "bytes=-"},
+                    {"Range": f"bytes={'9' * 50}-"},
+                    {"Range": "bytes=0-0", "If_Range": f"W/{tag}"},
+                ),
+                {"Range": "bytes=0-0", "If_Range": '"other"'},
+            ):
+                given = client.get(path, Accept=accept, **ignored)
+                assert (given.status, given.body) == (200, body)
+        zipped = client.get(path, Accept=CSV, Accept_Encoding="gzip", Range="bytes=5-")
+        assert (zipped.status, "etag" in zipped.headers) == (200, False)
+        head = client.call("HEAD", path, headers={"Accept": NPY, "Range": "bytes=5-"})
+        assert (head.status, head.headers["etag"]) == (200, tag)
+    assert len(tags) == 12
+
+
+@pytest.mark.usefixtures("streamed")
+def test_rows_before_a_part_of_an_npy_file_are_not_read_and_a_result_is_counted_once(
+    client: InProcess, done: Done, components: Components, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    result = components.payloads.result
+
+    def note(_: Any, job: Job, batch: int) -> Any:
+        read.append(batch)
+        return result(job, batch)
+
+    path, _ = done("diabetes", 100)
+    whole = client.get(path, Accept=NPY).body
+    monkeypatch.setattr(type(components.payloads), "result", note)
+    assert client.get(path, Accept=NPY, Range=f"bytes={len(whole) - 50}-").body == whole[-50:]
+    assert read == [9]
+    for expected in (20, 10):
+        read.clear()
+        assert client.get(path, Accept=CSV, Range="bytes=-5").status == 206
+        assert read == [*range(10)] * (expected // 10)
+
+
+def test_what_is_made_for_nobody_ends_when_the_client_leaves(serve: Serve) -> None:
+    left: list[bool] = []
+
+    def make(environ: dict[str, Any], start_response: StartResponse) -> list[bytes]:
+        left.append(environ["shapbox.client_left"]())
+        asking.close()
+        with pytest.raises(HttpError):
+            measure(itertools.repeat(b"x"), environ["shapbox.client_left"])
+        with pytest.raises(HttpError):
+            list(cut(itertools.repeat(b"x"), range(10**12, 10**12 + 1), environ["shapbox.client_left"]))
+        left.append(True)
+        return say_length(environ, start_response)  # type: ignore[return-value]
+
+    asking = serve(make).connect()
+    asking.sendall(ASK)
+    until(lambda: left == [False, True])
 
 
 @pytest.mark.usefixtures("streamed")
