@@ -125,7 +125,7 @@ class Server:
         """Make room for a connection. Without room it is for health checks only, or closed."""
         new.health_only = False
         address = ip_address(new.addr[0])
-        shared = address.is_loopback or any(address in network for network in self._settings.trusted_proxies)
+        shared = address.is_loopback or self.proxies.trusts(address)
         others = [channel for channel in self.channels if channel is not new]
         own = [] if shared else [channel for channel in others if channel.addr[0] == new.addr[0]]
         full = own if len(own) >= self._settings.max_connections_per_address else others

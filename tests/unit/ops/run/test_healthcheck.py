@@ -82,6 +82,7 @@ def test_an_address_for_everybody_is_called_by_loopback() -> None:
         ("10.0.0.7", "10.0.0.7"),
     ):
         assert local_address(Settings(host=host, port=8080)) == f"http://{address}:8080"
+    assert local_address(Settings(port=8080, url_prefix="/shap")) == "http://127.0.0.1:8080/shap"
 
 
 def test_a_key_that_is_set_is_not_announced() -> None:
