@@ -16,7 +16,7 @@ from ops.lab.reference import Matrix
 from ops.lab.rows import Form
 from ops.verify.appliance import CALL_SECONDS, JOBS_KEYS, LOG, Appliance
 from ops.verify.report import FailedError, NotCheckedError
-from shapbox import NoAnswerError, RefusedError, Response, Shapbox
+from shapbox import Job, NoAnswerError, RefusedError, Response, Shapbox
 from shapbox.exchange import Body, Request
 from shared.engines.checks import TOLERANCE
 from shared.models.contract import Contract
@@ -70,16 +70,19 @@ class Jobs:
         """Send rows as a job and return its id. Raises RefusedError."""
         return str(self.offer(model, rows).json()["id"])
 
+    def wait(self, job_id: str, jobs: int = 1) -> Job:
+        """Wait for the end of one of so many jobs. Raises FailedError if it is late."""
+        try:
+            return self._box.job(job_id).wait(seconds=self._seconds * jobs)
+        except TimeoutError as fault:
+            raise FailedError(f"Not in time: {fault}", LOG) from fault
+
     def finish(self, job_id: str, jobs: int = 1) -> bytes:
         """Wait for the end of one of so many jobs, return its result and delete it.
 
         Raises FailedError if it does not end in time or its residual is too large, RefusedError if it failed.
         """
-        job = self._box.job(job_id)
-        try:
-            result = job.wait(seconds=self._seconds * jobs).fetch(Form.JSON)
-        except TimeoutError as fault:
-            raise FailedError(f"Not in time: {fault}", LOG) from fault
+        result = self.wait(job_id, jobs).fetch(Form.JSON)
         self._conclude(job_id)
         return result
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -52,7 +53,8 @@ def links(visit: Visit) -> str:
     asked = visit.expect_of_sound(1)[0]
     accepted = [visit.jobs.offer(asked.model, asked.rows) for _ in range(2)]
     document = found.follow("Location", accepted[0].headers["location"], key).json()
-    found.follow("links.self", f"{document['links']['self']}?wait=30", key)
+    found.follow("links.self", document["links"]["self"], key)
+    visit.jobs.wait(document["id"])
     found.follow("links.result", document["links"]["result"], key)
     following = visit.appliance.get("/v1/jobs?limit=1", key).json()["next"]
     found.follow("The list's `next`", following, key)
@@ -60,10 +62,18 @@ def links(visit: Visit) -> str:
         visit.jobs.finish(str(answer.json()["id"]))
     (server,) = visit.appliance.get("/openapi.json").json()["servers"]
     found.path("The server in /openapi.json", server["url"].rstrip("/") + "/", "openapi.json")
-    # A person types the address without the slash at its end.
+    _console(visit, found)
+    return f"{found.followed} links lead below the address"
+
+
+def _console(visit: Visit, found: Links) -> None:
+    """Follow the links of the console's page, also from the address without a slash at its end."""
+    url = visit.appliance.url
     typed = visit.appliance.get("")
     if typed.status in {301, 302, 307, 308}:
         found.path("The console's Location", typed.headers["location"])
+    elif urlsplit(url).path:
+        detail = f"GET {url} without a slash at its end answers {typed.status}, and must redirect to {url}/."
+        raise FailedError(detail, "Have the proxy redirect: see docs/behind-a-proxy.md.")
     for reference in REFERENCE.findall(visit.appliance.get("/").body.decode()):
         found.follow("A reference of the console's page", reference)
-    return f"{found.followed} links lead below the address"
