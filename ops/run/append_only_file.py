@@ -29,6 +29,9 @@ _COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n")
 #: The head of a command, and of one of its words.
 _WORDS, _BYTES = re.compile(rb"\*(\d+)\r\n"), re.compile(rb"\$(\d+)\r\n")
 
+#: Bytes that reach a disk together, and the most that Redis may have written since the last sync, a second ago.
+PAGE, MOST_UNSYNCED = 4096, 2**20
+
 _log = logging.getLogger(__name__)
 
 
@@ -50,7 +53,7 @@ def mend_append_only_file(redis_dir: Path) -> None:
     name, size, sound = reports[-1] if reports else ("", 0, 0)
     part = folder / name
     data = part.read_bytes() if name else b""
-    if not name or _COMMAND.search(data, _first_fault(data, int(sound))):
+    if not name or not _is_at_end(data, int(sound)):
         raise BootError(
             _refusal(manifest, f"{part.name} is damaged at byte {sound} of {size}", checked.stdout)
         )
@@ -70,6 +73,20 @@ def _check(manifest: Path, *options: str) -> subprocess.CompletedProcess[str]:
     server = redis_program()
     words = [Path(server).name.replace("server", "check-aof"), *options, str(manifest)]
     return subprocess.run(words, executable=server, input="y\n", capture_output=True, text=True, check=False)
+
+
+def _is_at_end(data: bytes, sound: int) -> bool:
+    """Return whether the damage is at the end: no sound command follows it, or only some that were never synced.
+
+    A power cut may keep a later page of what was not synced and lose an earlier one, which is then a hole of zeros: had
+    anything behind it been synced, it would be there as well.
+    """
+    fault = _first_fault(data, sound)
+    after = _COMMAND.search(data, fault)
+    if after is None:
+        return True
+    edges = range(fault // PAGE * PAGE + PAGE, after.start() + 1, PAGE)
+    return len(data) - sound <= MOST_UNSYNCED and any(data[edge - 1] == 0 for edge in edges)
 
 
 def _first_fault(data: bytes, sound: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 from shared.errors import BootError
 from shared.settings import KEY_NAMES, Role, Settings
+from shared.synced_files import sync
 
 #: Random bytes of a key, and of the appliance's name: four billion names for each hostname.
 KEY_BYTES, NAME_BYTES = 32, 4
@@ -35,6 +37,8 @@ def make_folders(settings: Settings) -> None:
             with tempfile.TemporaryFile(dir=folder) as file:
                 file.write(b"x")
                 file.flush()
+            with contextlib.suppress(OSError):  # not every parent can be opened, or synced by its file system
+                sync(folder.parent)
         except OSError as error:
             raise BootError(
                 f"DATA_DIR cannot be used: {folder} cannot be made or written ({error.strerror or error}). "
@@ -121,6 +125,7 @@ def _ensure_line(path: Path, line: str, pattern: re.Pattern[str]) -> str:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)  # a start that is killed before leaves no half of it
+        sync(path.parent)  # a client that was given the key keeps it after a power cut
     except OSError as error:
         raise BootError(
             f"{path} cannot be read or kept ({error.strerror or error}): remove what is there, and boot makes a new one, "

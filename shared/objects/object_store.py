@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
-import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
@@ -23,11 +22,12 @@ from obstore.store import LocalStore, from_url
 
 from shared.disk import free_space
 from shared.errors import PayloadMissingError, SettingsError, StorageFullError, StorageUnavailableError
+from shared.settings import Durability, Settings
+from shared.synced_files import write_synced
 from shared.timing import TIMING
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig
-from shared.settings import Durability, Settings
 
 #: The messages of S3, GCS and Azure when the whole bucket is missing, not an object.
 BUCKET_MISSING = ("NoSuchBucket", "bucket does not exist", "ContainerNotFound")
@@ -83,9 +83,10 @@ class ObjectStore:
     def write(self, path: str, parts: Sequence[bytes | memoryview]) -> None:
         """Write an object atomically."""
         with self._access(path):
-            obstore.put(self._store, path, list(parts))
             if self._synced and self._folder is not None:
-                _sync(self._folder, path)
+                write_synced(self._folder, path, parts)
+            else:
+                obstore.put(self._store, path, list(parts))
 
     def read(self, path: str, start: int = 0) -> memoryview:
         """Return an object's bytes from `start`. Raises PayloadMissingError if it does not exist."""
@@ -147,9 +148,9 @@ class ObjectStore:
         with self._access():
             obstore.put(self._store, "probe", PROBE)
             with contextlib.suppress(FileNotFoundError):  # another process is probing, too
-                obstore.delete(self._store, "probe")
                 if obstore.get(self._store, "probe").bytes() != PROBE:
                     raise StorageUnavailableError("The object store returned other bytes than were written.")
+                obstore.delete(self._store, "probe")
 
     def _delete(self, paths: Sequence[str]) -> None:
         """Delete objects of which some may be missing."""
@@ -185,17 +186,6 @@ class ObjectStore:
             raise StorageUnavailableError(f"The object store failed: {_first_line(fault)}") from fault
 
 
-def _sync(folder: Path, path: str) -> None:
-    """Sync a file, and the folders that hold its name."""
-    for place in (folder / path, *(folder / parent for parent in Path(path).parents)):
-        with contextlib.suppress(FileNotFoundError):  # its job was deleted meanwhile
-            descriptor = os.open(place, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-
-
 def _delete_files(folder: Path) -> None:
     """Delete a job's folder or file, with the unfinished files of killed writers."""
     shutil.rmtree(folder, onexc=_only_missing)
@@ -210,6 +200,16 @@ def _delete_files(folder: Path) -> None:
                 return
 
 
+def _only_missing(_function: Any, _path: str, fault: BaseException) -> None:
+    """Ignore a concurrent deletion, or a late result, which the sweeper finds."""
+    if not isinstance(fault, OSError) or fault.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
+        raise fault
+
+
+def _first_line(fault: Exception) -> str:
+    """Return obstore's message without the dozens of lines of its own structures."""
+    return str(fault).partition("\n")[0]
+
 
 def _client_options(*, patient: bool) -> ClientConfig:
     """Return the options of one try: the api gives up a store that is silent, not a large object."""
@@ -220,13 +220,3 @@ def _client_options(*, patient: bool) -> ClientConfig:
     silence = f"{TIMING.storage_answer_seconds}s"
     limits: ClientConfig = {"connect_timeout": silence, "read_timeout": silence}
     return {**options, **limits, "timeout": f"{TRANSFER_SECONDS}s"}
-
-def _only_missing(_function: Any, _path: str, fault: BaseException) -> None:
-    """Ignore a concurrent deletion, or a late result, which the sweeper finds."""
-    if not isinstance(fault, OSError) or fault.errno not in {errno.ENOENT, errno.ENOTEMPTY}:
-        raise fault
-
-
-def _first_line(fault: Exception) -> str:
-    """Return obstore's message without the dozens of lines of its own structures."""
-    return str(fault).partition("\n")[0]

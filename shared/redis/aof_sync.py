@@ -11,6 +11,8 @@ import os
 import threading
 from pathlib import Path
 
+from shared.synced_files import sync
+
 #: The folder of the append-only file's parts, in Redis's working folder.
 FOLDER = "appendonlydir"
 
@@ -25,6 +27,8 @@ class AofSync:
 
     def step(self) -> None:
         """Sync what has grown. Raises OSError if the disk fails."""
+        if not self._synced:
+            sync(self._folder.parent)  # Redis syncs the names in its folder, not the folder's own
         sizes = {}
         for part in self._folder.glob("*.incr.aof"):
             try:

@@ -71,9 +71,15 @@ def zeros_in_the_last_command(data: bytes) -> bytes:
     return data[:start] + bytes(len(data) - start)
 
 
+def a_lost_page(data: bytes) -> bytes:
+    """Leave a hole: of what was not synced, the disk has got a later page and not an earlier one."""
+    return data[:8192] + bytes(4096) + data[12288:]
+
+
 @pytest.mark.parametrize(
     ("damage", "kept"),
     [
+        (a_lost_page, 131),
         (zeros_after, KEYS + LAST),
         (torn, KEYS),
         (zeros_in_the_last_transaction, KEYS),
