@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import redis
 
+from ops.lab.network import Network
 from ops.lab.trial_appliance import Appliance
 from shapbox import Shapbox
 from tests.appliance.roles import WorkerAppliance, shared_connection
@@ -28,7 +29,6 @@ from tests.support.faults.submitted import (
     submit,
 )
 from tests.support.faults.supervised import Supervisor
-from tests.support.remote.network import Network
 from tests.support.remote.remote_redis import PASSWORD, RemoteRedis
 
 #: Batches of a job: enough that every worker takes part.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from ops.lab.load import Entry, Load
+from ops.lab.load import LAST_JOBS_SECONDS, SHOW_SECONDS, Entry, Load
 from shapbox import Shapbox
 from shared.appliance.counters import Counters
 from shared.errors import JobNotFoundError
@@ -22,6 +23,7 @@ PATIENCE = 5.0
 def audit(load: Load, store: JobStore, counters: Counters, progress: Callable[[str], None]) -> None:
     """Add faults of an appliance whose jobs have ended to the ledger. Raises REDIS_AWAY."""
     ledger, checked = load.ledger, 0
+    _await_ends(store, load)
 
     def check(entry: Entry) -> None:
         nonlocal checked
@@ -43,6 +45,16 @@ def audit(load: Load, store: JobStore, counters: Counters, progress: Callable[[s
     least, most = _recorded([*known, *strangers], ledger.entries("cancelled", "gone"), store)
     if not least <= counted <= most:
         ledger.find("miscounted", f"{counted:.0f} rows were counted; there are {least} to {most}")
+
+
+def _await_ends(store: JobStore, load: Load) -> None:
+    """Wait for the jobs that a power cut set back after their clients had seen their ends."""
+    deadline = time.monotonic() + LAST_JOBS_SECONDS
+    while active := store.active():
+        if time.monotonic() > deadline:
+            load.ledger.find("stuck", f"not ended after {LAST_JOBS_SECONDS:.0f} s", active[0].id)
+            return
+        time.sleep(SHOW_SECONDS)
 
 
 def _recorded(job_ids: Sequence[str], ended_early: Sequence[Entry], store: JobStore) -> tuple[int, int]:

@@ -1,9 +1,8 @@
-"""The faults: planned by a seed, and made at our own appliance's processes only."""
+"""Makes the faults of a plan: at our own appliance's processes, and at what surrounds them."""
 
 from __future__ import annotations
 
 import contextlib
-import random
 import signal
 import threading
 import time
@@ -13,6 +12,9 @@ from dataclasses import dataclass, field
 
 import psutil
 
+from ops.lab.chaos.plan import APPLIANCE, Fault, Surrounding
+from ops.lab.chaos.recovery import RecoveryMeter
+from ops.lab.chaos.surroundings import Surroundings
 from ops.lab.load import Ledger
 from ops.lab.trial_appliance import Appliance, TrialError
 from shared.appliance.heartbeats import Heartbeats
@@ -21,43 +23,10 @@ from shared.jobs.recovery import MAX_DEATHS, Blame, Recovery
 from shared.jobs.store import JobStore
 from shared.redis.connection import REDIS_AWAY, RedisClient
 
-#: The whole appliance, supervisord too; after a kill it is started again on its DATA_DIR.
-APPLIANCE = "appliance"
-#: How often each program is struck, in parts of the sum.
-PROGRAM_PARTS = {"worker-1": 30, "worker-2": 30, "api": 10, "redis": 14, "monitor": 10, APPLIANCE: 6}
-#: How often each signal is sent, in parts of the sum. A stopped process is continued after a while.
-SIGNAL_PARTS = {signal.SIGKILL: 60, signal.SIGSTOP: 20, signal.SIGTERM: 20}
-#: Seconds before each fault, and for which a process is stopped: up to more than a worker's lease (10 s).
-PAUSES, STOPS = (0.5, 5.0), (0.5, 14.0)
 #: Seconds to wait for a program that is just being started again, and between two looks.
 AWAIT_SECONDS, LOOK_SECONDS = 5.0, 0.05
 #: Blame at which one more death would fail a job, and rightly.
 LAST_LIFE = (MAX_DEATHS - 1) * Blame.DEATH
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """One fault, `pause` seconds after the last; a stop lasts `stop` seconds."""
-
-    pause: float
-    program: str
-    signal: signal.Signals
-    stop: float
-
-
-def plan_faults(seed: int, seconds: float) -> list[Fault]:
-    """Return the faults for some seconds: too many, if the appliance is slow to come back."""
-    generator = random.Random(seed)  # noqa: S311  # repeatable on purpose
-    plan: list[Fault] = []
-    elapsed = 0.0
-    while elapsed < seconds:
-        pause = generator.uniform(*PAUSES)
-        program = generator.choices(list(PROGRAM_PARTS), list(PROGRAM_PARTS.values()))[0]
-        number = generator.choices(list(SIGNAL_PARTS), list(SIGNAL_PARTS.values()))[0]
-        stop = generator.uniform(*STOPS)
-        plan.append(Fault(pause, program, number, stop if number is signal.SIGSTOP else 0.0))
-        elapsed += pause + plan[-1].stop
-    return plan
 
 
 @dataclass(slots=True)
@@ -69,25 +38,36 @@ class Injector:
     store: JobStore
     ledger: Ledger
     time_up: threading.Event
-    #: How many faults were made, by signal and program.
+    surroundings: Surroundings
+    meter: RecoveryMeter
+    #: How many faults were made, by kind.
     struck: Counter[str] = field(default_factory=Counter)
+    #: The seconds of each start after everything was killed.
+    starts: list[tuple[float, str]] = field(default_factory=list)
 
     def run(self, plan: Sequence[Fault]) -> None:
         """Follow the plan. Raises TrialError if a restart fails."""
         for fault in plan:
             if self.time_up.wait(fault.pause):
                 return
+            if fault.target in self.surroundings.missing:
+                continue
             if self._strike(fault):
-                self.struck[f"{fault.signal.name} to {fault.program}"] += 1
+                self.struck[str(fault)] += 1
+                if fault.measured:
+                    self.meter.measure(str(fault))
             else:
                 self.ledger.count("faults that were not made, see docs/verify.md")
 
     def _strike(self, fault: Fault) -> bool:
-        """Make a fault; return whether it was made."""
-        if fault.program == APPLIANCE:
+        """Make a fault, and return when it is over; return whether it was made."""
+        if fault.signal is None:
+            self._strike_surrounding(fault)
+            return True
+        if fault.target == APPLIANCE:
             self._strike_all(fault)
             return True
-        process = self._await_process(fault.program)
+        process = self._await_process(fault.target)
         if process is None:
             return False
         try:
@@ -95,7 +75,7 @@ class Injector:
                 self._stop(fault, [process])
                 return True
             process.suspend()  # so that it takes no other batch meanwhile
-            spared = fault.signal is signal.SIGKILL and self._on_last_life(fault.program)
+            spared = fault.signal is signal.SIGKILL and self._on_last_life(fault.target)
             if not spared:
                 process.send_signal(fault.signal)
             process.resume()
@@ -122,7 +102,7 @@ class Injector:
 
     def _stop(self, fault: Fault, processes: Sequence[psutil.Process]) -> None:
         with _suspended(processes):
-            self.time_up.wait(fault.stop)
+            self.time_up.wait(fault.seconds)
 
     def _strike_all(self, fault: Fault) -> None:
         if fault.signal is signal.SIGSTOP:
@@ -133,7 +113,24 @@ class Injector:
             end()
         except TrialError as trouble:
             self.ledger.find("unexpected", f"SIGTERM to the appliance: {trouble}")
-        self.appliance.start()
+        self.starts.append((self.appliance.start(), str(fault)))
+
+    def _strike_surrounding(self, fault: Fault) -> None:
+        disk, clock, pair = self.surroundings.disk, self.surroundings.clock, self.surroundings.pair
+        match fault.target:
+            case Surrounding.DISK | Surrounding.INODES if disk:
+                with disk.full() if fault.target == Surrounding.DISK else disk.without_inodes():
+                    self.time_up.wait(fault.seconds)
+            case Surrounding.POWER if disk:
+                self.appliance.kill()  # first: no client is told anything after the cut
+                disk.cut_power()
+                self.starts.append((self.appliance.start(), str(fault)))
+            case Surrounding.CLOCK if clock:
+                clock.shift(fault.shift)
+            case Surrounding.FAILOVER if pair:
+                pair.fail_over()
+                self.time_up.wait(fault.seconds)
+                pair.follow()
 
     def _await_process(self, program: str) -> psutil.Process | None:
         deadline = time.monotonic() + AWAIT_SECONDS

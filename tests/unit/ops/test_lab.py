@@ -15,7 +15,14 @@ import orjson
 import pytest
 
 from ops.lab.chaos.__main__ import MIXTURE
-from ops.lab.chaos.faults import PROGRAM_PARTS, SIGNAL_PARTS, plan_faults
+from ops.lab.chaos.plan import (
+    PROGRAM_PARTS,
+    SIGNAL_PARTS,
+    SURROUNDING_PARTS,
+    Surrounding,
+    has_pair,
+    plan_faults,
+)
 from ops.lab.load import Ledger
 from ops.lab.memory import MB
 from ops.lab.reference import EXACT, Matrix, compare, distance, example_rows
@@ -68,12 +75,13 @@ def test_the_size_of_a_row_is_that_of_its_values_and_hardly_that_of_its_base_val
     assert distance(np.full_like(row, np.nan), row) == np.inf
 
 
-def test_five_minutes_meet_every_process_and_every_kind_and_a_shorter_run_begins_alike() -> None:
-    seed = 1
+@pytest.mark.parametrize("seed", [1, 2])
+def test_five_minutes_meet_every_target_and_kind_and_a_shorter_run_begins_alike(seed: int) -> None:
     plan = plan_faults(seed, 300)
-    assert {fault.program for fault in plan} == set(PROGRAM_PARTS)
-    assert {fault.signal for fault in plan} == set(SIGNAL_PARTS)
-    assert sum(fault.pause + fault.stop for fault in plan) >= 300
+    missing = {"redis", Surrounding.POWER} if has_pair(seed) else {Surrounding.FAILOVER}
+    assert {fault.target for fault in plan} == {*PROGRAM_PARTS, *SURROUNDING_PARTS} - missing
+    assert {fault.signal for fault in plan} == {*SIGNAL_PARTS, None}
+    assert sum(fault.pause + fault.seconds for fault in plan) >= 300
     assert plan[: len(plan_faults(seed, 60))] == plan_faults(seed, 60)
     assert plan != plan_faults(seed + 1, 300)
 
