@@ -97,6 +97,7 @@ WORKER_RECYCLES = _counter(
     "worker_recycles_total", "Workers that were replaced, by reason.", "reason", known=tuple(RecycleReason)
 )
 WORKER_CRASHES = _counter("worker_crashes_total", "Workers that ended unexpectedly without a batch.")
+PROGRAM_EXITS = _counter("program_exits_total", "Unexpected exits of a program.", "program")
 API_RECYCLES = _counter(
     "api_recycles_total", "Times that the api was restarted because it had grown and memory was at its limit."
 )
@@ -119,13 +120,13 @@ HTTP_CONNECTIONS_CLOSED = _counter(
     known=tuple(ClosedConnection),
 )
 
-LARGEST_RESIDUAL = Metric(
-    "largest_residual",
-    MetricKind.MAXIMUM,
 HTTP_WAITS_REFUSED = _counter(
     "http_waits_refused_total", "Requests that were answered without their wait: MAX_WAITING_REQUESTS waited."
 )
 
+LARGEST_RESIDUAL = Metric(
+    "largest_residual",
+    MetricKind.MAXIMUM,
     "The largest residual of a model's values since the data folder was created; results beyond 1e-4 are refused.",
     ("model",),
 )
@@ -168,13 +169,17 @@ REDIS_MEMORY = _gauge("redis_memory_bytes", "Bytes that Redis has allocated for 
 REDIS_MEMORY_LIMIT = _gauge(
     "redis_memory_limit_bytes", "Where Redis refuses writes (maxmemory); absent if unset."
 )
-QUEUE_LIMIT = _gauge("queue_limit_batches", "Batches that may wait before jobs are refused with 429.")
-QUEUE_BATCHES = _gauge("queue_batches", "Batches that wait, by queue.", "queue")
-QUEUE_OLDEST = _gauge("queue_oldest_seconds", "Age of the job whose batch is next, by queue.", "queue")
 HTTP_CONNECTIONS = _gauge("http_connections", "Open connections to the api.")
 HTTP_CONNECTIONS_LIMIT = _gauge("http_connections_limit", "MAX_CONNECTIONS.")
 HTTP_WAITS = _gauge("http_waits", "Requests that wait for a job.")
 HTTP_WAITS_LIMIT = _gauge("http_waits_limit", "MAX_WAITING_REQUESTS.")
+QUEUE_LIMIT = _gauge("queue_limit_batches", "Batches that may wait before jobs are refused with 429.")
+QUEUE_BATCHES = _gauge("queue_batches", "Batches that wait, by queue.", "queue")
+QUEUE_OLDEST = _gauge("queue_oldest_seconds", "Age of the job whose batch is next, by queue.", "queue")
+WORK_PROGRESSES = _gauge(
+    "work_progresses",
+    "0 if batches wait or run and none has ended for four times BATCH_TIMEOUT_SECONDS, else 1.",
+)
 WORKERS = _gauge("workers", "Live workers, by state.", "state", known=("idle", "busy"))
 
 #: All of them.

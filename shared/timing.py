@@ -77,6 +77,9 @@ class Timing:
     first_report_seconds: float = 30.0
     #: After which the monitor's report is outdated for /readyz.
     report_max_age_seconds: float = 10.0
+    #: In times BATCH_TIMEOUT_SECONDS: with work and no batch that ends, after which work counts as stalled. A batch that hangs
+    #: fails its job after three of them.
+    stalled_batches: float = 4.0
     #: Between two probes of the object store.
     storage_probe_seconds: float = 5.0
     #: After which the last probe no longer counts: the store hangs.

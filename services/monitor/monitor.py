@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 
-from services.monitor.events.listener import STOPPING, Event, note_exit
+from services.monitor.events.listener import STOPPING, Event, ExitReport, note_exit
 from services.monitor.events.loop import Loop
 from services.monitor.events.programs import API, Programs, SupervisorStoppingError, list_programs
 from services.monitor.guard.guard import Guard
@@ -20,6 +20,7 @@ from services.monitor.recovery.rescue import Rescue
 from services.monitor.recovery.worker_exits import Machine, WorkerExits
 from services.monitor.redis_upkeep import EvictionWatch
 from services.monitor.sweeper import Sweeper
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.errors import ModelFaultError
@@ -59,7 +60,7 @@ class Monitor:
         self._gauge = self._make_gauge()
         impatient = connect(settings, Patience.IMPATIENT, name="monitor-pulse")
         self._pulse = Pulse(impatient, self._programs, self._gauge, self._storage, settings, self._stopping)
-        counters = Counters(self._redis)
+        self._counters = counters = Counters(self._redis)
         exits = WorkerExits(machine, self._stopping)
         self._rescue = Rescue(
             self._redis,
@@ -99,11 +100,19 @@ class Monitor:
                 logger.info("all programs are being stopped")
                 self._drain()
             elif report := note_exit(event):
-                self._rescue.worker_exited(report)
-                self._rescue_loop.wake()
+                self._note_exit(report)
         except Exception:
             logger.exception("an event could not be handled", extra={"event": event.name})
         self._supervisor_loop.wake()
+
+    def _note_exit(self, report: ExitReport) -> None:
+        if not (report.in_order or self._stopping.is_set()):
+            self._counters.add(metrics.PROGRAM_EXITS, report.process_name)
+            if not report.is_worker:
+                self._programs.note_exit(report.process_name)
+        if report.is_worker:
+            self._rescue.worker_exited(report)
+            self._rescue_loop.wake()
 
     def stop(self) -> None:
         """Stop all loops, and wait for them within the time that the monitor has."""

@@ -45,8 +45,12 @@ class ApplianceStatus:
     no_worker_seconds: float = 0.0
     #: Seconds in which batches waited and none was running or taken, although workers are alive.
     standstill_seconds: float = 0.0
+    #: Seconds in which batches waited or ran and none ended, if that is too long.
+    stalled_seconds: float = 0.0
     #: The workers of this machine that crash again and again without a batch, as HOST/NAME.
     crashing_workers: tuple[str, ...] = ()
+    #: Programs other than workers that end again and again.
+    restarting_programs: tuple[str, ...] = ()
     #: Programs that supervisord has given up starting.
     fatal_programs: tuple[str, ...] = ()
     #: Whether supervisord is stopping everything.
@@ -116,7 +120,7 @@ class ApplianceStatus:
             found = orjson.loads(path.read_bytes())
             values = {one.name: found[one.name] for one in fields(cls) if one.name in found}
             values["written_at"] = float(values["written_at"])
-            for name in ("fatal_programs", "crashing_workers"):
+            for name in ("fatal_programs", "crashing_workers", "restarting_programs"):
                 values[name] = tuple(values.get(name, ()))
             values["programs"] = tuple(ProgramStatus(*program) for program in values.get("programs", ()))
             return cls(**values)

@@ -71,9 +71,22 @@ def replicating(appliance: Appliance) -> Iterator[None]:
             client.replicaof("NO", "ONE")
 
 
-def kill_workers(appliance: Appliance) -> None:
-    """Kill all workers, whether or not they have a batch."""
-    for pid in appliance.worker_pids():
+@contextmanager
+def without_objects(appliance: Appliance) -> Iterator[None]:
+    """Put a file where the object store's folder is."""
+    objects = appliance.data_dir / "objects"
+    kept = objects.rename(objects.with_name("kept"))
+    objects.touch()
+    try:
+        yield
+    finally:
+        objects.unlink()
+        kept.rename(objects)
+
+
+def kill(appliance: Appliance, program: str) -> None:
+    """Kill all processes of a program; of workers, whether or not they have a batch."""
+    for pid in appliance.pids_of(program):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 

@@ -21,7 +21,7 @@ from shared.build import ROOT
 from shared.disk import RESERVE_BYTES
 from shared.redis.connection import Patience, connect
 from tests.support.client import finish, full_redis, offer, stopped, the_model, until
-from tests.support.faults.placing import Faults
+from tests.support.faults.placing import Faults, timed
 from tests.support.faults.submitted import Submitted, eventually, shaken_examples, submit
 from tests.support.faults.supervised import Supervisor
 from tests.support.shipped import annotation_expressions, exported, panel_expressions, rules
@@ -29,10 +29,11 @@ from tests.support.small_disk import small_disk
 from tests.watch.provocations import (
     eaten_memory,
     filled_disk,
-    kill_workers,
+    kill,
     pulsed,
     repeatedly,
     replicating,
+    without_objects,
 )
 from tests.watch.real_prometheus import Prometheus, filled_in, program, promtool, running
 
@@ -64,7 +65,16 @@ FULL = {f"Shapbox{name}" for name in ("DiskFilling", "DiskFull", "MemoryNearLimi
 SLOWNESS, WAITING = {"ShapboxRedisNearlyFull", "ShapboxSlowAnswers"}, {"ShapboxOldestBatchTooOld"}
 ABSENCE = {
     f"Shapbox{name}"
-    for name in ("RedisDown", "RedisReadOnly", "RedisSlow", "ProgramDown", "WorkerCrashes", "Down")
+    for name in (
+        "RedisDown",
+        "RedisReadOnly",
+        "RedisSlow",
+        "ProgramDown",
+        "WorkerCrashes",
+        "Down",
+        "ProgramExits",
+        "StorageDown",
+    )
 }
 
 
@@ -100,6 +110,7 @@ def settings_for(folder: Path, faults: Faults) -> dict[str, str]:
     os.truncate(models / DAMAGED / "1" / "model.ubj", 100)
     return {
         **faults.environment(),
+        **timed(stalled_batches=0.2, storage_probe_seconds=0.5),
         "MODELS_DIR": str(models),
         "ALLOW_FALLBACK_MODEL": "true",
         "MAX_QUEUED_BATCHES": str(QUEUE_LIMIT),
@@ -235,8 +246,12 @@ def test_what_is_away_fires(watched: Watched) -> None:
         supervisor.start("worker")
     with replicating(appliance):
         prometheus.wait_for({"ShapboxRedisReadOnly"}, begun)
-    with repeatedly(lambda: kill_workers(appliance), 2.0):
+    with repeatedly(lambda: kill(appliance, "services.worker"), 2.0):
         prometheus.wait_for({"ShapboxWorkerCrashes"}, begun)
+    with repeatedly(lambda: kill(appliance, "services.api"), 2.0):
+        prometheus.wait_for({"ShapboxProgramExits"}, begun)
+    with without_objects(appliance):
+        prometheus.wait_for({"ShapboxStorageDown"}, begun)
     [monitor] = appliance.pids_of("services.monitor")
     with stopped(monitor):
         prometheus.wait_for({"ShapboxDown"}, begun)

@@ -62,6 +62,7 @@ class ReadyResource(Resource, access=Access.OPEN):
             "workers": _try(self._workers) if redis["ok"] else unknown,
             "storage": self._storage(),
             "models": self._models(),
+            "programs": self._programs(),
             "draining": self._draining(),
             "monitor": self._monitor(),
         }
@@ -75,10 +76,12 @@ class ReadyResource(Resource, access=Access.OPEN):
         waiting = sum(self._components.store.queues.waiting().values())
         detail = f"{waiting} batches are waiting."
         status = self._components.status.read()
-        standstill = status.standstill_seconds if status else 0.0
+        standstill, stalled = (status.standstill_seconds, status.stalled_seconds) if status else (0.0, 0.0)
         if standstill > FRESH_SECONDS:
             detail += f" Workers have taken none for {standstill:.0f} s."
-        return _finding(ok=standstill <= FRESH_SECONDS, detail=detail, waiting=waiting)
+        if stalled:
+            detail += f" No batch has ended for {stalled:.0f} s. The log says why batches are handed back."
+        return _finding(ok=standstill <= FRESH_SECONDS and not stalled, detail=detail, waiting=waiting)
 
     def _workers(self) -> Finding:
         status = self._components.status.read()
@@ -90,8 +93,16 @@ class ReadyResource(Resource, access=Access.OPEN):
         return _finding(ok=alive > 0, detail=detail, alive=alive)
 
     def _storage(self) -> Finding:
-        space = free_space(self._components.settings.local_objects_dir)
-        fault = self._components.probe.fault() or (space and space.shortage())
+        settings = self._components.settings
+        # Uploads and Redis's file need room under DATA_DIR, wherever objects are.
+        spaces = [
+            free_space(folder)
+            for folder in (settings.local_objects_dir or settings.tmp_dir, settings.tmp_dir)
+        ]
+        space = spaces[0]
+        fault = self._components.probe.fault() or next(
+            (why for one in spaces if one and (why := one.shortage())), None
+        )
         free: dict[str, Any] = {"free_bytes": space.bytes, "free_inodes": space.inodes} if space else {}
         return _finding(ok=not fault, detail=fault or "The object store is readable and writable.", **free)
 
@@ -106,6 +117,16 @@ class ReadyResource(Resource, access=Access.OPEN):
             detail += f"; refused (GET /v1/models gives the reasons): {', '.join(refused)}"
         return _finding(
             ok=bool(versions), detail=f"{detail}.", count=len(versions), fallback=fallback, refused=refused
+        )
+
+    def _programs(self) -> Finding:
+        status = self._components.status.read()
+        restarting = status.restarting_programs if status else ()
+        detail = f"{', '.join(restarting)} ended three times within a minute. The log says why."
+        return _finding(
+            ok=not restarting,
+            required=False,
+            detail=detail if restarting else "No program ends again and again.",
         )
 
     def _draining(self) -> Finding:

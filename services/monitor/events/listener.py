@@ -35,11 +35,12 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class ExitReport:
-    """supervisord saw a worker's process exit; `pid` if it said which."""
+    """supervisord saw a program's process exit; `pid` if it said which."""
 
     process_name: str
     pid: int | None
     in_order: bool
+    is_worker: bool = True
 
 
 def read_events(stdin: BinaryIO, stdout: BinaryIO) -> Iterator[Event]:
@@ -55,7 +56,7 @@ def read_events(stdin: BinaryIO, stdout: BinaryIO) -> Iterator[Event]:
 
 
 def note_exit(event: Event) -> ExitReport | None:
-    """Log an event about a program that died; return a report if a worker exited."""
+    """Log an event about a program that died; return a report if one exited that is meant to run."""
     state, fields = event.name.removeprefix(PROCESS_STATE), event.fields
     if state not in ENDED_STATES or "processname" not in fields:
         return None
@@ -66,7 +67,7 @@ def note_exit(event: Event) -> ExitReport | None:
     elif state == "EXITED" and fields.get("expected") == "0":
         logger.warning("a program died", extra={"program": name, "ended_pid": pid})
     in_order = state == "STOPPED" or fields.get("expected") == "1"
-    return ExitReport(name, pid, in_order) if group == WORKER_GROUP else None
+    return None if group in ONE_SHOTS else ExitReport(name, pid, in_order, group == WORKER_GROUP)
 
 
 def _fields(line: bytes) -> dict[str, str]:

@@ -29,7 +29,7 @@ RUNNING, FATAL = "RUNNING", "FATAL"
 STOPPED = "STOPPED"
 #: States in which a program has a process.
 LIVE_STATES = frozenset({"STARTING", RUNNING, "STOPPING"})
-#: A worker crashes again and again if it ended so often without a batch within so many seconds.
+#: A program, or a worker without a batch, crashes again and again if it ended so often within so many seconds.
 CRASHES, CRASH_SECONDS = 3, 60.0
 #: Seconds to wait for supervisord's answer.
 TIMEOUT = 3.0
@@ -58,15 +58,16 @@ class Program:
 class Programs:
     """All supervised processes, as last listed.
 
-    One thread calls `adopt` and `note_ended`, one `note_crash`, any may call the rest.
+    One thread calls `adopt` and `note_ended`, one `note_crash`, one `note_exit`, any may call the rest.
     """
 
     def __init__(self, own_pid: int | None = None) -> None:
         self._own_pid = os.getpid() if own_pid is None else own_pid
         #: All of them, by group and name.
         self.all: tuple[Program, ...] = ()
-        #: The times of the last crashes, by worker.
+        #: The times of the last crashes, by worker, and of the last unexpected exits, by program.
         self._crashes: dict[str, list[float]] = {}
+        self._exits: dict[str, list[float]] = {}
 
     def adopt(self, programs: Iterable[Program]) -> None:
         """Record supervisord's list."""
@@ -82,15 +83,21 @@ class Programs:
 
     def note_crash(self, worker: str) -> None:
         """Record that a worker of this machine (HOST/NAME) ended unexpectedly, without a batch."""
-        self._crashes[worker] = [*self._crashes.get(worker, ()), time.monotonic()][-CRASHES:]
+        _note_time(self._crashes, worker)
         if worker in self.crashing():
             logger.error("a worker crashes again and again", extra={"worker": worker})
 
     def crashing(self) -> frozenset[str]:
         """Return the workers of this machine (HOST/NAME) that crash again and again."""
-        since = time.monotonic() - CRASH_SECONDS
-        crashes = list(self._crashes.items())
-        return frozenset(worker for worker, times in crashes if len(times) == CRASHES and times[0] > since)
+        return _too_often(self._crashes)
+
+    def note_exit(self, program: str) -> None:
+        """Record that a program other than a worker ended unexpectedly."""
+        _note_time(self._exits, program)
+
+    def restarting(self) -> frozenset[str]:
+        """Return the programs other than workers that end again and again."""
+        return _too_often(self._exits)
 
     def states(self) -> Mapping[str, str]:
         """Return supervisord's state of each process that should run, by its name."""
@@ -107,6 +114,16 @@ class Programs:
     def workers(self) -> Mapping[str, int]:
         """Return the process ids of all running workers of this machine, by name."""
         return {p.name: p.pid for p in self.all if p.group == WORKER_GROUP and p.pid and p.state == RUNNING}
+
+
+def _note_time(times: dict[str, list[float]], name: str) -> None:
+    times[name] = [*times.get(name, ()), time.monotonic()][-CRASHES:]
+
+
+def _too_often(times: Mapping[str, list[float]]) -> frozenset[str]:
+    since = time.monotonic() - CRASH_SECONDS
+    noted = list(times.items())
+    return frozenset(name for name, last in noted if len(last) == CRASHES and last[0] > since)
 
 
 class _UnixTransport(xmlrpc.client.Transport):

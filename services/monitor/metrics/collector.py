@@ -142,9 +142,12 @@ class MonitorCollector(Collector):
         if state is None:
             return numbers
         numbers |= self._zeros
+        for name in self._programs.states():
+            numbers.put(metrics.PROGRAM_EXITS, 0, name)
         numbers |= state.sums
         numbers.put(metrics.REDIS_MEMORY, state.used_bytes)
         numbers.put(metrics.REDIS_MEMORY_LIMIT, state.limit_bytes or None)
+        numbers.put(metrics.WORK_PROGRESSES, self._pulse.progresses)
         for lane, head in state.heads.items():
             numbers.put(metrics.QUEUE_BATCHES, state.waiting[lane], lane)
             numbers.put(metrics.QUEUE_OLDEST, max(0.0, time.time() - made_at(head)) if head else 0.0, lane)

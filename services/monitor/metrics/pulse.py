@@ -16,6 +16,7 @@ import redis
 from services.monitor.events.programs import FATAL, RUNNING, Programs
 from services.monitor.guard.memory_gauge import SUPERVISOR, MemoryGauge
 from services.monitor.metrics.storage_use import StorageUse
+from shared import metrics
 from shared.appliance.counters import Counters
 from shared.appliance.heartbeats import Heartbeat, Heartbeats
 from shared.appliance.status import ApplianceStatus, ProgramStatus
@@ -24,7 +25,10 @@ from shared.jobs import keys
 from shared.jobs.queue import BatchQueues, Lane
 from shared.redis.connection import RedisClient, retry
 from shared.settings import Role, Settings
+from shared.timing import TIMING
 
+#: Names of the sums that tell of batches that ended, and of jobs that failed or were cancelled.
+ENDED = frozenset({f"{metrics.BATCH_SECONDS.name}_bucket", metrics.JOBS.name})
 #: Seconds that one step without a live worker counts for at most: it may have waited for Redis.
 LONGEST_STEP = 2.0
 #: Seconds after which a reading is outdated: the loop hangs, and a scrape must not report that nothing has changed.
@@ -76,7 +80,9 @@ class Pulse:
         self._clock = clock
         self._lock = threading.Lock()
         self._last_answer = self._last_step = clock()
-        self._no_worker_seconds = self._standstill_seconds = 0.0
+        self._no_worker_seconds = self._standstill_seconds = self._stalled_seconds = 0.0
+        self._stalled_after = TIMING.stalled_batches * settings.batch_timeout_seconds
+        self._ended = 0.0
         self._heads: Mapping[Lane, str | None] = {}
         self._reading: RedisState | None = None
         self._readable = True
@@ -98,6 +104,11 @@ class Pulse:
         """
         fresh = self.redis_up and self._clock() - self._last_answer <= STALE_SECONDS
         return self._reading if fresh else None
+
+    @property
+    def progresses(self) -> bool:
+        """Whether batches end, or there are none."""
+        return self._stalled_seconds <= self._stalled_after
 
     def step(self) -> None:
         """Check and report, once. Raises what REDIS_AWAY lists, after it has reported that."""
@@ -123,6 +134,8 @@ class Pulse:
             no_worker_seconds=self._no_worker_seconds,
             crashing_workers=tuple(sorted(self._programs.crashing())),
             standstill_seconds=self._standstill_seconds,
+            stalled_seconds=0.0 if self.progresses else self._stalled_seconds,
+            restarting_programs=tuple(sorted(self._programs.restarting())),
             fatal_programs=tuple(name for name, state in states.items() if state == FATAL),
             draining=self._stopping.is_set(),
             memory_working_set_bytes=memory.working_set if memory else 0,
@@ -175,6 +188,17 @@ class Pulse:
             self._standstill_seconds += min(elapsed, LONGEST_STEP)
         if self._exports_redis:
             self._reading = self._read(heads, heartbeats)
+            self._note_progress(elapsed, has_work=at_work or any(heads.values()))
+
+    def _note_progress(self, elapsed: float, *, has_work: bool) -> None:
+        """Count the time in which there is work and no batch ends: batches may be handed back again and again."""
+        sums = self._reading.sums if self._reading else {}
+        ended = sum(value for (name, *_), value in sums.items() if name in ENDED)
+        if not has_work or ended != self._ended:
+            self._stalled_seconds = 0.0
+        else:
+            self._stalled_seconds += min(elapsed, LONGEST_STEP)
+        self._ended = ended
 
     def _ping(self) -> None:
         started = self._clock()

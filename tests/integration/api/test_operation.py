@@ -11,9 +11,11 @@ import pytest
 import redis
 
 from services.api.components import Components
+from services.api.resources import health
 from shared.appliance.heartbeats import Heartbeat
 from shared.appliance.recycle_requests import RecycleRequests
 from shared.appliance.status import ApplianceStatus
+from shared.disk import FreeSpace
 from shared.errors import StorageUnavailableError
 from shared.jobs import keys
 from shared.settings import Role
@@ -78,9 +80,24 @@ def test_readiness_names_every_probe_and_needs_a_worker_and_a_store(
     reply = client.get("/readyz", key=None)
     assert reply.status == 200
     probes = reply.json["probes"]
-    assert set(probes) == {"redis", "queue", "workers", "storage", "models", "draining", "monitor"}
+    assert " ".join(probes) == "redis queue workers storage models programs draining monitor"
     assert all(probe["ok"] for probe in probes.values())
     assert probes["storage"]["free_bytes"] > 0
+    report(components, restarting_programs=("redis",))
+    assert probe(client, "programs") == (200, False)
+    assert "redis" in client.get("/readyz").json["probes"]["programs"]["detail"]
+    report(components, stalled_seconds=241.0)
+    assert probe(client, "queue") == (503, False)
+    report(components)
+    assert probe(client, "queue") == (200, True)
+
+    # The disk of uploads and of Redis's file, which may be another one than that of objects.
+    with monkeypatch.context() as patch:
+        full = components.settings.tmp_dir
+        patch.setattr(
+            health, "free_space", lambda folder: FreeSpace(0 if folder == full else 2**40, None, 2**41)
+        )
+        assert probe(client, "storage") == (503, False)
 
     def away(_self: object) -> None:
         raise StorageUnavailableError("refused")

@@ -14,9 +14,12 @@ from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import MemoryGauge, Source
 from services.monitor.metrics.pulse import STALE_SECONDS, Pulse
 from services.monitor.metrics.storage_use import StorageUse
+from shared import metrics
+from shared.appliance.counters import Counters
 from shared.appliance.status import ApplianceStatus
 from shared.jobs import keys
 from shared.settings import Settings
+from shared.timing import TIMING
 from tests.integration.conftest import Logged
 from tests.integration.monitor.conftest import HOST, Scene, report
 from tests.support.redis_server import RedisServer
@@ -120,6 +123,23 @@ def test_a_queue_of_which_living_workers_take_nothing_stands_still(felt: Felt, s
     assert felt.after().standstill_seconds > 0
     scene.heartbeats.withdraw(heartbeat.name)
     assert felt.after().standstill_seconds == 0  # that there is no worker is another matter
+
+
+def test_work_of_which_no_batch_ends_is_stalled_until_one_does(felt: Felt, scene: Scene) -> None:
+    assert felt.after().stalled_seconds == 0
+    heartbeat, job = scene.beat(), scene.accept(3)
+    limit = TIMING.stalled_batches * felt.settings.batch_timeout_seconds
+    scene.take(heartbeat, job)
+    felt.after()
+    for _ in range(int(limit / 2) - 1):
+        assert felt.after(2).stalled_seconds == 0
+    assert felt.after(2).stalled_seconds > limit
+    assert not felt.pulse.progresses
+    counters = Counters(scene.connection)
+    counters.observe(metrics.BATCH_SECONDS, 1.0)
+    counters.flush()
+    assert felt.after(2).stalled_seconds == 0
+    assert felt.pulse.progresses
 
 
 @pytest.mark.parametrize("counter", ["1", "many"], ids=["INFO is forbidden", "a counter is no number"])

@@ -19,5 +19,9 @@ def test_three_crashes_within_a_minute_are_too_many(monkeypatch: pytest.MonkeyPa
     now[0] = 90.0
     programs.note_crash("host/worker-1")
     assert programs.crashing() == {"host/worker-1"}
+    assert programs.restarting() == set()
+    for _ in range(3):
+        programs.note_exit("redis")
+    assert programs.restarting() == {"redis"}
     now[0] = 111.0
     assert programs.crashing() == set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,10 +25,11 @@ OWN = 99
         ("RUNNING", {"pid": "11"}, None),
     ],
 )
-def test_the_exit_of_a_worker_is_reported(
+def test_the_exit_of_a_program_is_reported(
     state: str, fields: dict[str, str], wanted: ExitReport | None
 ) -> None:
-    for name, expected in (("worker-1", wanted), ("api", None)):
+    other = replace(wanted, process_name="api", is_worker=False) if wanted else None
+    for name, expected in (("worker-1", wanted), ("api", other), ("announce", None)):
         named = {"processname": name, "groupname": name.partition("-")[0]}
         assert note_exit(Event(f"PROCESS_STATE_{state}", named | fields)) == expected
 
@@ -59,7 +61,8 @@ def test_states_names_and_running_workers_and_which_are_given_up(
     programs.adopt([Program("api", "api", "FATAL"), Program("announce", "announce", "FATAL")])
     assert programs.states() == {"api": "FATAL"}
     for name in ("announce", "api"):
-        assert note_exit(Event("PROCESS_STATE_FATAL", {"processname": name, "groupname": name})) is None
+        report = note_exit(Event("PROCESS_STATE_FATAL", {"processname": name, "groupname": name}))
+        assert (report is None) == (name == "announce")
     assert caplog.messages == ["supervisord has given up on a program"]
 
 
