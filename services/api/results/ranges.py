@@ -25,9 +25,9 @@ class ByteRange:
     last: int | None
 
     @classmethod
-    def parse(cls, header: str | None) -> Self | None:
+    def parse(cls, header: str) -> Self | None:
         """Return the range in a Range header; None if the whole result is to be sent."""
-        match = _RANGE.fullmatch((header or "").strip())
+        match = _RANGE.fullmatch(header.strip())
         if match is None:
             return None
         first, last = (int(text) if text else None for text in match.groups())

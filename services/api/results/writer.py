@@ -97,7 +97,7 @@ class Writer:
         given = FORMATS if csv_safe else FORMATS | {RAW_CSV.media_type: RAW_CSV}
         formats = [given[name] for name in acceptable(accept, tuple(given), "A result")]
         zipped = accepts_gzip(req.get_header("Accept-Encoding"))
-        part = ByteRange.parse(req.get_header("Range")) if req.method == "GET" else None
+        asked = req.get_header("Range") if req.method == "GET" else None
         return cls(
             accept,
             formats,
@@ -105,7 +105,7 @@ class Writer:
             rows,
             interactions,
             head_only=req.method == "HEAD",
-            part=part,
+            part=ByteRange.parse(asked) if asked else None,
             if_range=req.get_header("If-Range"),
             client_left=req.env.get(CLIENT_LEFT, bool),
         )
