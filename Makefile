@@ -75,7 +75,10 @@ nightly: setup-dev ## the long runs: coverage, chaos by five seeds, soak, bench,
 	@SHAPBOX_ATTACK_SECONDS=60 SHAPBOX_RACE_SECONDS=180 OUTAGE_SECONDS=60 REDIS_KILLS=50 PLACED_KILLS=50 \
 	$(PY) -m pytest tests/container/test_http_attacks.py tests/integration/api/test_races.py \
 	tests/appliance/test_redis_outage.py tests/appliance/test_placed_kills.py
+	@POWER_CUTS=2000 POWER_LIVES=3 POWER_STARTS=20 $(PY) -m pytest tests/search/power
 	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.lab.bench
+
+C_FILES = $(wildcard shared/treeshap/native/*.[ch] ops/lab/chaos/*.c tests/search/power/*.c)
 
 lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScript, CSS, C, YAML, the Dockerfile
 	@.venv/bin/ruff check .
@@ -83,7 +86,7 @@ lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScrip
 	@$(PY) -m mypy
 	@.venv/bin/lint-imports --no-logo
 	@$(PY) -m ops.prose
-	@.venv/bin/clang-format --dry-run -Werror shared/treeshap/native/*.[ch]
+	@.venv/bin/clang-format --dry-run -Werror $(C_FILES)
 	@.venv/bin/yamllint --strict .
 	@.venv/bin/hadolint Dockerfile
 	@if [ -x .venv/bin/biome ]; then .venv/bin/biome ci --no-errors-on-unmatched services/api; \
@@ -92,7 +95,7 @@ lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScrip
 format: setup-dev ## let ruff, clang-format and biome write the layout
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
-	@.venv/bin/clang-format -i shared/treeshap/native/*.[ch]
+	@.venv/bin/clang-format -i $(C_FILES)
 	@if [ -x .venv/bin/biome ]; then .venv/bin/biome check --write services/api; fi
 
 openapi: setup-dev ## write services/api/openapi.json from openapi.yaml

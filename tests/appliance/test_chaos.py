@@ -19,8 +19,9 @@ from shared.appliance.counters import Counters
 from shared.jobs.store import JobStore
 from shared.metrics import ROWS_EXPLAINED
 
-#: A seed whose first faults kill the api, Redis, a worker and the monitor within four seconds.
-SEED, SECONDS = 54435, 8
+#: A seed whose first faults are a jump of the clock, a stop of the api, a power cut, kills of the api and of a worker, and a
+#: full disk.
+SEED, SECONDS = 183637, 10
 #: Jobs of up to some batches, and few clients: it is the faults that matter.
 MIXTURE = Mixture(
     ((1, 1, 30), (2, 500, 35), (501, 3_000, 35)), interventional=0.04, again=0.1, cancelled=0.06
@@ -65,7 +66,7 @@ def damage(folder: Path, load: Load, counters: Counters) -> None:
     """Lose a result of the appliance, and alter two others, behind its back."""
     sizes = Counter({entry.id: entry.planned.rows for entry in load.ledger.entries("completed")})
     lost, altered, turned = (
-        next(folder.glob(f"shapbox-chaos-*/data/objects/jobs/{job_id}/result/*.npy"))
+        next(folder.glob(f"shapbox-chaos-*/**/objects/jobs/{job_id}/result/*.npy"))
         for job_id, _ in sizes.most_common(3)
     )
     lost.unlink()
