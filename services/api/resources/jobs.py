@@ -47,9 +47,9 @@ class JobsResource(Resource, access=Access.JOBS):
         assert job is not None  # only a request for values keeps none
         waited = self._components.job_waits.wait_for_accepted(job, wait.seconds)
         wait.acknowledge(resp)
-        give_job(req, resp, job, 200 if wait.seconds and job.status.ended else 202)
         waited.acknowledge(resp)
         job = waited.job
+        give_job(req, resp, job, 200 if wait.seconds and job.status.ended else 202)
 
     def on_get(self, req: Any, resp: Any) -> None:
         """List jobs, newest first."""
@@ -105,9 +105,10 @@ class ResultResource(Resource, access=Access.JOBS):
 
     def on_get(self, req: Any, resp: Any, job_id: str) -> None:
         """Answer with the values and interactions of all rows, or of a page of them."""
-        query = Query(req, "offset", "limit", "interactions")
+        query = Query(req, "offset", "limit", "interactions", "csv_safe")
         interactions = query.flag("interactions") is not False
-        writer = Writer.negotiate(req, read_row_range(query), interactions=interactions)
+        safe = query.flag("csv_safe") is not False
+        writer = Writer.negotiate(req, read_row_range(query), interactions=interactions, csv_safe=safe)
         job = self._components.store.get(job_id)
         self._components.responses.give_stored(resp, writer, job)
 
