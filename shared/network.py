@@ -39,7 +39,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
 
 
 def client_address(address: Any) -> Any:
-    """Return a socket's address; an IPv4 client of a listener on `::` as that of any IPv4 client."""
+    """Return a socket's address, in IPv4 also for an IPv4 client of a listener on `::`."""
     host = str(address[0]).removeprefix(_MAPPED_PREFIX)
     return (host, address[1]) if "." in host else address
 

@@ -172,7 +172,7 @@ class Settings:
 
     @property
     def api_files(self) -> int:
-        """The files that the api may have open: a socket for each connection, a body or answer that waits, and others."""
+        """The files that the api may have open: two for each connection, and others."""
         return 2 * (self.max_connections + RESERVED_CONNECTIONS) + 100
 
     @property

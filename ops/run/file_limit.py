@@ -1,4 +1,4 @@
-"""Raises the limit of open files to what the api's connections need; the programs inherit it."""
+"""Raises the limit of open files, which the programs inherit, for the api's connections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The api's connections and waiting requests: a small file that the monitor reads for its metrics."""
+"""The api's connections and waiting requests: a small file that the monitor reads."""
 
 from __future__ import annotations
 

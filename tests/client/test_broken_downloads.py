@@ -21,7 +21,7 @@ ROWS, CUT_BYTES = 12_000, 300_000
 
 @contextlib.contextmanager
 def breaking(port: int) -> Iterator[str]:
-    """Pass connections on to a port, and break each after so many bytes of answers; yield the address."""
+    """Yield an address that passes connections on, and breaks each after some bytes."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def serve() -> None:

@@ -149,6 +149,44 @@ def test_a_broken_download_starts_anew(script: Script, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["values.csv"]
 
 
+def test_a_broken_download_goes_on_where_it_ended_if_the_bytes_are_the_same(
+    script: Script, tmp_path: Path
+) -> None:
+    whole = bytes(range(200)) * 5
+    same = {"Accept_Ranges": "bytes", "ETag": '"one"'}
+
+    def part(first: int, last: int, tag: str = '"one"') -> bytes:
+        content_range = f"bytes {first}-{last}/1000"
+        return reply(206, whole[first : last + 1], ETag=tag, Content_Range=content_range)
+
+    cut_off = reply(200, whole[:300], **{**same, "Content_Length": "1000"})
+    cut_again = part(300, 999)[:-500]
+    for answers, asked in (
+        ([cut_off, reply(503, b"{}", Retry_After="0"), cut_again, part(500, 999)], [None, 300, 300, 500]),
+        ([cut_off, reply(200, whole[::-1][:100], **same)], [None, 300]),  # it is another result by now
+        ([cut_off, part(0, 999), reply(200, whole, **same)], [None, 300, None]),  # not what was asked for
+        ([cut_off, reply(416, b"{}", Retry_After="0"), reply(200, whole)], [None, 300, None]),
+        ([reply(200, whole[:300], ETag='W/"one"', Content_Length="1000"), reply(200, whole)], [None, None]),
+    ):
+        for saves in (True, False):
+            script.requests.clear()
+            script.responses += [reply(200, JOB % b"completed"), *answers]
+            job = Shapbox(script.url, "key").job("a1")
+            if saves:
+                job.save(tmp_path / "values.csv")
+                received = (tmp_path / "values.csv").read_bytes()
+            else:
+                received = job.fetch("text/csv")
+            assert received == (whole[::-1][:100] if len(asked) == 2 and asked[1] else whole)
+            sent = [text.lower() for text in script.requests[1:]]
+            ranges = [re.search(rb"\r\nrange: bytes=(\d+)-\r\n", text) for text in sent]
+            assert [int(found[1]) if found else None for found in ranges] == asked
+            assert [b'if-range: "one"' in text for text in sent] == [bool(found) for found in ranges]
+    answer = Shapbox(script.url, "key")
+    script.responses += [part(0, 9)]
+    assert answer.call("GET", "/x", headers={"Range": "bytes=0-9"}).body == whole[:10]
+
+
 @pytest.mark.parametrize(
     ("answers", "sent"),
     [

@@ -36,7 +36,7 @@ _log = logging.getLogger("shapbox.job_waits")
 
 
 class Waited(NamedTuple):
-    """A job after a wait, and whether the wait ended before its time although the job had not."""
+    """A job after a wait, and whether neither the job nor the time had ended."""
 
     job: Job
     cut_short: bool = False
@@ -58,7 +58,7 @@ class JobWaits:
         stopping: threading.Event,
         most_waiting: int,
     ) -> None:
-        """Let so many requests wait at a time. Stop waiting once `stopping` is set; call `wake_all` then."""
+        """Stop waiting once `stopping` is set; call `wake_all` then."""
         self._redis = connection
         self._store = store
         self._counters = counters

@@ -206,7 +206,7 @@ class Channel(HTTPChannel):  # type: ignore[misc]  # waitress has no types
         return bool(self.close_when_flushed and not self.total_outbufs_len)
 
     def client_left(self) -> bool:
-        """Return whether the client has ended its side; asked by the thread that works on its answer."""
+        """Return whether the client has ended its side, for the thread that answers it."""
         try:
             return bool(self.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b"")
         except BlockingIOError:

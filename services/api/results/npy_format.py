@@ -29,7 +29,7 @@ def _write_rows(result: Result) -> Iterator[bytes]:
 
 
 def seek_npy(result: Result, position: int) -> tuple[Iterator[bytes], int]:
-    """Return what `write_npy` writes from a place on that is at most `position`, and this place.
+    """Return the bytes of `write_npy` from a place at or before `position` on, and the place.
 
     Rows before it are not read.
     """

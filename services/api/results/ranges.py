@@ -19,7 +19,7 @@ class RangeNotSatisfiableError(ShapboxError, status=416, title="The range is bey
 
 @dataclass(frozen=True, slots=True)
 class ByteRange:
-    """A range as it was requested: from `first` to `last`, or the last `last` bytes if `first` is None."""
+    """A range as requested: `first` to `last`, or the last `last` bytes without `first`."""
 
     first: int | None
     last: int | None
@@ -48,7 +48,7 @@ class ByteRange:
 
 
 def cut(chunks: Iterable[bytes], part: range, client_left: Callable[[], bool]) -> Iterator[bytes]:
-    """Yield the bytes of a part; those before it are made and dropped, unless the client leaves meanwhile."""
+    """Yield the bytes of a part, and drop those before it while the client is there."""
     position = 0
     for chunk in chunks:
         piece = chunk[max(0, part.start - position) : part.stop - position]

@@ -133,7 +133,7 @@ class ResultResponses:
         streams: ConcurrencyLimit,
         commit: str,
     ) -> None:
-        """`streams` limits the large results that are being sent. Another commit may write other bytes."""
+        """Use `streams` to limit large results. Another `commit` may write other bytes."""
         self._store = store
         self._commit = commit
         #: The lengths of results that were counted for a range, by entity tag.
