@@ -25,9 +25,10 @@ class ExplainResource(Resource, access=Access.JOBS):
 
     def on_post(self, req: Any, resp: Any) -> None:
         """Answer with the values; with 202 and the job document if they are not there in time."""
-        query = Query(req, *OPTION_PARAMETERS, "wait", "offset", "limit")
+        query = Query(req, *OPTION_PARAMETERS, "wait", "offset", "limit", "csv_safe")
         wait = read_wait(query, req.get_header("Prefer"), DEFAULT_WAIT)
-        writer = Writer.negotiate(req, read_row_range(query))
+        safe = query.flag("csv_safe") is not False
+        writer = Writer.negotiate(req, read_row_range(query), csv_safe=safe)
         outcome = self._components.submission.submit(req, query, waits=wait.seconds > 0, writer=writer)
         wait.acknowledge(resp)
         if isinstance(outcome, Inline):

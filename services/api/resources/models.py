@@ -13,6 +13,7 @@ from services.api.http.authentication import Access
 from services.api.http.query import Query
 from services.api.resources.resource import Resource
 from services.api.results.negotiation import acceptable
+from shared.csv_cells import harmless_names
 from shared.errors import ModelFaultError, NotFoundError
 from shared.jobs.document import Method
 from shared.models.activation.records import State
@@ -58,7 +59,9 @@ class ExamplesResource(Resource, access=Access.JOBS):
 
     def on_get(self, req: Any, resp: Any, name: str) -> None:
         """Answer with CSV or, if requested, JSON."""
-        limit = Query(req, "limit").whole("limit", EXAMPLES, 1, MAX_EXAMPLES)
+        query = Query(req, "limit", "csv_safe")
+        limit = query.whole("limit", EXAMPLES, 1, MAX_EXAMPLES)
+        safe = query.flag("csv_safe") is not False
         version = self._components.catalog.get(name)
         media_type = acceptable(req.get_header("Accept"), (CSV, JSON), "Example rows")[0]
         rows = _read_rows(version, limit)
@@ -67,7 +70,7 @@ class ExamplesResource(Resource, access=Access.JOBS):
         features = version.contract.features
         cells = labelled_rows(features, rows)
         if media_type == CSV:
-            resp.data = _as_csv(features, cells)
+            resp.data = _as_csv(features, cells, safe=safe)
         else:
             resp.media = {"model": version.id, "rows": cells}
 
@@ -109,13 +112,22 @@ def _read_rows(version: ModelVersion, limit: int) -> NDArray[np.float32]:
         raise ModelFaultError(f"Cannot read the example rows of {version.id}: {fault}") from fault
 
 
-def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]]) -> bytes:
+def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]], *, safe: bool) -> bytes:
+    """Write rows so that the reader of CSV reads the same; `safe` names and labels are no formulas in spreadsheets."""
+    names = harmless_names(feature.name for feature in features)
+    labels = [harmless_names(label for label in one.labels if isinstance(label, str)) for one in features]
     missing = [
         next((text for text in MISSING_TEXTS if text not in feature.labels), "") for feature in features
     ]
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([feature.name for feature in features])
+    writer.writerow([names[feature.name] if safe else feature.name for feature in features])
     for row in rows:
-        writer.writerow([none if cell is None else cell for cell, none in zip(row, missing, strict=True)])
+        cells = [none if cell is None else cell for cell, none in zip(row, missing, strict=True)]
+        if safe:
+            cells = [
+                known.get(cell, cell) if isinstance(cell, str) else cell
+                for cell, known in zip(cells, labels, strict=True)
+            ]
+        writer.writerow(cells)
     return text.getvalue().encode()

@@ -12,6 +12,7 @@ from typing import Any
 
 from services.api.rows.chunks import Markers
 from services.api.rows.faults import list_names, quote, show_number
+from shared.csv_cells import readable
 from shared.models.contract import Label
 
 #: The types of JSON's numbers, of true and false, and of null.
@@ -73,6 +74,8 @@ class CategoryColumn:
         self._markers = markers
         self._labels = labels
         self._codes: dict[object, float] = {label: float(code) for code, label in enumerate(labels)}
+        texts = readable(label for label in labels if isinstance(label, str))
+        self._codes_of_texts = {text: self._codes[label] for text, label in texts.items()}
         self._count = len(labels) or MAX_CODES
         #: Whether the labels are texts; otherwise they are whole numbers, or there are none.
         self.has_texts = bool(labels) and isinstance(labels[0], str)
@@ -94,8 +97,8 @@ class CategoryColumn:
     def from_text(self, cell: str) -> float:
         """Return the cell's code. A label that is also a word for missing values is the label."""
         for text in (cell, cell.strip()):
-            if text in self._codes:
-                return self._codes[text]
+            if text in self._codes_of_texts:
+                return self._codes_of_texts[text]
         try:
             number = parse_cell(cell)
         except ValueError:

@@ -19,6 +19,7 @@ from services.api.rows.columns import parse_cell
 from services.api.rows.faults import list_names, no_rows, quote, row_too_long, shorten_name
 from services.api.rows.line_blocks import LineTooLongError, read_line_blocks
 from services.api.rows.row_spec import RowSpec
+from shared.csv_cells import readable
 from shared.errors import InvalidRowsError, RowError, UnreadableBodyError
 
 #: The bytes of numbers, separators and the words for a missing value.
@@ -206,14 +207,14 @@ def _fill_missing(text: bytes) -> bytes:
 
 
 def _order_columns(header: list[str], features: tuple[str, ...]) -> list[int]:
-    """Find the column of each feature by its exact name, or else without surrounding space.
+    """Find the column of each feature by its exact name, as this api writes it, or else without surrounding space.
 
     Raises InvalidRowsError that lists doubled, unknown and missing columns.
     """
-    known = set(features)
+    known, written = set(features), readable(features)
     stripped = Counter(map(str.strip, features))
     unpadded = {name.strip(): name for name in features if stripped[name.strip()] == 1}
-    names = [name if name in known else unpadded.get(name.strip(), name.strip()) for name in header]
+    names = [written.get(name) or unpadded.get(name.strip(), name.strip()) for name in header]
     given = set(names)
     faults = {
         ("doubled", "the header has this column more than once"): [

@@ -16,7 +16,7 @@ from services.api.app import create_app
 from services.api.components import Components
 from services.api.resources import models as models_module
 from shared.build import ROOT
-from shared.jobs.document import Method
+from shared.jobs.document import Job, Method
 from shared.models.activation.records import Activations, ExplanationKind, MethodRecord, State, VersionRecord
 from shared.models.catalog import ModelCatalog
 from shared.models.contract import Adverse, Contract, Feature, Kind, Link, Reason, Trees, TreesReason
@@ -285,6 +285,28 @@ def test_labels_come_back_as_the_same_codes(components: Components, tmp_path: Pa
         ["1.5", "0.0", "rent, shared", "10", "3", " padded "],
         ["", "1.0", "", "-20", "", "a,b"],
     ]
+
+
+def test_names_and_labels_are_no_formulas_in_spreadsheets_unless_asked_for_and_are_read_back(
+    components: Components, tmp_path: Path, finish: Callable[[Job], object]
+) -> None:
+    labels = ("=1+1", "-5", "+x", "@sum", "plain")
+    features = (Feature("=cmd|A1"), Feature("-home", Kind.CATEGORY, labels), Feature("-1.5e3"))
+    rows = np.array([[-1, code, 2] for code in range(len(labels))], np.float32)
+    other, client = serving(components, tmp_path, features, rows)
+    harmless = ["'=cmd|A1", "'-home", "-1.5e3"], ["'=1+1", "-5", "'+x", "'@sum", "plain"]
+    raw = [feature.name for feature in features], list(labels)
+    for query, (names, cells) in (("", harmless), ("?csv_safe=true", harmless), ("?csv_safe=false", raw)):
+        body = client.get(f"/v1/models/credit/examples{query}").body
+        header, *lines = csv.reader(io.StringIO(body.decode()))
+        assert (header, [line[1] for line in lines]) == (names, cells)
+        assert lines[0][0] == "-1.0"
+        job = other.store.get(client.post("/v1/jobs?model=credit", body, CSV).json["id"])
+        np.testing.assert_array_equal(other.payloads.rows(job, 0), rows)
+        finish(job)
+        reply = client.get(f"/v1/jobs/{job.id}/result{query}", Accept=CSV)
+        assert next(csv.reader(io.StringIO(reply.body.decode()))) == [*names, "base_value", "prediction"]
+    assert client.get("/v1/models/credit/examples?csv_safe=no").refusal == (400, "bad-parameter")
 
 
 def test_a_missing_value_of_a_model_with_one_feature_is_no_empty_line(

@@ -75,6 +75,17 @@ def test_csv_has_a_line_for_each_row_and_output() -> None:
     ]
 
 
+def test_names_in_csv_are_no_formulas_and_numbers_stay_numbers() -> None:
+    formulas = ["=1+1", "-1", "-a", "'@b", "\uff1dc"]
+    result = make_result([[[-1, 2, 3, -4, 5, 6, 7]]] * 2, formulas, ["+x"])
+    several = make_result([[[1, 2, 3]] * 2], ["a"], ["+x", "+1"])
+    cells = list(csv.reader(io.StringIO(b"".join(write_csv(result)).decode(), newline="")))
+    assert cells[0] == ["'=1+1", "-1", "'-a", "''@b", "'\uff1dc", "base_value", "prediction"]
+    assert cells[1] == ["-1.0", "2.0", "3.0", "-4.0", "5.0", "6.0", "7.0"]
+    assert b"".join(write_csv(several)).split()[1:] == [b"'+x,1.0,2.0,3.0", b"+1,1.0,2.0,3.0"]
+    assert b"".join(write_csv(result, safe=False)).startswith("=1+1,-1,-a,'@b,\uff1dc,base".encode())
+
+
 def test_json_is_the_same_whether_its_numbers_are_kept_or_read_three_times(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
