@@ -165,7 +165,7 @@ class StorageUnavailableError(
 
 
 class StartingError(ShapboxError, status=503, title="The appliance is starting", retry_after=5):
-    """Boot is activating models, or the api is starting. Raised by nobody: ops/run/starting_answers.py answers it."""
+    """Boot is activating models, or the api is starting. ops/run/starting_answers.py tells it."""
 
 
 class DrainingError(ShapboxError, status=503, title="The appliance is stopping", retry_after=10):

@@ -1,4 +1,4 @@
-"""Checks before the start that the programs can have the processes and threads that they need.
+"""Checks before the start that there can be as many processes and threads as are needed.
 
 They are started on trial: a limit may belong to the cgroup, to the user, who may run other things, or to the machine.
 """
@@ -31,7 +31,7 @@ def needed_tasks(settings: Settings, workers: int) -> int:
 
 
 def check_process_limit(settings: Settings, workers: int) -> None:
-    """Raise BootError with the limit, what is needed and how to raise it, if so many cannot be started."""
+    """Raise BootError that names the limit and the remedy if too few can be started."""
     needed = needed_tasks(settings, workers)
     started = _start_threads(needed)
     if started < needed:
@@ -58,7 +58,7 @@ def _remedy(needed: int) -> str:
 
 
 def _start_threads(number: int) -> int:
-    """Start so many threads, or as many as there can be; end them, and return how many there were."""
+    """Start threads, as many as there can be; end them, and return how many there were."""
     over, threads = threading.Event(), list[threading.Thread]()
     usual = threading.stack_size(STACK_BYTES)
     try:

@@ -1,4 +1,4 @@
-"""Has a program answer at PORT from boot's longest step until the api does (starting_answers.py)."""
+"""Starts the program that answers at PORT until the api does (starting_answers.py)."""
 
 from __future__ import annotations
 

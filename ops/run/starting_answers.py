@@ -1,4 +1,4 @@
-"""`python -m ops.run.starting_answers JSON`: answers at PORT while boot works and the api starts.
+"""`python -m ops.run.starting_answers JSON`: answers at PORT until the api does.
 
 `/healthz` is 200 as long as there is progress, so that no platform ends a long first start; every other path is 503. It
 passes the listening sockets on to the api, and ends with boot or supervisord. It loads little: models are activated meanwhile.
@@ -31,7 +31,7 @@ LOOK_SECONDS = 0.5
 
 
 class Progress:
-    """What boot is doing, as it writes it into a pipe, one JSON object a line."""
+    """The step that boot is at, as it writes it into a pipe, one JSON object a line."""
 
     def __init__(self) -> None:
         self._unfinished = b""
@@ -50,7 +50,7 @@ class Progress:
 
     @property
     def detail(self) -> str:
-        """What is being done, and for how long already."""
+        """The present step, and for how long it has lasted."""
         return f"{self.what} ({time.monotonic() - self._since:.0f} s)"
 
     @property

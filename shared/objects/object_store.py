@@ -212,7 +212,7 @@ def _first_line(fault: Exception) -> str:
 
 
 def _client_options(*, patient: bool) -> ClientConfig:
-    """Return the options of one try: the api gives up a store that is silent, not a large object."""
+    """Return the options of one try: impatience is with silence, not with large objects."""
     # This replaces AWS_ALLOW_HTTP and the like: an endpoint of http:// is permission enough.
     options: ClientConfig = {"allow_http": True}
     if patient:

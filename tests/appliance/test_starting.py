@@ -1,4 +1,4 @@
-"""A first start: answers from before the first model's activation until the api has the port."""
+"""A first start: it answers from the first model's activation on until the api does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from ops.lab.trial_appliance import Appliance
+from ops.verify.checks.access import reachable
+from ops.verify.report import FailedError
+from ops.verify.visit import VerifyOptions, Visit
 from shapbox import NoAnswerError
 from tests.appliance.conftest import MakeAppliance
 from tests.support.activated import add_model
@@ -48,6 +53,8 @@ def test_a_first_start_is_healthy_but_not_ready_names_the_model_and_never_refuse
                 refused = appliance.call(method, path, b"x" * 100_000 if method == "POST" else None)
                 problem = check_refusal(refused, 503, "starting")
                 assert "first@1" in problem["detail"]
+            with pytest.raises(FailedError, match="is starting"):
+                reachable(Visit(VerifyOptions(appliance.url)))
         seen = []
         while not started.done():
             seen.append(health(appliance))  # by a connection of its own

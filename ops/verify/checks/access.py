@@ -9,6 +9,7 @@ from ops.verify.appliance import LOG, json_of, said
 from ops.verify.report import FailedError, NotCheckedError
 from ops.verify.visit import Visit
 from shapbox import NoAnswerError
+from shared.errors import StartingError
 
 #: Digits of a commit that must agree at least.
 LEAST_DIGITS = 7
@@ -36,6 +37,10 @@ def reachable(visit: Visit) -> str:
         )
         raise FailedError(f"{fault}.", remedy) from fault
     seconds, version = time.monotonic() - started, json_of(answer)
+    if version.get("type") == f"/problems/{StartingError.slug}":
+        raise FailedError(
+            f"{visit.appliance.url} is starting: {said(answer)}.", "Verify it when it is ready."
+        )
     if answer.status != 200 or "commit" not in version:
         remedy = "See that the address is the service's own, and that a deploy of it is live."
         detail = f"{visit.appliance.url} is not Shapbox: GET /version answers {said(answer)}."

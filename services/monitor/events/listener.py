@@ -56,7 +56,7 @@ def read_events(stdin: BinaryIO, stdout: BinaryIO) -> Iterator[Event]:
 
 
 def note_exit(event: Event) -> ExitReport | None:
-    """Log an event about a program that died; return a report if one exited that is meant to run."""
+    """Log an event about a program that died; return a report of an exit, but of one-shots."""
     state, fields = event.name.removeprefix(PROCESS_STATE), event.fields
     if state not in ENDED_STATES or "processname" not in fields:
         return None

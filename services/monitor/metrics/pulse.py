@@ -191,7 +191,10 @@ class Pulse:
             self._note_progress(elapsed, has_work=at_work or any(heads.values()))
 
     def _note_progress(self, elapsed: float, *, has_work: bool) -> None:
-        """Count the time in which there is work and no batch ends: batches may be handed back again and again."""
+        """Count the time in which there is work and no batch ends.
+
+        Batches may be handed back again and again, which looks like work.
+        """
         sums = self._reading.sums if self._reading else {}
         ended = sum(value for (name, *_), value in sums.items() if name in ENDED)
         if not has_work or ended != self._ended:

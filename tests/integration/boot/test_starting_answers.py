@@ -1,4 +1,4 @@
-"""The program that answers while boot works: where boot hangs or dies, and where the api takes its sockets."""
+"""The program that answers while boot works, where boot hangs or dies, and at its end."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from shared.metrics import METRICS, PREFIX, MetricKind
 from tests.support.remote.certificates import make_certificates
 
 KEY, NOWHERE = "a-key-that-nobody-may-see", "http://127.0.0.1:1"
-PROBES = ("redis", "queue", "workers", "storage", "models", "draining", "monitor")
+PROBES = ("redis", "queue", "workers", "storage", "models", "programs", "draining", "monitor")
 LIMIT = 475 * MB
 PROCESSES = {"api": 60.0 * MB, "worker-1": 300.0 * MB, "worker-2": 80.0 * MB, "redis": 9.0 * MB}
 
@@ -115,7 +115,7 @@ def test_the_platform_is_asked_for_failures_since_the_visit_began() -> None:
 def test_only_first_causes_are_told(failed: dict[str, str], told: list[str]) -> None:
     probes = {name: {"ok": name not in failed, "detail": failed.get(name, "well")} for name in PROBES}
     assert [str(fault) for fault in failed_probes(probes)] == told
-    assert REMEDIES.keys() >= {*PROBES, "programs", "api"}
+    assert REMEDIES.keys() >= {*PROBES, "api"}
 
 
 class Edge(http.server.BaseHTTPRequestHandler):
