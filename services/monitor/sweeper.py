@@ -35,6 +35,8 @@ REDIS_FULL = 0.7
 ENDED_SHARE, ENDED_JOB_BYTES = 0.1, 1500
 #: Seconds between two listings of the object store: remote stores charge per request.
 LISTING_SECONDS = 300.0
+#: Seconds by which a clock that is only corrected does not change between two passes.
+JUMP_SECONDS = 60.0
 #: The prefix of RQ's records; JOB-BATCH-RANDOM follows.
 RQ_RECORDS = "rq:job:"
 #: RQ's records that one pass examines, and keys per SCAN.
@@ -70,11 +72,15 @@ class Sweeper:
         self._unlooked: deque[str] = deque()
         self._listing_due = 0.0
         self._rq_cursor = 0
+        #: Redis's clock less the monotonic one, and until when no objects are deleted since it jumped.
+        self._difference: float | None = None
+        self._hold_until = 0.0
 
     def step(self) -> None:
         """Do one pass: all duties, even if one fails. The first fault is raised."""
         # Redis's clock set the times at which jobs ended.
         now = float(self._redis.time()[0])
+        self._notice_jump(now)
         faults: list[Exception] = []
         for duty in (self.sweep_expired, self.sweep_objects, self.sweep_rq_records, self.relieve_redis):
             try:
@@ -83,6 +89,13 @@ class Sweeper:
                 faults.append(fault)
         if faults:
             raise faults[0]
+
+    def _notice_jump(self, now: float) -> None:
+        """After the clock was set, leave objects alone until uploads that began before it have ended: they look old."""
+        difference = now - time.monotonic()
+        if self._difference is not None and abs(difference - self._difference) > JUMP_SECONDS:
+            self._hold_until = time.monotonic() + TIMING.orphan_seconds
+        self._difference = difference
 
     def sweep_expired(self, now: float) -> int:
         """Delete jobs that ended RESULT_TTL_HOURS ago, as time allows; return how many."""
@@ -153,6 +166,8 @@ class Sweeper:
 
         The next pass continues with the rest of a listing.
         """
+        if time.monotonic() < self._hold_until:
+            return 0
         deadline = time.monotonic() + PASS_SECONDS
         pressed = self._disk_is_nearly_full()
         if not self._unlooked and (pressed or time.monotonic() >= self._listing_due):

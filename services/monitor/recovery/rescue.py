@@ -48,14 +48,15 @@ class Rescue:
         self._timeout = batch_timeout_seconds
         self._timing = timing
         self._exits = exits
-        #: The time that each batch's worker had waited for a processor when its claim was first seen.
-        self._first_waits: dict[tuple[str, float], float] = {}
+        #: When each batch's claim was first seen, and how long its worker had waited for a processor then. Claims have times of
+        #: their own, by a clock that may be set meanwhile.
+        self._first_looks: dict[tuple[str, float], tuple[float, float]] = {}
         self._incoming: queue.SimpleQueue[ExitReport] = queue.SimpleQueue()
         self._reports: set[ExitReport] = set()
         self._lost_due = 0.0
         self._silent: dict[int, float] = {}
         self._last_look = float("-inf")
-        self._settled_at = self._heard_since = float("inf")
+        self._settled_at = float("inf")
 
     def worker_exited(self, report: ExitReport) -> None:
         """Take supervisord's report into account in the next step."""
@@ -103,8 +104,7 @@ class Rescue:
         now = time.monotonic()
         gap = now - self._last_look > self._timing.redis_gap_seconds
         if gap:
-            seconds, micros = self._redis.time()
-            self._heard_since = seconds + micros / 1e6
+            self._first_looks.clear()  # a worker that waited for Redis, as we did, does not hang
             self._settled_at = now + self._timing.settling_seconds
             self._silent.clear()
         self._last_look = now
@@ -134,21 +134,18 @@ class Rescue:
         On a small or throttled machine a batch of seconds may take minutes. Killing its worker for that would fail the
         batch as one that kills workers, so the time in which it waited for a processor does not count.
         """
-        first_waits: dict[tuple[str, float], float] = {}
-        seconds, micros = self._redis.time()
-        now = seconds + micros / 1e6
+        looks: dict[tuple[str, float], tuple[float, float]] = {}
+        now = time.monotonic()
         for held in self._recovery.running():
             heartbeat = alive.get(held.owner) or self._exits.silent_worker(held.token)
             if heartbeat is None or (heartbeat.host, heartbeat.token) != (self._machine.host, held.token):
                 continue
-            # A worker that waited for Redis, as we did, does not hang.
-            since = max(held.since, self._heard_since)
             claim, waited = (held.token, held.since), processor_wait(heartbeat.pid)
-            first_waits[claim] = self._first_waits.get(claim, waited)
-            worked = now - since - max(0.0, waited - first_waits[claim])
+            since, waited_then = looks[claim] = self._first_looks.get(claim, (now, waited))
+            worked = now - since - max(0.0, waited - waited_then)
             if worked > self._timeout and held.token not in self._exits.hung and self._kill(heartbeat.pid):
                 self._expect_hung(held, now - since)
-        self._first_waits = first_waits
+        self._first_looks = looks
 
     def _expect_hung(self, held: Running, seconds: float) -> None:
         self._exits.hung.add(held.token)

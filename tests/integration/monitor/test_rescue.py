@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import pytest
 import redis
 
@@ -255,6 +256,19 @@ def test_a_worker_that_waits_for_a_processor_has_not_hung(
         for other in others:  # from now on the worker works, and does not end
             other.kill()
         step_until_killed(worker, rescue, lambda: scene.beat(pid=worker.pid))
+
+
+def test_a_worker_whose_claim_is_hours_old_by_a_clock_that_was_set_has_not_hung(
+    scene: Scene, rescue: Rescue, logged: Logged
+) -> None:
+    scene.working(scene.accept())
+    rescue.step()
+    [(batch, claim)] = scene.connection.hgetall(keys.RUNNING).items()
+    for shift in (-3 * 3600, 3 * 3600):
+        shifted = orjson.dumps({**orjson.loads(claim), "since": float(orjson.loads(claim)["since"]) + shift})
+        scene.connection.hset(keys.RUNNING, batch, shifted)
+        rescue.step()
+    assert not logged("worker killed")
 
 
 def test_no_process_outside_the_appliance_is_ever_killed(

@@ -202,3 +202,15 @@ def test_a_redis_that_may_evict_is_warned_of_once_with_the_remedy(
     watch.step()
     [warning] = caplog.messages
     assert "CONFIG SET maxmemory-policy noeviction" in warning
+
+
+def test_an_upload_in_progress_outlasts_a_jump_of_the_clock(
+    sweeper: Sweeper, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper_module, "LISTING_SECONDS", 0.0)
+    sweeper.step()
+    job_id = new_job_id()
+    put_one_row(scene.payloads, job_id)
+    monkeypatch.setattr(scene.connection, "time", lambda: (int(time.time() + 3 * HOUR), 0))
+    sweeper.step()
+    assert scene.payloads.job_ids() == [job_id]
