@@ -75,10 +75,14 @@ nightly: setup-dev ## the long runs: coverage, chaos by five seeds, soak, bench,
 	@SHAPBOX_ATTACK_SECONDS=60 SHAPBOX_RACE_SECONDS=180 OUTAGE_SECONDS=60 REDIS_KILLS=50 PLACED_KILLS=50 \
 	$(PY) -m pytest tests/container/test_http_attacks.py tests/integration/api/test_races.py \
 	tests/appliance/test_redis_outage.py tests/appliance/test_placed_kills.py
+	@$(PY) -m tests.search.rest --histories 100
+	@$(PY) -m tests.search.faults
+	@$(PY) -m tests.search.bit_flips
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m tests.search.fuzz
 	@POWER_CUTS=2000 POWER_LIVES=3 POWER_STARTS=20 $(PY) -m pytest tests/search/power
 	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.lab.bench
 
-C_FILES = $(wildcard shared/treeshap/native/*.[ch] ops/lab/chaos/*.c tests/search/power/*.c)
+C_FILES = $(wildcard shared/treeshap/native/*.[ch] ops/lab/chaos/*.c tests/search/power/*.c tests/search/faults/*.c)
 
 lint: setup-dev ## ruff, mypy, the import rules, the English of texts; JavaScript, CSS, C, YAML, the Dockerfile
 	@.venv/bin/ruff check .
@@ -109,6 +113,7 @@ lock: setup-dev ## resolve all lock files again
 	.venv/bin/uv pip compile $(COMPILE) ops/lab/bench/peers/$$peer.in -o ops/lab/bench/peers/$$peer.lock; done
 	@.venv/bin/uv pip compile $(COMPILE) ops/container/sbom.in -o ops/container/sbom.lock
 	@.venv/bin/uv pip compile $(COMPILE) tests/clients/python.in -o tests/clients/python.lock
+	@.venv/bin/uv pip compile $(COMPILE) tests/search/fuzz/atheris.in -o tests/search/fuzz/atheris.lock
 	@cd tests/clients/node && npm install --silent --package-lock-only --omit-lockfile-registry-resolved
 
 COMPILE := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import secrets
@@ -14,8 +15,11 @@ import tempfile
 from pathlib import Path
 
 from shared.errors import BootError
+from shared.setting_values import SHORTEST_KEY
 from shared.settings import KEY_NAMES, Role, Settings
 from shared.synced_files import sync
+
+_log = logging.getLogger(__name__)
 
 #: Random bytes of a key, and of the appliance's name: four billion names for each hostname.
 KEY_BYTES, NAME_BYTES = 32, 4
@@ -96,7 +100,7 @@ def ensure_keys(settings: Settings) -> dict[str, Path]:
         return {}
     files = {name: settings.keys_dir / name for name in KEY_NAMES if getattr(settings, name.lower()) is None}
     for path in files.values():
-        _ensure_line(path, secrets.token_urlsafe(KEY_BYTES), re.compile(".+"))
+        _ensure_line(path, secrets.token_urlsafe(KEY_BYTES), re.compile(rf"[!-~]{{{SHORTEST_KEY},}}"))
     return files
 
 
@@ -118,6 +122,9 @@ def _ensure_line(path: Path, line: str, pattern: re.Pattern[str]) -> str:
         if pattern.fullmatch(kept):
             path.chmod(0o600)
             return kept
+        if kept:  # the settings would refuse it, at this start and each one after it
+            aside = path.replace(path.with_name(f"{path.name}.damaged"))
+            _log.error("%s was damaged, so there is a new one", path.name, extra={"aside": str(aside)})
         draft.unlink(missing_ok=True)
         descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

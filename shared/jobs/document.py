@@ -93,8 +93,9 @@ class Job:
             values = {one.name: texts[one.name] for one in fields(cls) if one.name in texts}
             parsed = {name: _PARSERS.get(name, str)(text) for name, text in values.items()}
             job = cls(todo=todo, **parsed)
-            sizes = (job.rows, job.batch_rows, job.features, job.outputs)
-            sound = min(sizes) > 0 and max(sizes) < _ANY_SIZE
+            pairs = (job.interactions and job.interactions.top_pairs) or 1
+            sizes = (job.rows, job.batch_rows, job.features, job.outputs, pairs)
+            sound = min(sizes) > 0 and max(sizes) < _ANY_SIZE and "status" in texts
             sound &= texts.get(_CHECKSUM, _checksum(texts)) == _checksum(texts)
             for time in (job.created_at, job.started_at, job.finished_at):
                 rfc3339(time)

@@ -7,6 +7,7 @@ states all of these. Reading is strict (shared/models/manifest_reader.py).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -166,7 +167,8 @@ class Contract:
 
     def to_json(self) -> bytes:
         """Return the manifest as indented UTF-8 JSON; the same contract gives the same bytes."""
-        document = replace(self, format=FORMAT).document()
+        document = json.loads(json.dumps(replace(self, format=FORMAT).document(), allow_nan=False))
+        document["checksum"] = checksum_of(document)
         return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"
 
 
@@ -188,6 +190,12 @@ _LINKS = {
 def link_of(objective: str) -> Link:
     """Return how an XGBoost objective's `predict` turns margins into predictions."""
     return _LINKS.get(objective, Link.IDENTITY)
+
+
+def checksum_of(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of a JSON document without its white space."""
+    text = json.dumps(document, separators=(",", ":"), ensure_ascii=True, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def is_model_folder(folder: Path) -> bool:

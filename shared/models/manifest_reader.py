@@ -32,6 +32,7 @@ from shared.models.contract import (
     Reason,
     Trees,
     TreesReason,
+    checksum_of,
     link_of,
     remedy_for,
 )
@@ -44,7 +45,8 @@ _REQUIRED = {
     2: (*_BOTH, "format", "library", "library_version", "link", "missing", "trees", "precision"),
 }
 _OPTIONAL_1 = ("size", "background", "examples", "fallback")
-_OPTIONAL = {1: _OPTIONAL_1, 2: (*_OPTIONAL_1, "expected", "groups", "reasons", "never_reasons", "adverse")}
+_OPTIONAL_2 = (*_OPTIONAL_1, "expected", "groups", "reasons", "never_reasons", "adverse", "checksum")
+_OPTIONAL = {1: _OPTIONAL_1, 2: _OPTIONAL_2}
 
 
 def read_contract(text: bytes, source: Path = Path(MANIFEST_FILE)) -> Contract:
@@ -55,6 +57,7 @@ def read_contract(text: bytes, source: Path = Path(MANIFEST_FILE)) -> Contract:
     reader = _Reader(source, text)
     found = reader.format()
     reader.refuse_unknown_and_missing(found)
+    reader.refuse_altered()
     contract = _read(reader, found)
     _check_names(reader, contract)
     return contract
@@ -134,6 +137,15 @@ class _Reader:
             self.fail(f"it lacks {', '.join(missing)}")
         if unknown := sorted(set(self.document) - set(_REQUIRED[found]) - set(_OPTIONAL[found])):
             self.fail(f"it has unknown keys ({', '.join(unknown)})")
+
+    def refuse_altered(self) -> None:
+        """Refuse a manifest that is not as it was written: nothing else would show a changed name or number."""
+        checksum = self.document.get("checksum")
+        rest = {key: value for key, value in self.document.items() if key != "checksum"}
+        if checksum is not None and checksum != checksum_of(rest):
+            self.fail(
+                "its checksum is not that of its content (remove 'checksum' if you changed it on purpose)"
+            )
 
     def text(self, key: str) -> str:
         value = self.document[key]

@@ -79,7 +79,7 @@ def replace_model(version: ModelVersion, content: bytes) -> None:
     version.model_path.write_bytes(content)
     path = version.folder / "manifest.json"
     manifest = orjson.loads(path.read_bytes())
-    manifest |= {"sha256": sha256(content).hexdigest(), "size": len(content)}
+    manifest |= {"sha256": sha256(content).hexdigest(), "size": len(content), "checksum": None}
     path.write_bytes(orjson.dumps(manifest))
 
 

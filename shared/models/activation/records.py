@@ -14,6 +14,7 @@ from typing import Any, Self
 import orjson
 
 from shared.jobs.document import Method
+from shared.models.contract import checksum_of
 
 #: The engine that needs nothing but XGBoost.
 XGBOOST = "xgboost"
@@ -107,14 +108,18 @@ class Activations:
     def write(self, path: Path) -> None:
         """Write the file at once. Raises OSError."""
         aside = path.with_suffix(".new")
-        aside.write_bytes(orjson.dumps(asdict(self), option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS))
+        document = orjson.loads(orjson.dumps(asdict(self), option=orjson.OPT_NON_STR_KEYS))
+        document["checksum"] = checksum_of(document)
+        aside.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2))
         aside.rename(path)
 
     @classmethod
     def read(cls, path: Path) -> Self:
-        """Read the file. Without a readable file there are no records."""
+        """Read the file. Without one that is as it was written there are no records."""
         try:
             document = orjson.loads(path.read_bytes())
+            if document.pop("checksum") != checksum_of(document):
+                return cls()
             versions = {
                 name: VersionRecord.of_document(one) for name, one in document.pop("versions").items()
             }

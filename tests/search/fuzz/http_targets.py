@@ -109,5 +109,5 @@ def _described(request: Any) -> Any:
     if refusal is not None:
         return refusal.status
     body = b"" if request.body_rcv is None else request.body_rcv.getfile().read()
-    assert request.headers.get("CONTENT_LENGTH", str(len(body))) == str(len(body))
+    assert int(request.headers.get("CONTENT_LENGTH", len(body))) == len(body)
     return request.command, request.path, request.query, request.version, dict(request.headers), body

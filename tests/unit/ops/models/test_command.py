@@ -63,6 +63,8 @@ def test_a_manifest_that_disagrees_with_its_model_and_no_models_are_faults(owner
     manifest = owner.models_dir / "mine/1/manifest.json"
     document = json.loads(manifest.read_text())
     manifest.write_text(json.dumps({**document, "features": document["features"][:2]}))
+    assert "remove 'checksum' if you changed it on purpose" in verify_models(owner.models_dir)[0][0].what
+    manifest.write_text(json.dumps({**document, "features": document["features"][:2], "checksum": None}))
 
     [fault], _ = verify_models(owner.models_dir)
 

@@ -46,7 +46,7 @@ def refused_for(reason: str, *ids: str) -> Activations:
 
 def change_manifest(where: ModelVersion, **changes: Any) -> None:
     path = where.folder / "manifest.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "checksum": None, **changes}))
 
 
 def test_models_are_found_by_name_and_by_version(tmp_path: Path) -> None:

@@ -89,7 +89,11 @@ def test_a_manifest_survives_being_written_and_read() -> None:
     for document in (WHOLE, NEEDED, {**WHOLE, "fallback": True, "adverse": None}):
         contract = read_contract(text_of(document), SOURCE)
         assert read_contract(contract.to_json()) == contract
-    assert json.loads(read_contract(text_of(WHOLE), SOURCE).to_json()) == WHOLE
+    written = json.loads(read_contract(text_of(WHOLE), SOURCE).to_json())
+    with pytest.raises(ModelFaultError, match="checksum"):
+        read_contract(text_of({**written, "missing": [-998]}), SOURCE)
+    assert len(written.pop("checksum")) == 64
+    assert written == WHOLE
     bare = read_contract(text_of(NEEDED), SOURCE)
     optional = (bare.size, bare.background, bare.examples, bare.expected, bare.adverse)
     assert optional == (None,) * 5
