@@ -7,6 +7,7 @@ import gzip
 import io
 import itertools
 import json
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shapbox.rows import CSV, NPY, is_frame, is_missing, known, path_type
+
+#: Texts to which the appliance adds an apostrophe in CSV, since a spreadsheet would take them for formulas.
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
+_NUMBER = re.compile(r"'*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 #: Words of CSV for missing values, true and false; in lower case.
 _WORDS = {
@@ -103,11 +108,23 @@ def _is_blank(line: Sequence[str]) -> bool:
 def _finder(header: Sequence[Any]) -> Callable[[str], int]:
     """Return a function that finds a feature's column.
 
-    It looks for the exact name first, then for the name without surrounding space.
+    It looks for the exact name first, then for the name as CSV of the appliance has it, or without surrounding space.
     """
     exact = {str(name): place for place, name in enumerate(header)}
     stripped = {name.strip(): place for name, place in exact.items()}
-    return lambda name: exact[name] if name in exact else stripped[name.strip()]
+
+    def find(name: str) -> int:
+        for text in (name, _in_csv(name)):
+            if text in exact:
+                return exact[text]
+        return stripped[name.strip()]
+
+    return find
+
+
+def _in_csv(text: str) -> str:
+    """Return a text as the appliance writes it in CSV."""
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:
@@ -124,7 +141,8 @@ def _number(cell: Any) -> float:
 
 
 def _codes(column: Any, labels: Sequence[Any]) -> NDArray[np.float64]:
-    codes = {str(label): float(code) for code, label in enumerate(labels)}
+    as_they_are = {str(label): float(code) for code, label in enumerate(labels)}
+    codes = {_in_csv(label): code for label, code in as_they_are.items()} | as_they_are
     return np.array([_code(cell, codes) for cell in column], dtype=np.float64)
 
 

@@ -123,10 +123,11 @@ class JobFlows:
         yield from self.follow()
         return (yield from self._result(media_type)).body
 
-    def save(self, path: str | Path, *, progress: Progress = False) -> Flow[None]:
+    def save(self, path: str | Path, *, progress: Progress = False, csv_safe: bool = True) -> Flow[None]:
         """Wait, and write the result to a CSV, NPY or NDJSON file without holding it in memory.
 
-        The file appears when it is complete.
+        The file appears when it is complete. In CSV, names that a spreadsheet would take for formulas get an apostrophe in
+        front; `csv_safe=False` leaves them as they are.
         """
         yield from self.follow()
         path = Path(path)
@@ -134,7 +135,9 @@ class JobFlows:
         part = path.with_name(f"{path.name}.part")
         try:
             with part.open("wb") as sink, showing(progress, "saving") as show:
-                yield from self._result(media_type, sink=sink, show=show)
+                yield from self._result(
+                    media_type, "" if csv_safe else "?csv_safe=false", sink=sink, show=show
+                )
             part.replace(path)
         finally:
             part.unlink(missing_ok=True)

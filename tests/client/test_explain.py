@@ -243,3 +243,12 @@ found = Shapbox({appliance.url!r}, {appliance.api_key!r}).explain([[1.0] * 10], 
 assert found.values.shape == (1, 10) and found.data.shape == (1, 10)
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_names_and_labels_are_read_from_csv_in_which_they_are_no_formulas(tmp_path: Path) -> None:
+    features = [{"name": "=a"}, {"name": "-home", "labels": ["+x", "-5"]}]
+    wanted = [[-1.0, 0.0], [2.0, 1.0]]
+    for header, label in (("'=a,'-home", "'+x"), ("=a,-home", "+x")):
+        path = written(tmp_path / "rows.csv", f"{header}\n-1,{label}\n2,-5\n")
+        found = read_data(path, {"contract": {"features": features}})
+        np.testing.assert_array_equal(found["data"], wanted)

@@ -36,6 +36,8 @@ def test_a_job_tells_of_its_progress_and_gives_its_result_in_every_form(
     for name in ("values.csv", "values.npy", "values.ndjson"):
         job.save(tmp_path / name, progress=True)
     assert (tmp_path / "values.csv").read_bytes() == job.fetch("text/csv")
+    job.save(tmp_path / "values.csv", csv_safe=False)
+    assert (tmp_path / "values.csv").read_bytes() == job.fetch("text/csv")  # no name is a formula
     np.testing.assert_array_equal(np.load(tmp_path / "values.npy")[:, :-1], values)
     assert (tmp_path / "values.ndjson").read_bytes().count(b"\n") == 2000
     assert len(list(tmp_path.iterdir())) == 3  # nothing is left of the parts
