@@ -36,8 +36,8 @@ REDIS_AWAY = (
     redis.exceptions.BusyLoadingError,
 )
 #: How the same errors begin where the client has no exception for them: full memory, a full disk, a replica, a primary
-#: with too few replicas, one that was demoted while a command waited.
-REFUSALS = ("OOM", "MISCONF", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "UNBLOCKED")
+#: with too few replicas, one that was demoted while a command waited, one that runs another client's endless script.
+REFUSALS = ("OOM", "MISCONF", "READONLY", "MASTERDOWN", "LOADING", "NOREPLICAS", "UNBLOCKED", "BUSY ")
 
 
 class Patience(Enum):

@@ -68,6 +68,29 @@ def test_a_redis_without_room_is_unavailable_and_not_a_bug(connection: redis.Red
         connection.set("key", b"x" * 10_000)
 
 
+def test_a_redis_that_runs_an_endless_script_is_unavailable_and_not_a_bug(
+    connection: redis.Redis, settings: Settings
+) -> None:
+    connection.config_set("busy-reply-threshold", 1)
+    # Connected before: meanwhile a new connection is refused as well.
+    sender, killer = (connect(settings, Patience.STEADY, name="test") for _ in range(2))
+    killer.ping()
+    script: Any = sender.connection_pool.get_connection()
+    script.send_command("EVAL", "while true do end", 0)
+
+    def ask_until_the_script_has_begun() -> None:
+        with redis_needed():
+            while True:
+                connection.get("key")
+
+    with pytest.raises(RedisUnavailableError, match="BUSY"):
+        ask_until_the_script_has_begun()
+    killer.script_kill()
+    script.disconnect()
+    for client in (sender, killer):
+        client.close()
+
+
 def test_a_flush_that_a_stopped_redis_carries_out_later_counts_once(settings: Settings, server: Any) -> None:
     connection = connect(settings, Patience.IMPATIENT, name="test")
     counters = Counters(connection)
