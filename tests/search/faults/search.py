@@ -85,7 +85,7 @@ class Search:
                 continue
             ran, struck = ran + 1, struck + outcome.struck
             total.add(outcome)
-        way = replace(places[0], first=0)
+        way = replace(places[0], first=0) if len(places) > 1 else places[0]
         say(f"{way}: {ran} histories, {struck} struck; {total.figures()}")
 
 
