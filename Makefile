@@ -72,6 +72,7 @@ nightly: setup-dev ## the long runs: coverage, chaos by five seeds, soak, bench,
 	@$(PY) -m tests.support.method_table
 	@for seed in 1 2 3 4 5; do CHAOS_SECONDS=$(CHAOS_SECONDS) CHAOS_SEED=$$seed $(PY) -m ops.lab.chaos || exit 1; done
 	@$(PY) -m ops.lab.soak
+	@$(PY) -m tests.search.simulator --histories 10000
 	@SHAPBOX_ATTACK_SECONDS=60 SHAPBOX_RACE_SECONDS=180 OUTAGE_SECONDS=60 REDIS_KILLS=50 PLACED_KILLS=50 \
 	$(PY) -m pytest tests/container/test_http_attacks.py tests/integration/api/test_races.py \
 	tests/appliance/test_redis_outage.py tests/appliance/test_placed_kills.py

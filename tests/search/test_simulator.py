@@ -1,0 +1,42 @@
+"""Simulated histories of jobs, workers and monitors break no promise; bugs that are planted are found."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+
+from shared.build import ROOT
+from tests.search.simulator.clocked_redis import can_run
+from tests.search.simulator.planted import BUGS
+
+#: Histories of the product as it is, and those in which each planted bug must be found.
+HISTORIES, UNTIL_FOUND = os.environ.get("SIMULATOR_HISTORIES", "300"), "1000"
+
+pytestmark = pytest.mark.skipif(not can_run(), reason="needs redis-server and a C compiler")
+
+
+def test_no_history_breaks_a_promise() -> None:
+    done = _simulate("--histories", HISTORIES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_planted_bugs_are_found_and_a_seed_repeats_its_history() -> None:
+    found = _simulate("--planted", "--histories", UNTIL_FOUND)
+    assert found.returncode == 0, found.stdout + found.stderr
+    assert "ends otherwise" not in found.stdout
+    repeat = re.findall(r"^python -m tests.search.simulator (.*)$", found.stdout, re.MULTILINE)
+    assert len(repeat) == len(BUGS)
+    # In another process, too: the first bug's trace is there again, line by line.
+    trace = found.stdout.partition("history ")[0]
+    again = _simulate(*repeat[0].split())
+    assert again.returncode == 1
+    assert trace in again.stdout
+
+
+def _simulate(*options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "tests.search.simulator", *options]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
