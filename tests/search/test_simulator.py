@@ -1,4 +1,4 @@
-"""Simulated histories of jobs, workers and monitors break no promise; bugs that are planted are found."""
+"""Simulated histories break no promise, and planted bugs are found."""
 
 from __future__ import annotations
 

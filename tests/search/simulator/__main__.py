@@ -1,4 +1,4 @@
-"""`python -m tests.search.simulator`: runs histories, or one of them with its trace (--seed N)."""
+"""`python -m tests.search.simulator`: runs histories, or one with its trace (--seed N)."""
 
 from __future__ import annotations
 

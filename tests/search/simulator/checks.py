@@ -1,4 +1,4 @@
-"""Checks of a history's state: at any moment, when everything has come to rest, and after sweeping."""
+"""Checks of the state: at any moment, when all has come to rest, and after sweeping."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ class ClockedRedis:
 
 
 def can_run() -> bool:
-    """Return whether this machine has what the server needs."""
+    """Return whether this machine can build and run the server."""
     return shutil.which("redis-server") is not None and _find_compiler() is not None
 
 

@@ -1,4 +1,4 @@
-"""The simulated engine: its values are known, and it is slow, hangs, fails or kills as its rows say."""
+"""The simulated engine: known values; it is slow, fails or kills as its rows say."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASE = 0.5
 
 
 class Ailment(Enum):
-    """What is wrong with a body's rows."""
+    """A fault of a body's rows."""
 
     NONE = "none"
     #: Its worker dies each time.

@@ -210,7 +210,7 @@ def running(history: History) -> Iterator[None]:
 
 
 def replaced_parts() -> list[tuple[Any, str, Any]]:
-    """Return what the product has in the simulated world instead of the real one: owner, name and part."""
+    """Return the parts of the simulated world that replace real ones: owner, name, part."""
     system = OperatingSystem()
     parts: list[tuple[Any, str, Any]] = [
         (worker_program, "os", system),

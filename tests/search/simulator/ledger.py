@@ -1,4 +1,4 @@
-"""The ledger of one history: what was promised to clients, and what Redis has done, checked as it happens."""
+"""The ledger of one history: promises to clients, and what Redis does, checked at once."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Ledger:
             "finish": self._finished,
         }
 
-    # --- What Redis does ---
+    # --- Changes in Redis ---
 
     def watch(self, process: Process, command: Sequence[Any], reply: Any) -> None:
         """Check one executed command and its reply."""
@@ -152,7 +152,7 @@ class Ledger:
         self.active.discard(job_id)
         self.ended[status.value] += 1
 
-    # --- What happens to processes ---
+    # --- Ends and silences of processes ---
 
     def process_ended(self, process: Process) -> None:
         """Count the blame that a process's end may give its batches."""
@@ -172,7 +172,7 @@ class Ledger:
         for place in self._holders:
             self._blame[place] += UNEXPLAINED
 
-    # --- What clients see ---
+    # --- Answers to clients ---
 
     def answered(self, submission: Submission, job_id: str) -> None:
         """Note that a client was told its job."""

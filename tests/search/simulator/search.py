@@ -38,7 +38,7 @@ class Simulator:
         history = History(seed, self.server, self.folder, trace)
         try:
             history.run()
-        except Exception as fault:  # noqa: BLE001  # whatever goes wrong is the result
+        except Exception as fault:  # noqa: BLE001  # any fault is the result
             return fault
         finally:
             self.steps += history.world.steps
@@ -63,7 +63,7 @@ def simulator(plant: str | None) -> Iterator[Simulator]:
 
 
 def search(seeds: Iterable[int], plant: str | None = None) -> int | None:
-    """Run histories up to the first that fails, print the end of its trace, and return its seed."""
+    """Run histories up to the first that fails; print its trace's end, return its seed."""
     started, count, failing = time.process_time(), 0, None
     with simulator(plant) as runner:
         for seed in seeds:

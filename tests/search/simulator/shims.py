@@ -1,4 +1,4 @@
-"""Replaces clocks, threads, random numbers and processes in the product's modules, and in RQ's and redis-py's."""
+"""Replaces clocks, threads and random numbers in the product, RQ and redis-py."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class Secrets:
 
 
 class Randomness:
-    """What redis-py uses of the module `random`, by the history's seed."""
+    """The part of the module `random` that redis-py uses, by the history's seed."""
 
     @staticmethod
     def random() -> float:

@@ -41,7 +41,7 @@ START_SECONDS = 1.0
 
 
 class SimulatedWorker(BatchWorker):
-    """The worker without what concerns its real process: signal handlers, its title, RQ's command channel."""
+    """The worker without a real process's signals and title, and RQ's command channel."""
 
     def subscribe(self) -> None:
         self.pubsub_thread = None
@@ -99,7 +99,7 @@ def site_of_process() -> Slot:
 
 @dataclass(eq=False)
 class Api:
-    """What requests use of the api's process."""
+    """The parts of the api's process that requests use."""
 
     store: JobStore
     payloads: Payloads
@@ -110,7 +110,7 @@ class Api:
 
 @dataclass(eq=False)
 class MonitorParts:
-    """What supervisord's events reach in the monitor's process."""
+    """The parts of the monitor's process that supervisord's events reach."""
 
     rescue: Rescue
     loop: Loop

@@ -39,7 +39,7 @@ class _Blocked:
 
 
 class Network:
-    """All connections of one history. `strike` decides on faults, `watch` sees each applied command with its reply."""
+    """All connections. `strike` decides on faults, `watch` sees each executed command."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ def use_network(network: Network | None) -> None:
 
 
 class SimulatedConnection(UnixDomainSocketConnection):
-    """A connection to the real server, whose sends and replies the network delays, loses and counts."""
+    """A connection to the real server; the network delays and loses what it sends."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
@@ -111,7 +111,7 @@ class SimulatedConnection(UnixDomainSocketConnection):
         self._commands: list[Sequence[Any]] | None = None
         self._replies: deque[Any] = deque()
 
-    # --- What redis-py calls ---
+    # --- Calls of redis-py ---
 
     def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
         """Greet the server: that is no step of its own."""

@@ -145,7 +145,7 @@ class _World:
 
 
 class World:
-    """Runs the tasks of one history in the order of the virtual clock; equal seeds give equal orders."""
+    """Runs tasks in the order of the virtual clock; equal seeds give equal orders."""
 
     def __init__(self, seed: int, trace: Callable[[str], None] | None = None) -> None:
         self.rng = random.Random(seed)
@@ -232,7 +232,7 @@ class World:
             raise Killed
 
     def kill(self, process: Process, *, quietly: bool = False) -> None:
-        """Kill a process as SIGKILL does; another one goes on at once, this task must end by itself."""
+        """Kill a process as SIGKILL does; the running task of it ends at its next wait."""
         if quietly:
             process.on_end = lambda _code: None
         self._end(process, None)
