@@ -1,4 +1,4 @@
-"""The environment of children that need no setting and no key, such as those that read untrusted files."""
+"""The environment of child processes that need neither settings nor keys."""
 
 from __future__ import annotations
 

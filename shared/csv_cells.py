@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 #: The beginning of what is taken for a formula: these characters, also in full width (OWASP, "CSV Injection").
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
-#: What begins like one and is a number.
+#: Numbers, some of which begin like a formula.
 _NUMBER = re.compile(r"'*[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.IGNORECASE)
 
 
@@ -27,7 +27,10 @@ def readable(names: Iterable[str]) -> dict[str, str]:
 
 
 def harmless_names(names: Iterable[str]) -> dict[str, str]:
-    """Return how to write each name so that it is read as itself: harmless, unless that is another one's name."""
+    """Return how to write each name so that it is read as itself.
+
+    That is its harmless form, unless another one has it as its name.
+    """
     found = readable(names)
     return {
         name: text if found[text] == name else name for name in found.values() for text in [harmless(name)]

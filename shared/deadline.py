@@ -1,4 +1,4 @@
-"""A deadline for work that has none of its own, such as asking a name server or reading an answer that trickles."""
+"""A deadline for work without one, such as asking a name server or reading a slow answer."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from concurrent.futures import Future
 
 
 def within[T](seconds: float, work: Callable[[], T]) -> T:
-    """Return what `work` returns, or raise what it raises. Raises TimeoutError after so many seconds.
+    """Return the result of `work`, or raise its exception.
 
-    The work then goes on in its thread, which ends with the process at the latest.
+    Raises TimeoutError after so many seconds. The work then goes on in its thread, which ends with the process at the latest.
     """
     done: Future[T] = Future()
 

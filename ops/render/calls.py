@@ -1,4 +1,4 @@
-"""Calls of Render's API: each with a deadline, repeated where that is safe, within Render's rate limits.
+"""Calls of Render's API: with a deadline, repeated where that is safe, at its rate limits.
 
 A question may be repeated. An order (POST) is repeated only where it certainly was not carried out: no connection was
 made, or it was refused for the rate. Otherwise its error is `uncertain`, and the order must be looked up.

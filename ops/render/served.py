@@ -38,7 +38,7 @@ class Served:
 
 
 def look(url: str) -> Served:
-    """Ask /version, /healthz and /readyz once each; never fails, and never takes longer than their deadlines."""
+    """Ask /version, /healthz and /readyz once each, with deadlines; never fails."""
     box = Shapbox(url, "")
 
     def get(path: str) -> Response | None:

@@ -1,4 +1,4 @@
-"""The environment of supervisord's programs: each gets what it reads, and no key that it does not."""
+"""The environment of supervisord's programs, without keys that a program does not read."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def program_environment(
 
 
 def needed_by(program: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that a program reads: one of supervisord.conf, or supervisord itself."""
+    """Return the variables for a program of supervisord.conf, or for supervisord itself."""
     read = SETTINGS_READ.get(program, frozenset())
     names = {*read, *(f"{name}_FILE" for name in read)}
     if program == "announce":
@@ -105,7 +105,7 @@ def supervisord_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def passed_on() -> dict[str, str]:
-    """Take the programs' environment out of that file, which is gone afterwards; without one there is none."""
+    """Read that file, which is gone afterwards; the environment is empty without one."""
     descriptor = os.environ.pop(PASSED_ON, None)
     if descriptor is None:
         return {}

@@ -1,4 +1,4 @@
-"""What a user of Redis's access control list must be allowed, and whether REDIS_URL's user is.
+"""The permissions that a user of Redis needs, and a check that REDIS_URL's user has them.
 
 The commands are queued in a transaction that is dropped: Redis checks each for its command, keys and channels and carries none
 out. `ACL DRYRUN` would need a permission of its own.
@@ -76,7 +76,10 @@ CONTAINERS = ("CLIENT", "SCRIPT")
 
 
 def missing_permissions(client: RedisClient) -> list[str]:
-    """Return what the user lacks, as `ACL SETUSER` would grant it. Raises what the client raises."""
+    """Return what the user lacks, as `ACL SETUSER` would grant it.
+
+    Raises RedisError as the client does.
+    """
     connection: Any = client.connection_pool.get_connection()
     try:
         # Without a transaction, the rest would be carried out.

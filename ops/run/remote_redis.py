@@ -66,7 +66,7 @@ def _ask(settings: Settings) -> str:
 
 
 def _mode(settings: Settings) -> str:
-    """Return Redis's mode: standalone, cluster or sentinel; an empty text if the user may not know.
+    """Return Redis's mode: standalone, cluster or sentinel; empty if the user may not know.
 
     A Sentinel has no databases, a cluster has one, and neither may ask for the password that a Redis does. So one that
     refuses us is asked again without them.

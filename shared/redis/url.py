@@ -19,12 +19,12 @@ CHOICES = {"ssl_cert_reqs": ("required", "optional", "none"), "ssl_min_version":
 #: The port if none is given.
 DEFAULT_PORT = 6379
 
-#: What to do where an address names no single primary.
+#: The remedy for an address that names no single primary.
 ONE_PRIMARY = (
     "write redis://HOST:PORT/0 with one address that always leads to the primary, such as the primary endpoint of your "
     "provider, a Service of Kubernetes, or a proxy"
 )
-#: What to do instead of a Cluster.
+#: The remedy for a Cluster.
 NO_CLUSTER = "all keys must be in one place: write redis://HOST:PORT/0 of a Redis whose cluster mode is off"
 
 _ENCODE = (

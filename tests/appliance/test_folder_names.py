@@ -1,4 +1,4 @@
-"""Names and keys with characters that programs read as something else, and which program is given which key."""
+"""Folders and keys with difficult characters, and the keys that each program is given."""
 
 from __future__ import annotations
 

@@ -207,9 +207,9 @@ def _fill_missing(text: bytes) -> bytes:
 
 
 def _order_columns(header: list[str], features: tuple[str, ...]) -> list[int]:
-    """Find the column of each feature by its exact name, as this api writes it, or else without surrounding space.
+    """Find the column of each feature.
 
-    Raises InvalidRowsError that lists doubled, unknown and missing columns.
+    It has the feature's exact name, that name as this api writes it, or else the name without surrounding space. Raises InvalidRowsError that lists doubled, unknown and missing columns.
     """
     known, written = set(features), readable(features)
     stripped = Counter(map(str.strip, features))
