@@ -27,7 +27,7 @@ _REPORT = re.compile(r"AOF analyzed: filename=(.+), size=(\d+), ok_up_to=(\d+),"
 #: The beginning of a command after another one.
 _COMMAND = re.compile(rb"\r\n\*\d+\r\n\$\d+\r\n")
 #: The head of a command, and of one of its words.
-_WORDS, _BYTES = re.compile(rb"\*(\d+)\r\n"), re.compile(rb"\$(\d+)\r\n")
+_WORDS, _BYTES = re.compile(rb"\*(\d{1,19})\r\n"), re.compile(rb"\$(\d{1,19})\r\n")
 
 #: Bytes that reach a disk together, and the most that Redis may have written since the last sync, a second ago.
 PAGE, MOST_UNSYNCED = 4096, 2**20
@@ -72,11 +72,14 @@ def _check(manifest: Path, *options: str) -> subprocess.CompletedProcess[str]:
     """Run Redis's checker, which is the server under another name."""
     server = redis_program()
     words = [Path(server).name.replace("server", "check-aof"), *options, str(manifest)]
-    return subprocess.run(words, executable=server, input="y\n", capture_output=True, text=True, check=False)
+    # It quotes the damage, which is no UTF-8.
+    return subprocess.run(
+        words, executable=server, input="y\n", capture_output=True, text=True, errors="replace", check=False
+    )
 
 
 def _is_at_end(data: bytes, sound: int) -> bool:
-    """Return whether the damage is at the end: no sound command follows it, or only some that were never synced.
+    """Return whether nothing that was ever synced follows the damage.
 
     A power cut may keep a later page of what was not synced and lose an earlier one, which is then a hole of zeros: had
     anything behind it been synced, it would be there as well.

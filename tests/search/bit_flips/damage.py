@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 #: Bytes that a disk writes at once.
 SECTOR = 512
@@ -34,6 +35,11 @@ class Kind:
     flips: Counter[Effect] = field(default_factory=Counter)
     torn: Counter[Effect] = field(default_factory=Counter)
 
+    @cached_property
+    def _sound(self) -> list[list[object]]:
+        """For each reader, what it makes of the sound files."""
+        return [[read(sound) for sound in (self.content, self.other) if sound] for read in self.reads]
+
     def flip(self, seed: int, count: int) -> None:
         """Flip so many bits, one at a time, and count the effects. Raises AssertionError for a wrong value."""
         chance = random.Random(f"{self.name} {seed}")
@@ -41,17 +47,17 @@ class Kind:
             bit = chance.randrange(8 * len(self.content))
             damaged = bytearray(self.content)
             damaged[bit // 8] ^= 1 << bit % 8
-            self.flips[self._effect(bytes(damaged), f"bit {bit} flipped")] += 1
+            self.flips[self.effect(bytes(damaged), f"bit {bit} flipped")] += 1
 
     def tear(self) -> None:
         """Tear the file at each sector, in four ways, and count the effects."""
         for what, damaged in torn_versions(self.content, self.other) if self.other else ():
-            self.torn[self._effect(damaged, what)] += 1
+            self.torn[self.effect(damaged, what)] += 1
 
-    def _effect(self, damaged: bytes, what: str) -> Effect:
+    def effect(self, damaged: bytes, what: str) -> Effect:
+        """Return the effect of damage. Raises AssertionError for a wrong value."""
         effect = Effect.HARMLESS
-        for number, read in enumerate(self.reads):
-            sound = [read(self.content), *([read(self.other)] if self.other else ())]
+        for number, (read, sound) in enumerate(zip(self.reads, self._sound, strict=True)):
             try:
                 found = read(damaged)
             except self.refusals:

@@ -54,8 +54,8 @@ class RedisFile(Kind):
                 self._jobs[job.id] = job
             store.transitions.claim(job.id, 0, "worker", "token")
             store.transitions.complete(job.id, 0, 10, job.model, 1e-7)
-        self._sound = settings.redis_socket.parent / FOLDER
-        content = (self._sound / _PART).read_bytes()
+        self._folder_of_sound = settings.redis_socket.parent / FOLDER
+        content = (self._folder_of_sound / _PART).read_bytes()
         super().__init__("Redis's file", content, content, [self._read], (LostError,))
 
     def _read(self, content: bytes) -> object:
@@ -64,7 +64,7 @@ class RedisFile(Kind):
         settings = Settings(data_dir=self._folder / "x")
         shutil.rmtree(settings.data_dir, ignore_errors=True)
         redis_dir = settings.redis_socket.parent
-        shutil.copytree(self._sound, redis_dir / FOLDER)
+        shutil.copytree(self._folder_of_sound, redis_dir / FOLDER)
         (redis_dir / FOLDER / _PART).write_bytes(content)
         try:
             mend_append_only_file(redis_dir)
