@@ -171,9 +171,7 @@ class ObjectStore:
                 raise StorageUnavailableError(
                     "The bucket does not exist. Create the one that STORAGE_URL names, or name another one."
                 ) from fault
-            if isinstance(fault, FileNotFoundError):
-                if path is None:
-                    raise
+            if isinstance(fault, FileNotFoundError) and path is not None:
                 raise PayloadMissingError(f"Object {path} is not in the object store.") from None
             if path is not None and any(words in str(fault) for words in TOO_SHORT):
                 raise PayloadMissingError(f"Object {path} is shorter than it should be.") from fault
