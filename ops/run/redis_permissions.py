@@ -103,7 +103,10 @@ def _refused(connection: Any, *lines: str) -> list[str]:
         except NoPermissionError as fault:
             missing.append(_permission(line.split(), str(fault)))
         except ResponseError:
-            continue  # allowed, and refused for another reason, such as a full memory
+            # Allowed, and refused for another reason, such as a full memory. Without a transaction, as behind some
+            # proxies, nothing further may be sent.
+            if line == "MULTI":
+                raise
     return list(dict.fromkeys(missing))
 
 
