@@ -17,8 +17,8 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.search.faults", description=__doc__)
     parser.add_argument("--role", choices=("api", "worker", "monitor"))
     parser.add_argument("--kind", choices=("redis", "files", "memory"))
-    parser.add_argument("--some", type=int, help="make so many calls fail, spread over all")
-    parser.add_argument("--offset", type=int, default=0, help="begin with this one of them")
+    parser.add_argument("--some", type=int, help="make so many calls fail, drawn from all")
+    parser.add_argument("--seed", type=int, default=0, help="draw others")
     parser.add_argument(
         "--small-every", type=int, default=500, help="of small allocations, every so many fail"
     )
@@ -32,7 +32,7 @@ def main(arguments: list[str]) -> int:
 
     roles = [Role(given.role)] if given.role else list(Role)
     kinds = [Kind[given.kind.upper()]] if given.kind else list(Kind)
-    return min(1, run(list(ways(roles, kinds)), given.some, given.offset, given.small_every))
+    return min(1, run(list(ways(roles, kinds)), given.some, given.seed, given.small_every))
 
 
 def _be_quick() -> None:

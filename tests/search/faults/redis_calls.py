@@ -99,9 +99,10 @@ class FailingRedis:
 
         def undo() -> None:
             client.script_kill()
-            with contextlib.suppress(redis.ResponseError):
+            with contextlib.suppress(redis.RedisError):  # the script was killed
                 connection.read_response()
             connection.disconnect()
+            other.close()
 
         return undo
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import random
 import tempfile
 import time
 from collections import Counter
@@ -89,8 +90,8 @@ class Search:
         say(f"{way}: {ran} histories, {struck} struck; {total.figures()}")
 
 
-def run(ways: Sequence[Place], some: int | None, offset: int, small_every: int) -> int:
-    """Search on a Redis and a folder of its own, at `some` places spread over all; return how many faults it found."""
+def run(ways: Sequence[Place], some: int | None, seed: int, small_every: int) -> int:
+    """Search on a Redis and a folder of its own, at `some` places drawn from all; return how many faults it found."""
     connection.BACKOFF_BASE, connection.BACKOFF_CAP = 0.0002, 0.001
     with tempfile.TemporaryDirectory(prefix="shapbox-") as folder:
         settings = _settings(Path(folder))
@@ -105,7 +106,8 @@ def run(ways: Sequence[Place], some: int | None, offset: int, small_every: int) 
             places = [search.places(way) for way in ways]
             if some is not None:
                 every = list(itertools.chain.from_iterable(places))
-                places = [[place] for place in every[offset % len(every) :: max(1, len(every) // some)]]
+                drawn = random.Random(seed).sample(every, min(some, len(every)))
+                places = [[place] for place in drawn]
             for group in places:
                 search.run(group)
             say(
