@@ -80,7 +80,7 @@ nightly: setup-dev ## the long runs: coverage, chaos by five seeds, soak, bench,
 	@$(PY) -m tests.search.faults
 	@$(PY) -m tests.search.bit_flips
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(PY) -m tests.search.fuzz
-	@POWER_CUTS=2000 POWER_LIVES=3 POWER_STARTS=20 $(PY) -m pytest tests/search/power
+	@POWER_CUTS=2000 POWER_RUNS=3 POWER_STARTS=20 $(PY) -m pytest tests/search/power
 	@BENCH_MINUTES=$(BENCH_MINUTES) $(PY) -m ops.lab.bench
 
 C_FILES = $(wildcard shared/treeshap/native/*.[ch] ops/lab/chaos/*.c tests/search/power/*.c tests/search/faults/*.c)

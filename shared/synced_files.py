@@ -1,4 +1,4 @@
-"""Files that are on the disk when a call returns, whatever becomes of the power afterwards."""
+"""Files that are on the disk when a call returns, so that no power cut loses them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sync(path: Path) -> None:
 
 
 def write_synced(root: Path, name: str, parts: Sequence[bytes | memoryview]) -> None:
-    """Write the file `name` below `root`, whole or not at all, and sync it with the folders that hold its name.
+    """Write the file `name` below `root`, whole or not at all, and sync it with its folders.
 
     Its bytes are on the disk before it takes the place of an earlier file of this name, which a power cut could otherwise
     leave replaced by nothing. Raises OSError.
@@ -41,7 +41,7 @@ def write_synced(root: Path, name: str, parts: Sequence[bytes | memoryview]) -> 
 
 
 def _new_draft(path: Path) -> tuple[Path, int]:
-    """Open a new file beside a path, with the first free number: the names of obstore's unfinished files."""
+    """Open a new file beside a path, named as obstore names its unfinished files."""
     for number in itertools.count(1):
         draft = path.with_name(f"{path.name}#{number}")
         path.parent.mkdir(parents=True, exist_ok=True)

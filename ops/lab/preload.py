@@ -13,7 +13,7 @@ FLAGS = ("-std=gnu17", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC",
 
 
 def compiled(source: Path, folder: Path) -> Path | None:
-    """Compile a source into a folder; None without a C compiler. Raises TrialError for a bad source."""
+    """Compile a source; None without a C compiler. Raises TrialError for a bad source."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         return None

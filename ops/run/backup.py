@@ -50,7 +50,10 @@ def _copy_redis(copy: tarfile.TarFile, settings: Settings) -> None:
 
 
 def _link_parts(folder: Path, links: Path) -> bytes:
-    """Link the parts that the manifest names into a folder; return the manifest. Raises FileNotFoundError."""
+    """Link the parts that the manifest names into a folder; return the manifest.
+
+    Raises FileNotFoundError if Redis replaces them each time.
+    """
     attempt = 0
     while True:
         attempt += 1

@@ -91,7 +91,10 @@ class Sweeper:
             raise faults[0]
 
     def _notice_jump(self, now: float) -> None:
-        """After the clock was set, leave objects alone until uploads that began before it have ended: they look old."""
+        """Leave objects alone for a while after the clock was set.
+
+        Uploads that began before look old until they have ended.
+        """
         difference = now - time.monotonic()
         if self._difference is not None and abs(difference - self._difference) > JUMP_SECONDS:
             self._hold_until = time.monotonic() + TIMING.orphan_seconds

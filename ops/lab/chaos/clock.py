@@ -9,7 +9,7 @@ from ops.lab.preload import compiled
 
 
 class TrialClock:
-    """Shifts the clock of the programs that run in `environment`; every other program's stays right."""
+    """Shifts the clock of the programs that run in `environment`, and no other's."""
 
     def __init__(self, folder: Path, library: Path) -> None:
         self._file = folder / "clock"

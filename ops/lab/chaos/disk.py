@@ -1,4 +1,4 @@
-"""A disk of a trial's own, which may fill up and lose its power: ext4 in a file. Needs root."""
+"""A disk of a trial's own, which may fill up and lose its power: ext4 in a file, by root."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ops.lab.trial_appliance import TrialError
 SHUTDOWN, WITHOUT_JOURNAL = 0x8004587D, 2
 #: Seconds after which the file system writes its journal by itself: the appliance must ask for what it needs.
 COMMIT_SECONDS = 3600
-#: Seconds for the last process to let go of the disk.
+#: Seconds for the last process to close its files there.
 UNMOUNT_SECONDS = 30.0
 
 
@@ -54,7 +54,7 @@ class TrialDisk:
         _run("sync", "--file-system", str(self.mount))
 
     def unmount(self) -> None:
-        """Unmount it once the last process has let go of it. Raises TrialError if none does."""
+        """Unmount it once no process uses it any more. Raises TrialError if one goes on."""
         deadline = time.monotonic() + UNMOUNT_SECONDS
         while True:
             try:
@@ -102,6 +102,8 @@ class TrialDisk:
 
 def _run(*words: str) -> None:
     """Run a program. Raises OSError with what it says."""
-    made = subprocess.run(words, capture_output=True, text=True, check=False)
+    made = subprocess.run(
+        words, capture_output=True, text=True, check=False
+    )  # FileNotFoundError if it is missing
     if made.returncode != 0:
         raise OSError(f"{words[0]}: {made.stderr.strip()}")

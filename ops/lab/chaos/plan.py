@@ -17,7 +17,7 @@ SIGNAL_PARTS = {signal.SIGKILL: 60, signal.SIGSTOP: 20, signal.SIGTERM: 20}
 PAUSES, STOPS = (0.5, 5.0), (0.5, 14.0)
 #: The share of faults that are followed by the next one only when their recovery was measured.
 MEASURED = 0.5
-#: What the clock may show beside the right time, in seconds.
+#: Seconds that the clock may be off.
 SHIFTS = (-3 * 3600, 0, 3 * 3600)
 
 
@@ -43,7 +43,7 @@ SURROUNDING_PARTS = {
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault, `pause` seconds after the last; it lasts `seconds`, or no time if it is a blow."""
+    """One fault, `pause` seconds after the last; it lasts `seconds`, 0 for a kill or a jump."""
 
     pause: float
     target: str
@@ -58,7 +58,7 @@ class Fault:
 
 
 def has_pair(seed: int) -> bool:
-    """Return whether the run has a pair of Redis servers that fail over, in place of the embedded Redis.
+    """Return whether a pair of Redis servers that fail over replaces the embedded Redis.
 
     That one is killed, and loses power with the whole appliance, so every second seed has it.
     """

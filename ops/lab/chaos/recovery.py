@@ -1,4 +1,4 @@
-"""How long an appliance takes, after a fault, until it accepts, runs and gives back a new job."""
+"""How long an appliance takes after a fault to accept, run and give back a new job."""
 
 from __future__ import annotations
 

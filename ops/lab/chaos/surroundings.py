@@ -1,4 +1,4 @@
-"""What surrounds the appliance of a chaos run, so that it can fail: its disk, its clock, its Redis."""
+"""The disk, the clock and the Redis of an appliance in a chaos run, so that they can fail."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DISK_MB, DISK_INODES = 16 * 1024, 100_000
 
 @dataclass(slots=True)
 class Surroundings:
-    """What there is of them; `missing` says why the other faults are not made."""
+    """Those that this machine allows; `missing` says why the other faults are not made."""
 
     disk: TrialDisk | None = None
     clock: TrialClock | None = None

@@ -72,7 +72,7 @@ def zeros_in_the_last_command(data: bytes) -> bytes:
 
 
 def a_lost_page(data: bytes) -> bytes:
-    """Leave a hole: of what was not synced, the disk has got a later page and not an earlier one."""
+    """Leave a hole: of unsynced pages, the disk has got a later one and not an earlier one."""
     return data[:8192] + bytes(4096) + data[12288:]
 
 

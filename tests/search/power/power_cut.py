@@ -1,4 +1,4 @@
-"""What a disk may hold after a power cut: all that was synced, and any part of the rest.
+"""The content of a disk after a power cut: all that was synced, and any part of the rest.
 
 Unsynced data may be missing page by page: a page is there as it was before or after each write, or it is a hole. Unsynced
 names may be missing, too. A journal keeps them in order, and writes all of them whenever a program syncs anything (ext4, XFS);
@@ -21,7 +21,7 @@ PAGE = 4096
 
 
 class Kept(StrEnum):
-    """What remains of what was not synced."""
+    """The part that remains of all that was not synced."""
 
     NOTHING = "nothing"
     ALL = "all"
@@ -54,7 +54,7 @@ class Disk:
         self._journal = journal
         self._files: dict[int, File] = {}
         self._names: list[Name] = []
-        #: What programs see, by folder and name.
+        #: The names that programs see, by folder.
         self._seen: dict[int, dict[str, File | int]] = {root: {}}
         #: By thread: how far the files and names had come when its sync began.
         self._syncs: dict[int, tuple[int, int]] = {}
@@ -115,7 +115,7 @@ class Disk:
 
 
 def _apply(tree: dict[int, dict[str, File | int]], name: Name) -> None:
-    """Change names. A folder whose own creation was lost is nobody's: what happens in it is not seen."""
+    """Change names. Those in a folder whose own creation was lost are not seen."""
     record, folder = name.record, tree.setdefault(name.record.first, {})
     if record.kind is Kind.MKDIR and isinstance(name.target, int):
         tree[name.target] = {}  # an inode may be that of a deleted folder

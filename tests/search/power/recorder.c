@@ -1,10 +1,9 @@
 // Records what the programs that load it (LD_PRELOAD) do to the files below SHAPBOX_TRIAL_ROOT, into the file
 // SHAPBOX_TRIAL_LOG.
 //
-// A record is appended by one write, after what it tells of and before the program goes on: whatever a program learns
-// of another's deed, by a socket or a file, is behind that deed's record. A sync has two records, since only what was
-// written before it began is on the disk when it ends. Paths become inodes, so that a file keeps its identity under a
-// new name.
+// A record is appended by one write, after its deed and before the program goes on: it is there before another program
+// can learn of the deed, by a socket or a file. A sync has two records, since only the writes before its beginning are
+// on the disk at its end. Paths become inodes, so that a file keeps its identity under a new name.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

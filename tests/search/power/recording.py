@@ -1,4 +1,4 @@
-"""Records an appliance at work, and checks what a power cut at any moment would have left of it."""
+"""Records an appliance at work, and checks what a power cut would have left of it."""
 
 from __future__ import annotations
 
@@ -66,18 +66,18 @@ class Recording:
         self.values[job_id] = bare_explainer(version.model_path)(matrix)
 
 
-def record(folder: Path, library: Path, lives: int) -> Recording:
-    """Let an appliance accept jobs, rewrite Redis's file meanwhile, and, between its lives, be killed."""
+def record(folder: Path, library: Path, runs: int) -> Recording:
+    """Let an appliance accept jobs and be killed, several times; Redis rewrites its file."""
     data = folder / "recorded"
     data.mkdir(mode=0o700)
     made = Recording(folder, WriteLog(folder / "log", data, library))
     box = Appliance(data, {**SETTINGS, **made.log.environment})
     try:
-        for life in range(lives):
+        for run in range(runs):
             box.start()
             made.key = box.api_key
             for place, count in enumerate(JOBS):
-                made.submit(box, count, 100 * life + place, at_once=place % 3 == 1)
+                made.submit(box, count, 100 * run + place, at_once=place % 3 == 1)
                 _write_much(box, rewrite=place == len(JOBS) // 2)
             for job_id, matrix in made.rows.items():
                 Submitted(box, job_id, the_model(), matrix).finish()
@@ -89,7 +89,7 @@ def record(folder: Path, library: Path, lives: int) -> Recording:
 
 
 def _write_much(box: Appliance, *, rewrite: bool) -> None:
-    """Write to Redis what nobody waits for to be synced, as a busy appliance does, and have its file rewritten."""
+    """Write to Redis without a sync, as busy workers do, and have its file rewritten."""
     with redis.Redis(unix_socket_path=str(box.settings().redis_socket)) as client:
         if rewrite:
             client.bgrewriteaof()

@@ -1,4 +1,4 @@
-"""With DURABILITY=power a power cut at any moment loses no job of which a client was told, and prevents no start."""
+"""With DURABILITY=power, no power cut loses a job that a client knows, or stops a start."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from tests.search.power.write_log import Kind, Record
 from tests.support.client import the_model
 from tests.support.faults.submitted import Submitted
 
-#: Cuts that are checked, lives of the appliance that are recorded, and cuts after which a whole appliance is started:
+#: Cuts that are checked, runs of the appliance that are recorded, and cuts after which a whole appliance is started:
 #: `make nightly` takes more.
-CUTS, LIVES, STARTS = (
+CUTS, RUNS, STARTS = (
     int(os.environ.get(f"POWER_{name}", default))
-    for name, default in (("CUTS", 30), ("LIVES", 1), ("STARTS", 1))
+    for name, default in (("CUTS", 30), ("RUNS", 1), ("STARTS", 1))
 )
 #: Cuts within which a forgotten sync must be found.
 ENOUGH = 200
@@ -36,7 +36,7 @@ def recording() -> Iterator[Recording]:
     library = compiled(Path(__file__).with_name("recorder.c"), folder)
     if library is None:
         pytest.skip("there is no C compiler")
-    yield record(folder, library, LIVES)
+    yield record(folder, library, RUNS)
     shutil.rmtree(folder)
 
 

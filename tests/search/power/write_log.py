@@ -13,7 +13,7 @@ _HEAD = struct.Struct("<IIQQIIQ")
 
 
 class Kind(IntEnum):
-    """What a record tells of."""
+    """The kinds of records."""
 
     CREATE = ord("C")
     MKDIR = ord("D")
@@ -30,7 +30,7 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`first` and `second` are inodes (of a folder and a file), or an inode and a place in its file."""
+    """`first` and `second` are inodes (of folder and file), or an inode and a place in it."""
 
     kind: Kind
     thread: int
@@ -42,7 +42,7 @@ class Record:
 
 
 class WriteLog:
-    """A log that programs with `environment` write for files below `root`, which exists already."""
+    """The log of programs that run with `environment`, on the files of an existing folder."""
 
     def __init__(self, path: Path, root: Path, library: Path) -> None:
         path.touch()
@@ -52,7 +52,7 @@ class WriteLog:
         self.environment = {name: str(value) for name, value in names.items()}
 
     def mark(self, text: str) -> None:
-        """Note that everything recorded so far came before `text`."""
+        """Note that all that was recorded so far came before `text`."""
         name = text.encode()
         with self._path.open("ab", buffering=0) as file:
             file.write(_HEAD.pack(Kind.MARK, 0, 0, 0, len(name), 0, 0) + name)
