@@ -114,6 +114,9 @@ class History:
         return not (self.ledger.active or requests or any(client.alive for client in self._clients))
 
     def _queues_are_empty(self) -> bool:
+        now = self.world.now
+        if any(process.alive and process.paused_until > now for process in self.world.processes.values()):
+            return False  # it may still queue a batch once more
         return not any(self._server.admin.llen(f"rq:queue:{lane.value}") for lane in Lane)
 
     def _nothing_is_held(self) -> bool:
