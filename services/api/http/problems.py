@@ -111,6 +111,8 @@ def _answer(
 ) -> None:
     for name in _RESULT_HEADERS:
         resp.delete_header(name)
+    if status != 416:
+        resp.delete_header("Content-Range")
     resp.stream = resp.text = resp.media = None
     resp.status = status
     resp.content_type = MEDIA_TYPE

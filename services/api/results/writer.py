@@ -82,6 +82,8 @@ class Writer:
     interactions: bool = True
     #: Whether only the head of the response is sent (HEAD).
     head_only: bool = False
+    #: Whether the answer can be requested again in parts: not that of a POST.
+    resumable: bool = False
     #: The only part that is wanted, if the result still has this entity tag or the client names none.
     part: ByteRange | None = None
     if_range: str | None = None
@@ -105,6 +107,7 @@ class Writer:
             rows,
             interactions,
             head_only=req.method == "HEAD",
+            resumable=req.method != "POST",
             part=ByteRange.parse(asked) if asked else None,
             if_range=req.get_header("If-Range"),
             client_left=req.env.get(CLIENT_LEFT, bool),
@@ -167,9 +170,7 @@ class ResultResponses:
         if writer.gzip:
             resp.set_header("Content-Encoding", "gzip")
             chunks = gzip_stream(used.write(result))
-        elif result.source is not None and (
-            part := self._wanted_part(resp, writer, used, result, small=small)
-        ):
+        elif writer.resumable and (part := self._wanted_part(resp, writer, used, result, small=small)):
             chunks = _write_part(used, result, part, writer)
             resp.content_length = len(part)
         else:

@@ -123,7 +123,9 @@ def test_a_large_result_is_streamed_over_http_and_too_many_at_a_time_are_put_off
     with contextlib.ExitStack() as others:
         for _ in range(STREAMS):
             others.enter_context(components.streams)
-        reply = http.get(path)
+        reply = http.get(path, Range="bytes=-1", Accept=NPY)
+        assert "content-range" not in reply.headers
+        assert http.get(path).refusal == reply.refusal
     assert reply.refusal == (503, "busy")
     assert "content-disposition" not in reply.headers
 
