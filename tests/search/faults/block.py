@@ -52,10 +52,13 @@ class Block(ctypes.Structure):
         """Return one that forked processes share, for the files in a folder."""
         block = cls.from_buffer(mmap.mmap(-1, mmap.PAGESIZE))
         block.folder = bytes(folder)
-        use = ctypes.CDLL(os.environ[LIBRARY_NAME]).failing_calls_use
-        use.argtypes = [ctypes.c_void_p]
-        use(ctypes.addressof(block))
+        _use(ctypes.addressof(block))
         return block
+
+    @staticmethod
+    def let_go() -> None:
+        """Have the library count nothing any more: the block's memory is about to be freed."""
+        _use(None)
 
     def aim(self, first: int, calls: int, error: int = 0, least: int = 0) -> None:
         """Have so many calls from the `first` one fail, counted from now on."""
@@ -70,6 +73,12 @@ class Block(ctypes.Structure):
             yield
         finally:
             self.kind = Kind.NOTHING
+
+
+def _use(address: int | None) -> None:
+    use = ctypes.CDLL(os.environ[LIBRARY_NAME]).failing_calls_use
+    use.argtypes = [ctypes.c_void_p]
+    use(address)
 
 
 def build(folder: Path) -> Path:

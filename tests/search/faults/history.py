@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 from collections import Counter
@@ -195,10 +196,22 @@ class Histories:
         ended = in_process(child, self._log)
         self._calls[role] += self._block.count - before
         self._block.kind = Kind.NOTHING
+        if place.kind is Kind.REDIS:
+            self._heal_redis()
         if ended.code not in {0, -9}:
             self._outcome.ends[f"{role} {ended.code}"] += 1
         assert ended.code != BROKEN or self._may_break(), "the history's own code failed"
         return ended
+
+    def _heal_redis(self) -> None:
+        """Undo a change of Redis, which a process that was killed meanwhile has left behind."""
+        for _ in range(100):
+            with contextlib.suppress(redis.ResponseError):  # there is no script to kill
+                self._redis.script_kill()
+            with contextlib.suppress(redis.ResponseError):  # a script is about to end
+                self._redis.replicaof("no", "one")
+                self._redis.config_set("maxmemory", 0)
+                return
 
     def _may_break(self) -> bool:
         """Return whether an error may end a program as it starts: then supervisord starts it again."""

@@ -114,6 +114,7 @@ def run(ways: Sequence[Place], some: int | None, seed: int, small_every: int) ->
                 f"{sum(map(len, places))} histories in {time.monotonic() - started:.0f} s, {search.found} faults found"
             )
         finally:
+            Block.let_go()
             server.kill()
     return search.found
 
