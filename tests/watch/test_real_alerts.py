@@ -246,12 +246,13 @@ def test_what_is_away_fires(watched: Watched) -> None:
         supervisor.start("worker")
     with replicating(appliance):
         prometheus.wait_for({"ShapboxRedisReadOnly"}, begun)
+    until("ready", appliance.is_ready, appliance=appliance)  # an api does not start without a store
+    with without_objects(appliance):
+        prometheus.wait_for({"ShapboxStorageDown"}, begun)
     with repeatedly(lambda: kill(appliance, "services.worker"), 2.0):
         prometheus.wait_for({"ShapboxWorkerCrashes"}, begun)
     with repeatedly(lambda: kill(appliance, "services.api"), 2.0):
         prometheus.wait_for({"ShapboxProgramExits"}, begun)
-    with without_objects(appliance):
-        prometheus.wait_for({"ShapboxStorageDown"}, begun)
     [monitor] = appliance.pids_of("services.monitor")
     with stopped(monitor):
         prometheus.wait_for({"ShapboxDown"}, begun)
