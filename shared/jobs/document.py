@@ -136,7 +136,7 @@ _CHECKSUM = "checksum"
 _CHANGING = frozenset({_CHECKSUM, "status", "started_at", "finished_at", "error", "largest_residual"})
 #: More rows, features or outputs than any job has.
 _ANY_SIZE = 2**53
-#: What is wrong with a record that cannot be read, and what to do.
+#: The error of a record that cannot be read.
 DAMAGED_RECORD = "The job's record in Redis is damaged. Delete the job and send its rows again."
 
 

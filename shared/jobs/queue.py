@@ -68,7 +68,7 @@ class BatchQueues:
         return self._of_each("llen")
 
     def waiting_batches(self) -> set[tuple[str, int]]:
-        """Return (job id, batch) of all that wait. A damaged entry is none: its batch is lost."""
+        """Return (job id, batch) of all that wait, but for damaged entries: those are lost."""
         names = [
             _ENTRY.fullmatch(name) for waiting in self._of_each("lrange", 0, -1).values() for name in waiting
         ]

@@ -65,7 +65,10 @@ class Recovery:
         self._suspects: set[tuple[str, int]] = set()
 
     def running(self) -> list[Running]:
-        """Return all batches that workers hold. A damaged record is removed: its batch is lost, and runs again."""
+        """Return all batches that workers hold.
+
+        A damaged record is removed: its batch is lost, and runs again.
+        """
         records = self._redis.hgetall(keys.RUNNING)
         found = {field: _running(field, raw) for field, raw in records.items()}
         for field in (field for field, held in found.items() if held is None):

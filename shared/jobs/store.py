@@ -183,7 +183,7 @@ class JobStore:
         return Page(self._read(ids[:limit]), ids[limit - 1] if len(ids) > limit else None)
 
     def active(self) -> list[Job]:
-        """Return all jobs that are queued or running, oldest first, but those whose records are damaged."""
+        """Return all jobs that are queued or running, oldest first, but damaged ones."""
         return [job for job in self._read(self._active_ids()) if not job.status.ended]
 
     def damaged(self) -> list[str]:
@@ -231,7 +231,7 @@ class JobStore:
             return dict(zip(Status, pipe.execute(), strict=True))
 
     def todo(self, job_id: str) -> set[int]:
-        """Return the batches of a job whose results are not recorded yet. Raises ValueError if damaged."""
+        """Return the batches of a job without a recorded result. Raises ValueError if damaged."""
         return {int(batch) for batch in self._redis.smembers(keys.todo(job_id))}
 
     def _write(self, pipe: redis.client.Pipeline, job: Job, idempotency: Idempotency | None) -> None:

@@ -139,7 +139,7 @@ class _Reader:
             self.fail(f"it has unknown keys ({', '.join(unknown)})")
 
     def refuse_altered(self) -> None:
-        """Refuse a manifest that is not as it was written: nothing else would show a changed name or number."""
+        """Refuse a manifest that was altered: nothing else would show a changed name."""
         checksum = self.document.get("checksum")
         rest = {key: value for key, value in self.document.items() if key != "checksum"}
         if checksum is not None and checksum != checksum_of(rest):

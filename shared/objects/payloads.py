@@ -227,7 +227,7 @@ def _blocks_of(span: range, size: int) -> range:
 
 
 def _verify(header: re.Match[bytes], checks: memoryview, path: str) -> None:
-    """Raise PayloadMissingError unless a header with these checks of its blocks has its checksum."""
+    """Raise PayloadMissingError unless a header with these checks has its checksum."""
     if _checksum(header[0][:-_CHECKSUM_BYTES], checks) != int(header[4], 16):
         raise _damaged(path)
 

@@ -166,9 +166,9 @@ def _check(forest: Forest) -> None:
 
 
 def _is_tree(tree: Tree) -> bool:
-    """Whether what begins at the root is a tree: no node has two parents, and the root has none.
+    """Whether the root begins a tree: no node has two parents, and the root has none.
 
-    Nodes that were pruned may be left over elsewhere.
+    Nodes that were pruned may be left over beside it.
     """
     inner = tree.left >= 0
     children = np.concatenate([tree.left[inner], tree.right[inner]])

@@ -1,4 +1,7 @@
-"""`python -m tests.search.bit_flips [SEED]`: flips FLIPS (2000) bits in each kind of file, tears it, and prints a table."""
+"""`python -m tests.search.bit_flips [SEED]`: flips FLIPS (2000) bits in each kind of file.
+
+It also tears each file, and prints a table.
+"""
 
 from __future__ import annotations
 

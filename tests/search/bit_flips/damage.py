@@ -22,7 +22,9 @@ class Effect(StrEnum):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of file: a sound one, another sound one of the same name (empty if it is never torn), and how it is read.
+    """A kind of file: a sound one, another sound one, and how it is read.
+
+    `other` is empty if such a file is never torn.
 
     Each of `reads` returns what one reader makes of the bytes. It raises one of `refusals` if it detects damage.
     """
@@ -41,7 +43,7 @@ class Kind:
         return [[read(sound) for sound in (self.content, self.other) if sound] for read in self.reads]
 
     def flip(self, seed: int, count: int) -> None:
-        """Flip so many bits, one at a time, and count the effects. Raises AssertionError for a wrong value."""
+        """Flip bits, one at a time, and count effects. Raises AssertionError for a wrong value."""
         chance = random.Random(f"{self.name} {seed}")
         for _ in range(count):
             bit = chance.randrange(8 * len(self.content))
@@ -68,7 +70,7 @@ class Kind:
 
 
 def torn_versions(content: bytes, other: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield a file truncated, zero-filled, and mixed with another version at each sector's begin."""
+    """Yield a file truncated, zero-filled and mixed with another version at each sector."""
     ends = sorted(
         {*range(0, len(content), SECTOR), *range(0, len(content), -(-len(content) // 7)), len(content) - 1}
     )

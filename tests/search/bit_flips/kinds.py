@@ -1,4 +1,4 @@
-"""The kinds of files that the product keeps, each written by its own writer and read by its own readers."""
+"""The kinds of files that the product keeps, with their own writers and readers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis's append-only file: damaged, mended as boot does it, loaded by a real Redis, and read by the job store."""
+"""Redis's append-only file: damaged, mended as at boot, loaded by Redis, and read."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LostError(Exception):
 
 
 class RedisFile(Kind):
-    """The part of the file that grows. What the store reads of each job must be as it was accepted, or an error."""
+    """The part of the file that grows. Each job must read as it was accepted, or as damaged."""
 
     def __init__(self, folder: Path) -> None:
         # A short path: a socket's may have 107 bytes.
@@ -93,7 +93,7 @@ _PART = "appendonly.aof.1.incr.aof"
 
 @contextlib.contextmanager
 def _redis(settings: Settings) -> Iterator[redis.Redis]:
-    """Run a Redis on the settings' folder. Raises LostError if it ends instead of loading its file, and says why."""
+    """Run a Redis on the settings' folder. Raises LostError if it says why it cannot."""
     folder = settings.redis_socket.parent
     folder.mkdir(parents=True, exist_ok=True)
     command = [redis_program(), "--port", "0", "--unixsocket", str(settings.redis_socket), "--save", ""]
@@ -103,7 +103,7 @@ def _redis(settings: Settings) -> Iterator[redis.Redis]:
             connection = redis.Redis(unix_socket_path=str(settings.redis_socket))
             while not _answers(connection):
                 if process.poll() is not None and process.stdout is not None:
-                    said = process.stdout.read().decode()
+                    said = process.stdout.read().decode(errors="replace")
                     assert "reading the append only file" in said, said[-600:]
                     raise LostError(said.strip().splitlines()[-1])
                 time.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Some flipped bits and torn writes of each kind of file. `python -m tests.search.bit_flips` tries many."""
+"""Some flipped bits and torn writes of each kind of file; __main__ tries many."""
 
 from __future__ import annotations
 

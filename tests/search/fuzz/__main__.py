@@ -1,4 +1,5 @@
-"""`python -m tests.search.fuzz [TARGET…]`: fuzzes each target for FUZZ_SECONDS (1800), and prints a table.
+"""`python -m tests.search.fuzz [TARGET…]`: fuzzes each target for FUZZ_SECONDS (1800).
+
 
 atheris guides the inputs by coverage. It is installed into `.cache/fuzz`, beside the environment, at the first run. New
 inputs are kept there too; an input that shows a fault is printed, and belongs into the target's corpus as `fault-…`.

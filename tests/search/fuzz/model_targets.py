@@ -1,4 +1,4 @@
-"""Fuzz targets of the contract, the reader of forests with its compiler, and the table file with its kernels."""
+"""Fuzz targets of the contract, forests with their compiler, and tables with kernels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzz targets of what is read back from Redis and from files that the product itself has written."""
+"""Fuzz targets of records and files that the product itself has written."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def stored_object(data: bytes) -> None:
 
 
 def activation_records(data: bytes) -> None:
-    """Read the file of activation records; a damaged one is none."""
+    """Read the file of activation records; a damaged one holds no records."""
     _scratch().write_bytes(data)
     records = Activations.read(_scratch())
     orjson.dumps([records.best(), *(one.document() for one in records.versions.values())])

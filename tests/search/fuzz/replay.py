@@ -1,4 +1,4 @@
-"""`python -m tests.search.fuzz.replay TARGET FOLDER…`: runs a target on each file of folders."""
+"""`python -m tests.search.fuzz.replay TARGET FOLDER…`: runs a target on each file."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""Fuzz targets of the readers of rows, each against a plain reading by Python's own libraries."""
+"""Fuzz targets of the readers of rows, each against Python's own libraries."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def _streams(body: bytes, step: int) -> tuple[BinaryIO, BinaryIO]:
 
 
 def _read_both(read: Read, body: bytes, spec: RowSpec, step: int) -> Any:
-    """Read a body whole and in pieces, which must make no difference but to which fault is found first."""
+    """Read a body whole and in pieces, which may only change the fault that is found."""
     whole, pieces = (_outcome(partial(_read, read, one, spec)) for one in _streams(body, step))
     if isinstance(whole, np.ndarray) and isinstance(pieces, np.ndarray):
         _assert_same(whole, pieces)

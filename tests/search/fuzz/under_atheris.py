@@ -1,4 +1,4 @@
-"""Fuzzes one target in this process: `under_atheris.py TARGET [options of libFuzzer] [folders]`."""
+"""Fuzzes one target: `under_atheris.py TARGET [options of libFuzzer] [folders]`."""
 
 import logging
 import sys
