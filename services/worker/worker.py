@@ -126,7 +126,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
         RQ interrupt a long batch: the monitor knows what its worker waited for.
 
         A run raises hardly ever anything but errors of a Redis that is away. The batch then is still claimed by this process,
-        and given back once the process has ended.
+        and given back once the process has ended; the sweeper deletes RQ's record.
         """
         job_id, batch = job.args[:2]
         try:
@@ -144,7 +144,7 @@ class BatchWorker(SimpleWorker):  # type: ignore[misc]  # RQ publishes no types
             else:
                 self.broken = True
                 logger.exception("batch abandoned after an unexpected error")
-            self.handle_job_failure(job, queue, exc_string=str(fault), execution=execution)
+                self.handle_job_failure(job, queue, exc_string=str(fault), execution=execution)
             return False
         return True
 
