@@ -43,9 +43,7 @@ def test_a_question_without_an_answer_is_repeated_and_an_order_is_not() -> None:
         silent.listen(16)
         address = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         calls = Calls(address, KEY, 0.01, print, attempts=3, seconds=0.1)
-        with pytest.raises(
-            RenderError, match=r"does not answer in time.*, 3 times in a row"
-        ) as unanswered:
+        with pytest.raises(RenderError, match=r"does not answer in time.*, 3 times in a row") as unanswered:
             calls.ask("GET", "services")
         assert (unanswered.value.status, unanswered.value.uncertain) == (0, False)
         assert connections(silent) == 3
@@ -66,7 +64,9 @@ def test_an_answer_that_trickles_has_a_deadline_in_its_head_and_in_its_body(head
         trickling.start()
         calls = Calls(f"http://127.0.0.1:{server.getsockname()[1]}", KEY, 0.01, print, attempts=1, seconds=1)
         try:
-            with pytest.raises(RenderError, match=r"does not answer in time, 1 s at most \(TimeoutError") as late:
+            with pytest.raises(
+                RenderError, match=r"does not answer in time, 1 s at most \(TimeoutError"
+            ) as late:
                 calls.order("deploys")
         finally:
             ended.set()
