@@ -116,7 +116,10 @@ def _complete(environment: Mapping[str, str], settings: Settings, about: dict[st
 
 
 def become_supervisord(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Turn this process into supervisord: it keeps the process id and the lock, and passes `environment` on."""
+    """Turn this process into supervisord, which keeps the process id and the lock.
+
+    The programs get their variables from `environment`.
+    """
     words = [sys.executable, "-m", "ops.run.supervision", settings.log_format.value, settings.log_level]
     words += ["--nodaemon", "--configuration", str(ROOT / "supervisord.conf")]
     if os.geteuid() == 0:

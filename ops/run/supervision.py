@@ -36,7 +36,7 @@ class Options(supervisord.ServerOptions):  # type: ignore[misc]  # supervisor ha
     #: Set before the options are read, since supervisord makes them itself.
     log_format = LogFormat.TEXT
     log_level = logging.INFO
-    #: What the programs may need.
+    #: The variables that the programs may need.
     environment: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self) -> None:

@@ -113,7 +113,10 @@ def _read_rows(version: ModelVersion, limit: int) -> NDArray[np.float32]:
 
 
 def _as_csv(features: tuple[Feature, ...], rows: list[list[Cell]], *, safe: bool) -> bytes:
-    """Write rows so that the reader of CSV reads the same; `safe` names and labels are no formulas in spreadsheets."""
+    """Write rows so that the reader of CSV reads the same.
+
+    `safe` names and labels are no formulas in spreadsheets.
+    """
     names = harmless_names(feature.name for feature in features)
     labels = [harmless_names(label for label in one.labels if isinstance(label, str)) for one in features]
     missing = [

@@ -1,4 +1,4 @@
-"""`python -m tests.search.faults`: makes each call of one job fail, in worker, api and monitor."""
+"""`python -m tests.search.faults`: makes each call of one job fail, one after the other."""
 
 from __future__ import annotations
 

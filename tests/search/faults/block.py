@@ -1,4 +1,7 @@
-"""Which calls of a process fail: a block of memory shared by the driver, its forked processes and failing_calls.c."""
+"""The calls of a process that fail, in memory that driver and processes share.
+
+failing_calls.c reads the same block.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ LIBRARY_NAME = "SHAPBOX_TEST_FAILING_CALLS"
 
 
 class Kind(IntEnum):
-    """What is counted, as in failing_calls.c."""
+    """The kinds of calls that are counted, as in failing_calls.c."""
 
     NOTHING, REDIS, FILES, MEMORY = range(4)
 

@@ -18,7 +18,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-// What is counted; tests/search/faults/block.py has the same numbers and the same layout.
+// The kinds that are counted; tests/search/faults/block.py has the same numbers and the same layout.
 enum kind { NOTHING, REDIS, FILES, MEMORY };
 // The error that means: write half of it.
 enum { SHORT = -1 };

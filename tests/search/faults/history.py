@@ -1,4 +1,4 @@
-"""One history: jobs from their submission to their end, with a worker's death, and one place at which a call fails."""
+"""One history: jobs from submission to end, a worker's death, and one call that fails."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Histories:
             assert turn < ROUNDS - 1, f"left behind: {left}"
 
     def _plan(self) -> list[Sent]:
-        """Return a job of two batches, one of a single batch, and one that is explained at once and kept."""
+        """Return jobs of two batches and of one, and one that is explained at once and kept."""
         name, examples = self._version.name, np.load(self._version.examples_path or "").astype(np.float32)
         rows = {"two": (examples[:14], "/v1/jobs"), "one": (examples[14:17], "/v1/jobs")}
         rows["kept"] = (examples[17:18], "/v1/explain")

@@ -23,7 +23,7 @@ BROKEN = 97
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a process ended: its code (negative: a signal), and what it has found, if it came so far."""
+    """The end of a process: its code (negative: a signal), and its findings if it got so far."""
 
     pid: int
     code: int
@@ -31,7 +31,9 @@ class Ended:
 
 
 def in_process(act: Callable[[], Any], log: Path) -> Ended:
-    """Run a function in a fork of this process, which has one thread. Its stderr is added to `log`.
+    """Run a function in a fork of this process, which has one thread.
+
+    Its stderr is added to `log`.
 
     The process ends with the code that the function returns, if it is a number; anything else is what it has found.
     """

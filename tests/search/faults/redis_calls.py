@@ -1,4 +1,4 @@
-"""Makes the n-th call to Redis fail: before or after it was carried out, or by an answer of Redis itself."""
+"""Makes the n-th call to Redis fail: before it, after it, or by an answer of Redis."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class RedisFault(StrEnum):
 
 
 class FailingRedis:
-    """Counts calls in this process, and makes those fail that the block names. `socket` is that of Redis."""
+    """Counts calls in this process, and makes those fail that the block names.
+
+    `socket` is that of Redis.
+    """
 
     def __init__(self, block: Block, socket: Path, fault: RedisFault) -> None:
         self._block = block

@@ -1,4 +1,4 @@
-"""What the three programs do for the jobs of a history, with their own code as far as it goes."""
+"""The three programs' work for the jobs of a history, with their own code."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Sent:
 
 @dataclass
 class Seen:
-    """What a client of the api has met: ids by key, statuses of refusals, and errors that left the application."""
+    """A client's findings: ids by key, statuses of refusals, errors of the application."""
 
     ids: dict[str, str] = field(default_factory=dict)
     refusals: Counter[str] = field(default_factory=Counter)
@@ -213,7 +213,7 @@ def _kill_in_the_first_batch() -> None:
 
 
 def watch(settings: Settings, reports: Sequence[ExitReport], counting: Counting) -> None:
-    """Do what the monitor's loops do, twice: before and after every live worker has sent a heartbeat."""
+    """Turn the monitor's loops twice: before and after every live worker's heartbeat."""
     configure_logging(settings, "monitor")
     with counting():
         monitor = Monitor(settings, Machine(HOST, os.getppid()), "commit")

@@ -91,7 +91,10 @@ class Search:
 
 
 def run(ways: Sequence[Place], some: int | None, seed: int, small_every: int) -> int:
-    """Search on a Redis and a folder of its own, at `some` places drawn from all; return how many faults it found."""
+    """Search on a Redis and a folder of its own; return how many faults it found.
+
+    `some` places are drawn from all.
+    """
     connection.BACKOFF_BASE, connection.BACKOFF_CAP = 0.0002, 0.001
     with tempfile.TemporaryDirectory(prefix="shapbox-") as folder:
         settings = _settings(Path(folder))

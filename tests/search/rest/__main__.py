@@ -1,4 +1,4 @@
-"""`python -m tests.search.rest --seed N`: repeats the histories of a seed on an appliance of its own."""
+"""`python -m tests.search.rest --seed N`: repeats the histories of a seed."""
 
 from __future__ import annotations
 

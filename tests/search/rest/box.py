@@ -32,7 +32,7 @@ class Box:
         self._held: psutil.Process | None = None
 
     def kill(self, program: str) -> None:
-        """Kill a program with SIGKILL, as soon as it runs; one that was killed already may be about to end."""
+        """Kill a program with SIGKILL as soon as it runs; it may just end from an earlier kill."""
         with contextlib.suppress(psutil.NoSuchProcess):
             self._program(program).kill()
         self._note(f"kill {program}")

@@ -1,4 +1,4 @@
-"""Calls an appliance under faults until it answers, and checks each answer against the contract."""
+"""Calls an appliance under faults until it answers, and checks each answer."""
 
 from __future__ import annotations
 

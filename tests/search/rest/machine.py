@@ -1,4 +1,4 @@
-"""The REST contract as a state machine: every operation, in any order, with faults in between.
+"""The REST contract as a state machine: operations in any order, faults in between.
 
 A model in Python (tracked.py) says what must be true of every job. The steps are drawn by Hypothesis from a seed and do not
 depend on the appliance's timing, so a seed repeats them.
@@ -35,7 +35,7 @@ PLACES = {
     **dict.fromkeys(("/healthz", "/readyz", "/console/main.js"), False),
     **dict.fromkeys(("/v1/workers", "/metrics"), True),
 }
-#: Requests that are wrong whatever the state is: method, path, status and slug.
+#: Requests that are wrong in every state: method, path, status and slug.
 WRONG = (
     ("GET", "/v1/jobs/no-id", 404, "job-not-found"),
     ("GET", f"/v1/jobs/{'0' * 32}/result", 404, "job-not-found"),
@@ -222,7 +222,7 @@ class RestMachine(RuleBasedStateMachine):
         answer = self.call(method, path, b"1\n", headers={"Content-Type": "text/csv"})
         assert (answer.status, answer.slug) == (status, slug), answer
 
-    # --- Ending ---
+    # --- Cancelling and deleting ---
 
     @precondition(has_jobs)
     @rule(number=numbers)
@@ -263,7 +263,7 @@ class RestMachine(RuleBasedStateMachine):
 
     @rule(worker=st.integers(1, 2))
     def kill_worker(self, worker: int) -> None:
-        """Kill a worker, whatever it does."""
+        """Kill a worker at any moment of its work."""
         self.strike(f"worker-{worker}")
         for job in (*self.jobs, *self.others):
             job.deaths += 1
@@ -298,7 +298,7 @@ class RestMachine(RuleBasedStateMachine):
             self.box.restart(number)
             self.calm = False
 
-    # --- What is always true ---
+    # --- Invariants ---
 
     @invariant()
     def the_list_is_right(self) -> None:

@@ -1,4 +1,7 @@
-"""Short histories of the REST contract; `python -m tests.search.rest --seed N` repeats them, and runs longer ones."""
+"""Short histories of the REST contract.
+
+`python -m tests.search.rest --seed N` repeats them, and runs longer ones.
+"""
 
 from __future__ import annotations
 

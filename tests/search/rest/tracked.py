@@ -1,4 +1,4 @@
-"""What must be true of one job, whatever happened to the appliance."""
+"""The facts that must hold of one job after any fault of the appliance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from shared.jobs.recovery import MAX_DEATHS
 
 #: The order in which a job takes its states.
 RANKS = {Status.QUEUED: 0, Status.RUNNING: 1}
-#: What a document never changes, and what it changes once, from null.
+#: Fields that never change, and those that change once, from null.
 FIXED = ("id", "model", "method", "rows", "created_at", "links")
 SET_ONCE = ("started_at", "finished_at", "error")
 
