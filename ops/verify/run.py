@@ -63,8 +63,8 @@ def _checks(visit: Visit) -> Iterator[Check]:
     working = (*with_jobs, "models")
     for model in visit.served:
         yield Check(model.id, partial(work.model, model), working)
-    yield Check("links", links, working)
     yield Check("job", work.job, working)
+    yield Check("links", links, (*working, "job"))
     yield Check("latency", work.latency, working)
     yield Check("recycle", work.recycle, (*working, "ADMIN_API_KEY", "metrics", "workers"))
     yield Check("memory", work.memory, (*with_metrics, "models"))

@@ -12,7 +12,7 @@ from services.monitor.events.programs import API, Programs, SupervisorStoppingEr
 from services.monitor.guard.guard import Guard
 from services.monitor.guard.memory_decision import Marks
 from services.monitor.guard.memory_gauge import MemoryGauge, choose_source
-from services.monitor.guard.process_table import started_at
+from services.monitor.guard.process_table import seconds_running, started_at
 from services.monitor.metrics.collector import MonitorCollector, facts_of, serve_metrics, zeros_of
 from services.monitor.metrics.pulse import Pulse
 from services.monitor.metrics.storage_use import StorageUse
@@ -184,16 +184,16 @@ class Monitor:
                 ObjectStore.open(self._settings),
                 self._settings.result_ttl_hours,
                 self._settings.local_objects_dir,
-                self._api_started,
+                self._api_age,
             )
         self._sweeper.step()
 
-    def _api_started(self) -> float | None:
-        """Return when the api was started, if it is the only one; None if unknown."""
+    def _api_age(self) -> float | None:
+        """Return the seconds since the api was started, if it is the only one; None if unknown."""
         settings = self._settings
         alone = settings.role is Role.ALL and settings.embedded_redis and settings.local_objects_dir
         pid = self._programs.pid_of(API) if alone else None
-        return None if pid is None else started_at(pid)
+        return None if pid is None else seconds_running(pid)
 
     def _make_collector(self, commit: str) -> MonitorCollector:
         settings = self._settings

@@ -17,7 +17,7 @@ from shared.disk import RESERVE_BYTES, RESERVE_INODES, free_space
 from shared.errors import JobNotFoundError, PayloadMissingError
 from shared.jobs import keys
 from shared.jobs.document import Status
-from shared.jobs.ids import is_job_id, made_at
+from shared.jobs.ids import is_job_id
 from shared.jobs.store import JobStore
 from shared.log import log_context
 from shared.objects.object_store import ObjectStore
@@ -35,8 +35,6 @@ REDIS_FULL = 0.7
 ENDED_SHARE, ENDED_JOB_BYTES = 0.1, 1500
 #: Seconds between two listings of the object store: remote stores charge per request.
 LISTING_SECONDS = 300.0
-#: Seconds by which a clock that is only corrected does not change between two passes.
-JUMP_SECONDS = 60.0
 #: The prefix of RQ's records; JOB-BATCH-RANDOM follows.
 RQ_RECORDS = "rq:job:"
 #: RQ's records that one pass examines, and keys per SCAN.
@@ -50,8 +48,8 @@ logger = logging.getLogger(__name__)
 class Sweeper:
     """One thread calls `step`, which may raise REDIS_AWAY and StorageUnavailableError.
 
-    `folder` is that of a local object store. `api_started` returns when this machine's api was started (seconds since the
-    epoch), if all uploads arrive there: earlier ones are no longer in progress. None if unknown.
+    `folder` is that of a local object store. `api_age` returns the seconds since this machine's api was started, if all
+    uploads arrive there: earlier ones are no longer in progress. None if unknown.
     """
 
     def __init__(
@@ -61,26 +59,24 @@ class Sweeper:
         objects: ObjectStore,
         result_ttl_hours: float,
         folder: Path | None = None,
-        api_started: Callable[[], float | None] = lambda: None,
+        api_age: Callable[[], float | None] = lambda: None,
     ) -> None:
         self._redis = connection
         self._store = store
         self._objects = objects
         self._ttl = result_ttl_hours * 3600
         self._folder = folder
-        self._api_started = api_started
+        self._api_age = api_age
         self._unlooked: deque[str] = deque()
+        #: The monotonic times at which objects without a job were first seen.
+        self._jobless: dict[str, float] = {}
         self._listing_due = 0.0
         self._rq_cursor = 0
-        #: Redis's clock less the monotonic one, and until when no objects are deleted since it jumped.
-        self._difference: float | None = None
-        self._hold_until = 0.0
 
     def step(self) -> None:
         """Do one pass: all duties, even if one fails. The first fault is raised."""
         # Redis's clock set the times at which jobs ended.
         now = float(self._redis.time()[0])
-        self._notice_jump(now)
         faults: list[Exception] = []
         for duty in (self.sweep_expired, self.sweep_objects, self.sweep_rq_records, self.relieve_redis):
             try:
@@ -89,16 +85,6 @@ class Sweeper:
                 faults.append(fault)
         if faults:
             raise faults[0]
-
-    def _notice_jump(self, now: float) -> None:
-        """Leave objects alone for a while after the clock was set.
-
-        Uploads that began before look old until they have ended.
-        """
-        difference = now - time.monotonic()
-        if self._difference is not None and abs(difference - self._difference) > JUMP_SECONDS:
-            self._hold_until = time.monotonic() + TIMING.orphan_seconds
-        self._difference = difference
 
     def sweep_expired(self, now: float) -> int:
         """Delete jobs that ended RESULT_TTL_HOURS ago, as time allows; return how many."""
@@ -169,30 +155,34 @@ class Sweeper:
 
         The next pass continues with the rest of a listing.
         """
-        if time.monotonic() < self._hold_until:
-            return 0
         deadline = time.monotonic() + PASS_SECONDS
         pressed = self._disk_is_nearly_full()
         if not self._unlooked and (pressed or time.monotonic() >= self._listing_due):
             # Anything that does not look like a job is not ours to delete.
             self._unlooked.extend(filter(is_job_id, self._objects.job_ids()))
             self._listing_due = time.monotonic() + LISTING_SECONDS
-        made_before = self._oldest_upload(now, pressed=pressed)
+            self._jobless = {one: self._jobless[one] for one in self._unlooked if one in self._jobless}
+        seen_before = self._oldest_upload(pressed=pressed)
         count = 0
         for some in batched(list(self._unlooked), JOBS_PER_STEP):  # the last may be short
-            count += self._delete_unneeded(some, now, made_before, deadline)
+            count += self._delete_unneeded(some, now, seen_before, deadline)
             if time.monotonic() > deadline:
                 break
         return count
 
     def _delete_unneeded(
-        self, job_ids: Sequence[str], now: float, made_before: float, deadline: float
+        self, job_ids: Sequence[str], now: float, seen_before: float, deadline: float
     ) -> int:
         there = self._store.requests(job_ids)
         count = 0
         for job_id in job_ids:
             self._unlooked.popleft()  # first, so that a failing one does not block the rest
-            if self._is_cancelled(job_id, now) if job_id in there else made_at(job_id) < made_before:
+            if job_id in there:
+                self._jobless.pop(job_id, None)
+                unneeded = self._is_cancelled(job_id, now)
+            else:
+                unneeded = self._jobless.setdefault(job_id, time.monotonic()) <= seen_before
+            if unneeded:
                 self._objects.delete_job(job_id)
                 count += 1
                 with log_context(request=there.get(job_id, ""), job=job_id):
@@ -201,13 +191,16 @@ class Sweeper:
                 break
         return count
 
-    def _oldest_upload(self, now: float, *, pressed: bool) -> float:
-        """Return the earliest start of an upload that may still be in progress."""
-        since = now - (TIMING.orphan_on_full_disk_seconds if pressed else TIMING.orphan_seconds)
-        api_started = self._api_started()
-        if api_started is not None and now - api_started > TIMING.api_settled_seconds:
-            return max(since, api_started)
-        return since
+    def _oldest_upload(self, *, pressed: bool) -> float:
+        """Return the earliest time at which an upload that may still be in progress was first seen.
+
+        The time in a job's id is of no use: it is another machine's, or the clock was set since.
+        """
+        longest = TIMING.orphan_on_full_disk_seconds if pressed else TIMING.orphan_seconds
+        age = self._api_age()
+        if age is not None and age > TIMING.api_settled_seconds:
+            longest = min(longest, age)
+        return time.monotonic() - longest
 
     def _disk_is_nearly_full(self) -> bool:
         free = free_space(self._folder)

@@ -31,7 +31,6 @@ from shared.jobs.store import JobStore
 from shared.objects.payloads import Payloads
 from shared.redis.connection import Patience, connect, is_outage
 from shared.settings import Settings
-from tests.search.simulator.shims import wall_clock
 from tests.search.simulator.world import Event, Machine, Process, World, running_world
 
 #: Seconds from a program's end until supervisord starts it again, and until the program has started.
@@ -225,7 +224,7 @@ class Site:
             Payloads.open(settings),
             settings.result_ttl_hours,
             settings.local_objects_dir,
-            self._api_started if self.alone else lambda: None,
+            self._api_age if self.alone else lambda: None,
         )
         supervisor = SimulatedLoop("supervisor", POLL_SECONDS, lambda: programs.adopt(self._list()))
         loop = SimulatedLoop("recovery", RESCUE_SECONDS, rescue.step)
@@ -259,9 +258,9 @@ class Site:
             if slot.process is not None and slot.process.alive
         ]
 
-    def _api_started(self) -> float | None:
+    def _api_age(self) -> float | None:
         slot = self.slot(API)
-        return wall_clock(self.world) - (self.world.now - slot.process.started_at) if slot.process else None
+        return self.world.now - slot.process.started_at if slot.process else None
 
 
 def is_running(pid: int) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from services.monitor.guard.memory_gauge import SUPERVISOR, measure_processes
-from services.monitor.guard.process_table import is_descendant, is_running, started_at
+from services.monitor.guard.process_table import is_descendant, is_running, seconds_running, started_at
 
 #: A process id that no process has.
 NOBODY = 999_999_999
@@ -20,12 +20,13 @@ def test_a_child_descends_from_us_and_a_zombie_does_not_run() -> None:
     assert is_descendant(child.pid, os.getpid())
     assert not is_descendant(os.getpid(), child.pid)
     assert 0 <= time.time() - (started_at(child.pid) or 0) < 60
+    assert 0 <= (seconds_running(child.pid) or -1) < 60
     child.kill()
     os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
     assert not is_running(child.pid)
     assert not is_descendant(child.pid, os.getpid())
     child.wait()
-    assert started_at(child.pid) is None
+    assert started_at(child.pid) is seconds_running(child.pid) is None
     assert measure_processes(child.pid, {}).working_set == 0
 
 
