@@ -27,7 +27,7 @@ class AofSync:
 
     def step(self) -> None:
         """Sync what has grown. Raises OSError if the disk fails."""
-        if not self._synced:
+        if not self._synced and self._folder.exists():
             sync(self._folder.parent)  # Redis syncs the names in its folder, not the folder's own
         sizes = {}
         for part in self._folder.glob("*.incr.aof"):

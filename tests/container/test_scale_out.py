@@ -90,7 +90,7 @@ class Fleet(Reached):
 
     def workers_alive(self) -> int:
         try:
-            return int(self.get("/readyz").json()["probes"]["workers"].get("alive", 0))
+            return int(self.get("/readyz").json().get("probes", {}).get("workers", {}).get("alive", 0))
         except NoAnswerError:
             return 0
 

@@ -106,6 +106,7 @@ def test_a_cancelled_job_is_not_failed_for_its_deleted_rows_and_one_without_its_
     assert runner.run(cancelled.id, 0) is Claim.ENDED
     assert scene.status(cancelled) is Status.CANCELLED
     scene.connection.hset(f"shapbox:job:{other.id}", "model", "wine@9")
+    scene.connection.hdel(f"shapbox:job:{other.id}", "checksum")
     assert runner.run(other.id, 0) is Outcome.FAILED
     assert scene.detail(other, "model-not-found")
 
