@@ -169,6 +169,7 @@ class History:
         for process in list(world.processes.values()):
             world.kill(process, quietly=True)
         process = Process(name, self.sites[0].machine, 20_000 + len(world.processes))
+        world.now = max(world.now, self.network.down_until)
         world.start(process, act)
         world.run(lambda: not process.alive, world.now + 1e9)
 
@@ -178,6 +179,7 @@ class History:
         connection = connect(settings, Patience.STEADY, name="sweeper")
         store, payloads = JobStore(connection, settings), Payloads.open(settings)
         sweeper = Sweeper(connection, store, payloads, settings.result_ttl_hours, settings.local_objects_dir)
+        sweeper.step()  # sees objects without a job for the first time
         for hours in (7.0, 0.2, settings.result_ttl_hours + 25):
             world.wait(hours * 3600)
             sweeper.step()
