@@ -32,7 +32,8 @@ def breaking(port: int) -> Iterator[str]:
 
         def pass_on(client: socket.socket) -> None:
             with client, socket.create_connection(("127.0.0.1", port)) as server:
-                server.sendall(client.recv(65536))  # the requests here are short and come one at a time
+                request = client.recv(65536)  # the requests here are short
+                server.sendall(request.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n", 1))
                 left = CUT_BYTES
                 while left > 0 and (block := server.recv(min(left, 65536))):
                     client.sendall(block)
