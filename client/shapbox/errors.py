@@ -21,6 +21,10 @@ class NoAnswerError(ShapboxError, ConnectionError):
     """The appliance did not answer, or the connection broke before the answer was complete."""
 
 
+class CertificateError(NoAnswerError):
+    """The address's certificate is not trusted here, so nothing was sent. Repeating does not help."""
+
+
 class LinkError(ShapboxError):
     """A link of the appliance leads to another address, where the key is not sent."""
 

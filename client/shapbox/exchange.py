@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from shapbox.errors import LinkError, NoAnswerError
+from shapbox.errors import CertificateError, LinkError, NoAnswerError
 
 VERSION = "0.2.0"
 #: The appliance's address if neither the argument nor SHAPBOX_URL names one: that of `make run`.
@@ -207,4 +207,9 @@ class Address:
     def no_answer(self, request: Request, fault: httpx.TransportError) -> NoAnswerError:
         """Return the error for a request without an answer."""
         reason = str(fault) or type(fault).__name__
-        return NoAnswerError(f"{request.method} {self.url}{request.path} was not answered: {reason}")
+        said = f"{request.method} {self.url}{request.path} was not answered: {reason}"
+        if "CERTIFICATE_VERIFY_FAILED" not in reason:
+            return NoAnswerError(said)
+        return CertificateError(
+            f"{said}. Set SSL_CERT_FILE to the certificate of the authority that signed it."
+        )

@@ -11,7 +11,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from shapbox.errors import NoAnswerError, RefusedError
+from shapbox.errors import CertificateError, NoAnswerError, RefusedError
 from shapbox.exchange import Request, Response
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Repeats:
         fault: NoAnswerError | RefusedError
         delay, final = self._delay, False
         if isinstance(answer, NoAnswerError):
-            fault = answer
+            fault, final = answer, isinstance(answer, CertificateError)
         else:
             fault, final = RefusedError.of(answer), answer.status not in NOT_NOW
             delay = retry_after(answer, delay)

@@ -28,6 +28,13 @@ def main() -> int:
     if sys.stdout.isatty():
         print("backup: redirect the output into a file", file=sys.stderr)
         return 2
+    there = settings.redis_dir / FOLDER / MANIFEST if settings.embedded_redis else settings.data_dir
+    if not there.exists():
+        print(
+            f"backup: {settings.data_dir} is not the data of an appliance. Set DATA_DIR to the appliance's.",
+            file=sys.stderr,
+        )
+        return 2
     with tarfile.open(fileobj=sys.stdout.buffer, mode="w|") as copy:
         if settings.embedded_redis:
             _copy_redis(copy, settings)

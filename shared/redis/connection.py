@@ -85,10 +85,15 @@ def texts(reply: Iterable[Any]) -> list[str]:
 
 def writes_refused(fault: BaseException) -> bool:
     """Return whether Redis refuses writes, see REFUSALS."""
-    said = str(fault).rpartition("caused error: ")[2]  # redis-py names the command of a pipeline before
+    said = _said(fault)
     return isinstance(fault, redis.exceptions.ResponseError) and (
         said.startswith(REFUSALS) or "OOM command" in said
     )
+
+
+def _said(fault: BaseException) -> str:
+    """Return Redis's own words, without those of redis-py on the command and of Lua on its script."""
+    return str(fault).rpartition("caused error: ")[2].partition(" script: ")[0]
 
 
 def is_outage(fault: BaseException) -> bool:
@@ -112,5 +117,6 @@ def redis_needed(consequence: str = "Nothing was changed; try again in a moment.
         if not writes_refused(fault):
             raise
         raise RedisUnavailableError(
-            f"Redis refuses writes ({fault}). Nothing was changed. Free disk space or memory, or try again later."
+            f"Redis refuses writes and says: {_said(fault).rstrip('.')}. Nothing was changed. Try again when that is over: a full disk "
+            "or memory has room again, or the replicas that it waits for are back."
         ) from fault

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -55,6 +56,19 @@ def take(box: Appliance) -> bytes:
     """Take a backup as docs/operate.md says."""
     command = [sys.executable, "-m", "ops.run.backup"]
     return subprocess.run(command, cwd=ROOT, env=box.environment, stdout=subprocess.PIPE, check=True).stdout
+
+
+def test_a_folder_without_an_appliance_is_refused_in_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "ops.run.backup"],
+        cwd=ROOT,
+        env={**os.environ, "DATA_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = f"backup: {tmp_path} is not the data of an appliance. Set DATA_DIR to the appliance's.\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 def keep_busy(box: Appliance, ended: threading.Event) -> None:

@@ -13,7 +13,7 @@ from ops.verify.checks.links import links
 from ops.verify.report import FailedError
 from ops.verify.visit import VerifyOptions, Visit
 from shapbox import Shapbox, flows
-from shapbox.errors import LinkError
+from shapbox.errors import CertificateError, LinkError
 from shared.settings import KEY_NAMES
 from tests.support.remote.certificates import Certificates, make_certificates
 from tests.support.remote.nginx import find_nginx, nginx_before
@@ -67,6 +67,9 @@ def test_clients_and_verify_follow_links_through_nginx(
         # The appliance answers, and the connection ends in order, long before all of the body is there.
         refused = Shapbox(url, "").call("POST", "/v1/jobs", b"x" * LARGE)
         assert (refused.status, refused.json()["type"]) == (401, "/problems/unauthorized")
+        monkeypatch.delenv("SSL_CERT_FILE")
+        with Shapbox(url) as stranger, pytest.raises(CertificateError, match="Set SSL_CERT_FILE to"):
+            stranger.models()  # at once, and not after a minute of repetitions
 
 
 def test_verify_and_clients_say_where_a_wrong_link_leads(

@@ -228,8 +228,8 @@ def test_an_answer_that_is_still_being_sent_is_not_cut_off_while_others_are_idle
 
 
 def test_an_answer_whose_client_reads_outlasts_those_who_only_connect(serve: Serve) -> None:
-    serve.limits(10)
-    length = 2_000_000
+    serve.limits(20)  # more than it opens between two parts that the system takes
+    length = 4_000_000
     served = serve(say_much(length))
     reading = served.connect(slow=True)
     reading.sendall(ASK)

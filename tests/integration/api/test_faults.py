@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import re
 import signal
 import types
 from collections.abc import Callable
@@ -102,6 +103,7 @@ def test_a_redis_that_refuses_writes_is_503_with_why(client: InProcess, componen
     for reply in (client.post_json("/v1/jobs", BODY), recycle):
         assert reply.refusal == AWAY
         assert "MISCONF" in reply.detail
+        assert not re.search("Command #|script|@user", reply.detail)
     connection.config_set("save", "")
     connection.replicaof("127.0.0.1", 1)
     assert client.post_json("/v1/jobs", BODY).refusal == (503, "redis-read-only")
