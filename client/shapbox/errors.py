@@ -22,7 +22,7 @@ class NoAnswerError(ShapboxError, ConnectionError):
 
 
 class CertificateError(NoAnswerError):
-    """The address's certificate is not trusted here, so nothing was sent. Repeating does not help."""
+    """The certificate of the address is not trusted here. Repeating does not help."""
 
 
 class LinkError(ShapboxError):

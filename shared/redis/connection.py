@@ -92,7 +92,7 @@ def writes_refused(fault: BaseException) -> bool:
 
 
 def _said(fault: BaseException) -> str:
-    """Return Redis's own words, without those of redis-py on the command and of Lua on its script."""
+    """Return Redis's own words, without those of redis-py and Lua around them."""
     return str(fault).rpartition("caused error: ")[2].partition(" script: ")[0]
 
 
