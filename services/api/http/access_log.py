@@ -20,7 +20,7 @@ from shared.log import add_to_log_context
 
 #: Where the WSGI environment holds a request's id, the URI template of its route, and the server's reason to refuse it.
 REQUEST_ID, ROUTE, REFUSAL = "shapbox.request_id", "shapbox.route", "shapbox.refusal"
-#: Where it holds the name of the request's key: that of a setting, or None.
+#: Where it holds the name of the request's key: that of a setting, or `invalid`. It is absent without a key.
 KEY_NAME = "shapbox.key_name"
 #: Where it holds a function that says whether the client has closed its connection.
 CLIENT_LEFT = "shapbox.client_left"
@@ -124,7 +124,7 @@ class _Answer:
         level = logging.DEBUG if route in _QUIET_ROUTES and self.status == "200" else logging.INFO
         extra = {
             "client": self.environ.get("REMOTE_ADDR"),
-            "key": self.environ.get(KEY_NAME) or "none",
+            "key": self.environ.get(KEY_NAME, "none"),
             "seconds": round(time.perf_counter() - self.started, 4),
             "bytes": self.sent,
         }

@@ -66,7 +66,8 @@ class KeyRing:
 
     def process_request(self, req: Any, _resp: Any) -> None:
         """Note the key's name for the access log, also for a request that is refused later."""
-        req.env[KEY_NAME] = self.name_of(req.get_header("Authorization"))
+        if given := req.get_header("Authorization"):
+            req.env[KEY_NAME] = self.name_of(given) or "invalid"
 
     def process_resource(self, req: Any, _resp: Any, resource: Any, _params: dict[str, Any]) -> None:
         """Require the right of the resource, as falcon's middleware."""
