@@ -129,7 +129,12 @@ def _without_id(reply: Reply) -> tuple[int, dict[str, str], Any]:
 
 def test_the_access_log_names_the_client_beyond_the_proxy_and_the_key(serve: Serve, logged: Logged) -> None:
     http = serve().http
-    keys = {"API_KEY": API_KEY, "ADMIN_API_KEY": ADMIN_API_KEY, "METRICS_TOKEN": METRICS_TOKEN, "invalid": "x"}
+    keys = {
+        "API_KEY": API_KEY,
+        "ADMIN_API_KEY": ADMIN_API_KEY,
+        "METRICS_TOKEN": METRICS_TOKEN,
+        "invalid": "x",
+    }
     for name, key in keys.items():
         http.send("GET", "/version", b"", {"Authorization": f"Bearer {key}", "X-Request-Id": name, **TOLD})
     refused = {"Authorization": f"Bearer {METRICS_TOKEN}", "Content-Type": JSON, "X-Request-Id": "refused"}

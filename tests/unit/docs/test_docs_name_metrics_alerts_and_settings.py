@@ -19,7 +19,7 @@ PARTS = ("_bucket", "_sum", "_count")
 #: A variable's name, and the suffixes of files that may read it.
 VARIABLE, CODE = re.compile(r"\b[A-Z][A-Z0-9]+(?:_[A-Z0-9]+)+\b"), {".py", ".yaml", ".yml"}
 #: The beginnings of variables that other programs read.
-FOREIGN = ("AWS_", "AZURE_", "GOOGLE_", "RLIMIT_")
+FOREIGN = ("AWS_", "AZURE_", "GOOGLE_", "RLIMIT_", "SSL_CERT_")
 
 
 def section(heading: str, page: str = OPERATE) -> str:
