@@ -56,7 +56,7 @@ def test_no_page_names_a_variable_that_nothing_reads() -> None:
 
 def words_of_the_code() -> set[str]:
     """Return every word in capitals that stands in the repository's code and configuration."""
-    folders = (ROOT / name for name in ("ops", "services", "shared", "tests"))
+    folders = (ROOT / name for name in ("client", "ops", "services", "shared", "tests"))
     files = [file for folder in folders for file in folder.rglob("*.*") if file.suffix in CODE]
     files += [ROOT / name for name in ("Makefile", "Dockerfile", "supervisord.conf")]
     return {word for file in files for word in VARIABLE.findall(file.read_text())}
