@@ -102,7 +102,7 @@ class Timing:
     http_linger_seconds: float = 30.0
 
     # --- Sweeping ---
-    #: After which objects without a job are leftovers and no upload in progress.
+    #: After the sweeper first saw objects without a job, until they are leftovers and no upload in progress.
     orphan_seconds: float = 3600.0
     #: The same while the disk is nearly full: longer than the largest upload takes.
     orphan_on_full_disk_seconds: float = 600.0
